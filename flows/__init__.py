@@ -1,0 +1,1 @@
+"""MedTech-CXM: contract → provision → land (S3) → load (Snowflake RAW) → validate (Great Expectations) → hand off (dbt)."""

@@ -1,0 +1,105 @@
+"""What the pipeline knows of a source: `data_dictionary/<source>.odcs.yaml` → `Source`, frozen and checked.
+
+The YAML is an Open Data Contract Standard v3.1 document (https://bitol-io.github.io/open-data-contract-standard/), parsed by
+the `open-data-contract-standard` package; this module holds only the view of it that the renderers and steps need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+AUDIT_COLUMNS = ("_LOAD_TIMESTAMP", "_BATCH_ID", "_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One quality rule. `kind` says which check; `arguments` are that check's own, as plain JSON values."""
+
+    kind: Literal["not_null", "unique", "regex", "in_set", "between", "number", "timestamp", "row_count"]
+    severity: Severity
+    column: str | None = None  # RAW column name; None for a rule on the table
+    columns: tuple[str, ...] = ()  # of a compound key
+    arguments: tuple[tuple[str, object], ...] = ()  # sorted (name, value) pairs
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the file and of its RAW table; `position` counts from 1, as COPY's `$1` does."""
+
+    name: str  # RAW name, upper case
+    header: str  # as the file's first line spells it
+    position: int
+    logical_type: str  # string, integer, number, timestamp: what staging casts to; RAW holds VARCHAR
+    business_name: str
+    description: str
+    required: bool
+    classification: str  # public, internal, confidential, restricted
+    pii: str  # none, indirect, direct
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """`columns` of this table point at `parent_columns` of RAW table `parent`."""
+
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One file and its RAW table."""
+
+    name: str  # schema entry's name and the dbt source table's, lower case: orders
+    raw_name: str  # OLIST_ORDERS
+    file: str  # olist_orders_dataset.csv
+    business_name: str
+    description: str
+    load: Literal["snapshot", "append"]
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]  # RAW names; empty where the file has none
+    relationships: tuple[Relationship, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """The file's name without `.csv`: the table's folder under `raw/<source>/`."""
+        return self.file.removesuffix(".csv")
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The file's first line, field by field."""
+        return tuple(c.header for c in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One contract: the tables that are landed, loaded and validated together."""
+
+    name: str  # olist
+    version: str
+    description: str
+    schema: str  # RAW
+    stage: str  # OLIST_S3_STAGE
+    file_format: str  # CSV_FORMAT
+    tables: tuple[Table, ...]
+    warn_after_hours: int
+    error_after_hours: int
+    owner: str = ""
+    tags: tuple[str, ...] = field(default=())
+
+    def table(self, name: str) -> Table:
+        """The table called `name` (contract name or RAW name).
+
+        Raises:
+            KeyError: no such table; the message lists those there are.
+        """
+        for table in self.tables:
+            if name in (table.name, table.raw_name):
+                return table
+        raise KeyError(f"{name}: no such table in the contract of {self.name}; it has {', '.join(t.name for t in self.tables)}")

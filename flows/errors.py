@@ -1,0 +1,34 @@
+"""The error classes of the pipeline: each says what was found, what was wanted and the fix, and which exit code it means.
+
+Transient errors may be retried, data errors quarantine a batch and are never retried, configuration errors fail at once.
+"""
+
+from __future__ import annotations
+
+
+class CxmError(Exception):
+    """Base of every error that a user is meant to read; `exit_code` is what `cxm` exits with."""
+
+    exit_code = 5
+
+
+class ConfigurationError(CxmError):
+    """A setting, contract, key or grant is wrong; nothing was done. Exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(CxmError):
+    """A file or its rows break the contract; refused or quarantined, never retried. Exit code 3."""
+
+    exit_code = 3
+
+
+class StaleError(CxmError):
+    """Data loaded, but a source is older than its contract allows. Exit code 4."""
+
+    exit_code = 4
+
+
+class InfrastructureError(CxmError):
+    """A server could not be reached or gave up after retries. Exit code 5."""

@@ -1,0 +1,89 @@
+"""The only reader of the environment: `CXM_*` variables → `Settings`.
+
+Every name the user's notes fix is a default here and can be set otherwise; account, user and key have no default. On the
+embedded target the endpoints come from the running stack (`CXM_HOME/run/stack.json`), which `flows.embedded` writes.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flows.errors import ConfigurationError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Every tool that could call home is told not to before it is imported: the rows describe healthcare professionals.
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "FAKESNOW_DISABLE_TELEMETRY": "1",
+}
+
+
+class Settings(BaseSettings):
+    """Where the pipeline reads, lands and loads. Frozen; a key that is not known is refused.
+
+    Raises pydantic's `ValidationError` (a `ValueError`) naming the variable when a value does not fit.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CXM_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    target: Literal["embedded", "snowflake"] = "embedded"
+    home: Path = PROJECT / ".cxm"
+    data: Path = PROJECT / "data"
+
+    bucket: str = Field("cxm-medtech-landing-ssen27", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    aws_region: str = "us-east-1"
+    aws_block: str | None = None
+
+    database: str = Field("CXM_MEDTECH", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    warehouse: str = Field("WH_CXM", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    storage_integration: str = Field("CXM_S3_INTEGRATION", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    storage_role_arn: str = "arn:aws:iam::000000000000:role/cxm-snowflake-landing"
+    snowflake_account: str | None = None
+    snowflake_user: str | None = None
+    snowflake_private_key: SecretStr | None = None
+    snowflake_private_key_passphrase: SecretStr | None = None
+    snowflake_block: str | None = None
+    loader_role: str = Field("CXM_LOADER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    transformer_role: str = Field("CXM_TRANSFORMER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    reporter_role: str = Field("CXM_REPORTER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+
+    # The first port that each embedded server tries; a busy one gives the next free one.
+    s3_port: int = Field(8333, ge=1024, le=55000)
+    warehouse_port: int = Field(8088, ge=1024, le=55000)
+    prefect_port: int = Field(4200, ge=1024, le=55000)
+    docs_port: int = Field(8090, ge=1024, le=55000)
+
+    upload_workers: int = Field(4, ge=1, le=64)
+    load_workers: int = Field(4, ge=1, le=64)
+
+    @field_validator("home", "data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @cached_property
+    def stack(self) -> dict[str, Any]:
+        """The running embedded stack's endpoints, as `flows.embedded.stack` wrote them.
+
+        Raises:
+            ConfigurationError: the target is embedded and no stack runs in this home.
+        """
+        path = self.home / "run" / "stack.json"
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"{path}: not found, so no embedded stack runs in this home; start it with `cxm up`, or use `cxm run`, "
+                "which starts and stops its own."
+            ) from None
+        return found
