@@ -63,13 +63,20 @@ class Settings(BaseSettings):
     prefect_port: int = Field(4200, ge=1024, le=55000)
     docs_port: int = Field(8090, ge=1024, le=55000)
 
-    upload_workers: int = Field(4, ge=1, le=64)
-    load_workers: int = Field(4, ge=1, le=64)
-
     @field_validator("home", "data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @property
+    def s3_identity(self) -> tuple[str, SecretStr]:
+        """Access key and secret of the embedded object store's one identity, made once per home by `flows.embedded`."""
+        path = self.home / "secrets" / "s3.json"
+        try:
+            pair = json.loads(path.read_text())["identities"][0]["credentials"][0]
+        except FileNotFoundError:
+            raise ConfigurationError(f"{path}: not found; start the embedded stack with `cxm up`") from None
+        return pair["accessKey"], SecretStr(pair["secretKey"])
 
     @cached_property
     def stack(self) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""Settings → plain clients, through the prefect-aws and prefect-snowflake blocks.
+
+A block named by `CXM_AWS_BLOCK` or `CXM_SNOWFLAKE_BLOCK` is loaded from the Prefect server; otherwise one is made in memory from
+settings, for the embedded stack with its endpoint, for an account with its key pair.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from prefect_aws import AwsCredentials
+from prefect_aws.client_parameters import AwsClientParameters
+from prefect_snowflake import SnowflakeCredentials
+from pydantic import Field, SecretBytes, SecretStr
+
+from flows.clients.s3 import CLIENT_CONFIG
+from flows.clients.snowflake import explain, session_parameters
+from flows.errors import ConfigurationError
+from flows.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from snowflake.connector import SnowflakeConnection
+
+# The embedded warehouse checks no password; the connector insists on one.
+EMBEDDED_PASSWORD = "embedded"
+
+
+class SnowflakeEndpointCredentials(SnowflakeCredentials):
+    """Snowflake credentials for an endpoint that is not `<account>.snowflakecomputing.com`: the embedded warehouse.
+
+    `SnowflakeCredentials` passes every field on to `snowflake.connector.connect`, which knows these three.
+    """
+
+    _block_type_name = "Snowflake Endpoint Credentials"
+    _block_type_slug = "snowflake-endpoint-credentials"
+
+    host: str = Field(default=..., description="Host name or address of the endpoint.")
+    port: int = Field(default=..., description="TCP port of the endpoint.")
+    protocol: str = Field(default="http", description="http or https.")
+
+
+_lock = threading.Lock()
+_s3_clients: dict[tuple[object, ...], Any] = {}
+
+
+def s3_client(settings: Settings) -> S3Client:
+    """The process's one S3 client for these settings; boto3 clients may be shared across threads, making one is slow.
+
+    Raises:
+        ConfigurationError: no stack runs in an embedded home.
+    """
+    endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None
+    key = (endpoint, settings.aws_region, settings.aws_block, settings.s3_identity[0] if endpoint else None)
+    with _lock:
+        if key not in _s3_clients:
+            _s3_clients[key] = _aws(settings, endpoint).get_s3_client()
+        return cast("S3Client", _s3_clients[key])
+
+
+def _aws(settings: Settings, endpoint: str | None) -> AwsCredentials:
+    if settings.aws_block:
+        return cast(AwsCredentials, AwsCredentials.load(settings.aws_block, _sync=True))
+    parameters = AwsClientParameters(
+        endpoint_url=endpoint, config={**CLIENT_CONFIG, "s3": {"addressing_style": "path" if endpoint else "auto"}}
+    )
+    if endpoint is None:  # the AWS SDK's own chain: instance role, SSO, environment
+        return AwsCredentials(region_name=settings.aws_region, aws_client_parameters=parameters)
+    access_key, secret = settings.s3_identity
+    return AwsCredentials(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret,
+        region_name=settings.aws_region,
+        aws_client_parameters=parameters,
+    )
+
+
+def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
+    """The credentials block: named, embedded, or a service user with a key pair.
+
+    Raises:
+        ConfigurationError: account, user or key is missing; the message names the variable.
+    """
+    if settings.snowflake_block:
+        return cast(SnowflakeCredentials, SnowflakeCredentials.load(settings.snowflake_block, _sync=True))
+    if settings.target == "embedded":
+        warehouse = settings.stack["warehouse"]
+        return SnowflakeEndpointCredentials(
+            account="cxm-embedded",
+            user=settings.snowflake_user or "CXM_EMBEDDED",
+            password=SecretStr(EMBEDDED_PASSWORD),
+            host=warehouse["host"],
+            port=warehouse["port"],
+        )
+    missing = [
+        f"CXM_{name.upper()}"
+        for name in ("snowflake_account", "snowflake_user", "snowflake_private_key")
+        if getattr(settings, name) is None
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"{', '.join(missing)}: not set; the snowflake target logs in with a key pair: set them, or name a Prefect block in "
+            "CXM_SNOWFLAKE_BLOCK"
+        )
+    key = cast(SecretStr, settings.snowflake_private_key).get_secret_value().replace("\\n", "\n")
+    return SnowflakeCredentials(
+        account=settings.snowflake_account or "",
+        user=settings.snowflake_user,
+        private_key=SecretBytes(key.encode()),
+        private_key_passphrase=settings.snowflake_private_key_passphrase,
+    )
+
+
+@contextmanager
+def snowflake(settings: Settings, role: str, tag: Mapping[str, str]) -> Iterator[SnowflakeConnection]:
+    """One connection, closed at the end of the block; `tag` goes into the session's JSON query tag.
+
+    Raises:
+        ConfigurationError, InfrastructureError: the login failed; the message says why.
+    """
+    credentials = snowflake_credentials(settings)
+    try:
+        connection = credentials.get_client(
+            role=role,
+            warehouse=settings.warehouse,
+            database=settings.database,
+            schema="RAW",
+            session_parameters=session_parameters(tag),
+            login_timeout=60,
+            network_timeout=600 if settings.target == "snowflake" else 120,
+            client_session_keep_alive=True,
+        )
+    except Exception as error:
+        raise explain(error, "login") from error
+    try:
+        yield connection
+    finally:
+        connection.close()

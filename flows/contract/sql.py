@@ -1,0 +1,53 @@
+"""Names and values → SQL text: the one `ident()`, the one `literal()`, and the templates under `sql/` that use them.
+
+RAW keeps its identifiers unquoted and upper case (https://docs.snowflake.com/en/sql-reference/identifiers-syntax), so a name that
+would need quotes is refused rather than quoted. Owned here, used by render_sql and by the provision and load steps.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from flows.errors import ConfigurationError
+
+SQL = Path(__file__).resolve().parent.parent.parent / "sql"
+_IDENTIFIER = re.compile(r"[A-Z_][A-Z0-9_$]{0,254}")
+
+
+def ident(name: str) -> str:
+    """`name` as an unquoted identifier.
+
+    Raises:
+        ConfigurationError: it is not upper case letters, digits, `_` and `$`, beginning with a letter or `_`.
+    """
+    if not _IDENTIFIER.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} cannot stand unquoted as a Snowflake name; wanted upper case letters, digits, _ or $, not beginning "
+            "with a digit, at most 255 characters"
+        )
+    return name
+
+
+def literal(value: str) -> str:
+    """`value` as a single-quoted string constant; both the quote and the backslash escape in Snowflake
+    (https://docs.snowflake.com/en/sql-reference/data-types-text#single-quoted-string-constants)."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r").replace("\0", "\\0")
+    return f"'{escaped}'"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(SQL), undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
+    )
+    environment.filters.update(ident=ident, literal=literal)
+    return environment
+
+
+def template(name: str, **values: object) -> str:
+    """The file `sql/<name>` with its places filled; a place without a value is an error."""
+    return _environment().get_template(name).render(**values).strip().removesuffix(";")

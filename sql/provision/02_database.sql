@@ -1,0 +1,11 @@
+-- The database and its medallion schemas. IF NOT EXISTS throughout: CREATE OR REPLACE drops what is there.
+USE ROLE SYSADMIN;
+
+CREATE DATABASE IF NOT EXISTS {{ database | ident }} COMMENT = 'MedTech-CXM customer experience';
+
+CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.RAW COMMENT = 'Files as they landed, with batch metadata';
+CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.STG COMMENT = 'dbt: typed and renamed';
+CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.INT COMMENT = 'dbt: joins and logic';
+CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.MARTS COMMENT = 'dbt: ready for analysis';
+CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.SNAPSHOTS COMMENT = 'dbt: slowly changing dimensions, type 2';
+CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.SEEDS COMMENT = 'dbt: static mappings';

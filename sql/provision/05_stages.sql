@@ -1,0 +1,35 @@
+-- How files are read, and from where: one file format, one stage for each source.
+USE ROLE SYSADMIN;
+
+CREATE FILE FORMAT IF NOT EXISTS {{ database | ident }}.RAW.{{ file_format | ident }}
+    TYPE = CSV
+    FIELD_DELIMITER = ','
+    SKIP_HEADER = 1
+    NULL_IF = ('', 'null')
+    FIELD_OPTIONALLY_ENCLOSED_BY = '"'
+    -- Snowflake's default escape outside quotes is the backslash: it would eat the \ of free text.
+    ESCAPE_UNENCLOSED_FIELD = NONE
+    -- Inside quotes only a doubled quote escapes, as RFC 4180 and Python's csv module write it.
+    ESCAPE = NONE
+    -- Landing refuses bytes that are not UTF-8; this keeps COPY from guessing.
+    ENCODING = 'UTF8'
+    -- The translation file begins with a byte-order mark: it is not part of the first header.
+    SKIP_BYTE_ORDER_MARK = TRUE
+    -- Spaces are data: staging trims, RAW keeps what the file says.
+    TRIM_SPACE = FALSE
+    -- An empty field is NULL, quoted or not, as NULL_IF says.
+    EMPTY_FIELD_AS_NULL = TRUE
+    -- A blank line is a broken record, not something to pass over in silence; landing refuses it.
+    SKIP_BLANK_LINES = FALSE
+    -- A byte that is not UTF-8 fails the load instead of becoming a replacement character.
+    REPLACE_INVALID_CHARACTERS = FALSE
+    -- Files are sent as they are; AUTO would look at the extension.
+    COMPRESSION = NONE
+    COMMENT = 'Comma-separated UTF-8 with a header';
+{% for source in sources %}
+CREATE STAGE IF NOT EXISTS {{ database | ident }}.RAW.{{ source.stage | ident }}
+    URL = {{ ('s3://' ~ bucket ~ '/raw/' ~ source.name ~ '/') | literal }}
+    STORAGE_INTEGRATION = {{ integration | ident }}
+    FILE_FORMAT = (FORMAT_NAME = {{ (database ~ '.RAW.' ~ file_format) | literal }})
+    COMMENT = {{ ('Landing zone of ' ~ source.name) | literal }};
+{% endfor -%}

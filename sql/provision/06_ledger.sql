@@ -1,0 +1,22 @@
+-- One row for each file of each batch: what came, what was loaded, what became of it.
+USE ROLE SYSADMIN;
+
+CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
+    BATCH_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: the flow run''s expected start',
+    SOURCE VARCHAR NOT NULL COMMENT 'The contract the file belongs to',
+    TABLE_NAME VARCHAR NOT NULL COMMENT 'RAW table',
+    S3_KEY VARCHAR NOT NULL COMMENT 'Object key in the landing bucket',
+    BYTES NUMBER(38, 0) NOT NULL COMMENT 'Size of the file',
+    CONTENT_SHA256 VARCHAR NOT NULL COMMENT 'SHA-256 of the file, hex',
+    FILE_RECORDS NUMBER(38, 0) NOT NULL COMMENT 'CSV records in the file, header not counted',
+    ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
+    ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
+    STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone or skipped-unchanged',
+    FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined',
+    COPY_QUERY_ID VARCHAR COMMENT 'Query id of the COPY',
+    FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run',
+    FLOW_RUN_URL VARCHAR COMMENT 'Prefect flow run, in the UI',
+    STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
+    FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC'
+)
+COMMENT = 'Load ledger: a row is written in the same transaction as its COPY';

@@ -1,0 +1,20 @@
+-- One file of one batch, in the same transaction as its COPY. Values are bound.
+INSERT INTO {{ database | ident }}.RAW.LOAD_LEDGER (
+    BATCH_ID,
+    SOURCE,
+    TABLE_NAME,
+    S3_KEY,
+    BYTES,
+    CONTENT_SHA256,
+    FILE_RECORDS,
+    ROWS_PARSED,
+    ROWS_LOADED,
+    STATUS,
+    FIRST_ERROR,
+    COPY_QUERY_ID,
+    FLOW_RUN_ID,
+    FLOW_RUN_URL,
+    STARTED_AT,
+    FINISHED_AT
+)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, SYSDATE())
