@@ -1,0 +1,58 @@
+# Everything runs from .venv, which the first target that needs it creates from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export DO_NOT_TRACK := 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help run test soak lint format up down lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else "Python 3.11 to 3.13 wanted, %s is %d.%d: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
+	@echo "setting up $(VENV) (once; about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+run: $(READY) ## one batch through the whole pipeline on the embedded stack
+	@$(BIN)/cxm run
+
+test: $(READY) ## every test that needs no account
+	@$(BIN)/pytest -m "not soak"
+
+soak: $(READY) ## the long tests
+	@$(BIN)/pytest -m soak
+
+up: $(READY) ## start the embedded stack and leave it running
+	@$(BIN)/cxm up
+
+down: $(READY) ## stop it
+	@$(BIN)/cxm down
+
+lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint sql
+	$(BIN)/cxm contract check
+
+format: $(READY) ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY) ## resolve requirements.lock anew, for Linux and macOS, Python 3.11 to 3.13
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+	@sed -E -i.bak "s/ (;|and) (python_full_version < '3.14' and )?\(sys_platform == 'darwin' or sys_platform == 'linux'\)\$$//; s/ ; python_full_version < '3.14'\$$//" requirements.lock && rm requirements.lock.bak
+
+clean: ## remove the environment and the embedded stack's state
+	rm -rf $(VENV) .cxm

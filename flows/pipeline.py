@@ -1,0 +1,255 @@
+"""The flows: files on disk → S3 → RAW → validated → handed to dbt. `pipeline` reads as that path.
+
+Every future is waited for: a failed table fails the run, and the other tables still finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, unmapped
+from prefect.futures import PrefectFuture, PrefectFutureList
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import tasks
+from flows.contract.read import sources as contract_names
+from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
+from flows.settings import Settings
+from flows.steps.handoff import HandoffResult
+from flows.steps.land import LandResult
+from flows.steps.load import LoadResult, RunInfo
+from flows.steps.provision import Change
+from flows.steps.validate import Verdict
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """One line of the run's table. `rows_raw` counts this batch's rows, or those of the batch it is unchanged since."""
+
+    table: str
+    files: int
+    bytes: int
+    rows_file: int
+    rows_raw: int
+    load: str
+    validation: str
+    freshness: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did: its batch, its tables, where to look."""
+
+    source: str
+    batch_id: str
+    tables: tuple[TableSummary, ...]
+    data_docs: str = ""
+    flow_run_url: str = ""
+    published: bool = False
+
+    @property
+    def unchanged(self) -> bool:
+        """True where no file differed from what is published."""
+        return all(t.load.startswith("unchanged") for t in self.tables)
+
+
+class PipelineError(CxmError):
+    """A run that did not end well: which class of error it was (`exit_code`) and what it still did (`summary`)."""
+
+    def __init__(self, message: str, summary: RunSummary, exit_code: int) -> None:
+        super().__init__(message)
+        self.summary = summary
+        self.exit_code = exit_code
+
+
+def batch_id(start: datetime) -> str:
+    """`YYYYMMDD_HHMMSS` in UTC: local time would repeat an hour each autumn."""
+    return start.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
+
+
+def _run_name() -> str:
+    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(flow_run.scheduled_start_time)}"
+
+
+@flow(name="pipeline", flow_run_name=_run_name, task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
+def pipeline(source: str = "olist", data: str | None = None, force: bool = False) -> RunSummary:
+    """Land, load, validate and hand off one batch of a source.
+
+    Args:
+        source: the contract's name: `data_dictionary/<source>.odcs.yaml`.
+        data: the folder with the source's files; by default `data/<source>` in the project.
+        force: send and load files again although their content is published already.
+    """
+    start = flow_run.scheduled_start_time or datetime.now(UTC)
+    info = RunInfo(batch_id(start), str(flow_run.id or ""), str(flow_run.ui_url or ""))
+    directory = Path(data) if data else Settings().data / source
+
+    batch = tasks.open_batch(source, directory, info, force)
+    landed = tasks.land.map(unmapped(batch), batch.source.tables)
+    loaded = tasks.load.map(unmapped(batch), batch.source.tables, landed)
+    run = _settle(batch, landed, loaded)
+    verdict = _validated(run)
+    return _handed_off(run, verdict)
+
+
+@flow(name="provision")
+def provision() -> tuple[Change, ...]:
+    """Bucket, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where they are not there."""
+    changes = tasks.provision_bucket() + tasks.provision_warehouse(contract_names())
+    tasks.table_artifact("provision", changes, "What is there now, and what this run made")
+    return changes
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What landing and loading gave, table by table; a table that failed has an error instead."""
+
+    batch: tasks.Batch
+    landed: dict[str, LandResult]
+    loaded: dict[str, LoadResult]
+    errors: dict[str, Exception]
+
+    def summary(self, verdict: Verdict | None = None, handed: HandoffResult | None = None) -> RunSummary:
+        source = self.batch.source
+        judged = {t.table: t for t in verdict.tables} if verdict else {}
+        fresh = {s.table: s.status for s in handed.sources} if handed else {}
+        lines = []
+        for table in source.tables:
+            landed, loaded = self.landed.get(table.name), self.loaded.get(table.name)
+            error = self.errors.get(table.name)
+            found = judged.get(table.name)
+            status = "failed" if error else loaded.status if loaded else ""
+            since = f" since {loaded.since}" if loaded and loaded.since else ""
+            lines.append(
+                TableSummary(
+                    table=table.name,
+                    files=loaded.files if loaded else 0,
+                    bytes=landed.bytes if landed else 0,
+                    rows_file=landed.records if landed else 0,
+                    rows_raw=loaded.rows if loaded else 0,
+                    load=status + since,
+                    validation=_word(found) if found else "as published" if since else "",
+                    freshness=fresh.get(table.name, ""),
+                    error=str(error) if error else "",
+                )
+            )
+        return RunSummary(
+            source=source.name,
+            batch_id=self.batch.info.batch_id,
+            tables=tuple(lines),
+            data_docs=str(verdict.docs_index) if verdict and verdict.docs_index else "",
+            flow_run_url=self.batch.info.flow_run_url,
+            published=handed is not None,
+        )
+
+
+def _word(found: Any) -> str:
+    if found.error_failures:
+        return f"{len(found.error_failures)} failed"
+    return f"passed, {len(found.warnings)} warnings" if found.warnings else "passed"
+
+
+def _settle(
+    batch: tasks.Batch, landed: PrefectFutureList[LandResult], loaded: PrefectFutureList[LoadResult]
+) -> _Run:
+    """Wait for every table; if one failed, quarantine what the others loaded (a batch is published whole) and fail."""
+    errors: dict[str, Exception] = {}
+
+    def results(futures: Sequence[PrefectFuture[Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for table, future in zip(batch.source.tables, futures, strict=True):
+            try:
+                found[table.name] = future.result()
+            except Exception as error:
+                errors.setdefault(table.name, error)  # the first error is the cause, a later one its consequence
+        return found
+
+    run = _Run(batch, results(landed), results(loaded), errors)
+    if run.landed:
+        tasks.table_artifact(f"{batch.source.name}-land", list(run.landed.values()), f"Landed in batch {batch.info.batch_id}")
+    if run.loaded:
+        tasks.table_artifact(f"{batch.source.name}-load", list(run.loaded.values()), f"Loaded in batch {batch.info.batch_id}")
+    if errors:
+        names = ", ".join(errors)
+        tasks.mark(batch, "quarantined", f"batch incomplete, failed: {names}")
+        head = f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
+        message = "\n".join([head, *(f"- {name}: {error}" for name, error in errors.items())])
+        raise PipelineError(message, run.summary(), _exit_code(errors.values()))
+    return run
+
+
+def _exit_code(errors: Any) -> int:
+    """A run fails as its most basic error: configuration before infrastructure before data."""
+    for kind in (ConfigurationError, InfrastructureError):
+        if any(isinstance(error, kind) for error in errors):
+            return kind.exit_code
+    return DataError.exit_code if all(isinstance(e, DataError) for e in errors) else InfrastructureError.exit_code
+
+
+def _validated(run: _Run) -> Verdict | None:
+    """Audit what was loaded: publish it, or quarantine it and fail. Nothing new loaded: nothing to audit."""
+    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
+    if not fresh:
+        since = sorted({r.since for r in run.loaded.values() if r.since})
+        get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since))
+        return None
+    batch = run.batch
+    verdict = tasks.validate(batch, fresh)
+    rows = [
+        {
+            "table": table.table,
+            "verdict": _word(table),
+            "rules": table.evaluated,
+            "findings": "; ".join(
+                f"{f.severity}: {f.rule} {f.column or ''} ({f.unexpected_count})"
+                for f in (*table.error_failures, *table.warnings)
+            ),
+        }
+        for table in verdict.tables
+    ]
+    tasks.create_table_artifact(
+        rows, key=tasks.artifact_key(f"{batch.source.name}-validation"), description=f"Checkpoint of {batch.info.batch_id}"
+    )
+    if docs := _docs_url(verdict):
+        tasks.link_artifact(f"{batch.source.name}-data-docs", docs, "Data Docs")
+    if not verdict.passed:
+        reasons = [
+            f"- {table.table}: {f.rule} {f.column or ''}: {f.unexpected_count} rows, e.g. {f.observed}"
+            for table in verdict.tables
+            for f in table.error_failures
+        ]
+        tasks.mark(batch, "quarantined", "; ".join(reasons))
+        head = f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
+        raise PipelineError("\n".join([head, *reasons]), run.summary(verdict), DataError.exit_code)
+    tasks.mark(batch, "validated")
+    return verdict
+
+
+def _docs_url(verdict: Verdict) -> str:
+    settings = Settings()
+    if settings.target != "embedded" or not verdict.docs_index:
+        return ""
+    url = settings.stack.get("docs", {}).get("url", "")
+    return f"{url}/{Path(verdict.docs_index).relative_to(settings.home / 'docs')}" if url else ""
+
+
+def _handed_off(run: _Run, verdict: Verdict | None) -> RunSummary:
+    """dbt's own freshness verdict over the published sources; stale data fails the run."""
+    handed = tasks.handoff(run.batch)
+    tasks.table_artifact(f"{run.batch.source.name}-freshness", handed.sources, "dbt source freshness")
+    summary = run.summary(verdict, handed)
+    if stale := handed.stale:
+        names = ", ".join(f"{s.table} ({s.status})" for s in stale)
+        raise PipelineError(
+            f"stale: {names}; the newest rows are older than the contract allows. Files were unchanged or nothing was "
+            "delivered: look at what writes them",
+            summary,
+            StaleError.exit_code,
+        )
+    return summary

@@ -1,0 +1,215 @@
+"""Prefect tasks: names, retries and artifacts around the step functions; no logic of the data path lives here."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task, exponential_backoff
+
+from flows import blocks, progress
+from flows.contract.model import Source, Table
+from flows.contract.read import read_source
+from flows.errors import InfrastructureError
+from flows.settings import PROJECT, Settings
+from flows.steps import handoff as handoff_step
+from flows.steps import land as land_step
+from flows.steps import load as load_step
+from flows.steps import provision as provision_step
+from flows.steps import validate as validate_step
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One run's surroundings, the same for every table."""
+
+    source: Source
+    directory: Path
+    info: load_step.RunInfo
+    force: bool = False
+    published: dict[str, land_step.Published] = field(default_factory=dict)
+
+    def tag(self, step: str, table: str = "") -> dict[str, str]:
+        """The query tag of a connection: which run, which step, which table."""
+        tag = {"batch": self.info.batch_id, "flow_run": self.info.flow_run_id, "step": step, "table": table}
+        return {name: value for name, value in tag.items() if value}
+
+
+def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Retry what another try may mend: a server that was not reached. Bad data and wrong settings fail at once."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, InfrastructureError | ConnectionError | TimeoutError)
+
+
+# Side effects are never cached: a second call must look again.
+step = functools.partial(
+    task,
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=is_transient,
+)
+
+
+@step(name="open batch", task_run_name="open batch {info.batch_id}")
+def open_batch(source_name: str, directory: Path, info: load_step.RunInfo, force: bool) -> Batch:
+    """Read the contract and, from the ledger, what is published now."""
+    settings = Settings()
+    source = read_source(source_name)
+    batch = Batch(source, directory, info, force)
+    with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
+        published = load_step.published(connection, source, settings.database)
+    return Batch(source, directory, info, force, published)
+
+
+@step(name="land", task_run_name="land {table.name}")
+def land(batch: Batch, table: Table) -> land_step.LandResult:
+    """Check one file and send it to S3."""
+    settings = Settings()
+    report = _ProgressArtifact(f"{batch.source.name}-{table.name}", table.name)
+    landed = land_step.land(
+        blocks.s3_client(settings),
+        settings.bucket,
+        batch.source,
+        table,
+        batch.directory,
+        batch.info.batch_id,
+        batch.published,
+        batch.force,
+        report,
+    )
+    report.finish()
+    progress.publish(progress.Event("land", table.name, landed.bytes, landed.bytes, landed.status))
+    return landed
+
+
+@step(name="load", task_run_name="load {table.name}")
+def load(batch: Batch, table: Table, landed: land_step.LandResult) -> load_step.LoadResult:
+    """COPY one landed file into its RAW table, on a connection of its own."""
+    settings = Settings()
+    progress.publish(progress.Event("load", table.name, 0, landed.records))
+    with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name)) as connection:
+        loaded = load_step.load(connection, batch.source, table, landed, batch.info, settings.database)
+    get_run_logger().info(
+        "%s: %s rows in RAW.%s, %s, COPY query %s", table.name, loaded.rows, table.raw_name, loaded.status, loaded.query_id
+    )
+    progress.publish(progress.Event("load", table.name, loaded.rows, landed.records, loaded.status))
+    return loaded
+
+
+@step(name="validate", task_run_name="validate {batch.info.batch_id}")
+def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_step.Verdict:
+    """Run the checkpoint over the rows that came in with this batch, and build the Data Docs."""
+    settings = Settings()
+    fresh = load_step.loaded_tables(loaded)
+    tables = [t for t in batch.source.tables if t.raw_name in fresh]
+    for table in tables:
+        progress.publish(progress.Event("validate", table.name))
+    verdict = validate_step.validate(
+        batch.source,
+        tables,
+        batch.info.batch_id,
+        PROJECT / "expectations",
+        settings.home / "expectations",
+        validate_step.connection_from(blocks.snowflake_credentials(settings), settings),
+        settings.home / "docs",
+    )
+    for found in verdict.tables:
+        outcome = "failed" if found.error_failures else "warning" if found.warnings else "passed"
+        progress.publish(progress.Event("validate", found.table, outcome=outcome))
+    return verdict
+
+
+@step(name="publish", task_run_name="{status} {batch.info.batch_id}")
+def mark(batch: Batch, status: str, reason: str | None = None) -> None:
+    """Write into the ledger that the batch is validated, or why it is quarantined."""
+    settings = Settings()
+    with blocks.snowflake(settings, settings.loader_role, batch.tag(status)) as connection:
+        load_step.mark(connection, batch.source, batch.info.batch_id, status, settings.database, reason)  # type: ignore[arg-type]
+
+
+@step(name="handoff", task_run_name="dbt source freshness")
+def handoff(batch: Batch) -> handoff_step.HandoffResult:
+    """Let dbt judge the freshness of every source table."""
+    settings = Settings()
+    result = handoff_step.handoff(
+        PROJECT / "dbt" / "cxm_medtech",
+        batch.source.name,
+        handoff_step.environment_from(blocks.snowflake_credentials(settings), settings),
+        settings.home / "dbt",
+    )
+    for found in result.sources:
+        progress.publish(progress.Event("freshness", found.table, outcome=found.status))
+    return result
+
+
+@step(name="provision bucket")
+def provision_bucket() -> tuple[provision_step.Change, ...]:
+    """Make the landing bucket and its prefixes."""
+    settings = Settings()
+    return provision_step.provision_bucket(blocks.s3_client(settings), settings.bucket, settings.aws_region)
+
+
+@step(name="provision warehouse")
+def provision_warehouse(source_names: Sequence[str]) -> tuple[provision_step.Change, ...]:
+    """Run `sql/provision/` and make the RAW tables of the contracts."""
+    settings = Settings()
+    sources = [read_source(name) for name in source_names]
+    with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "provision"}) as connection:
+        return provision_step.provision_warehouse(connection, settings, sources)
+
+
+def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:
+    """Dataclass rows as a table in the UI; the key stays the same from run to run, so that its history builds up."""
+    create_table_artifact([asdict(row) for row in rows], key=artifact_key(key), description=description)
+
+
+def link_artifact(key: str, url: str, text: str) -> None:
+    """A link in the UI."""
+    create_link_artifact(url, text, key=artifact_key(key))
+
+
+def artifact_key(text: str) -> str:
+    """Artifact keys are lower-case letters, digits and dashes only."""
+    return "".join(c if c.isalnum() else "-" for c in text.lower())
+
+
+class _ProgressArtifact:
+    """A bar in the Prefect UI, at most one update a second; every report goes to the terminal as well."""
+
+    def __init__(self, key: str, table: str) -> None:
+        self._table = table
+        self._told = time.monotonic()
+        self._id: UUID = create_progress_artifact(0.0, key=artifact_key(key), description=f"Landing {table}")  # type: ignore[assignment]
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        progress.publish(progress.Event(phase, self._table, done, total))
+        now = time.monotonic()
+        if now - self._told >= 1.0 and total:
+            self._told = now
+            # One pass checks, one sends: each is half of the work that is shown.
+            half = 50.0 * done / total
+            self._update(half if phase == "check" else 50.0 + half)
+
+    def finish(self) -> None:
+        self._update(100.0)
+
+    def _update(self, percent: float) -> None:
+        update_progress_artifact(self._id, min(percent, 100.0))
+
+
