@@ -145,7 +145,7 @@ def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileF
         line = 1  # where the record being read began
         try:
             header = next(reader, None)
-            if header is None:
+            if header is None or (not header and status.st_size <= len(BOM)):
                 raise DataError(f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record")
             _check_header(path, header, table)
             line = reader.line_num + 1
