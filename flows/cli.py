@@ -72,9 +72,13 @@ def main() -> None:
 
 @main.command()
 @click.option("--source", default="olist", show_default=True, help="The contract: data_dictionary/<source>.odcs.yaml.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with the source's files.  [default: data/<source>]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder with the source's files.  [default: data/<source>]"
+)
 @click.option("--force", is_flag=True, help="Send and load files again although their content is published already.")
-@click.option("--scale", type=float, default=FIRST_RUN_SCALE, show_default=True, help="Size of generated data, if any is needed.")
+@click.option(
+    "--scale", type=float, default=FIRST_RUN_SCALE, show_default=True, help="Size of generated data, if any is needed."
+)
 @json_option
 def run(source: str, data: Path | None, force: bool, scale: float, as_json: bool) -> None:
     """One batch through the pipeline: provision (embedded), land, load, validate, hand off.
@@ -105,7 +109,9 @@ def run(source: str, data: Path | None, force: bool, scale: float, as_json: bool
 
 
 @main.command()
-@click.option("--plan", "mode", flag_value="plan", default="plan", help="Print the SQL and change nothing (the default).")
+@click.option(
+    "--plan", "mode", flag_value="plan", default="plan", help="Print the SQL and change nothing (the default)."
+)
 @click.option("--apply", "mode", flag_value="apply", help="Run it.")
 @json_option
 def provision(mode: str, as_json: bool) -> None:
@@ -168,7 +174,9 @@ def check(as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--scale", type=float, default=1.0, show_default=True, help="1 has the full set's row counts: 1.55 million, 120 MB.")
+@click.option(
+    "--scale", type=float, default=1.0, show_default=True, help="1 has the full set's row counts: 1.55 million, 120 MB."
+)
 @click.option("--seed", type=int, default=20180101, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
 @json_option
@@ -197,7 +205,9 @@ def sql(statement: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--only", multiple=True, type=click.Choice(["s3", "warehouse", "prefect", "docs"]), help="Start just these.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(["s3", "warehouse", "prefect", "docs"]), help="Start just these."
+)
 @json_option
 def up(only: tuple[str, ...], as_json: bool) -> None:
     """Start the embedded stack and leave it running."""
@@ -229,7 +239,9 @@ def status(as_json: bool) -> None:
 def _status(settings: Settings, as_json: bool) -> None:
     from flows.embedded import stack
 
-    _table(_console(as_json), as_json, f"Embedded stack in {settings.home}", [_plain(s) for s in stack.status(settings)])
+    _table(
+        _console(as_json), as_json, f"Embedded stack in {settings.home}", [_plain(s) for s in stack.status(settings)]
+    )
 
 
 def _settings() -> Settings:
@@ -292,13 +304,17 @@ def _data_directory(
     """The folder to read, and whether its files were generated."""
     if data is not None:
         if not data.is_dir():
-            raise ConfigurationError(f"--data {data}: no such folder; wanted the folder that holds the {source} CSV files")
+            raise ConfigurationError(
+                f"--data {data}: no such folder; wanted the folder that holds the {source} CSV files"
+            )
         return data.resolve(), False
     own = settings.data / source
     if own.is_dir() and any(own.glob("*.csv")):
         return own, False
     if source != "olist":
-        raise ConfigurationError(f"{own}: no CSV files there; put the {source} files there, or name a folder with --data")
+        raise ConfigurationError(
+            f"{own}: no CSV files there; put the {source} files there, or name a folder with --data"
+        )
     from flows.synthetic.olist import generate as make
 
     generated = settings.home / "generated" / f"{source}-{scale:g}"
@@ -355,7 +371,9 @@ def _live(console: Console, source: str) -> Iterator[None]:
 def _show(console: Console, summary: RunSummary, generated: bool) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{summary.source}-{summary.batch_id}" + (" (generated data)" if generated else ""), title_justify="left")
+    table = Table(
+        title=f"{summary.source}-{summary.batch_id}" + (" (generated data)" if generated else ""), title_justify="left"
+    )
     table.add_column("table", no_wrap=True)
     for name in ("files", "bytes", "rows in file", "rows in RAW"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -380,7 +398,9 @@ def _show(console: Console, summary: RunSummary, generated: bool) -> None:
         console.print(f"[green]Unchanged since batch {', '.join(batches)}[/]: nothing uploaded, nothing loaded.")
     elif summary.published:
         rows = sum(t.rows_raw for t in summary.tables)
-        console.print(f"[green]Published[/] batch {summary.batch_id}: {len(summary.tables)} tables, {rows:,} rows in RAW.")
+        console.print(
+            f"[green]Published[/] batch {summary.batch_id}: {len(summary.tables)} tables, {rows:,} rows in RAW."
+        )
     if summary.data_docs:
         console.print(f"Data Docs: {summary.data_docs}", soft_wrap=True)
     if summary.flow_run_url:

@@ -19,9 +19,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import tasks
 from flows.contract.read import sources as contract_names
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
+from flows.facts import LandResult
 from flows.settings import Settings
 from flows.steps.handoff import HandoffResult
-from flows.steps.land import LandResult
 from flows.steps.load import LoadResult, RunInfo
 from flows.steps.provision import Change
 from flows.steps.validate import Verdict
@@ -155,9 +155,7 @@ def _word(found: Any) -> str:
     return f"passed, {len(found.warnings)} warnings" if found.warnings else "passed"
 
 
-def _settle(
-    batch: tasks.Batch, landed: PrefectFutureList[LandResult], loaded: PrefectFutureList[LoadResult]
-) -> _Run:
+def _settle(batch: tasks.Batch, landed: PrefectFutureList[LandResult], loaded: PrefectFutureList[LoadResult]) -> _Run:
     """Wait for every table; if one failed, quarantine what the others loaded (a batch is published whole) and fail."""
     errors: dict[str, Exception] = {}
 
@@ -172,13 +170,19 @@ def _settle(
 
     run = _Run(batch, results(landed), results(loaded), errors)
     if run.landed:
-        tasks.table_artifact(f"{batch.source.name}-land", list(run.landed.values()), f"Landed in batch {batch.info.batch_id}")
+        tasks.table_artifact(
+            f"{batch.source.name}-land", list(run.landed.values()), f"Landed in batch {batch.info.batch_id}"
+        )
     if run.loaded:
-        tasks.table_artifact(f"{batch.source.name}-load", list(run.loaded.values()), f"Loaded in batch {batch.info.batch_id}")
+        tasks.table_artifact(
+            f"{batch.source.name}-load", list(run.loaded.values()), f"Loaded in batch {batch.info.batch_id}"
+        )
     if errors:
         names = ", ".join(errors)
         tasks.mark(batch, "quarantined", f"batch incomplete, failed: {names}")
-        head = f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
+        head = (
+            f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
+        )
         message = "\n".join([head, *(f"- {name}: {error}" for name, error in errors.items())])
         raise PipelineError(message, run.summary(), _exit_code(errors.values()))
     return run
@@ -214,7 +218,9 @@ def _validated(run: _Run) -> Verdict | None:
         for table in verdict.tables
     ]
     tasks.create_table_artifact(
-        rows, key=tasks.artifact_key(f"{batch.source.name}-validation"), description=f"Checkpoint of {batch.info.batch_id}"
+        rows,
+        key=tasks.artifact_key(f"{batch.source.name}-validation"),
+        description=f"Checkpoint of {batch.info.batch_id}",
     )
     if docs := _docs_url(verdict):
         tasks.link_artifact(f"{batch.source.name}-data-docs", docs, "Data Docs")
@@ -225,7 +231,9 @@ def _validated(run: _Run) -> Verdict | None:
             for f in table.error_failures
         ]
         tasks.mark(batch, "quarantined", "; ".join(reasons))
-        head = f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
+        head = (
+            f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
+        )
         raise PipelineError("\n".join([head, *reasons]), run.summary(verdict), DataError.exit_code)
     tasks.mark(batch, "validated")
     return verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from flows import blocks, progress
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.errors import InfrastructureError
+from flows.facts import LandResult, Published
 from flows.settings import PROJECT, Settings
 from flows.steps import handoff as handoff_step
 from flows.steps import land as land_step
@@ -41,7 +42,7 @@ class Batch:
     directory: Path
     info: load_step.RunInfo
     force: bool = False
-    published: dict[str, land_step.Published] = field(default_factory=dict)
+    published: dict[str, Published] = field(default_factory=dict)
 
     def tag(self, step: str, table: str = "") -> dict[str, str]:
         """The query tag of a connection: which run, which step, which table."""
@@ -78,7 +79,7 @@ def open_batch(source_name: str, directory: Path, info: load_step.RunInfo, force
 
 
 @step(name="land", task_run_name="land {table.name}")
-def land(batch: Batch, table: Table) -> land_step.LandResult:
+def land(batch: Batch, table: Table) -> LandResult:
     """Check one file and send it to S3."""
     settings = Settings()
     report = _ProgressArtifact(f"{batch.source.name}-{table.name}", table.name)
@@ -99,14 +100,19 @@ def land(batch: Batch, table: Table) -> land_step.LandResult:
 
 
 @step(name="load", task_run_name="load {table.name}")
-def load(batch: Batch, table: Table, landed: land_step.LandResult) -> load_step.LoadResult:
+def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult:
     """COPY one landed file into its RAW table, on a connection of its own."""
     settings = Settings()
     progress.publish(progress.Event("load", table.name, 0, landed.records))
     with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name)) as connection:
         loaded = load_step.load(connection, batch.source, table, landed, batch.info, settings.database)
     get_run_logger().info(
-        "%s: %s rows in RAW.%s, %s, COPY query %s", table.name, loaded.rows, table.raw_name, loaded.status, loaded.query_id
+        "%s: %s rows in RAW.%s, %s, COPY query %s",
+        table.name,
+        loaded.rows,
+        table.raw_name,
+        loaded.status,
+        loaded.query_id,
     )
     progress.publish(progress.Event("load", table.name, loaded.rows, landed.records, loaded.status))
     return loaded
@@ -211,5 +217,3 @@ class _ProgressArtifact:
 
     def _update(self, percent: float) -> None:
         update_progress_artifact(self._id, min(percent, 100.0))
-
-

@@ -46,7 +46,9 @@ def explain(error: Exception, what: str) -> Exception:
         if fix := _FIX_BY_CODE.get(code):
             return ConfigurationError(f"{what}: S3 answered {code}; {fix}")
         if code == "BadDigest":
-            return DataError(f"{what}: the file changed while it was sent (S3 answered {code}); run again once it is whole")
+            return DataError(
+                f"{what}: the file changed while it was sent (S3 answered {code}); run again once it is whole"
+            )
         return InfrastructureError(f"{what}: S3 answered {status} {code}: {error.response['Error'].get('Message', '')}")
     if isinstance(error, BotoCoreError):
         return InfrastructureError(f"{what}: {error}; check the endpoint and the network, then run again")
@@ -146,7 +148,9 @@ def put_once(
     size = path.stat().st_size
     where = f"{path.name} → s3://{bucket}/{key}"
     if size > MAX_PUT_BYTES:
-        raise DataError(f"{where}: the file has {size:,} bytes, one PUT takes at most {MAX_PUT_BYTES:,}; split the file")
+        raise DataError(
+            f"{where}: the file has {size:,} bytes, one PUT takes at most {MAX_PUT_BYTES:,}; split the file"
+        )
     checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
     try:
         with path.open("rb") as file:

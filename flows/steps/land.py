@@ -13,11 +13,12 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.errors import DataError
+from flows.facts import LandResult, Published
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,30 +41,6 @@ class FileFacts:
     records: int
     sha256: str
     modified_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The newest validated load of a table, from the ledger."""
-
-    batch_id: str
-    sha256: str
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
-class LandResult:
-    """One table's file: sent (`landed`), or equal to the last validated load (`unchanged`, since batch `since`)."""
-
-    table: str
-    raw_name: str
-    file: str
-    key: str
-    bytes: int
-    records: int
-    sha256: str
-    status: Literal["landed", "unchanged"]
-    since: str | None = None
 
 
 def land(
@@ -146,7 +123,9 @@ def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileF
         try:
             header = next(reader, None)
             if header is None or (not header and status.st_size <= len(BOM)):
-                raise DataError(f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record")
+                raise DataError(
+                    f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record"
+                )
             _check_header(path, header, table)
             line = reader.line_num + 1
             for record in reader:
@@ -157,7 +136,9 @@ def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileF
         except csv.Error as error:
             raise DataError(_csv_error(path, line, reader.line_num, error)) from error
         if records == 0:
-            raise DataError(f"{path}: has a header and no records; wanted at least one (send the file once it is filled)")
+            raise DataError(
+                f"{path}: has a header and no records; wanted at least one (send the file once it is filled)"
+            )
         after = os.fstat(file.fileno())
         if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
             raise DataError(f"{path}: changed while it was read; run again once whatever writes it has finished")
@@ -172,9 +153,7 @@ def _open(path: Path, table: Table) -> BinaryIO:
             raise DataError(f"{path}: {kind}; {wanted}")
         return path.open("rb", buffering=1024 * 1024)
     except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; {wanted}; put it there, or name another folder with --data"
-        ) from None
+        raise DataError(f"{path}: no such file; {wanted}; put it there, or name another folder with --data") from None
     except PermissionError:
         raise DataError(f"{path}: may not be read by this user (permission denied); {wanted}; chmod it") from None
     except OSError as error:

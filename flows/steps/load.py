@@ -16,7 +16,7 @@ from flows.contract.model import Source, Table
 from flows.contract.render_sql import copy_into
 from flows.contract.sql import template
 from flows.errors import DataError
-from flows.steps.land import LandResult, Published
+from flows.facts import LandResult, Published
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection

@@ -92,7 +92,9 @@ def _apply(connection: SnowflakeConnection, sql: str) -> tuple[Change, ...]:
         return ()
     said = str(answer.rows[0][0]) if answer.rows else ""
     exists = words.index("EXISTS")
-    return (Change(" ".join(words[1 : words.index("IF")]).lower(), words[exists + 1], _made("already exists" not in said)),)
+    return (
+        Change(" ".join(words[1 : words.index("IF")]).lower(), words[exists + 1], _made("already exists" not in said)),
+    )
 
 
 def _words(sql: str) -> list[str]:
