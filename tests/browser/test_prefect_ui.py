@@ -1,0 +1,93 @@
+"""What a person sees: the run in the Prefect UI, in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flow.conftest import query, run_flow, settings  # noqa: F401  # fixtures of the flow tests
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    """A page of a headless Chromium from the system's packages."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on PATH: install the package chromium to run the browser tests")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+        )
+        yield browser.new_page(viewport={"width": 1440, "height": 1000})
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def summary(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: F811
+    """One finished run to look at: the real rows where they are, generated ones elsewhere."""
+    from flows.synthetic.olist import generate
+    from tests.conftest import SAMPLE
+
+    directory = SAMPLE
+    if not SAMPLE.is_dir():
+        directory = tmp_path_factory.mktemp("browser") / "olist"
+        generate(directory, scale=0.01, seed=99)
+    return run_flow("pipeline", source="olist", data=str(directory), force=True)
+
+
+def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: Any) -> None:
+    page.goto(summary.flow_run_url)
+    page.get_by_text(f"olist-{summary.batch_id}").first.wait_for(timeout=30_000)
+    page.get_by_role("tab", name="Task Runs").click()
+    for step in ("land", "load"):
+        for table in summary.tables:
+            page.get_by_placeholder("Search").first.fill(f"{step} {table.table}")
+            page.get_by_text(f"{step} {table.table}", exact=True).first.wait_for(timeout=15_000)
+
+
+def test_the_artifacts_page_shows_a_table_for_each_step(page: Any, summary: Any, settings: Any) -> None:  # noqa: F811
+    page.goto(settings.stack["prefect"]["ui_url"] + "/artifacts")
+    for key in ("olist-land", "olist-load", "olist-validation", "olist-freshness"):
+        page.get_by_text(key, exact=True).first.wait_for(timeout=30_000)
+
+
+def test_data_docs_open_over_http(page: Any, summary: Any, settings: Any) -> None:  # noqa: F811
+    relative = Path(summary.data_docs).relative_to(settings.home / "docs")
+    page.goto(f"{settings.stack['docs']['url']}/{relative}")
+    page.get_by_text("Data Docs").first.wait_for(timeout=15_000)
+    assert "olist" in page.content()
+
+
+def test_screenshots_are_written_where_they_are_asked_for(page: Any, summary: Any, settings: Any) -> None:  # noqa: F811
+    """`CXM_SCREENSHOTS=architecture/screenshots pytest -m browser` renews the pictures of the README."""
+    if not (folder := os.environ.get("CXM_SCREENSHOTS")):
+        pytest.skip("CXM_SCREENSHOTS names no folder")
+    out = Path(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    views: dict[str, tuple[str, Callable[[], object]]] = {
+        "prefect-run.png": (summary.flow_run_url, lambda: page.get_by_text("Task Runs").first.wait_for()),
+        "prefect-artifacts.png": (
+            settings.stack["prefect"]["ui_url"] + "/artifacts",
+            lambda: page.get_by_text("olist-load").first.wait_for(),
+        ),
+        "data-docs.png": (
+            f"{settings.stack['docs']['url']}/{Path(summary.data_docs).relative_to(settings.home / 'docs')}",
+            lambda: page.get_by_text("Data Docs").first.wait_for(),
+        ),
+    }
+    for name, (url, ready) in views.items():
+        page.goto(url)
+        ready()
+        page.wait_for_timeout(2_500)  # the graph draws itself in
+        page.screenshot(path=out / name)
+        assert (out / name).stat().st_size > 10_000
