@@ -129,6 +129,7 @@ def snowflake(settings: Settings, role: str, tag: Mapping[str, str]) -> Iterator
             database=settings.database,
             schema="RAW",
             session_parameters=session_parameters(tag),
+            paramstyle="numeric",  # values travel beside the text, the server binds them
             login_timeout=60,
             network_timeout=600 if settings.target == "snowflake" else 120,
             client_session_keep_alive=True,

@@ -60,7 +60,7 @@ def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
 
 
 def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = ()) -> Rows:
-    """Run one statement, with `%s` places bound to `values`, and read its whole result.
+    """Run one statement, with `:1`, `:2` … bound by the server to `values`, and read its whole result.
 
     Raises:
         ConfigurationError, DataError, InfrastructureError: as `explain` tells them apart.

@@ -1,8 +1,8 @@
--- The ledger's rows of one table in one batch, and its rows in RAW.
+-- The ledger's row of one table in one batch, if this batch has loaded it before.
 SELECT
-    ledger.STATUS,
-    ledger.ROWS_LOADED,
-    ledger.COPY_QUERY_ID,
-    ledger.CONTENT_SHA256
-FROM {{ database | ident }}.RAW.LOAD_LEDGER AS ledger
-WHERE ledger.SOURCE = %s AND ledger.BATCH_ID = %s AND ledger.TABLE_NAME = %s
+    STATUS,
+    ROWS_LOADED,
+    COPY_QUERY_ID,
+    CONTENT_SHA256
+FROM {{ database | ident }}.RAW.LOAD_LEDGER
+WHERE SOURCE = :1 AND BATCH_ID = :2 AND TABLE_NAME = :3

@@ -17,4 +17,4 @@ INSERT INTO {{ database | ident }}.RAW.LOAD_LEDGER (
     STARTED_AT,
     FINISHED_AT
 )
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, SYSDATE())
+VALUES (:1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, SYSDATE())

@@ -1,7 +1,7 @@
 -- What became of a batch that was loaded.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER
 SET
-    STATUS = %s,
-    FIRST_ERROR = %s,
+    STATUS = :1,
+    FIRST_ERROR = :2,
     FINISHED_AT = SYSDATE()
-WHERE SOURCE = %s AND BATCH_ID = %s AND STATUS = 'loaded'
+WHERE SOURCE = :3 AND BATCH_ID = :4 AND STATUS = 'loaded'
