@@ -7,7 +7,7 @@ the `open-data-contract-standard` package; this module holds only the view of it
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 AUDIT_COLUMNS = ("_LOAD_TIMESTAMP", "_BATCH_ID", "_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
@@ -16,14 +16,33 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One quality rule. `kind` says which check; `arguments` are that check's own, as plain JSON values."""
+    """One quality rule. `kind` says which check; `arguments` are that check's own, as plain values, sorted by name.
+
+    | kind | on | arguments |
+    |---|---|---|
+    | row_count | the table | min: int |
+    | not_null | column | |
+    | unique | column, or `columns` of a compound key | |
+    | regex | column | pattern: str, anchored with ^ and $ |
+    | in_set | column | values: tuple of str |
+    | number | column | integer: bool |
+    | timestamp | column | format: str, as Snowflake spells it: YYYY-MM-DD HH24:MI:SS |
+    | between | column | max and/or min: int or float, inclusive; the column has a `number` rule too |
+
+    A null satisfies every rule but not_null. Patterns use only what ECMA, Snowflake, DuckDB and Python read alike: no
+    backslash, no look-around.
+    """
 
     kind: Literal["not_null", "unique", "regex", "in_set", "between", "number", "timestamp", "row_count"]
     severity: Severity
     column: str | None = None  # RAW column name; None for a rule on the table
-    columns: tuple[str, ...] = ()  # of a compound key
+    columns: tuple[str, ...] = ()  # RAW names of a compound key; then `column` is None
     arguments: tuple[tuple[str, object], ...] = ()  # sorted (name, value) pairs
     description: str = ""
+
+    def argument(self, name: str) -> Any:
+        """The argument called `name`, or None where the rule has none of that name."""
+        return dict(self.arguments).get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +52,12 @@ class Column:
     name: str  # RAW name, upper case
     header: str  # as the file's first line spells it
     position: int
-    logical_type: str  # string, integer, number, timestamp: what staging casts to; RAW holds VARCHAR
+    logical_type: Literal["string", "integer", "number", "timestamp"]  # what staging casts to; RAW holds VARCHAR
     business_name: str
     description: str
     required: bool
-    classification: str  # public, internal, confidential, restricted
-    pii: str  # none, indirect, direct
+    classification: Literal["public", "internal", "confidential", "restricted"]
+    pii: Literal["none", "indirect", "direct"]  # indirect: points at a person together with other data
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,16 @@ class Source:
     error_after_hours: int
     owner: str = ""
     tags: tuple[str, ...] = field(default=())
+
+    @property
+    def contract(self) -> str:
+        """The contract's path in the project, `/` between its parts."""
+        return f"data_dictionary/{self.name}.odcs.yaml"
+
+    @property
+    def derived_line(self) -> str:
+        """What stands in every file derived from this contract; `cxm contract sync` knows its own files by it."""
+        return f"derived from {self.contract} by `cxm contract sync`"
 
     def table(self, name: str) -> Table:
         """The table called `name` (contract name or RAW name).

@@ -1,0 +1,422 @@
+"""The contract → a Great Expectations project: `data_dictionary/<source>.odcs.yaml` → `expectations/gx/**`.
+
+Pure text, in the form in which Great Expectations' own stores write it, so that opening and saving with its tools changes
+nothing. Ids are uuid5 of names: the same contract gives the same bytes. `flows.steps.validate` runs what stands here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import yaml
+
+from flows.contract.model import AUDIT_COLUMNS, Relationship, Rule, Severity, Source, Table
+from flows.contract.sql import ident, literal
+from flows.errors import ConfigurationError
+
+PROJECT_DIRECTORY = "expectations/gx"
+DATA_SOURCE = "raw"
+BATCH_DEFINITION = "newest_loaded"
+DOCS_SITE = "data_docs"
+
+# Great Expectations' own words for how bad a failure is (its FailureSeverity: critical, warning, info).
+SEVERITIES: Mapping[Severity, str] = {"error": "critical", "warning": "warning"}
+
+# Counts without rows: the rows describe healthcare professionals, and results and Data Docs are kept and shown.
+RESULT_FORMAT: Mapping[str, object] = {"result_format": "BASIC", "partial_unexpected_count": 0}
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "medtech-cxm/expectations")
+# The statuses of a batch that stands, as `flows.steps.load` writes them into the ledger.
+_STANDING = "('loaded', 'validated')"
+
+_HEADER = """\
+# Derived from data_dictionary/{names}.odcs.yaml by `cxm contract sync`; edit the contract, not this file.
+#
+# Open it with Great Expectations' own tools, from the project's root:
+#     context = great_expectations.get_context(mode="file", project_root_dir="expectations")
+#     context.checkpoints.get("raw_{first}").run()
+# The connection is the embedded stack's on its default port (`cxm up`); that warehouse checks no password. A pipeline run
+# works on a copy under CXM_HOME and sets its own connection in memory, so no secret ever stands in a file.
+"""
+
+# A calendar date, leap years included, in what POSIX regular expressions can say: Snowflake has no lookahead.
+_LEAP = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+_DATE = (
+    "([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])"
+    f"|{_LEAP}-02-29)"
+)
+_TIMESTAMP_PARTS = {"YYYY-MM-DD": _DATE, "HH24": "([01][0-9]|2[0-3])", "MI": "[0-5][0-9]", "SS": "[0-5][0-9]"}
+_NUMBER = "^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?$"
+_INTEGER = "^[-+]?[0-9]+$"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One expectation before it gets its id: GX's type and keyword arguments, and what in the contract asked for it."""
+
+    type: str
+    kwargs: Mapping[str, object]
+    severity: Severity
+    rule: str  # the contract's kind of rule: not_null, unique, relationship …
+    columns: tuple[str, ...] = ()  # RAW names
+    description: str = ""  # shown by Data Docs in place of GX's own sentence
+    note: str = ""  # shown by Data Docs under it
+
+
+def render(*sources: Source) -> dict[str, str]:
+    """Every derived file of the Great Expectations project, by its path from the project's root.
+
+    One suite and one validation definition per table, one checkpoint `raw_<source>` per source, and `great_expectations.yml` with
+    one query asset per table. All sources go in at once because they share `great_expectations.yml`.
+
+    Raises:
+        ConfigurationError: a rule has arguments that no expectation can be made of; the message names table and rule.
+    """
+    files = {f"{PROJECT_DIRECTORY}/great_expectations.yml": _project(sources)}
+    for source in sources:
+        for table in source.tables:
+            name = asset_name(table)
+            files[f"{PROJECT_DIRECTORY}/expectations/{name}.json"] = _json(_suite(source, table))
+            files[f"{PROJECT_DIRECTORY}/validation_definitions/{name}.json"] = _json(_validation_definition(table))
+        files[f"{PROJECT_DIRECTORY}/checkpoints/{checkpoint_name(source)}.json"] = _json(_checkpoint(source))
+    return files
+
+
+def asset_name(table: Table) -> str:
+    """What the table's asset, suite and validation definition are called: `olist_orders`."""
+    return table.raw_name.lower()
+
+
+def checkpoint_name(source: Source) -> str:
+    """The checkpoint over all tables of a source: `raw_olist`."""
+    return f"raw_{source.name}"
+
+
+def asset_query(source: Source, table: Table, batch_id: str | None = None) -> str:
+    """The rows that a suite judges, as one SELECT: those of `batch_id`, or of the newest batch that stands in the ledger.
+
+    `t.*` and not a list of columns: a list would make the rule on column set and order true by itself. It costs nothing on
+    the way, because GX copies the result into a temporary table inside the warehouse. For the same reason the old batches are
+    read at most once per table, and not at all when the id is given: a constant lets Snowflake prune, a subquery does not.
+    Columns with a numeric range get a `…__NUMBER` twin, so that ranges compare numbers and not text; RAW holds VARCHAR.
+    """
+    twins = "".join(f", TRY_TO_DOUBLE(t.{ident(c)}) AS {_twin(c)}" for c in _ranged(table))
+    batch = literal(batch_id) if batch_id else f"({_newest(source, table)})"
+    return f"SELECT t.*{twins} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID = {batch}"
+
+
+def expectations(source: Source, table: Table) -> list[Expectation]:
+    """What the contract says of a table, as expectations, in the order in which Data Docs shall show them.
+
+    Keys are not null and unique, and required columns not null, whether or not the contract repeats that as a rule.
+
+    Raises:
+        ConfigurationError: as `render`.
+    """
+    rules = _with_implied(table)
+    named = {c.name for c in table.columns}
+    for rule in rules:
+        for column in _columns(rule):
+            if column not in named:
+                raise ConfigurationError(
+                    f"{source.name}.{table.name}: rule {rule.kind} names column {column}, which the table does not have; it has "
+                    f"{', '.join(sorted(named))}"
+                )
+    return [
+        *_shape(table),
+        *(_expectation(source, table, rule) for rule in rules),
+        *(_relationship(source, table, relationship) for relationship in table.relationships),
+    ]
+
+
+def _shape(table: Table) -> list[Expectation]:
+    names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *(_twin(c) for c in _ranged(table))]
+    columns = [n.lower() for n in names]  # SQLAlchemy gives unquoted names in lower case
+    return [
+        Expectation("expect_table_columns_to_match_set", {"column_set": columns}, "error", "column_set"),
+        Expectation(
+            "expect_table_columns_to_match_ordered_list",
+            {"column_list": columns},
+            # Provisioning adds a new column behind the audit columns, which no reader minds: COPY and staging name theirs.
+            "warning",
+            "column_order",
+        ),
+    ]
+
+
+def _with_implied(table: Table) -> list[Rule]:
+    said = {(rule.kind, _columns(rule)) for rule in table.rules}
+    implied = [Rule("row_count", "error", arguments=(("min", 1),))] if ("row_count", ()) not in said else []
+    required = {*table.primary_key, *(c.name for c in table.columns if c.required)}
+    implied += [
+        Rule("not_null", "error", c.name)
+        for c in table.columns
+        if c.name in required and ("not_null", (c.name,)) not in said
+    ]
+    if table.primary_key and ("unique", table.primary_key) not in said:
+        implied.append(Rule("unique", "error", columns=table.primary_key))
+    return [*implied, *table.rules]
+
+
+def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
+    columns = _columns(rule)
+    arguments = dict(rule.arguments)
+    description = ""
+    lower = [c.lower() for c in columns]
+    try:
+        if rule.kind == "row_count":
+            kind, kwargs = "expect_table_row_count_to_be_between", _bounds(arguments)
+        elif rule.kind == "unique" and len(columns) > 1:
+            kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": lower}
+        else:
+            (column,) = lower
+            kwargs = {"column": column}
+            if rule.kind == "not_null":
+                kind = "expect_column_values_to_not_be_null"
+            elif rule.kind == "unique":
+                kind = "expect_column_values_to_be_unique"
+            elif rule.kind == "in_set":
+                kind = "expect_column_values_to_be_in_set"
+                kwargs["value_set"] = [str(v) for v in _values(arguments)]
+            elif rule.kind == "between":
+                kind = "expect_column_values_to_be_between"
+                kwargs = {"column": _twin(columns[0]).lower(), **_bounds(arguments)}
+            else:
+                kind = "expect_column_values_to_match_regex"
+                kwargs["regex"], description = _pattern(rule, column, arguments)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{source.name}.{table.name}: rule {rule.kind} on {', '.join(columns) or 'the table'} with {arguments} "
+            f"cannot be checked: {error}"
+        ) from error
+    return Expectation(kind, kwargs, rule.severity, rule.kind, columns, description, rule.description)
+
+
+def _pattern(rule: Rule, column: str, arguments: Mapping[str, object]) -> tuple[str, str]:
+    """The regular expression of a rule and, where it is not fit to be read, the sentence to show for it.
+
+    Anchored always: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
+    """
+    if rule.kind == "regex":
+        pattern = str(arguments["pattern"])
+        return "^(" * (not pattern.startswith("^")) + pattern + ")$" * (not pattern.endswith("$")), ""
+    if rule.kind == "number":
+        integer = bool(arguments.get("integer"))
+        return _INTEGER if integer else _NUMBER, f"{column} values must be {'whole ' if integer else ''}numbers."
+    wanted = str(arguments.get("format", "YYYY-MM-DD HH24:MI:SS"))
+    pattern = wanted
+    for part, regex in _TIMESTAMP_PARTS.items():
+        pattern = pattern.replace(part, regex)
+    if "YYYY-MM-DD" not in wanted:
+        raise ValueError(f"format {wanted}; wanted one with YYYY-MM-DD, HH24, MI and SS in it")
+    return f"^{pattern}$", f"{column} values must be timestamps that exist, as {wanted}."
+
+
+def _relationship(source: Source, table: Table, relationship: Relationship) -> Expectation:
+    parent = source.table(relationship.parent)
+    pairs = list(zip(relationship.columns, relationship.parent_columns, strict=True))
+    current = _newest(source, parent) if parent.load == "snapshot" else _standing(source, parent)
+    keys = ", ".join(f"p.{ident(theirs)}" for _, theirs in pairs)
+    query = (
+        f"SELECT 1 AS ORPHAN FROM {{batch}} AS child "
+        f"LEFT JOIN (SELECT DISTINCT {keys} FROM {ident(source.schema)}.{ident(parent.raw_name)} AS p"
+        f" WHERE p._BATCH_ID IN ({current})) AS parent"
+        f" ON {' AND '.join(f'child.{ident(ours)} = parent.{ident(theirs)}' for ours, theirs in pairs)}"
+        f" WHERE {' AND '.join(f'child.{ident(ours)} IS NOT NULL' for ours, _ in pairs)}"
+        f" AND parent.{ident(pairs[0][1])} IS NULL"
+    )
+    ours, theirs = ", ".join(relationship.columns), ", ".join(relationship.parent_columns)
+    return Expectation(
+        "unexpected_rows_expectation",
+        {"unexpected_rows_query": query},
+        relationship.severity,
+        "relationship",
+        relationship.columns,
+        f"Every {ours} must be a {theirs} of {parent.raw_name}'s current batch.",
+    )
+
+
+def _standing(source: Source, table: Table) -> str:
+    """The batch ids whose rows of a table stand: loaded and not undone, quarantined or only landed."""
+    return (
+        f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
+        f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS IN {_STANDING}"
+    )
+
+
+def _newest(source: Source, table: Table) -> str:
+    # A batch id is YYYYMMDD_HHMMSS in UTC, so the greatest is the newest.
+    return _standing(source, table).replace("SELECT l.BATCH_ID", "SELECT MAX(l.BATCH_ID)", 1)
+
+
+def _columns(rule: Rule) -> tuple[str, ...]:
+    return rule.columns or ((rule.column,) if rule.column else ())
+
+
+def _ranged(table: Table) -> list[str]:
+    ranged = {rule.column for rule in table.rules if rule.kind == "between"}
+    return [c.name for c in table.columns if c.name in ranged]
+
+
+def _twin(column: str) -> str:
+    return f"{ident(column)}__NUMBER"
+
+
+def _bounds(arguments: Mapping[str, object]) -> dict[str, object]:
+    found = {f"{end}_value": float(str(arguments[end])) for end in ("min", "max") if arguments.get(end) is not None}
+    if not found:
+        raise ValueError("wanted min, max or both")
+    return {end: int(value) if value.is_integer() else value for end, value in found.items()}
+
+
+def _values(arguments: Mapping[str, object]) -> Iterable[object]:
+    values = arguments["values"]
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError("wanted a list of values")
+    return values
+
+
+def _suite(source: Source, table: Table) -> dict[str, Any]:
+    name = asset_name(table)
+    found = []
+    for expectation in expectations(source, table):
+        columns = list(expectation.columns)
+        rule = f"{table.name}.{expectation.rule}" + (f"({', '.join(columns)})" if columns else "")
+        entry: dict[str, Any] = {
+            "id": _id("expectation", name, expectation.type, json.dumps(expectation.kwargs, sort_keys=True)),
+            "kwargs": dict(expectation.kwargs),
+            "meta": {
+                "columns": columns,
+                "contract": f"data_dictionary/{source.name}.odcs.yaml",
+                "rule": rule,
+                "severity": expectation.severity,
+            },
+            "severity": SEVERITIES[expectation.severity],
+            "type": expectation.type,
+        }
+        if expectation.description:
+            entry["description"] = expectation.description
+        if expectation.note:
+            entry["notes"] = expectation.note
+        found.append(entry)
+    return {
+        "expectations": found,
+        "id": _id("suite", name),
+        "meta": {"contract": f"data_dictionary/{source.name}.odcs.yaml", "derived_by": "cxm contract sync"},
+        "name": name,
+        "notes": f"{table.business_name}: {table.description}",
+    }
+
+
+def _validation_definition(table: Table) -> dict[str, Any]:
+    name = asset_name(table)
+    return {
+        "data": {
+            "asset": {"id": _id("asset", name), "name": name},
+            "batch_definition": {"id": _id("batch_definition", name), "name": BATCH_DEFINITION},
+            "datasource": {"id": _id("datasource", DATA_SOURCE), "name": DATA_SOURCE},
+        },
+        "id": _id("validation_definition", name),
+        "name": name,
+        "suite": {"id": _id("suite", name), "name": name},
+    }
+
+
+def _checkpoint(source: Source) -> dict[str, Any]:
+    names = [asset_name(table) for table in source.tables]
+    return {
+        "actions": [{"name": "update_data_docs", "site_names": [DOCS_SITE], "type": "update_data_docs"}],
+        "id": _id("checkpoint", checkpoint_name(source)),
+        "name": checkpoint_name(source),
+        "result_format": dict(RESULT_FORMAT),
+        "validation_definitions": [{"id": _id("validation_definition", name), "name": name} for name in names],
+    }
+
+
+def _project(sources: tuple[Source, ...]) -> str:
+    def store(kind: str, directory: str) -> dict[str, Any]:
+        backend = {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": directory,
+            "suppress_store_backend_id": True,  # else opening the project writes an id file beside the suites
+        }
+        return {"class_name": kind, "store_backend": backend}
+
+    assets = {
+        asset_name(table): {
+            "type": "query",
+            "id": _id("asset", asset_name(table)),
+            "query": asset_query(source, table),
+            "batch_metadata": {},
+            "batch_definitions": {
+                BATCH_DEFINITION: {"id": _id("batch_definition", asset_name(table)), "partitioner": None}
+            },
+        }
+        for source in sources
+        for table in source.tables
+    }
+    project = {
+        "config_version": 4.0,
+        "analytics_enabled": False,
+        "data_context_id": _id("data_context"),
+        "plugins_directory": None,
+        "config_variables_file_path": None,
+        "stores": {
+            "expectations_store": store("ExpectationsStore", "expectations/"),
+            "validation_definition_store": store("ValidationDefinitionStore", "validation_definitions/"),
+            "checkpoint_store": store("CheckpointStore", "checkpoints/"),
+            "validation_results_store": store("ValidationResultsStore", "uncommitted/validations/"),
+        },
+        "expectations_store_name": "expectations_store",
+        "checkpoint_store_name": "checkpoint_store",
+        "validation_results_store_name": "validation_results_store",
+        "data_docs_sites": {
+            DOCS_SITE: {
+                "class_name": "SiteBuilder",
+                "show_how_to_buttons": False,
+                "store_backend": {
+                    "class_name": "TupleFilesystemStoreBackend",
+                    "base_directory": f"uncommitted/{DOCS_SITE}/",
+                },
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            }
+        },
+        "fluent_datasources": {
+            DATA_SOURCE: {
+                "type": "snowflake",
+                "id": _id("datasource", DATA_SOURCE),
+                # One copy of the batch in the session, then every rule reads only that; without it GX also fetches all
+                # rows of the query to learn its column names.
+                "create_temp_table": True,
+                "connection_string": {
+                    "account": "cxm-embedded",
+                    "user": "CXM_LOADER_SVC",
+                    "password": "embedded",
+                    "database": "CXM_MEDTECH",
+                    "schema": sources[0].schema,
+                    "warehouse": "WH_CXM",
+                    "role": "CXM_LOADER",
+                },
+                "kwargs": {"connect_args": {"host": "127.0.0.1", "port": 8088, "protocol": "http"}},
+                "assets": assets,
+            }
+        },
+    }
+    names = sources[0].name if len(sources) == 1 else "{" + ",".join(s.name for s in sources) + "}"
+    text = yaml.safe_dump(project, sort_keys=False, allow_unicode=True, width=10_000)
+    return _HEADER.format(names=names, first=sources[0].name) + "\n" + text
+
+
+def _id(*names: str) -> str:
+    identifier: UUID = uuid5(_NAMESPACE, "/".join(names))
+    return str(identifier)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, sort_keys=True)

@@ -1,0 +1,261 @@
+"""The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, then `dbt build → STG … MARTS`.
+
+dbt runs as a process of its own: it keeps global state, and a process can be given a time limit and be ended. Everything it
+writes goes under `workdir`, so that two homes do not meet in one `target/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from flows.errors import ConfigurationError, InfrastructureError
+from flows.settings import TELEMETRY_OFF, Settings
+
+FreshnessStatus = Literal["pass", "warn", "error", "runtime error"]
+
+# What dbt may take: freshness is nine small queries; a build is bounded by the warehouse.
+FRESHNESS_SECONDS = 600.0
+BUILD_SECONDS = 3600.0
+_POLITE_SECONDS = 10.0  # for dbt to cancel its queries on the server after an interrupt
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFreshness:
+    """The age of one source table's newest validated batch, as dbt found it.
+
+    `max_loaded_at` is ISO 8601 in UTC; it and `age_seconds` are None where there is no validated row or the table could not be
+    read. `warn_after` and `error_after` are the contract's limits, for example "24 hour"; `message` is dbt's for a runtime error.
+    """
+
+    table: str
+    status: FreshnessStatus
+    max_loaded_at: str | None
+    age_seconds: float | None
+    warn_after: str | None
+    error_after: str | None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffResult:
+    """The freshness of every table of a source, by table name."""
+
+    sources: tuple[SourceFreshness, ...]
+    seconds: float
+
+    @property
+    def stale(self) -> tuple[SourceFreshness, ...]:
+        """The tables that must not be taken for fresh: error-stale, or of an age that could not be read."""
+        return tuple(s for s in self.sources if s.status in ("error", "runtime error"))
+
+    @property
+    def warned(self) -> tuple[SourceFreshness, ...]:
+        """The tables past their warning age."""
+        return tuple(s for s in self.sources if s.status == "warn")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What `dbt build` did, in counts of nodes (models, tests, seeds, snapshots).
+
+    `problems` holds (node, dbt's message) of each that warned or failed.
+    """
+
+    passed: int
+    warned: int
+    failed: int
+    skipped: int
+    problems: tuple[tuple[str, str], ...]
+    seconds: float
+
+    @property
+    def clean(self) -> bool:
+        """Whether something ran, and nothing failed, warned or was skipped."""
+        return self.passed > 0 and not (self.failed or self.warned or self.skipped)
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """The variables that `profiles.yml` reads, from `settings`; the only way a secret reaches dbt.
+
+    Raises:
+        ConfigurationError: the target is `snowflake` and the account, user or key is not set; or no embedded stack runs.
+    """
+    environment = {
+        "CXM_TARGET": settings.target,
+        "CXM_DATABASE": settings.database,
+        "CXM_WAREHOUSE": settings.warehouse,
+        "CXM_TRANSFORMER_ROLE": settings.transformer_role,
+    }
+    if settings.target == "embedded":
+        warehouse = settings.stack["warehouse"]
+        return environment | {"CXM_WAREHOUSE_HOST": warehouse["host"], "CXM_WAREHOUSE_PORT": str(warehouse["port"])}
+    key, passphrase = settings.snowflake_private_key, settings.snowflake_private_key_passphrase
+    values = {
+        "CXM_SNOWFLAKE_ACCOUNT": settings.snowflake_account,
+        "CXM_SNOWFLAKE_USER": settings.snowflake_user,
+        "CXM_SNOWFLAKE_PRIVATE_KEY": key.get_secret_value() if key else None,
+    }
+    if missing := [name for name, value in values.items() if not value]:
+        raise ConfigurationError(
+            f"{', '.join(missing)}: not set, and dbt needs it for the target snowflake; set it and run again."
+        )
+    environment |= {name: value for name, value in values.items() if value}
+    if passphrase:
+        environment["CXM_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"] = passphrase.get_secret_value()
+    return environment
+
+
+def handoff(
+    project: Path, source_name: str, environment: Mapping[str, str], workdir: Path, timeout: float = FRESHNESS_SECONDS
+) -> HandoffResult:
+    """Run `dbt source freshness` for `source_name` and return each table's age; the flow decides what stale data stops.
+
+    `project` is the dbt project's folder, `environment` what `dbt_environment` gives, `workdir` a folder for dbt's target and
+    logs, `timeout` in seconds.
+
+    Raises:
+        InfrastructureError: dbt did not start, did not end in time, wrote no result, or could read not one table.
+        ConfigurationError: the project has no source of that name with a freshness rule.
+    """
+    started = time.monotonic()
+    arguments = ["source", "freshness", "--select", f"source:{source_name}"]
+    document, output, _ = _run(project, arguments, environment, workdir, "sources.json", timeout)
+    prefix = f".{source_name}."
+    sources = tuple(
+        sorted(
+            (_freshness(r) for r in document["results"] if prefix in r["unique_id"]), key=lambda source: source.table
+        )
+    )
+    if not sources:
+        raise ConfigurationError(
+            f"{project}: dbt knows no source {source_name} with a freshness rule; `cxm contract sync` writes it. "
+            f"dbt said: {output}"
+        )
+    if all(source.status == "runtime error" for source in sources):
+        raise InfrastructureError(
+            f"dbt could read none of the {len(sources)} tables of source {source_name}; first of them, {sources[0].table}: "
+            f"{sources[0].message}. Check that the warehouse answers and that RAW is provisioned (`cxm doctor`)."
+        )
+    return HandoffResult(sources, time.monotonic() - started)
+
+
+def build(
+    project: Path,
+    environment: Mapping[str, str],
+    workdir: Path,
+    select: str | None = None,
+    timeout: float = BUILD_SECONDS,
+) -> BuildResult:
+    """Run `dbt build` (all, or what dbt's selector `select` names) and return its counts; a failing node raises nothing.
+
+    Raises:
+        InfrastructureError: dbt did not start, did not end in time, wrote no result, or failed outside its nodes.
+    """
+    started = time.monotonic()
+    arguments = ["build", *(["--select", select] if select else [])]
+    document, output, code = _run(project, arguments, environment, workdir, "run_results.json", timeout)
+    groups: dict[str, int] = {"pass": 0, "warn": 0, "error": 0, "skip": 0}
+    problems: list[tuple[str, str]] = []
+    for result in document["results"]:
+        group = {"success": "pass", "pass": "pass", "warn": "warn", "skipped": "skip"}.get(result["status"], "error")
+        groups[group] += 1
+        if group in ("warn", "error"):
+            problems.append((result["unique_id"], " ".join((result["message"] or result["status"]).split())))
+    if code != 0 and not groups["error"]:
+        raise InfrastructureError(f"dbt build ended with exit code {code} though no node failed. dbt said: {output}")
+    return BuildResult(
+        groups["pass"], groups["warn"], groups["error"], groups["skip"], tuple(problems), time.monotonic() - started
+    )
+
+
+def _freshness(result: Mapping[str, Any]) -> SourceFreshness:
+    table = str(result["unique_id"]).rsplit(".", 1)[1]
+    # A failed node is written with the key `error` and neither ages nor criteria.
+    if result["status"] == "runtime error":
+        message = " ".join(str(result.get("error") or "no message").split())
+        return SourceFreshness(table, "runtime error", None, None, None, None, message)
+    criteria = result["criteria"]
+    # dbt writes the year 1 where a table has no row to take an age from.
+    empty = str(result["max_loaded_at"]).startswith("0001-01-01")
+    return SourceFreshness(
+        table,
+        cast(FreshnessStatus, result["status"]),
+        None if empty else result["max_loaded_at"],
+        None if empty else float(result["max_loaded_at_time_ago_in_s"]),
+        _limit(criteria.get("warn_after")),
+        _limit(criteria.get("error_after")),
+    )
+
+
+def _limit(limit: Mapping[str, Any] | None) -> str | None:
+    return f"{limit['count']} {limit['period']}" if limit and limit.get("count") is not None else None
+
+
+def _run(
+    project: Path, arguments: list[str], environment: Mapping[str, str], workdir: Path, artifact: str, timeout: float
+) -> tuple[dict[str, Any], str, int]:
+    """Run dbt to its end; its artifact as JSON, the end of its output, its exit code."""
+    target, logs = workdir / "target", workdir / "logs"
+    target.mkdir(parents=True, exist_ok=True)
+    result = target / artifact
+    result.unlink(missing_ok=True)  # an old one would be read as this run's when dbt fails early
+    command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--no-version-check", *arguments]
+    command += ["--project-dir", str(project), "--profiles-dir", str(project)]
+    command += ["--target-path", str(target), "--log-path", str(logs)]
+    # The rest of the environment is the user's own (proxy, certificates, locale); it is passed on unread.
+    output, code = _communicate(command, {**os.environ, **environment, **TELEMETRY_OFF}, workdir, timeout)
+    if not result.exists():
+        raise InfrastructureError(
+            f"dbt {' '.join(arguments)} ended with exit code {code} and wrote no {artifact}; log in {logs}. dbt said: {output}"
+        )
+    document: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return document, output, code
+
+
+def _communicate(command: list[str], environment: Mapping[str, str], workdir: Path, timeout: float) -> tuple[str, int]:
+    """The last lines that `command` wrote, and its exit code. However this function is left, the process has ended."""
+    deadline = time.monotonic() + timeout
+    with subprocess.Popen(
+        command,
+        cwd=workdir,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        try:
+            while True:
+                try:
+                    # Short waits: a flow's cancellation is raised in this thread between two of them, not inside one.
+                    output, _ = process.communicate(timeout=0.5)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > deadline:
+                        name = " ".join(command[5:7])
+                        raise InfrastructureError(
+                            f"dbt {name} did not end within {timeout:g} s and was stopped; see its log under {workdir}."
+                        ) from None
+        finally:
+            if process.poll() is None:
+                _end(process)
+    return "\n".join(output.strip().splitlines()[-40:]), process.returncode
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=_POLITE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
