@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EMBEDDED_PASSWORD = "embedded"
 
 
-class SnowflakeEndpointCredentials(SnowflakeCredentials):
+class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc]  # the package has no types
     """Snowflake credentials for an endpoint that is not `<account>.snowflakecomputing.com`: the embedded warehouse.
 
     `SnowflakeCredentials` passes every field on to `snowflake.connector.connect`, which knows these three.

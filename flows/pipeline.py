@@ -217,11 +217,7 @@ def _validated(run: _Run) -> Verdict | None:
         }
         for table in verdict.tables
     ]
-    tasks.create_table_artifact(
-        rows,
-        key=tasks.artifact_key(f"{batch.source.name}-validation"),
-        description=f"Checkpoint of {batch.info.batch_id}",
-    )
+    tasks.table_artifact(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
     if docs := _docs_url(verdict):
         tasks.link_artifact(f"{batch.source.name}-data-docs", docs, "Data Docs")
     if not verdict.passed:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from prefect import get_run_logger, task
@@ -34,6 +33,10 @@ from flows.steps import provision as provision_step
 from flows.steps import validate as validate_step
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
 @dataclass(frozen=True)
 class Batch:
     """One run's surroundings, the same for every table."""
@@ -56,18 +59,20 @@ def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> boo
     return isinstance(error, InfrastructureError | ConnectionError | TimeoutError)
 
 
-# Side effects are never cached: a second call must look again.
-step = functools.partial(
-    task,
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=exponential_backoff(2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=is_transient,
-)
+def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A task with the retries that suit a step. Side effects are never cached: a second call must look again."""
+    return task(
+        name=name,
+        task_run_name=run_name,
+        cache_policy=NO_CACHE,
+        retries=3,
+        retry_delay_seconds=exponential_backoff(2),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=is_transient,
+    )
 
 
-@step(name="open batch", task_run_name="open batch {info.batch_id}")
+@step("open batch", "open batch {info.batch_id}")
 def open_batch(source_name: str, directory: Path, info: load_step.RunInfo, force: bool) -> Batch:
     """Read the contract and, from the ledger, what is published now."""
     settings = Settings()
@@ -78,7 +83,7 @@ def open_batch(source_name: str, directory: Path, info: load_step.RunInfo, force
     return Batch(source, directory, info, force, published)
 
 
-@step(name="land", task_run_name="land {table.name}")
+@step("land", "land {table.name}")
 def land(batch: Batch, table: Table) -> LandResult:
     """Check one file and send it to S3."""
     settings = Settings()
@@ -99,7 +104,7 @@ def land(batch: Batch, table: Table) -> LandResult:
     return landed
 
 
-@step(name="load", task_run_name="load {table.name}")
+@step("load", "load {table.name}")
 def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult:
     """COPY one landed file into its RAW table, on a connection of its own."""
     settings = Settings()
@@ -118,7 +123,7 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
     return loaded
 
 
-@step(name="validate", task_run_name="validate {batch.info.batch_id}")
+@step("validate", "validate {batch.info.batch_id}")
 def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_step.Verdict:
     """Run the checkpoint over the rows that came in with this batch, and build the Data Docs."""
     settings = Settings()
@@ -132,7 +137,7 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
         batch.info.batch_id,
         PROJECT / "expectations",
         settings.home / "expectations",
-        validate_step.connection_from(blocks.snowflake_credentials(settings), settings),
+        validate_step.connection_from(blocks.snowflake_credentials(settings), settings, batch.tag("validate")),
         settings.home / "docs",
     )
     for found in verdict.tables:
@@ -141,7 +146,7 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
     return verdict
 
 
-@step(name="publish", task_run_name="{status} {batch.info.batch_id}")
+@step("publish", "{status} {batch.info.batch_id}")
 def mark(batch: Batch, status: str, reason: str | None = None) -> None:
     """Write into the ledger that the batch is validated, or why it is quarantined."""
     settings = Settings()
@@ -149,14 +154,14 @@ def mark(batch: Batch, status: str, reason: str | None = None) -> None:
         load_step.mark(connection, batch.source, batch.info.batch_id, status, settings.database, reason)  # type: ignore[arg-type]
 
 
-@step(name="handoff", task_run_name="dbt source freshness")
+@step("handoff", "dbt source freshness")
 def handoff(batch: Batch) -> handoff_step.HandoffResult:
     """Let dbt judge the freshness of every source table."""
     settings = Settings()
     result = handoff_step.handoff(
         PROJECT / "dbt" / "cxm_medtech",
         batch.source.name,
-        handoff_step.environment_from(blocks.snowflake_credentials(settings), settings),
+        handoff_step.dbt_environment(settings),
         settings.home / "dbt",
     )
     for found in result.sources:
@@ -164,14 +169,14 @@ def handoff(batch: Batch) -> handoff_step.HandoffResult:
     return result
 
 
-@step(name="provision bucket")
+@step("provision bucket")
 def provision_bucket() -> tuple[provision_step.Change, ...]:
     """Make the landing bucket and its prefixes."""
     settings = Settings()
     return provision_step.provision_bucket(blocks.s3_client(settings), settings.bucket, settings.aws_region)
 
 
-@step(name="provision warehouse")
+@step("provision warehouse")
 def provision_warehouse(source_names: Sequence[str]) -> tuple[provision_step.Change, ...]:
     """Run `sql/provision/` and make the RAW tables of the contracts."""
     settings = Settings()
@@ -181,8 +186,9 @@ def provision_warehouse(source_names: Sequence[str]) -> tuple[provision_step.Cha
 
 
 def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:
-    """Dataclass rows as a table in the UI; the key stays the same from run to run, so that its history builds up."""
-    create_table_artifact([asdict(row) for row in rows], key=artifact_key(key), description=description)
+    """Rows (dataclasses or dicts) as a table in the UI; the key stays from run to run, so that its history builds up."""
+    plain = [row if isinstance(row, dict) else asdict(row) for row in rows]
+    create_table_artifact(plain, key=artifact_key(key), description=description)
 
 
 def link_artifact(key: str, url: str, text: str) -> None:
