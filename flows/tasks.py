@@ -32,7 +32,6 @@ from flows.steps import load as load_step
 from flows.steps import provision as provision_step
 from flows.steps import validate as validate_step
 
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

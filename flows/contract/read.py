@@ -38,7 +38,7 @@ Classification = Literal["public", "internal", "confidential", "restricted"]
 Pii = Literal["none", "indirect", "direct"]
 Load = Literal["snapshot", "append"]
 
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.csv")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*\.csv")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*")
 # ODCS spells formats as the JDK does; this is the one that the pipeline checks and staging casts.
@@ -248,7 +248,7 @@ def _table(entry: SchemaObject, place: _Place) -> Table:
     file = own.get("fileName")
     if not isinstance(file, str) or not _FILE.fullmatch(file):
         place.fail(
-            f"customProperties, fileName: found {_found(file)}, wanted a .csv file's name of letters, digits, _ and -; "
+            f"customProperties, fileName: found {_found(file)}, wanted a .csv file's name of letters, digits and _; "
             "add `- {property: fileName, value: olist_orders_dataset.csv}`"
         )
     read = [_column(p, position, place) for position, p in enumerate(entry.properties or (), start=1)]

@@ -27,7 +27,6 @@ _AUDIT = {
 def render(source: Source) -> dict[str, str]:
     """The derived dbt files of `source`: path relative to the repository's root → whole text, the same for the same contract."""
     path = f"{PROJECT_FOLDER}/models/staging/{source.name}/_{source.name}__sources.yml"
-    header = f"# derived from data_dictionary/{source.name}.odcs.yaml by `cxm contract sync`\n"
     meta = {"contract_version": source.version, "owner": source.owner}
     document = {
         "version": 2,
@@ -46,11 +45,11 @@ def render(source: Source) -> dict[str, str]:
             }
         ],
     }
-    return {path: header + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)}
+    return {path: f"# {source.derived_line}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)}
 
 
 def _table(source: Source, table: Table) -> dict[str, Any]:
-    validated = f"TABLE_NAME = '{table.raw_name}' and STATUS = 'validated'"
+    validated = f"SOURCE = '{source.name}' and TABLE_NAME = '{table.raw_name}' and STATUS = 'validated'"
     columns = [
         {
             "name": column.name,
