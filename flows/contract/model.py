@@ -12,6 +12,10 @@ from typing import Any, Literal
 AUDIT_COLUMNS = ("_LOAD_TIMESTAMP", "_BATCH_ID", "_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
 Severity = Literal["error", "warning"]
+LogicalType = Literal["string", "integer", "number", "timestamp"]
+Classification = Literal["public", "internal", "confidential", "restricted"]
+Pii = Literal["none", "indirect", "direct"]  # indirect: points at a person together with other data
+Load = Literal["snapshot", "append"]  # each file holds all rows, or adds to those before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,12 @@ class Column:
     name: str  # RAW name, upper case
     header: str  # as the file's first line spells it
     position: int
-    logical_type: Literal["string", "integer", "number", "timestamp"]  # what staging casts to; RAW holds VARCHAR
+    logical_type: LogicalType  # what staging casts to; RAW holds VARCHAR
     business_name: str
     description: str
     required: bool
-    classification: Literal["public", "internal", "confidential", "restricted"]
-    pii: Literal["none", "indirect", "direct"]  # indirect: points at a person together with other data
+    classification: Classification
+    pii: Pii
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Table:
     file: str  # olist_orders_dataset.csv
     business_name: str
     description: str
-    load: Literal["snapshot", "append"]
+    load: Load
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]  # RAW names; empty where the file has none
     relationships: tuple[Relationship, ...] = ()
@@ -131,4 +135,6 @@ class Source:
         for table in self.tables:
             if name in (table.name, table.raw_name):
                 return table
-        raise KeyError(f"{name}: no such table in the contract of {self.name}; it has {', '.join(t.name for t in self.tables)}")
+        raise KeyError(
+            f"{name}: no such table in the contract of {self.name}; it has {', '.join(t.name for t in self.tables)}"
+        )

@@ -7,7 +7,7 @@ nothing. Ids are uuid5 of names: the same contract gives the same bytes. `flows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -34,7 +34,8 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "medtech-cxm/expectations")
 _STANDING = "('loaded', 'validated')"
 
 _HEADER = """\
-# Derived from data_dictionary/{names}.odcs.yaml by `cxm contract sync`; edit the contract, not this file.
+{derived}
+# Edit the contract, not this file.
 #
 # Open it with Great Expectations' own tools, from the project's root:
 #     context = great_expectations.get_context(mode="file", project_root_dir="expectations")
@@ -65,8 +66,7 @@ class Expectation:
     severity: Severity
     rule: str  # the contract's kind of rule: not_null, unique, relationship …
     columns: tuple[str, ...] = ()  # RAW names
-    description: str = ""  # shown by Data Docs in place of GX's own sentence
-    note: str = ""  # shown by Data Docs under it
+    description: str = ""  # what Data Docs show; without one, GX's own sentence
 
 
 def render(*sources: Source) -> dict[str, str]:
@@ -102,8 +102,10 @@ def asset_query(source: Source, table: Table, batch_id: str | None = None) -> st
     """The rows that a suite judges, as one SELECT: those of `batch_id`, or of the newest batch that stands in the ledger.
 
     `t.*` and not a list of columns: a list would make the rule on column set and order true by itself. It costs nothing on
-    the way, because GX copies the result into a temporary table inside the warehouse. For the same reason the old batches are
-    read at most once per table, and not at all when the id is given: a constant lets Snowflake prune, a subquery does not.
+    the way, because GX copies the result into a temporary table in the warehouse, once per run; that needs no CREATE TABLE
+    privilege (https://docs.snowflake.com/en/sql-reference/sql/create-table#access-control-requirements). A constant batch id
+    lets Snowflake skip the other batches' partitions, a subquery does not
+    (https://docs.snowflake.com/en/user-guide/tables-clustering-micropartitions#query-pruning), so a run gives the id.
     Columns with a numeric range get a `…__NUMBER` twin, so that ranges compare numbers and not text; RAW holds VARCHAR.
     """
     twins = "".join(f", TRY_TO_DOUBLE(t.{ident(c)}) AS {_twin(c)}" for c in _ranged(table))
@@ -146,6 +148,7 @@ def _shape(table: Table) -> list[Expectation]:
             # Provisioning adds a new column behind the audit columns, which no reader minds: COPY and staging name theirs.
             "warning",
             "column_order",
+            description=f"The columns must stand in the contract's order: {', '.join(names)}.",
         ),
     ]
 
@@ -166,56 +169,59 @@ def _with_implied(table: Table) -> list[Rule]:
 
 def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
     columns = _columns(rule)
-    arguments = dict(rule.arguments)
-    description = ""
     lower = [c.lower() for c in columns]
     try:
         if rule.kind == "row_count":
-            kind, kwargs = "expect_table_row_count_to_be_between", _bounds(arguments)
+            kind, kwargs = "expect_table_row_count_to_be_between", _bounds(rule)
+            sentence = f"The batch must have {_range(rule)} rows."
         elif rule.kind == "unique" and len(columns) > 1:
             kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": lower}
+            sentence = f"{', '.join(columns)} must be unique together."
         else:
-            (column,) = lower
-            kwargs = {"column": column}
-            if rule.kind == "not_null":
-                kind = "expect_column_values_to_not_be_null"
-            elif rule.kind == "unique":
-                kind = "expect_column_values_to_be_unique"
-            elif rule.kind == "in_set":
-                kind = "expect_column_values_to_be_in_set"
-                kwargs["value_set"] = [str(v) for v in _values(arguments)]
-            elif rule.kind == "between":
-                kind = "expect_column_values_to_be_between"
-                kwargs = {"column": _twin(columns[0]).lower(), **_bounds(arguments)}
-            else:
-                kind = "expect_column_values_to_match_regex"
-                kwargs["regex"], description = _pattern(rule, column, arguments)
+            (column,) = columns
+            kind, kwargs, sentence = _on_column(rule, column)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"{source.name}.{table.name}: rule {rule.kind} on {', '.join(columns) or 'the table'} with {arguments} "
-            f"cannot be checked: {error}"
+            f"{source.name}.{table.name}: rule {rule.kind} on {', '.join(columns) or 'the table'} with "
+            f"{dict(rule.arguments)} cannot be checked: {error}"
         ) from error
-    return Expectation(kind, kwargs, rule.severity, rule.kind, columns, description, rule.description)
+    description = " ".join(part for part in (sentence, rule.description) if part)
+    return Expectation(kind, kwargs, rule.severity, rule.kind, columns, description)
 
 
-def _pattern(rule: Rule, column: str, arguments: Mapping[str, object]) -> tuple[str, str]:
-    """The regular expression of a rule and, where it is not fit to be read, the sentence to show for it.
-
-    Anchored always: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
-    """
+def _on_column(rule: Rule, column: str) -> tuple[str, dict[str, object], str]:
+    """A rule on one column: GX's type, its keyword arguments, and the rule as a sentence."""
+    name, arguments = column.lower(), dict(rule.arguments)
+    if rule.kind == "not_null":
+        return "expect_column_values_to_not_be_null", {"column": name}, f"{column} must not be empty."
+    if rule.kind == "unique":
+        return "expect_column_values_to_be_unique", {"column": name}, f"{column} must be unique."
+    if rule.kind == "in_set":
+        values = arguments["values"]
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError("wanted a list of values")
+        texts = [str(v) for v in values]
+        sentence = f"{column} must be one of {', '.join(texts)}."
+        return "expect_column_values_to_be_in_set", {"column": name, "value_set": texts}, sentence
+    if rule.kind == "between":
+        kwargs = {"column": _twin(column).lower(), **_bounds(rule)}
+        return "expect_column_values_to_be_between", kwargs, f"{column} must be {_range(rule)}."
+    # Anchored always: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
     if rule.kind == "regex":
-        pattern = str(arguments["pattern"])
-        return "^(" * (not pattern.startswith("^")) + pattern + ")$" * (not pattern.endswith("$")), ""
-    if rule.kind == "number":
+        regex = str(arguments["pattern"])
+        regex = regex if regex.startswith("^") and regex.endswith("$") else f"^({regex})$"
+        sentence = f"{column} must match {regex}"
+    elif rule.kind == "number":
         integer = bool(arguments.get("integer"))
-        return _INTEGER if integer else _NUMBER, f"{column} values must be {'whole ' if integer else ''}numbers."
-    wanted = str(arguments.get("format", "YYYY-MM-DD HH24:MI:SS"))
-    pattern = wanted
-    for part, regex in _TIMESTAMP_PARTS.items():
-        pattern = pattern.replace(part, regex)
-    if "YYYY-MM-DD" not in wanted:
-        raise ValueError(f"format {wanted}; wanted one with YYYY-MM-DD, HH24, MI and SS in it")
-    return f"^{pattern}$", f"{column} values must be timestamps that exist, as {wanted}."
+        regex, sentence = _INTEGER if integer else _NUMBER, f"{column} must be a {'whole ' if integer else ''}number."
+    else:
+        wanted = regex = str(arguments["format"])
+        if "YYYY-MM-DD" not in wanted:
+            raise ValueError("wanted a format of YYYY-MM-DD, HH24, MI and SS")
+        for part, pattern in _TIMESTAMP_PARTS.items():
+            regex = regex.replace(part, pattern)
+        regex, sentence = f"^{regex}$", f"{column} must be a point in time that exists, as {wanted}."
+    return "expect_column_values_to_match_regex", {"column": name, "regex": regex}, sentence
 
 
 def _relationship(source: Source, table: Table, relationship: Relationship) -> Expectation:
@@ -268,18 +274,20 @@ def _twin(column: str) -> str:
     return f"{ident(column)}__NUMBER"
 
 
-def _bounds(arguments: Mapping[str, object]) -> dict[str, object]:
+def _bounds(rule: Rule) -> dict[str, object]:
+    arguments = dict(rule.arguments)
     found = {f"{end}_value": float(str(arguments[end])) for end in ("min", "max") if arguments.get(end) is not None}
     if not found:
         raise ValueError("wanted min, max or both")
-    return {end: int(value) if value.is_integer() else value for end, value in found.items()}
+    return {end: int(value) if rule.kind == "row_count" else value for end, value in found.items()}
 
 
-def _values(arguments: Mapping[str, object]) -> Iterable[object]:
-    values = arguments["values"]
-    if not isinstance(values, list | tuple) or not values:
-        raise ValueError("wanted a list of values")
-    return values
+def _range(rule: Rule) -> str:
+    arguments = dict(rule.arguments)
+    least, most = arguments.get("min"), arguments.get("max")
+    if least is None:
+        return f"at most {most}"
+    return f"at least {least}" if most is None else f"from {least} to {most}"
 
 
 def _suite(source: Source, table: Table) -> dict[str, Any]:
@@ -289,11 +297,11 @@ def _suite(source: Source, table: Table) -> dict[str, Any]:
         columns = list(expectation.columns)
         rule = f"{table.name}.{expectation.rule}" + (f"({', '.join(columns)})" if columns else "")
         entry: dict[str, Any] = {
-            "id": _id("expectation", name, expectation.type, json.dumps(expectation.kwargs, sort_keys=True)),
+            "id": _id("expectation", name, rule, expectation.severity, json.dumps(expectation.kwargs, sort_keys=True)),
             "kwargs": dict(expectation.kwargs),
             "meta": {
                 "columns": columns,
-                "contract": f"data_dictionary/{source.name}.odcs.yaml",
+                "contract": source.contract,
                 "rule": rule,
                 "severity": expectation.severity,
             },
@@ -301,14 +309,14 @@ def _suite(source: Source, table: Table) -> dict[str, Any]:
             "type": expectation.type,
         }
         if expectation.description:
-            entry["description"] = expectation.description
-        if expectation.note:
-            entry["notes"] = expectation.note
+            # Data Docs mark a broken warning as red as an error.
+            warning = "Warning only: " if expectation.severity == "warning" else ""
+            entry["description"] = warning + expectation.description
         found.append(entry)
     return {
         "expectations": found,
         "id": _id("suite", name),
-        "meta": {"contract": f"data_dictionary/{source.name}.odcs.yaml", "derived_by": "cxm contract sync"},
+        "meta": {"derived": source.derived_line},
         "name": name,
         "notes": f"{table.business_name}: {table.description}",
     }
@@ -384,7 +392,8 @@ def _project(sources: tuple[Source, ...]) -> str:
                     "class_name": "TupleFilesystemStoreBackend",
                     "base_directory": f"uncommitted/{DOCS_SITE}/",
                 },
-                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                # The index reads every result that it lists, on every run.
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder", "validation_results_limit": 200},
             }
         },
         "fluent_datasources": {
@@ -408,9 +417,9 @@ def _project(sources: tuple[Source, ...]) -> str:
             }
         },
     }
-    names = sources[0].name if len(sources) == 1 else "{" + ",".join(s.name for s in sources) + "}"
+    derived = "\n".join(f"# {source.derived_line}" for source in sources)
     text = yaml.safe_dump(project, sort_keys=False, allow_unicode=True, width=10_000)
-    return _HEADER.format(names=names, first=sources[0].name) + "\n" + text
+    return _HEADER.format(derived=derived, first=sources[0].name) + "\n" + text
 
 
 def _id(*names: str) -> str:

@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -127,19 +127,27 @@ def handoff(
         ConfigurationError: the project has no source of that name with a freshness rule.
     """
     started = time.monotonic()
-    arguments = ["source", "freshness", "--select", f"source:{source_name}"]
-    document, output, _ = _run(project, arguments, environment, workdir, "sources.json", timeout)
-    prefix = f".{source_name}."
-    sources = tuple(
-        sorted(
-            (_freshness(r) for r in document["results"] if prefix in r["unique_id"]), key=lambda source: source.table
-        )
+    run = _run(
+        project,
+        ["source", "freshness", "--select", f"source:{source_name}"],
+        environment,
+        workdir,
+        "sources.json",
+        timeout,
     )
-    if not sources:
+    # sources.json of dbt 1.11 leaves out each table whose query failed, so the manifest says which ones were asked for.
+    manifest = json.loads((workdir / "target" / "manifest.json").read_text(encoding="utf-8"))
+    asked = {
+        node_id: node["name"]
+        for node_id, node in manifest["sources"].items()
+        if node["source_name"] == source_name and node["freshness"]
+    }
+    if not asked:
         raise ConfigurationError(
-            f"{project}: dbt knows no source {source_name} with a freshness rule; `cxm contract sync` writes it. "
-            f"dbt said: {output}"
+            f"{project}: dbt knows no source {source_name} with a freshness rule; run `cxm contract sync`, which writes it."
         )
+    found = {result["unique_id"]: result for result in run.document["results"]}
+    sources = tuple(_freshness(name, found.get(node_id), run.said(node_id)) for node_id, name in sorted(asked.items()))
     if all(source.status == "runtime error" for source in sources):
         raise InfrastructureError(
             f"dbt could read none of the {len(sources)} tables of source {source_name}; first of them, {sources[0].table}: "
@@ -162,27 +170,26 @@ def build(
     """
     started = time.monotonic()
     arguments = ["build", *(["--select", select] if select else [])]
-    document, output, code = _run(project, arguments, environment, workdir, "run_results.json", timeout)
+    run = _run(project, arguments, environment, workdir, "run_results.json", timeout)
     groups: dict[str, int] = {"pass": 0, "warn": 0, "error": 0, "skip": 0}
     problems: list[tuple[str, str]] = []
-    for result in document["results"]:
+    for result in run.document["results"]:
         group = {"success": "pass", "pass": "pass", "warn": "warn", "skipped": "skip"}.get(result["status"], "error")
         groups[group] += 1
         if group in ("warn", "error"):
             problems.append((result["unique_id"], " ".join((result["message"] or result["status"]).split())))
-    if code != 0 and not groups["error"]:
-        raise InfrastructureError(f"dbt build ended with exit code {code} though no node failed. dbt said: {output}")
+    if run.code != 0 and not groups["error"]:
+        raise InfrastructureError(
+            f"dbt build ended with exit code {run.code} though no node failed. dbt said: {run.said()}"
+        )
     return BuildResult(
         groups["pass"], groups["warn"], groups["error"], groups["skip"], tuple(problems), time.monotonic() - started
     )
 
 
-def _freshness(result: Mapping[str, Any]) -> SourceFreshness:
-    table = str(result["unique_id"]).rsplit(".", 1)[1]
-    # A failed node is written with the key `error` and neither ages nor criteria.
-    if result["status"] == "runtime error":
-        message = " ".join(str(result.get("error") or "no message").split())
-        return SourceFreshness(table, "runtime error", None, None, None, None, message)
+def _freshness(table: str, result: Mapping[str, Any] | None, message: str) -> SourceFreshness:
+    if result is None or result["status"] == "runtime error":
+        return SourceFreshness(table, "runtime error", None, None, None, None, message or "dbt gave no reason")
     criteria = result["criteria"]
     # dbt writes the year 1 where a table has no row to take an age from.
     empty = str(result["max_loaded_at"]).startswith("0001-01-01")
@@ -200,29 +207,58 @@ def _limit(limit: Mapping[str, Any] | None) -> str | None:
     return f"{limit['count']} {limit['period']}" if limit and limit.get("count") is not None else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """dbt run to its end: its artifact, its exit code, and (node, message) of each error; node "" where none is meant."""
+
+    document: dict[str, Any]
+    code: int
+    errors: tuple[tuple[str, str], ...]
+
+    def said(self, node_id: str = "") -> str:
+        """dbt's messages on one node, or all of them."""
+        return " ".join(message for node, message in self.errors if node_id in ("", node))
+
+
 def _run(
     project: Path, arguments: list[str], environment: Mapping[str, str], workdir: Path, artifact: str, timeout: float
-) -> tuple[dict[str, Any], str, int]:
-    """Run dbt to its end; its artifact as JSON, the end of its output, its exit code."""
+) -> _Run:
     target, logs = workdir / "target", workdir / "logs"
     target.mkdir(parents=True, exist_ok=True)
     result = target / artifact
     result.unlink(missing_ok=True)  # an old one would be read as this run's when dbt fails early
-    command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--no-version-check", *arguments]
+    # runpy warns that dbt.cli imports its own main; that is no news for whoever reads dbt's message.
+    command = [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "dbt.cli.main"]
+    command += ["--log-format", "json", "--no-version-check", *arguments]
     command += ["--project-dir", str(project), "--profiles-dir", str(project)]
     command += ["--target-path", str(target), "--log-path", str(logs)]
     # The rest of the environment is the user's own (proxy, certificates, locale); it is passed on unread.
     output, code = _communicate(command, {**os.environ, **environment, **TELEMETRY_OFF}, workdir, timeout)
+    run = _Run({}, code, tuple(_errors(output)))
     if not result.exists():
         raise InfrastructureError(
-            f"dbt {' '.join(arguments)} ended with exit code {code} and wrote no {artifact}; log in {logs}. dbt said: {output}"
+            f"dbt {' '.join(arguments)} ended with exit code {code} and wrote no {artifact}; its log is in {logs}. "
+            f"dbt said: {run.said()}"
         )
-    document: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return document, output, code
+    return replace(run, document=json.loads(result.read_text(encoding="utf-8")))
+
+
+def _errors(output: str) -> Iterator[tuple[str, str]]:
+    """(node, message) of what dbt logged as an error, and of each line that is none of its log, as a traceback."""
+    for line in output.splitlines():
+        try:
+            event = json.loads(line)
+            level, message, data = event["info"]["level"], event["info"]["msg"], event["data"]
+        except (ValueError, TypeError, KeyError):
+            if line.strip():
+                yield "", line.strip()
+            continue
+        if level == "error":
+            yield data.get("node_info", {}).get("unique_id", ""), " ".join(message.split())
 
 
 def _communicate(command: list[str], environment: Mapping[str, str], workdir: Path, timeout: float) -> tuple[str, int]:
-    """The last lines that `command` wrote, and its exit code. However this function is left, the process has ended."""
+    """What `command` wrote, and its exit code. However this function is left, the process has ended."""
     deadline = time.monotonic() + timeout
     with subprocess.Popen(
         command,
@@ -242,14 +278,13 @@ def _communicate(command: list[str], environment: Mapping[str, str], workdir: Pa
                     break
                 except subprocess.TimeoutExpired:
                     if time.monotonic() > deadline:
-                        name = " ".join(command[5:7])
                         raise InfrastructureError(
-                            f"dbt {name} did not end within {timeout:g} s and was stopped; see its log under {workdir}."
+                            f"{' '.join(command)} did not end within {timeout:g} s and was stopped; logs are under {workdir}."
                         ) from None
         finally:
             if process.poll() is None:
                 _end(process)
-    return "\n".join(output.strip().splitlines()[-40:]), process.returncode
+    return output, process.returncode
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -302,7 +302,8 @@ def _build_docs(context: Any, run_id: Any, suites: Sequence[str], docs: Path) ->
         ValidationResultIdentifier(ExpectationSuiteIdentifier(name), run_id, f"{DATA_SOURCE}-{name}") for name in suites
     ]
     context.build_data_docs(site_names=[DOCS_SITE], resource_identifiers=identifiers)
-    for page in docs.rglob("*.html"):
+    pages = ["index.html", "expectations/*.html", f"validations/*/{run_id.run_name}/*/*.html"]
+    for page in (page for pattern in pages for page in docs.glob(pattern)):
         text = page.read_bytes()
         depth = len(page.relative_to(docs).parts) - 1
         local = _BEACON.sub(b'src="%sstatic/images/logo-long.png"' % (b"../" * depth), text)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flows.contract.read import read_source
 
 from flows.contract.model import Source
+from flows.contract.read import read_source
 from flows.settings import TELEMETRY_OFF, Settings
 
 

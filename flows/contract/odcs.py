@@ -1,0 +1,81 @@
+"""A contract's YAML text → the ODCS package's model, with nothing lost on the way.
+
+The package ignores keys that it does not know, and YAML keeps the last of two equal keys: either way a misspelt or repeated line
+would quietly switch a rule off. Here both are refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from open_data_contract_standard.model import OpenDataContractStandard
+from pydantic import ValidationError
+
+from flows.contract.place import Place, show
+
+
+def parse(text: str, place: Place) -> OpenDataContractStandard:
+    """The document with every key accounted for.
+
+    Raises:
+        ConfigurationError: not YAML, a key twice, a key that ODCS v3.1 does not know, or a value of the wrong type.
+    """
+    try:
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), place)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        place.fail(f"is not YAML: {error}")
+    if not isinstance(raw, dict):
+        place.fail(f"found {show(raw)}, wanted an Open Data Contract Standard document")
+    try:
+        contract = OpenDataContractStandard.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = _path(raw, first["loc"])
+        place.fail(f"{where}: found {show(first['input'])}; ODCS v3.1 says: {first['msg']}")
+    _refuse_unknown_keys(raw, contract.model_dump(by_alias=True, exclude_unset=True), (), raw, place)
+    return contract
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, place: Place) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                place.fail(f"line {line}: found the key {key.value} again, wanted each key once; remove one")
+            seen.add(key.value)
+            _refuse_repeated_keys(value, place)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(value, place)
+
+
+def _refuse_unknown_keys(found: Any, kept: Any, at: tuple[int | str, ...], raw: Any, place: Place) -> None:
+    """A key that the file has and the parsed model does not is one that ODCS does not know."""
+    if isinstance(found, dict) and isinstance(kept, dict):
+        for key, value in found.items():
+            if key not in kept:
+                place.fail(f"{_path(raw, (*at, key))}: ODCS v3.1 has no such key; correct or remove it")
+            _refuse_unknown_keys(value, kept[key], (*at, key), raw, place)
+    elif isinstance(found, list) and isinstance(kept, list):
+        for index, (value, other) in enumerate(zip(found, kept, strict=True)):
+            _refuse_unknown_keys(value, other, (*at, index), raw, place)
+
+
+def _path(raw: Any, location: Sequence[int | str]) -> str:
+    """`("schema", 0, "properties", 2, "x")` → `schema[orders].properties[order_status].x`."""
+    text, here = "", raw
+    for part in location:
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):
+            here = None
+        if isinstance(part, int):
+            named = isinstance(here, dict) and (here.get("name") or here.get("server") or here.get("property"))
+            text += f"[{named or part}]"
+        else:
+            text += f".{part}" if text else part
+    return text

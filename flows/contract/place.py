@@ -1,0 +1,70 @@
+"""A place in a contract → an error that names it: file, schema entry, property, what was found, what was wanted, the fix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, cast
+
+from open_data_contract_standard.model import CustomProperty
+
+from flows.contract.sql import ident
+from flows.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a contract we are; each method either gives back what it was asked for or raises `ConfigurationError`."""
+
+    file: str
+    entry: str = ""
+    property: str = ""
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise with the place in front of `message`, which says found, wanted and the fix."""
+        parts = [self.file]
+        parts += [f"schema entry {self.entry}"] if self.entry else []
+        parts += [f"property {self.property}"] if self.property else []
+        raise ConfigurationError(f"{', '.join(parts)}: {message}")
+
+    def text(self, value: str | None, key: str, example: str) -> str:
+        """`value` without the space around it, which may not be all there is; `example` goes into the fix."""
+        if value is None or not value.strip():
+            self.fail(f"{key}: found nothing, wanted a text; add `{key}: {example}`")
+        return value.strip()
+
+    def one_of(self, value: object, key: str, wanted: Iterable[str]) -> str:
+        """`value`, which has to be one of `wanted`."""
+        wanted = tuple(wanted)
+        if value not in wanted:
+            self.fail(f"{key}: found {show(value)}, wanted {' or '.join(wanted)}")
+        return cast(str, value)
+
+    def identifier(self, name: str, key: str) -> str:
+        """`name`, which has to be able to stand unquoted in Snowflake's SQL."""
+        try:
+            return ident(name)
+        except ConfigurationError as error:
+            self.fail(f"{key}: {error}")
+
+    def once(self, names: Iterable[str], what: str) -> None:
+        """Nothing, when no name is there twice."""
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated:
+            self.fail(f"{what}: found {', '.join(repeated)} more than once, wanted each once; rename or remove one")
+
+    def custom(self, found: Sequence[CustomProperty] | None, known: Iterable[str]) -> dict[str, Any]:
+        """The custom properties by name; `known` are those that may be there."""
+        known = tuple(known)
+        self.once((str(p.property) for p in found or ()), "customProperties")
+        for entry in found or ():
+            if entry.property not in known:
+                self.fail(f"customProperties: found {show(entry.property)}, wanted only {', '.join(known) or 'none'}")
+        return {str(p.property): p.value for p in found or ()}
+
+
+def show(value: object) -> str:
+    """A value as messages show it: short, on one line."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,143 @@
+"""What a contract says of values → `Rule`s: logicalTypeOptions and `quality`, held to what every renderer can check."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any, cast, get_args
+
+from open_data_contract_standard.model import DataQuality
+
+from flows.contract.model import Column, Rule, Severity
+from flows.contract.place import Place, show
+
+# ODCS spells formats as the JDK does; this is the one that the pipeline checks and staging casts.
+_TIMESTAMPS = {"yyyy-MM-dd HH:mm:ss": "YYYY-MM-DD HH24:MI:SS"}
+_OPTIONS = {
+    "string": {"pattern"},
+    "integer": {"minimum", "maximum"},
+    "number": {"minimum", "maximum"},
+    "timestamp": {"format"},
+}
+_BETWEEN = "expect_column_values_to_be_between"
+
+
+def typed_rules(column: Column, options: dict[str, Any], place: Place) -> list[Rule]:
+    """What logicalType and logicalTypeOptions say: error rules.
+
+    Raises:
+        ConfigurationError: an option that the pipeline does not check, or a value that does not fit.
+    """
+    known = _OPTIONS[column.logical_type]
+    unknown = sorted(set(options) - known)
+    if unknown:
+        place.fail(f"logicalTypeOptions: found {', '.join(unknown)}, wanted only {', '.join(sorted(known))}")
+    rules = []
+    if column.logical_type == "timestamp":
+        wanted = place.one_of(options.get("format"), "logicalTypeOptions, format", _TIMESTAMPS)
+        rules.append(Rule("timestamp", "error", column.name, arguments=(("format", _TIMESTAMPS[wanted]),)))
+    if column.logical_type in ("integer", "number"):
+        rules.append(Rule("number", "error", column.name, arguments=(("integer", column.logical_type == "integer"),)))
+    if "pattern" in options:
+        rules.append(Rule("regex", "error", column.name, arguments=_regex(options["pattern"], place)))
+    if "minimum" in options or "maximum" in options:
+        rules.append(Rule("between", "error", column.name, arguments=_range(options, "minimum", "maximum", place)))
+    return rules
+
+
+def _regex(pattern: object, place: Place) -> tuple[tuple[str, object], ...]:
+    ok = isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")
+    if not isinstance(pattern, str) or not ok or "\\" in pattern or "(?" in pattern:
+        place.fail(
+            f"pattern: found {show(pattern)}, wanted ^…$ without backslashes and (?…), which the engines read differently; "
+            "write [0-9] for a digit and [.] for a dot"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        place.fail(f"pattern: found {show(pattern)}, which is no regular expression: {error}")
+    return (("pattern", pattern),)
+
+
+def _range(options: dict[str, Any], low: str, high: str, place: Place) -> tuple[tuple[str, object], ...]:
+    found = {"max": options.get(high), "min": options.get(low)}
+    for value in found.values():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            place.fail(f"{low}, {high}: found {show(value)}, wanted a number")
+    arguments = tuple((name, value) for name, value in found.items() if value is not None)
+    if not arguments or (len(arguments) == 2 and arguments[1][1] > arguments[0][1]):
+        place.fail(f"{low}, {high}: found {found['min']} and {found['max']}, wanted one or both, the smaller first")
+    return arguments
+
+
+def quality_rules(found: DataQuality, column: Column | None, headers: dict[str, str], place: Place) -> list[Rule]:
+    """One entry of `quality`, of a column or (None) of the table, as a rule; an entry of type text is for people and gives none.
+
+    Raises:
+        ConfigurationError: no severity, or a check that the pipeline cannot carry out.
+    """
+    if found.type == "text":
+        return []
+    severity = cast(Severity, place.one_of(found.severity, "quality, severity", get_args(Severity)))
+    rule = (
+        _table_rule(found, severity, headers, place) if column is None else _column_rule(found, severity, column, place)
+    )
+    if rule is None:
+        place.fail(
+            f"quality: found {show(found.model_dump(exclude_none=True))}, wanted rowCount of the table with mustBeGreaterThan; "
+            "duplicateValues of the table with arguments properties, or nullValues, duplicateValues or invalidValues of a column "
+            "(with arguments validValues or pattern), each with mustBe 0; or, of a column of numbers, type custom, engine "
+            f"greatExpectations and an implementation with type {_BETWEEN} and kwargs min_value, max_value"
+        )
+    return [replace(rule, description=(found.description or "").strip())]
+
+
+def _table_rule(found: DataQuality, severity: Severity, headers: dict[str, str], place: Place) -> Rule | None:
+    least = found.mustBeGreaterOrEqualTo
+    if found.mustBeGreaterThan is not None:
+        least = int(found.mustBeGreaterThan) + 1
+    if found.metric == "rowCount" and least is not None:
+        return Rule("row_count", severity, arguments=(("min", int(least)),))
+    if found.metric == "duplicateValues" and _none_allowed(found):
+        listed = (found.arguments or {}).get("properties")
+        if not isinstance(listed, list) or not listed or not all(name in headers for name in listed):
+            place.fail(f"quality, arguments, properties: found {show(listed)}, wanted a list of {', '.join(headers)}")
+        return Rule("unique", severity, columns=tuple(headers[name] for name in listed))
+    return None
+
+
+def _column_rule(found: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
+    if found.type == "custom" and found.engine == "greatExpectations":
+        return _between(found, severity, column, place)
+    arguments = found.arguments or {}
+    if not _none_allowed(found):
+        return None
+    match found.metric, list(arguments):
+        case "nullValues", []:
+            return Rule("not_null", severity, column.name)
+        case "duplicateValues", []:
+            return Rule("unique", severity, column.name)
+        case "invalidValues", ["validValues"]:
+            values = arguments["validValues"]
+            if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+                place.fail(
+                    f"quality, validValues: found {show(values)}, wanted a list of texts; put quotes around each"
+                )
+            return Rule("in_set", severity, column.name, arguments=(("values", tuple(values)),))
+        case "invalidValues", ["pattern"]:
+            return Rule("regex", severity, column.name, arguments=_regex(arguments["pattern"], place))
+    return None
+
+
+def _between(found: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
+    # ODCS's own metrics know no range with a severity; this is how the standard spells an expectation of an engine.
+    implementation = found.implementation if isinstance(found.implementation, dict) else {}
+    kwargs = implementation.get("kwargs")
+    known = isinstance(kwargs, dict) and set(kwargs) <= {"min_value", "max_value"}
+    if implementation.get("type") != _BETWEEN or not known or column.logical_type not in ("integer", "number"):
+        return None
+    return Rule("between", severity, column.name, arguments=_range(dict(kwargs or {}), "min_value", "max_value", place))
+
+
+def _none_allowed(found: DataQuality) -> bool:
+    return type(found.mustBe) is int and found.mustBe == 0 and found.unit in (None, "rows")

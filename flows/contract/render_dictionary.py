@@ -1,0 +1,171 @@
+"""The contracts → a page for people: `data_dictionary/*.odcs.yaml` → `data_dictionary/README.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flows.contract.model import Relationship, Rule, Source, Table
+
+PATH = "data_dictionary/README.md"
+
+_AUDIT = (
+    ("_LOAD_TIMESTAMP", "TIMESTAMP_NTZ", "When COPY began to read the file, in UTC"),
+    ("_BATCH_ID", "VARCHAR", "The batch that brought the row, `YYYYMMDD_HHMMSS` in UTC"),
+    ("_SOURCE_FILENAME", "VARCHAR", "Key of the file in the landing bucket"),
+    ("_SOURCE_ROW_NUMBER", "NUMBER(38,0)", "Number of the row in the file, as COPY counts"),
+)
+_LOADS = {"snapshot": "each file holds all rows", "append": "each file adds rows"}
+
+
+def render(*sources: Source) -> dict[str, str]:
+    """The dictionary of all sources: `{"data_dictionary/README.md": text}`."""
+    lines = [
+        "# Data dictionary",
+        "",
+        *(f"<!-- {source.derived_line} -->" for source in sources),
+        "",
+        "What lands in RAW, column by column. What the words mean is in [business_definitions.md](business_definitions.md).",
+        "Change the contract, not this page.",
+        "",
+    ]
+    for source in sources:
+        lines += _source(source)
+    return {PATH: "\n".join(lines).rstrip() + "\n"}
+
+
+def _source(source: Source) -> list[str]:
+    owner = f" Owner: {source.owner}." if source.owner else ""
+    return [
+        f"## Source {source.name}, version {source.version}",
+        "",
+        _line(source.description),
+        "",
+        f"Freshness: a warning after {source.warn_after_hours} hours without a new batch, an error after "
+        f"{source.error_after_hours}.{owner} Contract: [{source.name}.odcs.yaml]({source.name}.odcs.yaml).",
+        "",
+        *_overview(source),
+        "",
+        "```mermaid",
+        *_diagram(source),
+        "```",
+        "",
+        f"{source.schema} holds every value as VARCHAR, an empty field as NULL; *type* is what staging makes of it. Each table "
+        "also has:",
+        "",
+        *_rows(("Audit column", "Type", "Meaning"), ((f"`{name}`", kind, text) for name, kind, text in _AUDIT)),
+        "",
+        *(line for table in source.tables for line in _table(source, table)),
+    ]
+
+
+def _overview(source: Source) -> list[str]:
+    rows = (
+        (
+            f"[{_cell(t.business_name)}](#{t.raw_name.lower()})",
+            f"`{t.file}`",
+            f"`{source.schema}.{t.raw_name}`",
+            _cell(t.description),
+        )
+        for t in source.tables
+    )
+    return _rows(("Business name", "File", "Table", "A row is"), rows)
+
+
+def _diagram(source: Source) -> list[str]:
+    """Mermaid: the tables with their keys, a line for each relationship from parent (one, where it is a key) to child."""
+    lines = ["erDiagram"]
+    for table in source.tables:
+        references = {name for link in table.relationships for name in link.columns}
+        keys = [
+            f"        {c.logical_type} {c.name} "
+            + ", ".join(["PK"] * (c.name in table.primary_key) + ["FK"] * (c.name in references))
+            for c in table.columns
+            if c.name in references or c.name in table.primary_key
+        ]
+        lines += [f"    {table.raw_name} {{", *keys, "    }"] if keys else [f"    {table.raw_name}"]
+    for table in source.tables:
+        for link in table.relationships:
+            optional = any(not c.required for c in table.columns if c.name in link.columns)
+            keyed = set(link.parent_columns) == set(source.table(link.parent).primary_key)
+            one = "}o" if not keyed else "|o" if optional or link.severity == "warning" else "||"
+            lines.append(f'    {link.parent} {one}--o{{ {table.raw_name} : "{", ".join(link.columns)}"')
+    return lines
+
+
+def _table(source: Source, table: Table) -> list[str]:
+    about = [
+        f"### {table.raw_name}",
+        "",
+        f"**{table.business_name}.** {_line(table.description)}",
+        "",
+        f"- File: `{table.file}`; {_LOADS[table.load]}",
+        f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
+        f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",
+        *(f"- Points at: {_relationship(link)}" for link in table.relationships),
+        *(f"- Rule: {_rule(rule)}" for rule in table.rules if rule.column is None),
+        "",
+    ]
+    rows = (
+        (
+            f"`{c.name}`",
+            c.logical_type,
+            _cell(c.business_name),
+            _cell(c.description),
+            _key(table, c.name),
+            f"{c.pii}, {c.classification}",
+            _cell("; ".join(_rule(rule) for rule in table.rules if rule.column == c.name)),
+        )
+        for c in table.columns
+    )
+    header = ("Column", "Type", "Business name", "Description", "Key", "PII, class", "Rules")
+    return [*about, *_rows(header, rows), ""]
+
+
+def _key(table: Table, column: str) -> str:
+    marks = ["primary"] if column in table.primary_key else []
+    marks += [f"→ {link.parent}" for link in table.relationships if column in link.columns]
+    return ", ".join(marks)
+
+
+def _relationship(link: Relationship) -> str:
+    columns = ", ".join(f"`{name}`" for name in link.columns)
+    theirs = ", ".join(f"`{link.parent}.{name}`" for name in link.parent_columns)
+    return f"{columns} → {theirs} ({link.severity})"
+
+
+def _rule(rule: Rule) -> str:
+    """The rule as a person says it; the severity is told where it is a warning, and errors are the rest."""
+    match rule.kind:
+        case "row_count":
+            text = f"at least {rule.argument('min')} row" + "s" * (rule.argument("min") != 1)
+        case "not_null":
+            text = "not empty"
+        case "unique":
+            text = f"{', '.join(rule.columns)} unique together" if rule.columns else "unique"
+        case "regex":
+            text = f"matches `{rule.argument('pattern')}`"
+        case "in_set":
+            text = f"one of {', '.join(rule.argument('values'))}"
+        case "between":
+            low, high = rule.argument("min"), rule.argument("max")
+            text = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+        case "number":
+            text = "whole number" if rule.argument("integer") else "number"
+        case "timestamp":
+            text = f"timestamp `{rule.argument('format')}`"
+    return f"{text} (warning)" if rule.severity == "warning" else text
+
+
+def _rows(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    return [line(header), f"|{'---|' * len(header)}", *map(line, rows)]
+
+
+def _cell(text: str) -> str:
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,84 @@
+"""A contract's tables → the SQL that makes and fills them: `Table` → CREATE TABLE, ALTER TABLE, COPY INTO for `RAW.OLIST_ORDERS`.
+
+The texts are the templates under `sql/raw/`; this module says what goes into their places. It runs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from flows.contract.model import Column, Source, Table
+from flows.contract.sql import ident, template
+from flows.errors import ConfigurationError
+
+# https://docs.snowflake.com/en/sql-reference/sql/copy-into-table: FILES takes at most this many names.
+MOST_FILES = 1000
+
+# Both stand unquoted in the stage's path, so nothing else may be in them.
+_BATCH_ID = re.compile(r"[0-9]{8}_[0-9]{6}")
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
+
+
+def create_table(table: Table, database: str, schema: str) -> str:
+    """CREATE TABLE IF NOT EXISTS for a file's RAW table: VARCHAR data columns in file order, then the audit columns.
+
+    Raises:
+        ConfigurationError: a name could not stand unquoted.
+    """
+    return template(
+        "raw/create_table.sql",
+        database=database,
+        schema=schema,
+        table=table.raw_name,
+        columns=_commented(table.columns),
+        comment=f"{table.business_name}: {table.description}",
+    )
+
+
+def add_columns(table: Table, missing: Sequence[Column], database: str, schema: str) -> str:
+    """ALTER TABLE … ADD COLUMN IF NOT EXISTS for columns that the contract gained; they come to stand behind the audit columns.
+
+    Raises:
+        ConfigurationError: nothing is missing, or a name could not stand unquoted.
+    """
+    if not missing:
+        raise ConfigurationError(f"{table.raw_name}: no column is missing, so there is nothing to add")
+    return template(
+        "raw/add_columns.sql", database=database, schema=schema, table=table.raw_name, columns=_commented(missing)
+    )
+
+
+def copy_into(source: Source, table: Table, database: str, batch_id: str, files: Sequence[str]) -> str:
+    """COPY INTO for the `files` (names, not keys) of one batch of a table, audit columns filled on the way.
+
+    Reads `@<stage>/<file stem>/<batch_id>/`; the stage's own URL ends in `raw/<source>/`.
+
+    Raises:
+        ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` has none, too many, or one name twice.
+    """
+    if not _BATCH_ID.fullmatch(batch_id):
+        raise ConfigurationError(f"batch id: found {batch_id!r}, wanted YYYYMMDD_HHMMSS")
+    if not _FOLDER.fullmatch(table.stem):
+        raise ConfigurationError(f"{table.name}: file name {table.file!r}, wanted letters, digits and _ before .csv")
+    if not 1 <= len(files) <= MOST_FILES or len(set(files)) != len(files):
+        raise ConfigurationError(
+            f"{table.raw_name}: found {len(files)} file names, {len(set(files))} of them distinct; COPY wants 1 to {MOST_FILES}, "
+            "each once; load the rest as another batch"
+        )
+    return template(
+        "raw/copy_into.sql",
+        database=database,
+        schema=source.schema,
+        table=table.raw_name,
+        columns=table.columns,
+        stage=source.stage,
+        folder=table.stem,
+        batch_id=batch_id,
+        files=files,
+        file_format=f"{ident(database)}.{ident(source.schema)}.{ident(source.file_format)}",
+    )
+
+
+def _commented(columns: Sequence[Column]) -> list[dict[str, str]]:
+    return [{"name": c.name, "comment": f"{c.business_name}: {c.description}"} for c in columns]

@@ -1,0 +1,128 @@
+"""Contracts → every file that derives from them, written or compared: what `cxm contract sync` and `cxm contract check` do.
+
+A derived file names `cxm contract sync`, so one that no contract gives any more can be told from one that a person wrote, and
+goes. Great Expectations' definitions and checkpoints have no place for words: there the id tells, see `_is_derived`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from flows.contract import render_dbt, render_dictionary, render_expectations
+from flows.contract.read import DICTIONARY, SUFFIX, read_source, sources
+from flows.errors import ConfigurationError
+
+# Where derived files may stand, by folder and file name; nothing else is looked at, so nothing else can be removed.
+DERIVED = (
+    ("data_dictionary", "README.md"),
+    ("dbt/cxm_medtech/models/staging", "**/*.yml"),
+    ("expectations/gx", "great_expectations.yml"),
+    ("expectations/gx/expectations", "*.json"),
+    ("expectations/gx/validation_definitions", "*.json"),
+    ("expectations/gx/checkpoints", "*.json"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A derived file that is not what the contracts give: where, why, and how it differs (a unified diff)."""
+
+    path: Path
+    reason: str  # missing, differs, left over
+    diff: str
+
+
+def derived(project: Path) -> dict[Path, str]:
+    """Every derived file of the project's contracts: path relative to the project → whole text.
+
+    Raises:
+        ConfigurationError: a contract is wrong, there is none, two share a RAW table, or two renderers write one path.
+    """
+    contracts = [read_source(project / DICTIONARY / f"{name}{SUFFIX}") for name in sources(project)]
+    if not contracts:
+        raise ConfigurationError(f"{project / DICTIONARY}: found no contract, wanted one *{SUFFIX} at least")
+    owners: dict[tuple[str, str], str] = {}
+    for source in contracts:
+        for table in source.tables:
+            other = owners.setdefault((source.schema, table.raw_name), source.name)
+            if other != source.name:
+                raise ConfigurationError(
+                    f"{source.contract}, schema entry {table.name}: found the RAW table {table.raw_name}, which {other} has too; "
+                    "wanted one source for each; set another physicalName"
+                )
+    files: dict[Path, str] = {}
+    for rendered in (
+        render_dictionary.render(*contracts),
+        render_expectations.render(*contracts),
+        *(render_dbt.render(source) for source in contracts),
+    ):
+        for name, text in rendered.items():
+            if Path(name) in files:
+                raise ConfigurationError(f"{name}: two renderers write it; wanted one path for each derived file")
+            files[Path(name)] = text
+    return files
+
+
+def check(project: Path) -> list[Difference]:
+    """What `sync` would change, in the order of the paths; an empty list when all is as the contracts say."""
+    wanted = derived(project)
+    found = []
+    for path, text in wanted.items():
+        there = _read(project / path)
+        if there != text:
+            found.append(Difference(path, "missing" if there is None else "differs", _diff(path, there or "", text)))
+    for path in _left_over(project, wanted):
+        found.append(Difference(path, "left over", _diff(path, _read(project / path) or "", "")))
+    return sorted(found, key=lambda difference: difference.path)
+
+
+def sync(project: Path) -> list[Path]:
+    """Make the derived files what the contracts give; the paths (relative to the project) that were written or removed."""
+    wanted = derived(project)
+    differences = check(project)
+    for difference in differences:
+        target = project / difference.path
+        if difference.path in wanted:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(wanted[difference.path], encoding="utf-8", newline="\n")
+        else:
+            target.unlink()
+    return [difference.path for difference in differences]
+
+
+def _left_over(project: Path, wanted: dict[Path, str]) -> Iterator[Path]:
+    for folder, pattern in DERIVED:
+        for file in sorted((project / folder).glob(pattern)):
+            path = file.relative_to(project)
+            if path not in wanted and not file.is_symlink() and _is_derived(_read(file) or ""):
+                yield path
+
+
+def _is_derived(text: str) -> bool:
+    if "cxm contract sync" in text:
+        return True
+    try:
+        # Derived ids are made of names (UUID version 5); those that Great Expectations' own tools give are random (version 4).
+        return UUID(json.loads(text)["id"]).version == 5
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
+def _read(file: Path) -> str | None:
+    """The file's text with its line ends as they are; None where there is no such file."""
+    try:
+        return file.read_bytes().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def _diff(path: Path, there: str, wanted: str) -> str:
+    lines = difflib.unified_diff(
+        there.splitlines(), wanted.splitlines(), f"{path} (in the project)", f"{path} (from the contract)", lineterm=""
+    )
+    return "\n".join(lines)

@@ -1,0 +1,389 @@
+"""dbt on the emulated warehouse, through dbt-snowflake: freshness, the staging layer, the five schemas.
+
+One server, one `dbt build` and one `dbt source freshness` serve all tests of this module. RAW holds the real sample rows; their
+load times lie back by hours in the data, so no test waits.
+"""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import snowflake.connector
+import sqlglot
+from sqlglot import exp
+
+from flows.contract.model import Source, Table
+from flows.contract.read import read_source
+from flows.contract.render_dbt import render
+from flows.errors import ConfigurationError, InfrastructureError
+from flows.settings import PROJECT, TELEMETRY_OFF, Settings
+from flows.steps import handoff as step
+from flows.steps.handoff import BuildResult, HandoffResult, SourceFreshness, build, dbt_environment, handoff
+
+DBT = PROJECT / "dbt" / "cxm_medtech"
+OLD, NEW, NEWER = "20261101_000000", "20261102_000000", "20261103_000000"
+STAGED = {
+    "orders": "surgical_case_shipments",
+    "customers": "hcps",
+    "order_items": "shipment_lines",
+    "order_payments": "shipment_payments",
+    "order_reviews": "hcp_feedback",
+    "products": "devices",
+    "sellers": "accounts",
+    "geolocation": "postal_area_locations",
+    "product_category_name_translation": "device_categories",
+}
+# Hours since the validated batch was loaded; the contract warns after 26 and fails after 50.
+AGES = {"customers": 30, "sellers": 60}
+
+
+@dataclass
+class Warehouse:
+    """A running server with RAW filled; `rows` are the sample's rows by table name, header left out."""
+
+    source: Source
+    port: int
+    rows: dict[str, list[list[str]]]
+    connection: Any
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"CXM_TARGET": "embedded", "CXM_WAREHOUSE_HOST": "127.0.0.1", "CXM_WAREHOUSE_PORT": str(self.port)}
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            return list(cursor.execute(statement, values or None).fetchall())
+
+    def insert(self, table: Table, batch: str, status: str, hours: float, rows: list[list[str]]) -> None:
+        """What COPY and the ledger's INSERT leave: `rows` of `batch`, loaded `hours` ago."""
+        loaded = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
+        fields = ", ".join(f"r.value[{i}]::varchar" for i in range(len(table.columns)))
+        self.sql(
+            f"insert into RAW.{table.raw_name} select {fields}, '{loaded:%Y-%m-%d %H:%M:%S}'::timestamp_ntz, '{batch}', "
+            f"'raw/olist/{table.stem}/{batch}/{table.file}', r.index + 1 from table(flatten(input => parse_json(?))) as r",
+            json.dumps([[None if value in ("", "null") else value for value in row] for row in rows]),
+        )
+        self.sql(f"insert into RAW.LOAD_LEDGER values ('{batch}', 'olist', '{table.raw_name}', '{status}')")
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the warehouse ended at its start"
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the warehouse did not listen within 60 s")
+
+
+@pytest.fixture(scope="module")
+def warehouse(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Payments are loaded as deltas here, so that both modes are seen; the contract of the project has snapshots only.
+    contract = read_source("olist")
+    tables = tuple(replace(t, load="append" if t.name == "order_payments" else "snapshot") for t in contract.tables)
+    source = replace(contract, tables=tables)
+    home = tmp_path_factory.mktemp("warehouse")
+    command = [sys.executable, "-m", "fakesnow", "-s", "-p", str(port)]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **TELEMETRY_OFF}, stdout=log, stderr=log)
+    try:
+        _wait(port, process)
+        connection = snowflake.connector.connect(
+            account="cxm-embedded", user="CXM_LOADER_SVC", password="embedded", host="127.0.0.1", port=port, protocol="http",
+            network_timeout=60, paramstyle="qmark", session_parameters={"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
+        )  # fmt: skip
+        filled = Warehouse(source, port, {}, connection)
+        _fill(filled, sample)
+        yield filled
+        connection.close()
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _fill(warehouse: Warehouse, sample: Path) -> None:
+    for statement in (
+        "create database if not exists CXM_MEDTECH",
+        "use database CXM_MEDTECH",
+        "create schema if not exists RAW",
+    ):
+        warehouse.sql(statement)
+    warehouse.sql("create table RAW.LOAD_LEDGER (BATCH_ID varchar, SOURCE varchar, TABLE_NAME varchar, STATUS varchar)")
+    for table in warehouse.source.tables:
+        columns = ", ".join(f"{column.name} varchar" for column in table.columns)
+        warehouse.sql(
+            f"create table RAW.{table.raw_name} ({columns}, _LOAD_TIMESTAMP timestamp_ntz, _BATCH_ID varchar, "
+            "_SOURCE_FILENAME varchar, _SOURCE_ROW_NUMBER number(38, 0))"
+        )
+        with (sample / table.file).open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))[1:]
+        warehouse.rows[table.name] = rows
+        if table.name == "order_payments":
+            warehouse.insert(table, OLD, "validated", 90, rows[:100])
+            rows = rows[100:]
+        else:
+            warehouse.insert(table, OLD, "validated", 90, rows[:7])
+        warehouse.insert(table, NEW, "validated", AGES.get(table.name, 1), rows)
+        # Fresher than all that may be seen, and must not be seen.
+        warehouse.insert(table, NEWER, "quarantined", 0, [["bad"] * len(table.columns)] * 3)
+
+
+@pytest.fixture(scope="module")
+def project(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dbt") / "cxm_medtech"
+    shutil.copytree(DBT, folder, ignore=shutil.ignore_patterns("target", "logs"))
+    for path, text in render(warehouse.source).items():
+        (folder.parent.parent / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / Path(path).relative_to("dbt/cxm_medtech")).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dbt work")
+
+
+@pytest.fixture(scope="module")
+def built(warehouse: Warehouse, project: Path, workdir: Path) -> BuildResult:
+    return build(project, warehouse.environment, workdir)
+
+
+@pytest.fixture(scope="module")
+def handed(warehouse: Warehouse, project: Path, workdir: Path, built: BuildResult) -> HandoffResult:
+    """Freshness with one table away (geolocation) and one without any validated batch (products)."""
+    warehouse.sql("alter table RAW.OLIST_GEOLOCATION rename to RAW.GEOLOCATION_ELSEWHERE")
+    warehouse.sql(
+        "update RAW.LOAD_LEDGER set STATUS = 'undone' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'validated'"
+    )
+    try:
+        return handoff(project, "olist", warehouse.environment, workdir)
+    finally:
+        warehouse.sql("alter table RAW.GEOLOCATION_ELSEWHERE rename to RAW.OLIST_GEOLOCATION")
+        warehouse.sql(
+            "update RAW.LOAD_LEDGER set STATUS = 'validated' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'undone'"
+        )
+
+
+def _of(handed: HandoffResult, table: str) -> SourceFreshness:
+    return next(source for source in handed.sources if source.table == table)
+
+
+def test_dbt_build_runs_clean_on_the_sample(built: BuildResult) -> None:
+    assert built.problems == ()
+    assert built.clean
+    assert (built.warned, built.failed, built.skipped) == (0, 0, 0)
+    assert built.passed >= 14 + 60  # models, seed and snapshot, and their tests
+
+
+@pytest.mark.parametrize("table", STAGED)
+def test_staging_holds_exactly_the_validated_rows(warehouse: Warehouse, built: BuildResult, table: str) -> None:
+    found = warehouse.sql(
+        f"select batch_id, count(*) from STG.STG_OLIST__{STAGED[table]} group by batch_id order by batch_id"
+    )
+    rows = len(warehouse.rows[table])
+    assert found == ([(OLD, 100), (NEW, rows - 100)] if table == "order_payments" else [(NEW, rows)])
+
+
+def test_staging_follows_an_undo_without_a_rebuild(warehouse: Warehouse, built: BuildResult) -> None:
+    mark = "update RAW.LOAD_LEDGER set STATUS = ? where TABLE_NAME = 'OLIST_SELLERS' and BATCH_ID = ?"
+    warehouse.sql(mark, "undone", NEW)
+    try:
+        assert warehouse.sql("select batch_id, count(*) from STG.STG_OLIST__ACCOUNTS group by batch_id") == [(OLD, 7)]
+    finally:
+        warehouse.sql(mark, "validated", NEW)
+
+
+def test_staging_types_and_trims_what_raw_holds_as_text(warehouse: Warehouse, built: BuildResult) -> None:
+    shipments = {
+        row[0]: tuple(None if v == "" else v if i < 2 else datetime.fromisoformat(v) for i, v in enumerate(row[1:]))
+        for row in warehouse.rows["orders"]
+    }
+    found = warehouse.sql(
+        "select surgical_case_shipment_id, hcp_id, shipment_status, ordered_at, approved_at, handed_to_carrier_at, delivered_at, "
+        "promised_delivery_at from STG.STG_OLIST__SURGICAL_CASE_SHIPMENTS"
+    )
+    assert {row[0]: row[1:] for row in found} == shipments
+
+    texts = {(row[0], row[1]): row[4].strip() or None for row in warehouse.rows["order_reviews"]}
+    assert any(row[4] != row[4].strip() for row in warehouse.rows["order_reviews"])
+    found = warehouse.sql(
+        "select feedback_id, surgical_case_shipment_id, feedback_text from STG.STG_OLIST__HCP_FEEDBACK"
+    )
+    assert {row[:2]: row[2] for row in found} == texts
+
+    cents = sum(round(float(row[5]) * 100) for row in warehouse.rows["order_items"])
+    assert warehouse.sql("select sum(unit_price * 100)::integer from STG.STG_OLIST__SHIPMENT_LINES") == [(cents,)]
+
+
+def test_every_relation_stands_in_exactly_its_schema(warehouse: Warehouse, workdir: Path, built: BuildResult) -> None:
+    manifest = json.loads((workdir / "target" / "manifest.json").read_text())
+    wanted = {
+        (node["schema"], node["alias"].upper())
+        for node in manifest["nodes"].values()
+        if node["resource_type"] in ("model", "seed", "snapshot")
+    }
+    assert {schema for schema, _ in wanted} == {"STG", "INT", "MARTS", "SNAPSHOTS", "SEEDS"}
+    found = warehouse.sql(
+        "select table_schema, table_name from CXM_MEDTECH.information_schema.tables union "
+        "select table_schema, table_name from CXM_MEDTECH.information_schema.views"
+    )
+    assert {row for row in found if row[0] not in ("RAW", "INFORMATION_SCHEMA")} == wanted
+
+
+def test_marts_hold_one_row_for_each_shipment_and_account(warehouse: Warehouse, built: BuildResult) -> None:
+    assert warehouse.sql("select count(*), sum(line_count) from MARTS.FCT_CASE_SHIPMENTS") == [
+        (len(warehouse.rows["orders"]), len(warehouse.rows["order_items"]))
+    ]
+    assert warehouse.sql("select count(*), count(region) from MARTS.DIM_ACCOUNTS") == [(1610, 1610)]
+    assert warehouse.sql("select count(*) from SNAPSHOTS.SNAP_ACCOUNTS where dbt_valid_to is null") == [(1610,)]
+
+
+def test_all_sql_that_dbt_compiled_is_snowflake_sql(workdir: Path, built: BuildResult) -> None:
+    files = [*(workdir / "target" / "compiled").rglob("*.sql"), *(workdir / "target" / "run").rglob("*.sql")]
+    assert len(files) > 2 * 14
+    for file in files:
+        for statement in sqlglot.parse(file.read_text(), dialect="snowflake"):
+            assert statement is not None
+            assert not list(statement.find_all(exp.Command)), file
+
+
+def test_published_reads_only_validated_batches(workdir: Path, built: BuildResult) -> None:
+    compiled = workdir / "target" / "compiled" / "cxm_medtech" / "models" / "staging" / "olist"
+    for table, entity in STAGED.items():
+        query = sqlglot.parse_one((compiled / f"stg_olist__{entity}.sql").read_text(), dialect="snowflake")
+        within = next(found for found in query.find_all(exp.In) if found.this.name == "_BATCH_ID")
+        assert "STATUS = 'validated'" in within.sql("snowflake")
+        assert bool(list(within.find_all(exp.Max))) == (table != "order_payments")
+
+
+def test_freshness_is_the_age_of_the_newest_validated_rows(handed: HandoffResult) -> None:
+    assert {source.table for source in handed.sources} == set(STAGED)
+    assert _of(handed, "orders").status == "pass"
+    assert _of(handed, "customers").status == "warn"
+    assert _of(handed, "sellers").status == "error"  # though a quarantined batch came just now
+    age = _of(handed, "customers").age_seconds
+    assert age is not None
+    assert 30 * 3600 - 5 <= age <= 30 * 3600 + 900
+    assert _of(handed, "customers").warn_after == "26 hour"
+    assert _of(handed, "customers").error_after == "50 hour"
+
+
+def test_a_table_that_cannot_be_read_is_not_taken_for_fresh(handed: HandoffResult) -> None:
+    missing = _of(handed, "geolocation")
+    assert (missing.status, missing.max_loaded_at, missing.age_seconds) == ("runtime error", None, None)
+    assert "OLIST_GEOLOCATION" in missing.message
+
+
+def test_a_table_without_validated_rows_is_stale_and_has_no_age(handed: HandoffResult) -> None:
+    products = _of(handed, "products")
+    assert (products.status, products.max_loaded_at, products.age_seconds) == ("error", None, None)
+
+
+def test_stale_names_what_must_stop_a_run(handed: HandoffResult) -> None:
+    assert [source.table for source in handed.stale] == ["geolocation", "products", "sellers"]
+    assert [source.table for source in handed.warned] == ["customers"]
+
+
+def test_when_dbt_itself_fails_an_old_result_is_not_read_and_no_secret_is_written(tmp_path: Path) -> None:
+    old = tmp_path / "target" / "sources.json"
+    old.parent.mkdir()
+    old.write_text(json.dumps({"results": []}))
+    secret = "not-a-key-but-as-secret"
+    with pytest.raises(InfrastructureError, match="CXM_SNOWFLAKE_ACCOUNT") as raised:
+        handoff(DBT, "olist", {"CXM_TARGET": "snowflake", "CXM_SNOWFLAKE_PRIVATE_KEY": secret}, tmp_path)
+    assert not old.exists()
+    assert secret not in str(raised.value)
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert written
+    assert not [file for file in written if secret in file.read_text(errors="replace")]
+
+
+# A child that ignores a polite interrupt, and says its process id first.
+STUBBORN = "import os, pathlib, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); " + (
+    "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)"
+)
+
+
+def _pid(path: Path) -> int:
+    deadline = time.monotonic() + 20
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline, "the child did not start"
+        time.sleep(0.05)
+    return int(path.read_text())
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_dbt_that_does_not_end_in_time_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "_POLITE_SECONDS", 0.2)
+    pid = tmp_path / "pid"
+    with pytest.raises(InfrastructureError, match="did not end within 2 s"):
+        step._communicate([sys.executable, "-c", STUBBORN, str(pid)], os.environ, tmp_path, 2)
+    assert _gone(_pid(pid))
+
+
+def test_a_cancelled_run_leaves_no_dbt_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "_POLITE_SECONDS", 0.2)
+    pid, ended = tmp_path / "pid", []
+
+    def run() -> None:
+        try:
+            step._communicate([sys.executable, "-c", STUBBORN, str(pid)], os.environ, tmp_path, 600)
+        except KeyboardInterrupt as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    child = _pid(pid)
+    # What Prefect does to a task in a thread: an exception is raised between two of its instructions.
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt))
+    thread.join(20)
+    assert ended
+    assert _gone(child)
+
+
+def _settings(**values: Any) -> Settings:
+    return Settings(target="snowflake", **values)
+
+
+def test_the_key_reaches_dbt_by_environment_only() -> None:
+    environment: Mapping[str, str] = dbt_environment(
+        _settings(snowflake_account="org-acc", snowflake_user="SVC", snowflake_private_key="KEY", database="OTHER")
+    )
+    assert environment["CXM_SNOWFLAKE_PRIVATE_KEY"] == "KEY"
+    assert environment["CXM_DATABASE"] == "OTHER"
+    assert environment["CXM_TRANSFORMER_ROLE"] == "CXM_TRANSFORMER"
+    assert "CXM_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE" not in environment
+
+
+def test_a_missing_account_is_named_before_dbt_starts() -> None:
+    with pytest.raises(ConfigurationError, match="CXM_SNOWFLAKE_ACCOUNT, CXM_SNOWFLAKE_PRIVATE_KEY"):
+        dbt_environment(_settings(snowflake_user="SVC"))

@@ -1,0 +1,304 @@
+"""A contract is read whole, and a wrong one is refused with a message that names file, entry, property, found, wanted and fix."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from flows.contract.model import Relationship, Rule, Source
+from flows.contract.read import PROJECT, read_source, sources
+from flows.errors import ConfigurationError
+
+CLINIC = Path(__file__).parent.parent / "golden" / "clinic.odcs.yaml"
+OLIST = PROJECT / "data_dictionary" / "olist.odcs.yaml"
+
+
+@pytest.fixture(scope="module")
+def olist() -> Source:
+    return read_source("olist")
+
+
+def changed(tmp_path: Path, old: str, new: str, count: int = 1) -> Path:
+    """The small contract with `old` replaced by `new`."""
+    text = CLINIC.read_text(encoding="utf-8")
+    assert text.count(old) >= count, f"{old!r} is not in the contract any more"
+    path = tmp_path / "clinic.odcs.yaml"
+    path.write_text(text.replace(old, new, count), encoding="utf-8")
+    return path
+
+
+def test_the_projects_contracts_are_found_by_name() -> None:
+    assert "olist" in sources()
+    assert read_source("olist") == read_source(OLIST)
+
+
+@pytest.mark.parametrize("path", [OLIST, CLINIC], ids=["olist", "clinic"])
+def test_a_contract_satisfies_the_published_schema_of_odcs(path: Path) -> None:
+    schema = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text(encoding="utf-8"))
+    found = jsonschema.Draft201909Validator(schema).iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert [f"{error.json_path}: {error.message}" for error in found] == []
+
+
+def test_olist_has_its_nine_tables_with_their_files_and_keys(olist: Source) -> None:
+    assert {t.raw_name: (t.file, t.primary_key) for t in olist.tables} == {
+        "OLIST_ORDERS": ("olist_orders_dataset.csv", ("ORDER_ID",)),
+        "OLIST_CUSTOMERS": ("olist_customers_dataset.csv", ("CUSTOMER_ID",)),
+        "OLIST_ORDER_ITEMS": ("olist_order_items_dataset.csv", ("ORDER_ID", "ORDER_ITEM_ID")),
+        "OLIST_ORDER_PAYMENTS": ("olist_order_payments_dataset.csv", ("ORDER_ID", "PAYMENT_SEQUENTIAL")),
+        "OLIST_ORDER_REVIEWS": ("olist_order_reviews_dataset.csv", ("REVIEW_ID", "ORDER_ID")),
+        "OLIST_PRODUCTS": ("olist_products_dataset.csv", ("PRODUCT_ID",)),
+        "OLIST_SELLERS": ("olist_sellers_dataset.csv", ("SELLER_ID",)),
+        "OLIST_GEOLOCATION": ("olist_geolocation_dataset.csv", ()),
+        "OLIST_PRODUCT_CATEGORY_NAME_TRANSLATION": (
+            "product_category_name_translation.csv",
+            ("PRODUCT_CATEGORY_NAME",),
+        ),
+    }
+    assert (olist.schema, olist.stage, olist.file_format) == ("RAW", "OLIST_S3_STAGE", "CSV_FORMAT")
+    assert (olist.warn_after_hours, olist.error_after_hours) == (26, 50)
+
+
+def test_olist_links_its_tables_and_only_the_translation_may_be_missing(olist: Source) -> None:
+    found = {(t.name, r.columns[0], r.parent): r.severity for t in olist.tables for r in t.relationships}
+    assert found == {
+        ("orders", "CUSTOMER_ID", "OLIST_CUSTOMERS"): "error",
+        ("order_items", "ORDER_ID", "OLIST_ORDERS"): "error",
+        ("order_items", "PRODUCT_ID", "OLIST_PRODUCTS"): "error",
+        ("order_items", "SELLER_ID", "OLIST_SELLERS"): "error",
+        ("order_payments", "ORDER_ID", "OLIST_ORDERS"): "error",
+        ("order_reviews", "ORDER_ID", "OLIST_ORDERS"): "error",
+        ("products", "PRODUCT_CATEGORY_NAME", "OLIST_PRODUCT_CATEGORY_NAME_TRANSLATION"): "warning",
+    }
+
+
+def test_free_text_is_marked_as_direct_pii_and_pseudonyms_as_indirect(olist: Source) -> None:
+    found = {c.name: c.pii for t in olist.tables for c in t.columns if c.pii != "none"}
+    assert {name for name, pii in found.items() if pii == "direct"} == {
+        "REVIEW_COMMENT_TITLE",
+        "REVIEW_COMMENT_MESSAGE",
+    }
+    assert {"CUSTOMER_UNIQUE_ID", "CUSTOMER_ZIP_CODE_PREFIX", "CUSTOMER_CITY", "GEOLOCATION_LAT"} <= set(found)
+
+
+def test_columns_stand_in_file_order_and_every_rule_names_one_of_them(olist: Source) -> None:
+    for table in olist.tables:
+        names = {c.name for c in table.columns}
+        assert [c.position for c in table.columns] == list(range(1, len(names) + 1))
+        assert {n for r in table.rules for n in (*r.columns, *([r.column] if r.column else []))} <= names
+        assert len(set(table.rules)) == len(table.rules)
+
+
+def test_the_small_contract_is_read_into_every_field() -> None:
+    visits = read_source(CLINIC).table("visits")
+    assert visits.header == ("visit_no", "site", "seen_at", "rating")
+    assert visits.primary_key == ("SITE_CODE", "VISIT_NO")
+    assert visits.relationships == (Relationship(("SITE_CODE",), "CLINIC_SITES", ("SITE_CODE",), "error"),)
+    assert visits.rules == (
+        Rule("row_count", "warning", arguments=(("min", 2),)),
+        Rule("unique", "error", columns=("SITE_CODE", "VISIT_NO")),
+        Rule("not_null", "error", "VISIT_NO"),
+        Rule("number", "error", "VISIT_NO", arguments=(("integer", True),)),
+        Rule("between", "error", "VISIT_NO", arguments=(("min", 1),)),
+        Rule("not_null", "error", "SITE_CODE"),
+        Rule("regex", "error", "SITE_CODE", arguments=(("pattern", "^[A-Z]{3}$"),)),
+        Rule("timestamp", "error", "SEEN_AT", arguments=(("format", "YYYY-MM-DD HH24:MI:SS"),)),
+        Rule("number", "error", "RATING", arguments=(("integer", False),)),
+        Rule("between", "error", "RATING", arguments=(("max", 10),)),
+        Rule("not_null", "warning", "RATING", description="Every visit should be rated."),
+    )
+
+
+RELATIONSHIP = "          - {to: sites.site_code}"
+RATED = "          - {metric: nullValues, mustBe: 0, severity: warning, description: Every visit should be rated.}"
+
+
+def rated(entry: str) -> tuple[str, str]:
+    return RATED, f"          - {{{entry}}}"
+
+
+BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "unknown key": (
+        "        unique: false",
+        "        unik: false",
+        ("schema[visits].properties[rating].unik", "no such key"),
+    ),
+    "unknown key at the top": ("status: draft", "status: draft\nstate: x", ("state", "Extra inputs")),
+    "repeated key": ("        unique: false", "        required: true", ("line ", "required again")),
+    "not YAML": ("status: draft", "status: [draft", ("is not YAML", "line ")),
+    "wrong type": (
+        "        unique: false",
+        "        unique: [1]",
+        ("properties[rating].unique", "[1]", "valid boolean"),
+    ),
+    "other version": ("apiVersion: v3.1.0", "apiVersion: v3.0.2", ("apiVersion", "'v3.0.2'", "wanted v3.1.0")),
+    "other name": ("name: clinic", "name: surgery", ("name: found 'surgery', wanted clinic",)),
+    "missing file name": (
+        "- {property: fileName, value: visits_list.csv}",
+        "",
+        ("schema entry visits", "fileName: found nothing", "add `- {property: fileName"),
+    ),
+    "file name with a path": (
+        "visits_list.csv",
+        "../visits.csv",
+        ("schema entry visits", "'../visits.csv'", "wanted a .csv"),
+    ),
+    "file of two tables": ("value: visits_list.csv", "value: sites.csv", ("fileNames", "sites.csv more than once")),
+    "unknown custom property": (
+        "property: fileName",
+        "property: filename",
+        ("schema entry sites", "'filename'", "fileName"),
+    ),
+    "other load mode": ("value: snapshot", "value: merge", ("loadMode", "'merge'", "snapshot or append")),
+    "duplicate column": (
+        "      - name: rating",
+        "      - name: seen_at",
+        ("schema entry visits", "seen_at more than once"),
+    ),
+    "duplicate RAW column": ("      - name: rating", "      - name: Seen_At", ("RAW names", "SEEN_AT more than once")),
+    "duplicate table": ("  - name: visits", "  - name: sites", ("schema, names", "sites more than once")),
+    "duplicate RAW table": ("CLINIC_VISITS", "CLINIC_SITES", ("physicalNames", "CLINIC_SITES more than once")),
+    "no columns": (
+        "    properties:\n      - name: site_code",
+        "    relationships:\n      - name: x",
+        ("schema[sites]", "name"),
+    ),
+    "bad RAW name": (
+        "CLINIC_VISITS",
+        "clinic visits",
+        ("schema entry visits", "physicalName", "'clinic visits'", "upper case"),
+    ),
+    "bad column name": (
+        "- name: rating",
+        "- name: rating%",
+        ("property rating%", "'RATING%'", "cannot stand unquoted"),
+    ),
+    "injected column name": ("- name: rating", "- name: 'a varchar); drop table x; --'", ("cannot stand unquoted",)),
+    "audit column": ("- name: rating", "- name: _batch_id", ("_BATCH_ID", "audit column")),
+    "bad stage": ("CLINIC_STAGE", "'@x'", ("servers, customProperties, stage", "'@x'")),
+    "no stage": ("- {property: stage, value: CLINIC_STAGE}", "", ("servers, customProperties, stage", "''")),
+    "no server": ("type: snowflake", "type: s3", ("servers: found 0", "wanted one")),
+    "missing description": (
+        "        description: From 0 to 10.\n",
+        "",
+        ("property rating", "description: found nothing"),
+    ),
+    "missing required": (
+        "        required: false\n        unique: false\n",
+        "",
+        ("property rating", "required: found nothing"),
+    ),
+    "missing class": (
+        "classification: restricted",
+        "classification: secret",
+        ("property seen_at", "'secret'", "restricted"),
+    ),
+    "missing PII": (
+        "[{property: pii, value: direct}]",
+        "[]",
+        ("property seen_at", "pii: found nothing", "none or indirect"),
+    ),
+    "other type": ("logicalType: number", "logicalType: array", ("property rating", "'array'", "string or integer")),
+    "other physical type": (
+        "        logicalType: number",
+        "        physicalType: FLOAT\n        logicalType: number",
+        ("property rating", "physicalType", "'FLOAT'", "VARCHAR"),
+    ),
+    "other time format": (
+        "yyyy-MM-dd HH:mm:ss",
+        "dd/MM/yyyy",
+        ("property seen_at", "'dd/MM/yyyy'", "yyyy-MM-dd HH:mm:ss"),
+    ),
+    "other option": (
+        "{maximum: 10}",
+        "{multipleOf: 10}",
+        ("property rating", "multipleOf", "wanted only maximum, minimum"),
+    ),
+    "range that is none": (
+        "{maximum: 10}",
+        "{minimum: 11, maximum: 10}",
+        ("property rating", "11 and 10", "smaller first"),
+    ),
+    "range of text": ("{maximum: 10}", "{maximum: ten}", ("property rating", "'ten'", "wanted a number")),
+    "pattern without ends": ('"^[A-Z]{3}$"', '"[A-Z]{3}"', ("property site", "'[A-Z]{3}'", "wanted ^…$")),
+    "pattern engines read differently": ('"^[A-Z]{3}$"', "'^\\d$'", ("property site", "without backslashes")),
+    "pattern that is none": ('"^[A-Z]{3}$"', '"^[A-Z$"', ("property site", "no regular expression")),
+    "key positions": (
+        "primaryKeyPosition: 2",
+        "primaryKeyPosition: 1",
+        ("schema entry visits", "[1, 1]", "wanted 1 to 2"),
+    ),
+    "unknown table": (
+        "to: sites.site_code",
+        "to: clinics.id",
+        ("schema entry visits", "table clinics", "sites, visits"),
+    ),
+    "unknown column": ("to: sites.site_code", "to: sites.code", ("schema entry visits", "code of sites", "site_code")),
+    "relationship of another form": ("to: sites.site_code", "to: sites", ("property site", "'sites'", "table.column")),
+    "relationship with its own from": (
+        RELATIONSHIP,
+        "          - {from: visits.site, to: sites.site_code}",
+        ("property site", "relationships, from", "remove it"),
+    ),
+    "relationship severity": (
+        RELATIONSHIP,
+        "          - {to: sites.site_code, customProperties: [{property: severity, value: info}]}",
+        ("property site", "'info'", "error or warning"),
+    ),
+    "no severity": (
+        *rated("metric: nullValues, mustBe: 0"),
+        ("property rating", "severity: found nothing", "error or warning"),
+    ),
+    "unknown metric": (
+        *rated("metric: sum, mustBe: 0, severity: error"),
+        ("property rating", "'sum'", "wanted rowCount"),
+    ),
+    "rows allowed to fail": (
+        *rated("metric: nullValues, mustBeLessThan: 5, severity: error"),
+        ("mustBeLessThan", "mustBe 0"),
+    ),
+    "percent": (*rated("metric: nullValues, mustBe: 0, unit: percent, severity: error"), ("percent", "mustBe 0")),
+    "SQL": (*rated("type: sql, query: SELECT 1, mustBe: 0, severity: error"), ("SELECT 1", "wanted rowCount")),
+    "values that YAML reads as other than text": (
+        *rated("metric: invalidValues, arguments: {validValues: [NO, 1]}, mustBe: 0, severity: error"),
+        ("property rating", "[False, 1]", "put quotes"),
+    ),
+    "freshness in days": ("value: 24, unit: h", "value: 24, unit: d", ("freshness_error", "unit h")),
+    "freshness the wrong way round": ("value: 24, unit: h", "value: 6, unit: h", ("12 h", "at most", "6 h")),
+    "no freshness": ("id: freshness_error", "id: other", ("slaProperties: found 0", "freshness_error")),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "said"), BAD.values(), ids=BAD.keys())
+def test_a_bad_contract_is_refused_by_name(tmp_path: Path, old: str, new: str, said: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_source(changed(tmp_path, old, new))
+    message = str(caught.value)
+    assert "clinic.odcs.yaml" in message
+    assert [part for part in said if part not in message] == [], message
+
+
+def test_a_composite_relationship_between_tables_is_read(tmp_path: Path) -> None:
+    path = changed(
+        tmp_path,
+        "    quality:\n",
+        "    relationships:\n      - {from: [visits.site], to: [sites.site_code]}\n    quality:\n",
+    )
+    assert read_source(path).table("visits").relationships[1].parent_columns == ("SITE_CODE",)
+
+
+def test_a_contract_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.odcs\.yaml.*olist"):
+        read_source("nowhere")
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "just words\n"])
+def test_a_document_that_is_no_contract_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "clinic.odcs.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match="wanted an Open Data Contract Standard document"):
+        read_source(path)
