@@ -229,7 +229,15 @@ def _run(
     result.unlink(missing_ok=True)  # an old one would be read as this run's when dbt fails early
     # runpy warns that dbt.cli imports its own main; that is no news for whoever reads dbt's message.
     command = [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "dbt.cli.main"]
-    command += ["--log-format", "json", "--no-version-check", *arguments]
+    command += [
+        "--log-format",
+        "json",
+        "--log-format-file",
+        "text",
+        "--no-use-colors-file",
+        "--no-version-check",
+        *arguments,
+    ]
     command += ["--project-dir", str(project), "--profiles-dir", str(project)]
     command += ["--target-path", str(target), "--log-path", str(logs)]
     # The rest of the environment is the user's own (proxy, certificates, locale); it is passed on unread.

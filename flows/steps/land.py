@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flows.clients import s3
 from flows.contract.model import Source, Table
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 MAX_FIELD_CHARACTERS = 16_777_216
 # A line (not a record: quoted fields may span lines) longer than this is no CSV line of ours; it bounds memory.
 MAX_LINE_BYTES = 64 * 1024 * 1024
+CHUNK = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 
 Report = Callable[[str, int, int], None]  # (phase, bytes done, bytes in all)
@@ -105,44 +108,82 @@ def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileF
     """Read the whole file once: check it against the contract, count its records, hash its bytes.
 
     Memory does not grow with the file. Records are told apart as Python's csv module does (RFC 4180), so a line break inside
-    quotes does not count.
+    quotes does not count. Only where something is wrong is the file read again, line by line, to say where.
 
     Raises:
         DataError: no such file, not a file, unreadable, empty, header only, not UTF-8, a header that differs from the
             contract, a record with too few or too many fields, a NUL, a field over 16,777,216 characters, a quote that never
             ends, a line end that is neither LF nor CRLF; the message names file and line and says what was wanted.
     """
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
     with _open(path, table) as file:
-        status = os.fstat(file.fileno())
-        digest = hashlib.sha256()
-        reader = csv.reader(_lines(file, digest, path, lambda done: report("check", done, status.st_size)), strict=True)
-        csv.field_size_limit(MAX_FIELD_CHARACTERS)
-        wanted = len(table.columns)
-        records = 0
-        line = 1  # where the record being read began
+        before = os.fstat(file.fileno())
+        tap = _Tap(file, lambda done: report("check", done, before.st_size))
+        # LF alone ends a line here, so that csv itself finds a bare CR.
+        text = io.TextIOWrapper(io.BufferedReader(tap, CHUNK), encoding="utf-8-sig", newline="\n")
+        reader = csv.reader(text, strict=True)
         try:
-            header = next(reader, None)
-            if header is None or (not header and status.st_size <= len(BOM)):
-                raise DataError(
-                    f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record"
-                )
-            _check_header(path, header, table)
-            line = reader.line_num + 1
-            for record in reader:
-                if len(record) != wanted:
-                    raise DataError(_field_count(path, line, record, table))
-                records += 1
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(_csv_error(path, line, reader.line_num, error)) from error
-        if records == 0:
-            raise DataError(
-                f"{path}: has a header and no records; wanted at least one (send the file once it is filled)"
-            )
+            header = next(reader, [])
+            fields = Counter(map(len, reader))
+            sound = header == list(table.header) and set(fields) == {len(table.columns)} and not tap.broken
+        except (csv.Error, UnicodeDecodeError):
+            sound = False
+        if not sound:
+            file.seek(0)
+            _diagnose(path, file, before.st_size, table)
         after = os.fstat(file.fileno())
-        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        if not sound or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise DataError(f"{path}: changed while it was read; run again once whatever writes it has finished")
-    return FileFacts(path, status.st_size, records, digest.hexdigest(), status.st_mtime_ns)
+    return FileFacts(path, before.st_size, fields[len(table.columns)], tap.digest.hexdigest(), before.st_mtime_ns)
+
+
+class _Tap(io.RawIOBase):
+    """Bytes on their way to the decoder: hashed, counted, and looked at for what no text holds."""
+
+    def __init__(self, file: BinaryIO, report: Callable[[int], None]) -> None:
+        self.digest = hashlib.sha256()
+        self.broken = False
+        self._file, self._report = file, report
+        self._done = self._line = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self.digest.update(data)
+        self._done += len(data)
+        end = data.rfind(b"\n")
+        self._line = self._line + len(data) if end < 0 else len(data) - end
+        if self._line > MAX_LINE_BYTES or b"\0" in data:
+            self.broken = True
+            return 0  # end the reading here: what follows is not worth it
+        self._report(self._done)
+        return len(data)
+
+
+def _diagnose(path: Path, file: BinaryIO, size: int, table: Table) -> None:
+    """Read a file that is not sound line by line, and raise what is wrong with it first."""
+    wanted = len(table.columns)
+    reader = csv.reader(_lines(file, path), strict=True)
+    line = 1  # where the record being read began
+    records = 0
+    try:
+        header = next(reader, None)
+        if header is None or (not header and size <= len(BOM)):
+            raise DataError(f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record")
+        _check_header(path, header, table)
+        line = reader.line_num + 1
+        for record in reader:
+            if len(record) != wanted:
+                raise DataError(_field_count(path, line, record, table))
+            records += 1
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(_csv_error(path, line, reader.line_num, error)) from error
+    if records == 0:
+        raise DataError(f"{path}: has a header and no records; wanted at least one (send the file once it is filled)")
 
 
 def _open(path: Path, table: Table) -> BinaryIO:
@@ -151,7 +192,7 @@ def _open(path: Path, table: Table) -> BinaryIO:
         if not stat.S_ISREG(path.stat().st_mode):
             kind = "a directory" if path.is_dir() else "not a regular file"
             raise DataError(f"{path}: {kind}; {wanted}")
-        return path.open("rb", buffering=1024 * 1024)
+        return path.open("rb", buffering=CHUNK)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {wanted}; put it there, or name another folder with --data") from None
     except PermissionError:
@@ -160,12 +201,11 @@ def _open(path: Path, table: Table) -> BinaryIO:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {wanted}") from error
 
 
-def _lines(file: BinaryIO, digest: hashlib._Hash, path: Path, report: Callable[[int], None]) -> Iterator[str]:
-    """The file's lines as text, ended by LF only, so that csv itself finds a lone CR; hashed as they pass."""
-    done = told = number = 0
+def _lines(file: BinaryIO, path: Path) -> Iterator[str]:
+    """The file's lines as text; what cannot be text is refused with its line."""
+    done = number = 0
     while line := file.readline(MAX_LINE_BYTES):
         number += 1
-        digest.update(line)
         done += len(line)
         if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
             raise DataError(
@@ -186,10 +226,6 @@ def _lines(file: BinaryIO, digest: hashlib._Hash, path: Path, report: Callable[[
                 f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; wanted "
                 "UTF-8 (a Latin-1 file converts with `iconv -f LATIN1 -t UTF-8`)"
             ) from None
-        if done - told >= 1024 * 1024:
-            told = done
-            report(done)
-    report(done)
 
 
 def _check_header(path: Path, found: list[str], table: Table) -> None:

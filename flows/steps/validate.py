@@ -41,8 +41,8 @@ WORKERS = 4
 
 _SECRET = "CXM_VALIDATE_SECRET"
 
-# Data Docs' page head fetches the logo from the vendor with this project's id and the time in the address.
-_BEACON = re.compile(rb'src="https://great-expectations-web-assets\.[^"]*"')
+# Data Docs fetch their logo from the vendor, with this project's id and the time in the address.
+_BEACON = re.compile(rb"https://great-expectations-web-assets\.[^\"')]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +306,7 @@ def _build_docs(context: Any, run_id: Any, suites: Sequence[str], docs: Path) ->
     for page in (page for pattern in pages for page in docs.glob(pattern)):
         text = page.read_bytes()
         depth = len(page.relative_to(docs).parts) - 1
-        local = _BEACON.sub(b'src="%sstatic/images/logo-long.png"' % (b"../" * depth), text)
+        local = _BEACON.sub(b"../" * depth + b"static/images/logo-long.png", text)
         if local != text:
             page.write_bytes(local)
 
