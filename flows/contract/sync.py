@@ -70,21 +70,13 @@ def derived(project: Path) -> dict[Path, str]:
 
 def check(project: Path) -> list[Difference]:
     """What `sync` would change, in the order of the paths; an empty list when all is as the contracts say."""
-    wanted = derived(project)
-    found = []
-    for path, text in wanted.items():
-        there = _read(project / path)
-        if there != text:
-            found.append(Difference(path, "missing" if there is None else "differs", _diff(path, there or "", text)))
-    for path in _left_over(project, wanted):
-        found.append(Difference(path, "left over", _diff(path, _read(project / path) or "", "")))
-    return sorted(found, key=lambda difference: difference.path)
+    return _differences(project, derived(project))
 
 
 def sync(project: Path) -> list[Path]:
     """Make the derived files what the contracts give; the paths (relative to the project) that were written or removed."""
     wanted = derived(project)
-    differences = check(project)
+    differences = _differences(project, wanted)
     for difference in differences:
         target = project / difference.path
         if difference.path in wanted:
@@ -93,6 +85,17 @@ def sync(project: Path) -> list[Path]:
         else:
             target.unlink()
     return [difference.path for difference in differences]
+
+
+def _differences(project: Path, wanted: dict[Path, str]) -> list[Difference]:
+    found = []
+    for path, text in wanted.items():
+        there = _read(project / path)
+        if there != text:
+            found.append(Difference(path, "missing" if there is None else "differs", _diff(path, there or "", text)))
+    for path in _left_over(project, wanted):
+        found.append(Difference(path, "left over", _diff(path, _read(project / path) or "", "")))
+    return sorted(found, key=lambda difference: difference.path)
 
 
 def _left_over(project: Path, wanted: dict[Path, str]) -> Iterator[Path]:

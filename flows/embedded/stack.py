@@ -1,0 +1,272 @@
+"""The embedded stack as commands see it: lease it, start it, stop it, look at it → `CXM_HOME/run/stack.json`.
+
+`flows.embedded.supervisor` owns the servers; this module starts it, waits for it, and holds the lease that keeps it alive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from flows.embedded import object_store, supervisor
+from flows.embedded.supervisor import SERVICES, alive, end_leftovers, read_json, write_json
+from flows.errors import InfrastructureError
+from flows.settings import PROJECT, TELEMETRY_OFF, Settings
+
+STOP_SECONDS = 20.0
+
+# What the servers get of this process's environment. Cloud keys, proxies and a user's own Prefect settings stay out: SeaweedFS
+# would take AWS_ACCESS_KEY_ID for an identity, and Prefect would open the database that PREFECT_* names.
+INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+
+# Supervisors that this process started: kept, so that they are reaped once they have ended.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One server: whether it runs, where, since when (local time), how much memory it holds in MB, and its log."""
+
+    name: str
+    state: str  # running, starting, unresponsive (runs but does not answer), failed, stopped
+    url: str
+    port: int | None
+    pid: int | None
+    since: str
+    memory_mb: int | None
+    log: Path
+    note: str  # why it failed, or that it had to take another port than the setting's
+
+
+@contextmanager
+def lease(settings: Settings, services: Sequence[str] = SERVICES) -> Iterator[dict[str, Any]]:
+    """The servers, running and healthy, for as long as the block lasts; gives the endpoints of `run/stack.json`.
+
+    Starts what does not run. The last block to end waits until the servers have stopped, unless `up` made them stay.
+
+    Raises:
+        ConfigurationError: the home's S3 identity is damaged.
+        InfrastructureError: a server did not start; the message has the end of its log.
+    """
+    held = _ensure(settings, services)
+    try:
+        yield settings.stack
+    finally:
+        held.close()
+        _wait_until_gone(settings)
+
+
+def up(settings: Settings, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """Start the servers and leave them running until `down`; their endpoints.
+
+    Raises:
+        ConfigurationError: the home's S3 identity is damaged.
+        InfrastructureError: a server did not start; the message has the end of its log. What ran before still runs.
+    """
+    with lease(settings, only or SERVICES) as endpoints:
+        (settings.home / "run" / "persistent").touch()
+    return endpoints
+
+
+def down(settings: Settings) -> bool:
+    """Stop every server of this home, also one that a command is using; False where none ran. Data stays."""
+    run = _directories(settings)
+    with _starting(run):  # nobody starts a server while this one goes
+        (run / "persistent").unlink(missing_ok=True)
+        running = alive(read_json(run / "supervisor.json"))
+        if running:
+            try:
+                running.send_signal(signal.SIGTERM)
+                running.wait(STOP_SECONDS)
+            except psutil.NoSuchProcess:
+                pass
+            except psutil.TimeoutExpired:
+                running.kill()
+        return end_leftovers(run) or running is not None
+
+
+def status(settings: Settings) -> list[ServiceStatus]:
+    """Every server of the stack, running or not."""
+    run = settings.home / "run"
+    up_now = alive(read_json(run / "supervisor.json")) is not None
+    known, stack, failed = (
+        (read_json(run / name) or {}) if up_now else {} for name in ("processes.json", "stack.json", "failed.json")
+    )
+    return [_status(settings, name, known.get(name), stack.get(name), failed.get(name, "")) for name in SERVICES]
+
+
+def prefect_environment(settings: Settings) -> dict[str, str]:
+    """What a process needs in its environment to talk to this home's Prefect server, and to no other.
+
+    Raises:
+        ConfigurationError: no stack runs in this home.
+        InfrastructureError: one runs, without a Prefect server.
+    """
+    settings.__dict__.pop("stack", None)
+    if "prefect" not in settings.stack:
+        raise InfrastructureError(
+            f"{settings.home / 'run' / 'stack.json'}: has no Prefect server, only {', '.join(settings.stack)}; start it "
+            "with `cxm up --only prefect`."
+        )
+    return {
+        **TELEMETRY_OFF,
+        "PREFECT_API_URL": settings.stack["prefect"]["api_url"],
+        "PREFECT_UI_URL": settings.stack["prefect"]["ui_url"],
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    }
+
+
+def _status(
+    settings: Settings, name: str, known: dict[str, Any] | None, told: dict[str, Any] | None, failure: str
+) -> ServiceStatus:
+    log = settings.home / "logs" / f"{name}.log"
+    process = alive(known)
+    if known is None or process is None:
+        return ServiceStatus(name, "failed" if failure else "stopped", "", None, None, "", None, log, failure)
+    port = known["port"]
+    well = supervisor.answers(port, supervisor.HEALTH[name])
+    first = _first_ports(settings)[name]
+    return ServiceStatus(
+        name,
+        "running" if told and well else "unresponsive" if told else "starting",
+        f"http://127.0.0.1:{port}",
+        port,
+        process.pid,
+        datetime.fromtimestamp(known["created"], UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        process.memory_info().rss // 2**20,
+        log,
+        "" if port == first else f"port {first} (CXM_{name.upper()}_PORT) was busy",
+    )
+
+
+def _first_ports(settings: Settings) -> dict[str, int]:
+    return {name: getattr(settings, f"{name}_port") for name in SERVICES}
+
+
+def _directories(settings: Settings) -> Path:
+    for name in ("run", "logs"):
+        (settings.home / name).mkdir(parents=True, exist_ok=True)
+    return settings.home / "run"
+
+
+@contextmanager
+def _starting(run: Path) -> Iterator[None]:
+    """One command of a home at a time may start or stop its supervisor."""
+    with (run / "start.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _ensure(settings: Settings, services: Sequence[str]) -> IO[str]:
+    """Hold a share of the lease and see that the services run."""
+    run = _directories(settings)
+    needed = {*services, *(["s3"] if "warehouse" in services else [])}
+    held = (run / "lease").open("a")
+    try:
+        with _starting(run):
+            object_store.ensure_identity(settings.home / "secrets" / "s3.json")
+            fcntl.flock(held, fcntl.LOCK_SH)  # waits for a supervisor that is on its way out
+            running = alive(read_json(run / "supervisor.json")) is not None
+            asked = set(read_json(run / "wanted.json") or []) if running else set()
+            write_json(run / "wanted.json", sorted(asked | needed))
+            failed = read_json(run / "failed.json") or {}
+            write_json(run / "failed.json", {k: v for k, v in failed.items() if k not in needed})
+            if not running:
+                _spawn_supervisor(settings)
+        _wait_until_healthy(settings, needed)
+    except BaseException:
+        held.close()
+        _wait_until_gone(settings)
+        raise
+    return held
+
+
+def _spawn_supervisor(settings: Settings) -> None:
+    run = settings.home / "run"
+    # What a supervisor that was killed had told is no longer true; persistence was asked of it, not of the next one.
+    for name in ("supervisor.json", "stack.json", "persistent"):
+        (run / name).unlink(missing_ok=True)
+    for log in (settings.home / "logs").glob("*.log"):
+        log.replace(log.with_suffix(".log.1"))  # a log tells of one start and the one before; it does not grow for ever
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with (settings.home / "logs" / "supervisor.log").open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.embedded.supervisor", str(settings.home)]
+            + [f"{name}={port}" for name, port in _first_ports(settings).items()],
+            # The servers import this project whether or not it is installed, and nothing from where they happen to run.
+            env={**inherited, **TELEMETRY_OFF, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=run,
+            start_new_session=True,
+        )
+    _started.append(process)
+    deadline = time.monotonic() + 30
+    while not (run / "supervisor.json").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _wait_until_healthy(settings: Settings, needed: set[str]) -> None:
+    run = settings.home / "run"
+    deadline = time.monotonic() + max(supervisor.START_SECONDS.values()) + 30
+    while True:
+        ended = alive(read_json(run / "supervisor.json")) is None
+        if not ended and needed <= set(read_json(run / "stack.json") or {}):
+            settings.__dict__.pop("stack", None)  # read it anew: an earlier answer may be of servers that have gone
+            return
+        failed = {k: v for k, v in (read_json(run / "failed.json") or {}).items() if k in needed}
+        if failed:
+            # The first that failed: what needs it fails after it.
+            raise _failure(settings, *next(iter(failed.items())))
+        if ended or time.monotonic() > deadline:
+            raise _failure(settings, "supervisor", "ended" if ended else "took too long")
+        time.sleep(0.02)
+
+
+def _failure(settings: Settings, name: str, reason: str) -> InfrastructureError:
+    log = settings.home / "logs" / f"{name}.log"
+    lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+    return InfrastructureError(
+        f"embedded {name}: {reason}; wanted it healthy. Mend what the end of its log says and run the command again (when a "
+        f"server of an earlier start is in the way, `cxm down` first). {log}:\n" + ("\n".join(lines) or "(empty)")
+    )
+
+
+def _wait_until_gone(settings: Settings) -> None:
+    """Return when the supervisor has ended, or when it is to stay: persistent, or leased by somebody else."""
+    run = settings.home / "run"
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        if (run / "persistent").exists() or alive(read_json(run / "supervisor.json")) is None:
+            break
+        if _leased(run):
+            break
+        time.sleep(0.02)
+    for process in list(_started):
+        if process.poll() is not None:
+            _started.remove(process)
+
+
+def _leased(run: Path) -> bool:
+    """Whether a command holds the lease."""
+    with (run / "lease").open("a") as probe:
+        try:
+            fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False  # the supervisor has it for itself: it is stopping the servers
+        return not supervisor.taken(probe.fileno())

@@ -1,0 +1,352 @@
+"""One process per home that owns the embedded servers: `python -m flows.embedded.supervisor` → s3, warehouse, prefect, docs.
+
+It lives as long as somebody holds a lease on the home (a shared lock on `run/lease`, which the kernel releases when its holder
+dies) or `run/persistent` exists. When neither holds it stops every server and goes, so a command that crashes leaves nothing
+running. Should it be killed itself, a keeper (a shell that waits for the end of a pipe) ends the servers; should both be killed,
+the next start does.
+
+Files in `run/`: `supervisor.json` and `processes.json` (pid and create time, so that a stranger with a recycled pid is never
+taken for ours), `wanted.json` (services asked for), `stack.json` (endpoints of those that are well), `failed.json`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from flows.embedded import object_store, prefect_server
+from flows.errors import InfrastructureError
+
+SERVICES = ("s3", "warehouse", "prefect", "docs")
+# A new Prefect database takes 12 s of one core, a busy machine several times that.
+START_SECONDS = {"s3": 30.0, "warehouse": 60.0, "prefect": 240.0, "docs": 30.0}
+HEALTH = {"s3": "/healthz", "warehouse": "/health", "prefect": "/api/health", "docs": "/"}
+RESTARTS = 3
+STABLE_SECONDS = 600.0  # a server that has run this long has its restarts back
+STOP_SECONDS = 10.0
+
+# $1 is the process group of the supervisor, which its servers share and the keeper does not.
+KEEPER = """
+read -r _
+kill -s TERM -- "-$1" 2>/dev/null || exit 0
+i=0
+while [ $i -lt 50 ] && kill -s 0 -- "-$1" 2>/dev/null; do sleep 0.1; i=$((i + 1)); done
+kill -s KILL -- "-$1" 2>/dev/null
+"""
+
+log = logging.getLogger("flows.embedded.supervisor")
+
+
+@dataclass
+class Service:
+    """One server: how it is started, where it listens, what is told of it."""
+
+    name: str
+    port: int
+    command: list[str]
+    environment: dict[str, str]
+    endpoint: dict[str, Any]  # its entry in stack.json, without the pid
+    process: subprocess.Popen[bytes]
+    healthy: bool = False  # has answered since it was last started
+    announced: bool = False  # stands in stack.json: has answered once
+    restarts: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+
+class Supervisor:
+    """Starts what is asked for in `run/wanted.json`, keeps it alive, stops it when nobody needs it."""
+
+    def __init__(self, home: Path, first_ports: dict[str, int]) -> None:
+        self.home = home
+        self.run = home / "run"
+        self.first_ports = first_ports  # service → the first port tried
+        self.ports = Ports()
+        self.services: dict[str, Service] = {}
+        self.keeper: subprocess.Popen[bytes] | None = None
+        self.stopping = False
+
+    def main(self) -> None:
+        """Run until stopped by a signal or no longer needed."""
+        if os.getpgrp() != os.getpid():
+            os.setpgrp()  # the keeper ends the whole group, so it must be ours alone
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        write_json(self.run / "supervisor.json", identity(os.getpid()))
+        end_leftovers(self.run)
+        with (self.run / "lease").open("a") as lease:
+            try:
+                while not self.stopping:
+                    self._tend_keeper()
+                    self._start_wanted()
+                    for service in list(self.services.values()):
+                        self._tend(service)
+                    # The lock is kept once it is had: whoever comes now waits until this process has gone, and starts anew.
+                    if not (self.run / "persistent").exists() and taken(lease.fileno()):
+                        break
+                    time.sleep(0.2 if all(s.healthy for s in self.services.values()) else 0.05)
+            finally:
+                (self.run / "stack.json").unlink(missing_ok=True)
+                end(s.process for s in self.services.values())
+                if self.keeper:
+                    end([self.keeper])
+                # supervisor.json stays: whoever waits for this process to end must be able to tell it from its absence.
+                for file in ("processes.json", "wanted.json", "failed.json", "persistent"):
+                    (self.run / file).unlink(missing_ok=True)
+        log.info("stopped")
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def _start_wanted(self) -> None:
+        asked = read_json(self.run / "wanted.json") or []
+        failed = read_json(self.run / "failed.json") or {}
+        for name in SERVICES:
+            # A service that failed is tried again when somebody asks anew, which takes its name out of failed.json.
+            if name in asked and name not in self.services and name not in failed:
+                try:
+                    port, command, environment, endpoint = self._plan(name)
+                    process = self._spawn(name, command, environment)
+                except (InfrastructureError, OSError) as error:
+                    self._fail(name, str(error))
+                else:
+                    self.services[name] = Service(name, port, command, environment, endpoint, process)
+                    self._record()
+                    log.info("%s: started, pid %d, port %d", name, process.pid, port)
+
+    def _plan(self, name: str) -> tuple[int, list[str], dict[str, str], dict[str, Any]]:
+        """Port, command line, environment and endpoint of a service; makes its directory."""
+        home = self.home / name
+        home.mkdir(exist_ok=True)
+        port = self.ports.take(self.first_ports[name], object_store.GRPC_OFFSET if name == "s3" else 0)
+        url = f"http://127.0.0.1:{port}"
+        identities = self.home / "secrets" / "s3.json"
+        if name == "s3":
+            inner = {n: self.ports.take(p, object_store.GRPC_OFFSET) for n, p in object_store.INNER_PORTS.items()}
+            return port, object_store.command(home, identities, {"s3": port, **inner}), {}, {"endpoint": url}
+        if name == "prefect":
+            environment = prefect_server.environment(home, port)
+            return port, prefect_server.command(port), environment, {"api_url": f"{url}/api", "ui_url": url}
+        if name == "warehouse":
+            if "s3" not in self.services:
+                raise InfrastructureError("the S3 server that the warehouse reads its stages from did not start")
+            s3 = self.services["s3"].endpoint["endpoint"]
+            command = [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(port), "--dir", str(home)]
+            command += ["--s3-endpoint", s3, "--s3-identity", str(identities)]
+            return port, command, {}, {"host": "127.0.0.1", "port": port}
+        # Pages over HTTP, since a page of the Prefect UI may not link to a file.
+        command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(home), str(port)]
+        return port, command, {}, {"url": url}
+
+    def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.home / "logs" / f"{name}.log").open("ab") as out:
+            return subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=self.run,
+            )
+
+    def _tend(self, service: Service) -> None:
+        """Tell of a server that became well, restart one that died, give up on one that never comes."""
+        code = service.process.poll()
+        age = time.monotonic() - service.started
+        if code is not None:
+            if age > STABLE_SECONDS:
+                service.restarts = 0
+            if not service.announced or service.restarts >= RESTARTS:
+                self._fail(service.name, f"ended with exit code {code}")
+                return
+            service.restarts += 1
+            log.warning("%s: ended with exit code %d, restart %d", service.name, code, service.restarts)
+            service.process = self._spawn(service.name, service.command, service.environment)
+            service.started, service.healthy = time.monotonic(), False
+            self._record()
+        elif not service.healthy and answers(service.port, HEALTH[service.name]):
+            service.healthy = service.announced = True
+            if service.name == "prefect":
+                prefect_server.healthy_once(self.home / "prefect")
+            log.info("%s: well after %.1f s", service.name, age)
+            self._record()
+        elif not service.healthy and age > START_SECONDS[service.name]:
+            self._fail(service.name, f"did not answer on port {service.port} within {START_SECONDS[service.name]:g} s")
+
+    def _fail(self, name: str, reason: str) -> None:
+        """Give up on one service; the others, which somebody else may be using, stay."""
+        log.error("%s: %s", name, reason)
+        service = self.services.pop(name, None)
+        if service:
+            end([service.process])
+        self._record()
+        write_json(self.run / "failed.json", {**(read_json(self.run / "failed.json") or {}), name: reason})
+
+    def _tend_keeper(self) -> None:
+        if self.keeper is None or self.keeper.poll() is not None:
+            self.keeper = subprocess.Popen(
+                ["/bin/sh", "-c", KEEPER, "cxm-keeper", str(os.getpgrp())],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
+            self._record()
+
+    def _record(self) -> None:
+        """Write down whose processes these are and, for those that are well, where they listen."""
+        services = self.services.values()
+        processes = {s.name: {**identity(s.process.pid), "port": s.port} for s in services}
+        if self.keeper:
+            processes["keeper"] = identity(self.keeper.pid)
+        write_json(self.run / "processes.json", processes)
+        told = {s.name: {**s.endpoint, "pid": s.process.pid} for s in services if s.announced}
+        if told:
+            write_json(self.run / "stack.json", {"supervisor_pid": os.getpid(), **told})
+        else:
+            (self.run / "stack.json").unlink(missing_ok=True)
+
+
+class Ports:
+    """Free ports of 127.0.0.1, none handed out twice: not here, nor by another home of the same user that starts right now.
+
+    A port is held by a lock on its byte of one file, which the kernel releases when this process ends.
+    """
+
+    def __init__(self) -> None:
+        self._locks = (Path(tempfile.gettempdir()) / f"cxm-ports-{os.getuid()}").open("a")
+        self._taken: set[int] = set()
+
+    def take(self, first: int, offset: int = 0) -> int:
+        """The first free port from `first` on; with an `offset`, one whose port that much higher is free too.
+
+        Raises:
+            InfrastructureError: every port is busy.
+        """
+        for port in range(first, 55_536 - offset):
+            needed = {port, port + offset}
+            if not needed & self._taken and all(self._hold(p) and is_free(p) for p in needed):
+                self._taken |= needed
+                return port
+        raise InfrastructureError(
+            f"no free port from {first} to {55_535 - offset}; end what listens there, or set another"
+        )
+
+    def _hold(self, port: int) -> bool:
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        return True
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:`port` now."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            return False  # on macOS the address can be bound beside a server that listens on all of them
+    with socket.socket() as probe:
+        # As servers do: connections of an earlier server that are still closing do not make a port busy.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether the server on 127.0.0.1:`port` answers 200 within 2 s. No proxy of the environment stands in between."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def taken(lease: int) -> bool:
+    """Try to lock the lease for this process alone: it succeeds when nobody holds a share of it."""
+    try:
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def identity(pid: int) -> dict[str, Any]:
+    """What tells this process from a later one with the same pid."""
+    try:
+        return {"pid": pid, "created": psutil.Process(pid).create_time()}
+    except psutil.NoSuchProcess:
+        return {"pid": pid, "created": 0.0}
+
+
+def alive(known: dict[str, Any] | None) -> psutil.Process | None:
+    """The process that `identity` described, if it still runs; a stranger that got its pid is not it."""
+    if not known:
+        return None
+    try:
+        process = psutil.Process(known["pid"])
+        same = abs(process.create_time() - known["created"]) < 0.5
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+
+
+def end(processes: Iterable[psutil.Process | subprocess.Popen[bytes]]) -> None:
+    """Ask each process to end, all at once; kill those that have not after `STOP_SECONDS`."""
+    left = list(processes)
+    for process in left:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in left:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+            process.kill()
+            process.wait()
+
+
+def end_leftovers(run: Path) -> bool:
+    """End what a supervisor that was killed together with its keeper left behind, and forget its files; whether there was any."""
+    left = [p for p in map(alive, (read_json(run / "processes.json") or {}).values()) if p]
+    end(left)
+    for file in ("stack.json", "processes.json", "failed.json"):
+        (run / file).unlink(missing_ok=True)
+    return bool(left)
+
+
+def read_json(path: Path) -> Any:
+    """The document at `path`, or None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write whole or not at all: readers never see half a document."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(json.dumps(document))
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # Arguments rather than settings: the import of pydantic alone is a third of the S3 server's start.
+    Supervisor(Path(sys.argv[1]), {k: int(v) for k, v in (a.split("=") for a in sys.argv[2:])}).main()
