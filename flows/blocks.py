@@ -94,6 +94,7 @@ def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
             password=SecretStr(EMBEDDED_PASSWORD),
             host=warehouse["host"],
             port=warehouse["port"],
+            protocol="http",  # said outright: get_client passes on only the fields that were set
         )
     missing = [
         f"CXM_{name.upper()}"

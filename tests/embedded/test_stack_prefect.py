@@ -1,0 +1,144 @@
+"""The embedded Prefect server: quick to start, private, and safe when a first start is cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.embedded import prefect_server, stack
+from flows.errors import ConfigurationError, InfrastructureError
+from flows.settings import Settings
+
+FLOW = """
+from concurrent.futures import ThreadPoolExecutor
+from prefect import flow, task, get_client
+from prefect.cache_policies import NO_CACHE
+
+@task(cache_policy=NO_CACHE)
+def double(n):
+    return 2 * n
+
+@flow
+def doubles():
+    return sum(f.result() for f in [double.submit(n) for n in range(100)])
+
+print(doubles())
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", prefect_port=random.randrange(24_000, 30_000))
+
+
+def ask(url: str, body: dict[str, Any] | None = None) -> Any:
+    request = urllib.request.Request(
+        url, data=None if body is None else json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def test_a_flow_runs_on_the_leased_server_and_its_history_survives_a_restart(settings: Settings) -> None:
+    with stack.lease(settings, ["prefect"]) as endpoints:
+        api = endpoints["prefect"]["api_url"]
+        with urllib.request.urlopen(endpoints["prefect"]["ui_url"], timeout=20) as page:
+            assert b"<html" in page.read().lower()
+        server = ask(f"{api}/admin/settings")["server"]
+        assert server["analytics_enabled"] is False
+        assert server["services"]["scheduler"]["enabled"] is True
+        assert server["services"]["late_runs"]["enabled"] is True
+        # The catalogue of the UI has the integrations' blocks although the server did not import them.
+        slugs = {b["slug"] for b in ask(f"{api}/block_types/filter", {"limit": 200})}
+        assert {"aws-credentials", "s3-bucket", "snowflake-connector"} <= slugs
+
+        done = subprocess.run(
+            [sys.executable, "-c", FLOW],
+            env={**os.environ, **stack.prefect_environment(settings)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.splitlines()[-1] == "9900"
+        assert "database is locked" not in done.stderr + (settings.home / "logs" / "prefect.log").read_text()
+    with stack.lease(settings, ["prefect"]) as endpoints:
+        runs = ask(f"{endpoints['prefect']['api_url']}/flow_runs/filter", {})
+        assert [r["state"]["type"] for r in runs] == ["COMPLETED"]
+
+
+def test_the_environment_of_a_home_without_a_server_says_what_to_do(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="start it with `cxm up`"):
+        stack.prefect_environment(settings)
+    (settings.home / "run").mkdir(parents=True)
+    (settings.home / "run" / "stack.json").write_text('{"supervisor_pid": 1, "s3": {}}')
+    with pytest.raises(InfrastructureError, match="cxm up --only prefect"):
+        stack.prefect_environment(settings)
+
+
+def database(path: Path, flow_runs: int = 0, keys: int = 0) -> None:
+    """As much of Prefect's database as is looked at before it is copied."""
+    with closing(sqlite3.connect(path)) as connection:
+        for table, rows in (("flow_run", flow_runs), ("block_document", 0), ("configuration", keys)):
+            connection.execute(f"CREATE TABLE {table} (id INTEGER)")
+            connection.executemany(f"INSERT INTO {table} VALUES (?)", [(n,) for n in range(rows)])
+        connection.commit()
+
+
+def migrates(home: Path) -> bool:
+    return prefect_server.environment(home, 4200)["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] == "true"
+
+
+def test_a_new_home_begins_with_the_database_of_the_first_and_migrates_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "installation"))
+    assert migrates(tmp_path / "one")
+    database(tmp_path / "one" / "prefect.db")
+    prefect_server.healthy_once(tmp_path / "one")
+    assert not migrates(tmp_path / "one")
+    assert not migrates(tmp_path / "two")
+    assert (tmp_path / "two" / "prefect.db").exists()
+
+
+@pytest.mark.parametrize("used", [{"flow_runs": 1}, {"keys": 1}])
+def test_runs_and_keys_of_a_home_do_not_get_into_the_next(
+    used: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "installation"))
+    assert migrates(tmp_path / "one")
+    database(tmp_path / "one" / "prefect.db", **used)
+    prefect_server.healthy_once(tmp_path / "one")
+    assert not migrates(tmp_path / "one")
+    assert migrates(tmp_path / "two")
+
+
+def test_a_first_start_that_was_cut_short_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "installation"))
+    home = tmp_path / "prefect"
+    home.mkdir()
+    (home / "prefect.db").write_bytes(b"half a migration")
+    assert migrates(home)
+    assert not (home / "prefect.db").exists()
+
+
+def test_a_newer_prefect_migrates_and_keeps_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "installation"))
+    home = tmp_path / "prefect"
+    home.mkdir()
+    database(home / "prefect.db", flow_runs=7)
+    (home / "database-version").write_text("3.0.0")
+    assert migrates(home)
+    with closing(sqlite3.connect(home / "prefect.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM flow_run").fetchone() == (7,)
+    prefect_server.healthy_once(home)
+    assert not migrates(home)
