@@ -286,6 +286,8 @@ def _session(
             os.environ.update(stack.prefect_environment(settings))
         yield
     finally:
+        if handlers := sys.modules.get("prefect.logging.handlers"):
+            handlers.APILogWorker.drain_all(timeout=10)  # what the run logged reaches the server while there is one
         lease.__exit__(None, None, None)
 
 

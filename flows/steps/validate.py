@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.clients.snowflake import session_parameters
+from flows.clients.snowflake import explain, session_parameters
 from flows.contract.model import Severity, Source, Table
 from flows.contract.render_expectations import (
     DATA_SOURCE,
@@ -27,7 +27,7 @@ from flows.contract.render_expectations import (
     asset_query,
     checkpoint_name,
 )
-from flows.errors import ConfigurationError, InfrastructureError
+from flows.errors import ConfigurationError, CxmError, InfrastructureError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -135,8 +135,9 @@ def validate(
         docs_dir: the directory that is served; pages go to `data_docs/` in it.
 
     Raises:
-        ConfigurationError: the project has no suite for a table: it is older than the contract.
-        InfrastructureError: a rule could not be evaluated though the table has the columns it needs.
+        ConfigurationError: the project has no suite for a table (it is older than the contract), or the login, a table or a
+            grant is missing.
+        InfrastructureError: the warehouse was not reached, or a rule could not be evaluated though the columns are there.
     """
     from great_expectations.core.run_identifier import RunIdentifier
 
@@ -190,15 +191,24 @@ def _definition(context: Any, source: Source, table: Table, batch_id: str) -> An
 
 
 def _run(definition: Any, run_id: Any, checkpoint_id: str) -> dict[str, Any]:
+    """The result of a table's rules, in GX's JSON form."""
     try:
         result = definition.run(checkpoint_id=checkpoint_id, run_id=run_id, result_format=dict(RESULT_FORMAT))
     except Exception as error:
-        # GX wraps the driver's errors in many classes of its own; its text keeps the server's.
-        raise InfrastructureError(
-            f"validation of {definition.name} broke off: {error}; look at the warehouse and run again"
-        ) from error
+        raise _explained(error, f"validation of {definition.name}") from error
     answer: dict[str, Any] = result.to_json_dict()
     return answer
+
+
+def _explained(error: BaseException, what: str) -> CxmError:
+    """The error of ours for what GX raised: it wraps the driver's errors in classes of its own, sometimes several deep."""
+    inner: BaseException | None = error
+    while inner is not None:
+        origin = getattr(inner, "orig", None) or inner
+        if isinstance(origin, Exception) and isinstance(found := explain(origin, what), CxmError):
+            return found
+        inner = inner.__cause__ or inner.__context__
+    return InfrastructureError(f"{what} broke off: {error}; look at the warehouse and run again")
 
 
 def _verdict(table: Table, result: Mapping[str, Any]) -> TableVerdict:
@@ -302,7 +312,7 @@ def _build_docs(context: Any, run_id: Any, suites: Sequence[str], docs: Path) ->
         ValidationResultIdentifier(ExpectationSuiteIdentifier(name), run_id, f"{DATA_SOURCE}-{name}") for name in suites
     ]
     context.build_data_docs(site_names=[DOCS_SITE], resource_identifiers=identifiers)
-    pages = ["index.html", "expectations/*.html", f"validations/*/{run_id.run_name}/*/*.html"]
+    pages = ["index.html", "static/styles/*.css", "expectations/*.html", f"validations/*/{run_id.run_name}/*/*.html"]
     for page in (page for pattern in pages for page in docs.glob(pattern)):
         text = page.read_bytes()
         depth = len(page.relative_to(docs).parts) - 1

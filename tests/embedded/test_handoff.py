@@ -36,7 +36,7 @@ from flows.steps import handoff as step
 from flows.steps.handoff import BuildResult, HandoffResult, SourceFreshness, build, dbt_environment, handoff
 
 DBT = PROJECT / "dbt" / "cxm_medtech"
-OLD, NEW, NEWER = "20261101_000000", "20261102_000000", "20261103_000000"
+OLD, NEW, NEWER, NEWEST = "20261101_000000", "20261102_000000", "20261103_000000", "20261104_000000"
 STAGED = {
     "orders": "surgical_case_shipments",
     "customers": "hcps",
@@ -102,7 +102,7 @@ def warehouse(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     tables = tuple(replace(t, load="append" if t.name == "order_payments" else "snapshot") for t in contract.tables)
     source = replace(contract, tables=tables)
     home = tmp_path_factory.mktemp("warehouse")
-    command = [sys.executable, "-m", "fakesnow", "-s", "-p", str(port)]
+    command = [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(port), "--dir", str(home / "data")]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **TELEMETRY_OFF}, stdout=log, stderr=log)
     try:
@@ -257,7 +257,28 @@ def test_marts_hold_one_row_for_each_shipment_and_account(warehouse: Warehouse, 
         (len(warehouse.rows["orders"]), len(warehouse.rows["order_items"]))
     ]
     assert warehouse.sql("select count(*), count(region) from MARTS.DIM_ACCOUNTS") == [(1610, 1610)]
-    assert warehouse.sql("select count(*) from SNAPSHOTS.SNAP_ACCOUNTS where dbt_valid_to is null") == [(1610,)]
+    assert warehouse.sql("select count(distinct account_id) from SNAPSHOTS.SNAP_ACCOUNTS") == [(1610,)]
+
+
+def test_a_changed_account_and_a_vanished_one_keep_their_past(
+    warehouse: Warehouse, project: Path, workdir: Path, built: BuildResult
+) -> None:
+    kept = workdir / "target" / "run_results.json"
+    before = kept.read_text()
+    moved, *others, gone = warehouse.rows["sellers"]
+    sellers = warehouse.source.table("sellers")
+    warehouse.insert(sellers, NEWEST, "validated", 0, [[moved[0], "99999", "elsewhere", "AC"], *others])
+    try:
+        again = build(project, warehouse.environment, workdir.with_name("snapshot"), select="snap_accounts")
+    finally:
+        warehouse.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where BATCH_ID = ?", NEWEST)
+    assert again.problems == ()
+    assert again.clean
+    assert kept.read_text() == before  # two folders, two runs of dbt that do not meet
+    history = "select city, batch_id, dbt_valid_to is null from SNAPSHOTS.SNAP_ACCOUNTS where account_id = ? order by batch_id"
+    assert warehouse.sql(history, moved[0]) == [(moved[2], NEW, False), ("elsewhere", NEWEST, True)]
+    assert warehouse.sql(history, gone[0]) == [(gone[2], NEW, False)]
+    assert warehouse.sql(history, others[0][0]) == [(others[0][2], NEW, True)]
 
 
 def test_all_sql_that_dbt_compiled_is_snowflake_sql(workdir: Path, built: BuildResult) -> None:

@@ -1,0 +1,72 @@
+"""`python -m flows.embedded.warehouse --port P --dir DIR [--s3-endpoint URL --s3-identity FILE]` → a Snowflake on 127.0.0.1:P.
+
+Prints one line when it takes connections, logs to stdout, ends at SIGTERM or SIGINT with its files written.
+Exit codes: 0 after a stop, 2 for a wrong argument, 5 when the files or the port are in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from flows.settings import TELEMETRY_OFF
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server until it is told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m flows.embedded.warehouse", description="The embedded Snowflake.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--dir", type=Path, required=True, help="where databases and the account are kept")
+    parser.add_argument("--s3-endpoint", help="URL of the S3 server that external stages read")
+    parser.add_argument("--s3-identity", type=Path, help="SeaweedFS identities JSON with the key pair for it")
+    options = parser.parse_args(arguments)
+    if bool(options.s3_endpoint) != bool(options.s3_identity):
+        parser.error("--s3-endpoint and --s3-identity go together")
+    os.environ.update(TELEMETRY_OFF)
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # the parser warns of every statement that it leaves to this package
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+    import duckdb
+    import uvicorn
+
+    from flows.embedded.warehouse.engine import Engine
+    from flows.embedded.warehouse.server import Server
+    from flows.embedded.warehouse.session import S3Access
+
+    try:
+        s3 = S3Access.from_identity_file(options.s3_endpoint, options.s3_identity) if options.s3_endpoint else None
+    except (OSError, ValueError) as e:
+        parser.error(str(e))
+    directory = options.dir.expanduser().resolve()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        engine = Engine(directory, s3)
+    except duckdb.IOException as e:
+        sys.stderr.write(f"{directory}: cannot be opened ({e}); is another warehouse running on it? Stop that one first.\n")
+        return 5
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+            await super().startup(sockets)  # type: ignore[arg-type]
+            if self.started:
+                sys.stdout.write(f"warehouse ready on http://127.0.0.1:{options.port} (files in {directory})\n")
+                sys.stdout.flush()
+
+    config = uvicorn.Config(
+        Server(engine).app(), host="127.0.0.1", port=options.port, log_config=None, access_log=False, timeout_graceful_shutdown=5
+    )
+    # uvicorn shuts down at either signal and then sends it again to whoever was there before: this, so that a stop is exit 0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    server = Announcing(config)
+    server.run()
+    return 0 if server.started else 5
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

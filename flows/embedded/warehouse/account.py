@@ -1,0 +1,342 @@
+"""The account: objects, who owns them, who may use them, kept on disk.
+
+CREATE / ALTER / DROP / GRANT / REVOKE ──Account──▶ _fs_global.account.{objects, grants} (DuckDB file) + the same in memory
+
+Reads come from memory; every change is written through before it is answered, in a transaction of its own, so that
+it survives kill -9. Access model: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import duckdb
+
+ACCOUNTADMIN = "ACCOUNTADMIN"
+PUBLIC = "PUBLIC"
+
+# https://docs.snowflake.com/en/user-guide/security-access-control-overview#system-defined-roles: role → the roles it holds.
+SYSTEM_ROLES: Mapping[str, tuple[str, ...]] = {
+    "ACCOUNTADMIN": ("SYSADMIN", "SECURITYADMIN"),
+    "SECURITYADMIN": ("USERADMIN",),
+    "SYSADMIN": (),
+    "USERADMIN": (),
+    "ORGADMIN": (),
+    "PUBLIC": (),
+}
+
+# What those roles may do on the account without a grant that SHOW GRANTS would list as anyone's.
+SYSTEM_PRIVILEGES: Mapping[str, frozenset[str]] = {
+    "SYSADMIN": frozenset({"CREATE DATABASE", "CREATE WAREHOUSE"}),
+    "SECURITYADMIN": frozenset({"MANAGE GRANTS", "CREATE NETWORK POLICY"}),
+    "USERADMIN": frozenset({"CREATE USER", "CREATE ROLE"}),
+}
+
+
+@dataclass(frozen=True)
+class AccountObject:
+    """One object of the account: `kind` as in SQL (`FILE FORMAT`), `name` dotted and normalised."""
+
+    kind: str
+    name: str
+    owner: str
+    comment: str = ""
+    created_on: datetime = field(default_factory=lambda: datetime.now(UTC))
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A privilege on an object, a future one (`future`, then `on_name` is the database or schema), or a role.
+
+    A role granted to a role or user has privilege USAGE and `on_kind` ROLE, as SHOW GRANTS reports it.
+    """
+
+    privilege: str
+    on_kind: str
+    on_name: str
+    to_kind: str
+    to_name: str
+    future: bool = False
+    grant_option: bool = False
+    granted_by: str = ""
+    created_on: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes two grants the same grant."""
+        return (self.privilege, self.on_kind, self.on_name, self.to_kind, self.to_name, self.future)
+
+
+class Account:
+    """The registry of objects and grants of one embedded account; safe to use from many threads."""
+
+    def __init__(self, duck: duckdb.DuckDBPyConnection) -> None:
+        self._duck = duck
+        self._lock = threading.RLock()
+        self._objects: dict[tuple[str, str], AccountObject] = {}
+        self._grants: dict[tuple[object, ...], Grant] = {}
+        duck.execute("CREATE SCHEMA IF NOT EXISTS _fs_global.account")
+        duck.execute(
+            "CREATE TABLE IF NOT EXISTS _fs_global.account.objects (kind VARCHAR, name VARCHAR, owner VARCHAR, "
+            "comment VARCHAR, created_on TIMESTAMPTZ, properties VARCHAR)"
+        )
+        duck.execute(
+            "CREATE TABLE IF NOT EXISTS _fs_global.account.grants (privilege VARCHAR, on_kind VARCHAR, on_name VARCHAR, "
+            "to_kind VARCHAR, to_name VARCHAR, future BOOLEAN, grant_option BOOLEAN, granted_by VARCHAR, "
+            "created_on TIMESTAMPTZ)"
+        )
+        duck.execute("CREATE TABLE IF NOT EXISTS _fs_global.account.changes (name VARCHAR, changed_on TIMESTAMPTZ)")
+        for kind, name, owner, comment, created, properties in duck.execute(
+            "SELECT kind, name, owner, comment, epoch_us(created_on), properties FROM _fs_global.account.objects"
+        ).fetchall():
+            self._objects[kind, name] = AccountObject(
+                kind, name, owner, comment, _instant(created), json.loads(properties)
+            )
+        for *columns, created in duck.execute(
+            "SELECT privilege, on_kind, on_name, to_kind, to_name, future, grant_option, granted_by, epoch_us(created_on) "
+            "FROM _fs_global.account.grants"
+        ).fetchall():
+            grant = Grant(*columns, created_on=_instant(created))
+            self._grants[grant.key] = grant
+        for role in SYSTEM_ROLES:
+            if ("ROLE", role) not in self._objects:
+                self.put(AccountObject("ROLE", role, ""))
+        for parent, children in SYSTEM_ROLES.items():
+            for child in children:
+                self.grant([Grant("USAGE", "ROLE", child, "ROLE", parent)])
+
+    # ---- objects
+
+    def find(self, kind: str, name: str) -> AccountObject | None:
+        """The object, or None."""
+        return self._objects.get((kind, name))
+
+    def all(self, kind: str) -> list[AccountObject]:
+        """Every object of a kind, by name."""
+        with self._lock:
+            return sorted((o for (k, _), o in self._objects.items() if k == kind), key=lambda o: o.name)
+
+    def put(self, item: AccountObject) -> None:
+        """Create or overwrite one object."""
+        with self._lock:
+            self._write(
+                [
+                    ("DELETE FROM _fs_global.account.objects WHERE kind = ? AND name = ?", [item.kind, item.name]),
+                    (
+                        "INSERT INTO _fs_global.account.objects VALUES (?, ?, ?, ?, make_timestamptz(?), ?)",
+                        [item.kind, item.name, item.owner, item.comment, _micros(item.created_on),
+                         json.dumps(dict(item.properties), default=str)],
+                    ),
+                ]
+            )  # fmt: skip
+            self._objects[item.kind, item.name] = item
+
+    def create(self, item: AccountObject) -> None:
+        """Put a new object, give its owner OWNERSHIP and everyone what future grants say about it.
+
+        Future grants of a schema hide those of its database for the same kind
+        (https://docs.snowflake.com/en/sql-reference/sql/grant-privilege#considerations).
+        """
+        with self._lock:
+            self.put(item)
+            granted = [Grant("OWNERSHIP", item.kind, item.name, "ROLE", item.owner, False, True, item.owner)]
+            for scope in (item.name.rpartition(".")[0], item.name.split(".")[0]):
+                futures = [g for g in self._grants.values() if g.future and g.on_kind == item.kind and g.on_name == scope]
+                granted += [
+                    replace(g, on_name=item.name, future=False, created_on=item.created_on)
+                    for g in futures
+                    if g.privilege != "OWNERSHIP"
+                ]
+                if futures:
+                    break
+            self.grant(granted)
+
+    def drop(self, kind: str, name: str) -> None:
+        """Forget an object, everything inside it (database, schema) and all grants on and to it."""
+        with self._lock:
+            inside = f"{name}." if kind in ("DATABASE", "SCHEMA") else None
+            gone = [
+                (k, n) for (k, n) in self._objects
+                if (k, n) == (kind, name) or (inside and n.startswith(inside) and k not in GLOBAL_KINDS)
+            ]  # fmt: skip
+            self.revoke(
+                g for g in list(self._grants.values())
+                if (g.on_kind, g.on_name) in gone or (g.on_kind, g.on_name) == (kind, name)
+                or (g.to_kind, g.to_name) == (kind, name)
+                or (g.future and inside and (g.on_name == name or g.on_name.startswith(inside)))
+            )  # fmt: skip
+            self._write([("DELETE FROM _fs_global.account.objects WHERE kind = ? AND name = ?", list(key)) for key in gone])
+            for key in gone:
+                del self._objects[key]
+
+    def rename(self, kind: str, old: str, new: str) -> None:
+        """Move an object, what is inside it and their grants to a new name."""
+        with self._lock:
+            moved = [
+                o for (k, n), o in list(self._objects.items())
+                if (k, n) == (kind, old) or (kind in ("DATABASE", "SCHEMA") and n.startswith(f"{old}.") and k not in GLOBAL_KINDS)
+            ]  # fmt: skip
+            for item in moved:
+                target = new + item.name[len(old) :]
+                grants = [g for g in self._grants.values() if (g.on_kind, g.on_name) == (item.kind, item.name)]
+                to = [g for g in self._grants.values() if (g.to_kind, g.to_name) == (item.kind, item.name)]
+                self.revoke([*grants, *to])
+                self._write(
+                    [("DELETE FROM _fs_global.account.objects WHERE kind = ? AND name = ?", [item.kind, item.name])]
+                )
+                del self._objects[item.kind, item.name]
+                self.put(replace(item, name=target))
+                self.grant([replace(g, on_name=target) for g in grants] + [replace(g, to_name=target) for g in to])
+
+    def owner(self, kind: str, name: str) -> str:
+        """The role that owns an object; ACCOUNTADMIN for one that nobody is known to own."""
+        found = self.find(kind, name)
+        return found.owner if found and found.owner else ACCOUNTADMIN
+
+    def changed(self, names: Iterable[str]) -> None:
+        """Rows of these tables have changed now (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
+        with self._lock:
+            self._write(
+                [
+                    step
+                    for name in names
+                    for step in (
+                        ("DELETE FROM _fs_global.account.changes WHERE name = ?", [name]),
+                        ("INSERT INTO _fs_global.account.changes VALUES (?, now())", [name]),
+                    )
+                ]
+            )
+
+    # ---- grants
+
+    def grants(self) -> list[Grant]:
+        """All grants, oldest first."""
+        with self._lock:
+            return sorted(self._grants.values(), key=lambda g: (g.created_on, g.on_kind, g.on_name, g.privilege))
+
+    def grant(self, grants: Iterable[Grant]) -> None:
+        """Add grants; those that exist already stay as they are (a grant option is added)."""
+        with self._lock:
+            fresh = [
+                g for g in grants
+                if g.key not in self._grants or (g.grant_option and not self._grants[g.key].grant_option)
+            ]  # fmt: skip
+            self._write(
+                [
+                    (
+                        "INSERT INTO _fs_global.account.grants VALUES (?, ?, ?, ?, ?, ?, ?, ?, make_timestamptz(?))",
+                        [*g.key, g.grant_option, g.granted_by, _micros(g.created_on)],
+                    )
+                    for g in fresh
+                ],
+                before=[(_DELETE_GRANT, list(g.key)) for g in fresh],
+            )
+            for g in fresh:
+                self._grants[g.key] = g
+
+    def revoke(self, grants: Iterable[Grant]) -> None:
+        """Take grants away; those that are not there are ignored."""
+        with self._lock:
+            gone = [g for g in grants if g.key in self._grants]
+            self._write([(_DELETE_GRANT, list(g.key)) for g in gone])
+            for g in gone:
+                self._grants.pop(g.key, None)
+
+    def own(self, item: AccountObject, role: str, keep: bool) -> None:
+        """Give an object to `role`; its other grants are kept or taken away."""
+        with self._lock:
+            mine = [g for g in self._grants.values() if (g.on_kind, g.on_name) == (item.kind, item.name)]
+            self.revoke(g for g in mine if g.privilege == "OWNERSHIP" or not keep)
+            self.put(replace(item, owner=role))
+            self.grant([Grant("OWNERSHIP", item.kind, item.name, "ROLE", role, False, True, role)])
+
+    def roles_of(self, role: str) -> frozenset[str]:
+        """The role, every role granted to it, down the hierarchy, and PUBLIC."""
+        with self._lock:
+            held, edges = {role, PUBLIC}, [g for g in self._grants.values() if g.on_kind == "ROLE" and g.to_kind == "ROLE"]
+            while True:
+                more = {g.on_name for g in edges if g.to_name in held and g.privilege == "USAGE"} - held
+                if not more:
+                    return frozenset(held)
+                held |= more
+
+    def roles_of_user(self, user: str) -> frozenset[str]:
+        """The roles a registered user may take on: those granted to it, all that these hold, and PUBLIC."""
+        with self._lock:
+            direct = {g.on_name for g in self._grants.values() if (g.to_kind, g.to_name, g.on_kind) == ("USER", user, "ROLE")}
+        return frozenset({PUBLIC}).union(*(self.roles_of(r) for r in direct))
+
+    def holds(self, held: frozenset[str], privilege: str, kind: str, name: str) -> bool:
+        """Whether one of the roles has a privilege (or owns the object); the caller checks the containers.
+
+        ACCOUNTADMIN holds everything: what it lacks on Snowflake it can grant itself.
+        """
+        if ACCOUNTADMIN in held:
+            return True
+        if kind == "ACCOUNT":
+            if any(privilege in SYSTEM_PRIVILEGES.get(r, ()) for r in held):
+                return True
+        elif self.owner(kind, name) in held:
+            return True
+        wanted = (privilege, "OWNERSHIP")
+        with self._lock:
+            return any(
+                g.to_kind == "ROLE" and g.to_name in held and g.on_kind == kind and g.on_name == name
+                and g.privilege in wanted and not g.future
+                for g in self._grants.values()
+            )  # fmt: skip
+
+    def holds_any(self, held: frozenset[str], kind: str, name: str) -> bool:
+        """Whether the roles may know that the object exists: one of them owns it or has any privilege on it."""
+        if ACCOUNTADMIN in held or self.owner(kind, name) in held:
+            return True
+        with self._lock:
+            return any(
+                g.to_kind == "ROLE" and g.to_name in held and g.on_kind == kind and g.on_name == name and not g.future
+                for g in self._grants.values()
+            )
+
+    # ---- disk
+
+    def _write(
+        self, statements: list[tuple[str, list[object]]], before: Iterable[tuple[str, list[object]]] = ()
+    ) -> None:
+        if not statements:
+            return
+        self._duck.execute("BEGIN")
+        try:
+            for sql, parameters in [*before, *statements]:
+                self._duck.execute(sql, parameters)
+            self._duck.execute("COMMIT")
+        except BaseException:
+            self._duck.execute("ROLLBACK")
+            raise
+
+
+_DELETE_GRANT = (
+    "DELETE FROM _fs_global.account.grants WHERE privilege = ? AND on_kind = ? AND on_name = ? AND to_kind = ? "
+    "AND to_name = ? AND future = ?"
+)
+
+# Objects whose names have no database in front: a database of the same name does not contain them.
+GLOBAL_KINDS = frozenset(
+    {"WAREHOUSE", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR", "NETWORK POLICY", "DATABASE", "PARAMETER"}
+)
+
+
+def objects_inside(account: Account, name: str, kind: str) -> Iterator[AccountObject]:
+    """Objects of a kind in a database or schema."""
+    return (o for o in account.all(kind) if o.name.startswith(f"{name}."))
+
+
+def _instant(micros: int) -> datetime:
+    return datetime.fromtimestamp(micros / 1_000_000, UTC)
+
+
+def _micros(at: datetime) -> int:
+    return round(at.timestamp() * 1_000_000)

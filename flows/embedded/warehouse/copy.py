@@ -1,0 +1,1077 @@
+"""COPY INTO <table>, as Snowflake documents it.
+
+    @stage[/path] ─list, PATTERN, history─▶ files ─csv_reader─▶ $1 … $n ─SELECT, casts─▶ spool ─INSERT─▶ table + load history
+
+Every file is read and converted on a connection of its own into a spool; only then does the session's transaction see one
+INSERT. So a COPY that fails leaves an open transaction as it was, which Snowflake promises and DuckDB alone does not give
+(https://docs.snowflake.com/en/sql-reference/transactions#failed-statements-within-a-transaction).
+
+https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
+
+Around it the cursor asks `reads_csv` (what is not CSV goes to fakesnow's own COPY), and calls `load_history.install` for each
+database, `load_history.rewrite` on every query and `load_history.after_statement` after DDL.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+import duckdb
+import pyarrow as pa
+from snowflake.connector.errors import ProgrammingError
+from sqlglot import exp
+
+from flows.embedded.warehouse import load_history
+from flows.embedded.warehouse.csv_reader import Batch, CsvFormat, OptionError, RowError, read_csv, read_header, schema
+from flows.embedded.warehouse.errors import from_duckdb
+from flows.embedded.warehouse.grammar import ident, quote
+from flows.embedded.warehouse.session import CopyResult, S3Access, SessionContext, StageInfo
+
+if TYPE_CHECKING:
+    from sqlglot import Expr
+
+NOTHING = CopyResult([("status", "VARCHAR")], [("Copy executed with 0 files processed.",)])
+RESULT_COLUMNS = (
+    ("file", "VARCHAR"), ("status", "VARCHAR"), ("rows_parsed", "BIGINT"), ("rows_loaded", "BIGINT"), ("error_limit", "BIGINT"),
+    ("errors_seen", "BIGINT"), ("first_error", "VARCHAR"), ("first_error_line", "BIGINT"),
+    ("first_error_character", "BIGINT"), ("first_error_column_name", "VARCHAR"),
+)  # fmt: skip
+VALIDATION_COLUMNS = (
+    ("ERROR", "VARCHAR"), ("FILE", "VARCHAR"), ("LINE", "BIGINT"), ("CHARACTER", "BIGINT"), ("BYTE_OFFSET", "BIGINT"),
+    ("CATEGORY", "VARCHAR"), ("CODE", "BIGINT"), ("SQL_STATE", "VARCHAR"), ("COLUMN_NAME", "VARCHAR"),
+    ("ROW_NUMBER", "BIGINT"), ("ROW_START_LINE", "BIGINT"), ("REJECTED_RECORD", "VARCHAR"),
+)  # fmt: skip
+HINT = (
+    "  If you would like to continue loading when an error is encountered, use other values such as 'SKIP_FILE' or 'CONTINUE' "
+    "for the ON_ERROR option. For more information on loading options, please run 'info loading_data' in a SQL client."
+)
+MAX_FILES = 1000
+DEFAULT_TEXT_BYTES = 16 << 20  # VARCHAR without a length
+METADATA = (
+    "METADATA$FILENAME", "METADATA$FILE_ROW_NUMBER", "METADATA$FILE_CONTENT_KEY", "METADATA$FILE_LAST_MODIFIED",
+    "METADATA$START_SCAN_TIME",
+)  # fmt: skip
+_RAISED = "cxm-row-error:"
+
+
+def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy, sql: str) -> CopyResult:
+    """Run one COPY INTO <table>; `statement` is sqlglot's tree of `sql` in the Snowflake dialect, as parsed or upper-cased.
+
+    The caller's transaction, if one is open, is neither committed nor ended; without one the caller opens it around.
+    https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
+
+    Raises:
+        ProgrammingError: with Snowflake's code, state and text; nothing was loaded and the transaction is still usable.
+    """
+    copy = _Copy(duck, session, statement)
+    with tempfile.TemporaryDirectory(prefix="cxm-copy-") as spool:
+        return copy.run(Path(spool))
+
+
+def reads_csv(session: SessionContext, statement: exp.Copy) -> bool:
+    """Whether the statement's file format, its own or its stage's, is CSV, which is Snowflake's default.
+
+    Raises ProgrammingError when the file format or the stage does not exist.
+    """
+    for param in statement.args.get("params") or []:
+        if param.this.name.upper() == "FILE_FORMAT":
+            return str(_file_format(param, session).get("TYPE", "CSV")).upper() == "CSV"
+    source = None
+    for node in (statement.args.get("files") or [])[:1]:
+        source = next((v for v in node.find_all(exp.Var) if str(v.this).startswith("@")), None)
+    if source is None:
+        return True
+    return str(session.stage(_split_stage(str(source.this)[1:])[0]).file_format.get("TYPE", "CSV")).upper() == "CSV"
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+def _fail(code: int, state: str, message: str) -> NoReturn:
+    raise ProgrammingError(msg=message, errno=code, sqlstate=state)
+
+
+def _compilation(code: int, state: str, message: str) -> NoReturn:
+    _fail(code, state, f"SQL compilation error:\n{message}")
+
+
+def _invalid(name: str, value: object) -> NoReturn:
+    _compilation(1008, "22023", f"invalid value [{value}] for parameter '{name}'")
+
+
+# --- the statement --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A target column: DuckDB's name and type, whether NULL fits, and the VARCHAR length in characters where declared."""
+
+    name: str
+    type: str
+    nullable: bool
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """Copy options with Snowflake's defaults (copy-into-table#copy-options-copyoptions)."""
+
+    files: tuple[str, ...] | None = None
+    pattern: str | None = None
+    on_error: str = "ABORT_STATEMENT"
+    skip_at: float | None = None  # SKIP_FILE_<n>: errors; SKIP_FILE_<n>%: share of the rows, negative
+    force: bool = False
+    purge: bool = False
+    size_limit: int | None = None
+    enforce_length: bool = True
+    match_by: str = "NONE"
+    include_metadata: tuple[tuple[str, str], ...] = ()
+    return_failed_only: bool = False
+    load_uncertain_files: bool = False
+    validation: str | None = None
+    file_format: Mapping[str, object] | None = None
+
+
+def _value(node: Any, session: SessionContext) -> Any:
+    """An option's value as Python: str, int, float, bool, None for NULL, list for a parenthesised list; binds resolved."""
+    match node:
+        case exp.Boolean():
+            return bool(node.this)
+        case exp.Literal() if node.is_string:
+            return node.this
+        case exp.Literal():
+            return float(node.this) if "." in node.this else int(node.this)
+        case exp.Neg():
+            return -_value(node.this, session)
+        case exp.Paren():
+            return [_value(node.this, session)]
+        case exp.Tuple() | exp.Array():
+            return [_value(item, session) for item in node.expressions]
+        case exp.Null():
+            return None
+        case exp.Placeholder():
+            return _bound(node, session)
+        case exp.Var() | exp.Identifier() | exp.Column():
+            return node.name
+    _compilation(1003, "42000", f"syntax error: unexpected '{node}' as the value of an option")
+
+
+def _bound(node: exp.Placeholder, session: SessionContext) -> Any:
+    """The value bound to `?` or `:n`, by its place in the statement."""
+    bindings = session.bindings
+    if isinstance(bindings, Mapping):
+        key = str(node.this or node.name)
+        if key in bindings:
+            return bindings[key]
+    elif bindings is not None:
+        root = node.root()
+        places = list(root.find_all(exp.Placeholder, bfs=False))
+        index = int(node.name) - 1 if node.name.isdigit() else next(i for i, p in enumerate(places) if p is node)
+        if index < len(bindings):
+            return bindings[index]
+    _compilation(2049, "42601", "Bind variable for a placeholder is not set.")
+
+
+def _file_format(param: exp.CopyParameter, session: SessionContext) -> dict[str, object]:
+    """FILE_FORMAT = (FORMAT_NAME = … options | TYPE = … options) or FILE_FORMAT = name → option names and values.
+
+    Options beside FORMAT_NAME change the named format for this statement (copy-into-table#optional-parameters calls the two
+    mutually exclusive and what comes of both "unexpected behavior"; this is what accounts do).
+    """
+    if param.expression is not None and not isinstance(param.expression, exp.Null):
+        return dict(session.file_format(_dotted(param.expression, session)))
+    options: dict[str, object] = {}
+    for item in param.expressions:
+        if not isinstance(item, exp.Property):
+            _compilation(1003, "42000", f"syntax error: unexpected '{item}' in FILE_FORMAT")
+        name = item.this.name.upper()
+        node = item.args.get("value")
+        if name == "FORMAT_NAME":
+            options[name] = _dotted(node, session)
+            continue
+        value = _value(node, session)
+        options[name] = None if isinstance(node, exp.Var) and str(value).upper() == "NONE" else value
+    named = options.pop("FORMAT_NAME", None)
+    return options if named is None else {**session.file_format(str(named)), **options}
+
+
+def _dotted(node: Any, session: SessionContext) -> str:
+    if isinstance(node, (exp.Literal, exp.Placeholder)):
+        return str(_value(node, session))
+    return node.sql(dialect="snowflake") if node is not None else ""
+
+
+def _options(statement: exp.Copy, session: SessionContext) -> _Options:
+    found: dict[str, Any] = {}
+    for param in statement.args.get("params") or []:
+        name = param.this.name.upper()
+        if name == "FILE_FORMAT":
+            found["file_format"] = _file_format(param, session)
+            continue
+        if name == "INCLUDE_METADATA":
+            found["include_metadata"] = _include_metadata(param.expression)
+            continue
+        value = _value(param.expression, session)
+        word = str(value).upper()
+        match name:
+            case "FILES":
+                files = value if isinstance(value, list) else [value]
+                if len(files) > MAX_FILES:
+                    _compilation(
+                        1018, "22023", f"too many values in parameter 'FILES': {len(files)}, at most {MAX_FILES}"
+                    )
+                found["files"] = tuple(str(f) for f in files)
+            case "PATTERN":
+                found["pattern"] = str(value)
+            case "ON_ERROR":
+                found["on_error"], found["skip_at"] = _on_error(word)
+            case "FORCE" | "PURGE" | "RETURN_FAILED_ONLY" | "LOAD_UNCERTAIN_FILES" | "ENFORCE_LENGTH":
+                found[name.lower()] = _boolean(name, value)
+            case "TRUNCATECOLUMNS":
+                found["enforce_length"] = not _boolean(name, value)
+            case "SIZE_LIMIT":
+                if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
+                    _invalid(name, value)
+                found["size_limit"] = value
+            case "MATCH_BY_COLUMN_NAME":
+                if word not in ("NONE", "CASE_SENSITIVE", "CASE_INSENSITIVE"):
+                    _invalid(name, value)
+                found["match_by"] = word
+            case "VALIDATION_MODE":
+                if not re.fullmatch(r"RETURN_(\d+_ROWS|ERRORS|ALL_ERRORS)", word):
+                    _invalid(name, value)
+                found["validation"] = word
+            case _:
+                _compilation(1006, "42601", f"invalid parameter '{param.this.name}'")
+    return _Options(**found)
+
+
+def _boolean(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).upper() not in ("TRUE", "FALSE"):
+        _invalid(name, value)
+    return str(value).upper() == "TRUE"
+
+
+def _on_error(word: str) -> tuple[str, float | None]:
+    """ON_ERROR's five forms (copy-into-table#copy-options-copyoptions): the mode and, for SKIP_FILE_<n>[%], its limit."""
+    if word in ("ABORT_STATEMENT", "CONTINUE", "SKIP_FILE"):
+        return word, 1 if word == "SKIP_FILE" else None
+    found = re.fullmatch(r"SKIP_FILE_(\d+)(%?)", word)
+    if not found or (found[2] and int(found[1]) > 100) or int(found[1]) == 0:
+        _invalid("ON_ERROR", word)
+    return "SKIP_FILE", -int(found[1]) / 100 if found[2] else int(found[1])
+
+
+def _include_metadata(node: Any) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for item in (
+        node.expressions if isinstance(node, exp.Tuple) else [node.this if isinstance(node, exp.Paren) else node]
+    ):
+        if not isinstance(item, exp.EQ) or item.expression.name.upper() not in METADATA:
+            _invalid("INCLUDE_METADATA", item)
+        pairs.append((_folded(item.this.this), item.expression.name.upper()))
+    return tuple(pairs)
+
+
+def _folded(identifier: Any) -> str:
+    """An identifier's name as Snowflake stores it: upper case unless it stands in double quotes."""
+    return str(identifier.name) if identifier.args.get("quoted") else str(identifier.name).upper()
+
+
+# --- where the files are --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One staged file: `url` names it in results and history, `path` is METADATA$FILENAME."""
+
+    url: str
+    path: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+class _Source:
+    """The stage or URL after FROM: lists, opens and removes its files."""
+
+    def __init__(self, location: str, session: SessionContext) -> None:
+        self.session = session
+        self.stage: StageInfo | None = None
+        if location.startswith("@"):
+            name, path = _split_stage(location[1:])
+            self.stage = session.stage(name)
+            base = self.stage.url
+            self.url = base.rstrip("/") + "/" + path if path else base
+        else:
+            base = self.url = location
+        self.base = base
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("s3", "file"):
+            _compilation(1011, "42601", f"invalid URL prefix found in: '{location}'")
+        self.external = parts.scheme == "s3"
+        self.bucket, self.prefix = parts.netloc, self.url.split("://", 1)[1].partition("/")[2]
+        if not self.external:
+            root = Path(urlsplit(self.stage.url if self.stage else self.url).path)
+            self.root, self.prefix = root, parts.path[len(str(root)) :].lstrip("/")
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        if self._client is None:
+            self._client = s3_client(self.session.s3)
+        return self._client
+
+    def named(self, names: Sequence[str]) -> list[_File]:
+        """The files in FILES: the name is put behind the path as it is, without a slash between.
+
+        A file that is not there stops the statement (copy-into-table, ON_ERROR = ABORT_STATEMENT).
+        """
+        found = []
+        for name in dict.fromkeys(names):
+            one = self._one(self.prefix + name)
+            if one is None:
+                shown = (
+                    f"s3://{self.bucket}/{self.prefix}{name}"
+                    if self.external
+                    else f"@{self._shown(self.prefix + name)}"
+                )
+                _fail(91016, "22000", missing(shown))
+            found.append(one)
+        return found
+
+    def listed(self) -> list[_File]:
+        """All files whose name starts with the path, in the order of their names; folder markers left out."""
+        if self.external:
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
+            found = []
+            with self._translated(f"s3://{self.bucket}/{self.prefix}"):
+                for page in pages:
+                    for item in page.get("Contents", []):
+                        if not item["Key"].endswith("/"):
+                            found.append(self._s3_file(item["Key"], item["Size"], item["ETag"], item["LastModified"]))
+            return sorted(found, key=lambda f: f.path)
+        paths = sorted(p for p in self.root.rglob("*") if p.is_file()) if self.root.is_dir() else []
+        keys = [p.relative_to(self.root).as_posix() for p in paths]
+        return [one for key in keys if key.startswith(self.prefix) and (one := self._one(key))]
+
+    def _one(self, key: str) -> _File | None:
+        if not self.external:
+            path = self.root / key
+            if not path.is_file():
+                return None
+            status = path.stat()
+            modified = datetime.fromtimestamp(status.st_mtime, UTC)
+            return _File(self._shown(key), key, status.st_size, _digest(path), modified)
+        from botocore.exceptions import ClientError
+
+        try:
+            with self._translated(f"s3://{self.bucket}/{key}"):
+                head = self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError:
+            return None
+        return self._s3_file(key, head["ContentLength"], head["ETag"], head["LastModified"])
+
+    def _s3_file(self, key: str, size: int, etag: str, modified: datetime) -> _File:
+        return _File(f"s3://{self.bucket}/{key}", key, size, etag.strip('"'), modified.astimezone(UTC))
+
+    def _shown(self, key: str) -> str:
+        return f"{self.stage.name.lower()}/{key}" if self.stage else key
+
+    def fetched(self, file: _File, folder: Path) -> Path:
+        """The file's bytes as a local file: an internal stage's own, or an S3 object streamed into `folder`."""
+        if not self.external:
+            return self.root / file.path
+        from botocore.exceptions import ClientError
+
+        local = folder / "source"
+        try:
+            with self._translated(file.url), local.open("wb") as out:
+                # The ETag pins the bytes that were listed: an object replaced in between is a missing file.
+                body = self.client.get_object(Bucket=self.bucket, Key=file.path, IfMatch=f'"{file.etag}"')["Body"]
+                for chunk in body.iter_chunks(1 << 20):
+                    out.write(chunk)
+        except ClientError:
+            _fail(91016, "22000", missing(file.url))
+        return local
+
+    def remove(self, file: _File) -> None:
+        """PURGE: "If the purge operation fails for any reason, no error is returned currently" (copy-into-table)."""
+        with suppress(Exception):
+            if self.external:
+                self.client.delete_object(Bucket=self.bucket, Key=file.path)
+            else:
+                (self.root / file.path).unlink()
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """S3 faults other than a missing key become Snowflake's 'Failure using stage area'."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as fault:
+            code = str(fault.response.get("Error", {}).get("Code", ""))
+            if code in ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412"):
+                raise
+            _fail(91003, "55000", f"Failure using stage area. Cause: [{code} ({what})]")
+        except BotoCoreError as fault:
+            _fail(91003, "55000", f"Failure using stage area. Cause: [{fault} ({what})]")
+
+
+def missing(name: str) -> str:
+    """Snowflake's words for a staged file that is not there (091016)."""
+    return (
+        f"Remote file '{name}' was not found. If you are running a copy command, please make sure files are not deleted "
+        "when they are being loaded or files are not being loaded into two different tables concurrently with auto purge option."
+    )
+
+
+def s3_client(access: S3Access | None) -> Any:
+    """A boto3 client of the embedded object store. Raises ProgrammingError 091003 when the warehouse has none."""
+    if access is None:
+        _fail(91003, "55000", "Failure using stage area. Cause: [this warehouse was started without an object store]")
+    return _client(access)
+
+
+@lru_cache(maxsize=4)
+def _client(access: S3Access) -> Any:
+    # Clients are thread-safe and making one takes a tenth of a second.
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        "s3", endpoint_url=access.endpoint, aws_access_key_id=access.access_key, aws_secret_access_key=access.secret_key,
+        region_name=access.region,
+        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, connect_timeout=5, read_timeout=60),
+    )  # fmt: skip
+
+
+def _split_stage(text: str) -> tuple[str, str]:
+    """`DB."Sch/ema".STAGE/path/x` → the stage's name as written and the path behind its slash."""
+    found = re.match(r'((?:"(?:[^"]|"")*"|[^/".]+|\.)+)(?:/(.*))?$', text, re.DOTALL)
+    if not found:
+        _compilation(1003, "42000", f"syntax error: '@{text}' is not a stage reference")
+    return found[1], found[2] or ""
+
+
+def _digest(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+# --- the load -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What a target column gets: DuckDB's expression over c1 … cN as written, and cast and checked for the column."""
+
+    raw: str
+    typed: str
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What reading one file gave. `spools` hold its good rows; `errors` is in record order."""
+
+    file: _File
+    parsed: int = 0
+    loaded: int = 0
+    errors: list[_Error] = field(default_factory=list)
+    spools: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """A row error as COPY and VALIDATE report it."""
+
+    row: RowError
+    column_name: str
+    start_line: int
+
+    def text(self, file: _File) -> str:
+        """The error with its place, as Snowflake words it; "starts at line" when the record spans lines."""
+        row = self.row
+        where = f"Row {row.record}" + (f" starts at line {self.start_line}" if self.start_line != row.line else "")
+        return (
+            f"{row.message}\n  File '{file.path}', line {row.line}, character {row.character}\n  {where}, "
+            f"column {self.column_name}\n{HINT}"
+        )
+
+
+class _Copy:
+    """One statement's run; the steps in `run` are the order in which Snowflake looks at things."""
+
+    def __init__(self, duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> None:
+        self.duck, self.session, self.statement = duck, session, statement
+        if not isinstance(statement.this, (exp.Table, exp.Schema)) or isinstance(statement.this.this, exp.Var):
+            _fail(2, "0A000", "Unsupported feature 'COPY INTO <location>'.")
+        self.options = _options(statement, session)
+        self.select, location = self._from()
+        self.database, self.schema, self.table = self._target()
+        self.columns = self._columns()
+        self.source = _Source(location, session)
+        self.format = self._format()
+        self._check()
+
+    # What the statement says ---------------------------------------------------------------------------------------
+
+    def _from(self) -> tuple[exp.Select | None, str]:
+        """FROM's stage or URL, and the SELECT around it if there is one.
+
+        "COPY statement only supports simple SELECT": no WHERE, JOIN, GROUP BY, ORDER BY, LIMIT, DISTINCT
+        (https://docs.snowflake.com/en/user-guide/data-load-transform#unsupported-filters-and-limits).
+        """
+        files = self.statement.args.get("files") or []
+        if len(files) != 1:
+            # Without FROM the table's own stage is read (copy-into-table, "the FROM clause is not required").
+            target = self.statement.this.find(exp.Table)
+            return None, "@" + ".".join([*(p.sql(dialect="snowflake") for p in target.parts[:-1]), f"%{target.name}"])
+        source = files[0]
+        select: exp.Select | None = None
+        if isinstance(source, exp.Subquery):
+            select = source.this
+            table = select.args.get("from_") if isinstance(select, exp.Select) else None
+            extra = [k for k, v in select.args.items() if v and k not in ("expressions", "from_", "kind", "hint")]
+            if not isinstance(select, exp.Select) or table is None or extra:
+                _fail(2098, "0A000", "SQL compilation error:\n"
+                      "COPY statement only supports simple SELECT from stage statements for import.")  # fmt: skip
+            source = table.this
+        node = source.this
+        if isinstance(node, exp.Var) and str(node.this).startswith("@"):
+            if select is not None and (source.args.get("format") or source.args.get("pattern")):
+                _compilation(
+                    1003, "42000", "FILE_FORMAT and PATTERN belong behind the FROM clause of a COPY statement."
+                )
+            return select, str(node.this)
+        if isinstance(node, exp.Literal) and node.is_string:
+            if select is not None:
+                _compilation(1011, "42601", f"invalid URL prefix found in: '{node.this}'")
+            return None, str(node.this)
+        _compilation(1011, "42601", f"invalid URL prefix found in: {source.sql(dialect='snowflake')}")
+
+    def _target(self) -> tuple[str, str, str]:
+        target = self.statement.this.find(exp.Table)
+        catalog, db = target.args.get("catalog"), target.args.get("db")
+        database = _folded(catalog) if catalog else self.session.database
+        name = _folded(target.this)
+        if database is None:
+            _fail(90105, "22000", "Cannot perform COPY. This session does not have a current database. Call 'USE DATABASE', "
+                  "or use a qualified name.")  # fmt: skip
+        inside = _folded(db) if db else self.session.schema
+        if inside is None:
+            _fail(90106, "22000", "Cannot perform COPY. This session does not have a current schema. Call 'USE SCHEMA', "
+                  "or use a qualified name.")  # fmt: skip
+        return database, inside, name
+
+    def _columns(self) -> list[_Column]:
+        """The table's columns that COPY fills, in the order of the column list or of the table."""
+        found = self.duck.execute(
+            "SELECT column_name, data_type, is_nullable, database_name = 'temp' FROM duckdb_columns() WHERE table_name = ? "
+            "AND (database_name = 'temp' OR (upper(database_name) = upper(?) AND upper(schema_name) = upper(?))) "
+            "ORDER BY database_name <> 'temp', column_index",
+            [self.table, self.database, self.schema],
+        ).fetchall()
+        # A temporary table hides a permanent one of its name.
+        known = {row[0]: row for row in found if row[3] == found[0][3]}
+        if not known:
+            shown = f"{self.database}.{self.schema}.{self.table}"
+            _compilation(2003, "42S02", f"Table '{shown}' does not exist or not authorized.")
+        self.relation = ".".join(ident(p) for p in (self.database, self.schema, self.table))
+        if found[0][3]:
+            self.relation = f"temp.{ident(self.table)}"
+        lengths: dict[str, int] = {}
+        with suppress(duckdb.CatalogException):
+            lengths = dict(
+                self.duck.execute(
+                    "SELECT ext_column_name, ext_character_maximum_length "
+                    "FROM _fs_global._fs_information_schema._fs_columns_ext WHERE ext_table_catalog = ? "
+                    "AND ext_table_schema = ? AND ext_table_name = ?",
+                    [self.database, self.schema, self.table],
+                ).fetchall()
+            )
+        self.table_columns = [_Column(name, row[1], bool(row[2]), lengths.get(name)) for name, row in known.items()]
+        if not isinstance(self.statement.this, exp.Schema):
+            return self.table_columns
+        by_name = {c.name.upper(): c for c in self.table_columns}
+        chosen = []
+        for item in self.statement.this.expressions:
+            name = _folded(item if isinstance(item, exp.Identifier) else item.this)
+            column = by_name.get(name.upper())
+            if column is None:
+                _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{name}'")
+            chosen.append(column)
+        return chosen
+
+    def _format(self) -> CsvFormat:
+        """The file format: the statement's options, else the stage's, else the defaults
+        (https://docs.snowflake.com/en/user-guide/data-load-prepare#overriding-default-file-format-options)."""
+        chosen = self.options.file_format
+        if chosen is None:
+            chosen = self.source.stage.file_format if self.source.stage else {}
+        try:
+            return CsvFormat.from_options(chosen)
+        except OptionError as found:
+            if found.why:
+                _fail(2, "0A000", f"Unsupported feature '{found.name} = {found.value}': {found.why}.")
+            if found.value is None:
+                _compilation(1006, "42601", f"invalid parameter '{found.name}'")
+            _invalid(found.name, found.value)
+
+    def _check(self) -> None:
+        options = self.options
+        if self.select is not None:
+            if options.validation:
+                # "VALIDATION_MODE does not support COPY statements that transform data during a load" (copy-into-table).
+                _compilation(1006, "42601", "invalid parameter 'VALIDATION_MODE'")
+            if options.match_by != "NONE":
+                _compilation(1006, "42601", "invalid parameter 'MATCH_BY_COLUMN_NAME'")
+            if len(self.select.expressions) != len(self.columns):
+                _compilation(2020, "21S01", "Insert value list does not match column list expecting "
+                             f"{len(self.columns)} but got {len(self.select.expressions)}")  # fmt: skip
+        if options.include_metadata and options.match_by == "NONE":
+            _compilation(1006, "42601", "invalid parameter 'INCLUDE_METADATA'")
+        if options.match_by != "NONE" and not self.format.parse_header:
+            _compilation(2019, "0A000", "Insufficient data for MATCH_BY_COLUMN_NAME: CSV needs PARSE_HEADER = TRUE.")
+        if options.pattern is not None:
+            try:
+                re.compile(options.pattern)
+            except re.error:
+                _compilation(100048, "2201B", f"Invalid regular expression: '{options.pattern}'")
+        self.placeholders = (
+            {id(p): _bound(p, self.session) for p in self.select.find_all(exp.Placeholder)} if self.select else {}
+        )
+
+    # Running -------------------------------------------------------------------------------------------------------
+
+    def run(self, spool: Path) -> CopyResult:
+        files, skipped = self._choose()
+        if not files and not skipped:
+            return NOTHING if not self.options.validation else self._validated([])
+        self.spool = spool
+        self.aux = self.duck.cursor()
+        try:
+            with suppress(duckdb.Error):
+                self.aux.execute(f"SET schema = {quote(f'{ident(self.database)}.{ident(self.schema)}')}")
+            outcomes = [self._read(file) for file in files]
+            if self.options.validation:
+                return self._validated(outcomes)
+            return self._commit(outcomes, skipped)
+        finally:
+            self.aux.close()
+
+    def _choose(self) -> tuple[list[_File], list[_File]]:
+        """The files to load, and those named in FILES that were loaded before.
+
+        Load metadata decides: the same name with the same ETag within 64 days is not loaded again, unless FORCE
+        (https://docs.snowflake.com/en/user-guide/data-load-considerations-load#load-metadata).
+        """
+        options = self.options
+        files = self.source.named(options.files) if options.files is not None else self.source.listed()
+        if options.pattern is not None:
+            whole = re.compile(options.pattern, re.DOTALL)
+            files = [f for f in files if whole.fullmatch(f.path)]
+        if not load_history.installed(self.duck, self.database):
+            load_history.install(self.duck, self.database)
+        before: set[tuple[str, str]] = set()
+        if not options.force and options.validation != "RETURN_ALL_ERRORS":
+            before = load_history.loaded_before(self.duck, self.database, self.schema, self.table, self.session.now)
+        fresh = [f for f in files if (f.url, f.etag) not in before]
+        skipped = [f for f in files if (f.url, f.etag) in before] if options.files is not None else []
+        if options.size_limit is not None:
+            # "When the threshold is exceeded, the COPY operation discontinues loading files", at least one is loaded.
+            total, within = 0, []
+            for file in fresh:
+                within.append(file)
+                total += file.size
+                if total > options.size_limit:
+                    break
+            fresh = within
+        return fresh, skipped
+
+    def _commit(self, outcomes: list[_Outcome], skipped: list[_File]) -> CopyResult:
+        rows: list[tuple[object, ...]] = []
+        loads: list[load_history.Loaded] = []
+        spools: list[Path] = []
+        purge: list[_File] = []
+        for outcome in outcomes:
+            first = outcome.errors[0] if outcome.errors else None
+            limit, refused = self._limit(outcome)
+            if self.options.on_error == "ABORT_STATEMENT" and first:
+                self._abort(outcome.file, first)
+            loaded = 0 if refused else outcome.loaded
+            if refused or (first and not loaded):
+                status = "LOAD_FAILED"
+            else:
+                status = "PARTIALLY_LOADED" if first else "LOADED"
+                spools += outcome.spools
+                purge.append(outcome.file)
+            error: tuple[str | None, int | None, int | None, str | None] = (None, None, None, None)
+            if first:
+                error = (first.row.message, first.row.line, first.row.character, first.column_name)
+            if not (self.options.return_failed_only and status == "LOADED"):
+                rows.append((outcome.file.url, status, outcome.parsed, loaded, limit, len(outcome.errors), *error))
+            loads.append(
+                load_history.Loaded(
+                    self.schema, self.table, outcome.file.url, self.source.base, outcome.file.etag, outcome.file.modified,
+                    self.session.now, status, loaded, outcome.parsed, outcome.file.size, *error, len(outcome.errors), limit,
+                    self.session.query_id,
+                )
+            )  # fmt: skip
+        for file in skipped:
+            rows.append((file.url, "LOAD_SKIPPED", 0, 0, None, 1, "File was loaded before.", None, None, None))
+        if spools:
+            names = ", ".join(ident(c.name) for c in self._filled())
+            read = ", ".join(quote(str(p)) for p in spools)
+            self.duck.execute(f"INSERT INTO {self.relation} ({names}) SELECT * FROM read_parquet([{read}])")
+        load_history.record(self.duck, self.database, loads)
+        if self.options.purge:
+            for file in purge:
+                self.source.remove(file)
+        return CopyResult(RESULT_COLUMNS, rows)
+
+    def _limit(self, outcome: _Outcome) -> tuple[int, bool]:
+        """error_limit as reported, and whether the file is skipped.
+
+        SKIP_FILE_<n> skips at n errors or more, SKIP_FILE_<n>% above n percent (copy-into-table#copy-options-copyoptions).
+        """
+        errors, at = len(outcome.errors), self.options.skip_at
+        if self.options.on_error == "CONTINUE":
+            return max(outcome.parsed, 1), False
+        if at is None:
+            return 1, False
+        if at < 0:
+            return int(-at * outcome.parsed), errors > -at * outcome.parsed
+        return int(at), errors >= at
+
+    def _abort(self, file: _File, error: _Error) -> NoReturn:
+        _fail(error.row.code, error.row.sqlstate, error.text(file))
+
+    # One file ------------------------------------------------------------------------------------------------------
+
+    def _filled(self) -> list[_Column]:
+        """The target columns that the spool holds, in its order."""
+        return self.columns if self.options.match_by == "NONE" else self.table_columns
+
+    def _read(self, file: _File) -> _Outcome:
+        stop = self.options.on_error == "ABORT_STATEMENT" and not self.options.validation
+        local = self.source.fetched(file, self.spool)
+        items, width, expect = self._items(file, local)
+        outcome = _Outcome(file)
+        try:
+            try:
+                self._fast(local, outcome, items, width, expect, stop)
+            except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as fault:
+                raise from_duckdb(fault, self.statement.sql(dialect="snowflake")) from None
+            except duckdb.Error:
+                # Some value did not convert. The second reading goes batch by batch and finds which.
+                outcome = _Outcome(file)
+                self._careful(local, outcome, items, width, expect, stop)
+        except (OSError, EOFError, zlib.error) as broken:
+            _fail(100086, "22000", f"Error parsing file '{file.path}': {broken}")
+        finally:
+            if self.source.external:
+                local.unlink(missing_ok=True)
+        outcome.errors.sort(key=lambda e: e.row.record)
+        if stop and outcome.errors:
+            self._abort(file, outcome.errors[0])
+        return outcome
+
+    def _batches(self, local: Path, outcome: _Outcome, width: int, expect: int | None, stop: bool) -> Iterator[Batch]:
+        with local.open("rb") as stream:
+            for batch in read_csv(stream, outcome.file.path, self.format, width, expect=expect):
+                outcome.parsed += batch.parsed
+                outcome.errors += [self._located(e) for e in batch.errors]
+                yield batch
+                if stop and outcome.errors:
+                    return
+
+    def _fast(
+        self, local: Path, outcome: _Outcome, items: list[_Item], width: int, expect: int | None, stop: bool
+    ) -> None:
+        """The whole file in one query."""
+        target = self.spool / f"{len(list(self.spool.iterdir()))}.parquet"
+        batches = (b.rows for b in self._batches(local, outcome, width, expect, stop))
+        reader = pa.RecordBatchReader.from_batches(schema(width), batches)
+        self.aux.register("cxm_copy_source", reader)
+        try:
+            counted = self.aux.execute(
+                f"COPY (SELECT {', '.join(i.typed for i in items)} FROM cxm_copy_source) TO {quote(str(target))} (FORMAT parquet, COMPRESSION lz4)"
+            ).fetchone()
+        finally:
+            self.aux.unregister("cxm_copy_source")
+        outcome.loaded = int(counted[0]) if counted else 0
+        if outcome.loaded:
+            outcome.spools.append(target)
+
+    def _careful(
+        self, local: Path, outcome: _Outcome, items: list[_Item], width: int, expect: int | None, stop: bool
+    ) -> None:
+        """Batch by batch; a batch that fails is halved until single rows are left, and those are the errors."""
+        for batch in self._batches(local, outcome, width, expect, False):
+            waiting = [pa.Table.from_batches([batch.rows])] if batch.rows.num_rows else []
+            while waiting:
+                rows = waiting.pop()
+                target = self.spool / f"{len(list(self.spool.iterdir()))}.parquet"
+                try:
+                    self._convert(rows, items, target)
+                except duckdb.Error as found:
+                    with suppress(FileNotFoundError):
+                        target.unlink()
+                    if rows.num_rows > 1:
+                        half = rows.num_rows // 2
+                        waiting += [rows.slice(half), rows.slice(0, half)]
+                        continue
+                    outcome.errors.append(self._bad_value(rows, items, found))
+                    if stop:
+                        return
+                else:
+                    outcome.loaded += rows.num_rows
+                    outcome.spools.append(target)
+
+    def _convert(self, rows: pa.Table, items: Sequence[_Item], target: Path) -> None:
+        self.aux.register("cxm_copy_source", rows)
+        try:
+            self.aux.execute(
+                f"COPY (SELECT {', '.join(i.typed for i in items)} FROM cxm_copy_source) TO {quote(str(target))} (FORMAT parquet, COMPRESSION lz4)"
+            )
+        finally:
+            self.aux.unregister("cxm_copy_source")
+
+    def _bad_value(self, row: pa.Table, items: Sequence[_Item], fault: duckdb.Error) -> _Error:
+        """Which column of a row did not convert, in Snowflake's words."""
+        self.aux.register("cxm_copy_source", row)
+        record, line = row["n"][0].as_py(), row["line"][0].as_py()
+        position = 0
+        code, state, text = _conversion(self._filled()[0], fault, None)
+        try:
+            for place, item in enumerate(items):
+                value: object = None
+                try:
+                    value = (self.aux.execute(f"SELECT {item.raw} FROM cxm_copy_source").fetchone() or (None,))[0]
+                    self.aux.execute(f"SELECT {item.typed} FROM cxm_copy_source").fetchall()
+                except duckdb.Error as found:
+                    position, (code, state, text) = place, _conversion(self._filled()[place], found, value)
+                    break
+        finally:
+            self.aux.unregister("cxm_copy_source")
+        error = RowError(record, line, 1, position + 1, code, state, text)
+        return _Error(error, f'"{self.table}"["{self._filled()[position].name}":{position + 1}]', line)
+
+    def _located(self, error: RowError) -> _Error:
+        """A reading error with its column's name; in a SELECT the columns are those of the stage."""
+        if self.select is not None:
+            name = f'"TRANSIENT_STAGE_TABLE"[{error.column}]'
+        elif error.column <= len(self.columns):
+            name = f'"{self.table}"["{self.columns[error.column - 1].name}":{error.column}]'
+        else:
+            name = f'"{self.table}"[{error.column}]'
+        return _Error(error, name, error.line)
+
+    # What is selected ----------------------------------------------------------------------------------------------
+
+    def _items(self, file: _File, local: Path) -> tuple[list[_Item], int, int | None]:
+        """The DuckDB expressions of each filled column over c1 … cN, how many fields they need, and how many are wanted."""
+        if self.select is not None:
+            nodes = [self._bare(item) for item in self.select.expressions]
+            width = max([_position(p) for n in nodes for p in n.find_all(exp.Parameter)], default=0)
+            # ERROR_ON_COLUMN_COUNT_MISMATCH is ignored in a transformation (data-load-transform#supported-file-formats).
+            return (
+                [self._typed(c, self._translated(n, file)) for c, n in zip(self.columns, nodes, strict=True)],
+                width,
+                None,
+            )
+        if self.options.match_by != "NONE":
+            return self._matched(file, local)
+        width = len(self.columns)
+        expect = width if self.format.error_on_column_count_mismatch else None
+        return [self._typed(c, f"c{i}") for i, c in enumerate(self.columns, start=1)], width, expect
+
+    def _matched(self, file: _File, local: Path) -> tuple[list[_Item], int, int | None]:
+        """MATCH_BY_COLUMN_NAME: columns by the header's names; what the file does not have is NULL, what the table does not
+        have is passed over (copy-into-table, MATCH_BY_COLUMN_NAME)."""
+        try:
+            with local.open("rb") as stream:
+                header = read_header(stream, file.path, self.format)
+        except (OSError, EOFError, zlib.error) as broken:
+            _fail(100086, "22000", f"Error parsing file '{file.path}': {broken}")
+        fold = str.upper if self.options.match_by == "CASE_INSENSITIVE" else str
+        places: dict[str, int] = {}
+        for i, name in enumerate(header, start=1):
+            if fold(name) in places:
+                _fail(100185, "22000", f"Duplicate column name '{name}' in the header of file '{file.path}'.")
+            places[fold(name)] = i
+        extra = {name: self._translated(exp.column(kind), file) for name, kind in self.options.include_metadata}
+        unknown = [name for name in extra if name not in {c.name for c in self.table_columns}]
+        if unknown:
+            _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{unknown[0]}'")
+        items = []
+        for column in self.table_columns:
+            place = places.get(fold(column.name))
+            items.append(self._typed(column, extra.get(column.name) or (f"c{place}" if place else "NULL")))
+        expect = len(header) if self.format.error_on_column_count_mismatch else None
+        return items, len(header), expect
+
+    def _bare(self, item: Expr) -> Expr:
+        return item.this if isinstance(item, exp.Alias) else item
+
+    def _typed(self, column: _Column, expression: str) -> _Item:
+        """`expression` cast to the column's type, with the checks that Snowflake makes on a value."""
+        value = f"CAST({expression} AS {column.type})"
+        if column.type == "VARCHAR":
+            if not self.options.enforce_length:
+                value = f"left({value}, {column.length})" if column.length else value
+            elif column.length:
+                value = f"CASE WHEN length({value}) > {column.length} THEN {_raise(100078, value)} ELSE {value} END"
+            elif column.length is None:
+                value = (
+                    f"CASE WHEN strlen({value}) > {DEFAULT_TEXT_BYTES} THEN {_raise(100078, value)} ELSE {value} END"
+                )
+        if not column.nullable:
+            value = f"coalesce({value}, {_raise(100072, chr(39) * 2)})"
+        return _Item(expression, value)
+
+    def _translated(self, node: Expr, file: _File) -> str:
+        """A select item in DuckDB's SQL: $n → cn, METADATA$… → the file's facts, the rest as the warehouse translates it.
+
+        https://docs.snowflake.com/en/user-guide/querying-metadata#metadata-columns
+        """
+
+        def replace(part: Expr) -> Expr:
+            if isinstance(part, exp.Column) and isinstance(part.this, exp.Parameter):
+                return exp.column(f"c{_position(part.this)}")
+            if isinstance(part, exp.Parameter):
+                return exp.column(f"c{_position(part)}")
+            if isinstance(part, exp.Placeholder):
+                return exp.convert(self.placeholders[id(part)])
+            if isinstance(part, exp.Column):
+                return self._metadata(part.name.upper(), file)
+            if isinstance(part, (exp.Select, exp.Window, exp.AggFunc, exp.Star)):
+                _fail(2098, "0A000", "SQL compilation error:\n"
+                      "COPY statement only supports simple SELECT from stage statements for import.")  # fmt: skip
+            return part
+
+        # Placeholders are told apart by identity, so the tree is not copied before they are found.
+        tree = exp.select(node.transform(replace) if not self.placeholders else _transform_in_place(node, replace))
+        from fakesnow.cursor import FakeSnowflakeCursor
+
+        # The warehouse's own list of translations, so that an expression means the same in a COPY and in a query.
+        connection = SimpleNamespace(
+            variables=SimpleNamespace(update_variables=lambda *_: None), database=self.database, schema=self.schema,
+            db_path=None, table_stages=None,
+        )  # fmt: skip
+        shim = SimpleNamespace(_conn=connection, _duck_conn=self.aux)
+        translated = FakeSnowflakeCursor._transform(shim, tree, None)
+        return str(translated.expressions[0].sql(dialect="duckdb"))
+
+    def _metadata(self, name: str, file: _File) -> Expr:
+        match name:
+            case "METADATA$FILENAME":
+                return exp.Literal.string(file.path)
+            case "METADATA$FILE_ROW_NUMBER":
+                return exp.column("n")
+            case "METADATA$FILE_CONTENT_KEY":
+                return exp.Literal.string(file.etag)
+            case "METADATA$FILE_LAST_MODIFIED":
+                return exp.cast(
+                    exp.Literal.string(f"{file.modified:%Y-%m-%d %H:%M:%S}"), exp.DataType.build("TIMESTAMPNTZ")
+                )
+            case "METADATA$START_SCAN_TIME":
+                now = self.session.now.astimezone(UTC)
+                text = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}+00:00"
+                return exp.cast(exp.Literal.string(text), exp.DataType.build("TIMESTAMPTZ"))
+        _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{name}'")
+
+    # VALIDATION_MODE -----------------------------------------------------------------------------------------------
+
+    def _validated(self, outcomes: list[_Outcome]) -> CopyResult:
+        """VALIDATION_MODE: nothing is loaded; the rows, or the errors as VALIDATE() lists them
+        (copy-into-table#optional-parameters, https://docs.snowflake.com/en/sql-reference/functions/validate#output)."""
+        mode = str(self.options.validation)
+        if mode.endswith("_ROWS"):
+            wanted = int(mode.split("_")[1])
+            rows: list[tuple[object, ...]] = []
+            for outcome in outcomes:
+                early = [e for e in outcome.errors if e.row.record <= wanted - len(rows)]
+                if early:
+                    self._abort(outcome.file, early[0])
+                for path in outcome.spools:
+                    left = wanted - len(rows)
+                    if left > 0:
+                        rows += self.aux.execute(
+                            f"SELECT * FROM read_parquet({quote(str(path))}) LIMIT {left}"
+                        ).fetchall()
+            return CopyResult([(c.name, c.type) for c in self._filled()], rows)
+        listed = [
+            (
+                e.row.message, o.file.path, e.row.line, e.row.character, None, _category(e.row.code), e.row.code, e.row.sqlstate,
+                e.column_name, e.row.record, e.start_line, None,
+            )
+            for o in outcomes
+            for e in o.errors
+        ]  # fmt: skip
+        return CopyResult(VALIDATION_COLUMNS, listed)
+
+
+def _position(parameter: Expr) -> int:
+    number = str(parameter.this.name)
+    if not number.isdigit() or int(number) < 1:
+        _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '${number}'")
+    return int(number)
+
+
+def _category(code: int) -> str:
+    return "parsing" if code in (100016, 100063, 100068, 100080, 100082, 100144) else "conversion"
+
+
+def _transform_in_place(node: Any, replace: Any) -> Any:
+    return node.transform(replace, copy=False)
+
+
+def _raise(code: int, value: str) -> str:
+    return f"error('{_RAISED}{code}:' || {value})"
+
+
+def _conversion(column: _Column, fault: duckdb.Error, value: object) -> tuple[int, str, str]:
+    """DuckDB's complaint about one value on its way into `column` → Snowflake's code, state and words.
+
+    `value` is what was to be converted; None when already the SELECT's own expression failed.
+    """
+    message = str(fault)
+    if _RAISED in message:
+        code, _, text = message.split(_RAISED, 1)[1].partition(":")
+        if code == "100072":
+            return 100072, "22000", "NULL result in a non-nullable column"
+        return 100078, "22000", f"String '{text[:100]}' is too long and would be truncated"
+    if value is None:
+        translated = from_duckdb(fault, "COPY")
+        text = str(translated.raw_msg or translated.msg)
+        return translated.errno or 100132, translated.sqlstate or "22000", text
+    kind = column.type.upper()
+    if kind.startswith("TIMESTAMP"):
+        return 100035, "22007", f"Timestamp '{value}' is not recognized"
+    if kind == "DATE":
+        return 100040, "22007", f"Date '{value}' is not recognized"
+    if kind == "TIME":
+        return 100108, "22007", f"Time '{value}' is not recognized"
+    if kind == "BOOLEAN":
+        return 100037, "22018", f"Boolean value '{value}' is not recognized"
+    if kind == "JSON":
+        return 100069, "22P02", f"Error parsing JSON: {value}"
+    return 100038, "22018", f"Numeric value '{value}' is not recognized"

@@ -1,0 +1,230 @@
+"""Snowflake's own errors, as the connector raises them.
+
+what went wrong ──errno, SQL state, wording──▶ snowflake.connector.errors.ProgrammingError
+
+The numbers are those that a Snowflake account answers; the client compares `errno` and `sqlstate`, people read the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+import duckdb
+from snowflake.connector.errors import DatabaseError, Error, ProgrammingError
+
+
+def _compilation(message: str, errno: int, sqlstate: str) -> ProgrammingError:
+    return ProgrammingError(msg=f"SQL compilation error:\n{message}", errno=errno, sqlstate=sqlstate)
+
+
+def title(kind: str) -> str:
+    """`FILE FORMAT` as Snowflake writes it in a message: `File format`."""
+    return kind.capitalize()
+
+
+def not_found(kind: str, name: str) -> ProgrammingError:
+    """002003: no such object, or none that the role may know of."""
+    return _compilation(f"{title(kind)} '{name}' does not exist or not authorized.", 2003, "02000")
+
+
+def cannot_perform() -> ProgrammingError:
+    """002043: what USE answers for a name that is not there."""
+    return _compilation("Object does not exist, or operation cannot be performed.", 2043, "02000")
+
+
+def already_exists(name: str) -> ProgrammingError:
+    """002002: the name is taken."""
+    return _compilation(f"Object '{name}' already exists.", 2002, "42710")
+
+
+def insufficient(kind: str, name: str) -> ProgrammingError:
+    """003001: the role lacks the privilege (https://docs.snowflake.com/en/user-guide/security-access-control-overview)."""
+    return ProgrammingError(
+        msg=f"SQL access control error:\nInsufficient privileges to operate on {kind.lower()} '{name}'",
+        errno=3001,
+        sqlstate="42501",
+    )
+
+
+def unsupported(feature: str) -> ProgrammingError:
+    """000002: legal on Snowflake perhaps, refused here; the message names the statement."""
+    return ProgrammingError(
+        msg=f"Unsupported feature '{feature}' in the embedded warehouse (see architecture/embedded_warehouse.md).",
+        errno=2,
+        sqlstate="0A000",
+    )
+
+
+def syntax(found: str, position: int = 0) -> ProgrammingError:
+    """001003: the text is no statement; `position` counts characters from the start of the statement."""
+    shown = found if len(found) <= 80 else found[:77] + "..."
+    return _compilation(f"syntax error line 1 at position {position} unexpected '{shown}'.", 1003, "42000")
+
+
+def invalid_property(prop: str, kind: str) -> ProgrammingError:
+    """001420: an option that the object does not have."""
+    return _compilation(f"invalid property '{prop}' for '{kind}'", 1420, "22023")
+
+
+def invalid_value(value: object, parameter: str) -> ProgrammingError:
+    """001008: an option's value is not one of its values."""
+    return _compilation(f"invalid value [{value}] for parameter '{parameter}'", 1008, "22023")
+
+
+def no_current(what: str, command: str) -> ProgrammingError:
+    """090105 / 090106: an unqualified name and no current database or schema."""
+    errno = 90105 if what == "database" else 90106
+    return ProgrammingError(
+        msg=f"Cannot perform {command}. This session does not have a current {what}. "
+        f"Call 'USE {what.upper()}', or use a qualified name.",
+        errno=errno,
+        sqlstate="22000",
+    )
+
+
+_CONVERSIONS = (
+    (re.compile(r"timestamp field value out of range: \"(.*?)\"|Could not convert string '(.*?)' to TIMESTAMP", re.S),
+     "Timestamp '{}' is not recognized", 100035, "22007"),
+    (re.compile(r"date field value out of range: \"(.*?)\"|Could not convert string '(.*?)' to DATE", re.S),
+     "Date '{}' is not recognized", 100040, "22007"),
+    (re.compile(r"invalid timestamp field format: \"(.*?)\"", re.S), "Timestamp '{}' is not recognized", 100035, "22007"),
+    (re.compile(r"invalid date field format: \"(.*?)\"", re.S), "Date '{}' is not recognized", 100040, "22007"),
+    (re.compile(r"Could not convert string '(.*?)' to BOOL", re.S), "Boolean value '{}' is not recognized", 100037, "22018"),
+    (re.compile(r"Could not convert string \"?'?(.*?)'?\"? to (?:DECIMAL|U?INT|DOUBLE|FLOAT|HUGEINT|BIGINT)", re.S),
+     "Numeric value '{}' is not recognized", 100038, "22018"),
+)  # fmt: skip
+
+
+def from_duckdb(error: Exception, statement: str) -> Error:
+    """The Snowflake error for one that DuckDB raised while `statement` ran. Never raises.
+
+    What has no counterpart becomes 000603 (XX000), which is Snowflake's own for an internal error, with DuckDB's text.
+    """
+    message = str(error.args[0]) if error.args else str(error)
+    first = message.split("\n")[0]
+    if isinstance(error, duckdb.InterruptException):
+        return ProgrammingError(msg="SQL execution canceled", errno=604, sqlstate="57014")
+    for pattern, text, errno, sqlstate in _CONVERSIONS:
+        if found := pattern.search(message):
+            value = next((g for g in found.groups() if g is not None), "")
+            return ProgrammingError(msg=text.format(value), errno=errno, sqlstate=sqlstate)
+    if "ivision by zero" in first:
+        return ProgrammingError(msg="Division by zero", errno=100051, sqlstate="22012")
+    if "cannot affect the same target row more than once" in first:
+        return ProgrammingError(msg="Duplicate row detected during DML action", errno=100090, sqlstate="42P18")
+    if isinstance(error, duckdb.ConstraintException) and (found := re.search(r"NOT NULL constraint failed: (\S+)", message)):
+        column = found[1].rpartition(".")[2]
+        return ProgrammingError(
+            msg=f"NULL result in a non-nullable column\nColumn '{column}'", errno=100072, sqlstate="22000"
+        )
+    if found := re.search(r'Referenced (?:column|table) "(.+?)" not found|does not have a column named "(.+?)"', message):
+        return _compilation(f"invalid identifier '{found[1] or found[2]}'", 904, "42000")
+    if found := re.search(r"(?:Scalar |Table |Aggregate |Macro )?Function with name \"?(\S+?)\"? does not exist", message):
+        return _compilation(f"Unknown function {found[1].upper()}.", 2140, "42601")
+    if found := re.search(r"(?:Table|View|Schema|Sequence|Catalog|Database) (?:with name )?\"?(\S+?)\"? does not exist", message):
+        return _compilation(f"Object '{found[1].rstrip('!')}' does not exist or not authorized.", 2003, "42S02")
+    if isinstance(error, (duckdb.OutOfRangeException, duckdb.ConversionException)):
+        return ProgrammingError(msg=first, errno=100039, sqlstate="22003")
+    if isinstance(error, duckdb.TransactionException):
+        if "onflict" in message:
+            return ProgrammingError(
+                msg="Statement conflicts with a transaction that is still open on the same object; it was rolled back. "
+                f"({first})",
+                errno=625,
+                sqlstate="57014",
+            )
+        return ProgrammingError(
+            msg=f"The transaction was given up after an error in it; send ROLLBACK. ({first})", errno=603, sqlstate="XX000"
+        )
+    if isinstance(error, (duckdb.ParserException, duckdb.NotImplementedException)):
+        return unsupported(f"{statement.strip()[:60]} ({first})")
+    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException)):
+        return _compilation(first, 2043, "02000")
+    return DatabaseError(msg=f"SQL execution internal error: {first}", errno=603, sqlstate="XX000")
+
+
+def cannot_suspend(name: str) -> ProgrammingError:
+    """090064: ALTER WAREHOUSE … SUSPEND of one that is suspended."""
+    return ProgrammingError(
+        msg=f"Invalid state. Warehouse '{name}' cannot be suspended.", errno=90064, sqlstate="22000"
+    )
+
+
+def role_not_assigned(role: str, user: str, known: bool) -> ProgrammingError:
+    """003013 / 002003: USE ROLE of a role that the user does not hold, or that is not there."""
+    if not known:
+        return not_found("ROLE", role)
+    return ProgrammingError(
+        msg=f"SQL access control error:\nRequested role '{role}' is not assigned to the executing user '{user}'. "
+        "Specify another role to activate.",
+        errno=3013,
+        sqlstate="42501",
+    )
+
+
+def dependent_grants(kind: str, name: str) -> ProgrammingError:
+    """003052: GRANT OWNERSHIP of an object on which other grants stand, without COPY or REVOKE CURRENT GRANTS."""
+    return ProgrammingError(
+        msg="SQL execution error: Dependent grant of privilege on securable "
+        f"'{name}' ({kind.lower()}) must be revoked before transferring ownership, or say COPY CURRENT GRANTS.",
+        errno=3052,
+        sqlstate="2BP01",
+    )
+
+
+def role_loop(role: str, to: str) -> ProgrammingError:
+    """003012: a role that would hold itself."""
+    return ProgrammingError(
+        msg=f"SQL execution error: Granting role '{role}' to role '{to}' would create a cycle in the role hierarchy.",
+        errno=3012,
+        sqlstate="42501",
+    )
+
+
+def location_not_allowed(url: str, integration: str) -> ProgrammingError:
+    """003167: a stage's URL outside its storage integration."""
+    return ProgrammingError(
+        msg=f"SQL compilation error:\nLocation '{url}' is not allowed by integration '{integration}'. "
+        "Please use DESC INTEGRATION to check out allowed and blocked locations.",
+        errno=3167,
+        sqlstate="42601",
+    )
+
+
+def no_object_store(url: str) -> ProgrammingError:
+    """000002: a statement that reads an external stage on a server that was started without --s3-endpoint."""
+    return unsupported(f"reading {url} (this server was started without --s3-endpoint and --s3-identity)")
+
+
+def remote_failure(url: str, text: str) -> ProgrammingError:
+    """100016: the object store refused or did not answer."""
+    return ProgrammingError(msg=f"Failed to access remote file: {url}: {text}", errno=100016, sqlstate="22000")
+
+
+def empty_statement() -> ProgrammingError:
+    """000900: nothing but blanks and comments."""
+    return _compilation("Empty SQL statement.", 900, "42601")
+
+
+def unknown_variable(name: str) -> ProgrammingError:
+    """002211: $name that no SET has made."""
+    return _compilation(f"Session variable '${name}' does not exist", 2211, "02000")
+
+
+def locked(name: str) -> ProgrammingError:
+    """000625: another transaction changes rows of the table and has not ended within LOCK_TIMEOUT."""
+    return ProgrammingError(
+        msg=f"Statement has been aborted: a transaction that is still open has locked table '{name}', "
+        "and the lock was not released within LOCK_TIMEOUT.",
+        errno=625,
+        sqlstate="57014",
+    )
+
+
+def from_parser(error: Exception, statement: str) -> ProgrammingError:
+    """001003: what the SQL parser could not read, with its place."""
+    found = getattr(error, "errors", None) or [{}]
+    first = found[0]
+    line, column = first.get("line") or 1, first.get("col") or 0
+    text = first.get("highlight") or (statement.strip().split() or [""])[0]
+    return _compilation(f"syntax error line {line} at position {column} unexpected '{text[:80]}'.", 1003, "42000")

@@ -1,0 +1,192 @@
+"""Which statement is whose: the first words decide.
+
+SQL text ──find_handler──▶ a handler of this package, or None: then fakesnow's way (queries, DML, tables, views) is taken
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse import errors, grants, namespaces, objects, relations, stages
+from flows.embedded.warehouse.account import AccountObject
+from flows.embedded.warehouse.grammar import Words
+from flows.embedded.warehouse.parameters import SESSION_DEFAULTS, check_parameter, shown
+from flows.embedded.warehouse.result import Result, status, table
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.connection import WarehouseConnection
+
+Handler = Callable[["WarehouseConnection", Words], Result | None]
+
+_OBJECTS = ("WAREHOUSE", "ROLE", "USER", "STORAGE", "INTEGRATION", "TAG")
+
+
+def find_handler(words: Words) -> Handler | None:
+    """The handler for a statement; nothing of `words` is consumed. It may answer None: then fakesnow takes the statement."""
+    verb = words.upper()
+    if verb == "USE":
+        return namespaces.use
+    if verb in ("GRANT", "REVOKE"):
+        return grants.grant if verb == "GRANT" else grants.revoke
+    if verb in ("LIST", "LS"):
+        return stages.list_external
+    if verb in ("CREATE", "ALTER", "DROP", "DESC", "DESCRIBE"):
+        return _ddl(verb, words)
+    if verb == "SHOW":
+        return _show(words)
+    if verb == "COMMENT":
+        return _comment(words)
+    return None
+
+
+def _ddl(verb: str, words: Words) -> Handler | None:
+    at = 1
+    if verb == "CREATE" and words.upper(1) == "OR":
+        at = 3
+    while words.upper(at) in ("TRANSIENT", "TEMPORARY", "TEMP", "VOLATILE"):
+        at += 1
+    kind, following = words.upper(at), words.upper(at + 1)
+    if verb in ("DESC", "DESCRIBE"):
+        verb = "DESC"
+    if kind == "SESSION" and verb == "ALTER":
+        return alter_session
+    if kind == "ACCOUNT" and verb == "ALTER":
+        return alter_account
+    if kind == "DATABASE" and following != "ROLE":
+        return {"CREATE": namespaces.create_database, "ALTER": namespaces.alter_database,
+                "DROP": namespaces.drop_database, "DESC": namespaces.describe}[verb]  # fmt: skip
+    if kind == "SCHEMA":
+        return {"CREATE": namespaces.create_schema, "ALTER": namespaces.alter_schema,
+                "DROP": namespaces.drop_schema, "DESC": namespaces.describe}[verb]  # fmt: skip
+    if kind == "STAGE" or (kind, following) == ("FILE", "FORMAT"):
+        create = stages.create_stage if kind == "STAGE" else stages.create_file_format
+        return {"CREATE": create, "ALTER": stages.alter, "DROP": stages.drop, "DESC": stages.describe}[verb]
+    if verb == "DESC" and kind in ("TABLE", "VIEW"):
+        return relations.describe
+    if kind in _OBJECTS or (kind, following) in (("RESOURCE", "MONITOR"), ("NETWORK", "POLICY")):
+        return {"CREATE": objects.create, "ALTER": objects.alter, "DROP": objects.drop, "DESC": objects.describe}[verb]
+    return None
+
+
+def _show(words: Words) -> Handler | None:
+    at = 2 if words.upper(1) == "TERSE" else 1
+    kind, following = words.upper(at), words.upper(at + 1)
+    if kind == "GRANTS" or (kind, following) == ("FUTURE", "GRANTS"):
+        return grants.show_grants
+    if kind == "DATABASES":
+        return namespaces.show_databases
+    if kind == "SCHEMAS":
+        return namespaces.show_schemas
+    if kind == "STAGES" or (kind, following) == ("FILE", "FORMATS"):
+        return stages.show
+    if kind in ("TABLES", "VIEWS", "OBJECTS"):
+        return relations.show
+    if kind in ("PRIMARY", "UNIQUE", "IMPORTED", "EXPORTED") and following == "KEYS":
+        return relations.show_keys
+    if kind == "PARAMETERS":
+        return show_parameters
+    if kind in objects.PLURALS or f"{kind} {following}" in objects.PLURALS or (kind, following) == ("STORAGE", "INTEGRATIONS"):
+        return objects.show
+    return None
+
+
+def _comment(words: Words) -> Handler | None:
+    at = 1
+    if words.upper(1) == "IF":
+        at = 3
+    kind = words.upper(at + 1)
+    if kind in ("TABLE", "VIEW", "COLUMN"):
+        return None
+    return comment_on
+
+
+def comment_on(conn: WarehouseConnection, words: Words) -> Result:
+    """COMMENT [IF EXISTS] ON <kind> <name> IS '…' for all but tables, views and columns
+    (https://docs.snowflake.com/en/sql-reference/sql/comment)."""
+    words.expect("COMMENT")
+    if_exists = words.accept("IF", "EXISTS")
+    words.expect("ON")
+    kind = words.accept_any("DATABASE", "SCHEMA", "STAGE", "FILE FORMAT", *objects.KINDS)
+    if not kind:
+        raise errors.unsupported(f"COMMENT ON {words.upper()}")
+    name = conn.full_name(kind, words.name(), "COMMENT")
+    words.expect("IS")
+    text = words.string()
+    words.finish()
+    found = conn.account.find(kind, name)
+    if found is None:
+        if if_exists:
+            return status()
+        raise errors.not_found(kind, name)
+    conn.require("OWNERSHIP", kind, name)
+    conn.account.put(replace(found, comment=text))
+    return status()
+
+
+def alter_session(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER SESSION SET <parameter> = <value> … | UNSET <parameter>, … (https://docs.snowflake.com/en/sql-reference/sql/alter-session)."""
+    words.expect("ALTER", "SESSION")
+    if words.accept("UNSET"):
+        while not words.at_end:
+            conn.unset_parameter(words.part())
+            words.accept(",")
+    else:
+        words.expect("SET")
+        for name, value in words.options().items():
+            conn.set_parameter(name, "" if value is None else value)
+    words.finish()
+    return status()
+
+
+def alter_account(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER ACCOUNT SET | UNSET a session parameter for every session (https://docs.snowflake.com/en/sql-reference/sql/alter-account)."""
+    words.expect("ALTER", "ACCOUNT")
+    conn.require("OWNERSHIP", "ACCOUNT", "")
+    found = conn.account.find("PARAMETER", "ACCOUNT") or AccountObject("PARAMETER", "ACCOUNT", conn.role)
+    values = dict(found.properties)
+    if words.accept("UNSET"):
+        while not words.at_end:
+            name = words.part()
+            check_parameter(name, None)
+            values.pop(name, None)
+            words.accept(",")
+    else:
+        words.expect("SET")
+        values.update({name: check_parameter(name, value) for name, value in words.options().items()})
+    words.finish()
+    conn.account.put(replace(found, properties=values))
+    return status()
+
+
+def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW PARAMETERS [LIKE '…'] [IN {SESSION | ACCOUNT | USER [name]}] (https://docs.snowflake.com/en/sql-reference/sql/show-parameters)."""
+    words.expect("SHOW", "PARAMETERS")
+    pattern = words.string() if words.accept("LIKE") else "%"
+    scope = "SESSION"
+    if words.accept_any("IN", "FOR"):
+        scope = words.accept_any("SESSION", "ACCOUNT", "USER", "WAREHOUSE", "DATABASE", "SCHEMA", "TABLE")
+        if scope not in ("SESSION", "ACCOUNT", "USER"):
+            raise errors.unsupported(f"SHOW PARAMETERS IN {scope or words.upper()}")
+        if scope == "USER" and not words.at_end:
+            words.part()
+    words.finish()
+    account = conn.account.find("PARAMETER", "ACCOUNT")
+    user = conn.account.find("USER", conn.user)
+    rows = []
+    for name, parameter in SESSION_DEFAULTS.items():
+        if not objects.like(pattern, name):
+            continue
+        value, level = parameter.default, ""
+        if name == "TIMEZONE":
+            level = "ACCOUNT"  # set for the embedded account; Snowflake's own default is below
+        for found, where in ((account, "ACCOUNT"), (user if scope != "ACCOUNT" else None, "USER")):
+            if found and name in found.properties:
+                value, level = found.properties[name], where
+        if scope == "SESSION" and name in conn.parameters:
+            value, level = conn.parameters[name], "SESSION"
+        default = "America/Los_Angeles" if name == "TIMEZONE" else shown(parameter.default)
+        rows.append({"key": name, "value": shown(value), "default": default, "level": level,
+                     "description": parameter.description, "type": parameter.type})  # fmt: skip
+    return table(rows, ["key", "value", "default", "level", "description", "type"])

@@ -1,0 +1,101 @@
+"""DuckDB's result → the Arrow stream that Snowflake's clients read: (table, described columns) → (row type, base64 IPC bytes).
+
+fakesnow's encoder is taken for the schema; here are the parts that it gets wrong or lacks: NULL timestamps stay NULL, zoned ones are
+sent as UTC, and types without a Snowflake counterpart (lists, structs, small integers …) become the nearest that has one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from fakesnow.arrow import to_ipc, to_sf_schema
+from fakesnow.rowtype import ColumnInfo, describe_as_rowtype, duckdb_to_sf_type
+
+_NEAREST = {
+    "TINYINT": "BIGINT", "SMALLINT": "BIGINT", "UTINYINT": "BIGINT", "USMALLINT": "BIGINT", "UINTEGER": "BIGINT",
+    "UHUGEINT": "HUGEINT", "FLOAT": "DOUBLE", "UUID": "VARCHAR", "INTERVAL": "VARCHAR", "TIMESTAMP_S": "TIMESTAMP",
+    "TIMESTAMP_MS": "TIMESTAMP", "TIME WITH TIME ZONE": "VARCHAR", "BIT": "VARCHAR", "BIGNUM": "VARCHAR",
+}  # fmt: skip
+
+
+def row_type(described: Sequence[Sequence[Any]]) -> list[ColumnInfo]:
+    """The protocol's column descriptions for DESCRIBE rows (name, DuckDB type, …)."""
+    plain = [(name, _plain(str(type_)), *rest) for name, type_, *rest in described]
+    return list(describe_as_rowtype(plain))
+
+
+def _plain(type_: str) -> str:
+    if type_ in duckdb_to_sf_type or type_.startswith("DECIMAL"):
+        return type_
+    if type_.startswith("ENUM"):
+        return "VARCHAR"
+    if re.match(r"STRUCT|MAP|UNION", type_) or type_.endswith("]"):
+        return "JSON"
+    return _NEAREST.get(type_, "VARCHAR")
+
+
+def encode(table: pa.Table, rowtype: list[ColumnInfo]) -> str:
+    """The rows as a base64 Arrow stream."""
+    columns = [_column(column.combine_chunks(), info) for column, info in zip(table.columns, rowtype, strict=True)]
+    plain = pa.schema([pa.field(f.name, _logical(c.type, f.type)) for f, c in zip(table.schema, columns, strict=True)])
+    stream = pa.Table.from_arrays(columns, schema=to_sf_schema(plain, rowtype))
+    return base64.b64encode(to_ipc(stream)).decode()
+
+
+def _logical(sent: pa.DataType, found: pa.DataType) -> pa.DataType:
+    """fakesnow's schema function wants the timestamp or time it will describe, and the array's own type otherwise."""
+    if pa.types.is_timestamp(found):
+        return pa.timestamp("us", tz="UTC") if found.tz else pa.timestamp("us")
+    return found if pa.types.is_time(found) else sent
+
+
+def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        return _timestamps(column)
+    if pa.types.is_time(kind):
+        return pc.multiply(column.cast(pa.time64("us")).cast(pa.int64()), 1000)
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    if info["type"] == "fixed" and pa.types.is_integer(kind):
+        return column.cast(pa.int64())
+    if info["type"] == "real":
+        return column.cast(pa.float64())
+    if info["type"] in ("text", "variant") and not pa.types.is_string(kind):
+        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_dictionary(kind):
+            return column.cast(pa.string())
+        return pa.array([_text(v, info["type"] == "variant") for v in column.to_pylist()], pa.string())
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return column.cast(pa.binary())
+    return column
+
+
+def _text(value: Any, as_json: bool) -> str | None:
+    if value is None:
+        return None
+    return json.dumps(value, default=str, ensure_ascii=False) if as_json else str(value)
+
+
+def _timestamps(column: pa.Array) -> pa.Array:
+    """Structs of epoch seconds, nanoseconds and, for a zone, its offset in minutes + 1440 (here always UTC)."""
+    micros = column.cast(pa.timestamp("us", tz=column.type.tz)).cast(pa.int64())
+    filled = pc.fill_null(micros, 0)
+    seconds = pc.floor(pc.divide(filled.cast(pa.float64()), 1_000_000.0)).cast(pa.int64())
+    # exact: the float above is only near the whole second, so it is corrected with integers
+    rest = pc.subtract(filled, pc.multiply(seconds, 1_000_000))
+    seconds = pc.add(seconds, pc.if_else(pc.less(rest, 0), -1, pc.if_else(pc.greater_equal(rest, 1_000_000), 1, 0)))
+    fraction = pc.multiply(pc.subtract(filled, pc.multiply(seconds, 1_000_000)), 1000).cast(pa.int32())
+    arrays = [seconds, fraction]
+    fields = [pa.field("epoch", pa.int64(), nullable=False), pa.field("fraction", pa.int32(), nullable=False)]
+    if column.type.tz:
+        arrays.append(pa.array([1440] * len(column), pa.int32()))
+        fields.append(pa.field("timezone", pa.int32(), nullable=False))
+    return pa.StructArray.from_arrays(arrays, fields=fields, mask=pc.is_null(column))

@@ -1,0 +1,183 @@
+"""Servers for the tests of the embedded stack: a warehouse process on a free port, spoken to with the real connector."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Warehouse:
+    """A running warehouse process; `arguments` are those after --port and --dir."""
+
+    directory: Path
+    arguments: list[str] = field(default_factory=list)
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Warehouse:
+        """Start it and wait until it answers /health."""
+        self.port = free_port()
+        command = [
+            sys.executable,
+            "-m",
+            "flows.embedded.warehouse",
+            "--port",
+            str(self.port),
+            "--dir",
+            str(self.directory),
+        ]
+        log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
+        self.process = subprocess.Popen([*command, *self.arguments], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        log.close()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1) as answer:
+                    if answer.status == 200:
+                        return self
+            except OSError:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        raise AssertionError(f"the warehouse did not start:\n{self.log()}")
+
+    def log(self) -> str:
+        """Everything it has written so far."""
+        return (self.directory.parent / f"{self.directory.name}.log").read_text(errors="replace")
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """End it with a signal and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+    def connect(self, **options: Any) -> Any:
+        """A connection of the real connector."""
+        import snowflake.connector
+
+        os.environ.setdefault("SNOWFLAKE_HOME", str(self.directory.parent / "snowflake_home"))
+        parameters = {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False, **options.pop("session_parameters", {})}
+        settings: dict[str, Any] = {
+            "account": "cxm-embedded", "user": "CXM_TEST", "password": "embedded", "host": "127.0.0.1", "port": self.port,
+            "protocol": "http", "network_timeout": 20, "login_timeout": 20, "session_parameters": parameters,
+            "platform_detection_timeout_seconds": 0,
+        }  # fmt: skip
+        return snowflake.connector.connect(**{**settings, **options})
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """One warehouse without S3 for all tests of the session; each test makes a database of its own."""
+    server = Warehouse(tmp_path_factory.mktemp("warehouse") / "state").start()
+    yield server
+    server.stop()
+
+
+def ports_for_weed(count: int) -> list[int]:
+    """Free ports whose number plus 10000, where SeaweedFS puts its gRPC, is free too."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(20_000, 45_000)
+        try:
+            for one in (port, port + 10_000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", one))
+        except OSError:
+            continue
+        if not {port, port - 10_000, port + 10_000} & set(found):
+            found.append(port)
+    return found
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running S3 server: its endpoint and the file with its one identity."""
+
+    endpoint: str
+    identity: Path
+
+    def client(self) -> Any:
+        """A boto3 client of it."""
+        from flows.embedded.warehouse.copy import s3_client
+        from flows.embedded.warehouse.session import S3Access
+
+        return s3_client(S3Access.from_identity_file(self.endpoint, self.identity))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A `weed mini` on free ports of loopback."""
+    home = tmp_path_factory.mktemp("s3")
+    for folder in ("data", "log"):
+        (home / folder).mkdir()
+    pair = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_hex(20)}
+    actions = ["Admin", "Read", "List", "Tagging", "Write"]
+    identity = home / "s3.json"
+    identity.write_text(json.dumps({"identities": [{"name": "cxm", "credentials": [pair], "actions": actions}]}))
+    s3, master, volume, filer, admin = ports_for_weed(5)
+    command = [
+        str(Path(sys.executable).with_name("weed")), f"-logdir={home / 'log'}", "-logtostderr=false", "-alsologtostderr=false",
+        "mini", f"-dir={home / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={s3}", f"-master.port={master}",
+        f"-volume.port={volume}", f"-filer.port={filer}", f"-admin.port={admin}", "-admin.ui=false", "-webdav=false",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={identity}", "-master.telemetry=false",
+    ]  # fmt: skip
+    store = ObjectStore(f"http://127.0.0.1:{s3}", identity)
+    with (home / "out").open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        for attempt in range(150):
+            try:
+                store.client().list_buckets()
+                break
+            except Exception:
+                if server.poll() is not None or attempt == 149:
+                    raise AssertionError((home / "out").read_text(errors="replace")) from None
+                time.sleep(0.2)
+        yield store
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="session")
+def loading_warehouse(tmp_path_factory: pytest.TempPathFactory, s3_server: ObjectStore) -> Iterator[Warehouse]:
+    """One warehouse that reads external stages from the S3 server."""
+    arguments = ["--s3-endpoint", s3_server.endpoint, "--s3-identity", str(s3_server.identity)]
+    server = Warehouse(tmp_path_factory.mktemp("loading") / "state", arguments).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(warehouse: Warehouse) -> Iterator[str]:
+    """The name of an empty database (schemas PUBLIC and INFORMATION_SCHEMA), dropped after the test."""
+    name = f"T_{secrets.token_hex(4).upper()}"
+    with warehouse.connect() as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+    yield name
+    with warehouse.connect() as connection:
+        connection.cursor().execute(f"DROP DATABASE IF EXISTS {name}")

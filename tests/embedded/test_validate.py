@@ -1,0 +1,474 @@
+"""Validation over the wire: every kind of rule fails on a row that breaks it, only the batch's own rows are judged, and the
+committed project, the working copy and the pages hold neither changes nor secrets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import snowflake.connector
+from pydantic import SecretStr
+from snowflake.connector import SnowflakeConnection
+
+from flows.contract.model import Column, Relationship, Rule, Source, Table
+from flows.contract.render_expectations import render
+from flows.errors import ConfigurationError, InfrastructureError
+from flows.settings import Settings
+from flows.steps import validate as validate_step
+from flows.steps.validate import TableVerdict, Verdict, WarehouseConnection, connection_from, validate
+from tests.embedded.conftest import Warehouse
+
+DATABASE = "CXM_VALIDATE"
+OLD, NEW = "20261121_101500", "20261122_101500"
+PASSWORD = "pa$$w0rd-${HOME}/@:never-in-a-file"
+
+
+def column(name: str, position: int, *, required: bool = False) -> Column:
+    return Column(name, name.lower(), position, "string", name.title(), f"The {name}.", required, "internal", "none")
+
+
+HOSPITALS = Table(
+    "hospitals",
+    "T_HOSPITALS",
+    "hospitals.csv",
+    "Account",
+    "One row per hospital.",
+    "snapshot",
+    (column("HOSPITAL_ID", 1), column("STATE", 2)),
+    ("HOSPITAL_ID",),
+)
+CASES = Table(
+    "cases",
+    "T_CASES",
+    "cases.csv",
+    "Surgical case",
+    "One row per case and line.",
+    "snapshot",
+    tuple(
+        column(n, i) for i, n in enumerate(("CASE_ID", "LINE", "HOSPITAL_ID", "STATUS", "HELD_AT", "PRICE", "LAT"), 1)
+    ),
+    ("CASE_ID", "LINE"),
+    (Relationship(("HOSPITAL_ID",), "T_HOSPITALS", ("HOSPITAL_ID",), "error"),),
+    (
+        Rule("regex", "error", "CASE_ID", arguments=(("pattern", "^[0-9a-f]{32}$"),)),
+        Rule("number", "error", "LINE", arguments=(("integer", True),)),
+        Rule("in_set", "error", "STATUS", arguments=(("values", ("done", "surgeon's hold")),)),
+        Rule("timestamp", "error", "HELD_AT", arguments=(("format", "YYYY-MM-DD HH24:MI:SS"),)),
+        Rule("number", "error", "PRICE", arguments=(("integer", False),)),
+        Rule("between", "error", "PRICE", arguments=(("min", 0),)),
+        Rule("between", "warning", "LAT", arguments=(("max", 5.28), ("min", -33.76))),
+    ),
+)
+CLINIC = Source("clinic", "1.0.0", "Two tables", "RAW", "S", "F", (HOSPITALS, CASES), 24, 48)
+
+A, B = "a" * 32, "0123456789abcdef" * 2
+GOOD: dict[str, list[tuple[str | None, ...]]] = {
+    "hospitals": [("h1", "SP"), ("h2", None)],
+    "cases": [
+        (A, "1", "h1", "done", "2018-02-28 10:00:00", "9.9", "-23.5"),
+        (A, "2", "h2", "surgeon's hold", "2016-02-29 00:00:00", "1e2", "5.28"),
+        (B, "1", None, None, None, None, None),
+    ],
+}
+
+
+@dataclass
+class Bench:
+    """A warehouse of its own for one source, and a committed project, a working copy and a place for pages."""
+
+    connection: SnowflakeConnection
+    port: int
+    root: Path
+    source: Source = CLINIC
+
+    def sql(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            return [tuple(row) for row in cursor.execute(statement, tuple(values) or None).fetchall()]  # type: ignore[union-attr]
+
+    def create(self) -> None:
+        """The tables and the ledger, empty."""
+        self.sql(
+            "CREATE OR REPLACE TABLE RAW.LOAD_LEDGER (BATCH_ID VARCHAR, SOURCE VARCHAR, TABLE_NAME VARCHAR, STATUS VARCHAR)"
+        )
+        for table in self.source.tables:
+            columns = ", ".join(f"{c.name} VARCHAR" for c in table.columns)
+            audit = "_LOAD_TIMESTAMP TIMESTAMP_NTZ, _BATCH_ID VARCHAR, _SOURCE_FILENAME VARCHAR, _SOURCE_ROW_NUMBER NUMBER(38, 0)"
+            self.sql(f"CREATE OR REPLACE TABLE RAW.{table.raw_name} ({columns}, {audit})")
+
+    def load(self, batch: str, rows: dict[str, list[tuple[str | None, ...]]], status: str = "loaded") -> None:
+        """Rows of one batch, as a COPY and its ledger row would leave them."""
+        for table in self.source.tables:
+            if table.name not in rows:
+                continue
+            names = ", ".join(c.name for c in table.columns)
+            values = ", ".join(f"r.value[{n}]::VARCHAR" for n in range(len(table.columns)))
+            self.sql(  # one bound value for all rows: the emulator parses each literal of an INSERT
+                f"INSERT INTO RAW.{table.raw_name} ({names}, _BATCH_ID) SELECT {values}, '{batch}'"
+                " FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r",
+                [json.dumps(rows[table.name])],
+            )
+            self.sql(
+                "INSERT INTO RAW.LOAD_LEDGER VALUES (?, ?, ?, ?)", [batch, self.source.name, table.raw_name, status]
+            )
+
+    @property
+    def login(self) -> WarehouseConnection:
+        credentials = SimpleNamespace(
+            account="cxm-embedded",
+            user="CXM_LOADER_SVC",
+            password=SecretStr(PASSWORD),
+            host="127.0.0.1",
+            port=self.port,
+            protocol="http",
+            resolve_private_key=lambda: None,
+        )
+        return connection_from(credentials, Settings(home=self.root / "home", database=DATABASE), {"batch": NEW})
+
+    @property
+    def project(self) -> Path:
+        return self.root / "expectations"
+
+    def judge(self, batch: str = NEW, tables: Sequence[Table] | None = None) -> Verdict:
+        for name, text in render(self.source).items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_text(text, encoding="utf-8")
+        home = self.root / "home"
+        return validate(
+            self.source,
+            tables or self.source.tables,
+            batch,
+            self.project,
+            home / "expectations",
+            self.login,
+            home / "docs",
+        )
+
+
+@pytest.fixture(scope="module")
+def server(warehouse: Warehouse) -> Iterator[tuple[SnowflakeConnection, int]]:
+    """A database of its own, and a loader that may log in and read RAW, as provisioning grants it."""
+    connection = warehouse.connect(paramstyle="qmark")
+    for statement in (
+        f"CREATE DATABASE {DATABASE}",
+        f"CREATE SCHEMA IF NOT EXISTS {DATABASE}.RAW",
+        f"USE SCHEMA {DATABASE}.RAW",
+        "CREATE WAREHOUSE IF NOT EXISTS WH_CXM",
+        "CREATE ROLE IF NOT EXISTS CXM_LOADER",
+        "CREATE USER IF NOT EXISTS CXM_LOADER_SVC",
+        "GRANT ROLE CXM_LOADER TO USER CXM_LOADER_SVC",
+        "GRANT USAGE, OPERATE ON WAREHOUSE WH_CXM TO ROLE CXM_LOADER",
+        f"GRANT USAGE ON DATABASE {DATABASE} TO ROLE CXM_LOADER",
+        f"GRANT USAGE ON SCHEMA {DATABASE}.RAW TO ROLE CXM_LOADER",
+        f"GRANT SELECT ON FUTURE TABLES IN SCHEMA {DATABASE}.RAW TO ROLE CXM_LOADER",
+    ):
+        connection.cursor().execute(statement)
+    yield connection, warehouse.port
+    connection.close()
+
+
+@pytest.fixture
+def bench(server: tuple[SnowflakeConnection, int], tmp_path: Path) -> Bench:
+    """The two tables, empty."""
+    found = Bench(*server, tmp_path)
+    found.create()
+    return found
+
+
+def broken(verdict: Verdict) -> list[tuple[str, int, str]]:
+    """What failed: rule, count, severity."""
+    return sorted(
+        (f.rule, f.unexpected_count, f.severity) for t in verdict.tables for f in (*t.error_failures, *t.warnings)
+    )
+
+
+def test_good_rows_pass_with_empty_optional_values(bench: Bench) -> None:
+    bench.load(NEW, GOOD)
+    verdict = bench.judge()
+    assert verdict.passed
+    assert broken(verdict) == []
+    assert [(t.table, t.success, t.evaluated) for t in verdict.tables] == [("hospitals", True, 5), ("cases", True, 14)]
+    assert verdict.docs_index.is_file()
+
+
+# One column of the third row changed → the one rule that must fail.
+BREAKS: list[tuple[dict[str, str | None], str]] = [
+    ({"CASE_ID": None}, "not_null(CASE_ID)"),
+    ({"CASE_ID": A}, "unique(CASE_ID, LINE)"),
+    ({"CASE_ID": B.upper()}, "regex(CASE_ID)"),
+    ({"CASE_ID": f"x{B}"}, "regex(CASE_ID)"),
+    ({"LINE": "1.5"}, "number(LINE)"),
+    ({"STATUS": "Done"}, "in_set(STATUS)"),
+    ({"HELD_AT": "2018-02-29 10:00:00"}, "timestamp(HELD_AT)"),
+    ({"HELD_AT": "2018-02-28"}, "timestamp(HELD_AT)"),
+    ({"PRICE": "9,9"}, "number(PRICE)"),
+    ({"PRICE": "-0.01"}, "between(PRICE)"),
+    ({"HOSPITAL_ID": "h3"}, "relationship(HOSPITAL_ID)"),
+]
+
+
+@pytest.fixture(scope="module")
+def broken_tables(
+    server: tuple[SnowflakeConnection, int], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, TableVerdict]:
+    """Verdicts of one batch in which each table has one broken row, of its own kind."""
+    tables = [replace(CASES, name=f"cases_{n}", raw_name=f"T_CASES_{n}") for n in range(len(BREAKS))]
+    source = replace(CLINIC, tables=(HOSPITALS, *tables))
+    bench = Bench(*server, tmp_path_factory.mktemp("broken"), source)
+    bench.create()
+    rows = {"hospitals": GOOD["hospitals"]}
+    names = [c.name for c in CASES.columns]
+    for table, (change, _) in zip(tables, BREAKS, strict=True):
+        last = tuple(change.get(name, value) for name, value in zip(names, GOOD["cases"][2], strict=True))
+        rows[table.name] = [*GOOD["cases"][:2], last]
+    bench.load(NEW, rows)
+    verdict = bench.judge()
+    assert not verdict.passed
+    return {table.table: table for table in verdict.tables}
+
+
+@pytest.mark.parametrize("number", range(len(BREAKS)), ids=[f"{k}={v}" for b, _ in BREAKS for k, v in b.items()])
+def test_a_row_that_breaks_a_rule_fails_that_rule_only(broken_tables: dict[str, TableVerdict], number: int) -> None:
+    rule = BREAKS[number][1]
+    found = broken_tables[f"cases_{number}"]
+    # Both rows that share a key are counted.
+    count = 2 if rule.startswith("unique") else 1
+    assert not found.success
+    assert found.warnings == ()
+    assert [(f.rule, f.unexpected_count, f.severity) for f in found.error_failures] == [
+        (f"cases_{number}.{rule}", count, "error")
+    ]
+    assert found.error_failures[0].observed.startswith(f"{count} ")
+    assert broken_tables["hospitals"].success
+
+
+def test_a_single_key_that_repeats_fails(bench: Bench) -> None:
+    bench.load(NEW, {"hospitals": [("h1", "SP"), ("h1", "RJ")]})
+    assert broken(bench.judge(tables=[HOSPITALS])) == [("hospitals.unique(HOSPITAL_ID)", 2, "error")]
+
+
+def test_a_batch_without_rows_fails(bench: Bench) -> None:
+    bench.load(OLD, GOOD)
+    bench.load(NEW, {"hospitals": []})
+    verdict = bench.judge(tables=[HOSPITALS])
+    assert [(f.rule, f.observed) for f in verdict.tables[0].error_failures] == [("hospitals.row_count", "0 rows")]
+
+
+def test_a_warning_is_told_and_does_not_fail(bench: Bench) -> None:
+    row = (*GOOD["cases"][2][:6], "42.18")
+    bench.load(NEW, {**GOOD, "cases": [*GOOD["cases"][:2], row]})
+    verdict = bench.judge()
+    assert verdict.passed
+    assert broken(verdict) == [("cases.between(LAT)", 1, "warning")]
+    assert verdict.tables[1].warnings[0].observed == "1 of 3 rows"
+
+
+def test_bad_rows_of_other_batches_do_not_matter(bench: Bench) -> None:
+    bad = [("nonsense", "x", "h9", "?", "soon", "free", "far")] * 2
+    bench.load(OLD, {"hospitals": [("h9", "SP")], "cases": bad}, "validated")
+    bench.load(NEW, GOOD)
+    bench.load("20261123_101500", {"cases": bad})  # a later run has loaded, and is judged by itself
+    assert broken(bench.judge(NEW)) == []
+    assert not bench.judge("20261123_101500", [CASES]).passed
+
+
+@pytest.mark.parametrize(("status", "orphans"), [("loaded", 0), ("validated", 0), ("quarantined", 2), ("undone", 2)])
+def test_parents_are_those_of_the_newest_batch_that_stands(bench: Bench, status: str, orphans: int) -> None:
+    bench.load(OLD, {"hospitals": [("h0", "SP")]}, "validated")
+    bench.load("20261121_230000", {"hospitals": GOOD["hospitals"]}, status)
+    bench.load(NEW, {"cases": GOOD["cases"]})
+    found = broken(bench.judge(NEW, [CASES]))
+    assert found == ([("cases.relationship(HOSPITAL_ID)", orphans, "error")] if orphans else [])
+
+
+def test_a_parent_that_only_an_older_batch_had_is_missing(bench: Bench) -> None:
+    bench.load(OLD, {"hospitals": GOOD["hospitals"]}, "validated")
+    bench.load(NEW, {**GOOD, "hospitals": [("h1", "SP")]})
+    assert broken(bench.judge()) == [("cases.relationship(HOSPITAL_ID)", 1, "error")]
+
+
+def test_parents_that_come_as_deltas_may_be_of_any_batch(bench: Bench) -> None:
+    bench.source = replace(CLINIC, tables=(replace(HOSPITALS, load="append"), CASES))
+    bench.load(OLD, {"hospitals": [("h2", "SP")]}, "validated")
+    bench.load(NEW, {**GOOD, "hospitals": [("h1", "SP")]})
+    assert broken(bench.judge()) == []
+
+
+def test_a_missing_column_and_a_foreign_one_fail_and_are_named(bench: Bench) -> None:
+    bench.sql("ALTER TABLE RAW.T_HOSPITALS RENAME COLUMN STATE TO REGION")
+    bench.load(NEW, {"cases": GOOD["cases"]})
+    bench.sql("INSERT INTO RAW.T_HOSPITALS (HOSPITAL_ID, _BATCH_ID) VALUES ('h1', ?), ('h2', ?)", [NEW, NEW])
+    verdict = bench.judge(tables=[HOSPITALS])
+    assert [(f.rule, f.observed) for f in verdict.tables[0].error_failures] == [
+        ("hospitals.column_set", "missing STATE; extra REGION")
+    ]
+
+
+def test_columns_in_another_order_are_a_warning_because_an_added_column_stands_last(bench: Bench) -> None:
+    bench.sql("ALTER TABLE RAW.T_HOSPITALS DROP COLUMN STATE")
+    bench.sql("ALTER TABLE RAW.T_HOSPITALS ADD COLUMN STATE VARCHAR")
+    bench.load(NEW, GOOD)
+    verdict = bench.judge(tables=[HOSPITALS])
+    assert verdict.passed
+    assert [(f.rule, f.observed) for f in verdict.tables[0].warnings] == [
+        (
+            "hospitals.column_order",
+            "order HOSPITAL_ID, _LOAD_TIMESTAMP, _BATCH_ID, _SOURCE_FILENAME, _SOURCE_ROW_NUMBER, STATE",
+        )
+    ]
+
+
+def test_a_table_that_is_not_there_is_not_called_bad_data(bench: Bench) -> None:
+    bench.load(NEW, GOOD)
+    bench.sql("DROP TABLE RAW.T_CASES")
+    with pytest.raises(ConfigurationError, match=r"(?s)2003 .*validation of t_cases.*cxm provision --apply"):
+        bench.judge()
+
+
+def test_a_project_older_than_the_contract_says_what_to_run(bench: Bench) -> None:
+    with pytest.raises(ConfigurationError, match="cxm contract sync"):
+        validate(CLINIC, [CASES], NEW, bench.project, bench.root / "work", bench.login, bench.root / "docs")
+    bench.source = replace(CLINIC, tables=(HOSPITALS,))
+    bench.load(NEW, GOOD)
+    with pytest.raises(ConfigurationError, match="t_cases"):
+        bench.judge(tables=[CASES])
+
+
+def test_a_run_leaves_the_committed_project_as_it_was_and_no_secret_anywhere(bench: Bench) -> None:
+    bench.load(NEW, GOOD)
+    bench.judge()
+    committed = {p: p.read_bytes() for p in bench.project.rglob("*") if p.is_file()}
+    stale = bench.root / "home" / "expectations" / "gx" / "expectations" / "t_gone.json"
+    stale.write_text("{}")
+    bench.judge()
+    assert {p: p.read_bytes() for p in bench.project.rglob("*") if p.is_file()} == committed
+    assert not stale.exists()
+    for path, data in committed.items():
+        assert (bench.root / "home" / path.relative_to(bench.root)).read_bytes() == data
+    written = [p for p in bench.root.rglob("*") if p.is_file()]
+    assert len(written) > len(committed) * 2
+    assert [p for p in written if b"pa$$w0rd" in p.read_bytes() or b"never-in-a-file" in p.read_bytes()] == []
+
+
+def test_the_pages_show_the_batch_hold_no_values_and_fetch_no_beacon(bench: Bench) -> None:
+    bench.load(NEW, {**GOOD, "cases": [*GOOD["cases"], (A, "3", "h1", "SECRET STATUS", None, "-1", None)]})
+    verdict = bench.judge()
+    assert verdict.docs_index == bench.root / "home" / "docs" / "data_docs" / "index.html"
+    pages = list(verdict.docs_index.parent.rglob("*.html"))
+    assert len(pages) == 1 + 2 + 2  # the index, two suites, two results
+    results = [p for p in pages if NEW in p.parts]
+    assert len(results) == 2
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert "SECRET STATUS" not in text
+        assert "great-expectations-web-assets" not in text
+    index = verdict.docs_index.read_text(encoding="utf-8")
+    assert all(str(p.relative_to(verdict.docs_index.parent)) in index.replace("\\", "/") for p in results)
+    stored = list((bench.root / "home" / "expectations").rglob("validations/**/*.json"))
+    assert stored
+    assert not any(b"SECRET STATUS" in p.read_bytes() for p in stored)
+
+
+def test_the_checkpoint_runs_outside_our_code_and_finds_the_newest_batch_that_stands(bench: Bench) -> None:
+    import great_expectations as gx
+
+    bench.load(OLD, {**GOOD, "hospitals": [("h1", "nowhere"), ("h1", "nowhere")]}, "validated")
+    bench.load(NEW, GOOD, "validated")
+    bench.load("20261123_101500", {"cases": [("?",) * 7]}, "quarantined")
+    project = bench.root / "copy"
+    for name, text in render(CLINIC).items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(
+            text.replace("port: 8088", f"port: {bench.port}").replace("CXM_MEDTECH", DATABASE), encoding="utf-8"
+        )
+    before = {p: p.read_bytes() for p in project.rglob("*") if p.is_file()}
+    context = gx.get_context(mode="file", project_root_dir=project / "expectations")
+    result = context.checkpoints.get("raw_clinic").run()
+    assert result.success, result.describe()
+    assert len(result.run_results) == 2
+    assert {p: p.read_bytes() for p in before} == before
+    root = project / "expectations" / "gx"
+    assert {p.relative_to(root).parts[0] for p in project.rglob("*") if p.is_file() and p not in before} == {
+        "uncommitted"
+    }
+    bench.sql("UPDATE RAW.T_CASES SET STATUS = 'lost' WHERE _BATCH_ID = ?", [NEW])
+    result = context.checkpoints.get("raw_clinic").run()
+    assert not result.success
+    failed = [e for r in result.run_results.values() for e in r.results if not e.success]
+    assert [(e.expectation_config.type, e.result["unexpected_count"]) for e in failed] == [
+        ("expect_column_values_to_be_in_set", 3)
+    ]
+
+
+@pytest.mark.parametrize("secret", ["password", "private key"])
+def test_the_driver_gets_exactly_the_login_that_was_given(
+    bench: Bench, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def connect(**arguments: Any) -> None:
+        seen.append(arguments)
+        raise snowflake.connector.errors.OperationalError("not today")
+
+    monkeypatch.setattr(snowflake.connector, "connect", connect)
+    monkeypatch.setattr(snowflake.connector, "Connect", connect)
+    login = bench.login if secret == "password" else replace(bench.login, password=None, private_key=b"\x30\x82 DER")
+    monkeypatch.setattr(Bench, "login", login)
+    with pytest.raises(InfrastructureError, match="not today"):
+        bench.judge(tables=[HOSPITALS])
+    arguments = seen[0]
+    for name in ("account", "user", "role", "warehouse", "database", "host", "port", "protocol"):
+        assert arguments[name] == getattr(login, name), name
+    assert arguments["schema"] == "RAW"
+    assert json.loads(arguments["session_parameters"]["QUERY_TAG"]) == {
+        "app": "medtech-cxm",
+        "batch": NEW,
+        "step": "validate",
+    }
+    if secret == "password":
+        assert arguments["password"] == PASSWORD
+    else:
+        assert arguments["private_key"] == "MIIgREVS"  # base64 of the DER bytes, which the connector decodes
+        assert "password" not in arguments
+
+
+def test_threads_give_the_same_verdict_every_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [replace(HOSPITALS, name=f"hospitals_{n}", raw_name=f"T_HOSPITALS_{n}") for n in range(6)]
+    bench.source = replace(CLINIC, tables=tuple(tables))
+    bench.create()
+    bench.load(NEW, {t.name: [("h", "SP")] * (n + 1) for n, t in enumerate(tables)})
+    monkeypatch.setattr(validate_step, "WORKERS", 6)
+    wanted = [(f"hospitals_{n}.unique(HOSPITAL_ID)", n + 1, "error") for n in range(1, 6)]
+    for _ in range(2):
+        assert broken(bench.judge()) == wanted
+
+
+def test_the_sample_passes_with_the_warnings_it_is_known_for(
+    server: tuple[SnowflakeConnection, int], sample: Path, tmp_path: Path
+) -> None:
+    import csv
+
+    from flows.contract.read import read_source
+
+    bench = Bench(*server, tmp_path, read_source("olist"))
+    bench.create()
+    rows: dict[str, list[tuple[str | None, ...]]] = {}
+    for table in bench.source.tables:
+        with (sample / table.file).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            next(reader)
+            rows[table.name] = [tuple(None if v in ("", "null") else v for v in record) for record in reader]
+    bench.load(NEW, rows)
+    shutil.rmtree(tmp_path / "home", ignore_errors=True)
+    verdict = bench.judge()
+    assert verdict.passed
+    assert broken(verdict) == [
+        ("geolocation.between(GEOLOCATION_LAT)", 2, "warning"),
+        ("geolocation.between(GEOLOCATION_LNG)", 2, "warning"),
+        ("products.relationship(PRODUCT_CATEGORY_NAME)", 5, "warning"),
+    ]
