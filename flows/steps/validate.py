@@ -196,6 +196,10 @@ def _run(definition: Any, run_id: Any, checkpoint_id: str) -> dict[str, Any]:
         result = definition.run(checkpoint_id=checkpoint_id, run_id=run_id, result_format=dict(RESULT_FORMAT))
     except Exception as error:
         raise _explained(error, f"validation of {definition.name}") from error
+    finally:
+        # Ends the session, and its temporary table with it; GX leaves that to the garbage collector.
+        if (engine := definition.data.data_asset.datasource._engine) is not None:
+            engine.dispose()
     answer: dict[str, Any] = result.to_json_dict()
     return answer
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import os
+import signal
+import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlglot
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from snowflake.connector.errors import ProgrammingError
 
+from flows.embedded.warehouse.copy import copy_into
+from flows.embedded.warehouse.engine import Engine
 from tests.embedded.conftest import ObjectStore, Warehouse
 
 BUCKET = "copy-tests"
@@ -114,6 +125,28 @@ def test_every_value_of_the_real_files_is_what_the_csv_module_reads(lab: Lab, sa
         assert {row[width + 1 : width + 3] for row in rows} == {
             ("20261122_101500", url.removeprefix(f"s3://{BUCKET}/"))
         }
+
+
+words = st.lists(st.sampled_from([*'ab,"\n ;é日\\', "null", "\r\n", '""', "\\N"]), max_size=5).map("".join)
+
+
+@given(
+    rows=st.lists(st.lists(words, min_size=3, max_size=3), min_size=1, max_size=6),
+    ending=st.sampled_from(["\n", "\r\n"]),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_generated_files_arrive_as_the_csv_module_reads_them(lab: Lab, rows: list[list[str]], ending: str) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator=ending)
+    writer.writerow(["h1", "h2", "h3"])
+    writer.writerows(rows)
+    expected = list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]
+    assume(expected == rows)
+    lab.table("A VARCHAR, B VARCHAR, C VARCHAR, LOADED TIMESTAMP_NTZ, BATCH VARCHAR, FILE VARCHAR, N NUMBER(38,0)")
+    lab.put("g/x.csv", out.getvalue())
+    lab.run(project_copy(3, "g/", "x.csv"))
+    found = lab.run("SELECT A, B, C FROM T ORDER BY N")
+    assert found == [tuple(None if v in ("", "null") else v for v in row) for row in expected]
 
 
 def test_metadata_columns_tell_where_a_row_came_from(lab: Lab) -> None:
@@ -282,6 +315,35 @@ def test_a_failed_copy_leaves_the_open_transaction_as_it_was(lab: Lab) -> None:
     assert lab.run("COPY INTO T FROM @ST FILES = ('a-good.csv')")[0][1] == "LOADED"
 
 
+def test_a_file_older_than_the_history_is_skipped_unless_asked_for(tmp_path: Path) -> None:
+    engine = Engine(tmp_path / "state")
+    connection = engine.connect()
+    for sql in (
+        "CREATE DATABASE D", "CREATE SCHEMA D.RAW", "CREATE TABLE T (A VARCHAR)", "CREATE STAGE ST FILE_FORMAT = (TYPE = CSV)",
+    ):  # fmt: skip
+        connection.cursor().execute(sql)
+    folder = Path(connection.context("q").stage("ST").url.removeprefix("file://"))
+    folder.mkdir(parents=True)
+    (folder / "x.csv").write_text("1\n")
+    today = connection.context("q").now
+
+    def copy(days: int, clause: str = "") -> Any:
+        context = replace(connection.context("q"), now=today + timedelta(days=days))
+        sql = f"COPY INTO T FROM @ST {clause}"
+        statement = sqlglot.parse_one(sql, read="snowflake")
+        assert isinstance(statement, sqlglot.exp.Copy)
+        return list(copy_into(connection._duck_conn, context, statement, sql).rows)
+
+    assert copy(0)[0][1] == "LOADED"
+    assert copy(63) == NOTHING
+    assert copy(65) == NOTHING
+    assert copy(65, "LOAD_UNCERTAIN_FILES = TRUE")[0][1] == "LOADED"
+    (folder / "new.csv").write_text("2\n")
+    os.utime(folder / "new.csv", ((today + timedelta(days=64)).timestamp(),) * 2)
+    assert [row[0] for row in copy(65)] == ["st/new.csv"]
+    engine.close()
+
+
 def test_load_history_and_copy_history_tell_what_was_loaded(lab: Lab) -> None:
     lab.table("A NUMBER, B VARCHAR")
     url = lab.put("d/x.csv", "1,x\nq,x\n")
@@ -296,6 +358,54 @@ def test_load_history_and_copy_history_tell_what_was_loaded(lab: Lab) -> None:
         "TABLE_NAME => 'T', START_TIME => DATEADD(hours, -1, CURRENT_TIMESTAMP())))"
     )
     assert copies == [("d/x.csv", f"s3://{BUCKET}/{lab.folder}", "Partially loaded", 1, "T")]
+
+
+def test_two_sessions_that_load_one_file_at_once_load_it_once(lab: Lab, loading_warehouse: Warehouse) -> None:
+    lab.table()
+    lab.put("x.csv", "1,2\n" * 20_000)
+    database = lab.run("SELECT CURRENT_DATABASE()")[0][0]
+    together = threading.Barrier(4)
+    answers: list[str] = []
+
+    def load() -> None:
+        with loading_warehouse.connect(database=database, schema="RAW") as connection:
+            together.wait()
+            try:
+                answers.append(connection.cursor().execute("COPY INTO T FROM @ST").fetchall()[0][-1] or "loaded")
+            except ProgrammingError as error:
+                answers.append(str(error.errno))
+
+    sessions = [threading.Thread(target=load) for _ in range(4)]
+    for session in sessions:
+        session.start()
+    for session in sessions:
+        session.join()
+    assert len(answers) == 4
+    assert lab.run("SELECT COUNT(*) FROM T") == [(20_000,)], answers
+
+
+def test_rows_and_history_outlive_a_killed_server(tmp_path: Path, s3_server: ObjectStore, lab: Lab) -> None:
+    arguments = ["--s3-endpoint", s3_server.endpoint, "--s3-identity", str(s3_server.identity)]
+    server = Warehouse(tmp_path / "state", arguments).start()
+    try:
+        with server.connect() as connection:
+            connection.cursor().execute("CREATE DATABASE D")
+            connection.cursor().execute("CREATE SCHEMA D.RAW")
+            other = Lab(connection, lab.s3)
+            other.table()
+            url = other.put("x.csv", "1,2\n")
+            assert other.run("COPY INTO T FROM @ST")[0][1] == "LOADED"
+            other.run("BEGIN")
+            assert other.run("COPY INTO T FROM @ST FORCE = TRUE")[0][1] == "LOADED"
+            server.stop(signal.SIGKILL)
+        server.start()
+        with server.connect(database="D", schema="RAW") as connection:
+            cursor = connection.cursor()
+            assert cursor.execute("SELECT * FROM T").fetchall() == [("1", "2")]
+            assert cursor.execute("COPY INTO T FROM @ST").fetchall() == NOTHING
+            assert cursor.execute("SELECT FILE_NAME FROM INFORMATION_SCHEMA.LOAD_HISTORY").fetchall() == [(url,)]
+    finally:
+        server.stop()
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
@@ -477,6 +587,39 @@ def test_match_by_column_name_takes_columns_by_header(lab: Lab) -> None:
         lab.refused(f"COPY INTO T FROM (SELECT $1, $2 FROM @ST) {form} MATCH_BY_COLUMN_NAME = CASE_SENSITIVE").errno
         == 1006
     )
+
+
+def test_files_put_into_an_internal_stage_load_too(lab: Lab, tmp_path: Path) -> None:
+    lab.table()
+    (tmp_path / "put.csv").write_text("1,2\n")
+    lab.run("CREATE STAGE INNER_ST")
+    lab.run(f"PUT file://{tmp_path / 'put.csv'} @INNER_ST")
+    assert lab.run("COPY INTO T FROM @INNER_ST")[0][:2] == ("inner_st/put.csv.gz", "LOADED")
+    assert lab.rows() == [("1", "2")]
+
+
+def test_a_temporary_table_can_be_loaded(lab: Lab) -> None:
+    lab.put("x.csv", "1,2\n")
+    lab.run("CREATE TEMPORARY TABLE TMP (A VARCHAR, B VARCHAR)")
+    assert lab.run("COPY INTO TMP FROM @ST")[0][1] == "LOADED"
+    assert lab.rows("TMP") == [("1", "2")]
+
+
+def test_values_may_be_bound_in_the_select(lab: Lab, loading_warehouse: Warehouse) -> None:
+    lab.table("A VARCHAR, B VARCHAR, C NUMBER")
+    lab.put("x.csv", "1,2\n")
+    database = lab.run("SELECT CURRENT_DATABASE()")[0][0]
+    with loading_warehouse.connect(database=database, schema="RAW", paramstyle="qmark") as connection:
+        connection.cursor().execute("COPY INTO T FROM (SELECT $2, ?, ? FROM @ST)", ("it's", 7))
+    assert lab.rows() == [("2", "it's", 7)]
+
+
+def test_thousands_of_bad_rows_are_passed_over_quickly(lab: Lab) -> None:
+    lab.table("A NUMBER, B VARCHAR")
+    lab.put("x.csv", "".join(f"{'x' if i % 2 else i},{i}\n" for i in range(10_000)))
+    result = lab.run("COPY INTO T FROM @ST ON_ERROR = CONTINUE")
+    assert result[0][1:6] == ("PARTIALLY_LOADED", 10_000, 5_000, 10_000, 5_000)
+    assert result[0][6:8] == ("Numeric value 'x' is not recognized", 2)
 
 
 def test_return_failed_only_leaves_loaded_files_out_of_the_answer(lab: Lab) -> None:

@@ -11,8 +11,6 @@ import ctypes
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import snowflake.connector
 import sqlglot
 from sqlglot import exp
 
@@ -31,9 +28,11 @@ from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.contract.render_dbt import render
 from flows.errors import ConfigurationError, InfrastructureError
-from flows.settings import PROJECT, TELEMETRY_OFF, Settings
+from flows.settings import PROJECT, Settings
 from flows.steps import handoff as step
 from flows.steps.handoff import BuildResult, HandoffResult, SourceFreshness, build, dbt_environment, handoff
+from flows.steps.provision import provision_warehouse
+from tests.embedded.conftest import Warehouse
 
 DBT = PROJECT / "dbt" / "cxm_medtech"
 OLD, NEW, NEWER, NEWEST = "20261101_000000", "20261102_000000", "20261103_000000", "20261104_000000"
@@ -52,18 +51,15 @@ STAGED = {
 AGES = {"customers": 30, "sellers": 60}
 
 
-@dataclass
-class Warehouse:
-    """A running server with RAW filled; `rows` are the sample's rows by table name, header left out."""
+@dataclass(frozen=True)
+class Raw:
+    """A provisioned warehouse with RAW filled; `rows` are the sample's rows by table name, header left out."""
 
     source: Source
-    port: int
+    settings: Settings
+    environment: dict[str, str]
     rows: dict[str, list[list[str]]]
     connection: Any
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"CXM_TARGET": "embedded", "CXM_WAREHOUSE_HOST": "127.0.0.1", "CXM_WAREHOUSE_PORT": str(self.port)}
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
@@ -78,83 +74,56 @@ class Warehouse:
             f"'raw/olist/{table.stem}/{batch}/{table.file}', r.index + 1 from table(flatten(input => parse_json(?))) as r",
             json.dumps([[None if value in ("", "null") else value for value in row] for row in rows]),
         )
-        self.sql(f"insert into RAW.LOAD_LEDGER values ('{batch}', 'olist', '{table.raw_name}', '{status}')")
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the warehouse ended at its start"
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the warehouse did not listen within 60 s")
+        self.sql(
+            "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, S3_KEY, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
+            f"STARTED_AT) values ('{batch}', 'olist', '{table.raw_name}', 'raw/olist/…', 1, '…', {len(rows)}, '{status}', sysdate())"
+        )
 
 
 @pytest.fixture(scope="module")
-def warehouse(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def raw(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
+    """A server of this module's own: provisioning makes roles, and dbt runs as CXM_TRANSFORMER with its grants and no more."""
     # Payments are loaded as deltas here, so that both modes are seen; the contract of the project has snapshots only.
     contract = read_source("olist")
     tables = tuple(replace(t, load="append" if t.name == "order_payments" else "snapshot") for t in contract.tables)
     source = replace(contract, tables=tables)
-    home = tmp_path_factory.mktemp("warehouse")
-    command = [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(port), "--dir", str(home / "data")]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **TELEMETRY_OFF}, stdout=log, stderr=log)
+    settings = Settings(database="CXM_ELSEWHERE", home=tmp_path_factory.mktemp("home"))
+    server = Warehouse(settings.home / "warehouse").start()
     try:
-        _wait(port, process)
-        connection = snowflake.connector.connect(
-            account="cxm-embedded", user="CXM_LOADER_SVC", password="embedded", host="127.0.0.1", port=port, protocol="http",
-            network_timeout=60, paramstyle="qmark", session_parameters={"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
-        )  # fmt: skip
-        filled = Warehouse(source, port, {}, connection)
-        _fill(filled, sample)
-        yield filled
-        connection.close()
+        (settings.home / "run").mkdir()
+        stack = {"warehouse": {"host": "127.0.0.1", "port": server.port}}
+        (settings.home / "run" / "stack.json").write_text(json.dumps(stack))
+        with server.connect(paramstyle="qmark", network_timeout=60) as connection:
+            provision_warehouse(connection, settings, [source])
+            filled = Raw(source, settings, dbt_environment(settings), {}, connection)
+            _fill(filled, sample)
+            yield filled
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        server.stop()
 
 
-def _fill(warehouse: Warehouse, sample: Path) -> None:
-    for statement in (
-        "create database if not exists CXM_MEDTECH",
-        "use database CXM_MEDTECH",
-        "create schema if not exists RAW",
-    ):
-        warehouse.sql(statement)
-    warehouse.sql("create table RAW.LOAD_LEDGER (BATCH_ID varchar, SOURCE varchar, TABLE_NAME varchar, STATUS varchar)")
-    for table in warehouse.source.tables:
-        columns = ", ".join(f"{column.name} varchar" for column in table.columns)
-        warehouse.sql(
-            f"create table RAW.{table.raw_name} ({columns}, _LOAD_TIMESTAMP timestamp_ntz, _BATCH_ID varchar, "
-            "_SOURCE_FILENAME varchar, _SOURCE_ROW_NUMBER number(38, 0))"
-        )
+def _fill(raw: Raw, sample: Path) -> None:
+    raw.sql("use role ACCOUNTADMIN")
+    raw.sql("use schema CXM_ELSEWHERE.RAW")
+    for table in raw.source.tables:
         with (sample / table.file).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))[1:]
-        warehouse.rows[table.name] = rows
+        raw.rows[table.name] = rows
         if table.name == "order_payments":
-            warehouse.insert(table, OLD, "validated", 90, rows[:100])
+            raw.insert(table, OLD, "validated", 90, rows[:100])
             rows = rows[100:]
         else:
-            warehouse.insert(table, OLD, "validated", 90, rows[:7])
-        warehouse.insert(table, NEW, "validated", AGES.get(table.name, 1), rows)
+            raw.insert(table, OLD, "validated", 90, rows[:7])
+        raw.insert(table, NEW, "validated", AGES.get(table.name, 1), rows)
         # Fresher than all that may be seen, and must not be seen.
-        warehouse.insert(table, NEWER, "quarantined", 0, [["bad"] * len(table.columns)] * 3)
+        raw.insert(table, NEWER, "quarantined", 0, [["bad"] * len(table.columns)] * 3)
 
 
 @pytest.fixture(scope="module")
-def project(warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(raw: Raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dbt") / "cxm_medtech"
     shutil.copytree(DBT, folder, ignore=shutil.ignore_patterns("target", "logs"))
-    for path, text in render(warehouse.source).items():
+    for path, text in render(raw.source).items():
         (folder.parent.parent / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / Path(path).relative_to("dbt/cxm_medtech")).write_text(text, encoding="utf-8")
     return folder
@@ -166,22 +135,20 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(warehouse: Warehouse, project: Path, workdir: Path) -> BuildResult:
-    return build(project, warehouse.environment, workdir)
+def built(raw: Raw, project: Path, workdir: Path) -> BuildResult:
+    return build(project, raw.environment, workdir)
 
 
 @pytest.fixture(scope="module")
-def handed(warehouse: Warehouse, project: Path, workdir: Path, built: BuildResult) -> HandoffResult:
+def handed(raw: Raw, project: Path, workdir: Path, built: BuildResult) -> HandoffResult:
     """Freshness with one table away (geolocation) and one without any validated batch (products)."""
-    warehouse.sql("alter table RAW.OLIST_GEOLOCATION rename to RAW.GEOLOCATION_ELSEWHERE")
-    warehouse.sql(
-        "update RAW.LOAD_LEDGER set STATUS = 'undone' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'validated'"
-    )
+    raw.sql("alter table RAW.OLIST_GEOLOCATION rename to RAW.GEOLOCATION_ELSEWHERE")
+    raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'validated'")
     try:
-        return handoff(project, "olist", warehouse.environment, workdir)
+        return handoff(project, "olist", raw.environment, workdir)
     finally:
-        warehouse.sql("alter table RAW.GEOLOCATION_ELSEWHERE rename to RAW.OLIST_GEOLOCATION")
-        warehouse.sql(
+        raw.sql("alter table RAW.GEOLOCATION_ELSEWHERE rename to RAW.OLIST_GEOLOCATION")
+        raw.sql(
             "update RAW.LOAD_LEDGER set STATUS = 'validated' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'undone'"
         )
 
@@ -198,46 +165,44 @@ def test_dbt_build_runs_clean_on_the_sample(built: BuildResult) -> None:
 
 
 @pytest.mark.parametrize("table", STAGED)
-def test_staging_holds_exactly_the_validated_rows(warehouse: Warehouse, built: BuildResult, table: str) -> None:
-    found = warehouse.sql(
+def test_staging_holds_exactly_the_validated_rows(raw: Raw, built: BuildResult, table: str) -> None:
+    found = raw.sql(
         f"select batch_id, count(*) from STG.STG_OLIST__{STAGED[table]} group by batch_id order by batch_id"
     )
-    rows = len(warehouse.rows[table])
+    rows = len(raw.rows[table])
     assert found == ([(OLD, 100), (NEW, rows - 100)] if table == "order_payments" else [(NEW, rows)])
 
 
-def test_staging_follows_an_undo_without_a_rebuild(warehouse: Warehouse, built: BuildResult) -> None:
+def test_staging_follows_an_undo_without_a_rebuild(raw: Raw, built: BuildResult) -> None:
     mark = "update RAW.LOAD_LEDGER set STATUS = ? where TABLE_NAME = 'OLIST_SELLERS' and BATCH_ID = ?"
-    warehouse.sql(mark, "undone", NEW)
+    raw.sql(mark, "undone", NEW)
     try:
-        assert warehouse.sql("select batch_id, count(*) from STG.STG_OLIST__ACCOUNTS group by batch_id") == [(OLD, 7)]
+        assert raw.sql("select batch_id, count(*) from STG.STG_OLIST__ACCOUNTS group by batch_id") == [(OLD, 7)]
     finally:
-        warehouse.sql(mark, "validated", NEW)
+        raw.sql(mark, "validated", NEW)
 
 
-def test_staging_types_and_trims_what_raw_holds_as_text(warehouse: Warehouse, built: BuildResult) -> None:
+def test_staging_types_and_trims_what_raw_holds_as_text(raw: Raw, built: BuildResult) -> None:
     shipments = {
         row[0]: tuple(None if v == "" else v if i < 2 else datetime.fromisoformat(v) for i, v in enumerate(row[1:]))
-        for row in warehouse.rows["orders"]
+        for row in raw.rows["orders"]
     }
-    found = warehouse.sql(
+    found = raw.sql(
         "select surgical_case_shipment_id, hcp_id, shipment_status, ordered_at, approved_at, handed_to_carrier_at, delivered_at, "
         "promised_delivery_at from STG.STG_OLIST__SURGICAL_CASE_SHIPMENTS"
     )
     assert {row[0]: row[1:] for row in found} == shipments
 
-    texts = {(row[0], row[1]): row[4].strip() or None for row in warehouse.rows["order_reviews"]}
-    assert any(row[4] != row[4].strip() for row in warehouse.rows["order_reviews"])
-    found = warehouse.sql(
-        "select feedback_id, surgical_case_shipment_id, feedback_text from STG.STG_OLIST__HCP_FEEDBACK"
-    )
+    texts = {(row[0], row[1]): row[4].strip() or None for row in raw.rows["order_reviews"]}
+    assert any(row[4] != row[4].strip() for row in raw.rows["order_reviews"])
+    found = raw.sql("select feedback_id, surgical_case_shipment_id, feedback_text from STG.STG_OLIST__HCP_FEEDBACK")
     assert {row[:2]: row[2] for row in found} == texts
 
-    cents = sum(round(float(row[5]) * 100) for row in warehouse.rows["order_items"])
-    assert warehouse.sql("select sum(unit_price * 100)::integer from STG.STG_OLIST__SHIPMENT_LINES") == [(cents,)]
+    cents = sum(round(float(row[5]) * 100) for row in raw.rows["order_items"])
+    assert raw.sql("select sum(unit_price * 100)::integer from STG.STG_OLIST__SHIPMENT_LINES") == [(cents,)]
 
 
-def test_every_relation_stands_in_exactly_its_schema(warehouse: Warehouse, workdir: Path, built: BuildResult) -> None:
+def test_every_relation_stands_in_exactly_its_schema(raw: Raw, workdir: Path, built: BuildResult) -> None:
     manifest = json.loads((workdir / "target" / "manifest.json").read_text())
     wanted = {
         (node["schema"], node["alias"].upper())
@@ -245,40 +210,40 @@ def test_every_relation_stands_in_exactly_its_schema(warehouse: Warehouse, workd
         if node["resource_type"] in ("model", "seed", "snapshot")
     }
     assert {schema for schema, _ in wanted} == {"STG", "INT", "MARTS", "SNAPSHOTS", "SEEDS"}
-    found = warehouse.sql(
-        "select table_schema, table_name from CXM_MEDTECH.information_schema.tables union "
-        "select table_schema, table_name from CXM_MEDTECH.information_schema.views"
+    found = raw.sql(
+        "select table_schema, table_name from CXM_ELSEWHERE.information_schema.tables union "
+        "select table_schema, table_name from CXM_ELSEWHERE.information_schema.views"
     )
     assert {row for row in found if row[0] not in ("RAW", "INFORMATION_SCHEMA")} == wanted
 
 
-def test_marts_hold_one_row_for_each_shipment_and_account(warehouse: Warehouse, built: BuildResult) -> None:
-    assert warehouse.sql("select count(*), sum(line_count) from MARTS.FCT_CASE_SHIPMENTS") == [
-        (len(warehouse.rows["orders"]), len(warehouse.rows["order_items"]))
+def test_marts_hold_one_row_for_each_shipment_and_account(raw: Raw, built: BuildResult) -> None:
+    assert raw.sql("select count(*), sum(line_count) from MARTS.FCT_CASE_SHIPMENTS") == [
+        (len(raw.rows["orders"]), len(raw.rows["order_items"]))
     ]
-    assert warehouse.sql("select count(*), count(region) from MARTS.DIM_ACCOUNTS") == [(1610, 1610)]
-    assert warehouse.sql("select count(distinct account_id) from SNAPSHOTS.SNAP_ACCOUNTS") == [(1610,)]
+    assert raw.sql("select count(*), count(region) from MARTS.DIM_ACCOUNTS") == [(1610, 1610)]
+    assert raw.sql("select count(distinct account_id) from SNAPSHOTS.SNAP_ACCOUNTS") == [(1610,)]
 
 
 def test_a_changed_account_and_a_vanished_one_keep_their_past(
-    warehouse: Warehouse, project: Path, workdir: Path, built: BuildResult
+    raw: Raw, project: Path, workdir: Path, built: BuildResult
 ) -> None:
     kept = workdir / "target" / "run_results.json"
     before = kept.read_text()
-    moved, *others, gone = warehouse.rows["sellers"]
-    sellers = warehouse.source.table("sellers")
-    warehouse.insert(sellers, NEWEST, "validated", 0, [[moved[0], "99999", "elsewhere", "AC"], *others])
+    moved, *others, gone = raw.rows["sellers"]
+    sellers = raw.source.table("sellers")
+    raw.insert(sellers, NEWEST, "validated", 0, [[moved[0], "99999", "elsewhere", "AC"], *others])
     try:
-        again = build(project, warehouse.environment, workdir.with_name("snapshot"), select="snap_accounts")
+        again = build(project, raw.environment, workdir.with_name("snapshot"), select="snap_accounts")
     finally:
-        warehouse.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where BATCH_ID = ?", NEWEST)
+        raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where BATCH_ID = ?", NEWEST)
     assert again.problems == ()
     assert again.clean
     assert kept.read_text() == before  # two folders, two runs of dbt that do not meet
     history = "select city, batch_id, dbt_valid_to is null from SNAPSHOTS.SNAP_ACCOUNTS where account_id = ? order by batch_id"
-    assert warehouse.sql(history, moved[0]) == [(moved[2], NEW, False), ("elsewhere", NEWEST, True)]
-    assert warehouse.sql(history, gone[0]) == [(gone[2], NEW, False)]
-    assert warehouse.sql(history, others[0][0]) == [(others[0][2], NEW, True)]
+    assert raw.sql(history, moved[0]) == [(moved[2], NEW, False), ("elsewhere", NEWEST, True)]
+    assert raw.sql(history, gone[0]) == [(gone[2], NEW, False)]
+    assert raw.sql(history, others[0][0]) == [(others[0][2], NEW, True)]
 
 
 def test_all_sql_that_dbt_compiled_is_snowflake_sql(workdir: Path, built: BuildResult) -> None:

@@ -326,7 +326,7 @@ def test_columns_in_another_order_are_a_warning_because_an_added_column_stands_l
 def test_a_table_that_is_not_there_is_not_called_bad_data(bench: Bench) -> None:
     bench.load(NEW, GOOD)
     bench.sql("DROP TABLE RAW.T_CASES")
-    with pytest.raises(ConfigurationError, match=r"(?s)2003 .*validation of t_cases.*cxm provision --apply"):
+    with pytest.raises(ConfigurationError, match=r"(?s)validation of t_cases.*cxm provision --apply"):
         bench.judge()
 
 
@@ -435,6 +435,18 @@ def test_the_driver_gets_exactly_the_login_that_was_given(
     else:
         assert arguments["private_key"] == "MIIgREVS"  # base64 of the DER bytes, which the connector decodes
         assert "password" not in arguments
+
+
+def test_no_session_outlives_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[SnowflakeConnection] = []
+    connect = snowflake.connector.connect
+    monkeypatch.setattr(
+        snowflake.connector, "connect", lambda **arguments: opened.append(connect(**arguments)) or opened[-1]
+    )
+    bench.load(NEW, GOOD)
+    bench.judge()
+    assert len(opened) == 2  # one for each table
+    assert all(connection.is_closed() for connection in opened)
 
 
 def test_threads_give_the_same_verdict_every_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ database, `load_history.rewrite` on every query and `load_history.after_statemen
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 import zlib
@@ -29,6 +30,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 
@@ -480,19 +482,23 @@ def _digest(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What a target column gets: DuckDB's expression over c1 … cN as written, and cast and checked for the column."""
+    """What a target column gets: DuckDB's expression over c1 … cN as written, cast, cast and checked, and when it is refused."""
 
     raw: str
+    plain: str
     typed: str
+    broken: str
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """What reading one file gave. `spools` hold its good rows; `errors` is in record order."""
+    """What reading one file gave. `spools` hold its good rows; `errors` are those of the `failed` records to be reported."""
 
     file: _File
     parsed: int = 0
     loaded: int = 0
+    failed: int = 0
+    converted_badly: bool = False
     errors: list[_Error] = field(default_factory=list)
     spools: list[Path] = field(default_factory=list)
 
@@ -664,7 +670,7 @@ class _Copy:
         files, skipped = self._choose()
         if not files and not skipped:
             return NOTHING if not self.options.validation else self._validated([])
-        self.spool = spool
+        self.spool, self.counter = spool, itertools.count()
         self.aux = self.duck.cursor()
         try:
             with suppress(duckdb.Error):
@@ -692,6 +698,12 @@ class _Copy:
         before: set[tuple[str, str]] = set()
         if not options.force and options.validation != "RETURN_ALL_ERRORS":
             before = load_history.loaded_before(self.duck, self.database, self.schema, self.table, self.session.now)
+            first = load_history.first_load(self.duck, self.database, self.schema, self.table)
+            edge = self.session.now - load_history.KEPT
+            if first is not None and first < edge and not options.load_uncertain_files:
+                # Both the file and the table's first load are older than load metadata lives: the status is unknown and the
+                # file is skipped (data-load-considerations-load#loading-older-files).
+                files = [f for f in files if f.modified >= edge or (f.url, f.etag) in before]
         fresh = [f for f in files if (f.url, f.etag) not in before]
         skipped = [f for f in files if (f.url, f.etag) in before] if options.files is not None else []
         if options.size_limit is not None:
@@ -726,11 +738,11 @@ class _Copy:
             if first:
                 error = (first.row.message, first.row.line, first.row.character, first.column_name)
             if not (self.options.return_failed_only and status == "LOADED"):
-                rows.append((outcome.file.url, status, outcome.parsed, loaded, limit, len(outcome.errors), *error))
+                rows.append((outcome.file.url, status, outcome.parsed, loaded, limit, outcome.failed, *error))
             loads.append(
                 load_history.Loaded(
                     self.schema, self.table, outcome.file.url, self.source.base, outcome.file.etag, outcome.file.modified,
-                    self.session.now, status, loaded, outcome.parsed, outcome.file.size, *error, len(outcome.errors), limit,
+                    self.session.now, status, loaded, outcome.parsed, outcome.file.size, *error, outcome.failed, limit,
                     self.session.query_id,
                 )
             )  # fmt: skip
@@ -751,7 +763,7 @@ class _Copy:
 
         SKIP_FILE_<n> skips at n errors or more, SKIP_FILE_<n>% above n percent (copy-into-table#copy-options-copyoptions).
         """
-        errors, at = len(outcome.errors), self.options.skip_at
+        errors, at = outcome.failed, self.options.skip_at
         if self.options.on_error == "CONTINUE":
             return max(outcome.parsed, 1), False
         if at is None:
@@ -797,7 +809,9 @@ class _Copy:
         with local.open("rb") as stream:
             for batch in read_csv(stream, outcome.file.path, self.format, width, expect=expect):
                 outcome.parsed += batch.parsed
-                outcome.errors += [self._located(e) for e in batch.errors]
+                outcome.failed += len(batch.errors)
+                reported = batch.errors if self.options.validation or not outcome.errors else []
+                outcome.errors += [self._located(e) for e in reported]
                 yield batch
                 if stop and outcome.errors:
                     return
@@ -806,60 +820,78 @@ class _Copy:
         self, local: Path, outcome: _Outcome, items: list[_Item], width: int, expect: int | None, stop: bool
     ) -> None:
         """The whole file in one query."""
-        target = self.spool / f"{len(list(self.spool.iterdir()))}.parquet"
         batches = (b.rows for b in self._batches(local, outcome, width, expect, stop))
-        reader = pa.RecordBatchReader.from_batches(schema(width), batches)
-        self.aux.register("cxm_copy_source", reader)
-        try:
-            counted = self.aux.execute(
-                f"COPY (SELECT {', '.join(i.typed for i in items)} FROM cxm_copy_source) TO {quote(str(target))} (FORMAT parquet, COMPRESSION lz4)"
-            ).fetchone()
-        finally:
-            self.aux.unregister("cxm_copy_source")
-        outcome.loaded = int(counted[0]) if counted else 0
+        target = self._spooled(pa.RecordBatchReader.from_batches(schema(width), batches), items)
+        outcome.loaded = outcome.parsed - outcome.failed
         if outcome.loaded:
             outcome.spools.append(target)
 
     def _careful(
         self, local: Path, outcome: _Outcome, items: list[_Item], width: int, expect: int | None, stop: bool
     ) -> None:
-        """Batch by batch; a batch that fails is halved until single rows are left, and those are the errors."""
+        """Batch by batch: the records that do not convert are named and left out, the others go to the spool."""
+        told = bool(self.options.validation)
         for batch in self._batches(local, outcome, width, expect, False):
-            waiting = [pa.Table.from_batches([batch.rows])] if batch.rows.num_rows else []
-            while waiting:
-                rows = waiting.pop()
-                target = self.spool / f"{len(list(self.spool.iterdir()))}.parquet"
-                try:
-                    self._convert(rows, items, target)
-                except duckdb.Error as found:
-                    with suppress(FileNotFoundError):
-                        target.unlink()
-                    if rows.num_rows > 1:
-                        half = rows.num_rows // 2
-                        waiting += [rows.slice(half), rows.slice(0, half)]
-                        continue
-                    outcome.errors.append(self._bad_value(rows, items, found))
-                    if stop:
-                        return
-                else:
-                    outcome.loaded += rows.num_rows
-                    outcome.spools.append(target)
+            rows = pa.Table.from_batches([batch.rows])
+            bad = self._bad_records(rows, items) if rows.num_rows else []
+            if bad:
+                at = pc.index_in(pa.array(bad, pa.int64()), rows["n"]).to_pylist()
+                # Only the first is reported unless the statement asks for all (copy-into-table, ON_ERROR = CONTINUE).
+                detailed = at if told else at[: 0 if outcome.converted_badly else 1]
+                outcome.errors += [self._bad_value(rows.slice(i, 1), items) for i in detailed]
+                outcome.failed += len(bad)
+                outcome.converted_badly = True
+                if stop:
+                    return
+                rows = rows.filter(pc.invert(pc.is_in(rows["n"], pa.array(bad, pa.int64()))))
+            if rows.num_rows:
+                outcome.loaded += rows.num_rows
+                outcome.spools.append(self._spooled(rows, items))
 
-    def _convert(self, rows: pa.Table, items: Sequence[_Item], target: Path) -> None:
+    def _spooled(self, rows: pa.Table | pa.RecordBatchReader, items: Sequence[_Item]) -> Path:
+        """The converted rows in a new file; raises duckdb.Error when one does not convert."""
+        target = self.spool / f"{next(self.counter)}.parquet"
+        selected = ", ".join(item.typed for item in items)
         self.aux.register("cxm_copy_source", rows)
         try:
             self.aux.execute(
-                f"COPY (SELECT {', '.join(i.typed for i in items)} FROM cxm_copy_source) TO {quote(str(target))} (FORMAT parquet, COMPRESSION lz4)"
+                f"COPY (SELECT {selected} FROM cxm_copy_source) TO {quote(str(target))} (FORMAT parquet, COMPRESSION lz4)"
             )
         finally:
             self.aux.unregister("cxm_copy_source")
+        return target
 
-    def _bad_value(self, row: pa.Table, items: Sequence[_Item], fault: duckdb.Error) -> _Error:
+    def _bad_records(self, rows: pa.Table, items: Sequence[_Item]) -> list[int]:
+        """The numbers of the records in `rows` that do not convert or break a column's rule, in order."""
+        self.aux.register("cxm_copy_source", rows)
+        try:
+            # A row value is NULL only where TRY caught an error in it.
+            failing = [f"try(row({item.plain})) IS NULL" for item in items]
+            failing += [f"coalesce(try({item.broken}), false)" for item in items if item.broken]
+            try:
+                found = self.aux.execute(
+                    f"SELECT n FROM cxm_copy_source WHERE {' OR '.join(failing)} ORDER BY n"
+                ).fetchall()
+                return [number for (number,) in found]
+            except duckdb.BinderException:
+                # TRY refuses what is volatile, such as RANDOM() or UUID_STRING().
+                return [n for i, n in enumerate(rows["n"].to_pylist()) if self._fails(rows.slice(i, 1), items)]
+        finally:
+            self.aux.unregister("cxm_copy_source")
+
+    def _fails(self, row: pa.Table, items: Sequence[_Item]) -> bool:
+        self.aux.register("cxm_copy_source", row)
+        try:
+            self.aux.execute(f"SELECT {', '.join(item.typed for item in items)} FROM cxm_copy_source").fetchall()
+        except duckdb.Error:
+            return True
+        return False
+
+    def _bad_value(self, row: pa.Table, items: Sequence[_Item]) -> _Error:
         """Which column of a row did not convert, in Snowflake's words."""
         self.aux.register("cxm_copy_source", row)
         record, line = row["n"][0].as_py(), row["line"][0].as_py()
-        position = 0
-        code, state, text = _conversion(self._filled()[0], fault, None)
+        position, code, state, text = 0, 100132, "22000", "The record could not be converted"
         try:
             for place, item in enumerate(items):
                 value: object = None
@@ -934,18 +966,20 @@ class _Copy:
     def _typed(self, column: _Column, expression: str) -> _Item:
         """`expression` cast to the column's type, with the checks that Snowflake makes on a value."""
         value = f"CAST({expression} AS {column.type})"
+        broken, typed = [], value
         if column.type == "VARCHAR":
-            if not self.options.enforce_length:
-                value = f"left({value}, {column.length})" if column.length else value
+            too_long = f"strlen({value}) > {DEFAULT_TEXT_BYTES}"
+            if column.length:
+                too_long = f"length({value}) > {column.length}"
+            if self.options.enforce_length:
+                broken.append(too_long)
+                typed = f"CASE WHEN {too_long} THEN {_raise(100078, value)} ELSE {value} END"
             elif column.length:
-                value = f"CASE WHEN length({value}) > {column.length} THEN {_raise(100078, value)} ELSE {value} END"
-            elif column.length is None:
-                value = (
-                    f"CASE WHEN strlen({value}) > {DEFAULT_TEXT_BYTES} THEN {_raise(100078, value)} ELSE {value} END"
-                )
+                typed = value = f"left({value}, {column.length})"
         if not column.nullable:
-            value = f"coalesce({value}, {_raise(100072, chr(39) * 2)})"
-        return _Item(expression, value)
+            broken.append(f"{value} IS NULL")
+            typed = f"coalesce({typed}, {_raise(100072, chr(39) * 2)})"
+        return _Item(expression, value, typed, " OR ".join(broken))
 
     def _translated(self, node: Expr, file: _File) -> str:
         """A select item in DuckDB's SQL: $n → cn, METADATA$… → the file's facts, the rest as the warehouse translates it.

@@ -142,6 +142,9 @@ class CsvFormat:
                 case "DATE_FORMAT" | "TIME_FORMAT" | "TIMESTAMP_FORMAT":
                     if str(value).upper() != "AUTO":
                         raise OptionError(name, value, "only AUTO is supported here; convert in the SELECT instead")
+                case "VALIDATE_UTF8":
+                    if str(value).upper() != "TRUE":
+                        raise OptionError(name, value, "text is always checked here; see REPLACE_INVALID_CHARACTERS")
                 case "BINARY_FORMAT":
                     if str(value).upper() != "HEX":
                         raise OptionError(name, value, "only HEX is supported here")

@@ -94,6 +94,15 @@ def loaded_before(
     return {(name, etag) for name, etag in rows}
 
 
+def first_load(duck: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> datetime | None:
+    """When `table` was first loaded, None when it never was."""
+    found = duck.execute(
+        f"SELECT min(last_load_time) FROM {relation(database)} WHERE schema_name = ? AND table_name = ?",
+        [schema, table],
+    ).fetchone()
+    return found[0] if found else None
+
+
 def record(duck: duckdb.DuckDBPyConnection, database: str, loads: Iterable[Loaded]) -> None:
     """Add `loads` in the connection's own transaction."""
     table = relation(database)
