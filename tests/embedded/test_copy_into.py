@@ -526,6 +526,15 @@ def test_files_that_cannot_be_parsed_load_nothing(lab: Lab, data: bytes, words: 
     assert lab.rows() == []
 
 
+def test_a_value_longer_than_its_column_can_be_is_an_error(lab: Lab) -> None:
+    lab.table()
+    lab.put("x.csv", "a,b\nc," + "x" * 17_000_000 + "\n")
+    error = lab.refused("COPY INTO T FROM (SELECT $1, $2 FROM @ST)")
+    assert (error.errno, error.sqlstate) == (100078, "22000")
+    assert "line 2, character 1" in str(error)
+    assert lab.rows() == []
+
+
 def test_a_broken_gzip_file_is_an_error_and_loads_nothing(lab: Lab) -> None:
     lab.table()
     lab.put("x.csv.gz", gzip.compress(b"1,2\n" * 10_000)[:-40])
@@ -598,6 +607,26 @@ def test_files_put_into_an_internal_stage_load_too(lab: Lab, tmp_path: Path) -> 
     assert lab.rows() == [("1", "2")]
 
 
+def test_parquet_and_json_in_an_internal_stage_load_as_fakesnow_does_it(lab: Lab, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    lab.table("A NUMBER, B VARCHAR")
+    pyarrow.parquet.write_table(pa.table({"A": [1], "B": ["x"]}), tmp_path / "p.parquet")
+    lab.run("CREATE STAGE INNER_ST")
+    lab.run(f"PUT file://{tmp_path / 'p.parquet'} @INNER_ST AUTO_COMPRESS = FALSE")
+    result = lab.run(
+        "COPY INTO T FROM @INNER_ST FILE_FORMAT = (TYPE = PARQUET) MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE"
+    )
+    assert result[0][:4] == ("inner_st/p.parquet", "LOADED", 1, 1)
+    assert lab.rows() == [(1, "x")]
+    lab.put("p.parquet", (tmp_path / "p.parquet").read_bytes())
+    assert (
+        lab.refused("COPY INTO T FROM @ST FILE_FORMAT = (TYPE = PARQUET) MATCH_BY_COLUMN_NAME = CASE_SENSITIVE").errno
+        == 2
+    )
+
+
 def test_a_temporary_table_can_be_loaded(lab: Lab) -> None:
     lab.put("x.csv", "1,2\n")
     lab.run("CREATE TEMPORARY TABLE TMP (A VARCHAR, B VARCHAR)")
@@ -607,11 +636,12 @@ def test_a_temporary_table_can_be_loaded(lab: Lab) -> None:
 
 def test_values_may_be_bound_in_the_select(lab: Lab, loading_warehouse: Warehouse) -> None:
     lab.table("A VARCHAR, B VARCHAR, C NUMBER")
-    lab.put("x.csv", "1,2\n")
+    for name in "xy":
+        lab.put(f"{name}.csv", "1,2\n")
     database = lab.run("SELECT CURRENT_DATABASE()")[0][0]
     with loading_warehouse.connect(database=database, schema="RAW", paramstyle="qmark") as connection:
-        connection.cursor().execute("COPY INTO T FROM (SELECT $2, ?, ? FROM @ST)", ("it's", 7))
-    assert lab.rows() == [("2", "it's", 7)]
+        connection.cursor().execute("COPY INTO T FROM (SELECT METADATA$FILENAME, ?, ? FROM @ST)", ("it's", 7))
+    assert lab.rows() == [(f"{lab.folder}{name}.csv", "it's", 7) for name in "xy"]
 
 
 def test_thousands_of_bad_rows_are_passed_over_quickly(lab: Lab) -> None:
@@ -634,6 +664,8 @@ def test_an_external_location_may_stand_in_the_statement(lab: Lab) -> None:
     lab.put("x.csv", "1,2\n")
     assert lab.run(f"COPY INTO T FROM 's3://{BUCKET}/{lab.folder}' FILE_FORMAT = (TYPE = CSV)")[0][1] == "LOADED"
     assert lab.refused("COPY INTO T FROM 'nowhere/x'").errno == 1011
+    sealed = f"COPY INTO T FROM 's3://{BUCKET}/{lab.folder}' ENCRYPTION = (TYPE = 'AWS_CSE' MASTER_KEY = 'x')"
+    assert lab.refused(sealed).errno == 2
 
 
 @pytest.mark.parametrize(
@@ -651,6 +683,8 @@ def test_an_external_location_may_stand_in_the_statement(lab: Lab) -> None:
         ("FROM @ST FILE_FORMAT = (TYPE = CSV DATE_FORMAT = 'DD.MM.YYYY')", 2),
         ("FROM @ST FILE_FORMAT = (FORMAT_NAME = 'NO_SUCH')", 2003),
         ("FROM @NO_SUCH", 2003),
+        ("FROM @~", 2003),
+        ("FROM @ST FILE_FORMAT = (TYPE = AVRO)", 2),
         ("FROM (SELECT $1 FROM @ST)", 2020),
         ("FROM (SELECT $1, $2 FROM @ST WHERE $1 > 1)", 2098),
         ("FROM (SELECT $1, $2 FROM @ST LIMIT 1)", 2098),

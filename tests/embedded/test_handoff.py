@@ -76,7 +76,7 @@ class Raw:
         )
         self.sql(
             "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, S3_KEY, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
-            f"STARTED_AT) values ('{batch}', 'olist', '{table.raw_name}', 'raw/olist/…', 1, '…', {len(rows)}, '{status}', sysdate())"
+            f"STARTED_AT) values ('{batch}', 'olist', '{table.raw_name}', '…', 1, '…', {len(rows)}, '{status}', sysdate())"
         )
 
 
@@ -228,18 +228,15 @@ def test_marts_hold_one_row_for_each_shipment_and_account(raw: Raw, built: Build
 def test_a_changed_account_and_a_vanished_one_keep_their_past(
     raw: Raw, project: Path, workdir: Path, built: BuildResult
 ) -> None:
-    kept = workdir / "target" / "run_results.json"
-    before = kept.read_text()
     moved, *others, gone = raw.rows["sellers"]
     sellers = raw.source.table("sellers")
     raw.insert(sellers, NEWEST, "validated", 0, [[moved[0], "99999", "elsewhere", "AC"], *others])
     try:
-        again = build(project, raw.environment, workdir.with_name("snapshot"), select="snap_accounts")
+        again = build(project, raw.environment, workdir, select="snap_accounts")
     finally:
         raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where BATCH_ID = ?", NEWEST)
     assert again.problems == ()
     assert again.clean
-    assert kept.read_text() == before  # two folders, two runs of dbt that do not meet
     history = "select city, batch_id, dbt_valid_to is null from SNAPSHOTS.SNAP_ACCOUNTS where account_id = ? order by batch_id"
     assert raw.sql(history, moved[0]) == [(moved[2], NEW, False), ("elsewhere", NEWEST, True)]
     assert raw.sql(history, gone[0]) == [(gone[2], NEW, False)]

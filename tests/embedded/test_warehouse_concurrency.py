@@ -98,9 +98,9 @@ def test_sessions_work_on_while_another_runs_a_long_query(warehouse: Warehouse, 
         slow.cursor().execute("ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = 3")
 
         def run() -> None:
-            with pytest.raises(ProgrammingError):
+            with pytest.raises(ProgrammingError, match="reached its statement or warehouse timeout of 3 second"):
                 slow.cursor().execute(
-                    "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 1000000)) A, TABLE(GENERATOR(ROWCOUNT => 1000000)) B"
+                    "WITH RECURSIVE R AS (SELECT 1 AS N UNION ALL SELECT N + 1 FROM R WHERE N < 100000000) SELECT MAX(N) FROM R"
                 )
 
         thread = threading.Thread(target=run)

@@ -129,7 +129,7 @@ def test_a_broken_rule_quarantines_the_batch_and_a_good_file_takes_over(
         (tmp_path / file.name).write_bytes(file.read_bytes())
     orders = tmp_path / "olist_orders_dataset.csv"
     good = orders.read_bytes()
-    orders.write_bytes(good.replace(b"delivered", b"teleported", 1))
+    orders.write_bytes(good.replace(b",delivered,", b",teleported,", 1))
     with pytest.raises(Exception, match="quarantined") as caught:
         run_pipeline(tmp_path)
     assert caught.value.exit_code == DataError.exit_code  # type: ignore[attr-defined]
@@ -138,5 +138,5 @@ def test_a_broken_rule_quarantines_the_batch_and_a_good_file_takes_over(
     ledger = query(f"SELECT DISTINCT STATUS FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch}'")
     assert ledger == [("quarantined",)]
     assert query(f"SELECT COUNT(*) FROM RAW.OLIST_ORDERS WHERE _BATCH_ID = '{batch}'") == [(8_135,)]
-    orders.write_bytes(good.replace(b"delivered", b"shipped", 1))
+    orders.write_bytes(good.replace(b",delivered,", b",shipped,", 1))
     assert run_pipeline(tmp_path).published

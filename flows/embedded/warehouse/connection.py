@@ -303,9 +303,9 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         if name == "TIMEZONE":
             try:
                 self._duck_conn.execute(f"SET TimeZone = {quote(str(value))}")
-            except duckdb.Error as e:
+            except duckdb.Error:
                 self.parameters.pop(name, None)
-                raise errors.invalid_value(value, name) from e
+                raise errors.invalid_value(value, name) from None  # the cause is no statement of the user
         elif name == "AUTOCOMMIT":
             self.autocommit(bool(value))
 

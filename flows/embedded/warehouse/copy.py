@@ -8,8 +8,8 @@ INSERT. So a COPY that fails leaves an open transaction as it was, which Snowfla
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
 
-Around it the cursor asks `reads_csv` (what is not CSV goes to fakesnow's own COPY), and calls `load_history.install` for each
-database, `load_history.rewrite` on every query and `load_history.after_statement` after DDL.
+Around it the cursor calls `load_history.install` for each database, `load_history.rewrite` on every query and
+`load_history.after_statement` after DDL.
 """
 
 from __future__ import annotations
@@ -76,25 +76,40 @@ def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, statemen
     Raises:
         ProgrammingError: with Snowflake's code, state and text; nothing was loaded and the transaction is still usable.
     """
+    if not _reads_csv(session, statement):
+        return _copy_other(duck, session, statement)
     copy = _Copy(duck, session, statement)
     with tempfile.TemporaryDirectory(prefix="cxm-copy-") as spool:
         return copy.run(Path(spool))
 
 
-def reads_csv(session: SessionContext, statement: exp.Copy) -> bool:
-    """Whether the statement's file format, its own or its stage's, is CSV, which is Snowflake's default.
-
-    Raises ProgrammingError when the file format or the stage does not exist.
-    """
+def _reads_csv(session: SessionContext, statement: exp.Copy) -> bool:
+    """Whether the statement's file format, its own or its stage's, is CSV, which is Snowflake's default."""
     for param in statement.args.get("params") or []:
         if param.this.name.upper() == "FILE_FORMAT":
             return str(_file_format(param, session).get("TYPE", "CSV")).upper() == "CSV"
-    source = None
     for node in (statement.args.get("files") or [])[:1]:
-        source = next((v for v in node.find_all(exp.Var) if str(v.this).startswith("@")), None)
-    if source is None:
-        return True
-    return str(session.stage(_split_stage(str(source.this)[1:])[0]).file_format.get("TYPE", "CSV")).upper() == "CSV"
+        for source in node.find_all(exp.Var):
+            if str(source.this).startswith("@"):
+                stage = session.stage(_split_stage(str(source.this)[1:])[0])
+                return str(stage.file_format.get("TYPE", "CSV")).upper() == "CSV"
+    return True
+
+
+def _copy_other(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> CopyResult:
+    """JSON and Parquet: fakesnow's own COPY, which reads internal stages."""
+    from fakesnow import copy_into as base
+    from fakesnow import transforms
+    from fakesnow.transforms.stage import TableStages
+
+    tree = statement.transform(transforms.upper_case_unquoted_identifiers)
+    try:
+        sql = base.copy_into(duck, session.database, session.schema, tree, TableStages(duck))
+    except (NotImplementedError, ValueError, AssertionError, duckdb.Error) as fault:
+        _fail(2, "0A000", f"Unsupported feature 'COPY INTO from JSON or PARQUET files': {fault}.")
+    answer = duck.execute(sql)
+    kinds = dict(RESULT_COLUMNS)
+    return CopyResult([(d[0], kinds.get(d[0], "VARCHAR")) for d in answer.description or []], answer.fetchall())
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -567,6 +582,9 @@ class _Copy:
                 )
             return select, str(node.this)
         if isinstance(node, exp.Literal) and node.is_string:
+            credentials = self.statement.args.get("credentials")
+            if credentials is not None and credentials.args.get("encryption"):
+                _fail(2, "0A000", "Unsupported feature 'ENCRYPTION': the embedded object store does not encrypt.")
             if select is not None:
                 _compilation(1011, "42601", f"invalid URL prefix found in: '{node.this}'")
             return None, str(node.this)
@@ -660,9 +678,10 @@ class _Copy:
                 re.compile(options.pattern)
             except re.error:
                 _compilation(100048, "2201B", f"Invalid regular expression: '{options.pattern}'")
-        self.placeholders = (
-            {id(p): _bound(p, self.session) for p in self.select.find_all(exp.Placeholder)} if self.select else {}
-        )
+        if self.select is not None:
+            values = [(p, exp.convert(_bound(p, self.session))) for p in self.select.find_all(exp.Placeholder)]
+            for place, value in values:
+                place.replace(value)
 
     # Running -------------------------------------------------------------------------------------------------------
 
@@ -851,7 +870,7 @@ class _Copy:
     def _spooled(self, rows: pa.Table | pa.RecordBatchReader, items: Sequence[_Item]) -> Path:
         """The converted rows in a new file; raises duckdb.Error when one does not convert."""
         target = self.spool / f"{next(self.counter)}.parquet"
-        selected = ", ".join(item.typed for item in items)
+        selected = ", ".join(f"{item.typed} AS p{i}" for i, item in enumerate(items))
         self.aux.register("cxm_copy_source", rows)
         try:
             self.aux.execute(
@@ -992,8 +1011,6 @@ class _Copy:
                 return exp.column(f"c{_position(part.this)}")
             if isinstance(part, exp.Parameter):
                 return exp.column(f"c{_position(part)}")
-            if isinstance(part, exp.Placeholder):
-                return exp.convert(self.placeholders[id(part)])
             if isinstance(part, exp.Column):
                 return self._metadata(part.name.upper(), file)
             if isinstance(part, (exp.Select, exp.Window, exp.AggFunc, exp.Star)):
@@ -1001,8 +1018,7 @@ class _Copy:
                       "COPY statement only supports simple SELECT from stage statements for import.")  # fmt: skip
             return part
 
-        # Placeholders are told apart by identity, so the tree is not copied before they are found.
-        tree = exp.select(node.transform(replace) if not self.placeholders else _transform_in_place(node, replace))
+        tree = exp.select(node.transform(replace))
         from fakesnow.cursor import FakeSnowflakeCursor
 
         # The warehouse's own list of translations, so that an expression means the same in a COPY and in a query.
@@ -1072,10 +1088,6 @@ def _position(parameter: Expr) -> int:
 
 def _category(code: int) -> str:
     return "parsing" if code in (100016, 100063, 100068, 100080, 100082, 100144) else "conversion"
-
-
-def _transform_in_place(node: Any, replace: Any) -> Any:
-    return node.transform(replace, copy=False)
 
 
 def _raise(code: int, value: str) -> str:

@@ -3,8 +3,8 @@
     raw bytes ─decompress─▶ ─transcode, drop BOM, skip header─▶ chunks of whole records ─▶ RecordBatch(n, line, c1 … cN)
 
 Two ways through a chunk, with the same answer. Where the options allow it and every quote stands where a writer that
-follows RFC 4180 puts it, numpy finds the separators outside quotes and Arrow cuts the fields (about 200 MB/s). Anything
-else, a stray quote, an escape character, a delimiter of several bytes, goes record by record through `_Tokenizer`.
+follows RFC 4180 puts it, numpy finds the separators outside quotes and Arrow cuts the fields. Anything else, a stray
+quote, an escape character, a delimiter of several bytes, goes record by record through `_Tokenizer`, ten times slower.
 
 Options and defaults: https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 """
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK = 8 << 20  # bytes read at a time; a record that does not fit makes its chunk grow
-MAX_RECORD = 512 << 20  # beyond this an enclosed field without its closing quote is given up
+MAX_RECORD = (
+    160 << 20
+)  # beyond Snowflake's 128 MB for one value, an enclosed field without its closing quote is given up
 LF, CR = 10, 13
 
 # Snowflake's names of the character sets that it loads → Python's codecs

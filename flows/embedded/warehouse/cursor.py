@@ -26,7 +26,7 @@ from fakesnow.transforms.merge import operations as merge_operations
 from sqlglot import Expr, exp, parse_one
 from sqlglot.errors import ParseError, SqlglotError
 
-from flows.embedded.warehouse import errors, functions, load_history, tables
+from flows.embedded.warehouse import corrections, errors, functions, load_history, tables
 from flows.embedded.warehouse.engine import QueryRecord
 from flows.embedded.warehouse.grammar import Words, quote
 from flows.embedded.warehouse.privileges import authorize, folded, is_named, parts_of, sources, target_of
@@ -350,6 +350,17 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             pause = min(pause * 2, 0.25)
 
     def _transformed(self, expression: Expr, bindings: Any) -> None:
+        """fakesnow's way, its rewriting of numbers and TRIM put right (see `corrections`)."""
+        expression = corrections.trims(expression)
+        exact = corrections.sums(expression)
+        try:
+            self._executed(exact, bindings)
+        except snowflake.connector.errors.ProgrammingError as e:
+            if corrections.SUM_OF_TEXT not in str(e):
+                raise
+            self._executed(expression, bindings)
+
+    def _executed(self, expression: Expr, bindings: Any) -> None:
         """fakesnow's way: split, transform, execute."""
         for statement in self._transform_explode(expression):
             transformed = self._transform(statement, bindings)
@@ -473,6 +484,11 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         gone = [conn.qualify(parts_of(t)) for t in expression.args.get("tables") or [] if isinstance(t, exp.Table)]
         before = tables.exists(conn, name) if name and kind in ("TABLE", "VIEW") else ""
         spec = None
+        if name and isinstance(expression, exp.Create):
+            if conn.account.find("DATABASE", name[0]) is None:
+                raise errors.not_found("DATABASE", name[0])
+            if name[1] == "INFORMATION_SCHEMA" or not conn.has_schema(*name[:2]):
+                raise errors.not_found("SCHEMA", f"{name[0]}.{name[1]}")
         if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
             spec = tables.take_apart(conn, expression)
             if before and expression.args.get("exists"):

@@ -227,4 +227,7 @@ def from_parser(error: Exception, statement: str) -> ProgrammingError:
     first = found[0]
     line, column = first.get("line") or 1, first.get("col") or 0
     text = first.get("highlight") or (statement.strip().split() or [""])[0]
-    return _compilation(f"syntax error line {line} at position {column} unexpected '{text[:80]}'.", 1003, "42000")
+    begins = " ".join(statement.split())[:60]
+    return _compilation(
+        f"syntax error line {line} at position {column} unexpected '{text[:80]}'. The statement begins: {begins}", 1003, "42000"
+    )

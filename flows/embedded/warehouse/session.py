@@ -90,8 +90,7 @@ class SessionContext:
 class CopyResult:
     """What a COPY INTO answers: result columns as (name, DuckDB type) and its rows in that order.
 
-    What the cursor calls around a COPY stands in copy.py's module docstring (reads_csv, load_history.install, rewrite,
-    after_statement).
+    What the cursor calls around a COPY stands in copy.py's module docstring.
     """
 
     columns: Sequence[tuple[str, str]]

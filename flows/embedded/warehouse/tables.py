@@ -113,7 +113,7 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         elif isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES:
             continue
         else:
-            raise errors.unsupported(f"{prop.sql(dialect='snowflake')} in CREATE {kind}")
+            raise errors.unsupported(f"CREATE {kind} with {prop.sql(dialect='snowflake') or type(prop).__name__}")
     if properties:
         expression.set("properties", exp.Properties(expressions=kept) if kept else None)
     if isinstance(expression.this, exp.Schema):

@@ -1,0 +1,49 @@
+"""Where fakesnow's rewriting changes values: SUM of NUMBER and TRIM with characters, put right before it sees them.
+
+syntax tree ──trims, sums──▶ the same tree, those calls as plain functions that fakesnow passes on to DuckDB
+"""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+# DuckDB's refusal of SUM over text; Snowflake casts the text to a number.
+SUM_OF_TEXT = "'sum(VARCHAR)'"
+
+_TRIMS = {"BOTH": "TRIM", "LEADING": "LTRIM", "TRAILING": "RTRIM"}
+
+
+def trims(expression: Expr) -> Expr:
+    """TRIM, LTRIM and RTRIM with the characters to take away, spaces unless given; fakesnow 0.12.1 forgets them and the side.
+
+    https://docs.snowflake.com/en/sql-reference/functions/trim
+    """
+    return expression.transform(_trim)
+
+
+def _trim(node: Expr) -> Expr:
+    if not isinstance(node, exp.Trim):
+        return node
+    position = str(node.args.get("position") or "BOTH").upper()
+    arguments: list[Expr] = [exp.cast(node.this, "TEXT")]
+    if node.expression:
+        arguments.append(node.expression)
+    return exp.Anonymous(this=_TRIMS[position], expressions=arguments)
+
+
+def sums(expression: Expr) -> Expr:
+    """SUM of a NUMBER is a NUMBER: fakesnow 0.12.1 casts every argument to DOUBLE, so 0.1 + 0.2 was not 0.3.
+
+    The call becomes one that fakesnow does not know; text, which DuckDB then refuses, is for the caller to run its way.
+    https://docs.snowflake.com/en/sql-reference/functions/sum
+    """
+    return expression.transform(_sum)
+
+
+def _sum(node: Expr) -> Expr:
+    if not isinstance(node, exp.Sum) or isinstance(node.this, exp.Cast):
+        return node
+    call = exp.Anonymous(this="SUM", expressions=[node.this])
+    if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+        return exp.alias_(call, node.sql(dialect="snowflake").upper(), quoted=True)
+    return call

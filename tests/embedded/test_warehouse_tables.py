@@ -1,0 +1,230 @@
+"""Tables, views and transactions: DDL with comments and keys, DML, what INFORMATION_SCHEMA and SHOW tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from snowflake.connector.cursor import DictCursor
+from snowflake.connector.errors import Error, ProgrammingError
+
+from tests.embedded.conftest import Warehouse
+
+
+@pytest.fixture
+def connection(warehouse: Warehouse, database: str) -> Iterator[Any]:
+    with warehouse.connect(database=database, schema="PUBLIC") as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(connection: Any) -> Any:
+    """`run(sql)` gives the rows as dicts."""
+    return lambda sql, *values: connection.cursor(DictCursor).execute(sql, *values).fetchall()
+
+
+def refusal(run: Any, sql: str) -> tuple[int, str]:
+    with pytest.raises(ProgrammingError) as refused:
+        run(sql)
+    return refused.value.errno, refused.value.sqlstate
+
+
+RAW = """CREATE TABLE IF NOT EXISTS OLIST_ORDERS (
+    ORDER_ID VARCHAR NOT NULL COMMENT 'the shipment''s id', STATUS VARCHAR(20) COMMENT 'état', PRICE NUMBER(10,2) DEFAULT 0,
+    _LOAD_TIMESTAMP TIMESTAMP_NTZ COMMENT 'UTC', _ROW NUMBER(38,0), PRIMARY KEY (ORDER_ID)
+) CLUSTER BY (ORDER_ID, STATUS) DATA_RETENTION_TIME_IN_DAYS = 1 COMMENT = 'surgical case shipments, ''raw'''"""
+
+
+def test_comments_keys_types_and_clustering_are_kept_and_shown(run: Any, database: str) -> None:
+    started = datetime.now(UTC)
+    assert run(RAW) == [{"status": "Table OLIST_ORDERS successfully created."}]
+    assert run(RAW) == [{"status": "OLIST_ORDERS already exists, statement succeeded."}]
+    run("INSERT INTO OLIST_ORDERS (ORDER_ID) VALUES ('a'), ('a')")  # keys are not enforced
+    columns = run("SELECT * FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'OLIST_ORDERS' ORDER BY ORDINAL_POSITION")
+    wanted = ("COLUMN_NAME", "DATA_TYPE", "COMMENT", "IS_NULLABLE", "CHARACTER_MAXIMUM_LENGTH", "NUMERIC_PRECISION", "NUMERIC_SCALE")
+    assert [tuple(c[k] for k in wanted) for c in columns] == [
+        ("ORDER_ID", "TEXT", "the shipment's id", "NO", 16777216, None, None),
+        ("STATUS", "TEXT", "état", "YES", 20, None, None),
+        ("PRICE", "NUMBER", None, "YES", None, 10, 2),
+        ("_LOAD_TIMESTAMP", "TIMESTAMP_NTZ", "UTC", "YES", None, None, None),
+        ("_ROW", "NUMBER", None, "YES", None, 38, 0),
+    ]
+    (table,) = run(f"SELECT * FROM {database}.INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'PUBLIC'")
+    assert (table["TABLE_NAME"], table["TABLE_TYPE"], table["ROW_COUNT"], table["TABLE_OWNER"]) == ("OLIST_ORDERS", "BASE TABLE", 2, "ACCOUNTADMIN")
+    assert table["COMMENT"] == "surgical case shipments, 'raw'"
+    assert table["CLUSTERING_KEY"] == "LINEAR(ORDER_ID, STATUS)"
+    assert started - timedelta(seconds=1) <= table["CREATED"] < table["LAST_ALTERED"]
+    described = {r["name"]: r for r in run("DESC TABLE OLIST_ORDERS")}
+    assert (described["ORDER_ID"]["primary key"], described["STATUS"]["primary key"]) == ("Y", "N")
+    assert [described[c]["type"] for c in ("ORDER_ID", "STATUS", "PRICE", "_LOAD_TIMESTAMP", "_ROW")] == [
+        "VARCHAR(16777216)", "VARCHAR(20)", "NUMBER(10,2)", "TIMESTAMP_NTZ(9)", "NUMBER(38,0)",
+    ]  # fmt: skip
+    assert [(r["column_name"], r["key_sequence"]) for r in run("SHOW PRIMARY KEYS IN TABLE OLIST_ORDERS")] == [("ORDER_ID", 1)]
+    (shown,) = run("SHOW TABLES LIKE 'olist%'")
+    assert (shown["rows"], shown["cluster_by"], shown["kind"]) == (2, "LINEAR(ORDER_ID, STATUS)", "TABLE")
+
+
+def test_columns_are_added_once_commented_renamed_and_dropped(run: Any) -> None:
+    run("CREATE TABLE T (A INT)")
+    run("INSERT INTO T VALUES (1)")
+    for _ in range(2):
+        run("ALTER TABLE T ADD COLUMN IF NOT EXISTS B VARCHAR COMMENT 'added'")
+    assert refusal(run, "ALTER TABLE T ADD COLUMN B VARCHAR")[0] == 2043
+    run("ALTER TABLE T ADD COLUMN C INT DEFAULT 7, D DATE")
+    run("ALTER TABLE T ALTER COLUMN C COMMENT 'seven'")
+    run("COMMENT ON COLUMN T.A IS 'first'")
+    run("ALTER TABLE T RENAME COLUMN D TO E")
+    run("ALTER TABLE T DROP COLUMN E")
+    run("ALTER TABLE T SET COMMENT = 'told later'")
+    assert {r["name"]: r["comment"] for r in run("DESC TABLE T")} == {"A": "first", "B": "added", "C": "seven"}
+    assert run("SELECT * FROM T") == [{"A": 1, "B": None, "C": 7}]
+    assert run("SHOW TABLES")[0]["comment"] == "told later"
+
+
+def test_create_or_alter_table_keeps_rows_and_follows_the_text(run: Any) -> None:
+    run("CREATE OR ALTER TABLE T (A INT COMMENT 'a', B VARCHAR) COMMENT = 'one'")
+    run("INSERT INTO T VALUES (1, 'gone')")
+    run("CREATE OR ALTER TABLE T (A INT COMMENT 'b', C DATE) COMMENT = 'two'")
+    assert run("SELECT * FROM T") == [{"A": 1, "C": None}]
+    assert {r["name"]: r["comment"] for r in run("DESC TABLE T")} == {"A": "b", "C": None}
+    assert run("SHOW TABLES")[0]["comment"] == "two"
+    assert refusal(run, "CREATE OR ALTER TABLE T (A VARCHAR, C DATE)") == (2, "0A000")
+
+
+def test_tables_are_renamed_swapped_cloned_and_dropped(run: Any, database: str) -> None:
+    run("CREATE TABLE A AS SELECT 1 AS V")
+    run("CREATE TABLE B AS SELECT 2 AS V")
+    run("ALTER TABLE A SWAP WITH B")
+    assert run("SELECT V FROM A") == [{"V": 2}]
+    run(f"ALTER TABLE A RENAME TO {database}.PUBLIC.C")
+    assert refusal(run, "SELECT * FROM A") == (2003, "42S02")
+    run("CREATE TABLE D CLONE C")
+    run("DELETE FROM C")
+    assert run("SELECT V FROM D") == [{"V": 2}]
+    assert run("DROP TABLE D") == [{"status": "D successfully dropped."}]
+    assert run("DROP TABLE IF EXISTS D")[0]["status"].startswith("Drop statement executed successfully")
+    assert refusal(run, "DROP TABLE D") == (2003, "02000")
+    assert refusal(run, "CREATE TABLE C (A INT)") == (2002, "42710")
+    run("CREATE OR REPLACE TABLE C (X INT)")
+    assert [r["name"] for r in run("SHOW TABLES")] == ["B", "C"]
+
+
+def test_views_have_comments_and_are_shown(run: Any) -> None:
+    run("CREATE OR REPLACE VIEW V (A COMMENT 'the one') COMMENT = 'seen' AS SELECT 1")
+    assert run("SELECT * FROM V") == [{"A": 1}]
+    (view,) = run("SELECT * FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_NAME = 'V'")
+    assert view["COMMENT"] == "seen"
+    assert {r["name"]: r["comment"] for r in run("DESC VIEW V")} == {"A": "the one"}
+    assert [(r["name"], r["kind"]) for r in run("SHOW OBJECTS")] == [("V", "VIEW")]
+    assert [r["name"] for r in run("SHOW VIEWS LIKE 'v'")] == ["V"]
+    run("DROP VIEW V")
+    assert run("SHOW VIEWS") == []
+
+
+def test_a_transaction_is_seen_by_others_when_it_commits_and_never_when_it_rolls_back(warehouse: Warehouse, connection: Any, database: str) -> None:
+    mine = connection.cursor()
+    with warehouse.connect(database=database, schema="PUBLIC") as other:
+        theirs = other.cursor()
+        mine.execute("CREATE TABLE T (A INT)")
+        mine.execute("BEGIN")
+        mine.execute("BEGIN")  # one transaction, as on Snowflake
+        mine.execute("INSERT INTO T VALUES (1)")
+        assert theirs.execute("SELECT COUNT(*) FROM T").fetchone() == (0,)
+        mine.execute("COMMIT")
+        assert theirs.execute("SELECT COUNT(*) FROM T").fetchone() == (1,)
+        mine.execute("START TRANSACTION")
+        mine.execute("DELETE FROM T")
+        mine.execute("ROLLBACK")
+        mine.execute("COMMIT")  # nothing open: no error
+        assert theirs.execute("SELECT COUNT(*) FROM T").fetchone() == (1,)
+
+
+def test_ddl_commits_what_is_open(warehouse: Warehouse, connection: Any, database: str) -> None:
+    mine = connection.cursor()
+    mine.execute("CREATE TABLE T (A INT)")
+    mine.execute("BEGIN")
+    mine.execute("INSERT INTO T VALUES (1)")
+    mine.execute("CREATE TABLE U (A INT)")
+    mine.execute("ROLLBACK")
+    assert mine.execute("SELECT COUNT(*) FROM T").fetchone() == (1,)
+
+
+def test_with_autocommit_off_rows_wait_for_commit(warehouse: Warehouse, database: str) -> None:
+    with warehouse.connect(database=database, schema="PUBLIC", autocommit=False) as mine, warehouse.connect(database=database, schema="PUBLIC") as other:
+        mine.cursor().execute("CREATE TABLE T (A INT)")
+        mine.cursor().execute("INSERT INTO T VALUES (1)")
+        assert other.cursor().execute("SELECT COUNT(*) FROM T").fetchone() == (0,)
+        mine.rollback()
+        mine.cursor().execute("INSERT INTO T VALUES (2)")
+        mine.commit()
+        assert other.cursor().execute("SELECT A FROM T").fetchall() == [(2,)]
+
+
+def test_a_statement_that_fails_first_leaves_the_transaction_usable(connection: Any) -> None:
+    run = connection.cursor().execute
+    run("CREATE TABLE T (A INT NOT NULL)")
+    run("BEGIN")
+    with pytest.raises(Error):
+        run("INSERT INTO T VALUES (NULL)")
+    run("INSERT INTO T VALUES (1)")
+    run("COMMIT")
+    assert run("SELECT A FROM T").fetchall() == [(1,)]
+
+
+def test_after_a_failure_rows_are_committed_whole_or_not_at_all(connection: Any) -> None:
+    run = connection.cursor().execute
+    run("CREATE TABLE T (A INT NOT NULL)")
+    run("BEGIN")
+    run("INSERT INTO T VALUES (1)")
+    with pytest.raises(Error):
+        run("INSERT INTO T VALUES (NULL)")
+    with pytest.raises(Error):
+        run("INSERT INTO T VALUES (2)")
+        run("COMMIT")
+    run("ROLLBACK")
+    assert run("SELECT A FROM T").fetchall() in ([], [(1,), (2,)])
+    run("INSERT INTO T VALUES (3)")
+
+
+def test_merge_counts_what_it_did_and_refuses_a_row_that_matches_twice(run: Any, database: str) -> None:
+    run("CREATE TABLE T AS SELECT 1 AS ID, 'old' AS V UNION ALL SELECT 2, 'old' UNION ALL SELECT 3, 'old'")
+    run("CREATE TABLE S AS SELECT 1 AS ID, 'new' AS V UNION ALL SELECT 3, 'gone' UNION ALL SELECT 4, 'added'")
+    run("BEGIN")
+    counted = run(
+        f"MERGE INTO {database}.PUBLIC.T AS DEST USING {database}.PUBLIC.S AS SRC ON SRC.ID = DEST.ID "
+        "WHEN MATCHED AND SRC.V = 'gone' THEN DELETE WHEN MATCHED THEN UPDATE SET DEST.V = SRC.V "
+        "WHEN NOT MATCHED THEN INSERT (ID, V) VALUES (SRC.ID, SRC.V)"
+    )
+    run("COMMIT")
+    assert counted == [{"number of rows inserted": 1, "number of rows updated": 1, "number of rows deleted": 1}]
+    assert run("SELECT * FROM T ORDER BY ID") == [{"ID": 1, "V": "new"}, {"ID": 2, "V": "old"}, {"ID": 4, "V": "added"}]
+    run("INSERT INTO S VALUES (1, 'again')")
+    assert refusal(run, "MERGE INTO T USING S ON S.ID = T.ID WHEN MATCHED THEN UPDATE SET V = S.V") == (100090, "42P18")
+
+
+def test_temporary_tables_are_the_sessions_own_under_their_full_name(warehouse: Warehouse, run: Any, database: str) -> None:
+    run("CREATE SCHEMA OTHER")
+    run("CREATE TABLE OTHER.X AS SELECT 'kept' AS V")
+    run(f"CREATE TEMPORARY TABLE {database}.PUBLIC.X AS SELECT 'mine' AS V")
+    assert run(f"SELECT V FROM {database}.PUBLIC.X") == [{"V": "mine"}]
+    assert run(f"SELECT V FROM {database}.OTHER.X") == [{"V": "kept"}]
+    assert [r["name"] for r in run(f"DESC TABLE {database}.PUBLIC.X")] == ["V"]
+    run(f"INSERT INTO {database}.PUBLIC.X VALUES ('more')")
+    with warehouse.connect(database=database, schema="PUBLIC") as other, pytest.raises(ProgrammingError):
+        other.cursor().execute("SELECT * FROM X")
+    run(f"DROP TABLE {database}.PUBLIC.X")
+    assert run("SELECT V FROM OTHER.X") == [{"V": "kept"}]
+
+
+def test_reading_last_altered_follows_rows_and_not_reads(run: Any) -> None:
+    altered = "SELECT LAST_ALTERED FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = 'T'"
+    run("CREATE TABLE T (A INT)")
+    before = run(altered)
+    run("SELECT * FROM T")
+    assert run(altered) == before
+    run("BEGIN")
+    run("INSERT INTO T VALUES (1)")
+    run("COMMIT")
+    assert run(altered)[0]["LAST_ALTERED"] > before[0]["LAST_ALTERED"]
