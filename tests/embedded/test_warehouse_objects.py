@@ -76,7 +76,7 @@ def test_a_warehouse_keeps_its_properties_and_is_altered_suspended_resumed_and_d
         ("USE DATABASE {n}", (2043, "02000")),
         ("USE SCHEMA {n}", (2043, "02000")),
         ("GRANT ROLE {n} TO ROLE SYSADMIN", (2003, "02000")),
-        ("GRANT SELECT ON TABLE {n} TO ROLE SYSADMIN", (2003, "02000")),
+        ("GRANT SELECT ON TABLE {n} TO ROLE SYSADMIN", (2003, "42S02")),
         ("GRANT FLY ON ACCOUNT TO ROLE SYSADMIN", (1003, "42000")),
         ("GRANT ROLE ACCOUNTADMIN TO ROLE USERADMIN", (3012, "42501")),
         ("CREATE STAGE S STORAGE_INTEGRATION = {n} URL = 's3://b/'", (2003, "02000")),

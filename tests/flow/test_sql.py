@@ -12,7 +12,10 @@ from sqlfluff.core import FluffConfig, Linter
 from sqlglot import exp
 
 # sqlglot has no grammar for these and keeps their text as a Command; sqlfluff has, and is asked below.
-NO_GRAMMAR_IN_SQLGLOT = ("GRANT", "SHOW", "ALTER SESSION")
+NO_GRAMMAR_IN_SQLGLOT = ("GRANT", "SHOW", "ALTER SESSION", "CREATE ROLE")
+# Sent by Snowflake's own SQLAlchemy dialect; sqlfluff has no grammar for what
+# https://docs.snowflake.com/en/sql-reference/sql/show-primary-keys documents.
+NO_GRAMMAR_IN_SQLFLUFF = re.compile(r"SHOW /\* sqlalchemy:\w+ \*/ (PRIMARY|UNIQUE|IMPORTED) KEYS IN ")
 
 
 def test_every_statement_of_a_run_parses_as_snowflake_sql(
@@ -36,6 +39,8 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
     refused = [f"sqlglot: {reason}\n{text}" for text in statements.values() if (reason := sqlglot_refuses(text))]
     linter = Linter(config=FluffConfig(overrides={"dialect": "snowflake", "templater": "raw"}))
     for text in statements.values():
+        if NO_GRAMMAR_IN_SQLFLUFF.match(text):
+            continue
         violations = [v for v in linter.parse_string(text).violations if v.rule_code() == "PRS"]
         refused += [f"sqlfluff: {v.desc()}\n{text}" for v in violations[:1]]
     assert not refused, "\n\n".join(refused)

@@ -105,9 +105,8 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.autocommit_on = mode
 
     def autocommit(self, mode: bool) -> None:
-        """Turn autocommit on or off; an open transaction commits (https://docs.snowflake.com/en/sql-reference/transactions)."""
-        if mode and not self.autocommit_on:
-            self.end_transaction("COMMIT")
+        """Turn autocommit on or off; what is open commits (https://docs.snowflake.com/en/sql-reference/transactions#autocommit)."""
+        self.end_transaction("COMMIT")
         self.autocommit_on = mode
 
     def cursor(self, cursor_class: type[SnowflakeCursor] = SnowflakeCursor) -> WarehouseCursor:

@@ -46,6 +46,7 @@ _VARIABLE = re.compile(
     r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | //[^\n]* | /\*.*?\*/ | \$\$.*?\$\$ | (?<![\w$])\$([A-Za-z_]\w*)""",
     re.VERBOSE | re.DOTALL,
 )
+_BIND = re.compile(r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | (\? | :\w+)""", re.VERBOSE | re.DOTALL)
 RETRY_SECONDS = 20.0
 
 
@@ -77,6 +78,9 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             if bindings is None:
                 command, bindings = self._rewrite_with_params(command, params)
             self._run(command, bindings)
+            if not kwargs.get("server") and self._last_transformed is not None:
+                if upload := self._last_transformed.args.get("put_stage_data"):
+                    self._put_files(upload)
         return self
 
     def execute_batch(self, command: str, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -238,7 +242,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             conn = self._conn
             if words.upper() not in ("USE", "SHOW", "DESC", "DESCRIBE", "LIST", "LS") and not words.sees("ALTER", "SESSION"):
                 conn.end_transaction("COMMIT")  # DDL
-            result = handler(conn, Words(self._inline_variables(command)))
+            result = handler(conn, Words(with_literals(self._inline_variables(command), bindings)))
             if result is not None:
                 self._answer(result)
                 return
@@ -366,6 +370,14 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             transformed = self._transform(statement, bindings)
             # a statement split into several, such as MERGE, has its placeholders in one of the parts
             self._execute(transformed, bindings if transformed.find(exp.Placeholder) else None)
+
+    def _transform(self, expression: Expr, params: Any) -> Expr:
+        """fakesnow's transforms; then every name is quoted, since DuckDB reserves words (AT, …) that Snowflake does not."""
+        transformed: Expr = super()._transform(expression, params)
+        for name in transformed.find_all(exp.Identifier):
+            if name.args.get("quoted") or name.name.upper() != "DEFAULT":  # VALUES (DEFAULT) is a keyword
+                name.set("quoted", True)
+        return transformed
 
     def _execute(self, transformed: Expr, params: Any = None) -> None:
         lengths = transformed.args.pop("text_lengths", None)
@@ -572,6 +584,25 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
                 raise errors.not_found("TABLE", ".".join(name))
             tables.set_comment(conn, found, name, text)
         self._answer(status())
+
+
+def with_literals(command: str, bindings: Any) -> str:
+    """The statement with its server-side binds (`?`, `:1`, `:name`) as constants, for those that DuckDB never sees."""
+    if not bindings:
+        return command
+    left = list(bindings.values() if isinstance(bindings, dict) else bindings)
+
+    def one(match: re.Match[str]) -> str:
+        mark = match[1]
+        if mark is None:
+            return match[0]
+        if mark == "?":
+            value = left.pop(0) if left else None
+        else:
+            value = bindings[mark[1:]] if isinstance(bindings, dict) else bindings[int(mark[1:]) - 1]
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else quote(str(value))
+
+    return _BIND.sub(one, command)
 
 
 def _summary(command: str) -> str:

@@ -24,7 +24,8 @@ def title(kind: str) -> str:
 
 def not_found(kind: str, name: str) -> ProgrammingError:
     """002003: no such object, or none that the role may know of."""
-    return _compilation(f"{title(kind)} '{name}' does not exist or not authorized.", 2003, "02000")
+    state = "42S02" if kind in ("TABLE", "VIEW") else "02000"
+    return _compilation(f"{title(kind)} '{name}' does not exist or not authorized.", 2003, state)
 
 
 def cannot_perform() -> ProgrammingError:
@@ -123,6 +124,10 @@ def from_duckdb(error: Exception, statement: str) -> Error:
         return _compilation(f"Unknown function {found[1].upper()}.", 2140, "42601")
     if found := re.search(r"(?:Table|View|Schema|Sequence|Catalog|Database) (?:with name )?\"?(\S+?)\"? does not exist", message):
         return _compilation(f"Object '{found[1].rstrip('!')}' does not exist or not authorized.", 2003, "42S02")
+    if found := re.search(r"Unknown TimeZone '(.*?)'", message):
+        return ProgrammingError(msg=f"Timestamp '{found[1]}' is not recognized", errno=100035, sqlstate="22007")
+    if isinstance(error, duckdb.ConnectionException):
+        return DatabaseError(msg="Connection is closed", errno=250002, sqlstate="08003")
     if isinstance(error, (duckdb.OutOfRangeException, duckdb.ConversionException)):
         return ProgrammingError(msg=first, errno=100039, sqlstate="22003")
     if isinstance(error, duckdb.TransactionException):

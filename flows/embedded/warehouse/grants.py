@@ -63,6 +63,8 @@ def _plural(kind: str) -> str:
 def _accept_kind(words: Words, plural: bool = False) -> str:
     choices = {(_plural(k) if plural else k): k for k in (*_ON, *EMPTY_KINDS)}
     found = words.accept_any(*choices)
+    if not found and not plural and words.upper(1) in ("", ".", "TO", "FROM", ";"):
+        return "TABLE"  # the kind may be left out before a table's or view's name
     if not found:
         raise words.unexpected()
     return choices[found].replace("STORAGE ", "")

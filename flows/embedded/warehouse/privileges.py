@@ -56,6 +56,19 @@ def target_of(expression: Expr) -> exp.Table | None:
     return this if isinstance(this, exp.Table) else None
 
 
+def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
+    """"TABLE", "VIEW" or "" for what stands under a name, temporary tables of the session included."""
+    if name in conn.temporary_tables:
+        return conn.temporary_tables[name]
+    database, schema, short = name
+    found = conn._duck_conn.execute(
+        "SELECT 'TABLE' FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ? "
+        "UNION ALL SELECT 'VIEW' FROM duckdb_views() WHERE database_name = ? AND schema_name = ? AND view_name = ?",
+        [database, schema, short] * 2,
+    ).fetchone()
+    return str(found[0]) if found else ""
+
+
 def authorize(conn: WarehouseConnection, expression: Expr) -> None:
     """Raise 003001 (42501) for the first object that the current role may not use as the statement wants to."""
     if ACCOUNTADMIN in conn.active_roles():
@@ -120,6 +133,8 @@ def _object(conn: WarehouseConnection, table: exp.Table | None, *privileges: str
     kind = _kind(conn, full)
     if conn.account.find(kind, full) is None and conn.account.find("SEQUENCE", full):
         kind, privileges = "SEQUENCE", ("USAGE",)
+    if conn.account.find(kind, full) is None and not exists(conn, (database, schema, name)):
+        return  # the statement itself will say that there is no such object
     for privilege in privileges:
         conn.require(privilege, kind, full)
 
@@ -149,4 +164,6 @@ def _owned(conn: WarehouseConnection, table: exp.Table) -> None:
     conn.require_use_of(database, schema)
     full = f"{database}.{schema}.{name}"
     kind = "SEQUENCE" if conn.account.find("SEQUENCE", full) else _kind(conn, full)
+    if conn.account.find(kind, full) is None and not exists(conn, (database, schema, name)):
+        return  # DROP … IF EXISTS of nothing; anything else will say that there is no such object
     conn.require("OWNERSHIP", kind, full)

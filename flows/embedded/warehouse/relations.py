@@ -9,13 +9,14 @@ https://docs.snowflake.com/en/sql-reference/info-schema/tables.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse import errors, tables
 from flows.embedded.warehouse.grammar import Words, ident, quote
 from flows.embedded.warehouse.objects import in_scope, show_filter
-from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, table
+from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.account import AccountObject
@@ -71,6 +72,8 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             continue
         item = conn.account.find(kind, full)
         p = item.properties if item else {}
+        if kind == "TABLE":  # DuckDB's own figure still counts deleted rows
+            size = conn._duck_conn.execute(f"SELECT count(*) FROM {'.'.join(map(ident, (database, schema, name)))}").fetchall()[0][0]
         rows.append({
             "created_on": item.created_on.astimezone(UTC) if item else None, "name": name, "database_name": database, "schema_name": schema,
             "kind": "TRANSIENT" if what == "TABLES" and p.get("transient") else kind, "comment": item.comment if item else "",
@@ -154,7 +157,7 @@ def _key_rows(
 
 
 _DESCRIBED = ["name", "type", "kind", "null?", "default", "primary key", "unique key", "check", "expression", "comment", "policy name",
-              ("privacy domain", "JSON"), "schema evolution record"]  # fmt: skip
+              ("privacy domain", "JSON")]  # fmt: skip
 
 
 def describe(conn: WarehouseConnection, words: Words) -> Result | None:
@@ -198,11 +201,83 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
             "name": column, "type": type_, "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N", "default": default,
             "primary key": "Y" if column in primary else "N", "unique key": "Y" if column in unique else "N", "check": None,
             "expression": None, "comment": comments.get(column) or comment, "policy name": None, "privacy domain": None,
-            "schema evolution record": None,
         }
         for column, type_, nullable, default, comment in found
     ]  # fmt: skip
     return table(rows, _DESCRIBED)  # type: ignore[arg-type]
+
+
+def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
+    """ALTER TABLE | VIEW <name> with SET TAG, UNSET TAG or columns' comments; None for every other ALTER.
+
+    https://docs.snowflake.com/en/sql-reference/sql/alter-table#set-tag (a tag must exist and admit the value),
+    https://docs.snowflake.com/en/sql-reference/sql/alter-table-column (`ALTER [COLUMN] a COMMENT '…', [COLUMN] b COMMENT '…'`).
+    """
+    words.expect("ALTER")
+    kind = words.accept_any("TABLE", "VIEW")
+    words.accept("IF", "EXISTS")
+    name = conn.qualify(words.name(), f"ALTER {kind}")
+    column = ""
+    comments: dict[str, str] = {}
+    if words.accept_any("ALTER", "MODIFY"):
+        words.accept("(")
+        words.accept("COLUMN")
+        column = words.part()
+        while words.accept("COMMENT"):
+            comments[column] = words.string()
+            if not words.accept(","):
+                break
+            words.accept_any("ALTER", "MODIFY")
+            words.accept("COLUMN")
+            column = words.part()
+    if comments:
+        words.accept(")")
+        words.finish()
+        _owned(conn, kind, name)
+        for one, text in comments.items():
+            tables.comment_column(conn, name, one, text)
+        return status()
+    if words.sees("SET", "TAG") or words.sees("UNSET", "TAG"):
+        _tag(conn, words, _owned(conn, kind, name), f"COLUMN {column}" if column else "SELF")
+        return status()
+    return None
+
+
+def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str]) -> AccountObject | None:
+    """The registered table or view, which the role must own."""
+    found = tables.exists(conn, name)
+    if not found:
+        raise errors.not_found(kind, ".".join(name))
+    if name not in conn.temporary_tables:
+        conn.require_use_of(*name[:2])
+        conn.require("OWNERSHIP", found, ".".join(name))
+    return conn.account.find(found, ".".join(name))
+
+
+def _tag(conn: WarehouseConnection, words: Words, item: AccountObject | None, key: str) -> None:
+    give = words.take().text.upper() == "SET"
+    words.expect("TAG")
+    every = dict((item.properties if item else {}).get("tags") or {})  # type: ignore[call-overload]
+    tags = dict(every.get(key) or {})
+    while True:
+        tag = ".".join(conn.qualify(words.name()))
+        known = conn.account.find("TAG", tag)
+        if known is None:
+            raise errors.not_found("TAG", tag)
+        if give:
+            words.expect("=")
+            value = words.string()
+            allowed = known.properties.get("ALLOWED_VALUES")
+            if isinstance(allowed, list) and allowed and value not in allowed:
+                raise errors.invalid_value(value, f"TAG {tag}")
+            tags[tag] = value
+        else:
+            tags.pop(tag, None)
+        if not words.accept(","):
+            break
+    words.finish()
+    if item is not None:
+        conn.account.put(replace(item, properties={**item.properties, "tags": {**every, key: tags}}))
 
 
 def information_schema_sql(database: str) -> str:

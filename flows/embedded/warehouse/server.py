@@ -46,7 +46,7 @@ THREADS = 128
 
 # What clients are told at login; https://docs.snowflake.com/en/sql-reference/parameters
 _CLIENT_PARAMETERS = (
-    "AUTOCOMMIT", "CLIENT_SESSION_KEEP_ALIVE", "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY", "CLIENT_PREFETCH_THREADS",
+    "CLIENT_SESSION_KEEP_ALIVE", "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY", "CLIENT_PREFETCH_THREADS",
     "CLIENT_TELEMETRY_ENABLED", "DATE_OUTPUT_FORMAT", "TIMESTAMP_OUTPUT_FORMAT", "TIMESTAMP_NTZ_OUTPUT_FORMAT",
     "TIMESTAMP_LTZ_OUTPUT_FORMAT", "TIMESTAMP_TZ_OUTPUT_FORMAT", "TIME_OUTPUT_FORMAT", "BINARY_OUTPUT_FORMAT", "TIMEZONE",
 )  # fmt: skip
@@ -135,6 +135,7 @@ class Server:
             self._sessions[token] = conn
         logger.info("session %d: user %s, role %s", conn.session_id, conn.user, conn.role)
         settings = [{"name": n, "value": conn.parameter(n)} for n in _CLIENT_PARAMETERS]
+        settings.append({"name": "AUTOCOMMIT", "value": conn.autocommit_on})
         # 0 keeps a batch's values in the request instead of on a stage
         settings.append({"name": "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD", "value": 0})
         return JSONResponse(
@@ -200,7 +201,7 @@ class Server:
         if conn is None:
             return _gone()
         wanted = request.path_params["query_id"]
-        known = [r for r in self.engine.history.all() if r.query_id == wanted]
+        known = [r for r in conn.engine.history.all() if r.query_id == wanted]
         queries = [{"id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR"} for r in known]
         return JSONResponse({"data": {"queries": queries}, "success": True})
 

@@ -65,6 +65,8 @@ def _ddl(verb: str, words: Words) -> Handler | None:
         return {"CREATE": create, "ALTER": stages.alter, "DROP": stages.drop, "DESC": stages.describe}[verb]
     if verb == "DESC" and kind in ("TABLE", "VIEW"):
         return relations.describe
+    if verb == "ALTER" and kind in ("TABLE", "VIEW"):
+        return relations.alter_details
     if kind in _OBJECTS or (kind, following) in (("RESOURCE", "MONITOR"), ("NETWORK", "POLICY")):
         return {"CREATE": objects.create, "ALTER": objects.alter, "DROP": objects.drop, "DESC": objects.describe}[verb]
     return None
@@ -170,7 +172,8 @@ def show_routines(conn: WarehouseConnection, words: Words) -> Result:
     objects.show_filter(words)
     columns = ["created_on", "name", "schema_name", "is_builtin", "is_aggregate", "is_ansi", "min_num_arguments"]
     columns += ["max_num_arguments", "arguments", "description", "catalog_name", "is_table_function", "valid_for_clustering"]
-    columns += ["is_secure", "is_external_function", "language", "is_memoizable"]
+    columns += ["is_secure", "secrets", "external_access_integrations", "is_external_function", "language", "is_memoizable"]
+    columns += ["is_data_metric"]
     return table([], columns)
 
 

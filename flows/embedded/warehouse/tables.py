@@ -17,7 +17,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.account import AccountObject, Grant
 from flows.embedded.warehouse.grammar import ident, quote
-from flows.embedded.warehouse.privileges import folded, is_named, parts_of, target_of
+from flows.embedded.warehouse.privileges import exists, folded, is_named, parts_of, target_of
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -48,19 +48,6 @@ class TableSpec:
 _DROPPED_PROPERTIES = {
     "DATA_RETENTION_TIME_IN_DAYS", "MAX_DATA_EXTENSION_TIME_IN_DAYS", "CHANGE_TRACKING", "ENABLE_SCHEMA_EVOLUTION", "DEFAULT_DDL_COLLATION",
 }  # fmt: skip
-
-
-def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
-    """"TABLE", "VIEW" or "" for what stands under a name, temporary tables of the session included."""
-    if name in conn.temporary_tables:
-        return conn.temporary_tables[name]
-    database, schema, short = name
-    found = conn._duck_conn.execute(
-        "SELECT 'TABLE' FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ? "
-        "UNION ALL SELECT 'VIEW' FROM duckdb_views() WHERE database_name = ? AND schema_name = ? AND view_name = ?",
-        [database, schema, short] * 2,
-    ).fetchone()
-    return str(found[0]) if found else ""
 
 
 def resolve_temporary(conn: WarehouseConnection, expression: Expr, made: exp.Table | None = None) -> Expr:
