@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint format up down lock clean
+.PHONY: help run test lint format up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
@@ -26,10 +26,7 @@ run: $(READY) ## one batch through the whole pipeline on the embedded stack
 	@$(BIN)/cxm run
 
 test: $(READY) ## every test that needs no account
-	@$(BIN)/pytest -m "not soak"
-
-soak: $(READY) ## the long tests
-	@$(BIN)/pytest -m soak
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 up: $(READY) ## start the embedded stack and leave it running
 	@$(BIN)/cxm up

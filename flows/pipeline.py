@@ -152,7 +152,8 @@ class _Run:
 def _word(found: Any) -> str:
     if found.error_failures:
         return f"{len(found.error_failures)} failed"
-    return f"passed, {len(found.warnings)} warnings" if found.warnings else "passed"
+    count = len(found.warnings)
+    return f"passed, {count} warning{'s' if count > 1 else ''}" if count else "passed"
 
 
 def _settle(batch: tasks.Batch, landed: PrefectFutureList[LandResult], loaded: PrefectFutureList[LoadResult]) -> _Run:

@@ -45,7 +45,9 @@ def render(source: Source) -> dict[str, str]:
             }
         ],
     }
-    return {path: f"# {source.derived_line}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)}
+    return {
+        path: f"# {source.derived_line}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    }
 
 
 def _table(source: Source, table: Table) -> dict[str, Any]:

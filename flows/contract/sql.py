@@ -35,14 +35,19 @@ def ident(name: str) -> str:
 def literal(value: str) -> str:
     """`value` as a single-quoted string constant; both the quote and the backslash escape in Snowflake
     (https://docs.snowflake.com/en/sql-reference/data-types-text#single-quoted-string-constants)."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r").replace("\0", "\\0")
+    escaped = (
+        value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r").replace("\0", "\\0")
+    )
     return f"'{escaped}'"
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(SQL), undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
+        loader=jinja2.FileSystemLoader(SQL),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
     )
     environment.filters.update(ident=ident, literal=literal)
     return environment

@@ -58,6 +58,7 @@ def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: 
 def test_the_artifacts_page_shows_a_table_for_each_step(page: Any, summary: Any, settings: Any) -> None:  # noqa: F811
     page.goto(settings.stack["prefect"]["ui_url"] + "/artifacts")
     for key in ("olist-land", "olist-load", "olist-validation", "olist-freshness"):
+        page.get_by_placeholder("Search artifacts").fill(key)
         page.get_by_text(key, exact=True).first.wait_for(timeout=30_000)
 
 

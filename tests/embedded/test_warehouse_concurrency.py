@@ -28,7 +28,10 @@ def test_thirty_two_sessions_make_tables_write_and_read_at_once(warehouse: Wareh
 
 
 def test_two_sessions_load_two_tables_in_their_own_transactions(warehouse: Warehouse, database: str) -> None:
-    with warehouse.connect(database=database, schema="PUBLIC") as one, warehouse.connect(database=database, schema="PUBLIC") as two:
+    with (
+        warehouse.connect(database=database, schema="PUBLIC") as one,
+        warehouse.connect(database=database, schema="PUBLIC") as two,
+    ):
         one.cursor().execute("CREATE TABLE A (ID INT)")
         one.cursor().execute("CREATE TABLE B (ID INT)")
         one.cursor().execute("CREATE TABLE LEDGER (NAME VARCHAR)")
@@ -46,7 +49,10 @@ def test_two_sessions_load_two_tables_in_their_own_transactions(warehouse: Wareh
 
 
 def test_an_update_waits_for_the_transaction_that_changes_the_same_table(warehouse: Warehouse, database: str) -> None:
-    with warehouse.connect(database=database, schema="PUBLIC") as one, warehouse.connect(database=database, schema="PUBLIC") as two:
+    with (
+        warehouse.connect(database=database, schema="PUBLIC") as one,
+        warehouse.connect(database=database, schema="PUBLIC") as two,
+    ):
         one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID, 0 AS N")
         one.cursor().execute("BEGIN")
         one.cursor().execute("UPDATE T SET N = N + 1")
@@ -66,7 +72,10 @@ def test_an_update_waits_for_the_transaction_that_changes_the_same_table(warehou
 
 
 def test_a_lock_that_is_not_given_back_within_lock_timeout_is_an_error(warehouse: Warehouse, database: str) -> None:
-    with warehouse.connect(database=database, schema="PUBLIC") as one, warehouse.connect(database=database, schema="PUBLIC") as two:
+    with (
+        warehouse.connect(database=database, schema="PUBLIC") as one,
+        warehouse.connect(database=database, schema="PUBLIC") as two,
+    ):
         one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID")
         one.cursor().execute("BEGIN")
         one.cursor().execute("DELETE FROM T")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ ACCOUNT = (
 
 SHOWN = (
     "SHOW WAREHOUSES", "SHOW DATABASES", "SHOW SCHEMAS IN DATABASE D", "SHOW ROLES", "SHOW GRANTS TO ROLE LOADER",
-    "SHOW FUTURE GRANTS IN SCHEMA D.RAW", "DESC INTEGRATION I", "DESC FILE FORMAT D.RAW.F", "DESC STAGE D.RAW.S", "SHOW STAGES IN SCHEMA D.RAW",
+    "SHOW FUTURE GRANTS IN SCHEMA D.RAW", "DESC INTEGRATION I", "DESC FILE FORMAT D.RAW.F", "DESC STAGE D.RAW.S",
+    "SHOW STAGES IN SCHEMA D.RAW",
     "DESC TABLE D.RAW.T", "SHOW TABLES IN SCHEMA D.RAW", "SELECT * FROM D.RAW.T ORDER BY ID", "SELECT * FROM D.RAW.V ORDER BY ID",
     "SELECT TABLE_NAME, COMMENT, CREATED, LAST_ALTERED FROM D.INFORMATION_SCHEMA.TABLES ORDER BY 1",
-    "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, COMMENT FROM D.INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'T' ORDER BY 1",
+    "SELECT COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, COMMENT FROM D.INFORMATION_SCHEMA.COLUMNS "
+    "WHERE TABLE_NAME = 'T' ORDER BY 1",
 )  # fmt: skip
 
 
@@ -66,7 +69,9 @@ def test_account_objects_and_rows_are_there_after_a_stop_and_after_a_kill(own: W
     assert everything(own) == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the connector's own cancel timer finds no server
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # the connector's own cancel timer finds no server
 def test_a_kill_loses_no_committed_row_and_keeps_no_open_transaction(own: Warehouse) -> None:
     committed: list[int] = []
     with own.connect() as connection:
@@ -128,3 +133,23 @@ def test_a_dropped_database_does_not_come_back_with_its_rows(own: Warehouse) -> 
         assert [row[1] for row in cursor.execute("SHOW SCHEMAS IN DATABASE D")] == ["INFORMATION_SCHEMA", "PUBLIC"]
         assert [row[1] for row in cursor.execute("SHOW DATABASES")] == ["D", "E"]
     assert len(list((own.directory / "databases").glob("*.db"))) == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_stop_does_not_wait_for_a_long_statement(own: Warehouse) -> None:
+    connection = own.connect(network_timeout=2)
+
+    def run() -> None:
+        from snowflake.connector.errors import Error
+
+        endless = "WITH RECURSIVE R AS (SELECT 1 AS N UNION ALL SELECT N + 1 FROM R WHERE N < 1000000000) SELECT MAX(N) FROM R"
+        with pytest.raises(Error):
+            connection.cursor().execute(endless)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    time.sleep(1)
+    started = time.monotonic()
+    assert own.stop() == 0
+    assert time.monotonic() - started < 15
+    thread.join(30)

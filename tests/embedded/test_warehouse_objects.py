@@ -38,7 +38,9 @@ def test_a_warehouse_keeps_its_properties_and_is_altered_suspended_resumed_and_d
         "INITIALLY_SUSPENDED = TRUE COMMENT = 'the user''s'"
     )
     assert created == [{"status": f"Warehouse {wh} successfully created."}]
-    assert run(f"CREATE WAREHOUSE IF NOT EXISTS {wh} WAREHOUSE_SIZE = LARGE") == [{"status": f"{wh} already exists, statement succeeded."}]
+    assert run(f"CREATE WAREHOUSE IF NOT EXISTS {wh} WAREHOUSE_SIZE = LARGE") == [
+        {"status": f"{wh} already exists, statement succeeded."}
+    ]
     (shown,) = run(f"SHOW WAREHOUSES LIKE '{wh.lower()}'")
     assert {k: shown[k] for k in ("name", "state", "size", "auto_suspend", "auto_resume", "comment", "is_current", "owner")} == {
         "name": wh, "state": "SUSPENDED", "size": "X-Small", "auto_suspend": 60, "auto_resume": "true", "comment": "the user's",
@@ -48,7 +50,12 @@ def test_a_warehouse_keeps_its_properties_and_is_altered_suspended_resumed_and_d
     run(f"ALTER WAREHOUSE {wh} SET WAREHOUSE_SIZE = MEDIUM, AUTO_SUSPEND = 120 COMMENT = 'larger'")
     run(f"ALTER WAREHOUSE {wh} RESUME IF SUSPENDED")
     (shown,) = run(f"SHOW WAREHOUSES LIKE '{wh}'")
-    assert (shown["size"], shown["auto_suspend"], shown["state"], shown["comment"]) == ("Medium", 120, "STARTED", "larger")
+    assert (shown["size"], shown["auto_suspend"], shown["state"], shown["comment"]) == (
+        "Medium",
+        120,
+        "STARTED",
+        "larger",
+    )
     run(f"ALTER WAREHOUSE {wh} SUSPEND")
     assert refusal(run, f"ALTER WAREHOUSE {wh} SUSPEND") == (90064, "22000")
     run(f"CREATE OR ALTER WAREHOUSE {wh} WAREHOUSE_SIZE = SMALL")
@@ -90,7 +97,9 @@ def test_a_warehouse_keeps_its_properties_and_is_altered_suspended_resumed_and_d
         ("ALTER SESSION SET QUOTED_IDENTIFIERS_IGNORE_CASE = TRUE", (2, "0A000")),
     ],
 )
-def test_a_wrong_name_option_or_value_is_refused_with_snowflakes_number(run: Any, sql: str, expected: tuple[int, str]) -> None:
+def test_a_wrong_name_option_or_value_is_refused_with_snowflakes_number(
+    run: Any, sql: str, expected: tuple[int, str]
+) -> None:
     assert refusal(run, sql.format(n=name("NO"))) == expected
 
 
@@ -98,7 +107,8 @@ def test_a_storage_integration_says_who_to_trust_and_keeps_saying_it(run: Any) -
     integration = name("INT")
     text = (
         f"CREATE STORAGE INTEGRATION IF NOT EXISTS {integration} TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE "
-        "STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::000000000000:role/landing' STORAGE_ALLOWED_LOCATIONS = ('s3://b/raw/', 's3://b/archive/') "
+        "STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::000000000000:role/landing' "
+        "STORAGE_ALLOWED_LOCATIONS = ('s3://b/raw/', 's3://b/archive/') "
         "COMMENT = 'c'"
     )
     run(text)
@@ -113,7 +123,12 @@ def test_a_storage_integration_says_who_to_trust_and_keeps_saying_it(run: Any) -
     second = {r["property"]: r["property_value"] for r in run(f"DESCRIBE STORAGE INTEGRATION {integration}")}
     assert second == {**first, "STORAGE_ALLOWED_LOCATIONS": "s3://b/raw/"}
     (shown,) = run(f"SHOW INTEGRATIONS LIKE '{integration}'")
-    assert (shown["type"], shown["category"], shown["enabled"], shown["comment"]) == ("EXTERNAL_STAGE", "STORAGE", "true", "c")
+    assert (shown["type"], shown["category"], shown["enabled"], shown["comment"]) == (
+        "EXTERNAL_STAGE",
+        "STORAGE",
+        "true",
+        "c",
+    )
 
 
 def test_a_stage_outside_its_integrations_locations_is_refused(run: Any) -> None:
@@ -132,7 +147,10 @@ def test_a_file_format_keeps_every_option_and_shows_snowflakes_default_for_the_r
         "FIELD_OPTIONALLY_ENCLOSED_BY = '\"' ESCAPE_UNENCLOSED_FIELD = NONE ENCODING = 'UTF8' EMPTY_FIELD_AS_NULL = TRUE "
         "SKIP_BYTE_ORDER_MARK = TRUE TRIM_SPACE = FALSE SKIP_BLANK_LINES = FALSE COMMENT = 'ours'"
     )
-    found = {r["property"]: (r["property_type"], r["property_value"], r["property_default"]) for r in run("DESC FILE FORMAT CSV_FORMAT")}
+    found = {
+        r["property"]: (r["property_type"], r["property_value"], r["property_default"])
+        for r in run("DESC FILE FORMAT CSV_FORMAT")
+    }
     assert found["SKIP_HEADER"] == ("Integer", "1", "0")
     assert found["NULL_IF"] == ("List", '["", "null"]', '["\\\\N"]')
     assert found["FIELD_OPTIONALLY_ENCLOSED_BY"] == ("String", '"', "NONE")
@@ -155,7 +173,9 @@ def test_a_stage_describes_its_url_integration_and_format(run: Any, database: st
     assert named["FORMAT_NAME"] == f"{database}.PUBLIC.F"
     assert named["URL"] == '["s3://b/raw/"]'
     assert {r["property"]: r["property_value"] for r in run("DESC STAGE INLINE")}["SKIP_HEADER"] == "3"
-    assert [(r["name"], r["url"], r["type"], r["comment"]) for r in run("SHOW STAGES LIKE 's'")] == [("S", "s3://b/raw/", "EXTERNAL", "landing")]
+    assert [(r["name"], r["url"], r["type"], r["comment"]) for r in run("SHOW STAGES LIKE 's'")] == [
+        ("S", "s3://b/raw/", "EXTERNAL", "landing")
+    ]
     run("ALTER STAGE S SET URL = 's3://b/other/' COMMENT = 'moved'")
     assert [(r["url"], r["comment"]) for r in run("SHOW STAGES LIKE 's'")] == [("s3://b/other/", "moved")]
 
@@ -167,7 +187,12 @@ def test_resource_monitors_network_policies_and_tags_are_kept(run: Any, database
         "TRIGGERS ON 75 PERCENT DO NOTIFY ON 100 PERCENT DO SUSPEND"
     )
     (shown,) = run(f"SHOW RESOURCE MONITORS LIKE '{monitor}'")
-    assert (shown["credit_quota"], shown["frequency"], shown["notify_at"], shown["suspend_at"]) == ("10.00", "MONTHLY", "75%", "100%")
+    assert (shown["credit_quota"], shown["frequency"], shown["notify_at"], shown["suspend_at"]) == (
+        "10.00",
+        "MONTHLY",
+        "75%",
+        "100%",
+    )
     run(f"CREATE NETWORK POLICY {policy} ALLOWED_IP_LIST = ('127.0.0.1', '10.0.0.0/8') COMMENT = 'loopback'")
     assert run(f"SHOW NETWORK POLICIES LIKE '{policy}'")[0]["entries_in_allowed_ip_list"] == 2
     assert {"name": "ALLOWED_IP_LIST", "value": "127.0.0.1,10.0.0.0/8"} in run(f"DESC NETWORK POLICY {policy}")
@@ -214,13 +239,18 @@ def test_grants_are_shown_on_to_and_of(run: Any, database: str) -> None:
     to = {(r["privilege"], r["granted_on"], r["name"]) for r in run(f"SHOW GRANTS TO ROLE {role}")}
     assert to == {
         ("USAGE", "ROLE", child), ("USAGE", "DATABASE", database), ("USAGE", "SCHEMA", f"{database}.PUBLIC"),
-        ("SELECT", "TABLE", f"{database}.PUBLIC.OLD"), ("SELECT", "TABLE", f"{database}.PUBLIC.NEW"), ("INSERT", "TABLE", f"{database}.PUBLIC.NEW"),
+        ("SELECT", "TABLE", f"{database}.PUBLIC.OLD"), ("SELECT", "TABLE", f"{database}.PUBLIC.NEW"), ("INSERT",
+        "TABLE", f"{database}.PUBLIC.NEW"),
     }  # fmt: skip
     on = {(r["privilege"], r["granted_to"], r["grantee_name"]) for r in run("SHOW GRANTS ON TABLE NEW")}
     assert on == {("OWNERSHIP", "ROLE", "ACCOUNTADMIN"), ("SELECT", "ROLE", role), ("INSERT", "ROLE", role)}
-    assert [(r["role"], r["granted_to"], r["grantee_name"]) for r in run(f"SHOW GRANTS OF ROLE {child}")] == [(child, "ROLE", role)]
+    assert [(r["role"], r["granted_to"], r["grantee_name"]) for r in run(f"SHOW GRANTS OF ROLE {child}")] == [
+        (child, "ROLE", role)
+    ]
     assert {r["privilege"] for r in run("SHOW FUTURE GRANTS IN SCHEMA PUBLIC")} == {"SELECT", "INSERT"}
-    assert ("CREATE TABLE", "SCHEMA") in {(r["privilege"], r["granted_on"]) for r in run(f"SHOW GRANTS TO ROLE {child}")}
+    assert ("CREATE TABLE", "SCHEMA") in {
+        (r["privilege"], r["granted_on"]) for r in run(f"SHOW GRANTS TO ROLE {child}")
+    }
     run("ALTER TABLE NEW RENAME TO NEWER")
     assert {r["grantee_name"] for r in run("SHOW GRANTS ON TABLE NEWER")} == {"ACCOUNTADMIN", role}
     run("DROP TABLE NEWER")
@@ -232,12 +262,16 @@ def test_grants_are_shown_on_to_and_of(run: Any, database: str) -> None:
 def test_saying_a_set_up_twice_changes_nothing(run: Any, database: str) -> None:
     role = name("R")
     steps = (
-        f"CREATE ROLE IF NOT EXISTS {role}", f"GRANT ROLE {role} TO ROLE SYSADMIN", f"GRANT USAGE ON DATABASE {database} TO ROLE {role}",
-        "CREATE SCHEMA IF NOT EXISTS RAW", "CREATE FILE FORMAT IF NOT EXISTS RAW.F TYPE = CSV", "CREATE STAGE IF NOT EXISTS RAW.S URL = 's3://b/'",
-        "CREATE TABLE IF NOT EXISTS RAW.T (A VARCHAR COMMENT 'a') COMMENT = 't'", "ALTER TABLE RAW.T ADD COLUMN IF NOT EXISTS B VARCHAR COMMENT 'b'",
+        f"CREATE ROLE IF NOT EXISTS {role}", f"GRANT ROLE {role} TO ROLE SYSADMIN",
+        f"GRANT USAGE ON DATABASE {database} TO ROLE {role}",
+        "CREATE SCHEMA IF NOT EXISTS RAW", "CREATE FILE FORMAT IF NOT EXISTS RAW.F TYPE = CSV",
+        "CREATE STAGE IF NOT EXISTS RAW.S URL = 's3://b/'",
+        "CREATE TABLE IF NOT EXISTS RAW.T (A VARCHAR COMMENT 'a') COMMENT = 't'",
+        "ALTER TABLE RAW.T ADD COLUMN IF NOT EXISTS B VARCHAR COMMENT 'b'",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA RAW TO ROLE {role}", f"GRANT SELECT ON FUTURE TABLES IN SCHEMA RAW TO ROLE {role}",
     )  # fmt: skip
-    looks = (f"SHOW GRANTS TO ROLE {role}", "SHOW GRANTS ON TABLE RAW.T", "DESC TABLE RAW.T", "SHOW STAGES IN SCHEMA RAW", "SHOW ROLES",
+    looks = (f"SHOW GRANTS TO ROLE {role}", "SHOW GRANTS ON TABLE RAW.T", "DESC TABLE RAW.T",
+    "SHOW STAGES IN SCHEMA RAW", "SHOW ROLES",
              "SHOW FUTURE GRANTS IN SCHEMA RAW", "SELECT * FROM RAW.T")  # fmt: skip
     for sql in steps:
         run(sql)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,9 +25,12 @@ class Cast:
                 "CREATE SCHEMA RAW", "CREATE SCHEMA MARTS", f"CREATE ROLE {self.loader}", f"CREATE ROLE {self.reporter}",
                 "CREATE TABLE MARTS.FACTS (A INT)", "INSERT INTO MARTS.FACTS VALUES (1)",
                 "CREATE TABLE RAW.SECRETS AS SELECT 'x' AS V", "CREATE VIEW MARTS.SHOWN AS SELECT V FROM RAW.SECRETS",
-                f"GRANT USAGE ON DATABASE {database} TO ROLE {self.loader}", f"GRANT USAGE, CREATE TABLE ON SCHEMA RAW TO ROLE {self.loader}",
-                f"GRANT USAGE ON SCHEMA MARTS TO ROLE {self.loader}", f"GRANT SELECT ON ALL TABLES IN SCHEMA MARTS TO ROLE {self.loader}",
-                f"GRANT USAGE ON DATABASE {database} TO ROLE {self.reporter}", f"GRANT USAGE ON SCHEMA MARTS TO ROLE {self.reporter}",
+                f"GRANT USAGE ON DATABASE {database} TO ROLE {self.loader}",
+                f"GRANT USAGE, CREATE TABLE ON SCHEMA RAW TO ROLE {self.loader}",
+                f"GRANT USAGE ON SCHEMA MARTS TO ROLE {self.loader}",
+                f"GRANT SELECT ON ALL TABLES IN SCHEMA MARTS TO ROLE {self.loader}",
+                f"GRANT USAGE ON DATABASE {database} TO ROLE {self.reporter}",
+                f"GRANT USAGE ON SCHEMA MARTS TO ROLE {self.reporter}",
                 f"GRANT SELECT ON ALL TABLES IN SCHEMA MARTS TO ROLE {self.reporter}",
                 f"GRANT SELECT ON ALL VIEWS IN SCHEMA MARTS TO ROLE {self.reporter}",
             ):  # fmt: skip
@@ -39,8 +41,8 @@ class Cast:
 
 
 @pytest.fixture
-def cast(warehouse: Warehouse, database: str) -> Iterator[Cast]:
-    yield Cast(warehouse, database)
+def cast(warehouse: Warehouse, database: str) -> Cast:
+    return Cast(warehouse, database)
 
 
 def refused(connection: Any, sql: str) -> str:
@@ -59,18 +61,23 @@ def test_the_loader_makes_and_fills_tables_in_raw_and_cannot_write_marts(cast: C
         cursor.execute("INSERT INTO RAW.ORDERS VALUES (1)")
         cursor.execute("UPDATE RAW.ORDERS SET A = 2")
         assert cursor.execute("SELECT F.A FROM MARTS.FACTS F").fetchall() == [(1,)]
-        assert "Insufficient privileges to operate on table 'FACTS'" in refused(loader, "INSERT INTO MARTS.FACTS VALUES (2)")
+        assert "Insufficient privileges to operate on table 'FACTS'" in refused(
+            loader, "INSERT INTO MARTS.FACTS VALUES (2)"
+        )
         for sql in (
             "UPDATE MARTS.FACTS SET A = 2", "DELETE FROM MARTS.FACTS", "TRUNCATE TABLE MARTS.FACTS", "DROP TABLE MARTS.FACTS",
-            "ALTER TABLE MARTS.FACTS ADD COLUMN B INT", "CREATE OR REPLACE TABLE MARTS.FACTS (B INT)", "CREATE TABLE MARTS.NEW (A INT)",
+            "ALTER TABLE MARTS.FACTS ADD COLUMN B INT", "CREATE OR REPLACE TABLE MARTS.FACTS (B INT)",
+            "CREATE TABLE MARTS.NEW (A INT)",
             "CREATE VIEW RAW.V AS SELECT 1 AS A", "INSERT OVERWRITE INTO MARTS.FACTS SELECT 2", "SELECT * FROM RAW.SECRETS",
             "INSERT INTO RAW.ORDERS SELECT 1 FROM RAW.SECRETS", "CREATE TABLE RAW.COPY AS SELECT * FROM RAW.SECRETS",
             "SELECT (SELECT MAX(V) FROM RAW.SECRETS)", "WITH C AS (SELECT * FROM RAW.SECRETS) SELECT * FROM C",
             "MERGE INTO MARTS.FACTS T USING RAW.ORDERS S ON T.A = S.A WHEN NOT MATCHED THEN INSERT (A) VALUES (S.A)",
-            "COPY INTO RAW.SECRETS FROM @RAW.NO_STAGE", "COMMENT ON TABLE MARTS.FACTS IS 'mine'", "CREATE SCHEMA MORE", "DROP SCHEMA MARTS",
+            "COPY INTO RAW.SECRETS FROM @RAW.NO_STAGE", "COMMENT ON TABLE MARTS.FACTS IS 'mine'", "CREATE SCHEMA MORE",
+            "DROP SCHEMA MARTS",
             f"DROP DATABASE {cast.database}", "CREATE DATABASE MORE", "CREATE ROLE MORE", "CREATE WAREHOUSE MORE",
             f"GRANT SELECT ON TABLE MARTS.FACTS TO ROLE {cast.reporter}", f"GRANT ROLE ACCOUNTADMIN TO ROLE {cast.loader}",
-            "DESC TABLE RAW.SECRETS", "CREATE FILE FORMAT RAW.F TYPE = CSV", "CREATE STAGE RAW.S", "ALTER ACCOUNT SET QUERY_TAG = 'x'",
+            "DESC TABLE RAW.SECRETS", "CREATE FILE FORMAT RAW.F TYPE = CSV", "CREATE STAGE RAW.S",
+            "ALTER ACCOUNT SET QUERY_TAG = 'x'",
         ):  # fmt: skip
             refused(loader, sql)
     with cast.warehouse.connect() as admin:
@@ -84,7 +91,10 @@ def test_the_reporter_reads_marts_through_views_too_and_cannot_read_raw(cast: Ca
         assert reporter.cursor().execute("SELECT * FROM SHOWN").fetchall() == [("x",)]
         assert "Insufficient privileges to operate on schema 'RAW'" in refused(reporter, "SELECT * FROM RAW.SECRETS")
         assert [row[1] for row in reporter.cursor().execute("SHOW SCHEMAS")] == ["INFORMATION_SCHEMA", "MARTS"]
-        assert sorted(row[1] for row in reporter.cursor().execute(f"SHOW OBJECTS IN DATABASE {cast.database}")) == ["FACTS", "SHOWN"]
+        assert sorted(row[1] for row in reporter.cursor().execute(f"SHOW OBJECTS IN DATABASE {cast.database}")) == [
+            "FACTS",
+            "SHOWN",
+        ]
         assert reporter.cursor().execute("SHOW TABLES IN SCHEMA MARTS").rowcount == 1
 
 
@@ -150,7 +160,9 @@ def test_a_login_with_a_role_that_is_not_there_is_refused(warehouse: Warehouse) 
 def test_a_created_user_gets_only_its_own_roles(cast: Cast) -> None:
     user = f"ANA_{cast.suffix}"
     with cast.warehouse.connect() as admin:
-        admin.cursor().execute(f"CREATE USER {user} PASSWORD = 'right one' DEFAULT_ROLE = {cast.reporter} DEFAULT_SECONDARY_ROLES = ()")
+        admin.cursor().execute(
+            f"CREATE USER {user} PASSWORD = 'right one' DEFAULT_ROLE = {cast.reporter} DEFAULT_SECONDARY_ROLES = ()"
+        )
         admin.cursor().execute(f"GRANT ROLE {cast.reporter} TO USER {user}")
     with cast.warehouse.connect(user=user, password="right one") as ana:
         assert ana.cursor().execute("SELECT CURRENT_USER(), CURRENT_ROLE()").fetchone() == (user, cast.reporter)
@@ -174,17 +186,22 @@ def public(private: rsa.RSAPrivateKey) -> str:
 
 
 def der(private: rsa.RSAPrivateKey) -> bytes:
-    return private.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def test_a_service_user_logs_in_with_its_key_and_with_no_other(cast: Cast) -> None:
     user, right, second, wrong = f"SVC_{cast.suffix}", key(), key(), key()
     with cast.warehouse.connect() as admin:
-        admin.cursor().execute(f"CREATE USER {user} TYPE = SERVICE RSA_PUBLIC_KEY = '{public(right)}' DEFAULT_ROLE = {cast.loader}")
+        admin.cursor().execute(
+            f"CREATE USER {user} TYPE = SERVICE RSA_PUBLIC_KEY = '{public(right)}' DEFAULT_ROLE = {cast.loader}"
+        )
         admin.cursor().execute(f"GRANT ROLE {cast.loader} TO USER {user}")
         shown = {row[0]: row[1] for row in admin.cursor().execute(f"DESC USER {user}")}
         assert shown["RSA_PUBLIC_KEY_FP"].startswith("SHA256:")
         assert shown["TYPE"] == "SERVICE"
+
     def log_in(private: rsa.RSAPrivateKey, name: str = user) -> Any:
         return cast.warehouse.connect(user=name, private_key=der(private), authenticator="SNOWFLAKE_JWT", password=None)
 

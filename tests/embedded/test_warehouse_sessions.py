@@ -36,11 +36,13 @@ def test_health_answers_without_a_login(warehouse: Warehouse) -> None:
 def test_context_functions_answer_from_the_session(connection: Any, database: str) -> None:
     found = one(
         connection,
-        "SELECT CURRENT_REGION(), CURRENT_ACCOUNT(), CURRENT_USER(), CURRENT_USER, CURRENT_ROLE(), CURRENT_WAREHOUSE(), CURRENT_DATABASE(), "
+        "SELECT CURRENT_REGION(), CURRENT_ACCOUNT(), CURRENT_USER(), CURRENT_USER, CURRENT_ROLE(), "
+        "CURRENT_WAREHOUSE(), CURRENT_DATABASE(), "
         "CURRENT_SCHEMA(), CURRENT_SESSION()::NUMBER, IS_ROLE_IN_SESSION('SYSADMIN'), CURRENT_TRANSACTION()",
     )
     assert found == (
-        "AWS_US_EAST_1", "CXM_EMBEDDED", "CXM_TEST", "CXM_TEST", "ACCOUNTADMIN", None, database, "PUBLIC", connection.session_id, True, None,
+        "AWS_US_EAST_1", "CXM_EMBEDDED", "CXM_TEST", "CXM_TEST", "ACCOUNTADMIN", None, database, "PUBLIC",
+        connection.session_id, True, None,
     )  # fmt: skip
     assert re.fullmatch(r"\d+\.\d+\.\d+", one(connection, "SELECT CURRENT_VERSION()")[0])
     assert (connection.role, connection.database, connection.schema) == ("ACCOUNTADMIN", database, "PUBLIC")
@@ -65,7 +67,8 @@ def test_the_connector_follows_use(connection: Any, database: str) -> None:
 def test_every_statement_has_an_id_and_last_query_id_knows_it(connection: Any) -> None:
     ids = []
     for sql in ("CREATE TABLE T (A INT)", "INSERT INTO T VALUES (1)", "UPDATE T SET A = 2", "SELECT * FROM T",
-                "MERGE INTO T USING (SELECT 2 AS A) S ON T.A = S.A WHEN MATCHED THEN DELETE", "BEGIN", "COMMIT", "SHOW TABLES"):  # fmt: skip
+                "MERGE INTO T USING (SELECT 2 AS A) S ON T.A = S.A WHEN MATCHED THEN DELETE", "BEGIN", "COMMIT",
+                "SHOW TABLES"):  # fmt: skip
         ids.append(connection.cursor().execute(sql).sfqid)
         assert one(connection, "SELECT LAST_QUERY_ID()") == (ids[-1],)
     assert len(set(ids)) == len(ids)
@@ -77,7 +80,9 @@ def test_every_statement_has_an_id_and_last_query_id_knows_it(connection: Any) -
 def test_the_rows_of_show_are_read_again_with_result_scan(connection: Any) -> None:
     connection.cursor().execute("CREATE TABLE SCANNED (A INT)")
     connection.cursor().execute("SHOW TABLES")
-    rows = connection.cursor().execute('SELECT "name", "rows" FROM TABLE(RESULT_SCAN(LAST_QUERY_ID())) WHERE "name" LIKE \'SC%\'')
+    rows = connection.cursor().execute(
+        'SELECT "name", "rows" FROM TABLE(RESULT_SCAN(LAST_QUERY_ID())) WHERE "name" LIKE \'SC%\''
+    )
     assert rows.fetchall() == [("SCANNED", 0)]
     with pytest.raises(ProgrammingError) as refused:
         connection.cursor().execute("SELECT * FROM TABLE(RESULT_SCAN('no-such-id'))")
@@ -87,7 +92,12 @@ def test_the_rows_of_show_are_read_again_with_result_scan(connection: Any) -> No
 def test_session_parameters_are_set_shown_and_unset(connection: Any) -> None:
     run = connection.cursor().execute
     run("ALTER SESSION SET QUERY_TAG = '{\"batch\": \"it''s\"}', STATEMENT_TIMEOUT_IN_SECONDS = 600")
-    assert run("SHOW PARAMETERS LIKE 'query_tag' IN SESSION").fetchall()[0][:4] == ("QUERY_TAG", '{"batch": "it\'s"}', "", "SESSION")
+    assert run("SHOW PARAMETERS LIKE 'query_tag' IN SESSION").fetchall()[0][:4] == (
+        "QUERY_TAG",
+        '{"batch": "it\'s"}',
+        "",
+        "SESSION",
+    )
     run("ALTER SESSION UNSET QUERY_TAG")
     assert run("SHOW PARAMETERS LIKE 'QUERY_TAG'").fetchall()[0][1] == ""
     assert run("SHOW PARAMETERS LIKE 'STATEMENT_TIMEOUT%'").fetchall()[0][1] == "600"
@@ -99,10 +109,14 @@ def test_query_history_has_text_tag_and_outcome(warehouse: Warehouse, database: 
         connection.cursor().execute("SELECT 2 AS SECOND_ONE", _statement_params={"QUERY_TAG": "of the statement"})
         with pytest.raises(Error):
             connection.cursor().execute("SELECT * FROM PUBLIC.NOWHERE")
-        rows = connection.cursor().execute(
-            "SELECT QUERY_TEXT, QUERY_TAG, EXECUTION_STATUS, ERROR_CODE, QUERY_TYPE, DATABASE_NAME, ROWS_PRODUCED, USER_NAME "
-            "FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY_BY_SESSION(RESULT_LIMIT => 3)) ORDER BY START_TIME"
-        ).fetchall()
+        rows = (
+            connection.cursor()
+            .execute(
+                "SELECT QUERY_TEXT, QUERY_TAG, EXECUTION_STATUS, ERROR_CODE, QUERY_TYPE, DATABASE_NAME, ROWS_PRODUCED, USER_NAME "
+                "FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY_BY_SESSION(RESULT_LIMIT => 3)) ORDER BY START_TIME"
+            )
+            .fetchall()
+        )
     assert rows == [
         ("SELECT 1 AS FIRST_ONE", "at login", "SUCCESS", None, "SELECT", database, 1, "CXM_TEST"),
         ("SELECT 2 AS SECOND_ONE", "of the statement", "SUCCESS", None, "SELECT", database, 1, "CXM_TEST"),
@@ -113,7 +127,9 @@ def test_query_history_has_text_tag_and_outcome(warehouse: Warehouse, database: 
 def test_query_history_is_narrowed_by_time_and_limit(connection: Any) -> None:
     count = "SELECT COUNT(*) FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY({}))"
     assert one(connection, count.format("END_TIME_RANGE_START => DATEADD('hour', 1, CURRENT_TIMESTAMP())")) == (0,)
-    assert one(connection, count.format("RESULT_LIMIT => 2, END_TIME_RANGE_START => DATEADD('hour', -1, CURRENT_TIMESTAMP())")) == (2,)
+    assert one(
+        connection, count.format("RESULT_LIMIT => 2, END_TIME_RANGE_START => DATEADD('hour', -1, CURRENT_TIMESTAMP())")
+    ) == (2,)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +166,9 @@ def test_query_history_is_narrowed_by_time_and_limit(connection: Any) -> None:
         ("CREATE TABLE NO_SCHEMA.T (A INT)", 2003, "02000", "NO_SCHEMA"),
     ],
 )
-def test_what_is_wrong_or_unsupported_is_an_error_at_once(connection: Any, sql: str, errno: int, sqlstate: str, named: str) -> None:
+def test_what_is_wrong_or_unsupported_is_an_error_at_once(
+    connection: Any, sql: str, errno: int, sqlstate: str, named: str
+) -> None:
     started = time.monotonic()
     with pytest.raises(ProgrammingError) as refused:
         connection.cursor().execute(sql)
@@ -163,10 +181,14 @@ def test_what_is_wrong_or_unsupported_is_an_error_at_once(connection: Any, sql: 
 
 def test_every_type_arrives_as_the_connector_gives_it_from_snowflake_and_null_stays_null(connection: Any) -> None:
     run = connection.cursor().execute
-    run("CREATE TABLE T (N NUMBER(38,0), P NUMBER(10,2), F FLOAT, S VARCHAR, B BOOLEAN, D DATE, C TIME, Z TIMESTAMP_NTZ, L TIMESTAMP_TZ, V VARIANT, "
-        "X BINARY)")  # fmt: skip
-    run("INSERT INTO T SELECT 1234567890123456789, 1.25, 0.5, 'ü\"\\\\\n', TRUE, '2017-02-28', '23:59:59.123456', '1969-12-31 23:59:59.999999', "
-        "'2017-10-02 10:56:33.000001+02:00'::TIMESTAMP_TZ, PARSE_JSON('{\"a\": [1]}'), X'FF00'")  # fmt: skip
+    run(
+        "CREATE TABLE T (N NUMBER(38,0), P NUMBER(10,2), F FLOAT, S VARCHAR, B BOOLEAN, D DATE, C TIME, Z TIMESTAMP_NTZ, "
+        "L TIMESTAMP_TZ, V VARIANT, X BINARY)"
+    )
+    run(
+        "INSERT INTO T SELECT 1234567890123456789, 1.25, 0.5, 'ü\"\\\\\n', TRUE, '2017-02-28', '23:59:59.123456', "
+        "'1969-12-31 23:59:59.999999', '2017-10-02 10:56:33.000001+02:00'::TIMESTAMP_TZ, PARSE_JSON('{\"a\": [1]}'), X'FF00'"
+    )
     run("INSERT INTO T (N) VALUES (NULL)")
     full, empty = run("SELECT * FROM T ORDER BY N NULLS LAST").fetchall()
     assert full[:8] == (
@@ -184,7 +206,7 @@ def test_every_type_arrives_as_the_connector_gives_it_from_snowflake_and_null_st
 
 def test_values_are_bound_by_the_client_and_by_the_server(warehouse: Warehouse, connection: Any, database: str) -> None:
     at = datetime(2026, 11, 22, 10, 15, 0, 123456)
-    nasty = "O'Hare $HOME \\ \"x\" %s ?"
+    nasty = 'O\'Hare $HOME \\ "x" %s ?'
     connection.cursor().execute("CREATE TABLE T (I INT, S VARCHAR, Z TIMESTAMP_NTZ, F FLOAT, B BOOLEAN)")
     insert = "INSERT INTO T SELECT {0}, {0}, {0}, {0}, {0}"
     connection.cursor().execute(insert.format("%s"), (1, nasty, at, 1.5, True))
@@ -197,7 +219,10 @@ def test_values_are_bound_by_the_client_and_by_the_server(warehouse: Warehouse, 
         assert cursor.rowcount == 3
         assert qmark.cursor().execute("SELECT S FROM T WHERE I = ?", (6,)).fetchall() == [("row 6",)]
         assert qmark.cursor().execute("UPDATE T SET S = ? WHERE I = ?", ("changed", 6)).rowcount == 1
-        merge = "MERGE INTO T USING (SELECT ? AS I, ? AS S) N ON T.I = N.I WHEN MATCHED THEN UPDATE SET S = N.S WHEN NOT MATCHED THEN INSERT (I, S) VALUES (N.I, N.S)"
+        merge = (
+            "MERGE INTO T USING (SELECT ? AS I, ? AS S) N ON T.I = N.I WHEN MATCHED THEN UPDATE SET S = N.S "
+            "WHEN NOT MATCHED THEN INSERT (I, S) VALUES (N.I, N.S)"
+        )
         assert qmark.cursor().execute(merge, (8, "merged")).fetchall() == [(1, 0)]
     rows = connection.cursor().execute("SELECT * FROM T ORDER BY I").fetchall()
     assert rows[0] == (1, nasty, at, 1.5, True)
@@ -229,7 +254,9 @@ def test_a_statement_that_runs_too_long_is_cancelled(connection: Any) -> None:
     run("ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = 1")
     started = time.monotonic()
     with pytest.raises(ProgrammingError) as refused:
-        run("WITH RECURSIVE R AS (SELECT 1 AS N UNION ALL SELECT N + 1 FROM R WHERE N < 100000000) SELECT MAX(N) FROM R")
+        run(
+            "WITH RECURSIVE R AS (SELECT 1 AS N UNION ALL SELECT N + 1 FROM R WHERE N < 100000000) SELECT MAX(N) FROM R"
+        )
     assert time.monotonic() - started < 8
     assert (refused.value.errno, refused.value.sqlstate) == (630, "57014")
     run("ALTER SESSION UNSET STATEMENT_TIMEOUT_IN_SECONDS")
@@ -243,7 +270,8 @@ def test_the_client_cancels_a_statement(connection: Any) -> None:
     def run() -> None:
         try:
             cursor.execute(
-                "WITH RECURSIVE R AS (SELECT 1 AS N UNION ALL SELECT N + 1 FROM R WHERE N < 100000000) SELECT MAX(N) FROM R", timeout=1
+                "WITH RECURSIVE R AS (SELECT 1 AS N UNION ALL SELECT N + 1 FROM R WHERE N < 100000000) SELECT MAX(N) FROM R",
+                timeout=1,
             )
         except Error as e:
             failed.append(e)

@@ -42,8 +42,18 @@ def test_comments_keys_types_and_clustering_are_kept_and_shown(run: Any, databas
     assert run(RAW) == [{"status": "Table OLIST_ORDERS successfully created."}]
     assert run(RAW) == [{"status": "OLIST_ORDERS already exists, statement succeeded."}]
     run("INSERT INTO OLIST_ORDERS (ORDER_ID) VALUES ('a'), ('a')")  # keys are not enforced
-    columns = run("SELECT * FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'OLIST_ORDERS' ORDER BY ORDINAL_POSITION")
-    wanted = ("COLUMN_NAME", "DATA_TYPE", "COMMENT", "IS_NULLABLE", "CHARACTER_MAXIMUM_LENGTH", "NUMERIC_PRECISION", "NUMERIC_SCALE")
+    columns = run(
+        "SELECT * FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'OLIST_ORDERS' ORDER BY ORDINAL_POSITION"
+    )
+    wanted = (
+        "COLUMN_NAME",
+        "DATA_TYPE",
+        "COMMENT",
+        "IS_NULLABLE",
+        "CHARACTER_MAXIMUM_LENGTH",
+        "NUMERIC_PRECISION",
+        "NUMERIC_SCALE",
+    )
     assert [tuple(c[k] for k in wanted) for c in columns] == [
         ("ORDER_ID", "TEXT", "the shipment's id", "NO", 16777216, None, None),
         ("STATUS", "TEXT", "état", "YES", 20, None, None),
@@ -52,7 +62,12 @@ def test_comments_keys_types_and_clustering_are_kept_and_shown(run: Any, databas
         ("_ROW", "NUMBER", None, "YES", None, 38, 0),
     ]
     (table,) = run(f"SELECT * FROM {database}.INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'PUBLIC'")
-    assert (table["TABLE_NAME"], table["TABLE_TYPE"], table["ROW_COUNT"], table["TABLE_OWNER"]) == ("OLIST_ORDERS", "BASE TABLE", 2, "ACCOUNTADMIN")
+    assert (table["TABLE_NAME"], table["TABLE_TYPE"], table["ROW_COUNT"], table["TABLE_OWNER"]) == (
+        "OLIST_ORDERS",
+        "BASE TABLE",
+        2,
+        "ACCOUNTADMIN",
+    )
     assert table["COMMENT"] == "surgical case shipments, 'raw'"
     assert table["CLUSTERING_KEY"] == "LINEAR(ORDER_ID, STATUS)"
     assert started - timedelta(seconds=1) <= table["CREATED"] < table["LAST_ALTERED"]
@@ -61,7 +76,9 @@ def test_comments_keys_types_and_clustering_are_kept_and_shown(run: Any, databas
     assert [described[c]["type"] for c in ("ORDER_ID", "STATUS", "PRICE", "_LOAD_TIMESTAMP", "_ROW")] == [
         "VARCHAR(16777216)", "VARCHAR(20)", "NUMBER(10,2)", "TIMESTAMP_NTZ(9)", "NUMBER(38,0)",
     ]  # fmt: skip
-    assert [(r["column_name"], r["key_sequence"]) for r in run("SHOW PRIMARY KEYS IN TABLE OLIST_ORDERS")] == [("ORDER_ID", 1)]
+    assert [(r["column_name"], r["key_sequence"]) for r in run("SHOW PRIMARY KEYS IN TABLE OLIST_ORDERS")] == [
+        ("ORDER_ID", 1)
+    ]
     (shown,) = run("SHOW TABLES LIKE 'olist%'")
     assert (shown["rows"], shown["cluster_by"], shown["kind"]) == (2, "LINEAR(ORDER_ID, STATUS)", "TABLE")
 
@@ -123,7 +140,9 @@ def test_views_have_comments_and_are_shown(run: Any) -> None:
     assert run("SHOW VIEWS") == []
 
 
-def test_a_transaction_is_seen_by_others_when_it_commits_and_never_when_it_rolls_back(warehouse: Warehouse, connection: Any, database: str) -> None:
+def test_a_transaction_is_seen_by_others_when_it_commits_and_never_when_it_rolls_back(
+    warehouse: Warehouse, connection: Any, database: str
+) -> None:
     mine = connection.cursor()
     with warehouse.connect(database=database, schema="PUBLIC") as other:
         theirs = other.cursor()
@@ -152,7 +171,10 @@ def test_ddl_commits_what_is_open(warehouse: Warehouse, connection: Any, databas
 
 
 def test_with_autocommit_off_rows_wait_for_commit(warehouse: Warehouse, database: str) -> None:
-    with warehouse.connect(database=database, schema="PUBLIC", autocommit=False) as mine, warehouse.connect(database=database, schema="PUBLIC") as other:
+    with (
+        warehouse.connect(database=database, schema="PUBLIC", autocommit=False) as mine,
+        warehouse.connect(database=database, schema="PUBLIC") as other,
+    ):
         mine.cursor().execute("CREATE TABLE T (A INT)")
         mine.cursor().execute("INSERT INTO T VALUES (1)")
         assert other.cursor().execute("SELECT COUNT(*) FROM T").fetchone() == (0,)
@@ -180,11 +202,12 @@ def test_after_a_failure_rows_are_committed_whole_or_not_at_all(connection: Any)
     run("INSERT INTO T VALUES (1)")
     with pytest.raises(Error):
         run("INSERT INTO T VALUES (NULL)")
-    with pytest.raises(Error):
+    # DuckDB has given the transaction up: nothing of it is committed, and the session is told so until it rolls back
+    with pytest.raises(Error, match="ROLLBACK"):
         run("INSERT INTO T VALUES (2)")
+    with pytest.raises(Error):
         run("COMMIT")
-    run("ROLLBACK")
-    assert run("SELECT A FROM T").fetchall() in ([], [(1,), (2,)])
+    assert run("SELECT A FROM T").fetchall() == []
     run("INSERT INTO T VALUES (3)")
 
 
@@ -204,7 +227,9 @@ def test_merge_counts_what_it_did_and_refuses_a_row_that_matches_twice(run: Any,
     assert refusal(run, "MERGE INTO T USING S ON S.ID = T.ID WHEN MATCHED THEN UPDATE SET V = S.V") == (100090, "42P18")
 
 
-def test_temporary_tables_are_the_sessions_own_under_their_full_name(warehouse: Warehouse, run: Any, database: str) -> None:
+def test_temporary_tables_are_the_sessions_own_under_their_full_name(
+    warehouse: Warehouse, run: Any, database: str
+) -> None:
     run("CREATE SCHEMA OTHER")
     run("CREATE TABLE OTHER.X AS SELECT 'kept' AS V")
     run(f"CREATE TEMPORARY TABLE {database}.PUBLIC.X AS SELECT 'mine' AS V")

@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         engine = Engine(directory, s3)
     except duckdb.IOException as e:
-        sys.stderr.write(f"{directory}: cannot be opened ({e}); is another warehouse running on it? Stop that one first.\n")
+        sys.stderr.write(
+            f"{directory}: cannot be opened ({e}); is another warehouse running on it? Stop that one first.\n"
+        )
         return 5
 
     class Announcing(uvicorn.Server):
@@ -58,7 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stdout.flush()
 
     config = uvicorn.Config(
-        Server(engine).app(), host="127.0.0.1", port=options.port, log_config=None, access_log=False, timeout_graceful_shutdown=5
+        Server(engine).app(),
+        host="127.0.0.1",
+        port=options.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
     )
     # uvicorn shuts down at either signal and then sends it again to whoever was there before: this, so that a stop is exit 0
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -97,11 +97,11 @@ class Account:
             self._objects[kind, name] = AccountObject(
                 kind, name, owner, comment, _instant(created), json.loads(properties)
             )
-        for *columns, created in duck.execute(
+        for privilege, on_kind, on_name, to_kind, to_name, future, option, by, created in duck.execute(
             "SELECT privilege, on_kind, on_name, to_kind, to_name, future, grant_option, granted_by, epoch_us(created_on) "
             "FROM _fs_global.account.grants"
         ).fetchall():
-            grant = Grant(*columns, created_on=_instant(created))
+            grant = Grant(privilege, on_kind, on_name, to_kind, to_name, future, option, by, _instant(created))
             self._grants[grant.key] = grant
         for role in SYSTEM_ROLES:
             if ("ROLE", role) not in self._objects:
@@ -146,7 +146,9 @@ class Account:
             self.put(item)
             granted = [Grant("OWNERSHIP", item.kind, item.name, "ROLE", item.owner, False, True, item.owner)]
             for scope in (item.name.rpartition(".")[0], item.name.split(".")[0]):
-                futures = [g for g in self._grants.values() if g.future and g.on_kind == item.kind and g.on_name == scope]
+                futures = [
+                    g for g in self._grants.values() if g.future and g.on_kind == item.kind and g.on_name == scope
+                ]
                 granted += [
                     replace(g, on_name=item.name, future=False, created_on=item.created_on)
                     for g in futures
@@ -170,7 +172,9 @@ class Account:
                 or (g.to_kind, g.to_name) == (kind, name)
                 or (g.future and inside and (g.on_name == name or g.on_name.startswith(inside)))
             )  # fmt: skip
-            self._write([("DELETE FROM _fs_global.account.objects WHERE kind = ? AND name = ?", list(key)) for key in gone])
+            forget = "DELETE FROM _fs_global.account.objects WHERE kind = ? AND name = ?"
+            steps: list[tuple[str, Sequence[object]]] = [(forget, [*key]) for key in gone]
+            self._write(steps)
             for key in gone:
                 del self._objects[key]
 
@@ -258,7 +262,10 @@ class Account:
     def roles_of(self, role: str) -> frozenset[str]:
         """The role, every role granted to it, down the hierarchy, and PUBLIC."""
         with self._lock:
-            held, edges = {role, PUBLIC}, [g for g in self._grants.values() if g.on_kind == "ROLE" and g.to_kind == "ROLE"]
+            held, edges = (
+                {role, PUBLIC},
+                [g for g in self._grants.values() if g.on_kind == "ROLE" and g.to_kind == "ROLE"],
+            )
             while True:
                 more = {g.on_name for g in edges if g.to_name in held and g.privilege == "USAGE"} - held
                 if not more:
@@ -268,7 +275,9 @@ class Account:
     def roles_of_user(self, user: str) -> frozenset[str]:
         """The roles a registered user may take on: those granted to it, all that these hold, and PUBLIC."""
         with self._lock:
-            direct = {g.on_name for g in self._grants.values() if (g.to_kind, g.to_name, g.on_kind) == ("USER", user, "ROLE")}
+            direct = {
+                g.on_name for g in self._grants.values() if (g.to_kind, g.to_name, g.on_kind) == ("USER", user, "ROLE")
+            }
         return frozenset({PUBLIC}).union(*(self.roles_of(r) for r in direct))
 
     def holds(self, held: frozenset[str], privilege: str, kind: str, name: str) -> bool:
@@ -304,14 +313,15 @@ class Account:
     # ---- disk
 
     def _write(
-        self, statements: list[tuple[str, list[object]]], before: Iterable[tuple[str, list[object]]] = ()
+        self, statements: Iterable[tuple[str, Sequence[object]]], before: Iterable[tuple[str, Sequence[object]]] = ()
     ) -> None:
-        if not statements:
+        steps = [*before, *statements]
+        if not steps:
             return
         self._duck.execute("BEGIN")
         try:
-            for sql, parameters in [*before, *statements]:
-                self._duck.execute(sql, parameters)
+            for sql, parameters in steps:
+                self._duck.execute(sql, list(parameters))
             self._duck.execute("COMMIT")
         except BaseException:
             self._duck.execute("ROLLBACK")

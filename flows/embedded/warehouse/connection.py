@@ -7,6 +7,7 @@ Roles and privileges: https://docs.snowflake.com/en/user-guide/security-access-c
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import threading
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from fakesnow.conn import FakeSnowflakeConnection
 from snowflake.connector.cursor import DictCursor, SnowflakeCursor
-from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.account import ACCOUNTADMIN, AccountObject
@@ -37,6 +37,9 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
 
     `lock` is held while one of its statements runs: a session runs its statements one after the other.
     """
+
+    database: str | None
+    _schema: str | None
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.autocommit_on = autocommit
         self.in_transaction = False
         self.wrote = False
+        self.lost = False  # DuckDB has given the open transaction up
         self.changed: set[str] = set()
         self.transaction_id = 0
         self.client = "PythonConnector"
@@ -149,13 +153,16 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         if not self.in_transaction:
             return
         self.in_transaction = False
+        lost, self.lost = self.lost, False
         try:
+            if lost and verb == "COMMIT":  # DuckDB would answer that all is well
+                raise duckdb.TransactionException(
+                    "its rows were lost when a statement in it failed; nothing is committed"
+                )
             self._duck_conn.execute(verb)
         except duckdb.Error:
-            try:
+            with contextlib.suppress(duckdb.TransactionException):  # a failed COMMIT may have ended it already
                 self._duck_conn.execute("ROLLBACK")
-            except duckdb.TransactionException:
-                pass  # the failed COMMIT ended the transaction already
             self.changed.clear()
             raise
         finally:
@@ -348,7 +355,9 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         url = str(found.properties.get("URL") or "")
         if not url:
             url = f"file://{self.engine.directory / 'stages'}/{database}/{schema}/{stage}/"
-        return StageInfo(database, schema, stage, url if url.endswith("/") else url + "/", not url.startswith("file:"), options)
+        return StageInfo(
+            database, schema, stage, url if url.endswith("/") else url + "/", not url.startswith("file:"), options
+        )
 
     def context(self, query_id: str, bindings: Sequence[object] | Mapping[str, object] | None = None) -> SessionContext:
         """What a COPY may know of this session."""

@@ -14,7 +14,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from sqlglot.errors import ParseError, SqlglotError
 from flows.embedded.warehouse import corrections, errors, functions, load_history, tables
 from flows.embedded.warehouse.engine import QueryRecord
 from flows.embedded.warehouse.grammar import Words, quote
-from flows.embedded.warehouse.privileges import authorize, folded, is_named, parts_of, sources, target_of
+from flows.embedded.warehouse.privileges import authorize, exists, folded, is_named, parts_of, target_of
 from flows.embedded.warehouse.result import Result, status
 from flows.embedded.warehouse.statements import find_handler
 
@@ -41,7 +41,19 @@ logger = logging.getLogger(__name__)
 _DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.TruncateTable)
 _DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy, exp.MultitableInserts)
 _ROW_CHANGES = (exp.Update, exp.Delete, exp.Merge)
-_TAKEN = (exp.Query, exp.Set, exp.Describe, exp.Show, exp.Put, exp.ListStage, exp.Transaction, exp.Commit, exp.Rollback, *_DDL, *_DML)
+_TAKEN = (
+    exp.Query,
+    exp.Set,
+    exp.Describe,
+    exp.Show,
+    exp.Put,
+    exp.ListStage,
+    exp.Transaction,
+    exp.Commit,
+    exp.Rollback,
+    *_DDL,
+    *_DML,
+)
 _VARIABLE = re.compile(
     r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | //[^\n]* | /\*.*?\*/ | \$\$.*?\$\$ | (?<![\w$])\$([A-Za-z_]\w*)""",
     re.VERBOSE | re.DOTALL,
@@ -54,6 +66,9 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
     """fakesnow's cursor plus the statements it lacks, privileges, transactions, query ids and Snowflake's errors."""
 
     _conn: WarehouseConnection
+    _last_transformed: Expr | None
+    _arrow_table: Any
+    _rowcount: int | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,9 +93,9 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             if bindings is None:
                 command, bindings = self._rewrite_with_params(command, params)
             self._run(command, bindings)
-            if not kwargs.get("server") and self._last_transformed is not None:
-                if upload := self._last_transformed.args.get("put_stage_data"):
-                    self._put_files(upload)
+            ran = self._last_transformed
+            if not kwargs.get("server") and ran is not None and (upload := ran.args.get("put_stage_data")):
+                self._put_files(upload)
         return self
 
     def execute_batch(self, command: str, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -113,8 +128,11 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
                 node.replace(exp.Null())
             with self._statement(command):
                 self._run_parsed(exp.Describe(this=expression), command, None)
-            return self.fetchall()
-        return super()._describe_only(command) if not isinstance(expression, exp.Copy) else None
+            return list(self.fetchall())
+        if isinstance(expression, exp.Copy):
+            return None
+        described: list[tuple[Any, ...]] | None = super()._describe_only(command)
+        return described
 
     @contextlib.contextmanager
     def _statement(self, command: str) -> Iterator[None]:
@@ -191,7 +209,9 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         try:
             self._duck_conn.execute("SELECT 1")
         except duckdb.TransactionException:
-            if not conn.wrote:
+            if conn.wrote:
+                conn.lost = True
+            else:
                 self._duck_conn.execute("ROLLBACK")
                 self._duck_conn.execute("BEGIN TRANSACTION")
         except duckdb.Error:
@@ -240,7 +260,9 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         handler = find_handler(words)
         if handler is not None:
             conn = self._conn
-            if words.upper() not in ("USE", "SHOW", "DESC", "DESCRIBE", "LIST", "LS") and not words.sees("ALTER", "SESSION"):
+            if words.upper() not in ("USE", "SHOW", "DESC", "DESCRIBE", "LIST", "LS") and not words.sees(
+                "ALTER", "SESSION"
+            ):
                 conn.end_transaction("COMMIT")  # DDL
             result = handler(conn, Words(with_literals(self._inline_variables(command), bindings)))
             if result is not None:
@@ -280,11 +302,15 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
                 self._ddl(expression, bindings)
             return
         target = target_of(expression)
-        written = conn.qualify(parts_of(target)) if isinstance(expression, _DML) and target is not None and is_named(target) else None
+        written = None
+        if isinstance(expression, _DML) and target is not None and is_named(target):
+            written = conn.qualify(parts_of(target))
         expression = tables.resolve_temporary(conn, expression)
         if isinstance(expression, _DML) and not conn.autocommit_on:
             conn.begin()
-        if isinstance(expression, _ROW_CHANGES) or (isinstance(expression, exp.Insert) and expression.args.get("overwrite")):
+        if isinstance(expression, _ROW_CHANGES) or (
+            isinstance(expression, exp.Insert) and expression.args.get("overwrite")
+        ):
             self._lock_rows(written)
             whole = isinstance(expression, exp.Insert)
             self._retried(lambda: self._run_atomic(expression.copy(), bindings, whole))
@@ -309,7 +335,10 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         named = merge_operations(expression)
         for then in expression.find_all(exp.Update, exp.Insert):
             # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB wants the bare column
-            targets = [e.this for e in then.expressions] if isinstance(then, exp.Update) else list(then.this.expressions if then.this else [])
+            if isinstance(then, exp.Update):
+                targets = [e.this for e in then.expressions]
+            else:
+                targets = list(then.this.expressions) if then.this else []
             for column in targets:
                 if isinstance(column, exp.Column):
                     column.set("table", None)
@@ -494,7 +523,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         target = target_of(expression)
         name = conn.qualify(parts_of(target)) if target is not None and is_named(target) and kind != "SCHEMA" else None
         gone = [conn.qualify(parts_of(t)) for t in expression.args.get("tables") or [] if isinstance(t, exp.Table)]
-        before = tables.exists(conn, name) if name and kind in ("TABLE", "VIEW") else ""
+        before = exists(conn, name) if name and kind in ("TABLE", "VIEW") else ""
         spec = None
         if name and isinstance(expression, exp.Create):
             if conn.account.find("DATABASE", name[0]) is None:
@@ -579,7 +608,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             tables.comment_column(conn, name, short, text)
         else:
             name = conn.qualify(parts_of(expression.this))
-            found = tables.exists(conn, name)
+            found = exists(conn, name)
             if not found:
                 raise errors.not_found("TABLE", ".".join(name))
             tables.set_comment(conn, found, name, text)
@@ -625,6 +654,6 @@ def _query_type(command: str) -> str:
         while words.upper(at) in ("TRANSIENT", "TEMPORARY", "TEMP"):
             at += 1
         return f"{first}_{words.upper(at)}"
-    return {"BEGIN": "BEGIN_TRANSACTION", "DESC": "DESCRIBE", "LS": "LIST_FILES", "LIST": "LIST_FILES"}.get(first, first)
-
-
+    return {"BEGIN": "BEGIN_TRANSACTION", "DESC": "DESCRIBE", "LS": "LIST_FILES", "LIST": "LIST_FILES"}.get(
+        first, first
+    )

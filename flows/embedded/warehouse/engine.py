@@ -139,6 +139,7 @@ class Engine:
         self.duck.execute("SET GLOBAL TimeZone = 'UTC'")
         # dividing by zero is an error on Snowflake, not infinity (https://docs.snowflake.com/en/sql-reference/operators-arithmetic)
         self.duck.execute("SET GLOBAL ieee_floating_point_ops = false")
+        self.duck.execute(_macros("memory"))  # for sessions without a current database
         self.duck.execute(f"ATTACH {quote(str(directory / '_fs_global.db'))} AS _fs_global")
         # Views are remade at each start, so that a newer fakesnow's take the place of those in the file.
         self.duck.execute(_remade(info_schema.fs_global_creation_sql()))
@@ -151,7 +152,7 @@ class Engine:
     def _own_internal_stages(home: Path) -> None:
         """Keep files of internal stages with the account instead of in fakesnow's temporary directory."""
         home.mkdir(parents=True, exist_ok=True)
-        if stage.LOCAL_BUCKET_PATH != str(home):
+        if str(home) != stage.LOCAL_BUCKET_PATH:
             before, stage.LOCAL_BUCKET_PATH = stage.LOCAL_BUCKET_PATH, str(home)
             if "fakesnow_bucket_" in before and os.path.isdir(before) and not os.listdir(before):  # noqa: PTH112, PTH208
                 os.rmdir(before)  # noqa: PTH106
@@ -183,7 +184,9 @@ class Engine:
         self._attach(name, file)
         with self.duck.cursor() as duck:
             duck.execute(f'CREATE SCHEMA IF NOT EXISTS {ident(name)}."PUBLIC"')
-        self.account.create(AccountObject("DATABASE", name, owner, comment, properties={"file": file, "transient": transient}))
+        self.account.create(
+            AccountObject("DATABASE", name, owner, comment, properties={"file": file, "transient": transient})
+        )
         self.account.create(AccountObject("SCHEMA", f"{name}.PUBLIC", owner))
 
     def drop_database(self, name: str) -> None:
@@ -205,7 +208,7 @@ class Engine:
         with self.duck.cursor() as duck:
             duck.execute(f"ATTACH {quote(str(path))} AS {ident(name)}")
             duck.execute(_remade(info_schema.per_db_creation_sql(name)))
-            duck.execute(macros.creation_sql(name))
+            duck.execute(_macros(name))
             duck.execute(relations.information_schema_sql(name))
             load_history.install(duck, name)
 
@@ -255,6 +258,19 @@ class TableLocks:
             for table in [t for t, o in self._owners.items() if o == owner]:
                 del self._owners[table]
             self._changed.notify_all()
+
+
+def _macros(catalog: str) -> str:
+    """fakesnow's macros, and one that it lacks: a text that is no timestamp is NULL for TRY_CAST and TRY_TO_TIMESTAMP
+    (https://docs.snowflake.com/en/sql-reference/functions/try_to_timestamp); digits alone are seconds since 1970."""
+    home = ident(catalog)
+    return f"""
+        {macros.creation_sql(catalog)}
+        CREATE OR REPLACE MACRO {home}._cxm_try_timestamp(val) AS (
+            CASE WHEN TRY_CAST(val AS BIGINT) IS NULL THEN TRY_CAST(val AS TIMESTAMP)
+            ELSE to_timestamp(TRY_CAST(val AS BIGINT))::TIMESTAMP END
+        )
+    """
 
 
 def _remade(sql: str) -> str:

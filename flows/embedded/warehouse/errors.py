@@ -113,16 +113,24 @@ def from_duckdb(error: Exception, statement: str) -> Error:
         return ProgrammingError(msg="Division by zero", errno=100051, sqlstate="22012")
     if "cannot affect the same target row more than once" in first:
         return ProgrammingError(msg="Duplicate row detected during DML action", errno=100090, sqlstate="42P18")
-    if isinstance(error, duckdb.ConstraintException) and (found := re.search(r"NOT NULL constraint failed: (\S+)", message)):
+    if isinstance(error, duckdb.ConstraintException) and (
+        found := re.search(r"NOT NULL constraint failed: (\S+)", message)
+    ):
         column = found[1].rpartition(".")[2]
         return ProgrammingError(
             msg=f"NULL result in a non-nullable column\nColumn '{column}'", errno=100072, sqlstate="22000"
         )
-    if found := re.search(r'Referenced (?:column|table) "(.+?)" not found|does not have a column named "(.+?)"', message):
+    if found := re.search(
+        r'Referenced (?:column|table) "(.+?)" not found|does not have a column named "(.+?)"', message
+    ):
         return _compilation(f"invalid identifier '{found[1] or found[2]}'", 904, "42000")
-    if found := re.search(r"(?:Scalar |Table |Aggregate |Macro )?Function with name \"?(\S+?)\"? does not exist", message):
+    if found := re.search(
+        r"(?:Scalar |Table |Aggregate |Macro )?Function with name \"?(\S+?)\"? does not exist", message
+    ):
         return _compilation(f"Unknown function {found[1].upper()}.", 2140, "42601")
-    if found := re.search(r"(?:Table|View|Schema|Sequence|Catalog|Database) (?:with name )?\"?(\S+?)\"? does not exist", message):
+    if found := re.search(
+        r"(?:Table|View|Schema|Sequence|Catalog|Database) (?:with name )?\"?(\S+?)\"? does not exist", message
+    ):
         return _compilation(f"Object '{found[1].rstrip('!')}' does not exist or not authorized.", 2003, "42S02")
     if found := re.search(r"Unknown TimeZone '(.*?)'", message):
         return ProgrammingError(msg=f"Timestamp '{found[1]}' is not recognized", errno=100035, sqlstate="22007")
@@ -139,7 +147,9 @@ def from_duckdb(error: Exception, statement: str) -> Error:
                 sqlstate="57014",
             )
         return ProgrammingError(
-            msg=f"The transaction was given up after an error in it; send ROLLBACK. ({first})", errno=603, sqlstate="XX000"
+            msg=f"The transaction was given up after an error in it; send ROLLBACK. ({first})",
+            errno=603,
+            sqlstate="XX000",
         )
     if isinstance(error, (duckdb.ParserException, duckdb.NotImplementedException)):
         return unsupported(f"{statement.strip()[:60]} ({first})")
@@ -234,5 +244,7 @@ def from_parser(error: Exception, statement: str) -> ProgrammingError:
     text = first.get("highlight") or (statement.strip().split() or [""])[0]
     begins = " ".join(statement.split())[:60]
     return _compilation(
-        f"syntax error line {line} at position {column} unexpected '{text[:80]}'. The statement begins: {begins}", 1003, "42000"
+        f"syntax error line {line} at position {column} unexpected '{text[:80]}'. The statement begins: {begins}",
+        1003,
+        "42000",
     )

@@ -15,7 +15,7 @@ from sqlglot import exp, parse_one
 
 from flows.embedded.warehouse import errors, tables
 from flows.embedded.warehouse.grammar import ident
-from flows.embedded.warehouse.privileges import authorize, folded
+from flows.embedded.warehouse.privileges import authorize, exists, folded
 from flows.embedded.warehouse.result import status
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def swap_tables(conn: WarehouseConnection, one: tuple[str, str, str], other: tup
     if one[:2] != other[:2]:
         raise errors.unsupported("ALTER TABLE … SWAP WITH a table of another schema")
     for name in (one, other):
-        if tables.exists(conn, name) != "TABLE":
+        if exists(conn, name) != "TABLE":
             raise errors.not_found("TABLE", ".".join(name))
         conn.require("OWNERSHIP", "TABLE", ".".join(name))
     aside = (*one[:2], f"_SWAP_{secrets.token_hex(4)}")
@@ -59,7 +59,7 @@ def create_or_alter_table(cursor: WarehouseCursor, command: str) -> None:
     spec = tables.take_apart(conn, wanted)
     if not isinstance(wanted.this, exp.Schema) or wanted.expression is not None:
         raise errors.unsupported("CREATE OR ALTER TABLE without a column list")
-    if not tables.exists(conn, spec.name):
+    if not exists(conn, spec.name):
         cursor._run_parsed(expression, command, None)
         return
     conn.require_use_of(*spec.name[:2])
@@ -80,10 +80,10 @@ def _bring(cursor: WarehouseCursor, wanted: exp.Create, spec: tables.TableSpec) 
     shape.set("properties", exp.Properties(expressions=[exp.TemporaryProperty()]))
     shape.set("exists", False)
     conn._duck_conn.execute(cursor._transform(shape, None).sql(dialect="duckdb"))
-    there = _described(conn, "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? "
-                             "AND table_name = ? ORDER BY column_index", [*spec.name])  # fmt: skip
-    new = _described(conn, "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = 'temp' AND upper(table_name) = ? "
-                           "ORDER BY column_index", [scratch.upper()])  # fmt: skip
+    columns_of = "SELECT column_name, data_type FROM duckdb_columns() WHERE {} ORDER BY column_index"
+    here = "database_name = ? AND schema_name = ? AND table_name = ?"
+    there = _described(conn, columns_of.format(here), [*spec.name])
+    new = _described(conn, columns_of.format("database_name = 'temp' AND upper(table_name) = ?"), [scratch.upper()])
     conn._duck_conn.execute(f"DROP TABLE temp.{scratch.upper()}")
     changed = [c for c in new if c in there and there[c] != new[c]]
     if changed:

@@ -34,6 +34,8 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
     A top-level column keeps the name that Snowflake gives it: the call's own text in upper case.
     Raises ProgrammingError: 000709 (02000) for RESULT_SCAN of an unknown id, 002140 (42601) for an engine's own function.
     """
+    if isinstance(expression, exp.Query):
+        _name_columns(expression)
     ddl = isinstance(expression, exp.Create) and not isinstance(expression.expression, exp.Query)
     view = isinstance(expression, exp.Create) and str(expression.args.get("kind")).upper() == "VIEW"
     for node in list(expression.find_all(exp.Func)):
@@ -44,11 +46,17 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
             continue
         if ddl or view:
             raise errors.unsupported(f"{name}() in the definition of an object")
-        if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
-            value = exp.alias_(value, node.sql(dialect="snowflake").upper(), quoted=True)
         if node is expression:
             expression = value
         node.replace(value)
+    for cast in list(expression.find_all(exp.TryCast)):
+        if cast.to.this in (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ):
+            call = exp.Anonymous(this="_cxm_try_timestamp", expressions=[cast.this.copy()])  # fakesnow's cast raises
+            expression = call if cast is expression else expression
+            cast.replace(call)
+    for call in expression.find_all(exp.Anonymous):
+        if str(call.this).upper() in ("TRY_TO_TIMESTAMP", "TRY_TO_TIMESTAMP_NTZ") and len(call.expressions) == 1:
+            call.set("this", "_cxm_try_timestamp")
     for rows in list(expression.find_all(exp.TableFromRows)):
         found = _table_function(conn, rows)
         if found is not None:
@@ -56,6 +64,23 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
             conn._duck_conn.register(name, table)
             rows.replace(exp.Table(this=exp.to_identifier(name, quoted=True), alias=rows.args.get("alias")))
     return expression
+
+
+def _name_columns(query: exp.Query) -> None:
+    """Give a result's columns without an alias the name that Snowflake gives them: their own text in upper case, `COUNT(*)`."""
+    top: Expr = query
+    while not isinstance(top, exp.Select):
+        if not isinstance(top.this, exp.Query):
+            return
+        top = top.this  # a UNION's names are its first query's
+    for column in list(top.expressions):
+        if (
+            not isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot))
+            and not column.is_star
+            and not column.find(exp.Placeholder)
+        ):
+            text = column.sql(dialect="snowflake").upper()
+            column.replace(exp.alias_(column.copy(), text, quoted=True))
 
 
 def _name(node: exp.Func) -> str:
@@ -103,7 +128,9 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
         text = str(conn.transaction_id) if conn.in_transaction else None
     elif name == "CURRENT_SECONDARY_ROLES":
         roles = sorted(conn.active_roles() - conn.account.roles_of(conn.role)) if conn.secondary_roles == "ALL" else []
-        text = json.dumps({"roles": ",".join(roles), "value": conn.secondary_roles if conn.secondary_roles == "ALL" else ""})
+        text = json.dumps(
+            {"roles": ",".join(roles), "value": conn.secondary_roles if conn.secondary_roles == "ALL" else ""}
+        )
     elif name == "CURRENT_AVAILABLE_ROLES":
         text = json.dumps(sorted(conn.allowed_roles()))
     elif name == "LAST_QUERY_ID":

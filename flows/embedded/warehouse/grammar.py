@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from snowflake.connector.errors import ProgrammingError
+
 from flows.embedded.warehouse.errors import syntax
 
 _TOKEN = re.compile(
@@ -139,7 +141,7 @@ class Words:
             if not self.accept(word):
                 raise self.unexpected()
 
-    def unexpected(self) -> Exception:
+    def unexpected(self) -> ProgrammingError:
         """The syntax error for the token that stands here."""
         token = self.peek()
         return syntax(token.text if token else "<EOF>", token.start if token else len(self.sql))

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 PRIVILEGES: dict[str, tuple[str, ...]] = {
     "ACCOUNT": (
         "APPLY TAG", "CREATE DATABASE", "CREATE INTEGRATION", "CREATE NETWORK POLICY", "CREATE RESOURCE MONITOR", "CREATE ROLE",
-        "CREATE USER", "CREATE WAREHOUSE", "EXECUTE TASK", "IMPORT SHARE", "MANAGE GRANTS", "MANAGE WAREHOUSES", "MONITOR EXECUTION",
+        "CREATE USER", "CREATE WAREHOUSE", "EXECUTE TASK", "IMPORT SHARE", "MANAGE GRANTS", "MANAGE WAREHOUSES",
+        "MONITOR EXECUTION",
         "MONITOR USAGE", "MONITOR",
     ),
     "WAREHOUSE": ("APPLYBUDGET", "MODIFY", "MONITOR", "OPERATE", "USAGE"),
     "DATABASE": ("APPLYBUDGET", "CREATE SCHEMA", "CREATE DATABASE ROLE", "IMPORTED PRIVILEGES", "MODIFY", "MONITOR", "USAGE"),
     "SCHEMA": (
-        "ADD SEARCH OPTIMIZATION", "APPLYBUDGET", "CREATE DYNAMIC TABLE", "CREATE EXTERNAL TABLE", "CREATE FILE FORMAT", "CREATE FUNCTION",
+        "ADD SEARCH OPTIMIZATION", "APPLYBUDGET", "CREATE DYNAMIC TABLE", "CREATE EXTERNAL TABLE",
+        "CREATE FILE FORMAT", "CREATE FUNCTION",
         "CREATE MASKING POLICY", "CREATE MATERIALIZED VIEW", "CREATE PIPE", "CREATE PROCEDURE", "CREATE ROW ACCESS POLICY",
         "CREATE SEQUENCE", "CREATE STAGE", "CREATE STREAM", "CREATE TABLE", "CREATE TAG", "CREATE TASK", "CREATE TEMPORARY TABLE",
         "CREATE VIEW", "MODIFY", "MONITOR", "USAGE",
@@ -49,7 +51,8 @@ PRIVILEGES: dict[str, tuple[str, ...]] = {
 
 # Kinds that have no objects here: grants on ALL or FUTURE of them are kept and mean nothing yet.
 EMPTY_KINDS = (
-    "DYNAMIC TABLE", "EXTERNAL TABLE", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "STREAM", "TASK", "PIPE", "ICEBERG TABLE", "EVENT TABLE",
+    "DYNAMIC TABLE", "EXTERNAL TABLE", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "STREAM", "TASK", "PIPE",
+    "ICEBERG TABLE", "EVENT TABLE",
 )  # fmt: skip
 
 _ON = ("FILE FORMAT", "RESOURCE MONITOR", "NETWORK POLICY", "STORAGE INTEGRATION", "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE",
@@ -112,7 +115,11 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
         for kind, name in targets:
             item = conn.account.find(kind, name)
             assert item is not None
-            others = [g for g in conn.account.grants() if (g.on_kind, g.on_name) == (kind, name) and g.privilege != "OWNERSHIP"]
+            others = [
+                g
+                for g in conn.account.grants()
+                if (g.on_kind, g.on_name) == (kind, name) and g.privilege != "OWNERSHIP"
+            ]
             if others and not current and item.owner != to_name:
                 raise errors.dependent_grants(kind, name)
             conn.account.own(item, to_name, keep=current != "REVOKE CURRENT GRANTS")
@@ -207,7 +214,9 @@ def _owns_scope(conn: WarehouseConnection, name: str) -> bool:
 
 def _may_grant(conn: WarehouseConnection, privilege: str, kind: str, name: str) -> None:
     """Owner, MANAGE GRANTS, or the privilege WITH GRANT OPTION."""
-    if conn.may("MANAGE GRANTS", "ACCOUNT", "") or (kind != "ACCOUNT" and conn.account.owner(kind, name) in conn.active_roles()):
+    if conn.may("MANAGE GRANTS", "ACCOUNT", "") or (
+        kind != "ACCOUNT" and conn.account.owner(kind, name) in conn.active_roles()
+    ):
         return
     roles = conn.active_roles()
     for g in conn.account.grants():
@@ -238,7 +247,17 @@ def _change_role(conn: WarehouseConnection, words: Words, give: bool) -> Result:
 
 
 _AT = ("created_on", TIMESTAMP_LTZ)
-_ON_COLUMNS = [_AT, "privilege", "granted_on", "name", "granted_to", "grantee_name", "grant_option", "granted_by", "granted_by_role_type"]
+_ON_COLUMNS: list[str | tuple[str, str]] = [
+    _AT,
+    "privilege",
+    "granted_on",
+    "name",
+    "granted_to",
+    "grantee_name",
+    "grant_option",
+    "granted_by",
+    "granted_by_role_type",
+]
 
 
 def show_grants(conn: WarehouseConnection, words: Words) -> Result:
@@ -263,7 +282,9 @@ def show_grants(conn: WarehouseConnection, words: Words) -> Result:
                 kind = "VIEW"
             if conn.account.find(kind, name) is None or not conn.may_see(kind, name):
                 raise errors.not_found("TABLE" if kind == "VIEW" else kind, name)
-            wanted = [g for g in every if (g.on_kind, g.on_name) == (kind, name) and not g.future and g.on_kind != "ROLE"]
+            wanted = [
+                g for g in every if (g.on_kind, g.on_name) == (kind, name) and not g.future and g.on_kind != "ROLE"
+            ]
         words.finish()
         return _object_rows(wanted)
     if words.accept("TO"):

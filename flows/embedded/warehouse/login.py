@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoginRefused(Exception):
+class LoginRefusedError(Exception):
     """Why a login failed, with the code that the client shows."""
 
     code: str
@@ -44,7 +44,7 @@ def log_in(engine: Engine, data: Mapping[str, Any], query: Mapping[str, str]) ->
 
     A user that nobody has created is let in with any password as ACCOUNTADMIN, so that an embedded stack without any set-up
     works; a created one must show its password or key, and gets only the roles that were granted to it.
-    Raises LoginRefused.
+    Raises LoginRefusedError.
     """
     name = normalise(str(data.get("LOGIN_NAME") or "EMBEDDED"))
     user = _find_user(engine, name)
@@ -53,14 +53,18 @@ def log_in(engine: Engine, data: Mapping[str, Any], query: Mapping[str, str]) ->
     elif user is not None:
         _check_password(user, str(data.get("PASSWORD") or ""))
     if user is not None and user.properties.get("DISABLED"):
-        raise LoginRefused("390101", "User access disabled. Contact your local system administrator.")
+        raise LoginRefusedError("390101", "User access disabled. Contact your local system administrator.")
     properties = user.properties if user else {}
     asked = query.get("roleName")
-    role = normalise(asked) if asked else normalise(str(properties.get("DEFAULT_ROLE") or (PUBLIC if user else ACCOUNTADMIN)))
+    role = (
+        normalise(asked)
+        if asked
+        else normalise(str(properties.get("DEFAULT_ROLE") or (PUBLIC if user else ACCOUNTADMIN)))
+    )
     held = engine.account.roles_of_user(user.name) if user else None
     if engine.account.find("ROLE", role) is None or (held is not None and role not in held):
         if asked:
-            raise LoginRefused(
+            raise LoginRefusedError(
                 "390189",
                 f"Role '{role}' specified in the connect string does not exist or not authorized. Contact your local system "
                 "administrator, or attempt to login with another role, e.g. PUBLIC.",
@@ -72,8 +76,11 @@ def log_in(engine: Engine, data: Mapping[str, Any], query: Mapping[str, str]) ->
         role=role,
         warehouse=query.get("warehouse") or _text(properties.get("DEFAULT_WAREHOUSE")),
         database=query.get("databaseName") or (namespace[0] if namespace else None),
-        schema=query.get("schemaName") or (namespace[1] if len(namespace) > 1 and not query.get("databaseName") else None),
-        secondary_roles="ALL" if user and "ALL" in _upper_list(properties.get("DEFAULT_SECONDARY_ROLES", ["ALL"])) else "NONE",
+        schema=query.get("schemaName")
+        or (namespace[1] if len(namespace) > 1 and not query.get("databaseName") else None),
+        secondary_roles="ALL"
+        if user and "ALL" in _upper_list(properties.get("DEFAULT_SECONDARY_ROLES", ["ALL"]))
+        else "NONE",
     )
 
 
@@ -92,7 +99,7 @@ def _upper_list(value: object) -> list[str]:
     return [str(v).upper() for v in value] if isinstance(value, list) else []
 
 
-_WRONG = LoginRefused("390100", "Incorrect username or password was specified.")
+_WRONG = LoginRefusedError("390100", "Incorrect username or password was specified.")
 
 
 def _check_password(user: AccountObject, given: str) -> None:
@@ -109,19 +116,25 @@ def _check_key(user: AccountObject | None, name: str, token: str) -> None:
     import jwt
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-    refused = LoginRefused("390144", "JWT token is invalid.")
+    refused = LoginRefusedError("390144", "JWT token is invalid.")
     if user is None:
         raise refused
     keys = [str(k) for k in (user.properties.get("RSA_PUBLIC_KEY"), user.properties.get("RSA_PUBLIC_KEY_2")) if k]
     for key in keys:
         try:
             public: Any = load_der_public_key(base64.b64decode(key))
-            claims = jwt.decode(token, public, algorithms=["RS256"], leeway=60, options={"require": ["iss", "sub", "iat", "exp"]})
+            claims = jwt.decode(
+                token, public, algorithms=["RS256"], leeway=60, options={"require": ["iss", "sub", "iat", "exp"]}
+            )
         except (jwt.PyJWTError, ValueError):
             continue
         subject = str(claims["sub"]).upper()
         issuer = str(claims["iss"])
         login = str(user.properties.get("LOGIN_NAME", user.name)).upper()
-        if subject.endswith(f".{login}") and issuer.endswith(f".{fingerprint(key)}") and issuer.upper().startswith(subject):
+        if (
+            subject.endswith(f".{login}")
+            and issuer.endswith(f".{fingerprint(key)}")
+            and issuer.upper().startswith(subject)
+        ):
             return
     raise refused

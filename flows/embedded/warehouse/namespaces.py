@@ -34,7 +34,12 @@ def _text(value: object) -> object:
 DATABASE = Kind(
     "DATABASE",
     "CREATE DATABASE",
-    {"DATA_RETENTION_TIME_IN_DAYS": _retention, "MAX_DATA_EXTENSION_TIME_IN_DAYS": _retention, "LOG_LEVEL": _text, "TRACE_LEVEL": _text},
+    {
+        "DATA_RETENTION_TIME_IN_DAYS": _retention,
+        "MAX_DATA_EXTENSION_TIME_IN_DAYS": _retention,
+        "LOG_LEVEL": _text,
+        "TRACE_LEVEL": _text,
+    },
 )
 SCHEMA = Kind("SCHEMA", "CREATE SCHEMA", DATABASE.properties)
 
@@ -186,7 +191,11 @@ def create_schema(conn: WarehouseConnection, words: Words) -> Result:
         conn._duck_conn.execute(f"CREATE SCHEMA {ident(database)}.{ident(schema)}")
         conn.account.create(
             AccountObject(
-                "SCHEMA", full, conn.role, comment or "", properties={**properties, "transient": transient, "managed": managed}
+                "SCHEMA",
+                full,
+                conn.role,
+                comment or "",
+                properties={**properties, "transient": transient, "managed": managed},
             )
         )
     conn.use_schema(database, schema)
@@ -216,11 +225,14 @@ def _drop_schema(conn: WarehouseConnection, database: str, schema: str) -> None:
         conn._schema, conn.schema_set = None, False
         conn._duck_conn.execute(f"SET schema = '{ident(database)}.main'")
     conn._duck_conn.execute(f"DROP SCHEMA {ident(database)}.{ident(schema)} CASCADE")
-    gone = exp.Drop(this=exp.Table(this=exp.to_identifier(schema, True), db=exp.to_identifier(database, True)), kind="SCHEMA")
+    gone = exp.Drop(
+        this=exp.Table(this=exp.to_identifier(schema, True), db=exp.to_identifier(database, True)), kind="SCHEMA"
+    )
     load_history.after_statement(conn._duck_conn, gone, database, schema)
     for name in ("_fs_stages", "_fs_file_formats"):
         conn._duck_conn.execute(
-            f"DELETE FROM _fs_global._fs_information_schema.{name} WHERE database_name = ? AND schema_name = ?", [database, schema]
+            f"DELETE FROM _fs_global._fs_information_schema.{name} WHERE database_name = ? AND schema_name = ?",
+            [database, schema],
         )
     conn.account.drop("SCHEMA", f"{database}.{schema}")
 
@@ -252,7 +264,8 @@ def show_databases(conn: WarehouseConnection, words: Words) -> Result:
         {
             "created_on": d.created_on.astimezone(UTC), "name": d.name, "is_default": "N",
             "is_current": "Y" if d.name == conn.database else "N", "origin": "", "owner": d.owner, "comment": d.comment,
-            "options": "TRANSIENT" if d.properties.get("transient") else "", "retention_time": str(d.properties.get("DATA_RETENTION_TIME_IN_DAYS", 1)),
+            "options": "TRANSIENT" if d.properties.get("transient") else "",
+            "retention_time": str(d.properties.get("DATA_RETENTION_TIME_IN_DAYS", 1)),
             "kind": "STANDARD", "budget": None, "owner_role_type": "ROLE", "object_visibility": None,
             "database_name": None, "schema_name": None,
         }
@@ -262,7 +275,8 @@ def show_databases(conn: WarehouseConnection, words: Words) -> Result:
     rows = rows[: wanted.limit] if wanted.limit is not None else rows
     if terse:
         return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
-    return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "origin", "owner", "comment", "options",
+    return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "origin", "owner",
+        "comment", "options",
                         "retention_time", "kind", "budget", "owner_role_type", "object_visibility"])  # fmt: skip
 
 
@@ -281,7 +295,9 @@ def show_schemas(conn: WarehouseConnection, words: Words) -> Result:
             continue
         for schema in sorted([*conn.engine.schemas(database), "INFORMATION_SCHEMA"]):
             found = conn.account.find("SCHEMA", f"{database}.{schema}")
-            if not wanted.admits(schema) or (schema != "INFORMATION_SCHEMA" and not conn.may_see("SCHEMA", f"{database}.{schema}")):
+            if not wanted.admits(schema) or (
+                schema != "INFORMATION_SCHEMA" and not conn.may_see("SCHEMA", f"{database}.{schema}")
+            ):
                 continue
             home = conn.account.find("DATABASE", database)
             created = found.created_on if found else home.created_on if home else None
@@ -296,7 +312,8 @@ def show_schemas(conn: WarehouseConnection, words: Words) -> Result:
     rows = rows[: wanted.limit] if wanted.limit is not None else rows
     if terse:
         return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
-    return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "database_name", "owner", "comment", "options",
+    return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "database_name", "owner",
+        "comment", "options",
                         "retention_time", "owner_role_type", "budget"])  # fmt: skip
 
 
@@ -306,7 +323,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
     kind = words.accept_any("DATABASE", "SCHEMA")
     parts = words.name()
     words.finish()
-    columns = [("created_on", TIMESTAMP_LTZ), "name", "kind"]
+    columns: list[str | tuple[str, str]] = [("created_on", TIMESTAMP_LTZ), "name", "kind"]
     full = conn.full_name(kind, parts, f"DESCRIBE {kind}")
     home = conn.account.find(kind, full)
     if home is None or not conn.may_see(kind, full):
@@ -314,5 +331,10 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
     if kind == "DATABASE":
         names = [(s, "SCHEMA") for s in sorted([*conn.engine.schemas(full), "INFORMATION_SCHEMA"])]
     else:
-        names = [(o.name.rpartition(".")[2], k) for k in ("TABLE", "VIEW") for o in conn.account.all(k) if o.name.startswith(f"{full}.")]
-    return table([{"created_on": home.created_on.astimezone(UTC), "name": n, "kind": k} for n, k in names], columns)  # type: ignore[arg-type]
+        names = [
+            (o.name.rpartition(".")[2], k)
+            for k in ("TABLE", "VIEW")
+            for o in conn.account.all(k)
+            if o.name.startswith(f"{full}.")
+        ]
+    return table([{"created_on": home.created_on.astimezone(UTC), "name": n, "kind": k} for n, k in names], columns)

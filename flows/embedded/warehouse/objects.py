@@ -3,7 +3,8 @@
 CREATE | ALTER | DROP | SHOW | DESCRIBE <kind> ──spec of the kind──▶ Account, or a result like Snowflake's
 
 One table (`KINDS`) says what each kind may have; the verbs are the same for all. Pages: https://docs.snowflake.com/en/sql-reference/sql/
-create-warehouse, create-role, create-user, create-storage-integration, create-resource-monitor, create-network-policy, create-tag.
+create-warehouse, create-role, create-user, create-storage-integration, create-resource-monitor, create-network-policy,
+create-tag.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ def _size(value: object) -> object:
 
 def _public_key(value: object) -> object:
     """A user's RSA public key without PEM's frame (https://docs.snowflake.com/en/user-guide/key-pair-auth)."""
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
     import base64
+
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     text = re.sub(r"-----[A-Z ]+-----|\s", "", str(value))
     load_der_public_key(base64.b64decode(text, validate=True))
@@ -444,7 +445,8 @@ def show_filter(words: Words) -> ShowFilter:
     """What follows the plural: [HISTORY] [LIKE '…'] [IN …] [STARTS WITH '…'] [LIMIT n [FROM '…']]."""
     words.accept("HISTORY")
     pattern = words.string() if words.accept("LIKE") else None
-    scope_kind, scope = "", ()
+    scope_kind = ""
+    scope: tuple[str, ...] = ()
     if words.accept("IN"):
         scope_kind = words.accept_any("ACCOUNT", "DATABASE", "SCHEMA") or "NAME"
         if scope_kind != "ACCOUNT" and not words.at_end and not words.sees("STARTS") and not words.sees("LIMIT"):
@@ -482,7 +484,11 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     rows = rows[: wanted.limit] if wanted.limit is not None else rows
     columns = _SHOWN[kind][0]
     if terse:
-        columns = [c for c in columns if (c if isinstance(c, str) else c[0]) in ("created_on", "name", "kind", "database_name", "schema_name")]
+        columns = [
+            c
+            for c in columns
+            if (c if isinstance(c, str) else c[0]) in ("created_on", "name", "kind", "database_name", "schema_name")
+        ]
     return table(rows, columns)
 
 
@@ -509,7 +515,8 @@ def _created(item: AccountObject) -> datetime:
 def _warehouse_row(conn: WarehouseConnection, item: AccountObject) -> dict[str, object]:
     p = item.properties
     return {
-        "name": item.name, "state": p.get("STATE", "STARTED"), "type": p["WAREHOUSE_TYPE"], "size": SIZES[str(p["WAREHOUSE_SIZE"])],
+        "name": item.name, "state": p.get("STATE", "STARTED"), "type": p["WAREHOUSE_TYPE"],
+        "size": SIZES[str(p["WAREHOUSE_SIZE"])],
         "min_cluster_count": p["MIN_CLUSTER_COUNT"], "max_cluster_count": p["MAX_CLUSTER_COUNT"],
         "started_clusters": 1 if p.get("STATE") == "STARTED" else 0, "running": 0, "queued": 0, "is_default": "N",
         "is_current": "Y" if conn.warehouse == item.name else "N", "auto_suspend": p["AUTO_SUSPEND"] or None,
@@ -542,8 +549,10 @@ def _user_row(_: WarehouseConnection, item: AccountObject) -> dict[str, object]:
         "name": item.name, "created_on": _created(item), "login_name": p.get("LOGIN_NAME", item.name),
         "display_name": p.get("DISPLAY_NAME", item.name), "first_name": p.get("FIRST_NAME"), "last_name": p.get("LAST_NAME"),
         "email": p.get("EMAIL"), "mins_to_unlock": None, "days_to_expiry": None, "comment": item.comment,
-        "disabled": str(bool(p.get("DISABLED"))).lower(), "must_change_password": str(bool(p.get("MUST_CHANGE_PASSWORD"))).lower(),
-        "snowflake_lock": "false", "default_warehouse": p.get("DEFAULT_WAREHOUSE"), "default_namespace": p.get("DEFAULT_NAMESPACE"),
+        "disabled": str(bool(p.get("DISABLED"))).lower(),
+        "must_change_password": str(bool(p.get("MUST_CHANGE_PASSWORD"))).lower(),
+        "snowflake_lock": "false", "default_warehouse": p.get("DEFAULT_WAREHOUSE"),
+        "default_namespace": p.get("DEFAULT_NAMESPACE"),
         "default_role": p.get("DEFAULT_ROLE"), "default_secondary_roles": _list_text(p.get("DEFAULT_SECONDARY_ROLES", ["ALL"])),
         "ext_authn_duo": "false", "ext_authn_uid": None, "mins_to_bypass_mfa": None, "owner": item.owner,
         "last_success_login": None, "expires_at_time": None, "locked_until_time": None,
@@ -677,7 +686,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
         return _describe_user(found)
     if kind.name == "WAREHOUSE":
         return table(
-            [{"created_on": _created(found), "name": found.name, "kind": "WAREHOUSE"}], [("created_on", _AT), "name", "kind"]
+            [{"created_on": _created(found), "name": found.name, "kind": "WAREHOUSE"}],
+            [("created_on", _AT), "name", "kind"],
         )
     if kind.name == "NETWORK POLICY":
         return table(
@@ -694,7 +704,10 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
 def _describe_integration(found: AccountObject) -> Result:
     """https://docs.snowflake.com/en/sql-reference/sql/desc-integration: what the bucket's trust policy needs."""
     p = found.properties
-    rows = [("ENABLED", "Boolean", str(p["ENABLED"]).lower(), "false"), ("STORAGE_PROVIDER", "String", p["STORAGE_PROVIDER"], "")]
+    rows = [
+        ("ENABLED", "Boolean", str(p["ENABLED"]).lower(), "false"),
+        ("STORAGE_PROVIDER", "String", p["STORAGE_PROVIDER"], ""),
+    ]
     for key in ("STORAGE_ALLOWED_LOCATIONS", "STORAGE_BLOCKED_LOCATIONS"):
         rows.append((key, "List", ",".join(map(str, p.get(key) or [])), "[]"))  # type: ignore[call-overload]
     for key in ("STORAGE_AWS_IAM_USER_ARN", "STORAGE_AWS_ROLE_ARN", "STORAGE_AWS_EXTERNAL_ID"):
@@ -716,10 +729,13 @@ def _describe_user(found: AccountObject) -> Result:
     p = dict(found.properties)
     rows: list[tuple[str, str | None, str | None, str]] = [("NAME", found.name, "null", "Name")]
     rows.append(("COMMENT", found.comment or "null", "null", "user comment associated to an object in the dictionary"))
-    for key in ("DISPLAY_NAME", "TYPE", "LOGIN_NAME", "EMAIL", "DISABLED", "DEFAULT_WAREHOUSE", "DEFAULT_NAMESPACE", "DEFAULT_ROLE",
+    for key in ("DISPLAY_NAME", "TYPE", "LOGIN_NAME", "EMAIL", "DISABLED", "DEFAULT_WAREHOUSE", "DEFAULT_NAMESPACE",
+        "DEFAULT_ROLE",
                 "DEFAULT_SECONDARY_ROLES", "RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2", "NETWORK_POLICY"):  # fmt: skip
         value = p.get(key)
-        rows.append((key, "null" if value is None else _list_text(value) if isinstance(value, list) else str(value), "null", ""))
+        rows.append(
+            (key, "null" if value is None else _list_text(value) if isinstance(value, list) else str(value), "null", "")
+        )
         if key.startswith("RSA"):
             text = fingerprint(str(value)) if value else "null"
             rows.append((key.replace("RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_FP") if not key.endswith("2") else "RSA_PUBLIC_KEY_2_FP",

@@ -73,7 +73,13 @@ SESSION_DEFAULTS: dict[str, Parameter] = {
 
 # Only the default of these is what the embedded warehouse does, so another value is refused.
 FIXED = frozenset(
-    {"QUOTED_IDENTIFIERS_IGNORE_CASE", "TIMESTAMP_TYPE_MAPPING", "TWO_DIGIT_CENTURY_START", "WEEK_OF_YEAR_POLICY", "WEEK_START"}
+    {
+        "QUOTED_IDENTIFIERS_IGNORE_CASE",
+        "TIMESTAMP_TYPE_MAPPING",
+        "TWO_DIGIT_CENTURY_START",
+        "WEEK_OF_YEAR_POLICY",
+        "WEEK_START",
+    }
 )
 
 

@@ -57,7 +57,7 @@ def target_of(expression: Expr) -> exp.Table | None:
 
 
 def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
-    """"TABLE", "VIEW" or "" for what stands under a name, temporary tables of the session included."""
+    """ "TABLE", "VIEW" or "" for what stands under a name, temporary tables of the session included."""
     if name in conn.temporary_tables:
         return conn.temporary_tables[name]
     database, schema, short = name
@@ -78,9 +78,13 @@ def authorize(conn: WarehouseConnection, expression: Expr) -> None:
         _create(conn, expression, target)
     elif isinstance(expression, (exp.Alter, exp.Drop, exp.Comment)):
         names = [target] if target is not None else []
-        names += [t for t in (expression.args.get("tables") or [])[1 if target is not None else 0 :] if isinstance(t, exp.Table)]
-        for name in names:
-            _owned(conn, name)
+        names += [
+            t
+            for t in (expression.args.get("tables") or [])[1 if target is not None else 0 :]
+            if isinstance(t, exp.Table)
+        ]
+        for one in names:
+            _owned(conn, one)
         return
     elif isinstance(expression, exp.Insert):
         wanted = ["INSERT", "DELETE"] if expression.args.get("overwrite") else ["INSERT"]
@@ -97,7 +101,9 @@ def authorize(conn: WarehouseConnection, expression: Expr) -> None:
         kinds = {type(w.args.get("then")) for w in expression.find_all(exp.When)}
         wanted = ["INSERT"] if exp.Insert in kinds else []
         wanted += ["UPDATE"] if exp.Update in kinds else []
-        wanted += ["DELETE"] if any(isinstance(w.args.get("then"), exp.Var) for w in expression.find_all(exp.When)) else []
+        wanted += (
+            ["DELETE"] if any(isinstance(w.args.get("then"), exp.Var) for w in expression.find_all(exp.When)) else []
+        )
         _object(conn, target, "SELECT", *wanted)
     elif isinstance(expression, exp.Copy):
         _object(conn, target, "INSERT")

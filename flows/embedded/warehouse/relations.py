@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from flows.embedded.warehouse import errors, tables
 from flows.embedded.warehouse.grammar import Words, ident, quote
 from flows.embedded.warehouse.objects import in_scope, show_filter
+from flows.embedded.warehouse.privileges import exists
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 _AT = ("created_on", TIMESTAMP_LTZ)
 _COLUMNS: dict[str, list[str | tuple[str, str]]] = {
     "TABLES": [
-        _AT, "name", "database_name", "schema_name", "kind", "comment", "cluster_by", ("rows", "BIGINT"), ("bytes", "BIGINT"), "owner",
+        _AT, "name", "database_name", "schema_name", "kind", "comment", "cluster_by", ("rows", "BIGINT"), ("bytes",
+            "BIGINT"), "owner",
         "retention_time", "automatic_clustering", "change_tracking", "search_optimization", "search_optimization_progress",
-        "search_optimization_bytes", "is_external", "enable_schema_evolution", "owner_role_type", "is_event", "budget", "is_hybrid",
+        "search_optimization_bytes", "is_external", "enable_schema_evolution", "owner_role_type", "is_event", "budget",
+        "is_hybrid",
         "is_iceberg", "is_dynamic", "is_immutable",
     ],
     "VIEWS": [
@@ -35,7 +38,8 @@ _COLUMNS: dict[str, list[str | tuple[str, str]]] = {
         "owner_role_type", "change_tracking",
     ],
     "OBJECTS": [
-        _AT, "name", "database_name", "schema_name", "kind", "comment", "cluster_by", ("rows", "BIGINT"), ("bytes", "BIGINT"), "owner",
+        _AT, "name", "database_name", "schema_name", "kind", "comment", "cluster_by", ("rows", "BIGINT"), ("bytes",
+            "BIGINT"), "owner",
         "retention_time", "owner_role_type", "budget", "is_hybrid", "is_dynamic", "is_iceberg",
     ],
 }  # fmt: skip
@@ -48,17 +52,27 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     terse = words.accept("TERSE")
     what = words.accept_any("TABLES", "VIEWS", "OBJECTS")
     wanted = show_filter(words)
-    if wanted.scope and wanted.scope_kind in ("DATABASE", "NAME") and len(wanted.scope) == 1 and conn.account.find("DATABASE", wanted.scope[0]):
+    if (
+        wanted.scope
+        and wanted.scope_kind in ("DATABASE", "NAME")
+        and len(wanted.scope) == 1
+        and conn.account.find("DATABASE", wanted.scope[0])
+    ):
         wanted = type(wanted)(wanted.like, "DATABASE", wanted.scope, wanted.starts, wanted.limit)
     elif wanted.scope:
-        database, schema = conn.qualify_schema(wanted.scope, "SHOW") if wanted.scope_kind != "DATABASE" else (wanted.scope[0], None)
-        if conn.account.find("DATABASE", database) is None or (schema is not None and not conn.has_schema(database, schema)):
+        database, schema = (
+            conn.qualify_schema(wanted.scope, "SHOW") if wanted.scope_kind != "DATABASE" else (wanted.scope[0], None)
+        )
+        if conn.account.find("DATABASE", database) is None or (
+            schema is not None and not conn.has_schema(database, schema)
+        ):
             raise errors.cannot_perform()
     kinds = {"TABLES": "('TABLE')", "VIEWS": "('VIEW')", "OBJECTS": "('TABLE', 'VIEW')"}[what]
     found = conn._duck_conn.execute(
         f"""
         SELECT * FROM (
-            SELECT database_name, schema_name, table_name, 'TABLE' AS kind, estimated_size, temporary, NULL AS text FROM duckdb_tables()
+            SELECT database_name, schema_name, table_name, 'TABLE' AS kind, estimated_size, temporary,
+                NULL AS text FROM duckdb_tables()
             UNION ALL
             SELECT database_name, schema_name, view_name, 'VIEW', NULL, temporary, sql FROM duckdb_views() WHERE NOT internal
         ) WHERE kind IN {kinds} AND schema_name NOT IN ('main', '_fs_information_schema', 'account') AND NOT temporary
@@ -73,25 +87,34 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         item = conn.account.find(kind, full)
         p = item.properties if item else {}
         if kind == "TABLE":  # DuckDB's own figure still counts deleted rows
-            size = conn._duck_conn.execute(f"SELECT count(*) FROM {'.'.join(map(ident, (database, schema, name)))}").fetchall()[0][0]
+            size = conn._duck_conn.execute(
+                f"SELECT count(*) FROM {'.'.join(map(ident, (database, schema, name)))}"
+            ).fetchall()[0][0]
         rows.append({
-            "created_on": item.created_on.astimezone(UTC) if item else None, "name": name, "database_name": database, "schema_name": schema,
+            "created_on": item.created_on.astimezone(UTC) if item else None, "name": name, "database_name": database,
+            "schema_name": schema,
             "kind": "TRANSIENT" if what == "TABLES" and p.get("transient") else kind, "comment": item.comment if item else "",
             "cluster_by": p.get("cluster_by", ""), "rows": size, "bytes": None if size is None else 0,
-            "owner": conn.account.owner(kind, full), "retention_time": "1", "automatic_clustering": "ON" if p.get("cluster_by") else "OFF",
+            "owner": conn.account.owner(kind, full), "retention_time": "1",
+            "automatic_clustering": "ON" if p.get("cluster_by") else "OFF",
             "change_tracking": "OFF", "search_optimization": "OFF", "is_external": "N", "enable_schema_evolution": "N",
-            "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N", "is_dynamic": "N", "is_immutable": "N",
+            "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N", "is_dynamic": "N",
+            "is_immutable": "N",
             "reserved": "", "text": text, "is_secure": "false", "is_materialized": "false",
         })  # fmt: skip
     return table(rows[: wanted.limit] if wanted.limit is not None else rows, _TERSE if terse else _COLUMNS[what])
 
 
 _KEY_COLUMNS: dict[str, list[str | tuple[str, str]]] = {
-    "PRIMARY": [_AT, "database_name", "schema_name", "table_name", "column_name", ("key_sequence", "BIGINT"), "constraint_name", "rely", "comment"],
-    "UNIQUE": [_AT, "database_name", "schema_name", "table_name", "column_name", ("key_sequence", "BIGINT"), "constraint_name", "rely", "comment"],
+    "PRIMARY": [_AT, "database_name", "schema_name", "table_name", "column_name", ("key_sequence", "BIGINT"),
+    "constraint_name", "rely", "comment"],
+    "UNIQUE": [_AT, "database_name", "schema_name", "table_name", "column_name", ("key_sequence", "BIGINT"),
+    "constraint_name", "rely", "comment"],
     "IMPORTED": [
-        _AT, "pk_database_name", "pk_schema_name", "pk_table_name", "pk_column_name", "fk_database_name", "fk_schema_name", "fk_table_name",
-        "fk_column_name", ("key_sequence", "BIGINT"), "update_rule", "delete_rule", "fk_name", "pk_name", "deferrability", "rely", "comment",
+        _AT, "pk_database_name", "pk_schema_name", "pk_table_name", "pk_column_name", "fk_database_name",
+        "fk_schema_name", "fk_table_name",
+        "fk_column_name", ("key_sequence", "BIGINT"), "update_rule", "delete_rule", "fk_name", "pk_name",
+        "deferrability", "rely", "comment",
     ],
 }  # fmt: skip
 
@@ -115,13 +138,15 @@ def show_keys(conn: WarehouseConnection, words: Words) -> Result:
     for item in conn.account.all("TABLE"):
         if place and item.name != place and not item.name.startswith(f"{place}.") and what != "EXPORTED":
             continue
-        for number, (found, name, columns, *reference) in enumerate(_keys(item)):
-            if found != kind:
+        for number, (key, name, columns, *reference) in enumerate(_keys(item)):
+            if key != kind:
                 continue
-            shown = name or f"SYS_CONSTRAINT_{zlib.crc32(f'{item.name}.{number}'.encode()):010d}"
+            shown = str(name) if name else f"SYS_CONSTRAINT_{zlib.crc32(f'{item.name}.{number}'.encode()):010d}"
             rows += _key_rows(conn, item, shown, columns, reference)
     if what == "EXPORTED":
-        rows = [r for r in rows if f"{r['pk_database_name']}.{r['pk_schema_name']}.{r['pk_table_name']}".startswith(place)]
+        rows = [
+            r for r in rows if f"{r['pk_database_name']}.{r['pk_schema_name']}.{r['pk_table_name']}".startswith(place)
+        ]
     return table(rows, _KEY_COLUMNS["IMPORTED" if kind == "FOREIGN KEY" else what])
 
 
@@ -139,7 +164,8 @@ def _key_rows(
     at = item.created_on.astimezone(UTC)
     if not reference:
         return [
-            {"created_on": at, "database_name": database, "schema_name": schema, "table_name": short, "column_name": c, "key_sequence": i,
+            {"created_on": at, "database_name": database, "schema_name": schema, "table_name": short, "column_name": c,
+            "key_sequence": i,
              "constraint_name": name, "rely": "false", "comment": None}
             for i, c in enumerate(columns, 1)
         ]  # fmt: skip
@@ -149,14 +175,16 @@ def _key_rows(
     pk = [*[database, schema][: 3 - len(to)], *to]
     return [
         {"created_on": at, "pk_database_name": pk[0], "pk_schema_name": pk[1], "pk_table_name": pk[2],
-         "pk_column_name": to_columns[i - 1] if i <= len(to_columns) else None, "fk_database_name": database, "fk_schema_name": schema,
+         "pk_column_name": to_columns[i - 1] if i <= len(to_columns) else None, "fk_database_name": database,
+         "fk_schema_name": schema,
          "fk_table_name": short, "fk_column_name": c, "key_sequence": i, "update_rule": "NO ACTION", "delete_rule": "NO ACTION",
          "fk_name": name, "pk_name": None, "deferrability": "NOT DEFERRABLE", "rely": "false", "comment": None}
         for i, c in enumerate(columns, 1)
     ]  # fmt: skip
 
 
-_DESCRIBED = ["name", "type", "kind", "null?", "default", "primary key", "unique key", "check", "expression", "comment", "policy name",
+_DESCRIBED = ["name", "type", "kind", "null?", "default", "primary key", "unique key", "check", "expression",
+    "comment", "policy name",
               ("privacy domain", "JSON")]  # fmt: skip
 
 
@@ -165,13 +193,12 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
     words.accept_any("DESCRIBE", "DESC")
     words.accept_any("TABLE", "VIEW")
     name = conn.qualify(words.name(), "DESCRIBE TABLE")
-    if words.accept("TYPE", "="):
-        if not words.accept("COLUMNS"):
-            raise errors.unsupported("DESCRIBE TABLE TYPE = STAGE")
+    if words.accept("TYPE", "=") and not words.accept("COLUMNS"):
+        raise errors.unsupported("DESCRIBE TABLE TYPE = STAGE")
     words.finish()
     if name[1] == "INFORMATION_SCHEMA":
         return None
-    kind = tables.exists(conn, name)
+    kind = exists(conn, name)
     full = ".".join(name)
     if not kind:
         raise errors.not_found("TABLE", full)
@@ -245,7 +272,7 @@ def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
 
 def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str]) -> AccountObject | None:
     """The registered table or view, which the role must own."""
-    found = tables.exists(conn, name)
+    found = exists(conn, name)
     if not found:
         raise errors.not_found(kind, ".".join(name))
     if name not in conn.temporary_tables:
@@ -293,22 +320,30 @@ def information_schema_sql(database: str) -> str:
         LEFT JOIN _fs_global.account.changes c ON c.name = {name} || '.' || t.schema_name || '.' || t.table_name
         WHERE t.schema_name NOT IN ('main', '_fs_information_schema')
     """
-    altered = "greatest(o.created_on, c.changed_on, TRY_CAST(json_extract_string(o.properties, '$.altered') AS TIMESTAMPTZ))"
-    source = (
-        f"SELECT schema_name, table_name, estimated_size, 'TABLE' AS kind FROM duckdb_tables() WHERE database_name = {name} AND NOT temporary "
-        f"UNION ALL SELECT schema_name, view_name, NULL, 'VIEW' FROM duckdb_views() WHERE database_name = {name} AND NOT internal"
+    altered = (
+        "greatest(o.created_on, c.changed_on, TRY_CAST(json_extract_string(o.properties, '$.altered') AS TIMESTAMPTZ))"
     )
-    views = f"SELECT schema_name, view_name AS table_name, sql, 'VIEW' AS kind FROM duckdb_views() WHERE database_name = {name} AND NOT internal"
+    views = (
+        "SELECT schema_name, view_name AS table_name, sql, 'VIEW' AS kind FROM duckdb_views() "
+        f"WHERE database_name = {name} AND NOT internal"
+    )
+    source = (
+        "SELECT schema_name, table_name, estimated_size, 'TABLE' AS kind FROM duckdb_tables() "
+        f"WHERE database_name = {name} AND NOT temporary "
+        f"UNION ALL SELECT schema_name, table_name, NULL, kind FROM ({views})"
+    )
     return f"""
         CREATE OR REPLACE VIEW {home}._fs_tables AS SELECT
-            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner, 'ACCOUNTADMIN') AS TABLE_OWNER,
+            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
+            'ACCOUNTADMIN') AS TABLE_OWNER,
             CASE t.kind WHEN 'TABLE' THEN 'BASE TABLE' ELSE 'VIEW' END AS TABLE_TYPE,
             CASE WHEN json_extract_string(o.properties, '$.transient') = 'true' THEN 'YES' ELSE 'NO' END AS IS_TRANSIENT,
             json_extract_string(o.properties, '$.cluster_by') AS CLUSTERING_KEY,
             t.estimated_size::BIGINT AS ROW_COUNT, CASE t.kind WHEN 'TABLE' THEN 0::BIGINT END AS BYTES,
             CASE t.kind WHEN 'TABLE' THEN 1 END AS RETENTION_TIME,
             NULL::VARCHAR AS SELF_REFERENCING_COLUMN_NAME, NULL::VARCHAR AS REFERENCE_GENERATION,
-            NULL::VARCHAR AS USER_DEFINED_TYPE_CATALOG, NULL::VARCHAR AS USER_DEFINED_TYPE_SCHEMA, NULL::VARCHAR AS USER_DEFINED_TYPE_NAME,
+            NULL::VARCHAR AS USER_DEFINED_TYPE_CATALOG, NULL::VARCHAR AS USER_DEFINED_TYPE_SCHEMA,
+            NULL::VARCHAR AS USER_DEFINED_TYPE_NAME,
             'YES' AS IS_INSERTABLE_INTO, 'YES' AS IS_TYPED, NULL::VARCHAR AS COMMIT_ACTION,
             o.created_on AS CREATED, {altered} AS LAST_ALTERED,
             greatest(o.created_on, TRY_CAST(json_extract_string(o.properties, '$.altered') AS TIMESTAMPTZ)) AS LAST_DDL,
@@ -316,16 +351,20 @@ def information_schema_sql(database: str) -> str:
             'NO' AS IS_TEMPORARY, 'NO' AS IS_ICEBERG, 'NO' AS IS_DYNAMIC, 'NO' AS IS_IMMUTABLE, 'NO' AS IS_HYBRID
         {joined.format(source=source)};
         CREATE OR REPLACE VIEW {home}._fs_views AS SELECT
-            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner, 'ACCOUNTADMIN') AS TABLE_OWNER,
+            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
+            'ACCOUNTADMIN') AS TABLE_OWNER,
             t.sql AS VIEW_DEFINITION, 'NONE' AS CHECK_OPTION, 'NO' AS IS_UPDATABLE, 'NO' AS INSERTABLE_INTO, 'NO' AS IS_SECURE,
             o.created_on AS CREATED, {altered} AS LAST_ALTERED, {altered} AS LAST_DDL,
             coalesce(o.owner, 'ACCOUNTADMIN') AS LAST_DDL_BY, nullif(o.comment, '') AS COMMENT
         {joined.format(source=views)};
         CREATE OR REPLACE VIEW {home}._fs_schemata AS SELECT
-            {name} AS CATALOG_NAME, CASE WHEN s.schema_name = '_fs_information_schema' THEN 'INFORMATION_SCHEMA' ELSE s.schema_name END AS SCHEMA_NAME,
-            coalesce(o.owner, 'ACCOUNTADMIN') AS SCHEMA_OWNER, 'NO' AS IS_TRANSIENT, 'NO' AS IS_MANAGED_ACCESS, 1 AS RETENTION_TIME,
+            {name} AS CATALOG_NAME,
+            CASE WHEN s.schema_name = '_fs_information_schema' THEN 'INFORMATION_SCHEMA' ELSE s.schema_name END AS SCHEMA_NAME,
+            coalesce(o.owner, 'ACCOUNTADMIN') AS SCHEMA_OWNER, 'NO' AS IS_TRANSIENT, 'NO' AS IS_MANAGED_ACCESS,
+            1 AS RETENTION_TIME,
             NULL::VARCHAR AS DEFAULT_CHARACTER_SET_CATALOG, NULL::VARCHAR AS DEFAULT_CHARACTER_SET_SCHEMA,
-            NULL::VARCHAR AS DEFAULT_CHARACTER_SET_NAME, NULL::VARCHAR AS SQL_PATH, o.created_on AS CREATED, o.created_on AS LAST_ALTERED,
+            NULL::VARCHAR AS DEFAULT_CHARACTER_SET_NAME, NULL::VARCHAR AS SQL_PATH, o.created_on AS CREATED,
+            o.created_on AS LAST_ALTERED,
             nullif(o.comment, '') AS COMMENT, 'UNSET' AS REPLICABLE_WITH_FAILOVER_GROUPS, 'ROLE' AS OWNER_ROLE_TYPE
         FROM duckdb_schemas() s
         LEFT JOIN _fs_global.account.objects o ON o.kind = 'SCHEMA' AND o.name = {name} || '.' || s.schema_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -51,7 +51,7 @@ def status(message: str = "Statement executed successfully.") -> Result:
     return Result([("status", "VARCHAR")], [(message,)])
 
 
-def table(rows: Iterable[dict[str, object]], columns: Sequence[str | tuple[str, str]]) -> Result:
+def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str | tuple[str, str]]) -> Result:
     """Rows given as dicts; a column is VARCHAR unless said otherwise."""
     typed = [c if isinstance(c, tuple) else (c, "VARCHAR") for c in columns]
     return Result(typed, [tuple(row.get(name) for name, _ in typed) for row in rows])

@@ -3,7 +3,8 @@
 POST /session/v1/login-request, /queries/v1/query-request, /queries/v1/abort-request, /session (delete, heartbeat, token-request);
 GET /health. Formats are those that snowflake-connector-python 4.8 sends and reads; Arrow encoding and PUT are fakesnow's.
 
-A statement that fails answers HTTP 200 with `success: false`, code and SQL state; never HTTP 500, which clients retry for minutes.
+A statement that fails answers HTTP 200 with `success: false`, code and SQL state; never HTTP 500,
+which clients retry for minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from flows.embedded.warehouse.login import LoginRefused, log_in
+from flows.embedded.warehouse.login import LoginRefusedError, log_in
 from flows.embedded.warehouse.wire import encode, row_type
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IDLE = timedelta(hours=4)  # https://docs.snowflake.com/en/user-guide/session-policies: an idle session ends after 4 hours
+IDLE = timedelta(
+    hours=4
+)  # https://docs.snowflake.com/en/user-guide/session-policies: an idle session ends after 4 hours
 THREADS = 128
 
 # What clients are told at login; https://docs.snowflake.com/en/sql-reference/parameters
@@ -113,7 +116,7 @@ class Server:
         data = (await _body(request)).get("data") or {}
         try:
             return await run_in_threadpool(self._log_in, data, dict(request.query_params))
-        except LoginRefused as e:
+        except LoginRefusedError as e:
             logger.info("login refused: %s", e.message)
             return JSONResponse({"data": {}, "code": e.code, "message": e.message, "success": False})
 
@@ -180,7 +183,12 @@ class Server:
         token = str(body.get("oldSessionToken") or "")
         if token not in self._sessions:
             return _gone()
-        data = {"sessionToken": token, "validityInSecondsST": 14400, "masterToken": _token(request), "validityInSecondsMT": 14400}
+        data = {
+            "sessionToken": token,
+            "validityInSecondsST": 14400,
+            "masterToken": _token(request),
+            "validityInSecondsMT": 14400,
+        }
         return JSONResponse({"data": data, "code": None, "message": None, "success": True})
 
     async def session(self, request: Request) -> JSONResponse:
@@ -202,7 +210,10 @@ class Server:
             return _gone()
         wanted = request.path_params["query_id"]
         known = [r for r in conn.engine.history.all() if r.query_id == wanted]
-        queries = [{"id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR"} for r in known]
+        queries = [
+            {"id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR"}
+            for r in known
+        ]
         return JSONResponse({"data": {"queries": queries}, "success": True})
 
     # ---- statements
@@ -289,7 +300,8 @@ def _run(conn: WarehouseConnection, cur: Any, sql: str, body: dict[str, Any], ba
         result = {"queryResultFormat": "arrow", "rowsetBase64": encoded}
     data = {
         "parameters": [{"name": "TIMEZONE", "value": conn.parameter("TIMEZONE")}],
-        "rowtype": rowtype, "total": count, "returned": count, "queryId": cur.sfqid, "statementTypeId": type_id, **_where(conn), **result,
+        "rowtype": rowtype, "total": count, "returned": count, "queryId": cur.sfqid, "statementTypeId": type_id,
+        **_where(conn), **result,
     }  # fmt: skip
     return {"data": data, "code": None, "message": None, "success": True}
 
@@ -303,7 +315,9 @@ def _where(conn: WarehouseConnection) -> dict[str, Any]:
 
 def _described(conn: WarehouseConnection, cur: Any, sql: str, type_id: int, described: list[Any]) -> dict[str, Any]:
     empty: dict[str, Any] = (
-        {"queryResultFormat": "arrow", "rowsetBase64": ""} if type_id == SELECT else {"queryResultFormat": "json", "rowset": []}
+        {"queryResultFormat": "arrow", "rowsetBase64": ""}
+        if type_id == SELECT
+        else {"queryResultFormat": "json", "rowset": []}
     )
     data = {
         "rowtype": row_type(described), "total": 0, "returned": 0, "queryId": cur.sfqid, "statementTypeId": type_id,

@@ -119,7 +119,7 @@ def create_file_format(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def create_stage(conn: WarehouseConnection, words: Words) -> Result:
-    """CREATE [OR REPLACE | OR ALTER] [TEMPORARY] STAGE [IF NOT EXISTS] <name> [URL …] [STORAGE_INTEGRATION …] [FILE_FORMAT …] …"""
+    """CREATE [OR REPLACE | OR ALTER] [TEMPORARY] STAGE [IF NOT EXISTS] <name> [URL …] [FILE_FORMAT …] …"""
     how = accept_create_prefix(words)
     temporary = bool(words.accept_any("TEMPORARY", "TEMP"))
     words.expect("STAGE")
@@ -130,7 +130,9 @@ def create_stage(conn: WarehouseConnection, words: Words) -> Result:
     words.finish()
     comment = str(options.pop("COMMENT", ""))
     properties = stage_properties(conn, options)
-    before = _make(conn, "STAGE", (database, schema, name), how, if_absent, comment, {**properties, "TEMPORARY": temporary})
+    before = _make(
+        conn, "STAGE", (database, schema, name), how, if_absent, comment, {**properties, "TEMPORARY": temporary}
+    )
     if before:
         return before
     _mirror_stage(conn, f"{database}.{schema}.{name}")
@@ -159,8 +161,8 @@ def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -
             found[key] = value
         else:
             raise errors.invalid_property(key, "STAGE")
-    if (integration := found.get("STORAGE_INTEGRATION")) and (url := found.get("URL")):
-        _check_location(conn, str(integration), str(url))
+    if found.get("STORAGE_INTEGRATION") and found.get("URL"):
+        _check_location(conn, str(found["STORAGE_INTEGRATION"]), str(found["URL"]))
     return found
 
 
@@ -229,15 +231,21 @@ def _mirror_stage(conn: WarehouseConnection, full: str) -> None:
     database, schema, name = full.split(".", 2)
     p = found.properties
     url = str(p.get("URL") or "")
-    kind = ("EXTERNAL" if url else "INTERNAL") + (" TEMPORARY" if p.get("TEMPORARY") else "")
+    kind = _stage_type(p)
     with conn.engine.duck.cursor() as duck:
         duck.execute(
-            "INSERT OR REPLACE INTO _fs_global._fs_information_schema._fs_stages (created_on, name, database_name, schema_name, url, "
-            "has_credentials, has_encryption_key, owner, comment, region, type, cloud, notification_channel, storage_integration, "
-            "endpoint, owner_role_type, directory_enabled) VALUES (now(), ?, ?, ?, ?, ?, 'N', ?, ?, ?, ?, ?, NULL, ?, NULL, 'ROLE', 'N')",
+            "INSERT OR REPLACE INTO _fs_global._fs_information_schema._fs_stages (created_on, name, database_name, "
+            "schema_name, url, has_credentials, has_encryption_key, owner, comment, region, type, cloud, "
+            "notification_channel, storage_integration, endpoint, owner_role_type, directory_enabled) "
+            "VALUES (now(), ?, ?, ?, ?, ?, 'N', ?, ?, ?, ?, ?, NULL, ?, NULL, 'ROLE', 'N')",
             [name, database, schema, url, "Y" if p.get("HAS_CREDENTIALS") else "N", found.owner, found.comment,
              "us-east-1" if url else None, kind, "AWS" if url else None, p.get("STORAGE_INTEGRATION")],
         )  # fmt: skip
+
+
+def _stage_type(properties: Mapping[str, object]) -> str:
+    place = "EXTERNAL" if properties.get("URL") else "INTERNAL"
+    return f"{place} TEMPORARY" if properties.get("TEMPORARY") else place
 
 
 def alter(conn: WarehouseConnection, words: Words) -> Result:
@@ -261,7 +269,10 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
         merged = {**found.properties, **options}
         temporary = merged.pop("TEMPORARY", False)
         credentials = merged.pop("HAS_CREDENTIALS", False)
-        fresh = stage_properties(conn, merged) | {"TEMPORARY": temporary, "HAS_CREDENTIALS": credentials or "CREDENTIALS" in options}
+        fresh = stage_properties(conn, merged) | {
+            "TEMPORARY": temporary,
+            "HAS_CREDENTIALS": credentials or "CREDENTIALS" in options,
+        }
         conn.account.put(replace(found, comment=comment, properties=fresh))
         _mirror_stage(conn, full)
     else:
@@ -305,7 +316,8 @@ def drop(conn: WarehouseConnection, words: Words) -> Result:
 
 _SHOWN: dict[str, list[str | tuple[str, str]]] = {
     "STAGE": [
-        ("created_on", TIMESTAMP_LTZ), "name", "database_name", "schema_name", "url", "has_credentials", "has_encryption_key", "owner",
+        ("created_on", TIMESTAMP_LTZ), "name", "database_name", "schema_name", "url", "has_credentials",
+        "has_encryption_key", "owner",
         "comment", "region", "type", "cloud", "notification_channel", "storage_integration", "endpoint", "owner_role_type",
         "directory_enabled",
     ],
@@ -329,13 +341,15 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         p = item.properties
         url = str(p.get("URL") or "")
         rows.append({
-            "created_on": item.created_on.astimezone(UTC), "name": name, "database_name": database, "schema_name": schema, "url": url,
+            "created_on": item.created_on.astimezone(UTC), "name": name, "database_name": database,
+            "schema_name": schema, "url": url,
             "has_credentials": "Y" if p.get("HAS_CREDENTIALS") else "N", "has_encryption_key": "N", "owner": item.owner,
             "comment": item.comment, "region": "us-east-1" if url else None,
-            "type": p.get("TYPE") if kind == "FILE FORMAT" else ("EXTERNAL" if url else "INTERNAL") + (" TEMPORARY" if p.get("TEMPORARY") else ""),
+            "type": p.get("TYPE") if kind == "FILE FORMAT" else _stage_type(p),
             "cloud": "AWS" if url else None, "notification_channel": None, "storage_integration": p.get("STORAGE_INTEGRATION"),
             "endpoint": None, "owner_role_type": "ROLE", "directory_enabled": "N",
-            "format_options": json.dumps({k: d for k, (_, d) in CSV_OPTIONS.items()} | dict(p) if p.get("TYPE") == "CSV" else dict(p)),
+            "format_options": json.dumps({k: d for k, (_,
+            d) in CSV_OPTIONS.items()} | dict(p) if p.get("TYPE") == "CSV" else dict(p)),
         })  # fmt: skip
     return table(rows[: wanted.limit] if wanted.limit is not None else rows, _SHOWN[kind])
 

@@ -91,7 +91,11 @@ def _show(words: Words) -> Handler | None:
         return show_parameters
     if kind == "USER" and following in ("FUNCTIONS", "PROCEDURES"):
         return show_routines
-    if kind in objects.PLURALS or f"{kind} {following}" in objects.PLURALS or (kind, following) == ("STORAGE", "INTEGRATIONS"):
+    if (
+        kind in objects.PLURALS
+        or f"{kind} {following}" in objects.PLURALS
+        or (kind, following) == ("STORAGE", "INTEGRATIONS")
+    ):
         return objects.show
     return None
 
@@ -165,14 +169,30 @@ def alter_account(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def show_routines(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW USER FUNCTIONS | PROCEDURES: none, as the embedded account takes no CREATE FUNCTION or PROCEDURE; dbt asks before it builds
-    (https://docs.snowflake.com/en/sql-reference/sql/show-user-functions)."""
+    """SHOW USER FUNCTIONS | PROCEDURES: none, as the embedded account takes no CREATE FUNCTION or PROCEDURE.
+
+    dbt asks before it builds (https://docs.snowflake.com/en/sql-reference/sql/show-user-functions).
+    """
     words.expect("SHOW", "USER")
     words.accept_any("FUNCTIONS", "PROCEDURES")
     objects.show_filter(words)
     columns = ["created_on", "name", "schema_name", "is_builtin", "is_aggregate", "is_ansi", "min_num_arguments"]
-    columns += ["max_num_arguments", "arguments", "description", "catalog_name", "is_table_function", "valid_for_clustering"]
-    columns += ["is_secure", "secrets", "external_access_integrations", "is_external_function", "language", "is_memoizable"]
+    columns += [
+        "max_num_arguments",
+        "arguments",
+        "description",
+        "catalog_name",
+        "is_table_function",
+        "valid_for_clustering",
+    ]
+    columns += [
+        "is_secure",
+        "secrets",
+        "external_access_integrations",
+        "is_external_function",
+        "language",
+        "is_memoizable",
+    ]
     columns += ["is_data_metric"]
     return table([], columns)
 

@@ -46,12 +46,15 @@ class TableSpec:
 
 
 _DROPPED_PROPERTIES = {
-    "DATA_RETENTION_TIME_IN_DAYS", "MAX_DATA_EXTENSION_TIME_IN_DAYS", "CHANGE_TRACKING", "ENABLE_SCHEMA_EVOLUTION", "DEFAULT_DDL_COLLATION",
+    "DATA_RETENTION_TIME_IN_DAYS", "MAX_DATA_EXTENSION_TIME_IN_DAYS", "CHANGE_TRACKING", "ENABLE_SCHEMA_EVOLUTION",
+    "DEFAULT_DDL_COLLATION",
 }  # fmt: skip
 
 
 def resolve_temporary(conn: WarehouseConnection, expression: Expr, made: exp.Table | None = None) -> Expr:
-    """Names of the session's temporary tables and views as DuckDB knows them: without database and schema; `made` is left as it is.
+    """Names of the session's temporary tables and views as DuckDB knows them: without database and schema.
+
+    `made`, the table that the statement makes, is left as it is.
 
     A permanent table that shares only the last part of its name with a temporary one is written in full
     (https://docs.snowflake.com/en/user-guide/tables-temp-transient#potential-naming-conflicts-with-other-table-types).
@@ -80,7 +83,9 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
     kind = str(expression.args["kind"]).upper()
     target = target_of(expression)
     assert target is not None
-    spec = TableSpec(kind, conn.qualify(parts_of(target), f"CREATE {kind}"), replaces=bool(expression.args.get("replace")))
+    spec = TableSpec(
+        kind, conn.qualify(parts_of(target), f"CREATE {kind}"), replaces=bool(expression.args.get("replace"))
+    )
     kept: list[Expr] = []
     properties = expression.args.get("properties")
     for prop in properties.expressions if properties else []:
@@ -95,9 +100,9 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         elif isinstance(prop, exp.TemporaryProperty):
             spec.temporary = True
             kept.append(prop)
-        elif isinstance(prop, (exp.SecureProperty, exp.Tags)):
-            continue
-        elif isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES:
+        elif isinstance(prop, (exp.SecureProperty, exp.Tags)) or (
+            isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES
+        ):
             continue
         else:
             raise errors.unsupported(f"CREATE {kind} with {prop.sql(dialect='snowflake') or type(prop).__name__}")
@@ -156,7 +161,9 @@ def _key(item: Expr, name: str, spec: TableSpec) -> None:
         columns = item.this.expressions if isinstance(item.this, exp.Schema) else item.expressions
         spec.keys.append(["UNIQUE", name, [folded(e) for e in columns]])
     elif isinstance(item, exp.ForeignKey):
-        spec.keys.append(["FOREIGN KEY", name, [folded(e) for e in item.expressions], *_reference(item.args["reference"])])
+        spec.keys.append(
+            ["FOREIGN KEY", name, [folded(e) for e in item.expressions], *_reference(item.args["reference"])]
+        )
     else:
         raise errors.unsupported(f"constraint {item.sql(dialect='snowflake')}")
 
@@ -181,7 +188,11 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
     for kind in ("TABLE", "VIEW"):
         if conn.account.find(kind, spec.full):
             if spec.copy_grants:
-                kept += [g for g in conn.account.grants() if (g.on_kind, g.on_name) == (kind, spec.full) and g.privilege != "OWNERSHIP"]
+                kept += [
+                    g
+                    for g in conn.account.grants()
+                    if (g.on_kind, g.on_name) == (kind, spec.full) and g.privilege != "OWNERSHIP"
+                ]
             conn.account.drop(kind, spec.full)
     properties: dict[str, object] = {"transient": spec.transient, "keys": spec.keys}
     if spec.cluster_by:
@@ -248,12 +259,16 @@ def moved(conn: WarehouseConnection, old: tuple[str, str, str], new: tuple[str, 
     with conn.engine.duck.cursor() as duck:
         for table in ("_fs_tables_ext", "_fs_columns_ext"):
             where = "ext_table_catalog = ? AND ext_table_schema = ? AND ext_table_name = ?"
-            rows = duck.execute(f"SELECT * FROM _fs_global._fs_information_schema.{table} WHERE {where}", [*old]).fetchall()
+            rows = duck.execute(
+                f"SELECT * FROM _fs_global._fs_information_schema.{table} WHERE {where}", [*old]
+            ).fetchall()
             duck.execute(f"DELETE FROM _fs_global._fs_information_schema.{table} WHERE {where} ", [*old])
             duck.execute(f"DELETE FROM _fs_global._fs_information_schema.{table} WHERE {where} ", [*new])
             for row in rows:
                 marks = ", ".join("?" * len(row))
-                duck.execute(f"INSERT INTO _fs_global._fs_information_schema.{table} VALUES ({marks})", [*new, *row[3:]])
+                duck.execute(
+                    f"INSERT INTO _fs_global._fs_information_schema.{table} VALUES ({marks})", [*new, *row[3:]]
+                )
 
 
 def dropped(conn: WarehouseConnection, name: tuple[str, str, str], kind: str) -> None:

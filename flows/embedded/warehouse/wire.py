@@ -1,7 +1,8 @@
 """DuckDB's result → the Arrow stream that Snowflake's clients read: (table, described columns) → (row type, base64 IPC bytes).
 
-fakesnow's encoder is taken for the schema; here are the parts that it gets wrong or lacks: NULL timestamps stay NULL, zoned ones are
-sent as UTC, and types without a Snowflake counterpart (lists, structs, small integers …) become the nearest that has one.
+fakesnow's encoder is taken for the schema; here are the parts that it gets wrong or lacks: NULL timestamps stay NULL,
+zoned ones are sent as UTC, and types without a Snowflake counterpart (lists, structs, small integers …) become the
+nearest that has one.
 """
 
 from __future__ import annotations

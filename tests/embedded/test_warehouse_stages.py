@@ -1,0 +1,93 @@
+"""What lies in a stage: LIST of an S3 stage against the real object store, PUT and LIST of an internal one."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snowflake.connector.errors import ProgrammingError
+
+from tests.embedded.conftest import ObjectStore, Warehouse
+
+
+@pytest.fixture
+def connection(loading_warehouse: Warehouse) -> Iterator[Any]:
+    name = f"S_{secrets.token_hex(4).upper()}"
+    with loading_warehouse.connect() as opened:
+        opened.cursor().execute(f"CREATE DATABASE {name}")
+        yield opened
+        opened.cursor().execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def bucket(s3_server: ObjectStore) -> str:
+    name = f"stage-{secrets.token_hex(4)}"
+    client = s3_server.client()
+    client.create_bucket(Bucket=name)
+    for key in ("raw/a/1.csv", "raw/a/2.csv", "raw/b/1.csv", "raw/a.txt", "other/1.csv"):
+        client.put_object(Bucket=name, Key=key, Body=key.encode())
+    return name
+
+
+def names(connection: Any, sql: str) -> list[str]:
+    return [row[0] for row in connection.cursor().execute(sql)]
+
+
+def test_list_names_sizes_digests_and_times_of_what_is_under_the_path(connection: Any, bucket: str) -> None:
+    connection.cursor().execute(f"CREATE STAGE S URL = 's3://{bucket}/raw/'")
+    cursor = connection.cursor().execute("LIST @S/a/")
+    assert [column.name for column in cursor.description] == ["name", "size", "md5", "last_modified"]
+    rows = cursor.fetchall()
+    assert [row[0] for row in rows] == [f"s3://{bucket}/raw/a/1.csv", f"s3://{bucket}/raw/a/2.csv"]
+    assert rows[0][1:3] == (len("raw/a/1.csv"), hashlib.md5(b"raw/a/1.csv").hexdigest())
+    assert rows[0][3].endswith(" GMT")
+    # no slash is put between the stage's URL and the path: it is a prefix
+    assert names(connection, "LS @S/a") == [
+        f"s3://{bucket}/raw/a.txt",
+        f"s3://{bucket}/raw/a/1.csv",
+        f"s3://{bucket}/raw/a/2.csv",
+    ]
+    assert names(connection, "LIST @S PATTERN = '.*/1[.]csv'") == [
+        f"s3://{bucket}/raw/a/1.csv",
+        f"s3://{bucket}/raw/b/1.csv",
+    ]
+    assert names(connection, "LIST '@S/nothing here'") == []
+
+
+def test_a_stage_over_a_bucket_that_is_not_there_is_an_error(connection: Any) -> None:
+    connection.cursor().execute("CREATE STAGE S URL = 's3://no-such-bucket-here/'")
+    with pytest.raises(ProgrammingError) as refused:
+        connection.cursor().execute("LIST @S")
+    assert refused.value.errno == 100016
+    with pytest.raises(ProgrammingError) as refused:
+        connection.cursor().execute("LIST @NO_STAGE")
+    assert (refused.value.errno, refused.value.sqlstate) == (2003, "02000")
+
+
+def test_a_role_without_usage_cannot_list_a_stage(loading_warehouse: Warehouse, connection: Any, bucket: str) -> None:
+    role = f"R_{secrets.token_hex(3).upper()}"
+    for sql in (f"CREATE STAGE S URL = 's3://{bucket}/raw/'", f"CREATE ROLE {role}"):
+        connection.cursor().execute(sql)
+    database = connection.cursor().execute("SELECT CURRENT_DATABASE()").fetchone()[0]
+    with loading_warehouse.connect(role=role) as other:
+        with pytest.raises(ProgrammingError) as refused:
+            other.cursor().execute(f"LIST @{database}.PUBLIC.S")
+        assert (refused.value.errno, refused.value.sqlstate) == (3001, "42501")
+        connection.cursor().execute(f"GRANT USAGE ON STAGE S TO ROLE {role}")
+        assert len(other.cursor().execute(f"LIST @{database}.PUBLIC.S").fetchall()) == 4
+
+
+def test_put_sends_a_file_to_an_internal_stage_and_list_shows_it(connection: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("a,b\n1,2\n")
+    connection.cursor().execute("CREATE STAGE INTERNAL")
+    sent = connection.cursor().execute(f"PUT 'file://{file}' @INTERNAL").fetchall()
+    assert sent[0][6] == "UPLOADED"
+    ((name, size, *_),) = connection.cursor().execute("LIST @INTERNAL").fetchall()
+    assert name == "internal/rows.csv.gz"
+    assert size > len(gzip.compress(b""))
