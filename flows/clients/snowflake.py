@@ -108,4 +108,6 @@ def explain(error: Exception, sql: str) -> Exception:
         return InfrastructureError(f"{text}; the server was not reached or ended the session: run again")
     if 100000 <= number < 101000:  # value and file errors of COPY and casts
         return DataError(text)
+    if isinstance(error, errors.ProgrammingError):  # the statement itself: another try gives the same answer
+        return ConfigurationError(text)
     return InfrastructureError(text)

@@ -78,7 +78,8 @@ def test_a_role_without_usage_cannot_list_a_stage(loading_warehouse: Warehouse, 
         with pytest.raises(ProgrammingError) as refused:
             other.cursor().execute(f"LIST @{database}.PUBLIC.S")
         assert (refused.value.errno, refused.value.sqlstate) == (3001, "42501")
-        connection.cursor().execute(f"GRANT USAGE ON STAGE S TO ROLE {role}")
+        for target in (f"DATABASE {database}", "SCHEMA PUBLIC", "STAGE S"):
+            connection.cursor().execute(f"GRANT USAGE ON {target} TO ROLE {role}")
         assert len(other.cursor().execute(f"LIST @{database}.PUBLIC.S").fetchall()) == 4
 
 

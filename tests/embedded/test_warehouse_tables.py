@@ -253,3 +253,50 @@ def test_reading_last_altered_follows_rows_and_not_reads(run: Any) -> None:
     run("INSERT INTO T VALUES (1)")
     run("COMMIT")
     assert run(altered)[0]["LAST_ALTERED"] > before[0]["LAST_ALTERED"]
+
+
+def test_names_that_only_duckdb_reserves_are_plain_columns(run: Any) -> None:
+    run("CREATE TABLE T (AT DATE, POSITIONAL INT, LAMBDA INT DEFAULT 3)")
+    run("INSERT INTO T (at, positional, lambda) VALUES ('2026-01-01', 1, DEFAULT)")
+    run("UPDATE T SET POSITIONAL = 2 WHERE AT IS NOT NULL")
+    assert run("SELECT POSITIONAL, LAMBDA FROM T WHERE AT > '2025-01-01'") == [{"POSITIONAL": 2, "LAMBDA": 3}]
+
+
+def test_columns_without_an_alias_are_called_by_their_text(run: Any) -> None:
+    assert list(run("SELECT count(*), upper('x'), 1 + 1, sum(1.5)")[0]) == [
+        "COUNT(*)",
+        "UPPER('X')",
+        "1 + 1",
+        "SUM(1.5)",
+    ]
+
+
+def test_text_that_is_no_timestamp_is_null_for_the_try_functions_only(run: Any) -> None:
+    run("CREATE TABLE T AS SELECT '2017-10-02 10:56:33' AS V UNION ALL SELECT 'bad' UNION ALL SELECT NULL")
+    at = datetime(2017, 10, 2, 10, 56, 33)
+    wanted = [{"A": at, "B": at, "C": at}, {"A": None, "B": None, "C": None}, {"A": None, "B": None, "C": None}]
+    columns = "TRY_TO_TIMESTAMP(V) AS A, TRY_TO_TIMESTAMP_NTZ(V) AS B, TRY_CAST(V AS TIMESTAMP_NTZ) AS C"
+    assert run(f"SELECT {columns} FROM T ORDER BY V") == wanted
+    assert refusal(run, "SELECT TO_TIMESTAMP_NTZ(V) FROM T") == (100035, "22007")
+
+
+def test_tags_are_set_on_tables_and_columns_with_values_that_they_admit(run: Any) -> None:
+    run("CREATE TAG PII ALLOWED_VALUES 'direct', 'none'")
+    run("CREATE TABLE T (A INT)")
+    run("ALTER TABLE T SET TAG PII = 'none'")
+    run("ALTER TABLE T MODIFY COLUMN A SET TAG PII = 'direct'")
+    run("ALTER TABLE T MODIFY COLUMN A UNSET TAG PII")
+    assert refusal(run, "ALTER TABLE T SET TAG PII = 'perhaps'") == (1008, "22023")
+    assert refusal(run, "ALTER TABLE T SET TAG NO_TAG = 'x'") == (2003, "02000")
+
+
+def test_dbt_comments_several_columns_at_once_and_grants_without_a_kind(run: Any, database: str) -> None:
+    run("CREATE VIEW V AS SELECT 1 AS A, 2 AS B")
+    run("CREATE TABLE T AS SELECT 1 AS A, 2 AS B")
+    for kind, name in (("view", "V"), ("table", "T")):
+        run(f'alter {kind} {database}.PUBLIC.{name} alter "A" COMMENT $$it\'s a$$ , "B" COMMENT $$b$$')
+        run(f"comment on {kind} {database}.PUBLIC.{name} IS $$whole$$")
+        run(f"grant select on {database}.PUBLIC.{name} to role SYSADMIN")
+        assert {r["name"]: r["comment"] for r in run(f"DESC {kind} {name}")} == {"A": "it's a", "B": "b"}
+        granted = {(r["privilege"], r["grantee_name"]) for r in run(f"show grants on {database}.PUBLIC.{name}")}
+        assert granted == {("OWNERSHIP", "ACCOUNTADMIN"), ("SELECT", "SYSADMIN")}

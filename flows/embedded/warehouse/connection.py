@@ -324,6 +324,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         found = self.account.find("FILE FORMAT", full)
         if found is None:
             raise errors.not_found("FILE FORMAT", ".".join(parts))
+        self.require_use_of(*full.split(".", 2)[:2])
         self.require("USAGE", "FILE FORMAT", full)
         return found
 
@@ -344,6 +345,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         """A stage as COPY needs it; the named file format on it is resolved and checked for USAGE."""
         found = self.find_stage(name)
         database, schema, stage = found.name.split(".", 2)
+        self.require_use_of(database, schema)
         if found.properties.get("URL"):
             self.require("USAGE", "STAGE", found.name)
         else:

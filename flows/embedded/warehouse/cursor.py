@@ -402,7 +402,12 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
 
     def _transform(self, expression: Expr, params: Any) -> Expr:
         """fakesnow's transforms; then every name is quoted, since DuckDB reserves words (AT, …) that Snowflake does not."""
+        names = functions.column_names(expression)
         transformed: Expr = super()._transform(expression, params)
+        if transformed is transforms.SUCCESS_NOP:
+            return transformed
+        if names:
+            functions.name_columns(transformed, names)
         for name in transformed.find_all(exp.Identifier):
             if name.args.get("quoted") or name.name.upper() != "DEFAULT":  # VALUES (DEFAULT) is a keyword
                 name.set("quoted", True)

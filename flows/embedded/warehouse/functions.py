@@ -34,8 +34,6 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
     A top-level column keeps the name that Snowflake gives it: the call's own text in upper case.
     Raises ProgrammingError: 000709 (02000) for RESULT_SCAN of an unknown id, 002140 (42601) for an engine's own function.
     """
-    if isinstance(expression, exp.Query):
-        _name_columns(expression)
     ddl = isinstance(expression, exp.Create) and not isinstance(expression.expression, exp.Query)
     view = isinstance(expression, exp.Create) and str(expression.args.get("kind")).upper() == "VIEW"
     for node in list(expression.find_all(exp.Func)):
@@ -46,6 +44,8 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
             continue
         if ddl or view:
             raise errors.unsupported(f"{name}() in the definition of an object")
+        if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+            value = exp.alias_(value, node.sql(dialect="snowflake").upper(), quoted=True)
         if node is expression:
             expression = value
         node.replace(value)
@@ -66,21 +66,34 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
     return expression
 
 
-def _name_columns(query: exp.Query) -> None:
-    """Give a result's columns without an alias the name that Snowflake gives them: their own text in upper case, `COUNT(*)`."""
-    top: Expr = query
-    while not isinstance(top, exp.Select):
-        if not isinstance(top.this, exp.Query):
-            return
-        top = top.this  # a UNION's names are its first query's
-    for column in list(top.expressions):
-        if (
-            not isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot))
-            and not column.is_star
-            and not column.find(exp.Placeholder)
-        ):
-            text = column.sql(dialect="snowflake").upper()
-            column.replace(exp.alias_(column.copy(), text, quoted=True))
+def column_names(query: Expr) -> list[str | None]:
+    """The names that Snowflake gives a result's columns: their own text, `COUNT(*)`, or None for those that have a name."""
+    top = _first_select(query)
+    return [] if top is None else [_column_name(column) for column in top.expressions]
+
+
+def _column_name(column: Expr) -> str | None:
+    named = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
+    return None if named or column.find(exp.Placeholder) else column.sql(dialect="snowflake").upper()
+
+
+def name_columns(query: Expr, names: list[str | None]) -> None:
+    """Give the columns of a query that is ready for DuckDB the names that `column_names` found before."""
+    top = _first_select(query)
+    if top is None or len(top.expressions) != len(names):
+        return
+    for column, name in zip(list(top.expressions), names, strict=True):
+        if name is not None and not isinstance(column, exp.Alias):
+            column.replace(exp.alias_(column.copy(), name, quoted=True))
+
+
+def _first_select(query: Expr) -> exp.Select | None:
+    """The query whose columns a result has: a UNION's is its first."""
+    while not isinstance(query, exp.Select):
+        if not isinstance(query, exp.Query) or not isinstance(query.this, exp.Query):
+            return None
+        query = query.this
+    return query
 
 
 def _name(node: exp.Func) -> str:

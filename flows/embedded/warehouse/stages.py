@@ -471,6 +471,7 @@ def objects_under(conn: WarehouseConnection, url: str) -> list[dict[str, Any]]:
     )
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return [{**entry, "Bucket": bucket} for page in pages for entry in page.get("Contents", [])]
+        found = [{**entry, "Bucket": bucket} for page in pages for entry in page.get("Contents", [])]
+        return sorted(found, key=lambda entry: str(entry["Key"]))
     except (ClientError, BotoCoreError) as e:
         raise errors.remote_failure(url, str(e)) from e
