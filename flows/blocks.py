@@ -132,6 +132,7 @@ def snowflake(settings: Settings, role: str, tag: Mapping[str, str]) -> Iterator
             session_parameters=session_parameters(tag),
             paramstyle="numeric",  # values travel beside the text, the server binds them
             login_timeout=60,
+            platform_detection_timeout_seconds=0,  # or every login asks the cloud's metadata addresses where it runs
             network_timeout=600 if settings.target == "snowflake" else 120,
             client_session_keep_alive=True,
         )

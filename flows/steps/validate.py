@@ -298,6 +298,7 @@ def _connect(datasource: Any, connection: WarehouseConnection) -> None:
     arguments = {name: value for name, value in endpoint.items() if value is not None}
     arguments |= {
         "login_timeout": 60,
+        "platform_detection_timeout_seconds": 0,
         "network_timeout": 600,
         "session_parameters": dict(connection.session_parameters),
     }
