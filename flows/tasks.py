@@ -124,10 +124,9 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
 
 @step("validate", "validate {batch.info.batch_id}")
 def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_step.Verdict:
-    """Run the checkpoint over the rows that came in with this batch, and build the Data Docs."""
+    """Run the checkpoint over the rows of the tables that came in with this batch, and build the Data Docs."""
     settings = Settings()
-    fresh = load_step.loaded_tables(loaded)
-    tables = [t for t in batch.source.tables if t.raw_name in fresh]
+    tables = [batch.source.table(result.table) for result in loaded]
     for table in tables:
         progress.publish(progress.Event("validate", table.name))
     verdict = validate_step.validate(

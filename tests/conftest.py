@@ -1,12 +1,16 @@
-"""What every test may ask for: the real sample rows, a small contract table."""
+"""What every test may ask for: the real sample rows, and one embedded stack per process (S3, warehouse, Prefect server)."""
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.settings import PROJECT
+from flows.settings import PROJECT, TELEMETRY_OFF, Settings
 
 SAMPLE = PROJECT.parent / "shared" / "olist_sample"
 
@@ -17,3 +21,59 @@ def sample() -> Path:
     if not SAMPLE.is_dir():
         pytest.skip("the folder with real Olist rows is not here (shared/olist_sample)")
     return SAMPLE
+
+
+def free_port() -> int:
+    """A port that was free a moment ago; the stack takes the next free one if it no longer is."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return min(int(probe.getsockname()[1]), 44000)
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a running, provisioned embedded stack; the environment points at it for the whole session."""
+    from flows.embedded import stack
+
+    before = dict(os.environ)
+    home = tmp_path_factory.mktemp("home")
+    os.environ.update(TELEMETRY_OFF)
+    os.environ.update(
+        CXM_HOME=str(home),
+        CXM_TARGET="embedded",
+        CXM_S3_PORT=str(free_port()),
+        CXM_WAREHOUSE_PORT=str(free_port()),
+        CXM_PREFECT_PORT=str(free_port()),
+        CXM_DOCS_PORT=str(free_port()),
+        PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
+    )
+    current = Settings()
+    with stack.lease(current):
+        os.environ.update(stack.prefect_environment(current))
+        run_flow("provision")
+        yield Settings()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def run_flow(name: str, **parameters: Any) -> Any:
+    """Run a flow of `flows.pipeline` in this process; its result, or its error raised."""
+    from flows import pipeline
+
+    result = getattr(pipeline, name)(**parameters, return_state=True).result(raise_on_failure=False)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+@pytest.fixture
+def query(settings: Settings) -> Callable[..., list[tuple[Any, ...]]]:
+    """`query(sql)` → rows, through the real connector, as an administrator."""
+    from flows import blocks
+    from flows.clients.snowflake import run
+
+    def ask(sql: str, role: str = "SYSADMIN") -> list[tuple[Any, ...]]:
+        with blocks.snowflake(settings, role, {"step": "test"}) as connection:
+            return list(run(connection, sql).rows)
+
+    return ask

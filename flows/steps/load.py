@@ -6,7 +6,6 @@ add up is rolled back, so RAW and the ledger are as before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -159,8 +158,3 @@ def mark(
         template("raw/ledger_mark.sql", database=database),
         (status, reason[:4000] if reason else None, source.name, batch_id),
     )
-
-
-def loaded_tables(results: Iterable[LoadResult]) -> set[str]:
-    """RAW names of the tables whose rows came in with this batch."""
-    return {r.raw_name for r in results if r.status != "unchanged"}

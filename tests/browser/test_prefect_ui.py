@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.flow.conftest import query, run_flow, settings  # noqa: F401  # fixtures of the flow tests
+from tests.conftest import SAMPLE, run_flow
 
 pytestmark = pytest.mark.browser
 
@@ -33,10 +35,9 @@ def page(summary: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def summary(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: F811
+def summary(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One finished run to look at: the real rows where they are, generated ones elsewhere."""
     from flows.synthetic.olist import generate
-    from tests.conftest import SAMPLE
 
     directory = SAMPLE
     if not SAMPLE.is_dir():
@@ -55,11 +56,7 @@ def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: 
             page.get_by_text(f"{step} {table.table}", exact=True).first.wait_for(timeout=15_000)
 
 
-def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any) -> None:  # noqa: F811
-    import json
-
-    import httpx
-
+def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any) -> None:
     run_id = summary.flow_run_url.rsplit("/", 1)[1]
     wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}}
     answer = httpx.post(f"{settings.stack['prefect']['api_url']}/artifacts/filter", json=wanted, timeout=60)
@@ -68,14 +65,14 @@ def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any
     assert {len(rows) for rows in found.values()} == {9}
 
 
-def test_data_docs_open_over_http(page: Any, summary: Any, settings: Any) -> None:  # noqa: F811
+def test_data_docs_open_over_http(page: Any, summary: Any, settings: Any) -> None:
     relative = Path(summary.data_docs).relative_to(settings.home / "docs")
     page.goto(f"{settings.stack['docs']['url']}/{relative}")
     page.get_by_text("Data Docs").first.wait_for(timeout=15_000)
     assert "olist" in page.content()
 
 
-def test_screenshots_are_written_where_they_are_asked_for(page: Any, summary: Any, settings: Any) -> None:  # noqa: F811
+def test_screenshots_are_written_where_they_are_asked_for(page: Any, summary: Any, settings: Any) -> None:
     """`CXM_SCREENSHOTS=architecture/screenshots pytest -m browser` renews the pictures of the README."""
     if not (folder := os.environ.get("CXM_SCREENSHOTS")):
         pytest.skip("CXM_SCREENSHOTS names no folder")

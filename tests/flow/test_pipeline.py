@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("flow")
 @pytest.fixture(scope="module")
 def loaded(settings: Any, sample: Path) -> Any:
     """The sample through the pipeline, once for the tests of this module."""
-    from tests.flow.conftest import run_flow
+    from tests.conftest import run_flow
 
     return run_flow("pipeline", source="olist", data=str(sample))
 
@@ -100,7 +100,7 @@ def test_a_second_run_uploads_and_loads_nothing(
 
 
 def test_provisioning_again_changes_nothing(loaded: Any, query: Callable[..., Any]) -> None:
-    from tests.flow.conftest import run_flow
+    from tests.conftest import run_flow
 
     before = query("SELECT COUNT(*) FROM RAW.OLIST_ORDERS")
     changes = run_flow("provision")

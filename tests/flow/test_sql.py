@@ -21,7 +21,7 @@ NO_GRAMMAR_IN_SQLFLUFF = re.compile(r"SHOW /\* sqlalchemy:\w+ \*/ (PRIMARY|UNIQU
 def test_every_statement_of_a_run_parses_as_snowflake_sql(
     small: Path, run_pipeline: Callable[..., Any], query: Callable[..., Any]
 ) -> None:
-    from tests.flow.conftest import run_flow
+    from tests.conftest import run_flow
 
     run_flow("provision")
     summary = run_pipeline(small)

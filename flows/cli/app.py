@@ -1,0 +1,159 @@
+"""What every `cxm` command shares: errors with exit codes, `--json`, tables for people, the servers a command needs.
+
+Imports that cost (Prefect, Great Expectations, dbt, the connector) happen inside the commands, so that `cxm --help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from flows.errors import ConfigurationError, CxmError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flows.settings import Settings
+
+
+class Group(click.Group):
+    """Errors meant for people end as one message and their own exit code; anything else is a bug and shows its trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CxmError as error:
+            fail(error, as_json=bool(ctx.meta.get("json")))
+
+
+def fail(error: CxmError, as_json: bool) -> NoReturn:
+    """Tell what went wrong and exit with its code."""
+    if as_json:
+        click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}, ensure_ascii=False))
+    else:
+        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(str(error), err=True)
+    sys.exit(error.exit_code)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json`: one JSON document on standard output and nothing else there."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+        ctx.meta["json"] = value
+        return value
+
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=remember, help="Print one JSON document instead of tables."
+    )(command)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="medtech-cxm")
+def main() -> None:
+    """MedTech-CXM: CSV files → S3 → Snowflake RAW → Great Expectations → dbt, as Prefect flows.
+
+    Exit codes: 0 good, 2 usage or configuration, 3 data quarantined or refused, 4 stale, 5 infrastructure.
+    """
+
+
+def current_settings() -> Settings:
+    from pydantic import ValidationError
+
+    from flows.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"CXM_{str(e['loc'][0]).upper()}={e.get('input')!r}: {e['msg'].lower()}" for e in error.errors() if e["loc"]
+        )
+        raise ConfigurationError(problems) from None
+
+
+def quiet_environment() -> None:
+    """Telemetry off, and Prefect's console lines off: the run has its own output, the UI has the logs."""
+    from flows.settings import TELEMETRY_OFF
+
+    os.environ.update(TELEMETRY_OFF)
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_LEVEL", "ERROR")
+
+
+@contextmanager
+def session(
+    settings: Settings, console: Console, services: Sequence[str] = ("s3", "warehouse", "prefect", "docs")
+) -> Iterator[None]:
+    """The servers that a command needs: the embedded ones for as long as it runs, or those the environment names."""
+    quiet_environment()
+    if settings.target != "embedded":
+        yield
+        return
+    from flows.embedded import stack
+
+    with console.status("starting the embedded stack"):
+        lease = stack.lease(settings, services)
+        lease.__enter__()
+    try:
+        if "prefect" in services:
+            os.environ.update(stack.prefect_environment(settings))
+        yield
+    finally:
+        if handlers := sys.modules.get("prefect.logging.handlers"):
+            handlers.APILogWorker.drain_all(timeout=10)  # what the run logged reaches the server while there is one
+        lease.__exit__(None, None, None)
+
+
+def run_flow(flow: Any, **parameters: Any) -> Any:
+    """Run a flow in this process and give its result, or raise its error as it was raised."""
+    state = flow(**parameters, return_state=True)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def make_console(as_json: bool) -> Console:
+    from rich.console import Console
+
+    return Console(quiet=as_json, highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def show(console: Console, as_json: bool, title: str, rows: Sequence[Mapping[str, Any]], empty: str = "") -> None:
+    from rich.table import Table
+
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, default=_jsonable))
+        return
+    if not rows:
+        console.print(empty)
+        return
+    table = Table(title=title or None, title_justify="left")
+    for name in rows[0]:
+        table.add_column(str(name))
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    console.print(table)
+
+
+def plain(value: Any) -> dict[str, Any]:
+    document = asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(value)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in document.items()}
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)

@@ -1,0 +1,186 @@
+"""`cxm run` and `cxm generate`: files → one batch through the pipeline, shown while it moves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.app import current_settings, fail, json_option, main, make_console, plain, run_flow, session, show
+from flows.errors import ConfigurationError, CxmError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flows.pipeline import RunSummary
+    from flows.settings import Settings
+
+FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 1` is the full set's 1.55 million
+
+
+@main.command()
+@click.option("--source", default="olist", show_default=True, help="The contract: data_dictionary/<source>.odcs.yaml.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder with the source's files.  [default: data/<source>]"
+)
+@click.option("--force", is_flag=True, help="Send and load files again although their content is published already.")
+@click.option(
+    "--scale", type=float, default=FIRST_RUN_SCALE, show_default=True, help="Size of generated data, if any is needed."
+)
+@json_option
+def run(source: str, data: Path | None, force: bool, scale: float, as_json: bool) -> None:
+    """One batch through the pipeline: provision (embedded), land, load, validate, hand off.
+
+    Where no files are at hand, Olist-shaped ones are generated first, and the output says so.
+    """
+    settings = current_settings()
+    console = make_console(as_json)
+    directory, generated = _data_directory(settings, source, data, scale, console)
+    with session(settings, console):
+        from flows import pipeline as flows
+
+        if settings.target == "embedded":
+            run_flow(flows.provision)
+        error: CxmError | None = None
+        with _live(console, source):
+            try:
+                summary = run_flow(flows.pipeline, source=source, data=str(directory), force=force)
+            except flows.PipelineError as failed:
+                summary, error = failed.summary, failed
+    if as_json:
+        document = {**asdict(summary), "generated": generated, "exit_code": error.exit_code if error else 0}
+        click.echo(json.dumps({**document, **({"error": str(error)} if error else {})}, ensure_ascii=False))
+        sys.exit(error.exit_code if error else 0)
+    _show(console, summary, generated)
+    if error:
+        fail(error, as_json=False)
+
+
+@main.command()
+@click.option(
+    "--scale", type=float, default=1.0, show_default=True, help="1 has the full set's row counts: 1.55 million, 120 MB."
+)
+@click.option("--seed", type=int, default=20180101, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+@json_option
+def generate(scale: float, seed: int, out: Path, as_json: bool) -> None:
+    """Olist-shaped files, deterministic by seed: line breaks and quotes in comments, a byte-order mark, empty dates."""
+    from flows.synthetic.olist import generate as make
+
+    files = make(out, scale, seed)
+    show(make_console(as_json), as_json, f"Generated in {out}", [plain(f) for f in files])
+
+
+def _data_directory(
+    settings: Settings, source: str, data: Path | None, scale: float, console: Console
+) -> tuple[Path, bool]:
+    """The folder to read, and whether its files were generated."""
+    if data is not None:
+        if not data.is_dir():
+            raise ConfigurationError(
+                f"--data {data}: no such folder; wanted the folder that holds the {source} CSV files"
+            )
+        return data.resolve(), False
+    own = settings.data / source
+    if own.is_dir() and any(own.glob("*.csv")):
+        return own, False
+    if source != "olist":
+        raise ConfigurationError(
+            f"{own}: no CSV files there; put the {source} files there, or name a folder with --data"
+        )
+    from flows.synthetic.olist import generate as make
+
+    generated = settings.home / "generated" / f"{source}-{scale:g}"
+    console.print(
+        f"[yellow]No CSV files in {own}[/]: using [bold]generated, Olist-shaped data[/] (scale {scale:g}, in {generated}). "
+        "For the real rows put the Kaggle files there, or use --data."
+    )
+    with console.status("generating data"):
+        make(generated, scale)
+    return generated, True
+
+
+@contextmanager
+def _live(console: Console, source: str) -> Iterator[None]:
+    """A moving table of the run on a terminal; one plain line for each finished step elsewhere."""
+    from flows import progress
+
+    if console.quiet:
+        yield
+        return
+    if not console.is_terminal:
+
+        def line(event: progress.Event) -> None:
+            if event.outcome:
+                console.print(f"{event.step:<10} {event.table:<34} {event.outcome:<12} {event.done or ''}")
+
+        with progress.listening(line):
+            yield
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bars: dict[str, Any] = {}
+    with Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[step]:<22}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as shown:
+
+        def move(event: progress.Event) -> None:
+            if event.table not in bars:
+                bars[event.table] = shown.add_task(event.table, total=None, step="")
+            bytes_step = event.step in ("check", "upload", "land")
+            measured: Mapping[str, Any] = {"completed": event.done, "total": event.total or None} if bytes_step else {}
+            shown.update(bars[event.table], step=f"{event.step} {event.outcome}", **measured)
+
+        with progress.listening(move):
+            yield
+
+
+def _show(console: Console, summary: RunSummary, generated: bool) -> None:
+    from rich.table import Table
+
+    table = Table(
+        title=f"{summary.source}-{summary.batch_id}" + (" (generated data)" if generated else ""), title_justify="left"
+    )
+    table.add_column("table", no_wrap=True)
+    for name in ("files", "bytes", "rows in file", "rows in RAW"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("load", "validation", "freshness"):
+        table.add_column(name)
+    for t in summary.tables:
+        color = "red" if t.error or "failed" in t.validation else "yellow" if "warning" in t.validation else None
+        table.add_row(
+            t.table,
+            str(t.files),
+            f"{t.bytes:,}",
+            f"{t.rows_file:,}",
+            f"{t.rows_raw:,}",
+            t.load,
+            t.validation,
+            t.freshness,
+            style=color,
+        )
+    console.print(table)
+    if summary.unchanged and summary.published:
+        batches = sorted({t.load.removeprefix("unchanged since ") for t in summary.tables})
+        console.print(f"[green]Unchanged since batch {', '.join(batches)}[/]: nothing uploaded, nothing loaded.")
+    elif summary.published:
+        rows = sum(t.rows_raw for t in summary.tables)
+        console.print(
+            f"[green]Published[/] batch {summary.batch_id}: {len(summary.tables)} tables, {rows:,} rows in RAW."
+        )
+    if summary.data_docs:
+        console.print(f"Data Docs: {summary.data_docs}", soft_wrap=True)
+    if summary.flow_run_url:
+        console.print(f"Prefect run (while the stack is up, `make up`): {summary.flow_run_url}", soft_wrap=True)
