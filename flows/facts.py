@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The newest validated load of a table, from the ledger."""
+    """The newest validated load of a file, from the ledger."""
 
     batch_id: str
     sha256: str
@@ -16,15 +16,31 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class LandedObject:
+    """One S3 object of a file: its name below the folder, bytes as stored, CSV records (header not counted)."""
+
+    name: str
+    bytes: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class LandResult:
-    """One table's file: sent (`landed`), or equal to the last validated load (`unchanged`, since batch `since`)."""
+    """One table's file: sent (`landed`) as one object or several, or equal to its last validated load (`unchanged`, since
+    batch `since`; then there are no objects). `bytes`, `records` and `sha256` (hex) are those of the file itself."""
 
     table: str
     raw_name: str
     file: str
-    key: str
+    folder: str  # key prefix with its closing slash: raw/olist/olist_orders_dataset/20261122_101500/
+    objects: tuple[LandedObject, ...]
     bytes: int
     records: int
     sha256: str
     status: Literal["landed", "unchanged"]
     since: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The objects' keys in the bucket."""
+        return tuple(self.folder + o.name for o in self.objects)

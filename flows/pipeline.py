@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +78,22 @@ def _run_name() -> str:
 
 
 @flow(name="pipeline", flow_run_name=_run_name, task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
-def pipeline(source: str = "olist", data: str | None = None, force: bool = False) -> RunSummary:
+def pipeline(
+    source: str = "olist", data: str | None = None, force: bool = False, day: date | None = None
+) -> RunSummary:
     """Land, load, validate and hand off one batch of a source.
 
     Args:
         source: the contract's name: `data_dictionary/<source>.odcs.yaml`.
         data: the folder with the source's files; by default `data/<source>` in the project.
         force: send and load files again although their content is published already.
+        day: which day's files, for a source that delivers a file for each day; by default yesterday (UTC).
     """
     start = flow_run.scheduled_start_time or datetime.now(UTC)
     info = RunInfo(batch_id(start), str(flow_run.id or ""), str(flow_run.ui_url or ""))
     directory = Path(data) if data else Settings().data / source
 
-    batch = tasks.open_batch(source, directory, info, force)
+    batch = tasks.open_batch(source, directory, info, force, day or start.date() - timedelta(days=1))
     landed = tasks.land.map(unmapped(batch), batch.source.tables)
     loaded = tasks.load.map(unmapped(batch), batch.source.tables, landed)
     run = _settle(batch, landed, loaded)

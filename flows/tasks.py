@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -44,7 +45,8 @@ class Batch:
     directory: Path
     info: load_step.RunInfo
     force: bool = False
-    published: dict[str, Published] = field(default_factory=dict)
+    day: date | None = None
+    published: dict[tuple[str, str], Published] = field(default_factory=dict)
 
     def tag(self, step: str, table: str = "") -> dict[str, str]:
         """The query tag of a connection: which run, which step, which table."""
@@ -72,29 +74,32 @@ def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], T
 
 
 @step("open batch", "open batch {info.batch_id}")
-def open_batch(source_name: str, directory: Path, info: load_step.RunInfo, force: bool) -> Batch:
+def open_batch(
+    source_name: str, directory: Path, info: load_step.RunInfo, force: bool, day: date | None = None
+) -> Batch:
     """Read the contract and, from the ledger, what is published now."""
     settings = Settings()
     source = read_source(source_name)
-    batch = Batch(source, directory, info, force)
+    batch = Batch(source, directory, info, force, day)
     with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
         published = load_step.published(connection, source, settings.database)
-    return Batch(source, directory, info, force, published)
+    return replace(batch, published=published)
 
 
 @step("land", "land {table.name}")
 def land(batch: Batch, table: Table) -> LandResult:
     """Check one file and send it to S3."""
     settings = Settings()
+    file = table.file_on(batch.day)
     report = _ProgressArtifact(f"{batch.source.name}-{table.name}", table.name)
     landed = land_step.land(
         blocks.s3_client(settings),
         settings.bucket,
         batch.source,
         table,
-        batch.directory,
+        batch.directory / file,
         batch.info.batch_id,
-        batch.published,
+        batch.published.get((table.raw_name, file)),
         batch.force,
         report,
     )

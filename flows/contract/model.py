@@ -7,6 +7,7 @@ the `open-data-contract-standard` package; this module holds only the view of it
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 AUDIT_COLUMNS = ("_LOAD_TIMESTAMP", "_BATCH_ID", "_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
@@ -80,7 +81,7 @@ class Table:
 
     name: str  # schema entry's name and the dbt source table's, lower case: orders
     raw_name: str  # OLIST_ORDERS
-    file: str  # olist_orders_dataset.csv
+    file: str  # olist_orders_dataset.csv; where a file comes each day: support_tickets_{date}.csv
     business_name: str
     description: str
     load: Load
@@ -91,8 +92,23 @@ class Table:
 
     @property
     def stem(self) -> str:
-        """The file's name without `.csv`: the table's folder under `raw/<source>/`."""
-        return self.file.removesuffix(".csv")
+        """The file's name without `.csv` and date: the table's folder under `raw/<source>/`."""
+        return self.file.removesuffix(".csv").removesuffix("_{date}")
+
+    @property
+    def daily(self) -> bool:
+        """True where each day has a file of its own."""
+        return "{date}" in self.file
+
+    def file_on(self, day: date | None) -> str:
+        """The name of the file to read: of `day` (in ISO form) where the table is daily.
+
+        Raises:
+            ValueError: the table is daily and there is no day.
+        """
+        if self.daily and day is None:
+            raise ValueError(f"table {self.name} has a file for each day ({self.file}): which day?")
+        return self.file.replace("{date}", day.isoformat()) if day else self.file
 
     @property
     def header(self) -> tuple[str, ...]:

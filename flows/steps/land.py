@@ -12,7 +12,7 @@ import io
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.errors import DataError
-from flows.facts import LandResult, Published
+from flows.facts import LandedObject, LandResult, Published
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,57 +51,58 @@ def land(
     bucket: str,
     source: Source,
     table: Table,
-    directory: Path,
+    path: Path,
     batch_id: str,
-    published: Mapping[str, Published],
+    published: Published | None,
     force: bool = False,
     report: Report = lambda *_: None,
 ) -> LandResult:
-    """Check the table's file in `directory` and send it, unless its content equals the table's last validated load.
+    """Check the table's file at `path` and send it, unless its content equals its last validated load (`published`).
 
-    `published` maps RAW table names to their newest validated load. A key is never overwritten.
+    A key is never overwritten: a second try of the same batch finds its own object, with the same bytes.
 
     Raises:
         DataError: the file breaks the contract, changed while it was read, or its key holds other bytes.
         ConfigurationError, InfrastructureError: as `flows.clients.s3.put_once`.
     """
-    facts = inspect(directory / table.file, table, report)
-    before = published.get(table.raw_name)
-    unchanged = before is not None and before.sha256 == facts.sha256 and not force
-    key = object_key(source, table, batch_id)
-    result = LandResult(
-        table=table.name,
-        raw_name=table.raw_name,
-        file=table.file,
-        key=key,
-        bytes=facts.bytes,
-        records=facts.records,
-        sha256=facts.sha256,
-        status="unchanged" if unchanged else "landed",
-        since=before.batch_id if before and unchanged else None,
-    )
+    facts = inspect(path, table, report)
+    unchanged = published is not None and published.sha256 == facts.sha256 and not force
+    folder = object_folder(source, table, batch_id)
+    objects: tuple[LandedObject, ...] = ()
     if not unchanged:
         s3.put_once(
             client,
             bucket,
-            key,
-            facts.path,
+            folder + path.name,
+            path,
             facts.sha256,
             {"batch-id": batch_id, "records": str(facts.records)},
             lambda done: report("upload", done, facts.bytes),
         )
-        now = facts.path.stat()
+        now = path.stat()
         if (now.st_size, now.st_mtime_ns) != (facts.bytes, facts.modified_ns):
             raise DataError(
-                f"{facts.path}: changed while it was sent ({facts.bytes:,} bytes before, {now.st_size:,} now); the batch is "
+                f"{path}: changed while it was sent ({facts.bytes:,} bytes before, {now.st_size:,} now); the batch is "
                 "not loaded; run again once the file is whole"
             )
-    return result
+        objects = (LandedObject(path.name, facts.bytes, facts.records),)
+    return LandResult(
+        table=table.name,
+        raw_name=table.raw_name,
+        file=path.name,
+        folder=folder,
+        objects=objects,
+        bytes=facts.bytes,
+        records=facts.records,
+        sha256=facts.sha256,
+        status="unchanged" if unchanged else "landed",
+        since=published.batch_id if published and unchanged else None,
+    )
 
 
-def object_key(source: Source, table: Table, batch_id: str) -> str:
-    """`raw/<source>/<file stem>/<batch id>/<file>`."""
-    return f"raw/{source.name}/{table.stem}/{batch_id}/{table.file}"
+def object_folder(source: Source, table: Table, batch_id: str) -> str:
+    """`raw/<source>/<file stem>/<batch id>/`."""
+    return f"raw/{source.name}/{table.stem}/{batch_id}/"
 
 
 def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileFacts:

@@ -74,12 +74,12 @@ def load(
         ).dicts()
         if entry:
             return result("already loaded", int(entry[0]["rows_loaded"]), entry[0]["copy_query_id"])
-        copied = run(connection, copy_into(source, table, database, info.batch_id, [landed.file]))
+        copied = run(connection, copy_into(source, table, database, info.batch_id, [o.name for o in landed.objects]))
         outcome = _outcome(copied, landed)
         rows = _count(connection, table, info.batch_id, database)
         if rows != landed.records:
             raise DataError(
-                f"{landed.file} (s3 key {landed.key}): {landed.records:,} records in the file, {rows:,} rows in "
+                f"{landed.file} ({landed.folder}): {landed.records:,} records in the file, {rows:,} rows in "
                 f"RAW.{table.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
             )
         run(
@@ -89,7 +89,8 @@ def load(
                 info.batch_id,
                 source.name,
                 table.raw_name,
-                landed.key,
+                landed.file,
+                landed.keys[0],
                 landed.bytes,
                 landed.sha256,
                 landed.records,
@@ -114,7 +115,7 @@ class _Outcome:
 
 def _outcome(copied: Rows, landed: LandResult) -> _Outcome:
     """COPY's own word on the one file. A COPY that found nothing answers one row with the one column `status`."""
-    where = f"{landed.file} (s3 key {landed.key})"
+    where = f"{landed.file} ({landed.folder})"
     answer = copied.dicts()
     if len(answer) != 1 or "rows_loaded" not in answer[0]:
         said = answer[0].get("status", "nothing") if answer else "nothing"
@@ -136,11 +137,14 @@ def _count(connection: SnowflakeConnection, table: Table, batch_id: str, databas
     return int(counted.rows[0][0])
 
 
-def published(connection: SnowflakeConnection, source: Source, database: str) -> dict[str, Published]:
-    """RAW table name → its newest validated load, for the tables of `source` that have one."""
+def published(connection: SnowflakeConnection, source: Source, database: str) -> dict[tuple[str, str], Published]:
+    """(RAW table name, file name) → its newest validated load, for the files of `source` that have one."""
     found = run(connection, template("raw/ledger_published.sql", database=database), (source.name,)).dicts()
     return {
-        row["table_name"]: Published(row["batch_id"], row["content_sha256"], int(row["file_records"])) for row in found
+        (row["table_name"], row["file_name"]): Published(
+            row["batch_id"], row["content_sha256"], int(row["file_records"])
+        )
+        for row in found
     }
 
 

@@ -1,14 +1,15 @@
--- One row for each file of each batch: what came, what was loaded, what became of it.
+-- One row for each S3 object of each batch: what came, what was loaded, what became of it.
 USE ROLE SYSADMIN;
 
 CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
     BATCH_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: the flow run''s expected start',
     SOURCE VARCHAR NOT NULL COMMENT 'The contract the file belongs to',
     TABLE_NAME VARCHAR NOT NULL COMMENT 'RAW table',
+    FILE_NAME VARCHAR NOT NULL COMMENT 'The source file; a split file has several objects',
     S3_KEY VARCHAR NOT NULL COMMENT 'Object key in the landing bucket',
-    BYTES NUMBER(38, 0) NOT NULL COMMENT 'Size of the file',
-    CONTENT_SHA256 VARCHAR NOT NULL COMMENT 'SHA-256 of the file, hex',
-    FILE_RECORDS NUMBER(38, 0) NOT NULL COMMENT 'CSV records in the file, header not counted',
+    BYTES NUMBER(38, 0) NOT NULL COMMENT 'Size of the object',
+    CONTENT_SHA256 VARCHAR NOT NULL COMMENT 'SHA-256 of the whole source file, hex',
+    FILE_RECORDS NUMBER(38, 0) NOT NULL COMMENT 'CSV records in the object, header not counted',
     ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
     STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone or skipped-unchanged',

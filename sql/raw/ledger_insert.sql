@@ -3,6 +3,7 @@ INSERT INTO {{ database | ident }}.RAW.LOAD_LEDGER (
     BATCH_ID,
     SOURCE,
     TABLE_NAME,
+    FILE_NAME,
     S3_KEY,
     BYTES,
     CONTENT_SHA256,
@@ -17,4 +18,4 @@ INSERT INTO {{ database | ident }}.RAW.LOAD_LEDGER (
     STARTED_AT,
     FINISHED_AT
 )
-VALUES (:1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, SYSDATE())
+VALUES (:1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, :15, :16, SYSDATE())

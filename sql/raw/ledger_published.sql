@@ -1,9 +1,11 @@
--- The newest validated load of each table of a source.
+-- The newest validated load of each file of a source, the objects of a split file added up.
 SELECT
     TABLE_NAME,
+    FILE_NAME,
     BATCH_ID,
     CONTENT_SHA256,
-    FILE_RECORDS
+    SUM(FILE_RECORDS) AS FILE_RECORDS
 FROM {{ database | ident }}.RAW.LOAD_LEDGER
 WHERE SOURCE = :1 AND STATUS = 'validated'
-QUALIFY ROW_NUMBER() OVER (PARTITION BY TABLE_NAME ORDER BY BATCH_ID DESC) = 1
+GROUP BY TABLE_NAME, FILE_NAME, BATCH_ID, CONTENT_SHA256
+QUALIFY ROW_NUMBER() OVER (PARTITION BY TABLE_NAME, FILE_NAME ORDER BY BATCH_ID DESC) = 1
