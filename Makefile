@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format up down lock clean
+.PHONY: help run test soak lint format up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
@@ -26,7 +26,10 @@ run: $(READY) ## one batch through the whole pipeline on the embedded stack
 	@$(BIN)/cxm run
 
 test: $(READY) ## every test that needs no account
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
+
+soak: $(READY) ## the tests that take long: many faults, many rounds, large files
+	@$(BIN)/pytest -n 2 --dist loadfile -m soak
 
 up: $(READY) ## start the embedded stack and leave it running
 	@$(BIN)/cxm up

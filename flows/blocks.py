@@ -17,7 +17,7 @@ from prefect_snowflake import SnowflakeCredentials
 from pydantic import Field, SecretBytes, SecretStr
 
 from flows.clients.s3 import CLIENT_CONFIG
-from flows.clients.snowflake import explain, session_parameters
+from flows.clients.snowflake import explain, run, session_parameters
 from flows.errors import ConfigurationError
 from flows.settings import Settings
 
@@ -45,6 +45,7 @@ class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc] 
 
 _lock = threading.Lock()
 _s3_clients: dict[tuple[object, ...], Any] = {}
+_live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 
 
 def s3_client(settings: Settings) -> S3Client:
@@ -138,7 +139,22 @@ def snowflake(settings: Settings, role: str, tag: Mapping[str, str]) -> Iterator
         )
     except Exception as error:
         raise explain(error, "login") from error
+    key = id(connection)
+    _live[key] = connection.session_id
     try:
         yield connection
     finally:
+        del _live[key]
         connection.close()
+
+
+def cancel_statements(settings: Settings) -> None:
+    """Cancel what runs on every open connection of this process: their threads get Snowflake's 000604 and end.
+
+    https://docs.snowflake.com/en/sql-reference/functions/system_cancel_all_queries
+    """
+    sessions = list(_live.values())
+    if sessions:
+        with snowflake(settings, settings.loader_role, {"step": "cancel"}) as connection:
+            for session in sessions:
+                run(connection, f"SELECT SYSTEM$CANCEL_ALL_QUERIES({int(session)})")

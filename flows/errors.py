@@ -32,3 +32,7 @@ class StaleError(CxmError):
 
 class InfrastructureError(CxmError):
     """A server could not be reached or gave up after retries. Exit code 5."""
+
+
+class BusyError(CxmError):
+    """Another run works on the same source; nothing was done, and trying at once again would not help. Exit code 5."""

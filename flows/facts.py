@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from flows.contract.model import Source, Table
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -44,3 +46,8 @@ class LandResult:
     def keys(self) -> tuple[str, ...]:
         """The objects' keys in the bucket."""
         return tuple(self.folder + o.name for o in self.objects)
+
+
+def object_folder(source: Source, table: Table, batch_id: str) -> str:
+    """`raw/<source>/<file stem>/<batch id>/`: where the objects of a table's file land."""
+    return f"raw/{source.name}/{table.stem}/{batch_id}/"

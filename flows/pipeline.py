@@ -5,7 +5,9 @@ Every future is waited for: a failed table fails the run, and the other tables s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,13 +18,14 @@ from prefect.futures import PrefectFuture, PrefectFutureList
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import tasks
+from flows import progress, tasks
 from flows.contract.read import sources as contract_names
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandResult
+from flows.ledger import RunInfo
 from flows.settings import Settings
 from flows.steps.handoff import HandoffResult
-from flows.steps.load import LoadResult, RunInfo
+from flows.steps.load import LoadResult
 from flows.steps.provision import Change
 from flows.steps.validate import Verdict
 
@@ -60,12 +63,14 @@ class RunSummary:
 
 
 class PipelineError(CxmError):
-    """A run that did not end well: which class of error it was (`exit_code`) and what it still did (`summary`)."""
+    """A run that did not end well: which class of error it was (`exit_code`), what it still did (`summary`), and whether its
+    batch has a verdict (`closed`) or is left for the next run to clear."""
 
-    def __init__(self, message: str, summary: RunSummary, exit_code: int) -> None:
+    def __init__(self, message: str, summary: RunSummary, exit_code: int, closed: bool = True) -> None:
         super().__init__(message)
         self.summary = summary
         self.exit_code = exit_code
+        self.closed = closed
 
 
 def batch_id(start: datetime) -> str:
@@ -94,11 +99,65 @@ def pipeline(
     directory = Path(data) if data else Settings().data / source
 
     batch = tasks.open_batch(source, directory, info, force, day or start.date() - timedelta(days=1))
-    landed = tasks.land.map(unmapped(batch), batch.source.tables)
-    loaded = tasks.load.map(unmapped(batch), batch.source.tables, landed)
-    run = _settle(batch, landed, loaded)
-    verdict = _validated(run)
-    return _handed_off(run, verdict)
+    with _closing(batch) as landed:
+        landing = tasks.land.map(unmapped(batch), batch.source.tables)
+        loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
+        run = _settle(batch, landing, loading)
+        landed.extend(run.landed.values())
+        verdict = _validated(run)
+        return _handed_off(run, verdict)
+
+
+@flow(name="replay", flow_run_name="replay-{batch}", task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
+def replay(batch: str, source: str = "olist") -> RunSummary:
+    """Load a batch again from what lies in S3, validate it and hand it off: after a rule was mended, rows were lost, or an undo.
+
+    Args:
+        batch: the batch id, as `cxm batches` lists it.
+        source: the contract it belongs to.
+    """
+    info = RunInfo(checked_batch_id(batch), str(flow_run.id or ""), str(flow_run.ui_url or ""))
+    opened = tasks.reopen_batch(source, info)
+    with _closing(opened):
+        found = tasks.find_landed(opened)
+        again = opened.of([t for t in opened.source.tables if t.name in found])
+        landing = [found[t.name] for t in again.source.tables]
+        loading = tasks.load.map(unmapped(again), again.source.tables, landing)
+        run = _settle(again, landing, loading)
+        return _handed_off(run, _validated(run))
+
+
+@contextmanager
+def _closing(batch: tasks.Batch) -> Iterator[list[LandResult]]:
+    """Give the lease back however the block ends; what it landed goes into the list. A run that is told to end stops its queries
+    and uploads first; a batch that got no verdict is noted as open, for the next run to clear."""
+    landed: list[LandResult] = []
+    closed = False
+    progress.go()
+    try:
+        yield landed
+        closed = True
+    except PipelineError as error:
+        closed = error.closed
+        raise
+    except Exception:
+        raise
+    except BaseException:  # Prefect's termination signal, Ctrl-C
+        tasks.stop_work()
+        raise
+    finally:
+        tasks.close_batch(batch, closed, landed)
+
+
+def checked_batch_id(text: str) -> str:
+    """`text`, which has to be a batch id.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not re.fullmatch(r"[0-9]{8}_[0-9]{6}", text):
+        raise ConfigurationError(f"batch id: found {text!r}, wanted YYYYMMDD_HHMMSS; `cxm batches` lists them")
+    return text
 
 
 @flow(name="provision")
@@ -159,15 +218,18 @@ def _word(found: Any) -> str:
     return f"passed, {count} warning{'s' if count > 1 else ''}" if count else "passed"
 
 
-def _settle(batch: tasks.Batch, landed: PrefectFutureList[LandResult], loaded: PrefectFutureList[LoadResult]) -> _Run:
-    """Wait for every table; if one failed, quarantine what the others loaded (a batch is published whole) and fail."""
+def _settle(
+    batch: tasks.Batch, landed: Sequence[PrefectFuture[LandResult] | LandResult], loaded: PrefectFutureList[LoadResult]
+) -> _Run:
+    """Wait for every table. If one failed, nothing is published, since a batch is published whole: bad data quarantines what the
+    others loaded; after a server that failed, the batch stays open and the next run (or this one's retry) clears it."""
     errors: dict[str, Exception] = {}
 
-    def results(futures: Sequence[PrefectFuture[Any]]) -> dict[str, Any]:
+    def results(futures: Sequence[Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for table, future in zip(batch.source.tables, futures, strict=True):
             try:
-                found[table.name] = future.result()
+                found[table.name] = future.result() if isinstance(future, PrefectFuture) else future
             except Exception as error:
                 errors.setdefault(table.name, error)  # the first error is the cause, a later one its consequence
         return found
@@ -183,12 +245,14 @@ def _settle(batch: tasks.Batch, landed: PrefectFutureList[LandResult], loaded: P
         )
     if errors:
         names = ", ".join(errors)
-        tasks.mark(batch, "quarantined", f"batch incomplete, failed: {names}")
+        bad_data = any(isinstance(error, DataError) for error in errors.values())
+        if bad_data:
+            tasks.mark(batch, "quarantined", f"batch incomplete, failed: {names}")
         head = (
             f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
         )
         message = "\n".join([head, *(f"- {name}: {error}" for name, error in errors.items())])
-        raise PipelineError(message, run.summary(), _exit_code(errors.values()))
+        raise PipelineError(message, run.summary(), _exit_code(errors.values()), closed=bad_data)
     return run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,34 @@ class Event:
     outcome: str = ""  # empty while the step runs
 
 
+class StoppedError(Exception):
+    """The run was told to end: the task that hears it gives up where it stands."""
+
+
+_stopped = threading.Event()
+
+
+def stop() -> None:
+    """Let every task of this process end at its next `publish`."""
+    _stopped.set()
+
+
+def go() -> None:
+    """A new run begins: nothing is stopped."""
+    _stopped.clear()
+
+
 _listeners: list[Callable[[Event], None]] = []
 
 
 def publish(event: Event) -> None:
-    """Hand the event to every listener, in the thread that publishes."""
+    """Hand the event to every listener, in the thread that publishes.
+
+    Raises:
+        StoppedError: the run was told to end.
+    """
+    if _stopped.is_set():
+        raise StoppedError(f"{event.step} {event.table}: the run was told to end")
     for listener in tuple(_listeners):
         listener(event)
 

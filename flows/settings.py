@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     transformer_role: str = Field("CXM_TRANSFORMER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     reporter_role: str = Field("CXM_REPORTER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
 
+    lease_minutes: int = Field(120, ge=1)  # how long a run may be away before another may take over its source
+    archive_after_days: int = Field(90, ge=0)  # objects of batches with a verdict move from raw/ to archive/
+    keep_batches: int = Field(30, ge=1)  # validated loads of a file that stay in RAW, the newest first
+    keep_quarantined_days: int = Field(30, ge=0)  # rows of quarantined batches stay in RAW for inspection so long
+
     # The first port that each embedded server tries; a busy one gives the next free one.
     s3_port: int = Field(8333, ge=1024, le=55000)
     warehouse_port: int = Field(8088, ge=1024, le=55000)

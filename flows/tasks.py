@@ -22,15 +22,21 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
 from flows import blocks, progress
+from flows.clients.snowflake import transaction
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
-from flows.errors import InfrastructureError
+from flows.errors import BusyError, CxmError, InfrastructureError
 from flows.facts import LandResult, Published
+from flows.ledger import Ledger, RunInfo, Status
 from flows.settings import PROJECT, Settings
 from flows.steps import handoff as handoff_step
 from flows.steps import land as land_step
 from flows.steps import load as load_step
 from flows.steps import provision as provision_step
+from flows.steps import reconcile as reconcile_step
+from flows.steps import replay as replay_step
+from flows.steps import retention as retention_step
+from flows.steps import undo as undo_step
 from flows.steps import validate as validate_step
 
 P = ParamSpec("P")
@@ -42,11 +48,16 @@ class Batch:
     """One run's surroundings, the same for every table."""
 
     source: Source
-    directory: Path
-    info: load_step.RunInfo
+    directory: Path  # where the files are; not looked at when they are loaded from S3 again
+    info: RunInfo
     force: bool = False
+    replay: bool = False
     day: date | None = None
     published: dict[tuple[str, str], Published] = field(default_factory=dict)
+
+    def of(self, tables: Sequence[Table]) -> Batch:
+        """The same batch, of these tables only."""
+        return replace(self, source=replace(self.source, tables=tuple(tables)))
 
     def tag(self, step: str, table: str = "") -> dict[str, str]:
         """The query tag of a connection: which run, which step, which table."""
@@ -74,16 +85,82 @@ def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], T
 
 
 @step("open batch", "open batch {info.batch_id}")
-def open_batch(
-    source_name: str, directory: Path, info: load_step.RunInfo, force: bool, day: date | None = None
-) -> Batch:
-    """Read the contract and, from the ledger, what is published now."""
+def open_batch(source_name: str, directory: Path, info: RunInfo, force: bool, day: date | None = None) -> Batch:
+    """Read the contract, take the source's lease, clear up after runs that died, and read what is published now.
+
+    Raises:
+        BusyError: another run works on this source, or this batch id is another run's.
+    """
     settings = Settings()
     source = read_source(source_name)
-    batch = Batch(source, directory, info, force, day)
+    batch = Batch(source, directory, info, force=force, day=day)
     with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
-        published = load_step.published(connection, source, settings.database)
+        ledger = Ledger(connection, settings.database, source.name)
+        left = ledger.acquire(info, settings.lease_minutes)
+        others = {e.flow_run_id for e in ledger.entries(info.batch_id)} - {info.flow_run_id, "", None}
+        if others:
+            raise BusyError(
+                f"batch {info.batch_id} belongs to flow run {others.pop()}, which was to start in the same second; run again"
+            )
+        for gone in undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left):
+            get_run_logger().warning(
+                "batch %s had no verdict, its run is gone: %s rows taken out of RAW.%s",
+                gone.batch_id,
+                gone.rows,
+                gone.table,
+            )
+        published = ledger.published()
     return replace(batch, published=published)
+
+
+@step("reopen batch", "reopen batch {info.batch_id}")
+def reopen_batch(source_name: str, info: RunInfo) -> Batch:
+    """Take the source's lease for a batch that is to be loaded again from S3.
+
+    Raises:
+        BusyError: another run works on this source.
+    """
+    settings = Settings()
+    batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True)
+    with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
+        ledger = Ledger(connection, settings.database, source_name)
+        left = ledger.acquire(info, settings.lease_minutes)
+        undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, batch.source, info, left)
+    return batch
+
+
+def stop_work() -> None:
+    """End what the tasks of this process are at: uploads stop at their next report, running statements are cancelled."""
+    progress.stop()
+    blocks.cancel_statements(Settings())
+
+
+def close_batch(batch: Batch, closed: bool, landed: Sequence[LandResult] = ()) -> None:
+    """Write down what was unchanged and give the lease back; `closed`: every loaded table has its verdict.
+
+    Runs however the flow ends. What cannot be told the warehouse is logged: the lease then ends with this process.
+    """
+    settings = Settings()
+    skipped = [
+        {
+            "table_name": r.raw_name,
+            "file_name": r.file,
+            "bytes": r.bytes,
+            "content_sha256": r.sha256,
+            "file_records": r.records,
+            "unchanged_since": r.since,
+        }
+        for r in landed
+        if r.status == "unchanged"
+    ]
+    try:
+        with blocks.snowflake(settings, settings.loader_role, batch.tag("close")) as connection:
+            ledger = Ledger(connection, settings.database, batch.source.name)
+            if skipped:
+                ledger.insert(batch.info, "skipped-unchanged", skipped)
+            ledger.release(batch.info, closed)
+    except CxmError as error:
+        get_run_logger().warning("batch %s was not closed: %s", batch.info.batch_id, error)
 
 
 @step("land", "land {table.name}")
@@ -113,8 +190,13 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
     """COPY one landed file into its RAW table, on a connection of its own."""
     settings = Settings()
     progress.publish(progress.Event("load", table.name, 0, landed.records))
-    with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name)) as connection:
-        loaded = load_step.load(connection, batch.source, table, landed, batch.info, settings.database)
+    if landed.status == "unchanged":
+        loaded = load_step.unchanged(landed)
+    else:
+        with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name)) as connection:
+            loaded = load_step.load(
+                connection, batch.source, table, landed, batch.info, settings.database, batch.replay
+            )
     get_run_logger().info(
         "%s: %s rows in RAW.%s, %s, COPY query %s",
         table.name,
@@ -150,11 +232,62 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
 
 
 @step("publish", "{status} {batch.info.batch_id}")
-def mark(batch: Batch, status: str, reason: str | None = None) -> None:
-    """Write into the ledger that the batch is validated, or why it is quarantined."""
+def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
+    """Publish the loaded tables of the batch, or quarantine them with the reason: one statement, so all or none.
+
+    Raises:
+        BusyError: another run took over this source.
+    """
     settings = Settings()
     with blocks.snowflake(settings, settings.loader_role, batch.tag(status)) as connection:
-        load_step.mark(connection, batch.source, batch.info.batch_id, status, settings.database, reason)  # type: ignore[arg-type]
+        ledger = Ledger(connection, settings.database, batch.source.name)
+        with transaction(connection):
+            ledger.fence(batch.info)
+            ledger.mark(
+                batch.info.batch_id, status, ("loaded",) if status == "validated" else ("landed", "loaded"), reason
+            )
+
+
+@step("find landed", "find {batch.info.batch_id} in S3")
+def find_landed(batch: Batch) -> dict[str, LandResult]:
+    """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
+    settings = Settings()
+    with blocks.snowflake(settings, settings.loader_role, batch.tag("replay")) as connection:
+        ledger = Ledger(connection, settings.database, batch.source.name)
+        return replay_step.landed(
+            ledger, blocks.s3_client(settings), settings.bucket, batch.source, batch.info.batch_id
+        )
+
+
+@step("undo", "undo {batch_id}")
+def undo(source_name: str, batch_id: str, info: RunInfo) -> tuple[undo_step.UndoneTable, ...]:
+    """Take a batch's rows out of RAW, under the source's lease."""
+    settings = Settings()
+    with blocks.snowflake(settings, settings.loader_role, {"step": "undo", "batch": batch_id}) as connection:
+        ledger = Ledger(connection, settings.database, source_name)
+        with ledger.lease(info, settings.lease_minutes):
+            return undo_step.undo(ledger, batch_id, info, f"undone by hand (flow run {info.flow_run_id or 'none'})")
+
+
+@step("reconcile", "reconcile {source_name}")
+def reconcile(source_name: str) -> tuple[reconcile_step.Difference, ...]:
+    """Compare S3, ledger and RAW of a source."""
+    settings = Settings()
+    with blocks.snowflake(settings, settings.loader_role, {"step": "reconcile"}) as connection:
+        ledger = Ledger(connection, settings.database, source_name)
+        return reconcile_step.reconcile(ledger, blocks.s3_client(settings), settings.bucket, read_source(source_name))
+
+
+@step("retention", "retention {source_name}")
+def retention(source_name: str, info: RunInfo) -> tuple[retention_step.Kept, ...]:
+    """Archive old objects and prune old rows of a source, under its lease."""
+    settings = Settings()
+    with blocks.snowflake(settings, settings.loader_role, {"step": "maintenance"}) as connection:
+        ledger = Ledger(connection, settings.database, source_name)
+        with ledger.lease(info, settings.lease_minutes):
+            client = blocks.s3_client(settings)
+            archived = retention_step.archive(ledger, client, settings.bucket, info, settings.archive_after_days)
+            return archived + retention_step.prune(ledger, info, settings.keep_batches, settings.keep_quarantined_days)
 
 
 @step("handoff", "dbt source freshness")

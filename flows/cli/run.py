@@ -53,6 +53,13 @@ def run(source: str, data: Path | None, force: bool, scale: float, as_json: bool
                 summary = run_flow(flows.pipeline, source=source, data=str(directory), force=force)
             except flows.PipelineError as failed:
                 summary, error = failed.summary, failed
+    report(console, summary, error, as_json, generated)
+
+
+def report(
+    console: Console, summary: RunSummary, error: CxmError | None, as_json: bool, generated: bool = False
+) -> None:
+    """The summary of a run, for people or programs; a run that failed exits with its error's code."""
     if as_json:
         document = {**asdict(summary), "generated": generated, "exit_code": error.exit_code if error else 0}
         click.echo(json.dumps({**document, **({"error": str(error)} if error else {})}, ensure_ascii=False))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -177,3 +177,59 @@ def put_once(
     except BotoCoreError as error:
         raise explain(error, where) from error
     return True
+
+
+def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
+    """Key → bytes of every object below `prefix`, folder markers left out.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `explain`.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", []) if not o["Key"].endswith("/")}
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error, f"s3://{bucket}/{prefix}") from error
+
+
+def move(client: S3Client, bucket: str, old: str, new: str) -> None:
+    """Copy `old` to `new` on the server and check that it arrived whole. The old object stays until `delete`.
+
+    Over 5 GiB the copy goes in parts. A second try finds its copy there and keeps it.
+
+    Raises:
+        DataError: the copy differs in size, or `old` is not there.
+        ConfigurationError, InfrastructureError: as `explain`.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    where = f"s3://{bucket}/{old} → {new}"
+    try:
+        size = client.head_object(Bucket=bucket, Key=old)["ContentLength"]
+        client.copy({"Bucket": bucket, "Key": old}, bucket, new)
+        arrived = client.head_object(Bucket=bucket, Key=new)["ContentLength"]
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            raise DataError(f"{where}: no such object; `cxm reconcile` tells what is where") from error
+        raise explain(error, where) from error
+    except BotoCoreError as error:
+        raise explain(error, where) from error
+    if arrived != size:
+        raise DataError(f"{where}: {arrived:,} bytes arrived, wanted {size:,}; the old object was kept; run again")
+
+
+def delete(client: S3Client, bucket: str, keys: Sequence[str]) -> None:
+    """Delete objects; those that are gone already are no error.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `explain`.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for key in keys:  # one by one: the narrow policy grants DeleteObject, and each answer is its own
+        try:
+            client.delete_object(Bucket=bucket, Key=key)
+        except (ClientError, BotoCoreError) as error:
+            raise explain(error, f"s3://{bucket}/{key}") from error

@@ -49,10 +49,13 @@ def add_columns(table: Table, missing: Sequence[Column], database: str, schema: 
     )
 
 
-def copy_into(source: Source, table: Table, database: str, batch_id: str, files: Sequence[str]) -> str:
+def copy_into(
+    source: Source, table: Table, database: str, batch_id: str, files: Sequence[str], force: bool = False
+) -> str:
     """COPY INTO for the `files` (names, not keys) of one batch of a table, audit columns filled on the way.
 
-    Reads `@<stage>/<file stem>/<batch_id>/`; the stage's own URL ends in `raw/<source>/`.
+    Reads `@<stage>/<file stem>/<batch_id>/`; the stage's own URL ends in `raw/<source>/`. `force`: whatever COPY's load
+    history says of the files.
 
     Raises:
         ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` has none, too many, or one name twice.
@@ -76,6 +79,7 @@ def copy_into(source: Source, table: Table, database: str, batch_id: str, files:
         folder=table.stem,
         batch_id=batch_id,
         files=files,
+        force=force,
         file_format=f"{ident(database)}.{ident(source.schema)}.{ident(source.file_format)}",
     )
 

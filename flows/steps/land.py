@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.errors import DataError
-from flows.facts import LandedObject, LandResult, Published
+from flows.facts import LandedObject, LandResult, Published, object_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -98,11 +98,6 @@ def land(
         status="unchanged" if unchanged else "landed",
         since=published.batch_id if published and unchanged else None,
     )
-
-
-def object_folder(source: Source, table: Table, batch_id: str) -> str:
-    """`raw/<source>/<file stem>/<batch id>/`."""
-    return f"raw/{source.name}/{table.stem}/{batch_id}/"
 
 
 def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileFacts:

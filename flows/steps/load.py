@@ -1,4 +1,4 @@
-"""`s3://<bucket>/raw/olist/…/olist_orders_dataset.csv` → `RAW.OLIST_ORDERS`, its ledger row in the same transaction.
+"""`s3://<bucket>/raw/olist/…/olist_orders_dataset.csv` → `RAW.OLIST_ORDERS`, its ledger rows in the same transaction.
 
 One COPY per table, its result rows read, the rows in RAW counted against the records in the file before COMMIT: what does not
 add up is rolled back, so RAW and the ledger are as before.
@@ -6,28 +6,20 @@ add up is rolled back, so RAW and the ledger are as before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flows.clients.snowflake import Rows, run, transaction
 from flows.contract.model import Source, Table
 from flows.contract.render_sql import copy_into
 from flows.contract.sql import template
 from flows.errors import DataError
-from flows.facts import LandResult, Published
+from flows.facts import LandResult
+from flows.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """Which run loads: batch id, and the Prefect flow run where there is one."""
-
-    batch_id: str
-    flow_run_id: str = ""
-    flow_run_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,120 +37,124 @@ class LoadResult:
     since: str | None = None
 
 
-def load(
-    connection: SnowflakeConnection, source: Source, table: Table, landed: LandResult, info: RunInfo, database: str
-) -> LoadResult:
-    """COPY the landed file into its RAW table and write its ledger row; both commit, or neither.
+def unchanged(landed: LandResult) -> LoadResult:
+    """The result for a file that was not sent, since its content is published: the ledger's own count stands for its rows."""
+    return LoadResult(
+        landed.table, landed.raw_name, 0, landed.bytes, landed.records, landed.records, "unchanged", "", landed.since
+    )
 
-    A table that this batch has loaded before (a retry) is not loaded again; an unchanged file is not loaded at all.
+
+def load(
+    connection: SnowflakeConnection,
+    source: Source,
+    table: Table,
+    landed: LandResult,
+    info: RunInfo,
+    database: str,
+    replay: bool = False,
+) -> LoadResult:
+    """COPY the landed objects into their RAW table and turn their ledger rows to loaded; both commit, or neither.
+
+    A table that this batch has loaded before (a retry) is not loaded again, unless it is a `replay`: that replaces the batch's
+    rows by what lies in S3.
 
     Raises:
-        DataError: COPY refused the file, loaded part of it, found nothing, or the rows in RAW differ from the records.
-        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
+        DataError: COPY refused a file, loaded part of it, skipped it, found nothing, or the rows in RAW differ from the
+            records; the table's ledger rows are quarantined with that message.
+        BusyError: another run took over this source.
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; the rows stay landed, for another try.
     """
-
-    def result(status: Literal["loaded", "already loaded", "unchanged"], rows: int, query_id: str = "") -> LoadResult:
-        files = 1 if status == "loaded" else 0
-        return LoadResult(
-            table.name, table.raw_name, files, landed.bytes, landed.records, rows, status, query_id, landed.since
+    ledger = Ledger(connection, database, source.name)
+    known = ledger.entries(info.batch_id, table.raw_name)
+    if not replay and known and all(e.status in ("loaded", "validated") for e in known):
+        return _result(landed, "already loaded", sum(e.rows_loaded for e in known), known[0].query_id or "")
+    missing = [o for o in landed.objects if landed.folder + o.name not in {e.key for e in known}]
+    rows = [
+        {
+            "table_name": table.raw_name,
+            "file_name": landed.file,
+            "s3_key": landed.folder + o.name,
+            "bytes": o.bytes,
+            "content_sha256": landed.sha256,
+            "file_records": o.records,
+        }
+        for o in missing
+    ]
+    if rows:
+        ledger.insert(info, "landed", rows)
+    try:
+        return _copy(ledger, source, table, landed, info, again=bool(known))
+    except DataError as error:
+        ledger.mark(
+            info.batch_id, "quarantined", ("landed", "undone", "quarantined", "loaded"), str(error), table.raw_name
         )
+        raise
 
-    if landed.status == "unchanged":
-        return result("unchanged", _count(connection, table, landed.since or "", database))
-    started = datetime.now(UTC).replace(tzinfo=None)
+
+def _copy(ledger: Ledger, source: Source, table: Table, landed: LandResult, info: RunInfo, again: bool) -> LoadResult:
+    """The transaction. `again`: an earlier try or an undone load left its mark, maybe in COPY's load history as well: whatever
+    rows there are go, and the files load in any case; the count before COMMIT keeps this exact."""
+    connection = ledger.connection
     with transaction(connection):
-        entry = run(
-            connection,
-            template("raw/ledger_entry.sql", database=database),
-            (source.name, info.batch_id, table.raw_name),
-        ).dicts()
-        if entry:
-            return result("already loaded", int(entry[0]["rows_loaded"]), entry[0]["copy_query_id"])
-        copied = run(connection, copy_into(source, table, database, info.batch_id, [o.name for o in landed.objects]))
-        outcome = _outcome(copied, landed)
-        rows = _count(connection, table, info.batch_id, database)
+        ledger.fence(info)
+        if again:
+            delete = template("raw/delete_batch.sql", database=ledger.database, table=table.raw_name)
+            run(connection, delete, (info.batch_id,))
+        names = [o.name for o in landed.objects]
+        copied = run(connection, copy_into(source, table, ledger.database, info.batch_id, names, force=again))
+        outcomes = _outcomes(copied, landed)
+        rows = _count(connection, table, info.batch_id, ledger.database)
         if rows != landed.records:
             raise DataError(
                 f"{landed.file} ({landed.folder}): {landed.records:,} records in the file, {rows:,} rows in "
                 f"RAW.{table.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
             )
-        run(
-            connection,
-            template("raw/ledger_insert.sql", database=database),
-            (
-                info.batch_id,
-                source.name,
-                table.raw_name,
-                landed.file,
-                landed.keys[0],
-                landed.bytes,
-                landed.sha256,
-                landed.records,
-                outcome.parsed,
-                outcome.loaded,
-                "loaded",
-                None,
-                copied.query_id,
-                info.flow_run_id,
-                info.flow_run_url,
-                started,
-            ),
-        )
-    return result("loaded", rows, copied.query_id)
+        ledger.loaded(info, copied.query_id, outcomes)
+    return _result(landed, "loaded", rows, copied.query_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    parsed: int
-    loaded: int
+def _result(landed: LandResult, status: Literal["loaded", "already loaded"], rows: int, query_id: str) -> LoadResult:
+    files = len(landed.objects) if status == "loaded" else 0
+    return LoadResult(
+        landed.table, landed.raw_name, files, landed.bytes, landed.records, rows, status, query_id, landed.since
+    )
 
 
-def _outcome(copied: Rows, landed: LandResult) -> _Outcome:
-    """COPY's own word on the one file. A COPY that found nothing answers one row with the one column `status`."""
+def _outcomes(copied: Rows, landed: LandResult) -> list[Mapping[str, Any]]:
+    """COPY's own word on each object: s3_key, rows_parsed, rows_loaded. A COPY that found nothing answers one row with the one
+    column `status`."""
     where = f"{landed.file} ({landed.folder})"
     answer = copied.dicts()
-    if len(answer) != 1 or "rows_loaded" not in answer[0]:
+    if any("rows_loaded" not in row for row in answer) or not answer:
         said = answer[0].get("status", "nothing") if answer else "nothing"
         raise DataError(
-            f"{where}: COPY loaded no file ({said}); wanted this one. Check that the stage's URL is where uploads go "
-            f"(`cxm doctor`). COPY query {copied.query_id}"
+            f"{where}: COPY loaded no file ({said}); wanted {len(landed.objects)}. Check that the stage's URL is where uploads "
+            f"go (`cxm doctor`). COPY query {copied.query_id}"
         )
-    file = answer[0]
-    if file["status"] != "LOADED":
-        raise DataError(
-            f"{where}: COPY says {file['status']}, {file['rows_loaded']} of {landed.records:,} rows, first error: "
-            f"{file['first_error']} (line {file['first_error_line']}); rolled back. COPY query {copied.query_id}"
-        )
-    return _Outcome(int(file["rows_parsed"]), int(file["rows_loaded"]))
+    outcomes: list[Mapping[str, Any]] = []
+    for landed_object in landed.objects:
+        key = landed.folder + landed_object.name
+        said_of = [row for row in answer if str(row["file"]).endswith((f"/{landed_object.name}", key))]
+        if len(said_of) != 1:
+            raise DataError(
+                f"{where}: COPY says nothing of {landed_object.name}; it told of "
+                f"{', '.join(str(row['file']) for row in answer)}; rolled back. COPY query {copied.query_id}"
+            )
+        row = said_of[0]
+        if row["status"] == "LOAD_SKIPPED":
+            raise DataError(
+                f"{key}: COPY skipped it, since Snowflake's load history has it as loaded, but the ledger has not: rows came in "
+                f"by hand? Rolled back; `cxm replay` loads the batch whatever the history says. COPY query {copied.query_id}"
+            )
+        if row["status"] != "LOADED":
+            raise DataError(
+                f"{key}: COPY says {row['status']}, {row['rows_loaded']} of {landed_object.records:,} rows, first error: "
+                f"{row['first_error']} (line {row['first_error_line']}); rolled back. COPY query {copied.query_id}"
+            )
+        outcomes.append({"s3_key": key, "rows_parsed": int(row["rows_parsed"]), "rows_loaded": int(row["rows_loaded"])})
+    return outcomes
 
 
 def _count(connection: SnowflakeConnection, table: Table, batch_id: str, database: str) -> int:
     counted = run(connection, template("raw/count_batch.sql", database=database, table=table.raw_name), (batch_id,))
     return int(counted.rows[0][0])
-
-
-def published(connection: SnowflakeConnection, source: Source, database: str) -> dict[tuple[str, str], Published]:
-    """(RAW table name, file name) → its newest validated load, for the files of `source` that have one."""
-    found = run(connection, template("raw/ledger_published.sql", database=database), (source.name,)).dicts()
-    return {
-        (row["table_name"], row["file_name"]): Published(
-            row["batch_id"], row["content_sha256"], int(row["file_records"])
-        )
-        for row in found
-    }
-
-
-def mark(
-    connection: SnowflakeConnection,
-    source: Source,
-    batch_id: str,
-    status: Literal["validated", "quarantined"],
-    database: str,
-    reason: str | None = None,
-) -> None:
-    """Publish the loaded tables of a batch, or quarantine them with the reason: one statement, so all or none."""
-    run(
-        connection,
-        template("raw/ledger_mark.sql", database=database),
-        (status, reason[:4000] if reason else None, source.name, batch_id),
-    )

@@ -6,18 +6,29 @@ CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
     SOURCE VARCHAR NOT NULL COMMENT 'The contract the file belongs to',
     TABLE_NAME VARCHAR NOT NULL COMMENT 'RAW table',
     FILE_NAME VARCHAR NOT NULL COMMENT 'The source file; a split file has several objects',
-    S3_KEY VARCHAR NOT NULL COMMENT 'Object key in the landing bucket',
+    S3_KEY VARCHAR COMMENT 'Object key in the landing bucket; NULL where nothing was sent',
     BYTES NUMBER(38, 0) NOT NULL COMMENT 'Size of the object',
     CONTENT_SHA256 VARCHAR NOT NULL COMMENT 'SHA-256 of the whole source file, hex',
-    FILE_RECORDS NUMBER(38, 0) NOT NULL COMMENT 'CSV records in the object, header not counted',
+    FILE_RECORDS NUMBER(38, 0) COMMENT 'CSV records in the object; NULL where its run ended before it said',
     ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
     STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone or skipped-unchanged',
-    FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined',
+    UNCHANGED_SINCE VARCHAR COMMENT 'For skipped-unchanged: the validated batch with the same content',
+    FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined or undone',
     COPY_QUERY_ID VARCHAR COMMENT 'Query id of the COPY',
     FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run',
     FLOW_RUN_URL VARCHAR COMMENT 'Prefect flow run, in the UI',
     STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
     FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC'
 )
-COMMENT = 'Load ledger: a row is written in the same transaction as its COPY';
+COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
+
+-- Which run may write a source's batches: one row for each source, written under the row's lock.
+CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEASE (
+    SOURCE VARCHAR NOT NULL COMMENT 'The contract',
+    BATCH_ID VARCHAR COMMENT 'The batch at work, or the one whose run ended without closing it',
+    HOLDER VARCHAR COMMENT 'host/process/start of the run; NULL while nobody holds it',
+    FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run of the holder',
+    EXPIRES_AT TIMESTAMP_NTZ COMMENT 'UTC; from then on another run may take over'
+)
+COMMENT = 'Load lease: one run at a time for each source';

@@ -24,3 +24,6 @@ FROM (
 FILES = ({{ files | map('literal') | join(', ') }})
 FILE_FORMAT = (FORMAT_NAME = {{ file_format | literal }})
 ON_ERROR = ABORT_STATEMENT
+{%- if force %}
+FORCE = TRUE
+{%- endif %}

@@ -75,8 +75,8 @@ class Raw:
             json.dumps([[None if value in ("", "null") else value for value in row] for row in rows]),
         )
         self.sql(
-            "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, S3_KEY, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
-            f"STARTED_AT) values ('{batch}', 'olist', '{table.raw_name}', '…', 1, '…', {len(rows)}, '{status}', sysdate())"
+            "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
+            f"STARTED_AT) values ('{batch}', 'olist', '{table.raw_name}', '{table.file}', 1, '…', {len(rows)}, '{status}', sysdate())"
         )
 
 

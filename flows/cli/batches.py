@@ -1,0 +1,139 @@
+"""`cxm batches`, `undo`, `replay`, `reconcile`, `unlock`, `maintenance`: the ledger and what one does with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from flows.cli.app import current_settings, json_option, main, make_console, run_flow, session, show
+from flows.cli.run import report
+from flows.errors import CxmError, DataError
+
+source_option = click.option("--source", help="The contract; needed only where two sources have the same batch id.")
+
+
+@main.command()
+@click.option("--source", help="Only this contract's batches.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
+@json_option
+def batches(source: str | None, limit: int, as_json: bool) -> None:
+    """The newest batches: status, rows, times, and what went wrong."""
+    from flows import blocks, ledger
+
+    settings = current_settings()
+    console = make_console(as_json)
+    with (
+        session(settings, console, services=("s3", "warehouse")),
+        blocks.snowflake(settings, settings.loader_role, {"step": "batches"}) as connection,
+    ):
+        rows = ledger.batches(connection, settings.database, source, limit=limit)
+    show(console, as_json, "Batches", rows, empty="no batches yet: `cxm run` loads the first one")
+
+
+@main.command()
+@click.argument("batch")
+@source_option
+@json_option
+def undo(batch: str, source: str | None, as_json: bool) -> None:
+    """Take a batch out of RAW; dbt then reads the one validated before it. Its objects stay in S3 for `cxm replay`."""
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console):
+        from flows import operations
+
+        gone = run_flow(operations.undo, batch=batch, source=_source_of(batch, source))
+    rows = [asdict(table) for table in gone]
+    show(
+        console,
+        as_json,
+        f"Undone: batch {batch}",
+        rows,
+        empty=f"batch {batch}: nothing of it is in RAW (undone before?)",
+    )
+
+
+@main.command()
+@click.argument("batch")
+@source_option
+@json_option
+def replay(batch: str, source: str | None, as_json: bool) -> None:
+    """Load a batch again from what lies in S3, then validate and publish it."""
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console):
+        from flows import pipeline as flows
+
+        error: CxmError | None = None
+        try:
+            summary = run_flow(flows.replay, batch=batch, source=_source_of(batch, source))
+        except flows.PipelineError as failed:
+            summary, error = failed.summary, failed
+    report(console, summary, error, as_json)
+
+
+@main.command()
+@click.option("--source", default="olist", show_default=True, help="The contract.")
+@json_option
+def reconcile(source: str, as_json: bool) -> None:
+    """Compare S3, ledger and RAW; every difference is printed with its fix, and any means exit code 3."""
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console, services=("s3", "warehouse")):
+        from flows import tasks
+
+        found = tasks.reconcile.fn(source)
+    if as_json:
+        click.echo(json.dumps([asdict(d) for d in found], ensure_ascii=False))
+    else:
+        rows = [asdict(d) for d in found]
+        show(console, as_json, f"{source}: differences", rows, empty=f"{source}: S3, ledger and RAW agree")
+    if found:
+        raise click.exceptions.Exit(DataError.exit_code)
+
+
+@main.command()
+@click.argument("source")
+@json_option
+def unlock(source: str, as_json: bool) -> None:
+    """Free a source whose run died on another host. A run that still lives stops before it writes again."""
+    from flows import blocks
+    from flows.contract.read import read_source
+    from flows.ledger import Ledger
+
+    settings = current_settings()
+    name = read_source(source).name
+    with (
+        session(settings, make_console(as_json), services=("s3", "warehouse")),
+        blocks.snowflake(settings, settings.loader_role, {"step": "unlock"}) as connection,
+    ):
+        holder = Ledger(connection, settings.database, name).unlock()
+    if as_json:
+        click.echo(json.dumps({"source": name, "was_held_by": holder}))
+    else:
+        click.echo(f"{name}: taken from {holder}" if holder else f"{name}: nobody held it")
+
+
+@main.command()
+@click.option("--source", help="One contract; all of them when it is left out.")
+@json_option
+def maintenance(source: str | None, as_json: bool) -> None:
+    """Archive old objects, prune old rows from RAW (never the newest validated load of a file), then reconcile."""
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console):
+        from flows import operations
+
+        done = run_flow(operations.maintenance, source=source)
+    show(console, as_json, "Maintenance", [asdict(kept) for kept in done], empty="nothing to archive or prune")
+
+
+def _source_of(batch: str, source: str | None) -> str:
+    from flows import blocks, ledger
+    from flows.pipeline import checked_batch_id
+
+    settings = current_settings()
+    checked_batch_id(batch)
+    with blocks.snowflake(settings, settings.loader_role, {"step": "batches"}) as connection:
+        return ledger.batch_source(connection, settings.database, batch, source)

@@ -1,0 +1,288 @@
+"""`RAW.LOAD_LEDGER` and `RAW.LOAD_LEASE`: what became of each object of each batch, and which run may write a source.
+
+    (sent) → landed → loaded → validated        skipped-unchanged: nothing was sent, the content is published already
+                 └───────┴────→ quarantined      landed, loaded, validated, quarantined → undone → (replay) loaded → …
+
+`loaded` is written in the transaction of its COPY. Only `validated` rows are published. A batch without a verdict whose run is
+gone is undone by the next run of its source.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+
+from flows.clients.snowflake import Rows, run, transaction
+from flows.contract.sql import template
+from flows.errors import BusyError, ConfigurationError
+from flows.facts import Published
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+Status = Literal["landed", "loaded", "validated", "quarantined", "undone", "skipped-unchanged"]
+
+# Snowflake takes at most 16 MB in one bound text; a row is some 400 bytes.
+_ROWS_AT_ONCE = 10_000
+
+
+@cache
+def this_process() -> str:
+    """`host/pid/start`: names this process among all that ever ran."""
+    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Which run writes: batch id, the Prefect flow run where there is one, and the process that holds the lease."""
+
+    batch_id: str
+    flow_run_id: str = ""
+    flow_run_url: str = ""
+    holder: str = field(default_factory=this_process)  # tasks may run in other processes: it travels along
+
+    def holds(self, lease: Mapping[str, Any]) -> bool:
+        """True where this run has that lease."""
+        return bool(lease["holder"] == self.holder and (lease["flow_run_id"] or "") == self.flow_run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A ledger row: one object of a batch (`key` None where nothing was sent)."""
+
+    table: str  # RAW name
+    file: str
+    key: str | None
+    bytes: int
+    sha256: str
+    records: int | None
+    rows_loaded: int
+    status: Status
+    error: str | None
+    query_id: str | None
+    flow_run_id: str | None
+
+
+# States that undo can leave.
+UNDOABLE: tuple[Status, ...] = ("landed", "loaded", "validated", "quarantined")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger of one source, over one connection; not shared between threads."""
+
+    connection: SnowflakeConnection
+    database: str
+    source: str
+
+    def _run(self, name: str, *values: Any, **places: Any) -> Rows:
+        return run(self.connection, template(f"ledger/{name}.sql", database=self.database, **places), values)
+
+    def published(self) -> dict[tuple[str, str], Published]:
+        """(RAW table name, file name) → its newest validated load."""
+        return {
+            (row["table_name"], row["file_name"]): Published(
+                row["batch_id"], row["content_sha256"], int(row["file_records"])
+            )
+            for row in self._run("published", self.source).dicts()
+        }
+
+    def entries(self, batch_id: str, table: str | None = None) -> list[Entry]:
+        """The rows of a batch (of one RAW table in it), by table and key."""
+        return [
+            Entry(
+                table=row["table_name"],
+                file=row["file_name"],
+                key=row["s3_key"],
+                bytes=int(row["bytes"]),
+                sha256=row["content_sha256"],
+                records=None if row["file_records"] is None else int(row["file_records"]),
+                rows_loaded=int(row["rows_loaded"] or 0),
+                status=row["status"],
+                error=row["first_error"],
+                query_id=row["copy_query_id"],
+                flow_run_id=row["flow_run_id"],
+            )
+            for row in self._run("entries", self.source, batch_id).dicts()
+            if table in (None, row["table_name"])
+        ]
+
+    def insert(
+        self, info: RunInfo, status: Status, rows: Sequence[Mapping[str, Any]], reason: str | None = None
+    ) -> None:
+        """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, unchanged_since (keys may lack)."""
+        for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} for row in rows]):
+            self._run(
+                "insert",
+                info.batch_id,
+                self.source,
+                status,
+                reason,
+                info.flow_run_id,
+                info.flow_run_url,
+                json.dumps(some),
+            )
+
+    def loaded(self, info: RunInfo, query_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Turn rows (s3_key, rows_parsed, rows_loaded) to loaded; belongs into the COPY's transaction."""
+        for some in _slices([{k.upper(): v for k, v in row.items()} for row in rows]):
+            self._run(
+                "loaded",
+                self.source,
+                info.batch_id,
+                query_id,
+                info.flow_run_id,
+                info.flow_run_url,
+                json.dumps(some),
+            )
+
+    def mark(
+        self,
+        batch_id: str,
+        status: Status,
+        before: Sequence[Status],
+        reason: str | None = None,
+        table: str | None = None,
+    ) -> int:
+        """Give the batch's rows that are in a state of `before` the new status, with a reason; how many there were."""
+        marked = self._run(
+            "mark", self.source, batch_id, status, reason[:4000] if reason else None, table, before=tuple(before)
+        )
+        return int(marked.rows[0][0])
+
+    def unfinished(self) -> list[str]:
+        """Batches without a verdict, oldest first."""
+        return [str(row[0]) for row in self._run("unfinished", self.source).rows]
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Every object that the ledger knows: batch_id, table_name, file_name, s3_key, bytes, status, rows_loaded."""
+        return self._run("objects", self.source).dicts()
+
+    def archivable(self, days: int) -> list[dict[str, Any]]:
+        """Objects under `raw/` of batches that had their verdict more than so many days ago: batch_id, s3_key, bytes."""
+        return self._run("archivable", self.source, days).dicts()
+
+    def prunable(self, keep: int, quarantined_days: int) -> list[tuple[str, str]]:
+        """(batch id, RAW table) of loads beyond the newest `keep` of their file, and of old quarantined ones."""
+        found = self._run("prunable", self.source, keep, quarantined_days).dicts()
+        return [(row["batch_id"], row["table_name"]) for row in found]
+
+    def move(self, moved: Mapping[str, str]) -> None:
+        """Write where objects lie now: old key → new key."""
+        for some in _slices([{"OLD": old, "NEW": new} for old, new in moved.items()]):
+            self._run("move", self.source, json.dumps(some))
+
+    # The lease ------------------------------------------------------------------------------------------------------
+
+    def acquire(self, info: RunInfo, minutes: int) -> str | None:
+        """Take the lease for `info.batch_id`; the batch of a run that ended without closing it, if there is one.
+
+        A lease is free when it was given back, has run out, or its process, on this host, is gone. The same flow run (a
+        retry, maybe on another host) takes its own lease again.
+
+        Raises:
+            BusyError: another run works on this source; the message says which, since it is told apart from a dead one by
+                its process (same host) or by time.
+        """
+        with transaction(self.connection):
+            self._run("lease_lock", self.source)
+            held = self._run("lease_read", self.source).dicts()[0]
+            mine = info.holds(held) or (info.flow_run_id and held["flow_run_id"] == info.flow_run_id)
+            if held["holder"] and held["lives"] and not mine and not _is_gone(held["holder"]):
+                raise BusyError(
+                    f"source {self.source}: batch {held['batch_id']} is at work (run {held['flow_run_id'] or 'without id'}, "
+                    f"{held['holder']}, until {held['expires_at']} UTC); wait for it. If that run is dead: "
+                    f"`cxm unlock {self.source}`"
+                )
+            self._run("lease_take", self.source, info.batch_id, info.holder, info.flow_run_id, minutes)
+        left = held["batch_id"]
+        return str(left) if left and left != info.batch_id else None
+
+    def fence(self, info: RunInfo) -> None:
+        """Make sure that this run still holds the lease, before it writes.
+
+        Raises:
+            BusyError: it ran out, and another run took over.
+        """
+        held = self._run("lease_read", self.source).dicts()
+        if not held or not info.holds(held[0]):
+            taken = held[0]["batch_id"] if held else "nothing"
+            raise BusyError(
+                f"source {self.source}: this run's lease ran out and batch {taken} took over; nothing more is written. Raise "
+                "CXM_LEASE_MINUTES above the longest run"
+            )
+
+    def release(self, info: RunInfo, closed: bool) -> None:
+        """Give the lease back. `closed`: the batch has its verdict; otherwise the next run looks after what it left."""
+        with transaction(self.connection):
+            self._run("lease_lock", self.source)
+            held = self._run("lease_read", self.source).dicts()[0]
+            if info.holds(held):
+                self._run("lease_take", self.source, None if closed else info.batch_id, None, None, 0)
+
+    def unlock(self) -> str | None:
+        """Take the lease from whoever holds it, by hand; the holder, if there was one."""
+        with transaction(self.connection):
+            self._run("lease_lock", self.source)
+            held = self._run("lease_read", self.source).dicts()[0]
+            self._run("lease_take", self.source, held["batch_id"], None, None, 0)
+        return str(held["holder"]) if held["holder"] else None
+
+    @contextmanager
+    def lease(self, info: RunInfo, minutes: int) -> Iterator[None]:
+        """Hold the lease for a short piece of work that is one transaction or can be repeated."""
+        left = self.acquire(info, minutes)
+        try:
+            yield
+        finally:
+            # What a dead run left stays noted for the next run of the pipeline.
+            self.release(replace(info, batch_id=left or info.batch_id), closed=left is None)
+
+
+def batches(
+    connection: SnowflakeConnection, database: str, source: str | None, batch_id: str | None = None, limit: int = 20
+) -> list[dict[str, Any]]:
+    """The newest batches of a source (of all), newest first: one row each, as `sql/ledger/batches.sql` names its columns."""
+    sql = template("ledger/batches.sql", database=database, limit=int(limit))
+    return run(connection, sql, (source, batch_id)).dicts()
+
+
+def batch_source(connection: SnowflakeConnection, database: str, batch_id: str, source: str | None) -> str:
+    """The source that a batch belongs to.
+
+    Raises:
+        ConfigurationError: no source has that batch (the message lists the newest), or two have and none is named.
+    """
+    found = [row["source"] for row in batches(connection, database, source, batch_id)]
+    if len(found) == 1:
+        return str(found[0])
+    if found:
+        raise ConfigurationError(f"batch {batch_id}: {' and '.join(found)} have one; say which with --source")
+    newest = [f"{row['batch_id']} ({row['source']})" for row in batches(connection, database, source, limit=5)]
+    raise ConfigurationError(
+        f"batch {batch_id!r}: not in the ledger{f' of {source}' if source else ''}; the newest are "
+        f"{', '.join(newest) or 'none: nothing has been loaded'}. `cxm batches` lists them"
+    )
+
+
+def _is_gone(holder: str) -> bool:
+    """True where the holder ran on this host and its process has ended; of another host nothing is known."""
+    host, pid, start = holder.rsplit("/", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(start)) > 0.05
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _slices(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:
+    return (rows[i : i + _ROWS_AT_ONCE] for i in range(0, len(rows), _ROWS_AT_ONCE))

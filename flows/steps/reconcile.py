@@ -1,0 +1,124 @@
+"""S3, ledger and RAW side by side → every difference between them. Reads only; costs a listing and one count per table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flows.clients import s3
+from flows.clients.snowflake import run
+from flows.contract.model import Source
+from flows.contract.sql import template
+from flows.ledger import Ledger
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# States in which a batch's rows are in RAW.
+_IN_RAW = ("loaded", "validated", "quarantined")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one place has and another has not, and what to do about it."""
+
+    kind: str
+    where: str
+    found: str
+    wanted: str
+    fix: str
+
+
+def reconcile(ledger: Ledger, client: S3Client, bucket: str, source: Source) -> tuple[Difference, ...]:
+    """Orphan objects, lost objects, rows without ledger, ledger without rows, batches without a verdict. None: all agree.
+
+    Raises:
+        ConfigurationError, InfrastructureError: S3 or the warehouse refused or did not answer.
+    """
+    known = ledger.objects()
+    objects = {
+        key: size
+        for top in ("raw", "archive")
+        for key, size in s3.keys(client, bucket, f"{top}/{source.name}/").items()
+    }
+    return (*_objects(known, objects, bucket), *_rows(ledger, source, known), *_open(ledger))
+
+
+def _objects(known: list[dict[str, object]], objects: dict[str, int], bucket: str) -> list[Difference]:
+    entries = {str(row["s3_key"]): row for row in known}
+    found = [
+        Difference(
+            "object without ledger row",
+            f"s3://{bucket}/{key}",
+            f"{size:,} bytes",
+            "a ledger row",
+            "it came in by hand or from a run that was killed: the next run of the source clears up after a killed one, "
+            "delete what came by hand",
+        )
+        for key, size in objects.items()
+        if key not in entries
+    ]
+    for key, row in entries.items():
+        if key not in objects:
+            found.append(
+                Difference(
+                    "ledger row without object",
+                    f"s3://{bucket}/{key}",
+                    f"batch {row['batch_id']} is {row['status']}, no object",
+                    f"{row['bytes']:,} bytes",
+                    "its rows stay valid, but cannot be replayed; restore the object (bucket versioning) or send the file again",
+                )
+            )
+        elif objects[key] != row["bytes"]:
+            found.append(
+                Difference(
+                    "object of another size",
+                    f"s3://{bucket}/{key}",
+                    f"{objects[key]:,} bytes",
+                    f"{row['bytes']:,} bytes",
+                    "somebody wrote over it: restore it (bucket versioning) or send the file again",
+                )
+            )
+    return found
+
+
+def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> list[Difference]:
+    wanted: dict[tuple[str, str], int] = defaultdict(int)
+    for row in known:
+        if row["status"] in _IN_RAW:
+            wanted[str(row["table_name"]), str(row["batch_id"])] += int(str(row["rows_loaded"] or 0))
+    sql = template("raw/batches.sql", database=ledger.database, tables=[t.raw_name for t in source.tables])
+    there = {(str(t), str(b)): int(n) for t, b, n in run(ledger.connection, sql).rows}
+    found = []
+    for table, batch_id in sorted({*wanted, *there}):
+        rows, meant = there.get((table, batch_id), 0), wanted.get((table, batch_id), 0)
+        if rows != meant:
+            found.append(
+                Difference(
+                    "rows without ledger"
+                    if not meant
+                    else "ledger without rows"
+                    if not rows
+                    else "rows differ from ledger",
+                    f"RAW.{table}, batch {batch_id}",
+                    f"{rows:,} rows",
+                    f"{meant:,} rows",
+                    f"`cxm replay {batch_id}` loads what lies in S3 again, `cxm undo {batch_id}` takes it out; rows that came in "
+                    "by hand: delete them",
+                )
+            )
+    return found
+
+
+def _open(ledger: Ledger) -> list[Difference]:
+    return [
+        Difference(
+            "batch without a verdict",
+            f"ledger of {ledger.source}, batch {batch_id}",
+            "landed or loaded",
+            "validated or quarantined",
+            "a run is at work on it, or was killed: the next run of the source undoes it",
+        )
+        for batch_id in ledger.unfinished()
+    ]

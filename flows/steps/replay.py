@@ -1,0 +1,79 @@
+"""A batch's objects in S3, under `raw/` or `archive/` → what landing would have said of them, ready to be loaded again."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from flows.clients import s3
+from flows.contract.model import Source
+from flows.errors import ConfigurationError
+from flows.facts import LandedObject, LandResult, object_folder
+from flows.ledger import Ledger
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def landed(ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str) -> dict[str, LandResult]:
+    """Contract name of each table that the batch brought → its objects, all of them present where COPY reads.
+
+    Archived objects are copied back under `raw/` first.
+
+    Raises:
+        ConfigurationError: the batch brought nothing, a table is no longer in the contract, an object is not in S3, or its run
+            ended before it had said how many records the file has; nothing was changed in RAW.
+        InfrastructureError: S3 or the warehouse did not answer.
+    """
+    entries = [e for e in ledger.entries(batch_id) if e.key]
+    if not entries:
+        raise ConfigurationError(
+            f"batch {batch_id} of {source.name}: its files were unchanged, so it brought nothing that could be loaded again; "
+            "`cxm batches` shows which batch did"
+        )
+    found: dict[str, LandResult] = {}
+    for raw_name, group in groupby(entries, key=lambda e: e.table):
+        of_table = list(group)
+        try:
+            table = source.table(raw_name)
+        except KeyError as error:
+            raise ConfigurationError(f"batch {batch_id}: {error.args[0]}; it cannot be loaded any more") from None
+        folder = object_folder(source, table, batch_id)
+        objects = []
+        for entry in of_table:
+            if entry.records is None:
+                raise ConfigurationError(
+                    f"batch {batch_id}: {entry.key} was sent by a run that ended before the file was whole; send the file again "
+                    f"(`cxm run --source {source.name}`)"
+                )
+            objects.append(LandedObject(str(entry.key).rsplit("/", 1)[1], entry.bytes, entry.records))
+        _bring_back(ledger, client, bucket, folder, [str(e.key) for e in of_table])
+        found[table.name] = LandResult(
+            table=table.name,
+            raw_name=raw_name,
+            file=of_table[0].file,
+            folder=folder,
+            objects=tuple(objects),
+            bytes=sum(o.bytes for o in objects),
+            records=sum(o.records for o in objects),
+            sha256=of_table[0].sha256,
+            status="landed",
+        )
+    return found
+
+
+def _bring_back(ledger: Ledger, client: S3Client, bucket: str, folder: str, keys: list[str]) -> None:
+    archived = [key for key in keys if not key.startswith(folder)]
+    moved = {key: folder + key.rsplit("/", 1)[1] for key in archived}
+    for old, new in moved.items():
+        s3.move(client, bucket, old, new)
+    if moved:
+        ledger.move(moved)
+        s3.delete(client, bucket, archived)
+    there = s3.keys(client, bucket, folder)
+    lost = [name for key in keys if (name := folder + key.rsplit("/", 1)[1]) not in there]
+    if lost:
+        raise ConfigurationError(
+            f"s3://{bucket}/{lost[0]}: not there, and {len(lost) - 1} more of the batch; what is not in S3 cannot be loaded "
+            "again; send the file as a new batch"
+        )

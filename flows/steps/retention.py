@@ -1,0 +1,75 @@
+"""`raw/…` → `archive/…` for batches long done, and rows of old loads out of RAW; never the newest validated load of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from flows.clients import s3
+from flows.clients.snowflake import run, transaction
+from flows.contract.sql import template
+from flows.ledger import Ledger, RunInfo
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One thing that maintenance did: an object archived (its new key, bytes), or a load pruned (table and batch, rows)."""
+
+    action: Literal["archived", "pruned"]
+    batch_id: str
+    name: str
+    amount: int
+
+
+def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: int) -> tuple[Kept, ...]:
+    """Move the objects of batches that had their verdict more than `days` days ago: copy, verify, write down, delete.
+
+    Ended at any point, a second try finishes: an object that is in both places goes on from there.
+
+    Raises:
+        BusyError: another run took the lease.
+        DataError, ConfigurationError, InfrastructureError: as `flows.clients.s3.move`; what was moved so far is written down.
+    """
+    ledger.fence(info)
+    _finish_deletes(ledger, client, bucket)
+    done = []
+    for row in ledger.archivable(days):
+        old = row["s3_key"]
+        new = "archive/" + old.removeprefix("raw/")
+        s3.move(client, bucket, old, new)
+        ledger.move({old: new})
+        s3.delete(client, bucket, [old])
+        done.append(Kept("archived", row["batch_id"], new, int(row["bytes"])))
+    return tuple(done)
+
+
+def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str) -> None:
+    """Objects whose copy is written down as archived but which an earlier run did not live to delete."""
+    archived = {"raw/" + str(o["s3_key"]).removeprefix("archive/"): o for o in ledger.objects()}
+    there = s3.keys(client, bucket, f"raw/{ledger.source}/")
+    twins = [key for key in there if key in archived and str(archived[key]["s3_key"]).startswith("archive/")]
+    s3.delete(client, bucket, twins)
+
+
+def prune(ledger: Ledger, info: RunInfo, keep: int, quarantined_days: int) -> tuple[Kept, ...]:
+    """Take from RAW the rows of validated loads beyond the newest `keep` of their file, and of old quarantined loads.
+
+    Their ledger rows turn to undone, so `replay` brings them back as long as S3 has their objects.
+
+    Raises:
+        BusyError: another run took the lease.
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; loads done so far stay done.
+    """
+    done = []
+    for batch_id, table in ledger.prunable(keep, quarantined_days):
+        with transaction(ledger.connection):
+            ledger.fence(info)
+            sql = template("raw/delete_batch.sql", database=ledger.database, table=table)
+            rows = int(run(ledger.connection, sql, (batch_id,)).rows[0][0])
+            reason = f"retention: beyond the newest {keep} loads, or quarantined over {quarantined_days} days ago"
+            ledger.mark(batch_id, "undone", ("validated", "quarantined"), reason, table)
+        done.append(Kept("pruned", batch_id, table, rows))
+    return tuple(done)

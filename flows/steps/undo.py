@@ -1,0 +1,84 @@
+"""A batch → gone from RAW, its ledger rows `undone`: asked for by its id, or after a run that ended early.
+
+What lies in S3 stays there, so that `replay` can load it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flows.clients import s3
+from flows.clients.snowflake import run, transaction
+from flows.contract.model import Source
+from flows.contract.sql import template
+from flows.facts import object_folder
+from flows.ledger import UNDOABLE, Ledger, RunInfo
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class UndoneTable:
+    """Rows of one batch that were taken out of one RAW table."""
+
+    batch_id: str
+    table: str  # RAW name
+    rows: int
+
+
+def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[UndoneTable, ...]:
+    """Take a batch's rows out of RAW and mark its ledger rows, in one transaction. Nothing left to undo: nothing happens.
+
+    The caller holds the source's lease. A batch that dbt reads gives way to the one validated before it.
+
+    Raises:
+        BusyError: another run took the lease.
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; RAW and ledger are as before.
+    """
+    entries = ledger.entries(batch_id)
+    tables = sorted({e.table for e in entries if e.status in UNDOABLE})
+    if not tables:
+        return ()
+    with transaction(ledger.connection):
+        ledger.fence(info)
+        gone = []
+        for table in tables:
+            sql = template("raw/delete_batch.sql", database=ledger.database, table=table)
+            deleted = run(ledger.connection, sql, (batch_id,))
+            gone.append(UndoneTable(batch_id, table, int(deleted.rows[0][0])))
+        ledger.mark(batch_id, "undone", UNDOABLE, reason)
+    return tuple(gone)
+
+
+def recover(
+    ledger: Ledger, client: S3Client, bucket: str, source: Source, info: RunInfo, left: str | None
+) -> tuple[UndoneTable, ...]:
+    """Clear up after runs that ended without a verdict: `left`, whose lease was never given back, and what the ledger holds open.
+
+    Their rows leave RAW; objects of `left` that it did not live to write down come into the ledger as undone.
+    """
+    for batch_id in [left] if left else []:
+        known = {e.key for e in ledger.entries(batch_id)}
+        rows = []
+        for table in source.tables:
+            for key in s3.keys(client, bucket, object_folder(source, table, batch_id)):
+                if key not in known:
+                    rows.append({"table_name": table.raw_name, **_described(client, bucket, key)})
+        if rows:
+            reason = "its run ended before it was whole in S3; send the file again"
+            ledger.insert(RunInfo(batch_id), "undone", rows, reason)
+    reason = f"its run ended before a verdict; cleared by the run of batch {info.batch_id}"
+    open_batches = [b for b in ledger.unfinished() if b != info.batch_id]
+    return tuple(gone for batch_id in open_batches for gone in undo(ledger, batch_id, info, reason))
+
+
+def _described(client: S3Client, bucket: str, key: str) -> dict[str, object]:
+    head = client.head_object(Bucket=bucket, Key=key)
+    return {
+        "file_name": key.rsplit("/", 1)[1],
+        "s3_key": key,
+        "bytes": head["ContentLength"],
+        "content_sha256": head["Metadata"].get("content-sha256", ""),
+    }

@@ -1,0 +1,34 @@
+-- Rows for objects (or for files that were not sent), all in one value that is bound: a JSON array.
+-- noqa: disable=AL03
+INSERT INTO {{ database | ident }}.RAW.LOAD_LEDGER (
+    BATCH_ID,
+    SOURCE,
+    TABLE_NAME,
+    FILE_NAME,
+    S3_KEY,
+    BYTES,
+    CONTENT_SHA256,
+    FILE_RECORDS,
+    STATUS,
+    UNCHANGED_SINCE,
+    FIRST_ERROR,
+    FLOW_RUN_ID,
+    FLOW_RUN_URL,
+    STARTED_AT
+)
+SELECT
+    :1,
+    :2,
+    ENTRY.VALUE:TABLE_NAME::VARCHAR,
+    ENTRY.VALUE:FILE_NAME::VARCHAR,
+    ENTRY.VALUE:S3_KEY::VARCHAR,
+    ENTRY.VALUE:BYTES::NUMBER(38, 0),
+    ENTRY.VALUE:CONTENT_SHA256::VARCHAR,
+    ENTRY.VALUE:FILE_RECORDS::NUMBER(38, 0),
+    :3,
+    ENTRY.VALUE:UNCHANGED_SINCE::VARCHAR,
+    :4,
+    :5,
+    :6,
+    SYSDATE()
+FROM TABLE(FLATTEN(INPUT => PARSE_JSON(:7))) AS ENTRY

@@ -1,0 +1,10 @@
+-- Where objects lie now, after they were archived or brought back: a JSON array of pairs.
+UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
+SET S3_KEY = MOVED.NEW_KEY
+FROM (
+    SELECT
+        ENTRY.VALUE:OLD::VARCHAR AS OLD_KEY,
+        ENTRY.VALUE:NEW::VARCHAR AS NEW_KEY
+    FROM TABLE(FLATTEN(INPUT => PARSE_JSON(:2))) AS ENTRY
+) AS MOVED
+WHERE LEDGER.SOURCE = :1 AND LEDGER.S3_KEY = MOVED.OLD_KEY

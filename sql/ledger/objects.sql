@@ -1,0 +1,13 @@
+-- Every object that the ledger knows of a source, newest state.
+SELECT
+    BATCH_ID,
+    TABLE_NAME,
+    FILE_NAME,
+    S3_KEY,
+    BYTES,
+    STATUS,
+    ROWS_LOADED,
+    FINISHED_AT
+FROM {{ database | ident }}.RAW.LOAD_LEDGER
+WHERE SOURCE = :1 AND S3_KEY IS NOT NULL
+ORDER BY S3_KEY

@@ -1,0 +1,25 @@
+-- Loads that retention takes from RAW: validated ones with :2 newer validated loads of the same file, and
+-- quarantined ones that ended more than :3 days ago. The newest validated load of a file is never among them.
+WITH LOADS AS (
+    SELECT
+        BATCH_ID,
+        TABLE_NAME,
+        FILE_NAME,
+        STATUS,
+        MAX(FINISHED_AT) AS FINISHED_AT
+    FROM {{ database | ident }}.RAW.LOAD_LEDGER
+    WHERE SOURCE = :1 AND STATUS IN ('validated', 'quarantined')
+    GROUP BY BATCH_ID, TABLE_NAME, FILE_NAME, STATUS
+)
+
+SELECT
+    BATCH_ID,
+    TABLE_NAME
+FROM LOADS
+QUALIFY
+    (
+        STATUS = 'validated'
+        AND ROW_NUMBER() OVER (PARTITION BY TABLE_NAME, FILE_NAME, STATUS ORDER BY BATCH_ID DESC) > :2
+    )
+    OR (STATUS = 'quarantined' AND FINISHED_AT < DATEADD('day', -:3, SYSDATE()))
+ORDER BY BATCH_ID, TABLE_NAME
