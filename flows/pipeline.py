@@ -245,14 +245,15 @@ def _settle(
         )
     if errors:
         names = ", ".join(errors)
-        bad_data = any(isinstance(error, DataError) for error in errors.values())
-        if bad_data:
+        if any(isinstance(error, DataError) for error in errors.values()):
             tasks.mark(batch, "quarantined", f"batch incomplete, failed: {names}")
         head = (
             f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
         )
         message = "\n".join([head, *(f"- {name}: {error}" for name, error in errors.items())])
-        raise PipelineError(message, run.summary(), _exit_code(errors.values()), closed=bad_data)
+        # After a server that failed, objects may lie in S3 that the ledger does not know yet.
+        closed = all(isinstance(error, DataError) for error in errors.values())
+        raise PipelineError(message, run.summary(), _exit_code(errors.values()), closed)
     return run
 
 

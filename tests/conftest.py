@@ -57,10 +57,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 def run_flow(name: str, **parameters: Any) -> Any:
-    """Run a flow of `flows.pipeline` in this process; its result, or its error raised."""
-    from flows import pipeline
+    """Run a flow of `flows.pipeline` or `flows.operations` in this process; its result, or its error raised."""
+    from flows import operations, pipeline
 
-    result = getattr(pipeline, name)(**parameters, return_state=True).result(raise_on_failure=False)
+    flow = getattr(pipeline, name, None) or getattr(operations, name)
+    result = flow(**parameters, return_state=True).result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result
     return result

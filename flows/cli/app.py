@@ -142,8 +142,18 @@ def show(console: Console, as_json: bool, title: str, rows: Sequence[Mapping[str
     for name in rows[0]:
         table.add_column(str(name))
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(_readable(value) for value in row.values()))
     console.print(table)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, Decimal):
+        value = _jsonable(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 100_000:
+        return f"{value:,}"  # ports and pids stay as they are typed
+    return "" if value is None else str(value)
 
 
 def plain(value: Any) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def batches(source: str | None, limit: int, as_json: bool) -> None:
         blocks.snowflake(settings, settings.loader_role, {"step": "batches"}) as connection,
     ):
         rows = ledger.batches(connection, settings.database, source, limit=limit)
+    if not as_json:  # what is too wide for a terminal
+        rows = [{k: v for k, v in row.items() if k not in ("finished_at", "flow_run_url")} for row in rows]
     show(console, as_json, "Batches", rows, empty="no batches yet: `cxm run` loads the first one")
 
 

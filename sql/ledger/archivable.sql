@@ -8,5 +8,5 @@ WHERE
     SOURCE = :1
     AND S3_KEY LIKE 'raw/%'
     AND STATUS IN ('validated', 'quarantined', 'undone')
-    AND FINISHED_AT < DATEADD('day', -:2, SYSDATE())
+    AND FINISHED_AT < DATEADD('day', 0 - :2, SYSDATE())
 ORDER BY S3_KEY

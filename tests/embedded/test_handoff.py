@@ -76,7 +76,8 @@ class Raw:
         )
         self.sql(
             "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
-            f"STARTED_AT) values ('{batch}', 'olist', '{table.raw_name}', '{table.file}', 1, '…', {len(rows)}, '{status}', sysdate())"
+            "STARTED_AT) "
+            f"values ('{batch}', 'olist', '{table.raw_name}', '{table.file}', 1, '…', {len(rows)}, '{status}', sysdate())"
         )
 
 

@@ -1,0 +1,267 @@
+"""The way back: undo, replay, archive, prune; what reconcile finds; one run at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from flows.errors import BusyError, ConfigurationError, DataError
+from flows.ledger import Ledger, RunInfo
+from flows.settings import Settings
+from tests.conftest import run_flow
+
+pytestmark = pytest.mark.xdist_group("flow")
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def two(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path]:
+    """Two published batches: nine generated tables, then the sellers again with one row more; their ids, the folder."""
+    from flows.synthetic.olist import generate
+
+    directory = tmp_path_factory.mktemp("batches") / "olist"
+    generate(directory, scale=0.001, seed=4711)
+    first = run_flow("pipeline", data=str(directory))
+    with (directory / "olist_sellers_dataset.csv").open("ab") as file:
+        file.write(b'"%s","01001","sao paulo","SP"\n' % (b"e" * 32))
+    second = run_flow("pipeline", data=str(directory))
+    assert [t.table for t in second.tables if t.load == "loaded"] == ["sellers"]
+    return first.batch_id, second.batch_id, directory
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Ledger]:
+    """The ledger of olist, over a connection of its own."""
+    from flows import blocks
+
+    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+        yield Ledger(connection, settings.database, "olist")
+
+
+def rows_of(query: Query, batch: str, table: str = "OLIST_SELLERS") -> int:
+    return int(query(f"SELECT COUNT(*) FROM RAW.{table} WHERE _BATCH_ID = '{batch}'")[0][0])
+
+
+def test_undo_takes_a_batch_out_and_the_one_before_it_is_published(
+    two: tuple[str, str, Path], query: Query, ledger: Ledger
+) -> None:
+    first, second, directory = two
+    sellers = "OLIST_SELLERS", "olist_sellers_dataset.csv"
+    before = rows_of(query, second)
+    assert ledger.published()[sellers].batch_id == second
+    gone = run_flow("undo", batch=second)
+    assert [(g.table, g.rows) for g in gone] == [("OLIST_SELLERS", before)]
+    assert rows_of(query, second) == 0
+    assert rows_of(query, first) == before - 1
+    assert ledger.published()[sellers].batch_id == first
+    assert run_flow("undo", batch=second) == (), "a second undo finds nothing left to do"
+    assert run_flow("reconcile") == ()
+
+    replayed = run_flow("replay", batch=second)
+    assert [(t.table, t.rows_raw, t.load) for t in replayed.tables] == [("sellers", before, "loaded")]
+    assert ledger.published()[sellers].batch_id == second
+    with (directory / sellers[1]).open(encoding="utf-8", newline="") as file:
+        _, *records = csv.reader(file)
+    columns = "SELLER_ID, SELLER_ZIP_CODE_PREFIX, SELLER_CITY, SELLER_STATE"
+    found = query(f"SELECT {columns} FROM RAW.OLIST_SELLERS WHERE _BATCH_ID = '{second}' ORDER BY _SOURCE_ROW_NUMBER")
+    assert found == [tuple(v or None for v in record) for record in records]
+
+
+def test_replay_again_leaves_each_row_once(two: tuple[str, str, Path], query: Query) -> None:
+    _, second, _ = two
+    before = rows_of(query, second)
+    run_flow("replay", batch=second)
+    assert rows_of(query, second) == before
+    assert run_flow("reconcile") == ()
+
+
+def test_an_archived_batch_can_be_replayed(
+    two: tuple[str, str, Path],
+    query: Query,
+    objects: Callable[[], set[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, _ = two
+    before = rows_of(query, second)
+    monkeypatch.setenv("CXM_ARCHIVE_AFTER_DAYS", "0")
+    done = run_flow("maintenance", source="olist")
+    assert {d.action for d in done} == {"archived"}
+    keys = {key for key in objects() if first in key or second in key}
+    assert len(keys) == 10
+    assert all(key.startswith("archive/olist/") for key in keys)
+    assert run_flow("maintenance", source="olist") == (), "nothing is left to archive"
+
+    run_flow("replay", batch=second)
+    assert rows_of(query, second) == before
+    assert f"raw/olist/olist_sellers_dataset/{second}/olist_sellers_dataset.csv" in objects()
+    assert run_flow("reconcile") == ()
+
+
+def test_an_object_that_was_copied_but_not_deleted_is_finished_by_the_next_maintenance(
+    two: tuple[str, str, Path], settings: Settings, ledger: Ledger, objects: Callable[[], set[str]]
+) -> None:
+    from flows import blocks
+
+    archived = next(str(o["s3_key"]) for o in ledger.objects() if str(o["s3_key"]).startswith("archive/"))
+    old = "raw/" + archived.removeprefix("archive/")
+    blocks.s3_client(settings).copy({"Bucket": settings.bucket, "Key": archived}, settings.bucket, old)
+    with pytest.raises(DataError, match="object without ledger row"):
+        run_flow("reconcile")
+    run_flow("maintenance", source="olist")
+    assert old not in objects()
+    assert archived in objects()
+
+
+def test_prune_keeps_the_newest_validated_load_of_every_file(
+    two: tuple[str, str, Path], query: Query, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, _ = two
+    published = {key: (p.batch_id, p.records) for key, p in ledger.published().items()}
+    monkeypatch.setenv("CXM_KEEP_BATCHES", "1")
+    done = run_flow("maintenance", source="olist")
+    assert ("pruned", first, "OLIST_SELLERS") in {(d.action, d.batch_id, d.name) for d in done}
+    assert {key: (p.batch_id, p.records) for key, p in ledger.published().items()} == published
+    for (table, _), (batch, records) in published.items():
+        assert rows_of(query, batch, table) == records
+    assert rows_of(query, first) == 0
+    assert run_flow("reconcile") == ()
+
+
+@pytest.mark.parametrize("batch", ["", "yesterday", "20261122", "20261122_1015", "20261122_101500'; DROP TABLE X; --"])
+def test_what_is_no_batch_id_is_refused(batch: str, settings: Settings) -> None:
+    for name in ("undo", "replay"):
+        with pytest.raises(ConfigurationError, match="wanted YYYYMMDD_HHMMSS"):
+            run_flow(name, batch=batch)
+
+
+def test_a_batch_that_nobody_knows_is_refused_with_those_there_are(two: tuple[str, str, Path]) -> None:
+    from flows.cli import main
+
+    for name in ("undo", "replay"):
+        result = CliRunner().invoke(main, [name, "19990101_000000"], catch_exceptions=True)
+        said = result.output + str(result.exception or "")
+        assert result.exit_code != 0
+        assert "not in the ledger" in said
+        assert two[1] in said
+
+
+def test_a_batch_that_brought_nothing_cannot_be_replayed(two: tuple[str, str, Path]) -> None:
+    again = run_flow("pipeline", data=str(two[2]))
+    assert again.unchanged
+    with pytest.raises(ConfigurationError, match="its files were unchanged"):
+        run_flow("replay", batch=again.batch_id)
+
+
+def test_force_loads_what_is_published_already(two: tuple[str, str, Path], query: Query) -> None:
+    forced = run_flow("pipeline", data=str(two[2]), force=True)
+    assert {t.load for t in forced.tables} == {"loaded"}
+    assert rows_of(query, forced.batch_id) == rows_of(query, two[1])
+
+
+def test_reconcile_names_every_kind_of_difference(
+    two: tuple[str, str, Path], settings: Settings, query: Query, ledger: Ledger
+) -> None:
+    from flows import blocks, tasks
+
+    client = blocks.s3_client(settings)
+    batch = ledger.published()["OLIST_ORDERS", "olist_orders_dataset.csv"].batch_id
+    stray = f"raw/olist/olist_orders_dataset/{batch}/by_hand.csv"
+    key = f"raw/olist/olist_orders_dataset/{batch}/olist_orders_dataset.csv"
+    body = client.get_object(Bucket=settings.bucket, Key=key)["Body"].read()
+    lost = f"raw/olist/olist_sellers_dataset/{batch}/olist_sellers_dataset.csv"
+    lost_body = client.get_object(Bucket=settings.bucket, Key=lost)["Body"].read()
+    client.put_object(Bucket=settings.bucket, Key=stray, Body=b"x")
+    client.put_object(Bucket=settings.bucket, Key=key, Body=body + b"\n")
+    client.delete_object(Bucket=settings.bucket, Key=lost)
+    query("INSERT INTO RAW.OLIST_PRODUCTS (PRODUCT_ID, _BATCH_ID) VALUES ('by hand', '20010101_000000')")
+    query(f"DELETE FROM RAW.OLIST_CUSTOMERS WHERE _BATCH_ID = '{batch}'")
+    query(f"DELETE FROM RAW.OLIST_ORDER_ITEMS WHERE _BATCH_ID = '{batch}' AND _SOURCE_ROW_NUMBER = 1")
+    try:
+        found = {(d.kind, d.where) for d in tasks.reconcile.fn("olist")}
+        assert found == {
+            ("object without ledger row", f"s3://{settings.bucket}/{stray}"),
+            ("object of another size", f"s3://{settings.bucket}/{key}"),
+            ("ledger row without object", f"s3://{settings.bucket}/{lost}"),
+            ("rows without ledger", "RAW.OLIST_PRODUCTS, batch 20010101_000000"),
+            ("ledger without rows", f"RAW.OLIST_CUSTOMERS, batch {batch}"),
+            ("rows differ from ledger", f"RAW.OLIST_ORDER_ITEMS, batch {batch}"),
+        }
+        with pytest.raises(DataError, match="differ in 6 places"):
+            run_flow("reconcile")
+    finally:
+        client.delete_object(Bucket=settings.bucket, Key=stray)
+        client.put_object(Bucket=settings.bucket, Key=key, Body=body)
+        client.put_object(Bucket=settings.bucket, Key=lost, Body=lost_body)
+        query("DELETE FROM RAW.OLIST_PRODUCTS WHERE _BATCH_ID = '20010101_000000'")
+        run_flow("replay", batch=batch)
+    assert run_flow("reconcile") == ()
+
+
+def test_while_a_run_is_at_work_another_is_refused_and_writes_nothing(
+    two: tuple[str, str, Path], ledger: Ledger, query: Query, objects: Callable[[], set[str]]
+) -> None:
+    other = RunInfo("20991231_235959", flow_run_id="another-run")
+    ledger.acquire(other, 10)
+    try:
+        before = query("SELECT COUNT(*) FROM RAW.LOAD_LEDGER"), objects()
+        for name, parameters in (
+            ("pipeline", {"data": str(two[2]), "force": True}),
+            ("undo", {"batch": two[1]}),
+            ("replay", {"batch": two[1]}),
+            ("maintenance", {"source": "olist"}),
+        ):
+            with pytest.raises(BusyError, match="20991231_235959 is at work") as caught:
+                run_flow(name, **parameters)
+            assert caught.value.exit_code == BusyError.exit_code
+        assert (query("SELECT COUNT(*) FROM RAW.LOAD_LEDGER"), objects()) == before
+    finally:
+        ledger.release(other, closed=True)
+    assert run_flow("pipeline", data=str(two[2])).published
+
+
+def test_a_run_whose_lease_was_taken_writes_no_more(two: tuple[str, str, Path], ledger: Ledger) -> None:
+    slow, other = RunInfo("20991231_000001", "slow"), RunInfo("20991231_000002", "other")
+    ledger.acquire(slow, 10)
+    assert ledger.unlock() == slow.holder
+    ledger.acquire(other, 10)
+    try:
+        with pytest.raises(BusyError, match="20991231_000002 took over"):
+            ledger.fence(slow)
+        ledger.release(slow, closed=True)  # what a run does at its end must not free another's lease
+        ledger.fence(other)
+    finally:
+        ledger.release(other, closed=True)
+
+
+def test_the_lease_of_a_process_that_is_gone_is_free(two: tuple[str, str, Path], ledger: Ledger) -> None:
+    import socket
+
+    dead = RunInfo("20991231_000003", "dead", holder=f"{socket.gethostname()}/4194304/1.00")
+    far = RunInfo("20991231_000004", "far", holder="another-host/1/1.00")
+    mine = RunInfo("20991231_000005", "mine")
+    ledger.acquire(dead, 10)
+    assert ledger.acquire(far, 10) == dead.batch_id
+    with pytest.raises(BusyError):  # of a process on another host nothing is known until its time is up
+        ledger.acquire(mine, 10)
+    assert ledger.acquire(RunInfo("20991231_000004", "far", holder="a-third-host/1/1.00"), 0) is None
+    assert ledger.acquire(mine, 10) == far.batch_id
+    ledger.release(mine, closed=True)
+
+
+def test_batches_lists_what_each_run_did(two: tuple[str, str, Path]) -> None:
+    from flows.cli import main
+
+    result = CliRunner().invoke(main, ["batches", "--source", "olist", "--limit", "500", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = {row["batch_id"]: row for row in json.loads(result.stdout)}
+    assert rows[two[1]]["table_count"] == 9
+    assert rows[two[1]]["object_count"] == 1
+    assert "validated" in rows[two[1]]["status"]
+    assert rows[two[1]]["flow_run_url"].startswith("http")
