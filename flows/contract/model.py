@@ -13,7 +13,7 @@ from typing import Any, Literal
 AUDIT_COLUMNS = ("_LOAD_TIMESTAMP", "_BATCH_ID", "_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
 Severity = Literal["error", "warning"]
-LogicalType = Literal["string", "integer", "number", "timestamp"]
+LogicalType = Literal["string", "integer", "number", "timestamp", "date", "boolean"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Pii = Literal["none", "indirect", "direct"]  # indirect: points at a person together with other data
 Load = Literal["snapshot", "append"]  # each file holds all rows, or adds to those before it
@@ -32,13 +32,17 @@ class Rule:
     | in_set | column | values: tuple of str |
     | number | column | integer: bool |
     | timestamp | column | format: str, as Snowflake spells it: YYYY-MM-DD HH24:MI:SS |
+    | date | column | format: YYYY-MM-DD |
+    | boolean | column | ; the values are true and false |
     | between | column | max and/or min: int or float, inclusive; the column has a `number` rule too |
 
     A null satisfies every rule but not_null. Patterns use only what ECMA, Snowflake, DuckDB and Python read alike: no
     backslash, no look-around.
     """
 
-    kind: Literal["not_null", "unique", "regex", "in_set", "between", "number", "timestamp", "row_count"]
+    kind: Literal[
+        "not_null", "unique", "regex", "in_set", "between", "number", "timestamp", "date", "boolean", "row_count"
+    ]
     severity: Severity
     column: str | None = None  # RAW column name; None for a rule on the table
     columns: tuple[str, ...] = ()  # RAW names of a compound key; then `column` is None
@@ -67,12 +71,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """`columns` of this table point at `parent_columns` of RAW table `parent`."""
+    """`columns` of this table point at `parent_columns` of RAW table `parent`, which another source may own."""
 
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
     severity: Severity
+    source: str = ""  # the parent's source; empty where it is the table's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ class Source:
     error_after_hours: int
     owner: str = ""
     tags: tuple[str, ...] = field(default=())
+    references: tuple[Source, ...] = ()  # the sources that relationships point into
 
     @property
     def contract(self) -> str:
@@ -141,6 +147,11 @@ class Source:
     def derived_line(self) -> str:
         """What stands in every file derived from this contract; `cxm contract sync` knows its own files by it."""
         return f"derived from {self.contract} by `cxm contract sync`"
+
+    def parent(self, link: Relationship) -> tuple[Source, Table]:
+        """The table that a relationship points at, and the source that owns it."""
+        owner = next(s for s in (self, *self.references) if s.name == (link.source or self.name))
+        return owner, owner.table(link.parent)
 
     def table(self, name: str) -> Table:
         """The table called `name` (contract name or RAW name).

@@ -6,7 +6,7 @@ What no renderer could carry out is refused by name and never passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
@@ -36,13 +36,24 @@ DICTIONARY = "data_dictionary"
 SUFFIX = ".odcs.yaml"
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*\.csv")
+_DAILY_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*_\{date\}\.csv")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*")
+_REFERENCE = re.compile(r"(?P<table>[A-Za-z_][A-Za-z0-9_]*)[.](?P<column>[A-Za-z_][A-Za-z0-9_]*)")
+# https://bitol-io.github.io/open-data-contract-standard/latest/references: a contract in the same folder, then ids.
+_EXTERNAL = re.compile(
+    r"(?P<source>[a-z][a-z0-9_]*)[.]odcs[.]yaml#/schema/(?P<table>[A-Za-z0-9_-]+)/properties/(?P<column>[A-Za-z0-9_-]+)"
+)
+_NO_REFERENCE = ("", "", "")
 
 
 def sources(project: Path = PROJECT) -> tuple[str, ...]:
-    """The names of the project's contracts, in alphabetical order: `("olist",)`."""
-    return tuple(sorted(p.name.removesuffix(SUFFIX) for p in (project / DICTIONARY).glob(f"*{SUFFIX}")))
+    """The names of the project's contracts, in alphabetical order: `("olist", "synthetic")`."""
+    return _names(project / DICTIONARY / "any")
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """The contracts beside `path`."""
+    return tuple(sorted(p.name.removesuffix(SUFFIX) for p in path.parent.glob(f"*{SUFFIX}")))
 
 
 def read_source(path_or_name: Path | str) -> Source:
@@ -52,9 +63,17 @@ def read_source(path_or_name: Path | str) -> Source:
         ConfigurationError: the file is not there, is not YAML or ODCS, or says what the pipeline cannot do; the message names
             file, schema entry, property, what was found, what was wanted and the fix.
     """
-    path = Path(path_or_name)
+    return _read(_path(path_or_name), ())
+
+
+def _path(path_or_name: Path | str) -> Path:
     if isinstance(path_or_name, str) and _NAME.fullmatch(path_or_name):
-        path = PROJECT / DICTIONARY / f"{path_or_name}{SUFFIX}"
+        return PROJECT / DICTIONARY / f"{path_or_name}{SUFFIX}"
+    return Path(path_or_name)
+
+
+def _read(path: Path, chain: tuple[str, ...]) -> Source:
+    """The contract at `path`; `chain` names those that are being read because one refers to the next."""
     place = Place(f"{DICTIONARY}/{path.name}" if path.parent.name == DICTIONARY else str(path))
     try:
         text = path.read_text(encoding="utf-8")
@@ -63,10 +82,26 @@ def read_source(path_or_name: Path | str) -> Source:
     name = path.name.removesuffix(SUFFIX)
     if not path.name.endswith(SUFFIX) or not _NAME.fullmatch(name):
         place.fail(f"found the file name {path.name}, wanted <source>{SUFFIX} with the source in lower case; rename it")
-    return _source(parse(text, place), name, place)
+    if name in chain:
+        place.fail(
+            f"relationships: {' refers to '.join((*chain, name))}: wanted no circle; remove one of the relationships"
+        )
+    contract = parse(text, place)
+    source = _source(contract, name, place)
+    named = {link.source for table in source.tables for link in table.relationships if link.source}
+    for other in sorted(named):
+        if not path.with_name(f"{other}{SUFFIX}").is_file():
+            place.fail(
+                f"relationships: found {other}{SUFFIX}, wanted a contract in the same folder; it has {', '.join(_names(path))}"
+            )
+    references = tuple(_read(path.with_name(f"{other}{SUFFIX}"), (*chain, name)) for other in sorted(named))
+    tables = {"": source.tables, **{s.name: s.tables for s in references}}
+    resolved = tuple(_resolved(t, tables, replace(place, entry=t.name)) for t in source.tables)
+    return replace(source, tables=resolved, references=references)
 
 
 def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Source:
+    """The contract without what its relationships point at."""
     place.one_of(contract.kind, "kind", ["DataContract"])
     place.one_of(contract.apiVersion, "apiVersion", ["v3.1.0"])
     place.one_of(contract.name, "name", [name])
@@ -85,7 +120,6 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
     place.once((t.name for t in tables), "schema, names")
     place.once((t.raw_name for t in tables), "schema, physicalNames")
     place.once((t.file for t in tables), "schema, fileNames")
-    tables = tuple(_resolved(table, tables, replace(place, entry=table.name)) for table in tables)
     return Source(
         name=name,
         version=place.text(contract.version, "version", "1.0.0"),
@@ -132,13 +166,19 @@ def _table(entry: SchemaObject, place: Place) -> Table:
     name = place.text(entry.name, "name", "orders")
     if not _NAME.fullmatch(name):
         place.fail(f"name: found {name!r}, wanted lower case letters, digits and _, beginning with a letter")
+    place.one_of(entry.id or name, "id", [name])
     place.one_of(entry.physicalType or "table", "physicalType", ["table"])
     own = place.custom(entry.customProperties, ("fileName", "loadMode"))
     file = own.get("fileName")
-    if not isinstance(file, str) or not _FILE.fullmatch(file):
+    load = cast(Load, place.one_of(own.get("loadMode"), "customProperties, loadMode", get_args(Load)))
+    wanted, example = (_DAILY_FILE, "tickets_{date}.csv") if load == "append" else (_FILE, "olist_orders_dataset.csv")
+    if not isinstance(file, str) or not wanted.fullmatch(file):
+        daily = " and, before .csv, _{date}: a table that is loaded as append has a file for each day" * (
+            load == "append"
+        )
         place.fail(
-            f"customProperties, fileName: found {show(file)}, wanted a .csv file's name of letters, digits and _; "
-            "add `- {property: fileName, value: olist_orders_dataset.csv}`"
+            f"customProperties, fileName: found {show(file)}, wanted a .csv file's name of letters, digits and _{daily}; "
+            f"add `- {{property: fileName, value: '{example}'}}`"
         )
     read = [_column(p, position, place) for position, p in enumerate(entry.properties or (), start=1)]
     if not read:
@@ -171,7 +211,7 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         file=file,
         business_name=place.text(entry.businessName, "businessName", "Surgical case shipment"),
         description=place.text(entry.description, "description", "What a row is"),
-        load=cast(Load, place.one_of(own.get("loadMode"), "customProperties, loadMode", get_args(Load))),
+        load=load,
         columns=columns,
         primary_key=key,
         relationships=tuple(relationships),
@@ -183,6 +223,7 @@ def _column(found: SchemaProperty, position: int, place: Place) -> tuple[Column,
     """The column, and the rules that its own fields say."""
     place = replace(place, property=found.name or f"at position {position}")
     header = place.text(found.name, "name", "order_id")
+    place.one_of(found.id or header, "id", [header])
     name = place.identifier(found.physicalName or header.upper(), "name")
     if name in AUDIT_COLUMNS:
         place.fail(f"name: found {name}, which is an audit column that the load fills; set another physicalName")
@@ -235,27 +276,37 @@ def _relationship(
     if owner is not None and found.from_ is not None:
         place.fail("relationships, from: found one, wanted none: on a property it is the property itself; remove it")
     ends = [[f"{table}.{owner.name}"] if owner is not None else found.from_, found.to]
-    listed = [[end] if isinstance(end, str) else end or [] for end in ends]
-    for end in listed:
-        if not end or len(end) != len(listed[0]) or not all(_REFERENCE.fullmatch(reference) for reference in end):
-            place.fail(
-                f"relationships: found {show(found.from_)} to {show(found.to)}, wanted table.column on both ends"
-            )
-    here, there = ([reference.split(".") for reference in end] for end in listed)
-    if {t for t, _ in here} != {table} or len({t for t, _ in there}) != 1:
+    here, there = ([_reference(e) for e in ([end] if isinstance(end, str) else end or [])] for end in ends)
+    if not here or len(here) != len(there) or _NO_REFERENCE in (*here, *there):
+        place.fail(
+            f"relationships: found {show(found.from_)} to {show(found.to)}, wanted table.column on both ends; of a table of "
+            "another contract in this folder `<source>.odcs.yaml#/schema/<table>/properties/<column>`"
+        )
+    if {r[:2] for r in here} != {("", table)} or len({r[:2] for r in there}) != 1:
         place.fail(
             f"relationships: found {show(found.from_)} to {show(found.to)}, wanted columns of {table} and of one other table"
         )
-    return [Relationship(tuple(c for _, c in here), there[0][0], tuple(c for _, c in there), severity)]
+    source, parent, _ = there[0]
+    return [Relationship(tuple(r[2] for r in here), parent, tuple(r[2] for r in there), severity, source)]
 
 
-def _resolved(table: Table, tables: Sequence[Table], place: Place) -> Table:
-    """The table with RAW names on both ends of its relationships."""
-    by_name = {t.name: t for t in tables}
+def _reference(text: str) -> tuple[str, str, str]:
+    """`orders.order_id`, or `olist.odcs.yaml#/schema/orders/properties/order_id`, as source (or nothing), table and column."""
+    found = _REFERENCE.fullmatch(text) or _EXTERNAL.fullmatch(text)
+    if not found:
+        return _NO_REFERENCE
+    parts = found.groupdict()
+    return parts.get("source", ""), parts["table"], parts["column"]
+
+
+def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Place) -> Table:
+    """The table with RAW names on both ends of its relationships; `tables` are those of each source, "" the table's own."""
     found = []
     for link in table.relationships:
+        by_name = {t.name: t for t in tables[link.source]}
         if link.parent not in by_name:
-            place.fail(f"relationships, to: found table {link.parent}, wanted one of {', '.join(by_name)}")
+            of = f" of {link.source}" if link.source else ""
+            place.fail(f"relationships, to: found table {link.parent}{of}, wanted one of {', '.join(by_name)}")
         parent = by_name[link.parent]
         ends = []
         for end, headers in ((table, link.columns), (parent, link.parent_columns)):
@@ -266,5 +317,5 @@ def _resolved(table: Table, tables: Sequence[Table], place: Place) -> Table:
                     f"relationships: found column {', '.join(unknown)} of {end.name}, wanted one of {', '.join(columns)}"
                 )
             ends.append(tuple(columns[h] for h in headers))
-        found.append(Relationship(ends[0], parent.raw_name, ends[1], link.severity))
+        found.append(replace(link, columns=ends[0], parent=parent.raw_name, parent_columns=ends[1]))
     return replace(table, relationships=tuple(found))

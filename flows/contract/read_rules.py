@@ -11,13 +11,18 @@ from open_data_contract_standard.model import DataQuality
 from flows.contract.model import Column, Rule, Severity
 from flows.contract.place import Place, show
 
-# ODCS spells formats as the JDK does; this is the one that the pipeline checks and staging casts.
-_TIMESTAMPS = {"yyyy-MM-dd HH:mm:ss": "YYYY-MM-DD HH24:MI:SS"}
+# ODCS spells formats as the JDK does; these are the ones that the pipeline checks and staging casts.
+_FORMATS = {
+    "timestamp": {"yyyy-MM-dd HH:mm:ss": "YYYY-MM-DD HH24:MI:SS"},
+    "date": {"yyyy-MM-dd": "YYYY-MM-DD"},
+}
 _OPTIONS = {
     "string": {"pattern"},
     "integer": {"minimum", "maximum"},
     "number": {"minimum", "maximum"},
     "timestamp": {"format"},
+    "date": {"format"},
+    "boolean": set(),
 }
 _BETWEEN = "expect_column_values_to_be_between"
 
@@ -31,11 +36,14 @@ def typed_rules(column: Column, options: dict[str, Any], place: Place) -> list[R
     known = _OPTIONS[column.logical_type]
     unknown = sorted(set(options) - known)
     if unknown:
-        place.fail(f"logicalTypeOptions: found {', '.join(unknown)}, wanted only {', '.join(sorted(known))}")
+        place.fail(f"logicalTypeOptions: found {', '.join(unknown)}, wanted only {', '.join(sorted(known)) or 'none'}")
     rules = []
-    if column.logical_type == "timestamp":
-        wanted = place.one_of(options.get("format"), "logicalTypeOptions, format", _TIMESTAMPS)
-        rules.append(Rule("timestamp", "error", column.name, arguments=(("format", _TIMESTAMPS[wanted]),)))
+    if column.logical_type == "timestamp" or column.logical_type == "date":
+        formats = _FORMATS[column.logical_type]
+        wanted = place.one_of(options.get("format"), "logicalTypeOptions, format", formats)
+        rules.append(Rule(column.logical_type, "error", column.name, arguments=(("format", formats[wanted]),)))
+    if column.logical_type == "boolean":
+        rules.append(Rule("boolean", "error", column.name))
     if column.logical_type in ("integer", "number"):
         rules.append(Rule("number", "error", column.name, arguments=(("integer", column.logical_type == "integer"),)))
     if "pattern" in options:

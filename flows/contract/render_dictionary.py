@@ -14,7 +14,10 @@ _AUDIT = (
     ("_SOURCE_FILENAME", "VARCHAR", "Key of the file in the landing bucket"),
     ("_SOURCE_ROW_NUMBER", "NUMBER(38,0)", "Number of the row in the file, as COPY counts"),
 )
-_LOADS = {"snapshot": "each file holds all rows", "append": "each file adds rows"}
+_LOADS = {
+    "snapshot": "each file holds all rows",
+    "append": "a file for each day; a day delivered again replaces that day",
+}
 
 
 def render(*sources: Source) -> dict[str, str]:
@@ -86,7 +89,7 @@ def _diagram(source: Source) -> list[str]:
     for table in source.tables:
         for link in table.relationships:
             optional = any(not c.required for c in table.columns if c.name in link.columns)
-            keyed = set(link.parent_columns) == set(source.table(link.parent).primary_key)
+            keyed = set(link.parent_columns) == set(source.parent(link)[1].primary_key)
             one = "}o" if not keyed else "|o" if optional or link.severity == "warning" else "||"
             lines.append(f'    {link.parent} {one}--o{{ {table.raw_name} : "{", ".join(link.columns)}"')
     return lines
@@ -153,6 +156,10 @@ def _rule(rule: Rule) -> str:
             text = "whole number" if rule.argument("integer") else "number"
         case "timestamp":
             text = f"timestamp `{rule.argument('format')}`"
+        case "date":
+            text = f"date `{rule.argument('format')}`"
+        case "boolean":
+            text = "`true` or `false`"
     return f"{text} (warning)" if rule.severity == "warning" else text
 
 

@@ -32,7 +32,7 @@ RESULT_FORMAT: Mapping[str, object] = {"result_format": "BASIC", "partial_unexpe
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "medtech-cxm/expectations")
 # The statuses of a batch that stands, as `flows.steps.load` writes them into the ledger.
-_STANDING = "('loaded', 'validated')"
+_STANDING = ("loaded", "validated")
 
 _HEADER = """\
 {derived}
@@ -215,51 +215,64 @@ def _on_column(rule: Rule, column: str) -> tuple[str, dict[str, object], str]:
     elif rule.kind == "number":
         integer = bool(arguments.get("integer"))
         regex, sentence = _INTEGER if integer else _NUMBER, f"{column} must be a {'whole ' if integer else ''}number."
+    elif rule.kind == "boolean":
+        regex, sentence = "^(true|false)$", f"{column} must be true or false."
     else:
         wanted = regex = str(arguments["format"])
         if "YYYY-MM-DD" not in wanted:
             raise ValueError("wanted a format of YYYY-MM-DD, HH24, MI and SS")
         for part, pattern in _TIMESTAMP_PARTS.items():
             regex = regex.replace(part, pattern)
-        regex, sentence = f"^{regex}$", f"{column} must be a point in time that exists, as {wanted}."
+        what = "day" if rule.kind == "date" else "point in time"
+        regex, sentence = f"^{regex}$", f"{column} must be a {what} that exists, as {wanted}."
     return "expect_column_values_to_match_regex", {"column": name, "regex": regex}, sentence
 
 
 def _relationship(source: Source, table: Table, relationship: Relationship) -> Expectation:
-    parent = source.table(relationship.parent)
+    owner, parent = source.parent(relationship)
     pairs = list(zip(relationship.columns, relationship.parent_columns, strict=True))
-    current = _newest(source, parent) if parent.load == "snapshot" else _standing(source, parent)
+    # What came in this very batch is loaded and not yet validated; of another source only what is published counts.
+    standing = _STANDING if owner.name == source.name else ("validated",)
     keys = ", ".join(f"p.{ident(theirs)}" for _, theirs in pairs)
+    # A day is small and its parents are many: only those that the day names are gathered.
+    ours, theirs = pairs[0]
+    named = f" AND p.{ident(theirs)} IN (SELECT c.{ident(ours)} FROM {{batch}} AS c)" if table.daily else ""
     query = (
         f"SELECT 1 AS ORPHAN FROM {{batch}} AS child "
-        f"LEFT JOIN (SELECT DISTINCT {keys} FROM {ident(source.schema)}.{ident(parent.raw_name)} AS p"
-        f" WHERE p._BATCH_ID IN ({current})) AS parent"
+        f"LEFT JOIN (SELECT DISTINCT {keys} FROM {ident(owner.schema)}.{ident(parent.raw_name)} AS p"
+        f" WHERE p._BATCH_ID IN ({_current(owner, parent, standing)}){named}) AS parent"
         f" ON {' AND '.join(f'child.{ident(ours)} = parent.{ident(theirs)}' for ours, theirs in pairs)}"
         f" WHERE {' AND '.join(f'child.{ident(ours)} IS NOT NULL' for ours, _ in pairs)}"
         f" AND parent.{ident(pairs[0][1])} IS NULL"
     )
-    ours, theirs = ", ".join(relationship.columns), ", ".join(relationship.parent_columns)
+    where = (
+        "current batch"
+        if owner.name == source.name
+        else f"published batch (source {owner.name}, which must be loaded first)"
+    )
     return Expectation(
         "unexpected_rows_expectation",
         {"unexpected_rows_query": query},
         relationship.severity,
         "relationship",
         relationship.columns,
-        f"Every {ours} must be a {theirs} of {parent.raw_name}'s current batch.",
+        f"Every {', '.join(relationship.columns)} must be a {', '.join(relationship.parent_columns)} of "
+        f"{parent.raw_name}'s {where}.",
     )
 
 
-def _standing(source: Source, table: Table) -> str:
-    """The batch ids whose rows of a table stand: loaded and not undone, quarantined or only landed."""
-    return (
-        f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
-        f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS IN {_STANDING}"
-    )
+def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
+    """The batch ids whose rows make up a table now: a snapshot's newest; of a daily table the newest of each day's file."""
+    newest = _newest(source, table, statuses)
+    return f"{newest} GROUP BY l.FILE_NAME" if table.load == "append" else newest
 
 
-def _newest(source: Source, table: Table) -> str:
+def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING) -> str:
     # A batch id is YYYYMMDD_HHMMSS in UTC, so the greatest is the newest.
-    return _standing(source, table).replace("SELECT l.BATCH_ID", "SELECT MAX(l.BATCH_ID)", 1)
+    return (
+        f"SELECT MAX(l.BATCH_ID) FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
+        f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS IN ({', '.join(map(literal, statuses))})"
+    )
 
 
 def _columns(rule: Rule) -> tuple[str, ...]:

@@ -94,7 +94,8 @@ class Bench:
     def create(self) -> None:
         """The tables and the ledger, empty."""
         self.sql(
-            "CREATE OR REPLACE TABLE RAW.LOAD_LEDGER (BATCH_ID VARCHAR, SOURCE VARCHAR, TABLE_NAME VARCHAR, STATUS VARCHAR)"
+            "CREATE OR REPLACE TABLE RAW.LOAD_LEDGER (BATCH_ID VARCHAR, SOURCE VARCHAR, TABLE_NAME VARCHAR, "
+            "FILE_NAME VARCHAR, STATUS VARCHAR)"
         )
         for table in self.source.tables:
             columns = ", ".join(f"{c.name} VARCHAR" for c in table.columns)
@@ -114,7 +115,8 @@ class Bench:
                 [json.dumps(rows[table.name])],
             )
             self.sql(
-                "INSERT INTO RAW.LOAD_LEDGER VALUES (?, ?, ?, ?)", [batch, self.source.name, table.raw_name, status]
+                "INSERT INTO RAW.LOAD_LEDGER VALUES (?, ?, ?, ?, ?)",
+                [batch, self.source.name, table.raw_name, table.file.replace("{date}", batch[:8]), status],
             )
 
     @property
@@ -292,11 +294,18 @@ def test_a_parent_that_only_an_older_batch_had_is_missing(bench: Bench) -> None:
     assert broken(bench.judge()) == [("cases.relationship(HOSPITAL_ID)", 1, "error")]
 
 
-def test_parents_that_come_as_deltas_may_be_of_any_batch(bench: Bench) -> None:
-    bench.source = replace(CLINIC, tables=(replace(HOSPITALS, load="append"), CASES))
+def test_parents_that_come_day_by_day_may_be_of_any_day(bench: Bench) -> None:
+    bench.source = replace(CLINIC, tables=(replace(HOSPITALS, load="append", file="hospitals_{date}.csv"), CASES))
     bench.load(OLD, {"hospitals": [("h2", "SP")]}, "validated")
     bench.load(NEW, {**GOOD, "hospitals": [("h1", "SP")]})
     assert broken(bench.judge()) == []
+
+
+def test_a_parent_of_a_day_that_was_delivered_again_without_it_is_missing(bench: Bench) -> None:
+    bench.source = replace(CLINIC, tables=(replace(HOSPITALS, load="append", file="hospitals.csv"), CASES))
+    bench.load(OLD, {"hospitals": [("h2", "SP")]}, "validated")
+    bench.load(NEW, {**GOOD, "hospitals": [("h1", "SP")]})
+    assert broken(bench.judge()) == [("cases.relationship(HOSPITAL_ID)", 1, "error")]
 
 
 def test_a_missing_column_and_a_foreign_one_fail_and_are_named(bench: Bench) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from flows.errors import ConfigurationError
 
 CLINIC = Path(__file__).parent.parent / "golden" / "clinic.odcs.yaml"
 OLIST = PROJECT / "data_dictionary" / "olist.odcs.yaml"
+SYNTHETIC = OLIST.with_name("synthetic.odcs.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def test_the_projects_contracts_are_found_by_name() -> None:
     assert read_source("olist") == read_source(OLIST)
 
 
-@pytest.mark.parametrize("path", [OLIST, CLINIC], ids=["olist", "clinic"])
+@pytest.mark.parametrize("path", [OLIST, SYNTHETIC, CLINIC], ids=["olist", "synthetic", "clinic"])
 def test_a_contract_satisfies_the_published_schema_of_odcs(path: Path) -> None:
     schema = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text(encoding="utf-8"))
     found = jsonschema.Draft201909Validator(schema).iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -113,6 +116,7 @@ def test_the_small_contract_is_read_into_every_field() -> None:
     )
 
 
+SITES_FILE = '- {property: fileName, value: "sites_{date}.csv"}\n      - {property: loadMode, value: append}'
 RELATIONSHIP = "          - {to: sites.site_code}"
 RATED = "          - {metric: nullValues, mustBe: 0, severity: warning, description: Every visit should be rated.}"
 
@@ -147,7 +151,21 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "../visits.csv",
         ("schema entry visits", "'../visits.csv'", "wanted a .csv"),
     ),
-    "file of two tables": ("value: visits_list.csv", "value: sites.csv", ("fileNames", "sites.csv more than once")),
+    "file of two tables": (
+        SITES_FILE,
+        "- {property: fileName, value: visits_list.csv}\n      - {property: loadMode, value: snapshot}",
+        ("fileNames", "visits_list.csv more than once"),
+    ),
+    "appended file without its day": (
+        "sites_{date}.csv",
+        "sites.csv",
+        ("schema entry sites", "'sites.csv'", "_{date}: a table that is loaded as append has a file for each day"),
+    ),
+    "file with a day that holds all rows": (
+        "visits_list.csv",
+        "'visits_{date}.csv'",
+        ("schema entry visits", "'visits_{date}.csv'", "wanted a .csv"),
+    ),
     "unknown custom property": (
         "property: fileName",
         "property: filename",
@@ -212,6 +230,26 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "yyyy-MM-dd HH:mm:ss",
         "dd/MM/yyyy",
         ("property seen_at", "'dd/MM/yyyy'", "yyyy-MM-dd HH:mm:ss"),
+    ),
+    "option of a flag": (
+        "        logicalType: boolean",
+        "        logicalType: boolean\n        logicalTypeOptions: {pattern: '^x$'}",
+        ("property is_hospital", "pattern", "wanted only none"),
+    ),
+    "format of a day with a time": (
+        '"yyyy-MM-dd"}',
+        '"yyyy-MM-dd HH:mm:ss"}',
+        ("property opened_on", "'yyyy-MM-dd HH:mm:ss'", "wanted yyyy-MM-dd"),
+    ),
+    "relationship to a contract that is not there": (
+        "to: sites.site_code",
+        "to: 'nowhere.odcs.yaml#/schema/sites/properties/code'",
+        ("found nowhere.odcs.yaml", "same folder; it has clinic"),
+    ),
+    "relationship to itself by file": (
+        "to: sites.site_code",
+        "to: 'clinic.odcs.yaml#/schema/sites/properties/site_code'",
+        ("clinic refers to clinic", "wanted no circle"),
     ),
     "other option": (
         "{maximum: 10}",
@@ -289,6 +327,32 @@ def test_a_composite_relationship_between_tables_is_read(tmp_path: Path) -> None
         "    relationships:\n      - {from: [visits.site], to: [sites.site_code]}\n    quality:\n",
     )
     assert read_source(path).table("visits").relationships[1].parent_columns == ("SITE_CODE",)
+
+
+def test_the_sources_around_olist_have_a_file_for_each_day_and_point_into_olist() -> None:
+    source = read_source("synthetic")
+    assert {t.name: (t.file_on(date(2018, 3, 1)), t.stem, t.primary_key) for t in source.tables} == {
+        "support_tickets": ("support_tickets_2018-03-01.csv", "support_tickets", ("TICKET_ID",)),
+        "nps_responses": ("nps_responses_2018-03-01.csv", "nps_responses", ("SURVEY_ID",)),
+        "rep_visits": ("rep_visits_2018-03-01.csv", "rep_visits", ("VISIT_ID",)),
+        "device_complaints": ("device_complaints_2018-03-01.csv", "device_complaints", ("COMPLAINT_ID",)),
+    }
+    assert {(r.source, r.parent, r.parent_columns) for t in source.tables for r in t.relationships} == {
+        ("olist", "OLIST_SELLERS", ("SELLER_ID",)),
+        ("olist", "OLIST_CUSTOMERS", ("CUSTOMER_UNIQUE_ID",)),
+        ("olist", "OLIST_PRODUCTS", ("PRODUCT_ID",)),
+        ("olist", "OLIST_ORDERS", ("ORDER_ID",)),
+    }
+    owner, parent = source.parent(source.table("rep_visits").relationships[0])
+    assert (owner.name, parent.name) == ("olist", "sellers")
+    assert {c.name for t in source.tables for c in t.columns if c.pii == "direct"} == {"COMMENT", "NARRATIVE"}
+
+
+def test_a_relationship_into_another_contract_names_what_is_not_there(tmp_path: Path) -> None:
+    shutil.copy(OLIST, tmp_path)
+    to = "'olist.odcs.yaml#/schema/shops/properties/seller_id'"
+    with pytest.raises(ConfigurationError, match="found table shops of olist, wanted one of orders"):
+        read_source(changed(tmp_path, "to: sites.site_code", f"to: {to}"))
 
 
 def test_a_contract_that_is_not_there_is_named_with_those_that_are() -> None:

@@ -19,7 +19,7 @@ ENTRY = {
     "businessName": "Kit return",
     "description": "One row for each kit that an HCP's clinic sent back.",
     "customProperties": [
-        {"property": "fileName", "value": "olist_returns_dataset.csv"},
+        {"property": "fileName", "value": "olist_returns_{date}.csv"},
         {"property": "loadMode", "value": "append"},
     ],
     "properties": [

@@ -136,7 +136,7 @@ def test_an_asset_finds_the_newest_batch_that_stands_and_a_run_names_its_own() -
     assert asset_query(SOURCE, CASES, "20261122_101500") == f"{twin}'20261122_101500'"
 
 
-def test_an_orphan_is_looked_for_in_the_current_batch_of_a_snapshot_and_in_all_batches_of_deltas() -> None:
+def test_an_orphan_is_looked_for_in_the_current_batch_of_a_snapshot_and_in_the_newest_of_each_day() -> None:
     def query(load: str) -> str:
         source = replace(SOURCE, tables=(replace(HOSPITALS, load=load), CASES))
         return str(expectations(source, CASES)[-1].kwargs["unexpected_rows_query"])
@@ -147,7 +147,38 @@ def test_an_orphan_is_looked_for_in_the_current_batch_of_a_snapshot_and_in_all_b
         " AND l.TABLE_NAME = 'T_HOSPITALS' AND l.STATUS IN ('loaded', 'validated'))) AS parent"
         " ON child.HOSPITAL_ID = parent.HOSPITAL_ID WHERE child.HOSPITAL_ID IS NOT NULL AND parent.HOSPITAL_ID IS NULL"
     )
-    assert query("append") == query("snapshot").replace("MAX(l.BATCH_ID)", "l.BATCH_ID")
+    assert query("append") == query("snapshot").replace("'validated')))", "'validated') GROUP BY l.FILE_NAME))")
+
+
+def test_a_daily_tables_orphans_are_looked_for_in_what_another_source_has_published() -> None:
+    parent = replace(SOURCE, name="registry", schema="REG", tables=(HOSPITALS,))
+    link = Relationship(("HOSPITAL_ID",), "T_HOSPITALS", ("HOSPITAL_ID",), "error", source="registry")
+    cases = replace(CASES, file="cases_{date}.csv", load="append", relationships=(link,))
+    found = expectations(replace(SOURCE, tables=(cases,), references=(parent,)), cases)[-1]
+    assert found.kwargs["unexpected_rows_query"] == (
+        "SELECT 1 AS ORPHAN FROM {batch} AS child LEFT JOIN (SELECT DISTINCT p.HOSPITAL_ID FROM REG.T_HOSPITALS AS p"
+        " WHERE p._BATCH_ID IN (SELECT MAX(l.BATCH_ID) FROM REG.LOAD_LEDGER AS l WHERE l.SOURCE = 'registry'"
+        " AND l.TABLE_NAME = 'T_HOSPITALS' AND l.STATUS IN ('validated'))"
+        " AND p.HOSPITAL_ID IN (SELECT c.HOSPITAL_ID FROM {batch} AS c)) AS parent"
+        " ON child.HOSPITAL_ID = parent.HOSPITAL_ID WHERE child.HOSPITAL_ID IS NOT NULL AND parent.HOSPITAL_ID IS NULL"
+    )
+    assert "source registry, which must be loaded first" in found.description
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad"),
+    [
+        (
+            Rule("date", "error", "PRICE", arguments=(("format", "YYYY-MM-DD"),)),
+            ("2024-02-29", "1999-12-31"),
+            ("2023-02-29", "2024-04-31", "2024-1-1", "2024-01-01 00:00:00", ""),
+        ),
+        (Rule("boolean", "error", "PRICE"), ("true", "false"), ("True", "1", "yes", "falsetto", "")),
+    ],
+    ids=["date", "boolean"],
+)
+def test_days_and_flags_are_judged_by_their_text(rule: Rule, good: tuple[str, ...], bad: tuple[str, ...]) -> None:
+    assert [v for v in (*good, *bad) if pattern(rule).search(v)] == list(good)
 
 
 def test_every_query_is_snowflake_sql() -> None:
