@@ -10,30 +10,38 @@ Row counts and proportions: the public descriptions of the "Brazilian E-Commerce
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache, cached_property
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from flows.errors import ConfigurationError
 from flows.synthetic import vocabulary
-
-Ints = npt.NDArray[np.int64]
-Bits = npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
-Texts = npt.NDArray[np.bytes_]
-Column = Texts | tuple[Texts, ...]  # a tuple's texts are joined
+from flows.synthetic.columns import (
+    CHUNK,
+    Column,
+    Draws,
+    Flags,
+    Ints,
+    Texts,
+    Words,
+    as_hex,
+    as_lines,
+    as_number,
+    as_quoted,
+    as_texts,
+    choice_table,
+    curve_table,
+    digit_tables,
+    draw_key,
+    locked,
+)
 
 MARKER = ".generated.json"
 VERSION = 1  # goes up whenever the same seed and scale would give other bytes
@@ -75,7 +83,6 @@ FILES = {
     for table in ROWS
 }
 
-_CHUNK = 1 << 16  # rows held at once; part of the recipe: a repeated review id never reaches back over a chunk's edge
 _ZIPS = 19_015  # different post code prefixes in the real geolocation file
 _BYTES = 126_000_000  # of all nine files at scale 1, to ask for room on the disk beforehand
 _EPOCH = date(2016, 9, 1)
@@ -167,7 +174,7 @@ def generate(
     if unknown:
         raise ConfigurationError(f"{', '.join(unknown)}: no such table; there are {', '.join(FILES)}")
     wanted = [table for table in FILES if tables is None or table in tables]
-    with _locked(out):
+    with locked(out):
         marker = read_marker(out)
         theirs = [out / name for name in FILES.values() if (out / name).exists() and not _is_ours(out / name, marker)]
         if theirs:
@@ -183,23 +190,6 @@ def generate(
             _publish(out, Marker(seed, scale, VERSION, kept | made), old=marker, new=made)
             kept |= made
     return [GeneratedFile(t, out / FILES[t], kept[FILES[t]][1], kept[FILES[t]][2]) for t in wanted]
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold `out` for this process: a second generator waits, then finds the files. The system lets go if we are killed."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{out}: cannot hold generated files ({error.strerror}); name a directory that you may write"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _is_ours(path: Path, marker: Marker | None) -> bool:
@@ -230,7 +220,7 @@ def _write_partials(
                     file.write(b"\xef\xbb\xbf")
                 file.write(HEADERS[table].encode() + b"\n")
                 for columns in _MAKERS[table](world):
-                    file.write(_csv(columns))
+                    file.write(as_lines(columns))
                     rows += len(columns[0])
                     if progress:
                         progress(table, rows)
@@ -270,32 +260,6 @@ def _publish(out: Path, marker: Marker, old: Marker | None, new: dict[str, tuple
 # Drawing ------------------------------------------------------------------------------------------------------------------
 
 
-@cache
-def _key(seed: int, label: str) -> int:
-    return int.from_bytes(blake2b(f"{seed}:{label}".encode(), digest_size=8).digest(), "big")
-
-
-def _curve(*values: int) -> Ints:
-    """65,536 equally likely values whose quantiles at `_SHARES` are `values`, with straight lines between."""
-    x = np.arange(1 << 16, dtype=np.int64)
-    at, value = np.array(_SHARES, dtype=np.int64) * 0xFFFF // 1000, np.array(values, dtype=np.int64)
-    left = np.minimum(np.searchsorted(at, x, side="right") - 1, len(at) - 2)
-    line: Ints = value[left] + (value[left + 1] - value[left]) * (x - at[left]) // (at[left + 1] - at[left])
-    return line
-
-
-def _choice(weights: Sequence[int]) -> Ints:
-    """65,536 equally likely positions in `weights`, each with about its share; what has any weight is there."""
-    total = sum(weights)
-    counts = [max(min(w, 1), (w << 16) // total) for w in weights]
-    counts[counts.index(max(counts))] += (1 << 16) - sum(counts)
-    return np.repeat(np.arange(len(weights), dtype=np.int64), counts)
-
-
-def _texts(words: Sequence[str]) -> Texts:
-    return np.array([w.encode() for w in words], dtype=np.bytes_)
-
-
 def _plain(word: str) -> str:
     return word.translate(str.maketrans("áâãàéêíóôõúüç", "aaaaeeiooouuc"))
 
@@ -304,69 +268,35 @@ def _plain(word: str) -> str:
 
 
 @cache
-def _tables() -> dict[str, Texts]:
+def _days() -> Texts:
     days = [(_EPOCH + timedelta(days=d)).isoformat() for d in range(1500)]
-    clock = [f" {h:02}:{m:02}:{s:02}" for h in range(24) for m in range(60) for s in range(60)]
-    return {
-        "number": _texts([str(n) for n in range(100_000)]),
-        "digits": _texts([f"{n:04}" for n in range(10_000)]),
-        "hex": _texts([f"{n:04x}" for n in range(1 << 16)]),
-        "pairs": _texts([f"{n:02}" for n in range(100)]),
-        "cents": _texts([f".{n // 10}" if n % 10 == 0 else f".{n:02}" for n in range(100)]),
-        "day": _texts([*days, ""]),  # the last entry is what a missing time prints
-        "clock": _texts([*clock, ""]),
-    }
-
-
-def _number(values: Ints, missing: Flags | None = None) -> Texts:
-    text = _tables()["number"][np.minimum(values, 99_999)]
-    return text if missing is None else np.where(missing, b"", text)
+    return as_texts([*days, ""])  # the last entry is what a missing time prints
 
 
 def _money(cents: Ints) -> Column:
-    return _number(cents // 100), _tables()["cents"][cents % 100]
+    return as_number(cents // 100), digit_tables()["cents"][cents % 100]
 
 
 def _time(seconds: Ints) -> Column:
     """`2018-01-31 23:59:59`, counted from the epoch; empty where below 0."""
     day, clock = np.divmod(seconds, _DAY)
-    return _tables()["day"][np.where(seconds < 0, -1, day)], _tables()["clock"][np.where(seconds < 0, -1, clock)]
+    return _days()[np.where(seconds < 0, -1, day)], digit_tables()["clock"][np.where(seconds < 0, -1, clock)]
 
 
 def _degrees(value: Ints) -> Column:
     """Degrees times 10^14, printed as the shortest decimal of a double mostly comes out: 14 places, the last not 0."""
-    digits = _tables()["digits"]
+    digits = digit_tables()["digits"]
     whole, part = np.divmod(np.abs(value), 10**14)
     part += part % 10 == 0
     return (
         np.where(value < 0, b"-", b""),
-        _number(whole),
+        as_number(whole),
         np.full(len(value), b"."),
         digits[part // 10**10],
         digits[part // 10**6 % 10**4],
         digits[part // 10**2 % 10**4],
-        _tables()["pairs"][part % 100],
+        digit_tables()["pairs"][part % 100],
     )
-
-
-def _quoted(pieces: Sequence[Texts], where: Flags) -> Column:
-    mark = np.where(where, b'"', b"")
-    return (mark, *pieces, mark)
-
-
-def _csv(columns: Sequence[Column]) -> bytes:
-    """The columns as lines. Each record is laid out at full width first, then the NULs that pad it are taken out."""
-    pieces: list[Texts | bytes] = []
-    for column in columns:
-        pieces += [*(column if isinstance(column, tuple) else (column,)), b","]
-    pieces[-1] = b"\n"
-    widths = [1 if isinstance(p, bytes) else p.dtype.itemsize for p in pieces]
-    form = [(f"f{i}", f"S{width}") for i, width in enumerate(widths)]
-    first = columns[0]
-    rows = np.empty(len(first[0] if isinstance(first, tuple) else first), dtype=form)
-    for (name, _), piece in zip(form, pieces, strict=True):
-        rows[name] = piece
-    return rows.tobytes().translate(None, b"\0")
 
 
 # The world ----------------------------------------------------------------------------------------------------------------
@@ -414,8 +344,7 @@ _SCORES = ((71, 26, 78, 205, 620), (470, 80, 110, 120, 220), (710, 70, 80, 50, 9
 _HAS_MESSAGE = (76_300, 67_900, 43_500, 31_300, 35_900)  # in 100,000, by score
 _HAS_TITLE = (15_000, 15_000, 9_500, 9_000, 11_500)
 
-_SHARES = (0, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 990, 999, 1000)  # in 1/1000
-_QUANTILES = {  # at _SHARES; money in cents, the rest in the files' own units unless a comment says otherwise
+_QUANTILES = {  # at SHARES; money in cents, the rest in the files' own units unless a comment says otherwise
     "price": (85, 900, 1690, 2299, 3490, 4900, 5990, 7490, 9900, 12490, 15990, 21990, 31990, 81000, 200000, 673500),
     "freight": (300, 600, 778, 925, 1252, 1410, 1510, 1626, 1780, 1985, 2330, 3400, 4510, 8440, 17000, 34000),
     # minutes from purchase to approval, approval to carrier, review sent to answered
@@ -437,7 +366,7 @@ _QUANTILES = {  # at _SHARES; money in cents, the rest in the files' own units u
 
 @cache
 def _curves() -> dict[str, Ints]:
-    return {name: _curve(*values) for name, values in _QUANTILES.items()}
+    return {name: curve_table(*values) for name, values in _QUANTILES.items()}
 
 
 @cache
@@ -450,14 +379,16 @@ def _choices() -> dict[str, Ints]:
     daily = [_MONTHS[m] * 1000 // months.count(m) for m in months]
     daily[days.index(_BLACK_FRIDAY)] *= 6
     return {
-        "customer_city": _choice([state[c.state].customers * 1000 * c.weight // in_state[c.state] for c in cities]),
-        "seller_state": _choice([s.sellers * 20 + 1 for s in states]),
-        "day": _choice(daily),
-        "hour": _choice(_HOURS),
-        "category": _choice([30_000 // (k + 9) - 330 for k in range(len(vocabulary.CATEGORIES))] + [6, 12]),
-        "installments": _choice(_INSTALLMENTS),
-        "one_payment": _choice((770, 205, 9, 16)),
-        "score": 1 + np.stack([_choice(weights) for weights in _SCORES]),
+        "customer_city": choice_table(
+            [state[c.state].customers * 1000 * c.weight // in_state[c.state] for c in cities]
+        ),
+        "seller_state": choice_table([s.sellers * 20 + 1 for s in states]),
+        "day": choice_table(daily),
+        "hour": choice_table(_HOURS),
+        "category": choice_table([30_000 // (k + 9) - 330 for k in range(len(vocabulary.CATEGORIES))] + [6, 12]),
+        "installments": choice_table(_INSTALLMENTS),
+        "one_payment": choice_table((770, 205, 9, 16)),
+        "score": 1 + np.stack([choice_table(weights) for weights in _SCORES]),
     }
 
 
@@ -512,11 +443,12 @@ class _Items:
     freight: Ints
 
 
-class _World:
+class _World(Draws):
     """Everything that (seed, scale) fixes, asked for by row number; nothing in it grows with the scale."""
 
     def __init__(self, seed: int, rows: dict[str, int], scale: float) -> None:
-        self.seed, self.rows, self.scale = seed, rows, scale
+        super().__init__(seed)
+        self.rows, self.scale = rows, scale
         orders = rows["orders"]
         ends, total = [], 0
         for _, number, *_ in _SEGMENTS:
@@ -530,25 +462,6 @@ class _World:
         self.payment_spread = _Spread.exact(orders, rows["order_payments"], unpaid, _MANY_PAYMENTS, scale)
         self.review_spread = _Spread.exact(orders, rows["order_reviews"], silent, _MANY_REVIEWS, scale)
 
-    def draw(self, label: str, index: Ints) -> Bits:
-        """64 random bits per row number; for one label no two rows get the same."""
-        z: Bits = index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(_key(self.seed, label))
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-    def u16(self, label: str, index: Ints) -> Ints:
-        return (self.draw(label, index) >> 48).astype(np.int64)
-
-    def below(self, label: str, index: Ints, limit: int | Ints) -> Ints:
-        """A number from 0 to `limit` - 1, all equally likely; limit < 2^32."""
-        bound = np.asarray(limit, dtype=np.uint64)
-        return (((self.draw(label, index) >> 32) * bound) >> 32).astype(np.int64)
-
-    def chance(self, label: str, index: Ints, share: int | Ints) -> Flags:
-        """True for `share` in 100,000 rows."""
-        return self.below(label, index, 100_000) < share
-
     def popular(self, label: str, index: Ints, limit: int) -> Ints:
         """A number below `limit`, small ones much likelier: few products and distributors make most of the sales."""
         u = self.draw(label, index) >> 32
@@ -559,7 +472,7 @@ class _World:
 
     def shuffled(self, label: str, index: Ints, size: int) -> Ints:
         """Each of 0 … size - 1 once, in another order: an affine map, so the place of one row needs no table."""
-        key = _key(self.seed, f"{label}.shuffle")
+        key = draw_key(self.seed, f"{label}.shuffle")
         step = 1 + key % size
         while math.gcd(step, size) != 1:
             step += 1
@@ -567,12 +480,7 @@ class _World:
 
     def ids(self, table: str, index: Ints) -> Texts:
         """32 hexadecimal digits per row number, no two alike."""
-        groups = np.empty((len(index), 8), dtype=np.int64)
-        for half, label in enumerate(("id", "id.low")):
-            bits = self.draw(f"{table}.{label}", index)
-            for k in range(4):
-                groups[:, 4 * half + k] = (bits >> (48 - 16 * k)) & 0xFFFF
-        return _tables()["hex"][groups].view("S32").reshape(-1)
+        return as_hex(self.draw(f"{table}.id", index), self.draw(f"{table}.id.low", index))
 
     # Places
 
@@ -610,7 +518,7 @@ class _World:
 
     @cached_property
     def prefixes(self) -> Texts:
-        return _texts([f"{prefix:05}" for prefix in self.zips[0]])
+        return as_texts([f"{prefix:05}" for prefix in self.zips[0]])
 
     def person(self, customer: Ints) -> Ints:
         """The customer number under which the person behind `customer` first bought; 3.4 % bought before."""
@@ -627,7 +535,7 @@ class _World:
         """Row per state: 65,536 of its cities, each as often as its weight says."""
         cities = vocabulary.CITIES
         rows = [
-            np.flatnonzero(self.city_state == s)[_choice([c.weight for c in cities if c.state == state.code])]
+            np.flatnonzero(self.city_state == s)[choice_table([c.weight for c in cities if c.state == state.code])]
             for s, state in enumerate(vocabulary.STATES)
         ]
         return np.stack(rows)
@@ -717,8 +625,8 @@ def _children(counts: Ints) -> tuple[Ints, Ints]:
 
 
 def _chunks(rows: int) -> Iterator[Ints]:
-    for start in range(0, rows, _CHUNK):
-        yield np.arange(start, min(start + _CHUNK, rows), dtype=np.int64)
+    for start in range(0, rows, CHUNK):
+        yield np.arange(start, min(start + CHUNK, rows), dtype=np.int64)
 
 
 # The nine files: each maker yields columns, chunk by chunk ------------------------------------------------------------------
@@ -727,7 +635,7 @@ _Made = Iterator[Sequence[Column]]
 
 
 def _make_orders(world: _World) -> _Made:
-    statuses = _texts([s[0] for s in _SEGMENTS])
+    statuses = as_texts([s[0] for s in _SEGMENTS])
     for index in _chunks(world.rows["orders"]):
         orders = world.orders(index)
         times = (orders.purchase, orders.approved, orders.carrier, orders.delivered, orders.estimated)
@@ -736,8 +644,8 @@ def _make_orders(world: _World) -> _Made:
 
 
 def _make_customers(world: _World) -> _Made:
-    cities = _texts([_plain(c.name) for c in vocabulary.CITIES])
-    states = _texts([c.state for c in vocabulary.CITIES])
+    cities = as_texts([_plain(c.name) for c in vocabulary.CITIES])
+    states = as_texts([c.state for c in vocabulary.CITIES])
     for index in _chunks(world.rows["customers"]):
         place = world.customer_zip(index)
         city = world.zips[1][place]
@@ -756,7 +664,7 @@ def _make_items(world: _World) -> _Made:
         limit = start + (2 + world.below("item.limit", order, 3) + world.below("item.limit.more", order, 5)) * _DAY
         yield [
             world.ids("orders", order),
-            _number(items.number + 1),
+            as_number(items.number + 1),
             world.ids("products", items.product),
             world.ids("sellers", items.seller),
             _time(limit),
@@ -766,7 +674,7 @@ def _make_items(world: _World) -> _Made:
 
 
 def _make_payments(world: _World) -> _Made:
-    types = _texts(_TYPES)
+    types = as_texts(_TYPES)
     canceled, end = world.segment_ends[0], world.segment_ends[1]
     undefined_end = min(canceled + math.ceil(_NOT_DEFINED * world.scale), end)
     items_before = payments_before = 0
@@ -796,7 +704,7 @@ def _make_payments(world: _World) -> _Made:
         value += np.where(first, (due - _sums(at, value, len(index)))[at], 0)
         value[undefined] = 0
         months = np.where(kind == 0, _choices()["installments"][world.u16("payment.installments", payment)], 1)
-        yield [world.ids("orders", index[at]), _number(number + 1), types[kind], _number(months), _money(value)]
+        yield [world.ids("orders", index[at]), as_number(number + 1), types[kind], as_number(months), _money(value)]
 
 
 def _sums(at: Ints, values: Ints, size: int) -> Ints:
@@ -804,41 +712,24 @@ def _sums(at: Ints, values: Ints, size: int) -> Ints:
     return np.bincount(at, weights=values, minlength=size).astype(np.int64)
 
 
-class _Words:
-    """Texts in three moods (or one for all), for picking many at once."""
-
-    def __init__(self, moods: Sequence[Sequence[str]]) -> None:
-        words = [*(w for mood in moods for w in mood), ""]  # the last stands for no text
-        self.texts = _texts([w.replace('"', '""') for w in words])
-        self.delicate = np.array([any(c in w for c in ',"\r\n') for w in words], dtype=np.bool_)
-        self.number = np.array([len(m) for m in moods], dtype=np.int64)
-        self.first = np.cumsum(self.number) - self.number
-
-    def pick(self, bits: Ints, mood: Ints, where: Flags) -> tuple[Texts, Flags]:
-        """A text for each row out of 16 random bits, empty where not `where`; and whether it must stand in quotes."""
-        mood = np.minimum(mood, len(self.number) - 1)
-        chosen = np.where(where, self.first[mood] + (bits * self.number[mood] >> 16), -1)
-        return self.texts[chosen], self.delicate[chosen]
-
-
 @cache
-def _words() -> dict[str, _Words]:
+def _words() -> dict[str, Words]:
     return {
-        "title": _Words(vocabulary.REVIEW_TITLES),
-        "indent": _Words([[" "]]),
-        "opening": _Words(vocabulary.REVIEW_OPENINGS),
-        "joint": _Words([vocabulary.REVIEW_JOINTS]),
-        "middle": _Words(vocabulary.REVIEW_MIDDLES),
-        "joint2": _Words([vocabulary.REVIEW_JOINTS]),
-        "closing": _Words(vocabulary.REVIEW_CLOSINGS),
-        "tail": _Words([vocabulary.REVIEW_TAILS]),
+        "title": Words(vocabulary.REVIEW_TITLES),
+        "indent": Words([[" "]]),
+        "opening": Words(vocabulary.REVIEW_OPENINGS),
+        "joint": Words([vocabulary.REVIEW_JOINTS]),
+        "middle": Words(vocabulary.REVIEW_MIDDLES),
+        "joint2": Words([vocabulary.REVIEW_JOINTS]),
+        "closing": Words(vocabulary.REVIEW_CLOSINGS),
+        "tail": Words([vocabulary.REVIEW_TAILS]),
     }
 
 
 def _text(world: _World, review: Ints, mood: Ints, where: dict[str, Flags]) -> Column:
     """One text column, joined of the kinds of words named in `where`, each where its flag is set; quoted where it must."""
     picked = [_words()[kind].pick(world.u16(f"review.{kind}", review), mood, flag) for kind, flag in where.items()]
-    return _quoted([texts for texts, _ in picked], np.logical_or.reduce([delicate for _, delicate in picked]))
+    return as_quoted([texts for texts, _ in picked], np.logical_or.reduce([delicate for _, delicate in picked]))
 
 
 def _make_reviews(world: _World) -> _Made:
@@ -875,7 +766,7 @@ def _make_reviews(world: _World) -> _Made:
         yield [
             world.ids("reviews", review),
             world.ids("orders", index[at]),
-            _number(score),
+            as_number(score),
             _text(world, review, mood, {"title": titled}),
             _text(world, review, mood, message | {"tail": said}),
             _time(created),
@@ -884,7 +775,7 @@ def _make_reviews(world: _World) -> _Made:
 
 
 def _make_products(world: _World) -> _Made:
-    names = _texts([*(name for name, _ in vocabulary.CATEGORIES), *vocabulary.UNTRANSLATED_CATEGORIES, ""])
+    names = as_texts([*(name for name, _ in vocabulary.CATEGORIES), *vocabulary.UNTRANSLATED_CATEGORIES, ""])
     for index in _chunks(world.rows["products"]):
         unnamed = world.chance("product.unnamed", index, 1_850)
         unweighed = world.chance("product.unweighed", index, 6)
@@ -892,9 +783,9 @@ def _make_products(world: _World) -> _Made:
         yield [
             world.ids("products", index),
             names[np.where(unnamed, -1, category)],
-            *(_number(world.curve(c, index), unnamed) for c in ("name", "description", "photos")),
-            _number(_curves()["weight"][world.weight_luck(index)], unweighed),
-            *(_number(world.curve(c, index), unweighed) for c in ("length", "height", "width")),
+            *(as_number(world.curve(c, index), unnamed) for c in ("name", "description", "photos")),
+            as_number(_curves()["weight"][world.weight_luck(index)], unweighed),
+            *(as_number(world.curve(c, index), unweighed) for c in ("length", "height", "width")),
         ]
 
 
@@ -902,14 +793,14 @@ def _make_sellers(world: _World) -> _Made:
     full = {s.code: s.name for s in vocabulary.STATES}
     cities = [(_plain(c.name), c.state, full[c.state]) for c in vocabulary.CITIES]
     # As people typed them: city by city, four spellings each. Only the comma needs quotes.
-    spellings = _texts(
+    spellings = as_texts(
         [
             spelling
             for city, code, state in cities
             for spelling in (city, f"{city} - {code.lower()}", f"{city} / {state}", f'"{city}, {state}, brasil"')
         ]
     )
-    states = _texts([code for _, code, _ in cities])
+    states = as_texts([code for _, code, _ in cities])
     for index in _chunks(world.rows["sellers"]):
         place = world.seller_zip(index)
         city = world.zips[1][place]
@@ -920,8 +811,8 @@ def _make_sellers(world: _World) -> _Made:
 
 def _make_geolocation(world: _World) -> _Made:
     cities = vocabulary.CITIES
-    names = _texts([spelling for c in cities for spelling in (_plain(c.name), c.name)])
-    states = _texts([c.state for c in cities])
+    names = as_texts([spelling for c in cities for spelling in (_plain(c.name), c.name)])
+    states = as_texts([c.state for c in cities])
     centre = np.array([[round(c.latitude * 100), round(c.longitude * 100)] for c in cities], dtype=np.int64) * 10**12
     strays = np.array([[41, -8], [-36, -64]], dtype=np.int64) * 10**14  # Portugal, Argentina: addresses found wrongly
     customers, sellers = world.rows["customers"], world.rows["sellers"]
@@ -952,7 +843,7 @@ def _make_geolocation(world: _World) -> _Made:
 
 
 def _make_translation(world: _World) -> _Made:
-    yield [_texts(words) for words in zip(*vocabulary.CATEGORIES, strict=True)]
+    yield [as_texts(words) for words in zip(*vocabulary.CATEGORIES, strict=True)]
 
 
 _MAKERS: dict[str, Callable[[_World], _Made]] = {
