@@ -1,19 +1,21 @@
 """Settings → plain clients, through the prefect-aws and prefect-snowflake blocks.
 
-A block named by `CXM_AWS_BLOCK` or `CXM_SNOWFLAKE_BLOCK` is loaded from the Prefect server; otherwise one is made in memory from
-settings, for the embedded stack with its endpoint, for an account with its key pair.
+A block named by a flow's parameter, `CXM_AWS_BLOCK` (AwsCredentials) or `CXM_SNOWFLAKE_BLOCK` (SnowflakeConnector) is loaded from
+the Prefect server; otherwise one is made in memory from settings, for the embedded stack with its endpoint, for an account with
+its key pair. `cxm blocks register` saves what is made here.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
-from prefect_snowflake import SnowflakeCredentials
+from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials
 from pydantic import Field, SecretBytes, SecretStr
 
 from flows.clients.s3 import CLIENT_CONFIG
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 # The embedded warehouse checks no password; the connector insists on one.
 EMBEDDED_PASSWORD = "embedded"
+BLOCK_SECONDS = (
+    300.0  # a run makes a connection per table; a rotated key reaches a long-lived Dask worker after this long
+)
 
 
 class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc]  # the package has no types
@@ -43,7 +48,25 @@ class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc] 
     protocol: str = Field(default="http", description="http or https.")
 
 
+def _load(kind: Any, name: str) -> Any:
+    key = (kind.get_block_type_slug(), name)
+    loaded, until = _loaded.get(key, (None, 0.0))
+    if time.monotonic() < until:
+        return loaded
+    try:
+        loaded = kind.load(name, _sync=True)
+        _loaded[key] = loaded, time.monotonic() + BLOCK_SECONDS
+        return loaded
+    except ValueError as error:
+        raise ConfigurationError(
+            f"block {key[0]}/{name}: not found on this Prefect server; `cxm blocks register` saves it"
+        ) from error
+
+
 _lock = threading.Lock()
+_loaded: dict[
+    tuple[str, str], tuple[Any, float]
+] = {}  # (block type, name) → the block, until when it is taken for current
 _s3_clients: dict[tuple[object, ...], Any] = {}
 _live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 
@@ -58,13 +81,14 @@ def s3_client(settings: Settings) -> S3Client:
     key = (endpoint, settings.aws_region, settings.aws_block, settings.s3_identity[0] if endpoint else None)
     with _lock:
         if key not in _s3_clients:
-            _s3_clients[key] = _aws(settings, endpoint).get_s3_client()
+            name = settings.aws_block
+            _s3_clients[key] = (_load(AwsCredentials, name) if name else aws_credentials(settings)).get_s3_client()
         return cast("S3Client", _s3_clients[key])
 
 
-def _aws(settings: Settings, endpoint: str | None) -> AwsCredentials:
-    if settings.aws_block:
-        return cast(AwsCredentials, AwsCredentials.load(settings.aws_block, _sync=True))
+def aws_credentials(settings: Settings) -> AwsCredentials:
+    """An AwsCredentials block made from settings: the embedded object store's, or the AWS SDK's own chain."""
+    endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None
     parameters = AwsClientParameters(
         endpoint_url=endpoint, config={**CLIENT_CONFIG, "s3": {"addressing_style": "path" if endpoint else "auto"}}
     )
@@ -80,13 +104,14 @@ def _aws(settings: Settings, endpoint: str | None) -> AwsCredentials:
 
 
 def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
-    """The credentials block: named, embedded, or a service user with a key pair.
+    """The login: that of a named SnowflakeConnector block, the embedded warehouse's, or a service user with a key pair.
 
     Raises:
-        ConfigurationError: account, user or key is missing; the message names the variable.
+        ConfigurationError: there is no such block; or account, user or key is missing; the message names the variable.
     """
     if settings.snowflake_block:
-        return cast(SnowflakeCredentials, SnowflakeCredentials.load(settings.snowflake_block, _sync=True))
+        # A connector keeps its credentials' own fields as extras, so this one login serves the embedded endpoint as well.
+        return cast(SnowflakeCredentials, _load(SnowflakeConnector, settings.snowflake_block).credentials)
     if settings.target == "embedded":
         warehouse = settings.stack["warehouse"]
         return SnowflakeEndpointCredentials(
@@ -113,6 +138,22 @@ def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
         user=settings.snowflake_user,
         private_key=SecretBytes(key.encode()),
         private_key_passphrase=settings.snowflake_private_key_passphrase,
+    )
+
+
+def with_login(settings: Settings) -> Settings:
+    """`settings` with the account, user and key of the named SnowflakeConnector block, for tools that take variables: dbt."""
+    if settings.target == "embedded" or not settings.snowflake_block:
+        return settings
+    credentials = snowflake_credentials(settings)
+    key, passphrase = credentials.private_key, credentials.private_key_passphrase
+    return settings.model_copy(
+        update={
+            "snowflake_account": credentials.account,
+            "snowflake_user": credentials.user,
+            "snowflake_private_key": SecretStr(key.get_secret_value().decode()) if key else None,
+            "snowflake_private_key_passphrase": passphrase,
+        }
     )
 
 

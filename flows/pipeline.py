@@ -16,7 +16,6 @@ from typing import Any
 from prefect import flow, get_run_logger, unmapped
 from prefect.futures import PrefectFuture, PrefectFutureList
 from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import progress, tasks
 from flows.contract.read import sources as contract_names
@@ -28,6 +27,7 @@ from flows.steps.handoff import HandoffResult
 from flows.steps.load import LoadResult
 from flows.steps.provision import Change
 from flows.steps.validate import Verdict
+from flows.task_runner import ConfiguredTaskRunner
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,18 @@ class RunSummary:
         """True where no file differed from what is published."""
         return all(t.load.startswith("unchanged") for t in self.tables)
 
+    @property
+    def outcome(self) -> str:
+        """What came of the run, in one line: "9 tables, 94,853 rows, 0 failed, fresh"."""
+        rows = sum(t.rows_raw for t in self.tables)
+        failed = sum(bool(t.error) or "failed" in t.validation for t in self.tables)
+        ages = {t.freshness for t in self.tables if t.freshness}
+        stale = "" if not ages else "fresh" if ages == {"pass"} else "not all fresh"
+        sent = "unchanged" if self.unchanged else ""
+        return ", ".join(
+            filter(None, [f"{len(self.tables)} tables", f"{rows:,} rows", f"{failed} failed", sent, stale])
+        )
+
 
 class PipelineError(CxmError):
     """A run that did not end well: which class of error it was (`exit_code`), what it still did (`summary`), and whether its
@@ -82,9 +94,14 @@ def _run_name() -> str:
     return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(flow_run.scheduled_start_time)}"
 
 
-@flow(name="pipeline", flow_run_name=_run_name, task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
+@flow(name="pipeline", flow_run_name=_run_name, task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
 def pipeline(
-    source: str = "olist", data: str | None = None, force: bool = False, day: date | None = None
+    source: str = "olist",
+    data: str | None = None,
+    force: bool = False,
+    day: date | None = None,
+    aws_block: str | None = None,
+    snowflake_block: str | None = None,
 ) -> RunSummary:
     """Land, load, validate and hand off one batch of a source.
 
@@ -93,38 +110,53 @@ def pipeline(
         data: the folder with the source's files; by default `data/<source>` in the project.
         force: send and load files again although their content is published already.
         day: which day's files, for a source that delivers a file for each day; by default yesterday (UTC).
+        aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
+        snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     start = flow_run.scheduled_start_time or datetime.now(UTC)
     info = RunInfo(batch_id(start), str(flow_run.id or ""), str(flow_run.ui_url or ""))
     directory = Path(data) if data else Settings().data / source
 
-    batch = tasks.open_batch(source, directory, info, force, day or start.date() - timedelta(days=1))
-    with _closing(batch) as landed:
-        landing = tasks.land.map(unmapped(batch), batch.source.tables)
-        loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
-        run = _settle(batch, landing, loading)
-        landed.extend(run.landed.values())
-        verdict = _validated(run)
-        return _handed_off(run, verdict)
+    where = tasks.Blocks(aws_block, snowflake_block)
+    batch = tasks.open_batch(source, directory, info, force, day or start.date() - timedelta(days=1), where)
+    try:
+        with _closing(batch) as landed:
+            landing = tasks.land.map(unmapped(batch), batch.source.tables)
+            loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
+            run = _settle(batch, landing, loading)
+            landed.extend(run.landed.values())
+            verdict = _validated(run)
+            summary = _handed_off(run, verdict)
+            return tasks.ended(summary.outcome, summary)
+    except PipelineError as error:
+        return tasks.failed(error)  # type: ignore[no-any-return]
 
 
-@flow(name="replay", flow_run_name="replay-{batch}", task_runner=ThreadPoolTaskRunner(max_workers=8))  # type: ignore[arg-type]
-def replay(batch: str, source: str = "olist") -> RunSummary:
+@flow(name="replay", flow_run_name="replay-{batch}", task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
+def replay(
+    batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
+) -> RunSummary:
     """Load a batch again from what lies in S3, validate it and hand it off: after a rule was mended, rows were lost, or an undo.
 
     Args:
         batch: the batch id, as `cxm batches` lists it.
         source: the contract it belongs to.
+        aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
+        snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     info = RunInfo(checked_batch_id(batch), str(flow_run.id or ""), str(flow_run.ui_url or ""))
-    opened = tasks.reopen_batch(source, info)
-    with _closing(opened):
-        found = tasks.find_landed(opened)
-        again = opened.of([t for t in opened.source.tables if t.name in found])
-        landing = [found[t.name] for t in again.source.tables]
-        loading = tasks.load.map(unmapped(again), again.source.tables, landing)
-        run = _settle(again, landing, loading)
-        return _handed_off(run, _validated(run))
+    opened = tasks.reopen_batch(source, info, tasks.Blocks(aws_block, snowflake_block))
+    try:
+        with _closing(opened):
+            found = tasks.find_landed(opened)
+            again = opened.of([t for t in opened.source.tables if t.name in found])
+            landing = [found[t.name] for t in again.source.tables]
+            loading = tasks.load.map(unmapped(again), again.source.tables, landing)
+            run = _settle(again, landing, loading)
+            summary = _handed_off(run, _validated(run))
+            return tasks.ended(summary.outcome, summary)
+    except PipelineError as error:
+        return tasks.failed(error)  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -143,7 +175,7 @@ def _closing(batch: tasks.Batch) -> Iterator[list[LandResult]]:
     except Exception:
         raise
     except BaseException:  # Prefect's termination signal, Ctrl-C
-        tasks.stop_work()
+        tasks.stop_work(batch)
         raise
     finally:
         tasks.close_batch(batch, closed, landed)
@@ -161,11 +193,18 @@ def checked_batch_id(text: str) -> str:
 
 
 @flow(name="provision")
-def provision() -> tuple[Change, ...]:
-    """Bucket, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where they are not there."""
-    changes = tasks.provision_bucket() + tasks.provision_warehouse(contract_names())
+def provision(aws_block: str | None = None, snowflake_block: str | None = None) -> tuple[Change, ...]:
+    """Bucket, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where they are not there.
+
+    Args:
+        aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
+        snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
+    """
+    where = tasks.Blocks(aws_block, snowflake_block)
+    changes = tasks.provision_bucket(where) + tasks.provision_warehouse(contract_names(), where)
     tasks.table_artifact("provision", changes, "What is there now, and what this run made")
-    return changes
+    made = sum(change.action != "unchanged" for change in changes)
+    return tasks.ended(f"{len(changes)} objects looked at, {made} made or changed", changes)
 
 
 @dataclass(frozen=True)
@@ -236,10 +275,12 @@ def _settle(
 
     run = _Run(batch, results(landed), results(loaded), errors)
     if run.landed:
+        _tell(batch, "landed", bytes=sum(r.bytes for r in run.landed.values()))
         tasks.table_artifact(
             f"{batch.source.name}-land", list(run.landed.values()), f"Landed in batch {batch.info.batch_id}"
         )
     if run.loaded:
+        _tell(batch, "loaded", rows=sum(r.rows for r in run.loaded.values()))
         tasks.table_artifact(
             f"{batch.source.name}-load", list(run.loaded.values()), f"Loaded in batch {batch.info.batch_id}"
         )
@@ -255,6 +296,10 @@ def _settle(
         closed = all(isinstance(error, DataError) for error in errors.values())
         raise PipelineError(message, run.summary(), _exit_code(errors.values()), closed)
     return run
+
+
+def _tell(batch: tasks.Batch, status: str, **facts: Any) -> None:
+    tasks.tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, **facts)
 
 
 def _exit_code(errors: Any) -> int:
@@ -319,6 +364,7 @@ def _handed_off(run: _Run, verdict: Verdict | None) -> RunSummary:
     summary = run.summary(verdict, handed)
     if stale := handed.stale:
         names = ", ".join(f"{s.table} ({s.status})" for s in stale)
+        tasks.tell("cxm.source.stale", run.batch.source.name, batch=run.batch.info.batch_id, tables=names)
         raise PipelineError(
             f"stale: {names}; the newest rows are older than the contract allows. Files were unchanged or nothing was "
             "delivered: look at what writes them",

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     warehouse_port: int = Field(8088, ge=1024, le=55000)
     prefect_port: int = Field(4200, ge=1024, le=55000)
     docs_port: int = Field(8090, ge=1024, le=55000)
+    worker_port: int = Field(8095, ge=1024, le=55000)  # where the worker of `cxm up` tells of its health
+
+    # Where tables and file parts fan out to: `threads` of the run's process, `dask` (a cluster of this machine), or the address
+    # of a Dask scheduler, tcp://host:8786.
+    task_runner: str = Field("threads", pattern=r"^(threads|dask|(tcp|tls|ucx|ws|wss)://.+)$")
 
     @field_validator("home", "data")
     @classmethod

@@ -19,6 +19,8 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
 from flows import blocks, progress
@@ -44,6 +46,20 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """The Prefect blocks that a run logs in with; without names, what the settings say."""
+
+    aws: str | None = None  # an AwsCredentials block
+    snowflake: str | None = None  # a SnowflakeConnector block
+
+    @property
+    def settings(self) -> Settings:
+        """The environment's settings, with these blocks."""
+        names = {"aws_block": self.aws, "snowflake_block": self.snowflake}
+        return Settings(**{name: value for name, value in names.items() if value})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
 class Batch:
     """One run's surroundings, the same for every table."""
 
@@ -54,6 +70,12 @@ class Batch:
     replay: bool = False
     day: date | None = None
     published: dict[tuple[str, str], Published] = field(default_factory=dict)
+    blocks: Blocks = field(default_factory=Blocks)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this run."""
+        return self.blocks.settings
 
     def of(self, tables: Sequence[Table]) -> Batch:
         """The same batch, of these tables only."""
@@ -85,15 +107,22 @@ def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], T
 
 
 @step("open batch", "open batch {info.batch_id}")
-def open_batch(source_name: str, directory: Path, info: RunInfo, force: bool, day: date | None = None) -> Batch:
+def open_batch(
+    source_name: str,
+    directory: Path,
+    info: RunInfo,
+    force: bool,
+    day: date | None = None,
+    where: Blocks = Blocks(),
+) -> Batch:
     """Read the contract, take the source's lease, clear up after runs that died, and read what is published now.
 
     Raises:
         BusyError: another run works on this source, or this batch id is another run's.
     """
-    settings = Settings()
+    settings = where.settings
     source = read_source(source_name)
-    batch = Batch(source, directory, info, force=force, day=day)
+    batch = Batch(source, directory, info, force=force, day=day, blocks=where)
     with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
         ledger = Ledger(connection, settings.database, source.name)
         left = ledger.acquire(info, settings.lease_minutes)
@@ -114,14 +143,14 @@ def open_batch(source_name: str, directory: Path, info: RunInfo, force: bool, da
 
 
 @step("reopen batch", "reopen batch {info.batch_id}")
-def reopen_batch(source_name: str, info: RunInfo) -> Batch:
+def reopen_batch(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> Batch:
     """Take the source's lease for a batch that is to be loaded again from S3.
 
     Raises:
         BusyError: another run works on this source.
     """
-    settings = Settings()
-    batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True)
+    settings = where.settings
+    batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True, blocks=where)
     with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
         ledger = Ledger(connection, settings.database, source_name)
         left = ledger.acquire(info, settings.lease_minutes)
@@ -129,10 +158,10 @@ def reopen_batch(source_name: str, info: RunInfo) -> Batch:
     return batch
 
 
-def stop_work() -> None:
+def stop_work(batch: Batch) -> None:
     """End what the tasks of this process are at: uploads stop at their next report, running statements are cancelled."""
     progress.stop()
-    blocks.cancel_statements(Settings())
+    blocks.cancel_statements(batch.settings)
 
 
 def close_batch(batch: Batch, closed: bool, landed: Sequence[LandResult] = ()) -> None:
@@ -140,7 +169,7 @@ def close_batch(batch: Batch, closed: bool, landed: Sequence[LandResult] = ()) -
 
     Runs however the flow ends. What cannot be told the warehouse is logged: the lease then ends with this process.
     """
-    settings = Settings()
+    settings = batch.settings
     skipped = [
         {
             "table_name": r.raw_name,
@@ -166,7 +195,7 @@ def close_batch(batch: Batch, closed: bool, landed: Sequence[LandResult] = ()) -
 @step("land", "land {table.name}")
 def land(batch: Batch, table: Table) -> LandResult:
     """Check one file and send it to S3."""
-    settings = Settings()
+    settings = batch.settings
     file = table.file_on(batch.day)
     report = _ProgressArtifact(f"{batch.source.name}-{table.name}", table.name)
     landed = land_step.land(
@@ -188,7 +217,7 @@ def land(batch: Batch, table: Table) -> LandResult:
 @step("load", "load {table.name}")
 def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult:
     """COPY one landed file into its RAW table, on a connection of its own."""
-    settings = Settings()
+    settings = batch.settings
     progress.publish(progress.Event("load", table.name, 0, landed.records))
     if landed.status == "unchanged":
         loaded = load_step.unchanged(landed)
@@ -212,7 +241,7 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
 @step("validate", "validate {batch.info.batch_id}")
 def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_step.Verdict:
     """Run the checkpoint over the rows of the tables that came in with this batch, and build the Data Docs."""
-    settings = Settings()
+    settings = batch.settings
     tables = [batch.source.table(result.table) for result in loaded]
     for table in tables:
         progress.publish(progress.Event("validate", table.name))
@@ -238,7 +267,7 @@ def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
     Raises:
         BusyError: another run took over this source.
     """
-    settings = Settings()
+    settings = batch.settings
     with blocks.snowflake(settings, settings.loader_role, batch.tag(status)) as connection:
         ledger = Ledger(connection, settings.database, batch.source.name)
         with transaction(connection):
@@ -246,12 +275,13 @@ def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
             ledger.mark(
                 batch.info.batch_id, status, ("loaded",) if status == "validated" else ("landed", "loaded"), reason
             )
+    tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, reason=reason or "")
 
 
 @step("find landed", "find {batch.info.batch_id} in S3")
 def find_landed(batch: Batch) -> dict[str, LandResult]:
     """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
-    settings = Settings()
+    settings = batch.settings
     with blocks.snowflake(settings, settings.loader_role, batch.tag("replay")) as connection:
         ledger = Ledger(connection, settings.database, batch.source.name)
         return replay_step.landed(
@@ -260,9 +290,9 @@ def find_landed(batch: Batch) -> dict[str, LandResult]:
 
 
 @step("undo", "undo {batch_id}")
-def undo(source_name: str, batch_id: str, info: RunInfo) -> tuple[undo_step.UndoneTable, ...]:
+def undo(source_name: str, batch_id: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[undo_step.UndoneTable, ...]:
     """Take a batch's rows out of RAW, under the source's lease."""
-    settings = Settings()
+    settings = where.settings
     with blocks.snowflake(settings, settings.loader_role, {"step": "undo", "batch": batch_id}) as connection:
         ledger = Ledger(connection, settings.database, source_name)
         with ledger.lease(info, settings.lease_minutes):
@@ -270,18 +300,18 @@ def undo(source_name: str, batch_id: str, info: RunInfo) -> tuple[undo_step.Undo
 
 
 @step("reconcile", "reconcile {source_name}")
-def reconcile(source_name: str) -> tuple[reconcile_step.Difference, ...]:
+def reconcile(source_name: str, where: Blocks = Blocks()) -> tuple[reconcile_step.Difference, ...]:
     """Compare S3, ledger and RAW of a source."""
-    settings = Settings()
+    settings = where.settings
     with blocks.snowflake(settings, settings.loader_role, {"step": "reconcile"}) as connection:
         ledger = Ledger(connection, settings.database, source_name)
         return reconcile_step.reconcile(ledger, blocks.s3_client(settings), settings.bucket, read_source(source_name))
 
 
 @step("retention", "retention {source_name}")
-def retention(source_name: str, info: RunInfo) -> tuple[retention_step.Kept, ...]:
+def retention(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[retention_step.Kept, ...]:
     """Archive old objects and prune old rows of a source, under its lease."""
-    settings = Settings()
+    settings = where.settings
     with blocks.snowflake(settings, settings.loader_role, {"step": "maintenance"}) as connection:
         ledger = Ledger(connection, settings.database, source_name)
         with ledger.lease(info, settings.lease_minutes):
@@ -290,14 +320,23 @@ def retention(source_name: str, info: RunInfo) -> tuple[retention_step.Kept, ...
             return archived + retention_step.prune(ledger, info, settings.keep_batches, settings.keep_quarantined_days)
 
 
-@step("handoff", "dbt source freshness")
+@step("handoff", "dbt source freshness {batch.source.name}")
 def handoff(batch: Batch) -> handoff_step.HandoffResult:
     """Let dbt judge the freshness of every source table."""
-    settings = Settings()
+    return _source_freshness(batch.source.name, batch.settings)
+
+
+@step("freshness", "dbt source freshness {source_name}")
+def freshness(source_name: str, where: Blocks = Blocks()) -> handoff_step.HandoffResult:
+    """dbt's freshness of a source, without a batch."""
+    return _source_freshness(source_name, where.settings)
+
+
+def _source_freshness(source_name: str, settings: Settings) -> handoff_step.HandoffResult:
     result = handoff_step.handoff(
         PROJECT / "dbt" / "cxm_medtech",
-        batch.source.name,
-        handoff_step.dbt_environment(settings),
+        source_name,
+        handoff_step.dbt_environment(blocks.with_login(settings)),
         settings.home / "dbt",
     )
     for found in result.sources:
@@ -306,19 +345,38 @@ def handoff(batch: Batch) -> handoff_step.HandoffResult:
 
 
 @step("provision bucket")
-def provision_bucket() -> tuple[provision_step.Change, ...]:
+def provision_bucket(where: Blocks = Blocks()) -> tuple[provision_step.Change, ...]:
     """Make the landing bucket and its prefixes."""
-    settings = Settings()
+    settings = where.settings
     return provision_step.provision_bucket(blocks.s3_client(settings), settings.bucket, settings.aws_region)
 
 
 @step("provision warehouse")
-def provision_warehouse(source_names: Sequence[str]) -> tuple[provision_step.Change, ...]:
+def provision_warehouse(source_names: Sequence[str], where: Blocks = Blocks()) -> tuple[provision_step.Change, ...]:
     """Run `sql/provision/` and make the RAW tables of the contracts."""
-    settings = Settings()
+    settings = where.settings
     sources = [read_source(name) for name in source_names]
     with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "provision"}) as connection:
         return provision_step.provision_warehouse(connection, settings, sources)
+
+
+def ended(message: str, result: R) -> R:
+    """The state of a flow run that ended well, with the outcome as its message; whoever calls the flow gets the result."""
+    return Completed(message=message, data=result)  # type: ignore[return-value]
+
+
+def failed(error: CxmError) -> Any:
+    """The state of a flow run that failed, with the error's message and no Python class before it; a call raises the error."""
+    return Failed(message=str(error), data=error)
+
+
+def tell(event: str, source_name: str, **facts: Any) -> None:
+    """An event of a source for automations: `cxm.batch.validated`, `cxm.source.stale`; its flow run is related by Prefect."""
+    emit_event(
+        event,
+        resource={"prefect.resource.id": f"cxm.source.{source_name}", "prefect.resource.name": source_name},
+        payload=facts,
+    )
 
 
 def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:

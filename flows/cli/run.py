@@ -101,16 +101,21 @@ def _data_directory(
         raise ConfigurationError(
             f"{own}: no CSV files there; put the {source} files there, or name a folder with --data"
         )
+    return generated_data(settings, console, scale) / source, True
+
+
+def generated_data(settings: Settings, console: Console, scale: float = FIRST_RUN_SCALE) -> Path:
+    """A folder with generated files of olist in `olist/`, for where there are none of the user's own."""
     from flows.synthetic.olist import generate as make
 
-    generated = settings.home / "generated" / f"{source}-{scale:g}"
+    folder = settings.home / "generated" / f"{scale:g}"
     console.print(
-        f"[yellow]No CSV files in {own}[/]: using [bold]generated, Olist-shaped data[/] (scale {scale:g}, in {generated}). "
-        "For the real rows put the Kaggle files there, or use --data."
+        f"[yellow]No CSV files in {settings.data / 'olist'}[/]: using [bold]generated, Olist-shaped data[/] (scale {scale:g}, in "
+        f"{folder}). For the real rows put the Kaggle files there, or use --data."
     )
     with console.status("generating data"):
-        make(generated, scale)
-    return generated, True
+        make(folder / "olist", scale)
+    return folder
 
 
 @contextmanager

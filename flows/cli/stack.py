@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.app import current_settings, json_option, main, make_console, plain, quiet_environment, session, show
+from flows.cli.app import (
+    current_settings,
+    json_option,
+    main,
+    make_console,
+    plain,
+    quiet_environment,
+    run_flow,
+    session,
+    show,
+)
+from flows.cli.run import generated_data
+from flows.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -35,13 +48,46 @@ def sql(statement: str, as_json: bool) -> None:
 )
 @json_option
 def up(only: tuple[str, ...], as_json: bool) -> None:
-    """Start the embedded stack and leave it running."""
+    """Start the embedded stack with its deployments and a worker, and leave it running.
+
+    Deployed flows run on the worker, by hand (`prefect deployment run pipeline/olist --watch`) and on their schedules. With
+    --only nothing is deployed.
+    """
     from flows.embedded import stack
+    from flows.embedded.supervisor import SERVICES, WORKER
 
     settings = current_settings()
+    console = make_console(as_json)
     quiet_environment()
-    stack.up(settings, only or None)
+    if only:
+        stack.up(settings, only)
+        _status(settings, as_json)
+        return
+    if settings.target != "embedded":
+        raise ConfigurationError(
+            f"CXM_TARGET={settings.target}: `cxm up` starts the embedded stack; for your own Prefect server use "
+            "`cxm blocks register`, `prefect --no-prompt deploy --all` and `prefect worker start --pool cxm-process`"
+        )
+    with console.status("starting the embedded stack"):
+        stack.up(settings)
+    os.environ.update(stack.prefect_environment(settings))
+    if not any((settings.data / "olist").glob("*.csv")):
+        settings = settings.model_copy(update={"data": generated_data(settings, console)})
+    with console.status("provisioning, deploying"):
+        from flows import deployment, pipeline
+
+        run_flow(pipeline.provision)
+        deployment.register(settings, "process")
+        deployment.deploy()
+    with console.status("starting the worker"):
+        stack.up(settings, [*SERVICES, WORKER])
     _status(settings, as_json)
+    if not as_json:
+        api, docs = settings.stack["prefect"], settings.stack["docs"]["url"]
+        console.print(f"Prefect UI  {api['ui_url']}")
+        console.print(f"Data Docs   {docs}/data_docs/ (after the first run)")
+        console.print(f"dbt docs    {docs}/dbt_docs/ (after `cxm dbt-docs`)")
+        console.print(f"prefect by hand:  export PREFECT_API_URL={api['api_url']}", soft_wrap=True)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""The embedded Prefect server: CXM_HOME/prefect (SQLite) → `prefect server start` on loopback, quick to start.
+"""The embedded Prefect server and its worker: CXM_HOME/prefect (SQLite) → `prefect server start` on loopback, quick to start.
 
 Measured on two cores with Prefect 3.8.8, until /api/health answers: 11 s as it comes, of which 5 s are the import of
 prefect-aws and prefect-snowflake for the block catalogue, done at every start; 5 to 6 s with the settings below. A new database
@@ -51,6 +51,26 @@ def environment(home: Path, port: int) -> dict[str, str]:
         # with the memo store on, every start imports the integrations just to find that nothing changed.
         "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": first,
         "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+    }
+
+
+def worker_command() -> list[str]:
+    """The command line of a worker on the embedded server: each flow run is a process of its own."""
+    worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cxm-process", "--type", "process"]
+    return [*worker, "--name", "cxm", "--with-healthcheck"]
+
+
+def worker_environment(home: Path, port: int, api_url: str, ui_url: str) -> dict[str, str]:
+    """What the worker, and every run that it starts, reads; `home` is CXM_HOME."""
+    return {
+        "CXM_HOME": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": api_url,
+        "PREFECT_UI_URL": ui_url,
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(port),
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # the server is on this machine: a run need not wait ten seconds to start
     }
 
 

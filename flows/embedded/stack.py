@@ -21,14 +21,15 @@ from typing import IO, Any
 import psutil
 
 from flows.embedded import object_store, supervisor
-from flows.embedded.supervisor import SERVICES, alive, end_leftovers, read_json, write_json
+from flows.embedded.supervisor import SERVICES, WORKER, alive, end_leftovers, read_json, write_json
 from flows.errors import InfrastructureError
 from flows.settings import PROJECT, TELEMETRY_OFF, Settings
 
 STOP_SECONDS = 20.0
 
 # What the servers get of this process's environment. Cloud keys, proxies and a user's own Prefect settings stay out: SeaweedFS
-# would take AWS_ACCESS_KEY_ID for an identity, and Prefect would open the database that PREFECT_* names.
+# would take AWS_ACCESS_KEY_ID for an identity, and Prefect would open the database that PREFECT_* names. CXM_*
+# variables go along: the runs that the worker starts read them.
 INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 # Supervisors that this process started: kept, so that they are reaped once they have ended.
@@ -104,7 +105,9 @@ def status(settings: Settings) -> list[ServiceStatus]:
     known, stack, failed = (
         (read_json(run / name) or {}) if up_now else {} for name in ("processes.json", "stack.json", "failed.json")
     )
-    return [_status(settings, name, known.get(name), stack.get(name), failed.get(name, "")) for name in SERVICES]
+    return [
+        _status(settings, name, known.get(name), stack.get(name), failed.get(name, "")) for name in (*SERVICES, WORKER)
+    ]
 
 
 def prefect_environment(settings: Settings) -> dict[str, str]:
@@ -153,7 +156,7 @@ def _status(
 
 
 def _first_ports(settings: Settings) -> dict[str, int]:
-    return {name: getattr(settings, f"{name}_port") for name in SERVICES}
+    return {name: getattr(settings, f"{name}_port") for name in (*SERVICES, WORKER)}
 
 
 def _directories(settings: Settings) -> Path:
@@ -174,6 +177,7 @@ def _ensure(settings: Settings, services: Sequence[str]) -> IO[str]:
     """Hold a share of the lease and see that the services run."""
     run = _directories(settings)
     needed = {*services, *(["s3"] if "warehouse" in services else [])}
+    needed |= {"s3", "warehouse", "prefect"} if WORKER in services else set()
     held = (run / "lease").open("a")
     try:
         with _starting(run):
@@ -201,7 +205,7 @@ def _spawn_supervisor(settings: Settings) -> None:
         (run / name).unlink(missing_ok=True)
     for log in (settings.home / "logs").glob("*.log"):
         log.replace(log.with_suffix(".log.1"))  # a log tells of one start and the one before; it does not grow for ever
-    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("CXM_")}
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with (settings.home / "logs" / "supervisor.log").open("ab") as out:
         process = subprocess.Popen(

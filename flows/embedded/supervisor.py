@@ -1,4 +1,5 @@
-"""One process per home that owns the embedded servers: `python -m flows.embedded.supervisor` → s3, warehouse, prefect, docs.
+"""One process per home that owns the embedded servers: `python -m flows.embedded.supervisor` → s3, warehouse, prefect, docs;
+and the worker of `cxm up`.
 
 It lives as long as somebody holds a lease on the home (a shared lock on `run/lease`, which the kernel releases when its holder
 dies) or `run/persistent` exists. When neither holds it stops every server and goes, so a command that crashes leaves nothing
@@ -32,10 +33,11 @@ import psutil
 from flows.embedded import object_store, prefect_server
 from flows.errors import InfrastructureError
 
-SERVICES = ("s3", "warehouse", "prefect", "docs")
+SERVICES = ("s3", "warehouse", "prefect", "docs")  # what a command leases
+WORKER = "worker"  # what `cxm up` starts beside them: it runs what is deployed
 # A new Prefect database takes 12 s of one core, a busy machine several times that.
-START_SECONDS = {"s3": 30.0, "warehouse": 60.0, "prefect": 240.0, "docs": 30.0}
-HEALTH = {"s3": "/healthz", "warehouse": "/health", "prefect": "/api/health", "docs": "/"}
+START_SECONDS = {"s3": 30.0, "warehouse": 60.0, "prefect": 240.0, "docs": 30.0, "worker": 120.0}
+HEALTH = {"s3": "/healthz", "warehouse": "/health", "prefect": "/api/health", "docs": "/", "worker": "/health"}
 RESTARTS = 3
 STABLE_SECONDS = 600.0  # a server that has run this long has its restarts back
 STOP_SECONDS = 10.0
@@ -115,7 +117,7 @@ class Supervisor:
     def _start_wanted(self) -> None:
         asked = read_json(self.run / "wanted.json") or []
         failed = read_json(self.run / "failed.json") or {}
-        for name in SERVICES:
+        for name in (*SERVICES, WORKER):
             # A service that failed is tried again when somebody asks anew, which takes its name out of failed.json.
             if name in asked and name not in self.services and name not in failed:
                 try:
@@ -148,6 +150,16 @@ class Supervisor:
             command = [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(port), "--dir", str(home)]
             command += ["--s3-endpoint", s3, "--s3-identity", str(identities)]
             return port, command, {}, {"host": "127.0.0.1", "port": port}
+        if name == WORKER:
+            if "prefect" not in self.services:
+                raise InfrastructureError("the Prefect server that the worker asks for work did not start")
+            environment = prefect_server.worker_environment(
+                self.home,
+                port,
+                self.services["prefect"].endpoint["api_url"],
+                self.services["prefect"].endpoint["ui_url"],
+            )
+            return port, prefect_server.worker_command(), environment, {"url": url}
         # Pages over HTTP, since a page of the Prefect UI may not link to a file.
         command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(home), str(port)]
         return port, command, {}, {"url": url}

@@ -1,0 +1,40 @@
+"""`cxm blocks register`: settings → Prefect blocks, variables and work pool, which deployments name."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.app import current_settings, json_option, main, make_console, session, show
+
+if TYPE_CHECKING:
+    from flows.deployment import PoolType
+
+
+@main.group()
+def blocks() -> None:
+    """The Prefect blocks that flows log in with."""
+
+
+@blocks.command()
+@click.option(
+    "--pool",
+    type=click.Choice(["process", "docker", "ecs", "kubernetes"]),
+    help="Make this work pool; the next `prefect deploy` uses it.  [default: as before; at first process]",
+)
+@json_option
+def register(pool: PoolType | None, as_json: bool) -> None:
+    """Save blocks, variables and the work pool named cxm with a Prefect server, or bring them up to date.
+
+    AwsCredentials, S3Bucket, SnowflakeCredentials and SnowflakeConnector come from the CXM_ variables; the server keeps secrets
+    encrypted. Then `prefect --no-prompt deploy --all`.
+    """
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console, services=("s3", "warehouse", "prefect")):
+        from flows import deployment
+
+        done = deployment.register(settings, pool)
+    show(console, as_json, "Registered", [asdict(one) for one in done])

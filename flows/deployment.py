@@ -1,0 +1,170 @@
+"""Settings → what a Prefect API has to know before a deployment runs: blocks, variables, the work pool, the deployments.
+
+Everything is named `cxm` and made or brought up to date; a second time changes nothing. What the blocks hold of secrets, the
+Prefect server keeps encrypted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect.variables import Variable
+from prefect_aws import S3Bucket
+from prefect_snowflake import SnowflakeConnector
+
+from flows import blocks
+from flows.errors import ConfigurationError, InfrastructureError
+from flows.settings import PROJECT, Settings
+
+NAME = "cxm"
+PoolType = Literal["process", "docker", "ecs", "kubernetes"]
+
+# Settings that are not secret and that a run has to find wherever it starts: the base job templates under
+# architecture/deployment/ read them as {{ prefect.variables.cxm_… }}.
+VARIABLES = (
+    "target",
+    "data",
+    "bucket",
+    "aws_region",
+    "database",
+    "warehouse",
+    "loader_role",
+    "transformer_role",
+    "reporter_role",
+    "task_runner",
+)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One thing that a Prefect API now knows."""
+
+    kind: str
+    name: str
+    action: Literal["created", "updated", "unchanged"]
+
+
+def register(settings: Settings, pool_type: PoolType | None = None) -> tuple[Registered, ...]:
+    """Make the blocks, variables and the work pool, or bring them up to date with the settings.
+
+    A work pool that is there keeps its template, since an operator may have changed it. `pool_type` chooses the pool that
+    the deployments use from then on; None leaves the choice as it is, at first `process`.
+
+    Raises:
+        ConfigurationError: no API is named, or a key that the blocks need is not set.
+    """
+    if not PREFECT_API_URL.value():
+        raise ConfigurationError(
+            "PREFECT_API_URL: not set, so there is no Prefect server to register with; set it to the server's …/api"
+        )
+    return (*_blocks(settings), *_variables(settings), *_pool(pool_type))
+
+
+def deploy() -> None:
+    """`prefect --no-prompt deploy --all` in the project.
+
+    Raises:
+        InfrastructureError: it failed; the message has what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=PROJECT,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        said = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise InfrastructureError(f"`prefect deploy --all` ended with exit code {done.returncode}:\n{said}")
+
+
+def _blocks(settings: Settings) -> list[Registered]:
+    # The settings may name the very blocks that are to be written here.
+    own = settings.model_copy(update={"aws_block": None, "snowflake_block": None})
+    own.__dict__.pop("stack", None)
+    aws, snowflake = blocks.aws_credentials(own), blocks.snowflake_credentials(own)
+    done = [_save(aws), _save(snowflake)]
+    done.append(_save(S3Bucket(bucket_name=settings.bucket, credentials=aws)))
+    done.append(
+        _save(
+            SnowflakeConnector(
+                credentials=snowflake, database=settings.database, warehouse=settings.warehouse, schema="RAW"
+            )
+        )
+    )
+    return done
+
+
+def _save(block: Any) -> Registered:
+    slug = block.get_block_type_slug()
+    with get_client(sync_client=True) as client:
+        try:
+            known = client.read_block_document_by_name(NAME, slug)
+        except ObjectNotFound:
+            known = None
+    if known is None:
+        block.save(NAME)
+        return Registered(slug, NAME, "created")
+    before = known.data
+    block.save(NAME, overwrite=True)
+    with get_client(sync_client=True) as client:
+        after = client.read_block_document_by_name(NAME, slug).data
+    return Registered(slug, NAME, "unchanged" if before == after else "updated")
+
+
+def _variables(settings: Settings) -> list[Registered]:
+    done = []
+    for name in VARIABLES:
+        variable = f"{NAME}_{name}"
+        if name == "data" and "data" not in settings.model_fields_set and Variable.get(variable, default=None):
+            continue  # nobody says otherwise here: the folder as the runs see it stays
+        done.append(_set(variable, _plain(getattr(settings, name))))
+    return done
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _set(name: str, value: Any) -> Registered:
+    before = Variable.get(name, default=None)
+    if before == value:
+        return Registered("variable", name, "unchanged")
+    Variable.set(name, value, overwrite=True)
+    return Registered("variable", name, "created" if before is None else "updated")
+
+
+def _pool(pool_type: PoolType | None) -> list[Registered]:
+    chosen = str(Variable.get(f"{NAME}_work_pool", default=None) or f"{NAME}-process")
+    name = f"{NAME}-{pool_type}" if pool_type else chosen
+    with get_client(sync_client=True) as client:
+        made = _make_pool(client, name)
+    return [*made, _set(f"{NAME}_work_pool", name)]
+
+
+def _make_pool(client: SyncPrefectClient, name: str) -> list[Registered]:
+    template = PROJECT / "architecture" / "deployment" / f"{name.removeprefix(NAME + '-')}.json"
+    if not template.exists():
+        return []  # a pool of the operator's own
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        pool = WorkPoolCreate(
+            name=name,
+            type=template.stem,
+            description="Runs of MedTech-CXM",
+            base_job_template=json.loads(template.read_text()),
+        )
+        client.create_work_pool(pool)
+        return [Registered("work-pool", name, "created")]
+    return [Registered("work-pool", name, "unchanged")]

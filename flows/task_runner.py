@@ -1,0 +1,31 @@
+"""Where mapped tasks run: `CXM_TASK_RUNNER` → threads of the run's process, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.settings import Settings
+
+THREADS = 8  # tables and file parts that move at the same time
+
+
+class ConfiguredTaskRunner(ThreadPoolTaskRunner[Any]):
+    """Stands in the flows' decorators and looks the setting up when a run starts: nothing is read at import."""
+
+    def __init__(self, max_workers: int = THREADS) -> None:
+        super().__init__(max_workers=max_workers)
+
+    def duplicate(self) -> Any:
+        """The runner of one run. Workers of a remote scheduler need this project installed and the same CXM_ variables."""
+        wanted = Settings().task_runner
+        if wanted == "threads":
+            return super().duplicate()
+        from prefect_dask.task_runners import DaskTaskRunner  # a second of imports that threads do without
+
+        if wanted == "dask":
+            return DaskTaskRunner(
+                cluster_kwargs={"processes": True, "threads_per_worker": 4, "dashboard_address": None}
+            )
+        return DaskTaskRunner(address=wanted)
