@@ -23,6 +23,8 @@ log = logging.getLogger("flows.sql")
 _CONFIGURATION = {
     390100: "check the user and its key (`ALTER USER … SET RSA_PUBLIC_KEY`)",
     390144: "the JWT was refused: the key pair does not match the user's RSA_PUBLIC_KEY",
+    390186: "grant the login role to the user",
+    390189: "grant the login role to the user",
     390201: "grant the login role to the user",
     3001: "grant the privilege to the role: `cxm provision --apply`",
     2003: "create the object or grant its use: `cxm provision --apply`",

@@ -1,0 +1,131 @@
+"""Known secrets are planted, everything is run, and everything that was written, said or started is searched for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretBytes, SecretStr
+
+from flows.settings import PROJECT, Settings
+
+pytestmark = pytest.mark.xdist_group("flow")
+
+PASSPHRASE = "planted-passphrase-7f3a91"
+DBT_PASSWORD = "planted-dbt-password-b81c44"
+USER = "CXM_PLANTED_SVC"
+
+
+@pytest.fixture(scope="module")
+def planted(settings: Settings) -> dict[str, bytes]:
+    """Blocks named `planted` that hold an S3 secret and an encrypted key; what is secret in them, by name."""
+    from prefect_aws import AwsCredentials
+    from prefect_snowflake import SnowflakeConnector
+
+    from flows import blocks
+    from flows.clients.snowflake import run
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(PASSPHRASE.encode()),
+    )
+    plain = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    body = "".join(public.decode().splitlines()[1:-1])
+    with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "test"}) as connection:
+        run(connection, f"CREATE USER IF NOT EXISTS {USER} TYPE = SERVICE RSA_PUBLIC_KEY = '{body}'")
+        for role in (settings.loader_role, settings.transformer_role, "ACCOUNTADMIN"):  # an embedded run provisions
+            run(connection, f"GRANT ROLE {role} TO USER {USER}")
+    AwsCredentials(**blocks.aws_credentials(settings).model_dump()).save("planted", overwrite=True, _sync=True)
+    warehouse = settings.stack["warehouse"]
+    login = blocks.SnowflakeEndpointCredentials(
+        account="cxm-embedded",
+        user=USER,
+        private_key=SecretBytes(pem),
+        private_key_passphrase=SecretStr(PASSPHRASE),
+        host=warehouse["host"],
+        port=warehouse["port"],
+        protocol="http",
+    )
+    login.save("planted", overwrite=True, _sync=True)
+    connector = SnowflakeConnector(
+        credentials=login, database=settings.database, warehouse=settings.warehouse, schema="RAW"
+    )
+    connector.save("planted", overwrite=True, _sync=True)
+    return {
+        "S3 secret key": settings.s3_identity[1].get_secret_value().encode(),
+        "key passphrase": PASSPHRASE.encode(),
+        "encrypted private key": pem.splitlines()[3],
+        "private key": plain.splitlines()[3],
+        "dbt's password": DBT_PASSWORD.encode(),
+    }
+
+
+def watched(arguments: list[str], environment: dict[str, str]) -> tuple[bytes, set[bytes], int]:
+    """Run `cxm`; what it said, the arguments of every process that it and the stack had, its exit code."""
+    command = [str(Path(sys.executable).parent / "cxm"), *arguments]
+    process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    seen: set[bytes] = set()
+    said = b""
+    while True:
+        for one in psutil.process_iter(["cmdline"]):
+            seen.add(" ".join(one.info["cmdline"] or []).encode(errors="replace"))
+        try:
+            said += process.communicate(timeout=0.3)[0]
+            return said, seen, process.returncode
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def test_no_secret_is_written_said_or_passed_in_the_open(
+    planted: dict[str, bytes], small: Path, settings: Settings, query: Callable[..., Any]
+) -> None:
+    environment = {
+        **os.environ,
+        "CXM_AWS_BLOCK": "planted",
+        "CXM_SNOWFLAKE_BLOCK": "planted",
+        "CXM_WAREHOUSE_PASSWORD": DBT_PASSWORD,
+        "PREFECT_LOGGING_LEVEL": "DEBUG",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG",
+    }
+    said: list[bytes] = []
+    arguments: set[bytes] = set()
+    bad = {"CXM_AWS_BLOCK": "planted", "CXM_SNOWFLAKE_BLOCK": "absent"}
+    for command, changes, exit_code in (
+        (["run", "--data", str(small)], {}, 0),
+        (["reconcile", "--json"], {}, 0),
+        (["run", "--data", str(small)], bad, 2),
+        (["run", "--data", str(small / "missing")], {}, 2),
+    ):
+        output, seen, code = watched(command, {**environment, **changes})
+        assert code == exit_code, (command, output.decode())
+        said.append(output)
+        arguments |= seen
+    users = query(f"SELECT COUNT(*) FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY()) WHERE USER_NAME = '{USER}'")
+    assert users[0][0] > 0, "the planted key was the one that logged in"
+
+    places: dict[str, bytes] = {"terminal": b"\n".join(said), "process arguments": b"\n".join(arguments)}
+    for path in settings.home.rglob("*"):
+        # Where the embedded object store's identity is kept, readable by its owner only.
+        if path.is_file() and settings.home / "secrets" not in path.parents:
+            places[str(path)] = path.read_bytes()
+    for name in ("prefect", "dbt", "docs", "expectations", "logs", "warehouse", "run"):
+        assert any(place.startswith(str(settings.home / name)) for place in places), f"{name} was searched"
+    found = [
+        f"{what} in {where}" for where, text in places.items() for what, secret in planted.items() if secret in text
+    ]
+    assert not found, found
+    for path in (settings.home / "secrets").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, f"{path} is readable by others"
