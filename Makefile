@@ -37,13 +37,16 @@ up: $(READY) ## start the embedded stack and leave it running
 down: $(READY) ## stop it
 	@$(BIN)/cxm down
 
-lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files
+lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, YAML, workflow, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql
 	$(BIN)/cxm contract check
+	$(BIN)/yamllint --strict .
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/detect-secrets-hook --baseline .secrets.baseline $$(git ls-files -- ':!requirements.lock')
 
 format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
