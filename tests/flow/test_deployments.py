@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
 from tests.conftest import run_flow
 
@@ -212,3 +216,59 @@ def test_a_schedule_fires_by_itself(worker: None, deployed: Any, api: httpx.Clie
         assert runs[0]["state"]["message"] == "9 tables fresh"
     finally:
         api.delete(f"/deployments/{freshness['id']}/schedules/{answer[0]['id']}").raise_for_status()
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[str, list[str]]]:
+    """The address of a webhook, and the messages that it has got."""
+    got: list[str] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name that http.server wants
+            got.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
+    worker: None, api: httpx.Client, files: Path, tmp_path: Path, inbox: tuple[str, list[str]]
+) -> None:
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+    from flows import automations
+
+    url, got = inbox
+    CustomWebhookNotificationBlock(name="test", url=url, json_data={"text": "{{subject}} {{body}}"}).save("cxm-test")
+    with pytest.raises(ConfigurationError, match=r"slack-webhook/none: not found.*custom-webhook/cxm-test"):
+        automations.apply("slack-webhook/none")
+    assert {a.action for a in automations.apply("custom-webhook/cxm-test")} == {"created"}
+    assert {a.action for a in automations.apply("custom-webhook/cxm-test")} == {"unchanged"}
+
+    broken = tmp_path / "olist"
+    shutil.copytree(files / "olist", broken)
+    orders = broken / "olist_orders_dataset.csv"
+    orders.write_bytes(orders.read_bytes().replace(b",delivered,", b",teleported,", 1))
+    code, run = run_by_hand(api, "pipeline/olist", "--param", f"data={json.dumps(str(broken))}")
+    assert (code, run["state"]["type"]) == (1, "FAILED")
+    message = run["state"]["message"]
+    assert re.match(r"batch \d{8}_\d{6} quarantined: 1 rules failed", message)
+    assert "orders" in message
+    assert "ORDER_STATUS" in message
+
+    deadline = time.monotonic() + 60
+    while not any(run["name"] in text for text in got) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    told = next(text for text in got if run["name"] in text)
+    assert "quarantined" in told
+    assert run["id"] in told
