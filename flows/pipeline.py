@@ -22,9 +22,11 @@ from flows.contract.read import sources as contract_names
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandResult
 from flows.ledger import RunInfo
+from flows.reports import Links, Report, render
 from flows.settings import Settings
 from flows.steps.handoff import HandoffResult
 from flows.steps.load import LoadResult
+from flows.steps.profile import Compared
 from flows.steps.provision import Change
 from flows.steps.validate import Verdict
 from flows.task_runner import ConfiguredTaskRunner
@@ -341,6 +343,7 @@ def _validated(run: _Run) -> Verdict | None:
             for f in table.error_failures
         ]
         tasks.mark(batch, "quarantined", "; ".join(reasons))
+        _report(run, verdict, None)
         head = (
             f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
         )
@@ -349,12 +352,44 @@ def _validated(run: _Run) -> Verdict | None:
     return verdict
 
 
+def _report(run: _Run, verdict: Verdict | None, handed: HandoffResult | None) -> None:
+    """The page of the run: what came in, what changed since the batch before, where to look."""
+    batch, settings = run.batch, run.batch.settings
+    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
+    on_aws = settings.target != "embedded"
+    compared: tuple[Compared, ...] = ()
+    try:
+        compared = tasks.compare(batch, fresh) if fresh else ()
+    except CxmError as error:  # the verdict stands whether or not it can be illustrated
+        get_run_logger().warning("batch %s is not compared with the one before: %s", batch.info.batch_id, error)
+    report = Report(
+        source=batch.source.name,
+        batch_id=batch.info.batch_id,
+        outcome=run.summary(verdict, handed).outcome,
+        loaded=tuple(run.loaded.values()),
+        folders={name: landed.folder for name, landed in run.landed.items()},
+        links=Links(
+            bucket=settings.bucket,
+            console=settings.aws_region if on_aws else "",
+            account=(settings.snowflake_account or "") if on_aws else "",
+            data_docs=_docs_url(verdict) if verdict else "",
+            dbt_docs=_docs_page(settings, settings.home / "docs" / "dbt_docs" / "index.html"),
+        ),
+        compared=compared,
+        verdict=verdict,
+        freshness={s.table: s.status for s in handed.sources} if handed else {},
+    )
+    tasks.markdown_artifact(f"{batch.source.name}-report", render(report), f"Batch {batch.info.batch_id}")
+
+
+def _docs_page(settings: Settings, page: Path) -> str:
+    """The address of a page that the embedded stack serves, if there is one."""
+    url = settings.stack.get("docs", {}).get("url", "") if settings.target == "embedded" else ""
+    return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
+
+
 def _docs_url(verdict: Verdict) -> str:
-    settings = Settings()
-    if settings.target != "embedded" or not verdict.docs_index:
-        return ""
-    url = settings.stack.get("docs", {}).get("url", "")
-    return f"{url}/{Path(verdict.docs_index).relative_to(settings.home / 'docs')}" if url else ""
+    return _docs_page(Settings(), Path(verdict.docs_index)) if verdict.docs_index else ""
 
 
 def _handed_off(run: _Run, verdict: Verdict | None) -> RunSummary:
@@ -362,6 +397,7 @@ def _handed_off(run: _Run, verdict: Verdict | None) -> RunSummary:
     handed = tasks.handoff(run.batch)
     tasks.table_artifact(f"{run.batch.source.name}-freshness", handed.sources, "dbt source freshness")
     summary = run.summary(verdict, handed)
+    _report(run, verdict, handed)
     if stale := handed.stale:
         names = ", ".join(f"{s.table} ({s.status})" for s in stale)
         tasks.tell("cxm.source.stale", run.batch.source.name, batch=run.batch.info.batch_id, tables=names)

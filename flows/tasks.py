@@ -13,6 +13,7 @@ from uuid import UUID
 from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_link_artifact,
+    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -34,6 +35,7 @@ from flows.settings import PROJECT, Settings
 from flows.steps import handoff as handoff_step
 from flows.steps import land as land_step
 from flows.steps import load as load_step
+from flows.steps import profile as profile_step
 from flows.steps import provision as provision_step
 from flows.steps import reconcile as reconcile_step
 from flows.steps import replay as replay_step
@@ -278,6 +280,24 @@ def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
     tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, reason=reason or "")
 
 
+@step("compare", "compare {batch.info.batch_id} with the batch before")
+def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profile_step.Compared, ...]:
+    """Rows and NULLs of the tables that came in with this batch, beside those of the batch published before."""
+    settings = batch.settings
+    with blocks.snowflake(settings, settings.loader_role, batch.tag("compare")) as connection:
+        return tuple(
+            profile_step.compare(
+                connection,
+                settings.database,
+                batch.source.schema,
+                batch.source.table(result.table),
+                batch.info.batch_id,
+                max((p.batch_id for (raw, _), p in batch.published.items() if raw == result.raw_name), default=None),
+            )
+            for result in loaded
+        )
+
+
 @step("find landed", "find {batch.info.batch_id} in S3")
 def find_landed(batch: Batch) -> dict[str, LandResult]:
     """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
@@ -383,6 +403,11 @@ def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:
     """Rows (dataclasses or dicts) as a table in the UI; the key stays from run to run, so that its history builds up."""
     plain = [row if isinstance(row, dict) else asdict(row) for row in rows]
     create_table_artifact(plain, key=artifact_key(key), description=description)
+
+
+def markdown_artifact(key: str, text: str, description: str) -> None:
+    """A page in the UI."""
+    create_markdown_artifact(text, key=artifact_key(key), description=description)
 
 
 def link_artifact(key: str, url: str, text: str) -> None:

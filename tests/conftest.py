@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,10 +25,12 @@ def sample() -> Path:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago; the stack takes the next free one if it no longer is."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return min(int(probe.getsockname()[1]), 44000)
+    """A port that is free now, drawn from many so that runs beside each other do not meet; a stack takes the next free one."""
+    while True:
+        port = random.randrange(20_000, 44_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         CXM_WAREHOUSE_PORT=str(free_port()),
         CXM_PREFECT_PORT=str(free_port()),
         CXM_DOCS_PORT=str(free_port()),
+        CXM_WORKER_PORT=str(free_port()),
         PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
     )
     current = Settings()

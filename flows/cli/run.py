@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -135,14 +135,27 @@ def _live(console: Console, source: str) -> Iterator[None]:
         with progress.listening(line):
             yield
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     bars: dict[str, Any] = {}
+    phases: dict[str, str] = {}
     with Progress(
-        TextColumn("{task.description:<34}"),
-        BarColumn(),
+        TextColumn("{task.description:<33}"),
+        TextColumn("{task.fields[step]:<18}"),
+        BarColumn(bar_width=16),
         DownloadColumn(),
-        TextColumn("{task.fields[step]:<22}"),
+        TransferSpeedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[rows]:>14}"),
         TimeElapsedColumn(),
         console=console,
         transient=True,
@@ -150,10 +163,17 @@ def _live(console: Console, source: str) -> Iterator[None]:
 
         def move(event: progress.Event) -> None:
             if event.table not in bars:
-                bars[event.table] = shown.add_task(event.table, total=None, step="")
-            bytes_step = event.step in ("check", "upload", "land")
-            measured: Mapping[str, Any] = {"completed": event.done, "total": event.total or None} if bytes_step else {}
-            shown.update(bars[event.table], step=f"{event.step} {event.outcome}", **measured)
+                bars[event.table] = shown.add_task(event.table, total=None, step="", rows="")
+            bar, step = bars[event.table], f"{event.step} {event.outcome}".strip()
+            if event.step in ("check", "upload", "land"):  # told in bytes; each pass over the file has its own rate
+                if phases.get(event.table) != event.step != "land":
+                    shown.reset(bar, total=event.total or None, step=step, rows="")
+                phases[event.table] = event.step
+                shown.update(bar, completed=event.done, total=event.total or None, step=step)
+            elif event.step == "load":  # told in rows: none of them, then all
+                shown.update(bar, step=step, rows=f"{event.done if event.outcome else event.total:,} rows")
+            else:
+                shown.update(bar, step=step)
 
         with progress.listening(move):
             yield

@@ -86,7 +86,8 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         api, docs = settings.stack["prefect"], settings.stack["docs"]["url"]
         console.print(f"Prefect UI  {api['ui_url']}")
         console.print(f"Data Docs   {docs}/data_docs/ (after the first run)")
-        console.print(f"dbt docs    {docs}/dbt_docs/ (after `cxm dbt-docs`)")
+        if (settings.home / "docs" / "dbt_docs").exists():
+            console.print(f"dbt docs    {docs}/dbt_docs/")
         console.print(f"prefect by hand:  export PREFECT_API_URL={api['api_url']}", soft_wrap=True)
 
 

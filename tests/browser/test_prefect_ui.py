@@ -18,8 +18,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def page(summary: Any) -> Iterator[Any]:
-    """A page of a headless Chromium, opened after the run: Prefect turns asynchronous beside Playwright's loop."""
+def page(summary: Any, quarantined: Any, deployed: None) -> Iterator[Any]:
+    """A page of a headless Chromium, opened after the runs: Prefect turns asynchronous beside Playwright's loop."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on PATH: install the package chromium to run the browser tests")
@@ -46,6 +46,30 @@ def summary(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run_flow("pipeline", source="olist", data=str(directory), force=True)
 
 
+@pytest.fixture(scope="module")
+def quarantined(settings: Any, summary: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run whose orders hold a status that the contract does not know."""
+    from flows.pipeline import PipelineError
+    from flows.synthetic.olist import generate
+
+    directory = tmp_path_factory.mktemp("broken") / "olist"
+    generate(directory, scale=0.001, seed=98)
+    orders = directory / "olist_orders_dataset.csv"
+    orders.write_bytes(orders.read_bytes().replace(b",delivered,", b",teleported,", 1))
+    with pytest.raises(PipelineError) as caught:
+        run_flow("pipeline", source="olist", data=str(directory), force=True)
+    return caught.value.summary
+
+
+@pytest.fixture(scope="module")
+def deployed(settings: Any) -> None:
+    """The deployments of prefect.yaml on the server."""
+    from flows import deployment
+
+    deployment.register(settings)
+    deployment.deploy()
+
+
 def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: Any) -> None:
     page.goto(summary.flow_run_url)
     page.get_by_text(f"olist-{summary.batch_id}").first.wait_for(timeout=30_000)
@@ -65,6 +89,30 @@ def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any
     assert {len(rows) for rows in found.values()} == {9}
 
 
+def test_the_run_report_is_a_page_with_what_changed_and_links(page: Any, summary: Any, settings: Any) -> None:
+    page.goto(settings.stack["prefect"]["ui_url"] + "/artifacts/key/olist-report")
+    page.get_by_text(f"olist-{summary.batch_id}").first.wait_for(timeout=30_000)
+
+
+def test_a_quarantined_run_shows_as_failed_with_the_reason(page: Any, quarantined: Any) -> None:
+    page.goto(quarantined.flow_run_url)
+    page.get_by_text(f"olist-{quarantined.batch_id}").first.wait_for(timeout=30_000)
+    page.get_by_text("Failed", exact=True).first.wait_for(timeout=15_000)
+    page.get_by_text("Details", exact=True).first.click()
+    page.get_by_text("quarantined: 1 rules failed").first.wait_for(timeout=15_000)
+
+
+def test_the_deployments_page_shows_schedules_and_next_runs(page: Any, settings: Any) -> None:
+    ui = settings.stack["prefect"]["ui_url"]
+    page.goto(f"{ui}/deployments")
+    for name in ("olist-freshness", "synthetic-freshness", "maintenance", "provision", "replay", "undo"):
+        page.get_by_text(name, exact=True).first.wait_for(timeout=30_000)
+    page.get_by_text("At 05:00 AM").first.wait_for(timeout=15_000)
+    page.get_by_text("olist-freshness", exact=True).first.click()
+    page.get_by_text("Upcoming", exact=True).first.click()
+    page.get_by_text("Scheduled", exact=True).first.wait_for(timeout=30_000)
+
+
 def test_data_docs_open_over_http(page: Any, summary: Any, settings: Any) -> None:
     relative = Path(summary.data_docs).relative_to(settings.home / "docs")
     page.goto(f"{settings.stack['docs']['url']}/{relative}")
@@ -72,17 +120,27 @@ def test_data_docs_open_over_http(page: Any, summary: Any, settings: Any) -> Non
     assert "olist" in page.content()
 
 
-def test_screenshots_are_written_where_they_are_asked_for(page: Any, summary: Any, settings: Any) -> None:
+def test_screenshots_are_written_where_they_are_asked_for(
+    page: Any, summary: Any, quarantined: Any, settings: Any
+) -> None:
     """`CXM_SCREENSHOTS=architecture/screenshots pytest -m browser` renews the pictures of the README."""
     if not (folder := os.environ.get("CXM_SCREENSHOTS")):
         pytest.skip("CXM_SCREENSHOTS names no folder")
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
+    ui = settings.stack["prefect"]["ui_url"]
+
+    def shows(text: str) -> Callable[[], object]:
+        return lambda: page.get_by_text(text).first.wait_for(timeout=30_000)
+
     views: dict[str, tuple[str, Callable[[], object]]] = {
-        "prefect-run.png": (summary.flow_run_url, lambda: page.get_by_text("Task Runs").first.wait_for()),
-        "prefect-artifacts.png": (
-            settings.stack["prefect"]["ui_url"] + "/artifacts",
-            lambda: page.get_by_text("olist-load").first.wait_for(),
+        "prefect-run.png": (summary.flow_run_url, shows("Task Runs")),
+        "prefect-artifacts.png": (f"{ui}/artifacts", shows("olist-load")),
+        "prefect-report.png": (f"{ui}/artifacts/key/olist-report", shows("olist-")),
+        "prefect-deployments.png": (f"{ui}/deployments", shows("At 05:00 AM")),
+        "prefect-quarantined.png": (
+            quarantined.flow_run_url,
+            lambda: page.get_by_text("Details", exact=True).first.click(),
         ),
     }
     for name, (url, ready) in views.items():

@@ -160,7 +160,8 @@ def test_a_lease_has_healthy_servers_and_leaves_nothing_behind(make_home: MakeHo
         assert supervisor.answers(settings.s3_port, "/healthz")
         assert endpoints == settings.stack
         assert json.loads((settings.home / "run" / "stack.json").read_text()) == endpoints
-        assert state(settings) == {"s3": "running", "warehouse": "stopped", "prefect": "stopped", "docs": "running"}
+        stopped = dict.fromkeys(("warehouse", "prefect", "worker"), "stopped")
+        assert state(settings) == {"s3": "running", "docs": "running", **stopped}
         s3 = stack.status(settings)[0]
         assert (s3.pid, s3.port, s3.url, s3.note) == (
             endpoints["s3"]["pid"],

@@ -1,0 +1,32 @@
+"""`cxm automations apply`: code → Prefect automations that notify on failure, stale sources and runs that do not start."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from flows.cli.app import current_settings, json_option, main, make_console, session, show
+
+
+@main.group()
+def automations() -> None:
+    """What Prefect does by itself when something goes wrong."""
+
+
+@automations.command()
+@click.option(
+    "--notify",
+    required=True,
+    metavar="TYPE/NAME",
+    help="The notification block to tell, for example slack-webhook/ops.",
+)
+@json_option
+def apply(notify: str, as_json: bool) -> None:
+    """Make three automations, or bring them up to date: a run failed, a source is stale, a run did not start."""
+    console = make_console(as_json)
+    with session(current_settings(), console, services=("prefect",)):
+        from flows import automations as code
+
+        done = code.apply(notify)
+    show(console, as_json, "Automations", [asdict(one) for one in done])

@@ -1,0 +1,274 @@
+"""The flows as a user of Prefect has them: registered, deployed, run by a worker, by hand and on a schedule."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.errors import ConfigurationError
+from flows.settings import PROJECT, Settings
+from tests.conftest import run_flow
+
+pytestmark = pytest.mark.xdist_group("flow")
+
+WANTED = {
+    "pipeline/olist",
+    "pipeline/synthetic",
+    "freshness/olist-freshness",
+    "freshness/synthetic-freshness",
+    "provision/provision",
+    "undo/undo",
+    "replay/replay",
+    "maintenance/maintenance",
+}
+
+
+def prefect(*arguments: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
+    """The `prefect` command, as in a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+@pytest.fixture(scope="module")
+def api(settings: Settings) -> Iterator[httpx.Client]:
+    """The server's REST API; SQLite behind it answers 503 while another writer is at work, so that is tried again."""
+
+    class Patient(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            for pause in (0.5, 1, 2, 4, 8):
+                answer = super().handle_request(request)
+                if answer.status_code != 503:
+                    break
+                time.sleep(pause)
+            return answer
+
+    with httpx.Client(base_url=settings.stack["prefect"]["api_url"], timeout=60, transport=Patient()) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds small generated files in `olist/`, where the variable cxm_data points to."""
+    from flows.synthetic.olist import generate
+
+    folder = tmp_path_factory.mktemp("delivered")
+    generate(folder / "olist", scale=0.001, seed=4711)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def deployed(settings: Settings, files: Path) -> Any:
+    """What `cxm blocks register` and `prefect --no-prompt deploy --all` leave on the server."""
+    from flows import deployment
+
+    first = deployment.register(settings.model_copy(update={"data": files}))
+    deployment.deploy()
+    return first
+
+
+@pytest.fixture(scope="module")
+def worker(settings: Settings, deployed: Any) -> Iterator[None]:
+    """The worker of `cxm up`, started and found well as the stack does it; gone with the stack of this process."""
+    from flows.embedded import stack
+    from flows.embedded.supervisor import SERVICES, WORKER
+
+    with stack.lease(settings, [*SERVICES, WORKER]):
+        yield
+
+
+def snapshot(api: httpx.Client) -> dict[str, Any]:
+    """Every deployment by name: what it says, and its schedules."""
+    flows = {f["id"]: f["name"] for f in api.post("/flows/filter", json={}).json()}
+    volatile = {"updated", "last_polled", "status", "concurrency_limit"}
+    return {
+        f"{flows[d['flow_id']]}/{d['name']}": {
+            **{k: v for k, v in d.items() if k not in volatile | {"schedules", "global_concurrency_limit"}},
+            "schedules": [{k: s[k] for k in ("id", "slug", "active", "schedule")} for s in d["schedules"]],
+            "limit": d["global_concurrency_limit"]["limit"],
+        }
+        for d in api.post("/deployments/filter", json={}).json()
+    }
+
+
+def test_every_deployment_says_what_it_is_and_how_its_parameters_work(deployed: Any, api: httpx.Client) -> None:
+    found = snapshot(api)
+    assert set(found) == WANTED
+    version = re.search(r'^version = "(.*)"', (PROJECT / "pyproject.toml").read_text(), re.M)
+    assert version
+    for name, deployment in found.items():
+        assert deployment["description"], name
+        assert "cxm" in deployment["tags"], name
+        assert deployment["version"] == version[1], name
+        assert deployment["limit"] == 1, name
+        assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE", name
+        assert deployment["work_pool_name"] == "cxm-process", name
+        assert {"aws_block", "snowflake_block"} <= set(deployment["parameters"]), name
+        properties = deployment["parameter_openapi_schema"]["properties"]
+        assert all(p.get("description") for p in properties.values()), name
+        for schedule in deployment["schedules"]:
+            assert schedule["slug"], name
+    slugs = {name: [s["slug"] for s in d["schedules"]] for name, d in found.items()}
+    assert {name for name, s in slugs.items() if not s} == {"provision/provision", "undo/undo", "replay/replay"}
+
+
+def test_deploying_twice_changes_nothing_and_a_paused_schedule_stays_paused(
+    settings: Settings, deployed: Any, files: Path, api: httpx.Client
+) -> None:
+    from flows import deployment
+
+    daily = snapshot(api)["pipeline/olist"]
+    (schedule,) = daily["schedules"]
+    api.patch(f"/deployments/{daily['id']}/schedules/{schedule['id']}", json={"active": False}).raise_for_status()
+    before = snapshot(api)
+    assert before["pipeline/olist"]["schedules"][0]["active"] is False
+
+    again = deployment.register(settings.model_copy(update={"data": files}))
+    assert {r.action for r in again} == {"unchanged"}
+    assert [(r.kind, r.name) for r in again] == [(r.kind, r.name) for r in deployed]
+    done = prefect("--no-prompt", "deploy", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert snapshot(api) == before
+
+
+def test_registered_blocks_log_in_and_do_not_show_their_secrets(
+    settings: Settings, deployed: Any, api: httpx.Client
+) -> None:
+    from flows import blocks
+
+    named = Settings(aws_block="cxm", snowflake_block="cxm", home=settings.home)
+    with blocks.snowflake(named, "SYSADMIN", {"step": "test"}) as connection:
+        assert connection.cursor().execute("SELECT 1").fetchall() == [(1,)]
+    blocks.s3_client(named).head_bucket(Bucket=settings.bucket)
+    shown = json.dumps(api.post("/block_documents/filter", json={"include_secrets": False}).json())
+    assert settings.s3_identity[1].get_secret_value() not in shown
+
+
+def test_a_block_that_is_not_there_is_named_with_the_fix(settings: Settings) -> None:
+    with pytest.raises(Exception, match=r"snowflake-connector/nowhere: not found.*cxm blocks register"):
+        run_flow("provision", snowflake_block="nowhere")
+
+
+def run_by_hand(api: httpx.Client, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """`prefect deployment run … --watch`: its exit status, and the flow run."""
+    done = prefect("deployment", "run", *arguments, "--watch", "--watch-timeout", "300", seconds=330)
+    run_id = re.search(r"UUID: (\S+)", done.stdout)
+    assert run_id, done.stdout + done.stderr
+    return done.returncode, api.get(f"/flow_runs/{run_id[1]}").json()
+
+
+def test_a_run_started_by_hand_completes_on_the_worker_and_says_what_came_of_it(
+    worker: None, api: httpx.Client, query: Callable[..., Any]
+) -> None:
+    code, run = run_by_hand(api, "pipeline/olist")
+    assert (code, run["state"]["type"]) == (0, "COMPLETED"), run["state"]["message"]
+    assert re.fullmatch(r"9 tables, [\d,]+ rows, 0 failed, fresh", run["state"]["message"])
+    batch = re.fullmatch(r"olist-(\d{8}_\d{6})", run["name"])
+    assert batch
+    ledger = query(f"SELECT DISTINCT STATUS, FLOW_RUN_ID FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch[1]}'")
+    assert ledger == [("validated", run["id"])]
+
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "key": {"any_": ["olist-report"]}}}
+    (report,) = api.post("/artifacts/filter", json=wanted).json()
+    folder = f"raw/olist/olist_orders_dataset/{batch[1]}/"
+    (query_id,) = query(
+        f"SELECT COPY_QUERY_ID FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch[1]}' AND TABLE_NAME = 'OLIST_ORDERS'"
+    )[0]
+    for text in (folder, query_id, "/data_docs/index.html"):
+        assert text in report["data"]
+
+
+def test_a_schedule_fires_by_itself(worker: None, deployed: Any, api: httpx.Client) -> None:
+    freshness = snapshot(api)["freshness/olist-freshness"]
+    soon = {"schedule": {"interval": 20.0}, "active": True, "slug": "soon"}
+    answer = api.post(f"/deployments/{freshness['id']}/schedules", json=[soon]).raise_for_status().json()
+    try:
+        runs: list[dict[str, Any]] = []
+        deadline = time.monotonic() + 240
+        while not runs and time.monotonic() < deadline:
+            time.sleep(1)
+            wanted = {
+                "deployments": {"id": {"any_": [freshness["id"]]}},
+                "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+            }
+            runs = api.post("/flow_runs/filter", json=wanted).json()
+        assert runs, "no scheduled run ended within 240 s"
+        assert runs[0]["auto_scheduled"]
+        assert runs[0]["state"]["type"] == "COMPLETED", runs[0]["state"]["message"]
+        assert runs[0]["state"]["message"] == "9 tables fresh"
+    finally:
+        api.delete(f"/deployments/{freshness['id']}/schedules/{answer[0]['id']}").raise_for_status()
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[str, list[str]]]:
+    """The address of a webhook, and the messages that it has got."""
+    got: list[str] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name that http.server wants
+            got.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
+    worker: None, api: httpx.Client, files: Path, tmp_path: Path, inbox: tuple[str, list[str]]
+) -> None:
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+    from flows import automations
+
+    url, got = inbox
+    CustomWebhookNotificationBlock(name="test", url=url, json_data={"text": "{{subject}} {{body}}"}).save("cxm-test")
+    with pytest.raises(ConfigurationError, match=r"slack-webhook/none: not found.*custom-webhook/cxm-test"):
+        automations.apply("slack-webhook/none")
+    assert {a.action for a in automations.apply("custom-webhook/cxm-test")} == {"created"}
+    assert {a.action for a in automations.apply("custom-webhook/cxm-test")} == {"unchanged"}
+
+    broken = tmp_path / "olist"
+    shutil.copytree(files / "olist", broken)
+    orders = broken / "olist_orders_dataset.csv"
+    orders.write_bytes(orders.read_bytes().replace(b",delivered,", b",teleported,", 1))
+    code, run = run_by_hand(api, "pipeline/olist", "--param", f"data={json.dumps(str(broken))}")
+    assert (code, run["state"]["type"]) == (1, "FAILED")
+    message = run["state"]["message"]
+    assert re.match(r"batch \d{8}_\d{6} quarantined: 1 rules failed", message)
+    assert "orders" in message
+    assert "ORDER_STATUS" in message
+
+    deadline = time.monotonic() + 60
+    while not any(run["name"] in text for text in got) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    told = next(text for text in got if run["name"] in text)
+    assert "quarantined" in told
+    assert run["id"] in told
