@@ -12,7 +12,7 @@ COMMENT_OPENINGS = (
         'Tracking said "delivered", nothing was there',
         "Third late shipment this quarter",
         "Lieferung ohne Lieferschein | so geht das nicht; bitte melden",
-        "Entrega atrasada, cirurgia remarcada",
+        "Entrega atrasada, cirurgia remarcada; ninguém avisou, não é a primeira vez",
         "Nobody calls back",
         "お届けが遅すぎます",
         "وصلت الشحنة متأخرة",
@@ -51,7 +51,7 @@ NARRATIVE_OPENINGS = (
         "One screw missing; the set has 11, the list says 12",
         "Battery at 40 % when unpacked",
         "Handle loose after the first use",
-        "Bildschirm flackert, Gerät läuft weiter",
+        "Bildschirm flackert, Gerät läuft weiter, Prüfung steht aus",
         "Embalagem violada na chegada",
     ),
     (
