@@ -166,7 +166,7 @@ def generate(
         )
     if not 0 <= defects <= 1:
         raise ConfigurationError(f"defects {defects}: wanted a share of rows from 0 to 1, such as 0.01")
-    tables = read_source(SOURCE).tables
+    tables = [t for t in read_source(SOURCE).tables if t.name in _MAKERS]
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     made = []
     with locked(out):
