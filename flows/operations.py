@@ -1,18 +1,21 @@
 """Flows beside the daily path: undo a batch, keep the landing zone and RAW small, compare what should agree,
-look how old the data is."""
+look how old the data is, load the files of past days."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows import tasks
-from flows.contract.read import sources
-from flows.errors import DataError, StaleError
+from flows.contract.read import read_source, sources
+from flows.errors import ConfigurationError, CxmError, DataError, StaleError
 from flows.ledger import RunInfo
-from flows.pipeline import batch_id, checked_batch_id
+from flows.pipeline import PipelineError, batch_id, checked_batch_id, pipeline
 from flows.steps.handoff import SourceFreshness
 from flows.steps.reconcile import Difference
 from flows.steps.retention import Kept
@@ -106,6 +109,94 @@ def freshness(
         return tasks.failed(error)  # type: ignore[no-any-return]
     warned = f", {len(found.warned)} past their warning age" if found.warned else ""
     return tasks.ended(f"{len(found.sources)} tables fresh{warned}", found.sources)
+
+
+@dataclass(frozen=True)
+class DaySummary:
+    """What became of one day of a backfill; `rows` are those in RAW. A day that is unchanged has no batch of this run."""
+
+    day: date
+    batch_id: str
+    status: Literal["published", "unchanged", "quarantined", "failed"]
+    rows: int
+    error: str = ""
+
+
+class BackfillError(CxmError):
+    """A backfill of which days are not published: which class of error (`exit_code`), and every day that was come to (`days`)."""
+
+    def __init__(self, message: str, days: tuple[DaySummary, ...], exit_code: int) -> None:
+        super().__init__(message)
+        self.days = days
+        self.exit_code = exit_code
+
+
+@flow(name="backfill", flow_run_name="backfill-{source}-{from_day}-{to_day}")
+def backfill(
+    source: str,
+    from_day: date,
+    to_day: date,
+    data: str | None = None,
+    aws_block: str | None = None,
+    snowflake_block: str | None = None,
+) -> tuple[DaySummary, ...]:
+    """Load the files of a range of days: a batch for each day, in order, each under a lease of its own.
+
+    Run again, it goes on where it stopped: a day whose files are all published as they are is passed over. Bad data of a day is
+    quarantined and does not keep the days after it from loading, as in daily runs; any other error ends the backfill there.
+
+    Args:
+        source: the contract; its files come by day.
+        from_day: the first day.
+        to_day: the last day, included.
+        data: the folder with the source's files; by default `data/<source>` in the project.
+        aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
+        snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
+
+    Raises:
+        ConfigurationError: the source has no files by day, or the last day is before the first.
+        BackfillError: days were quarantined, or one failed.
+    """
+    if not any(table.daily for table in read_source(source).tables):
+        raise ConfigurationError(f"source {source}: found no table with a file for each day; load it without days")
+    if to_day < from_day:
+        raise ConfigurationError(f"days {from_day} to {to_day}: the last is before the first; turn them round")
+    where = tasks.Blocks(aws_block, snowflake_block)
+    directory = Path(data) if data else where.settings.data / source
+    days = [from_day + timedelta(days=n) for n in range((to_day - from_day).days + 1)]
+    changed = set(tasks.changed_days(source, directory, days, where))
+    done: list[DaySummary] = []
+    exit_code = 0
+    for day in days:
+        if day not in changed:
+            done.append(DaySummary(day, "", "unchanged", 0))
+            continue
+        try:
+            run = pipeline(
+                source=source, data=str(directory), day=day, aws_block=aws_block, snowflake_block=snowflake_block
+            )
+            done.append(DaySummary(day, run.batch_id, "published", sum(t.rows_raw for t in run.tables)))
+        except PipelineError as error:
+            exit_code = error.exit_code
+            quarantined = exit_code == DataError.exit_code
+            in_raw = sum(t.rows_raw for t in error.summary.tables)
+            status: Literal["quarantined", "failed"] = "quarantined" if quarantined else "failed"
+            done.append(DaySummary(day, error.summary.batch_id, status, in_raw, str(error)))
+            if not quarantined:
+                break
+    rows = [{**asdict(d), "day": d.day.isoformat()} for d in done]
+    tasks.table_artifact(f"{source}-backfill", rows, f"Days {from_day} to {to_day}")
+    bad = [d for d in done if d.error]
+    if bad:
+        head = (
+            f"{source}: {len(bad)} of {len(done)} days are not published; mend their files and run the same days again"
+        )
+        stopped = f"; days after {bad[-1].day} were not tried" if bad[-1].status == "failed" else ""
+        message = "\n".join([head + stopped, *(f"- {d.day}: {d.error}" for d in bad)])
+        return tasks.failed(BackfillError(message, tuple(done), exit_code))  # type: ignore[no-any-return]
+    loaded = [d for d in done if d.status == "published"]
+    outcome = f"{len(loaded)} days, {sum(d.rows for d in loaded):,} rows, {len(done) - len(loaded)} days unchanged"
+    return tasks.ended(outcome, tuple(done))
 
 
 def _info() -> RunInfo:

@@ -160,6 +160,22 @@ def reopen_batch(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> B
     return batch
 
 
+@step("find changed days", "find changed days of {source_name}")
+def changed_days(source_name: str, directory: Path, days: Sequence[date], where: Blocks = Blocks()) -> tuple[date, ...]:
+    """Those days of which a file is missing or is not, byte for byte, what is published."""
+    settings = where.settings
+    source = read_source(source_name)
+    with blocks.snowflake(settings, settings.loader_role, {"step": "backfill"}) as connection:
+        published = Ledger(connection, settings.database, source.name).published()
+
+    def same(table: Table, day: date) -> bool:
+        file = table.file_on(day)
+        known = published.get((table.raw_name, file))
+        return known is not None and land_step.checksum(directory / file) == known.sha256
+
+    return tuple(day for day in days if not all(same(table, day) for table in source.tables))
+
+
 def stop_work(batch: Batch) -> None:
     """End what the tasks of this process are at: uploads stop at their next report, running statements are cancelled."""
     progress.stop()

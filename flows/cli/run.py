@@ -1,4 +1,4 @@
-"""`cxm run` and `cxm generate`: files → one batch through the pipeline, shown while it moves."""
+"""`cxm run`: files → one batch through the pipeline, or a batch for each of several days, shown while it moves."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.app import current_settings, fail, json_option, main, make_console, plain, run_flow, session, show
+from flows.cli.app import current_settings, fail, json_option, main, make_console, run_flow, session, show
+from flows.cli.generate import DAY
 from flows.errors import ConfigurationError, CxmError
 
 if TYPE_CHECKING:
@@ -33,20 +35,42 @@ FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 
 @click.option(
     "--scale", type=float, default=FIRST_RUN_SCALE, show_default=True, help="Size of generated data, if any is needed."
 )
+@click.option(
+    "--from", "first", type=DAY, help="For a source with a file for each day: the first day to load, YYYY-MM-DD."
+)
+@click.option("--to", "last", type=DAY, help="The last day; each day is a batch.  [default: the first]")
 @json_option
-def run(source: str, data: Path | None, force: bool, scale: float, as_json: bool) -> None:
+def run(
+    source: str,
+    data: Path | None,
+    force: bool,
+    scale: float,
+    first: datetime | None,
+    last: datetime | None,
+    as_json: bool,
+) -> None:
     """One batch through the pipeline: provision (embedded), land, load, validate, hand off.
 
-    Where no files are at hand, Olist-shaped ones are generated first, and the output says so.
+    Where no files are at hand, Olist-shaped ones are generated first, and the output says so. With --from, the batches of
+    a range of days, in order; run again, it passes over the days that are published as they are.
     """
+    if first is None and last is not None:
+        raise ConfigurationError("--to: found without --from; wanted both, or --from alone for one day")
+    if first is not None and force:
+        raise ConfigurationError(
+            "--force: found with --from; wanted one of them: days that are published are passed over"
+        )
     settings = current_settings()
     console = make_console(as_json)
-    directory, generated = _data_directory(settings, source, data, scale, console)
+    directory, generated = data_directory(settings, source, data, scale, console)
     with session(settings, console):
         from flows import pipeline as flows
 
         if settings.target == "embedded":
             run_flow(flows.provision)
+        if first is not None:
+            _backfill(console, source, directory, first.date(), (last or first).date(), as_json)
+            return
         error: CxmError | None = None
         with _live(console, source):
             try:
@@ -54,6 +78,27 @@ def run(source: str, data: Path | None, force: bool, scale: float, as_json: bool
             except flows.PipelineError as failed:
                 summary, error = failed.summary, failed
     report(console, summary, error, as_json, generated)
+
+
+def _backfill(console: Console, source: str, directory: Path, first: date, last: date, as_json: bool) -> None:
+    """Load the days and show what became of each; days that are not published end it with their error's code."""
+    from flows import operations
+
+    error: operations.BackfillError | None = None
+    with _live(console, source):
+        try:
+            days = run_flow(operations.backfill, source=source, from_day=first, to_day=last, data=str(directory))
+        except operations.BackfillError as failed:
+            days, error = failed.days, failed
+    if as_json:
+        shown = [{**asdict(day), "day": day.day.isoformat()} for day in days]
+        document = {"source": source, "days": shown, "exit_code": error.exit_code if error else 0}
+        click.echo(json.dumps({**document, **({"error": str(error)} if error else {})}, ensure_ascii=False))
+        sys.exit(error.exit_code if error else 0)
+    rows = [{"day": d.day, "batch": d.batch_id, "status": d.status, "rows in RAW": f"{d.rows:,}"} for d in days]
+    show(console, False, f"{source}, {first} to {last}", rows)
+    if error:
+        fail(error, as_json=False)
 
 
 def report(
@@ -69,22 +114,7 @@ def report(
         fail(error, as_json=False)
 
 
-@main.command()
-@click.option(
-    "--scale", type=float, default=1.0, show_default=True, help="1 has the full set's row counts: 1.55 million, 120 MB."
-)
-@click.option("--seed", type=int, default=20180101, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
-@json_option
-def generate(scale: float, seed: int, out: Path, as_json: bool) -> None:
-    """Olist-shaped files, deterministic by seed: line breaks and quotes in comments, a byte-order mark, empty dates."""
-    from flows.synthetic.olist import generate as make
-
-    files = make(out, scale, seed)
-    show(make_console(as_json), as_json, f"Generated in {out}", [plain(f) for f in files])
-
-
-def _data_directory(
+def data_directory(
     settings: Settings, source: str, data: Path | None, scale: float, console: Console
 ) -> tuple[Path, bool]:
     """The folder to read, and whether its files were generated."""
@@ -100,6 +130,8 @@ def _data_directory(
     if source != "olist":
         raise ConfigurationError(
             f"{own}: no CSV files there; put the {source} files there, or name a folder with --data"
+            + f" (`cxm generate --source synthetic --from DAY --to DAY --out {own}` makes some)"
+            * (source == "synthetic")
         )
     return generated_data(settings, console, scale) / source, True
 

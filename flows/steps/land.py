@@ -133,6 +133,15 @@ def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileF
     return FileFacts(path, before.st_size, fields[len(table.columns)], tap.digest.hexdigest(), before.st_mtime_ns)
 
 
+def checksum(path: Path) -> str | None:
+    """SHA-256 of a file in hex; None where there is none to read, which `inspect` then says in words."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
 class _Tap(io.RawIOBase):
     """Bytes on their way to the decoder: hashed, counted, and looked at for what no text holds."""
 

@@ -54,3 +54,14 @@ def small(tmp_path: Path) -> Path:
 
 
 small.seed = 0  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def olist_published(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of generated Olist files whose ids are the ones published now: what days of the other sources point at."""
+    from flows.synthetic.olist import generate
+
+    directory = tmp_path_factory.mktemp("published") / "olist"
+    generate(directory, scale=0.002, seed=77)
+    run_flow("pipeline", source="olist", data=str(directory), force=True)
+    return directory
