@@ -208,6 +208,7 @@ def land(batch: Batch, table: Table) -> LandResult:
         batch.published.get((table.raw_name, file)),
         batch.force,
         report,
+        settings.codec,
     )
     report.finish()
     progress.publish(progress.Event("land", table.name, landed.bytes, landed.bytes, landed.status))
