@@ -1,7 +1,7 @@
 """`s3://<bucket>/raw/olist/…/olist_orders_dataset.csv.zst` → `RAW.OLIST_ORDERS`, its ledger rows in the same transaction.
 
-One COPY per table over all its objects (FILES takes 1,000 names), its result rows read, the rows in RAW counted against the records
-in the file before COMMIT: what does not add up is rolled back, so RAW and the ledger are as before.
+One COPY per table over all its objects (FILES takes 1,000 names), its result rows read, the rows in RAW counted against the
+records in the file before COMMIT: what does not add up is rolled back, so RAW and the ledger are as before.
 """
 
 from __future__ import annotations
