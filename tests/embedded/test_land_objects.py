@@ -251,7 +251,7 @@ class Faulty:
     [("upload_part", 0), ("upload_part", 3), ("create_multipart_upload", 1), ("complete_multipart_upload", 0)],
 )
 def test_a_cut_upload_leaves_nothing(call: str, after: int, client: Any, bucket: str, path: Path) -> None:
-    write(path, 260_000)
+    write(path, 400_000)
     with pytest.raises(InfrastructureError, match="500 InternalError"):
         send(Faulty(client, call, after), bucket, path, codec="none", object_bytes=8_000_000)
     assert keys(client, bucket) == []
