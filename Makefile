@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint format up down lock clean
+.PHONY: help run test soak bench lint format up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
@@ -30,6 +30,16 @@ test: $(READY) ## every test that needs no account
 
 soak: $(READY) ## the tests that take long: many faults, many rounds, large files
 	@$(BIN)/pytest -n 2 --dist loadfile -m soak
+
+# The peers have an environment of their own; what each needs is no business of the product's.
+.cxm/bench/.peers: tests/benchmarks/peers.txt $(READY)
+	@mkdir -p .cxm/bench
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .cxm/bench/peers
+	@$(BIN)/uv pip install --quiet --python .cxm/bench/peers/bin/python --compile-bytecode -r tests/benchmarks/peers.txt
+	@touch $@
+
+bench: .cxm/bench/.peers ## ours against its peers, measured; writes architecture/benchmarks.md (about ten minutes)
+	@$(BIN)/python -m tests.benchmarks.run .cxm/bench/peers $(BENCH)
 
 up: $(READY) ## start the embedded stack and leave it running
 	@$(BIN)/cxm up

@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
 
+CodecName = Literal["zstd", "gzip", "none"]
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 # Every tool that could call home is told not to before it is imported: the rows describe healthcare professionals.
@@ -43,6 +45,7 @@ class Settings(BaseSettings):
     bucket: str = Field("cxm-medtech-landing-ssen27", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     aws_region: str = "us-east-1"
     aws_block: str | None = None
+    codec: CodecName = "zstd"  # how landed objects are compressed; COPY sees it by the key
 
     database: str = Field("CXM_MEDTECH", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     warehouse: str = Field("WH_CXM", pattern=r"^[A-Z_][A-Z0-9_$]*$")

@@ -141,7 +141,13 @@ def open_batch(
                 gone.table,
             )
         published = ledger.published()
-    return replace(batch, published=published)
+
+    def size(table: Table) -> int:
+        path = directory / table.file_on(day)
+        return path.stat().st_size if path.is_file() else 0
+
+    # The longest work begins first, so that it does not end last. A file that is not there is for `land` to tell.
+    return replace(batch.of(sorted(source.tables, key=size, reverse=True)), published=published)
 
 
 @step("reopen batch", "reopen batch {info.batch_id}")
@@ -226,6 +232,7 @@ def land(batch: Batch, table: Table) -> LandResult:
         batch.published.get((table.raw_name, file)),
         batch.force,
         report,
+        settings.codec,
     )
     report.finish()
     progress.publish(progress.Event("land", table.name, landed.bytes, landed.bytes, landed.status))

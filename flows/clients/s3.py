@@ -1,23 +1,17 @@
-"""S3: a file on disk → one object, written once and checked by the server on arrival.
+"""S3: bytes → one object, written once and checked by the server on arrival (`upload.py`); buckets, listings, moves.
 
-Functions take a plain boto3 S3 client; `connect` makes one from settings-like values where no Prefect block does.
+Functions take a plain boto3 S3 client.
 """
 
 from __future__ import annotations
 
-import base64
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from flows.errors import ConfigurationError, DataError, InfrastructureError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-# S3's limit for one PUT, https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html
-MAX_PUT_BYTES = 5 * 1024**3
 
 # botocore's own retries with jitter ("standard" mode) cover 500, 503, SlowDown, resets and timeouts.
 CLIENT_CONFIG: dict[str, Any] = {
@@ -46,9 +40,7 @@ def explain(error: Exception, what: str) -> Exception:
         if fix := _FIX_BY_CODE.get(code):
             return ConfigurationError(f"{what}: S3 answered {code}; {fix}")
         if code == "BadDigest":
-            return DataError(
-                f"{what}: the file changed while it was sent (S3 answered {code}); run again once it is whole"
-            )
+            return InfrastructureError(f"{what}: bytes were damaged on the way (S3 answered {code}); run again")
         return InfrastructureError(f"{what}: S3 answered {status} {code}: {error.response['Error'].get('Message', '')}")
     if isinstance(error, BotoCoreError):
         return InfrastructureError(f"{what}: {error}; check the endpoint and the network, then run again")
@@ -102,80 +94,6 @@ def ensure_prefix(client: S3Client, bucket: str, prefix: str) -> bool:
         raise explain(error, f"s3://{bucket}/{prefix}") from error
     except BotoCoreError as error:
         raise explain(error, f"s3://{bucket}/{prefix}") from error
-    return True
-
-
-class _Progress:
-    """A file that tells how many bytes were read; a rewind (botocore reads a body again to retry) counts back."""
-
-    def __init__(self, file: BinaryIO, report: Callable[[int], None]) -> None:
-        self._file, self._report = file, report
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._report(self._file.tell())
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
-def put_once(
-    client: S3Client,
-    bucket: str,
-    key: str,
-    path: Path,
-    sha256: str,
-    metadata: dict[str, str],
-    report: Callable[[int], None] = lambda _: None,
-) -> bool:
-    """Send the file at `path` to `key` unless the key exists; True if it was sent now.
-
-    The SHA-256 (hex) goes with the request, so S3 itself refuses bytes that differ from those that were checked
-    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html), and `If-None-Match: *` keeps a
-    key from being written twice. A key that exists with the same checksum is a retry of the same batch: nothing to do.
-
-    Raises:
-        DataError: the key holds other bytes, the file changed since it was checked, or it is over S3's 5 GiB for one PUT.
-        ConfigurationError: no such bucket, no right to write.
-        InfrastructureError: S3 gave up after retries.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    size = path.stat().st_size
-    where = f"{path.name} → s3://{bucket}/{key}"
-    if size > MAX_PUT_BYTES:
-        raise DataError(
-            f"{where}: the file has {size:,} bytes, one PUT takes at most {MAX_PUT_BYTES:,}; split the file"
-        )
-    checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
-    try:
-        with path.open("rb") as file:
-            client.put_object(
-                Bucket=bucket,
-                Key=key,
-                Body=_Progress(file, report),  # type: ignore[arg-type]  # botocore needs read, seek and tell only
-                ContentLength=size,
-                ContentType="text/csv",
-                ChecksumSHA256=checksum,
-                IfNoneMatch="*",
-                Metadata={**metadata, "content-sha256": sha256},
-            )
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 412:
-            raise explain(error, where) from error
-        there = client.head_object(Bucket=bucket, Key=key)
-        if there["Metadata"].get("content-sha256") == sha256 and there["ContentLength"] == size:
-            return False
-        raise DataError(
-            f"{where}: the key exists with other bytes ({there['ContentLength']:,}, wanted {size:,}) and is never "
-            "overwritten; run again under a new batch id"
-        ) from error
-    except BotoCoreError as error:
-        raise explain(error, where) from error
     return True
 
 

@@ -1,21 +1,21 @@
-"""`s3://<bucket>/raw/olist/…/olist_orders_dataset.csv` → `RAW.OLIST_ORDERS`, its ledger rows in the same transaction.
+"""`s3://<bucket>/raw/olist/…/olist_orders_dataset.csv.zst` → `RAW.OLIST_ORDERS`, its ledger rows in the same transaction.
 
-One COPY per table, its result rows read, the rows in RAW counted against the records in the file before COMMIT: what does not
-add up is rolled back, so RAW and the ledger are as before.
+One COPY per table over all its objects (FILES takes 1,000 names), its result rows read, the rows in RAW counted against the
+records in the file before COMMIT: what does not add up is rolled back, so RAW and the ledger are as before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows.clients.snowflake import Rows, run, transaction
 from flows.contract.model import Source, Table
-from flows.contract.render_sql import copy_into
+from flows.contract.render_sql import MOST_FILES, copy_into
 from flows.contract.sql import template
 from flows.errors import DataError
-from flows.facts import LandResult
+from flows.facts import LandedObject, LandResult
 from flows.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
@@ -100,16 +100,16 @@ def _copy(ledger: Ledger, source: Source, table: Table, landed: LandResult, info
         if again:
             delete = template("raw/delete_batch.sql", database=ledger.database, table=table.raw_name)
             run(connection, delete, (info.batch_id,))
-        names = [o.name for o in landed.objects]
-        copied = run(connection, copy_into(source, table, ledger.database, info.batch_id, names, force=again))
-        outcomes = _outcomes(copied, landed)
+        for objects in copies(landed.objects):
+            names = [o.name for o in objects]
+            copied = run(connection, copy_into(source, table, ledger.database, info.batch_id, names, force=again))
+            ledger.loaded(info, copied.query_id, _outcomes(copied, landed, objects))
         rows = _count(connection, table, info.batch_id, ledger.database)
         if rows != landed.records:
             raise DataError(
                 f"{landed.file} ({landed.folder}): {landed.records:,} records in the file, {rows:,} rows in "
                 f"RAW.{table.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
             )
-        ledger.loaded(info, copied.query_id, outcomes)
     return _result(landed, "loaded", rows, copied.query_id)
 
 
@@ -120,7 +120,12 @@ def _result(landed: LandResult, status: Literal["loaded", "already loaded"], row
     )
 
 
-def _outcomes(copied: Rows, landed: LandResult) -> list[Mapping[str, Any]]:
+def copies(objects: Sequence[LandedObject]) -> Iterator[Sequence[LandedObject]]:
+    """What each COPY of a table names: all objects in one, unless there are more than FILES takes."""
+    return (objects[i : i + MOST_FILES] for i in range(0, len(objects), MOST_FILES))
+
+
+def _outcomes(copied: Rows, landed: LandResult, objects: Sequence[LandedObject]) -> list[Mapping[str, Any]]:
     """COPY's own word on each object: s3_key, rows_parsed, rows_loaded. A COPY that found nothing answers one row with the one
     column `status`."""
     where = f"{landed.file} ({landed.folder})"
@@ -128,19 +133,19 @@ def _outcomes(copied: Rows, landed: LandResult) -> list[Mapping[str, Any]]:
     if any("rows_loaded" not in row for row in answer) or not answer:
         said = answer[0].get("status", "nothing") if answer else "nothing"
         raise DataError(
-            f"{where}: COPY loaded no file ({said}); wanted {len(landed.objects)}. Check that the stage's URL is where uploads "
+            f"{where}: COPY loaded no file ({said}); wanted {len(objects)}. Check that the stage's URL is where uploads "
             f"go (`cxm doctor`). COPY query {copied.query_id}"
         )
+    said_of = {str(row["file"]).rsplit("/", 1)[-1]: row for row in answer}
     outcomes: list[Mapping[str, Any]] = []
-    for landed_object in landed.objects:
+    for landed_object in objects:
         key = landed.folder + landed_object.name
-        said_of = [row for row in answer if str(row["file"]).endswith((f"/{landed_object.name}", key))]
-        if len(said_of) != 1:
+        row = said_of.get(landed_object.name)
+        if row is None:
             raise DataError(
                 f"{where}: COPY says nothing of {landed_object.name}; it told of "
-                f"{', '.join(str(row['file']) for row in answer)}; rolled back. COPY query {copied.query_id}"
+                f"{', '.join(list(said_of)[:10])}; rolled back. COPY query {copied.query_id}"
             )
-        row = said_of[0]
         if row["status"] == "LOAD_SKIPPED":
             raise DataError(
                 f"{key}: COPY skipped it, since Snowflake's load history has it as loaded, but the ledger has not: rows came in "

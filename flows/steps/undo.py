@@ -77,7 +77,7 @@ def recover(
 def _described(client: S3Client, bucket: str, key: str) -> dict[str, object]:
     head = client.head_object(Bucket=bucket, Key=key)
     return {
-        "file_name": key.rsplit("/", 1)[1],
+        "file_name": head["Metadata"].get("file-name") or key.rsplit("/", 1)[1],
         "s3_key": key,
         "bytes": head["ContentLength"],
         "content_sha256": head["Metadata"].get("content-sha256", ""),

@@ -100,7 +100,7 @@ def test_an_archived_batch_can_be_replayed(
 
     run_flow("replay", batch=second)
     assert rows_of(query, second) == before
-    assert f"raw/olist/olist_sellers_dataset/{second}/olist_sellers_dataset.csv" in objects()
+    assert f"raw/olist/olist_sellers_dataset/{second}/olist_sellers_dataset.csv.zst" in objects()
     assert run_flow("reconcile") == ()
 
 
@@ -173,9 +173,9 @@ def test_reconcile_names_every_kind_of_difference(
     client = blocks.s3_client(settings)
     batch = ledger.published()["OLIST_ORDERS", "olist_orders_dataset.csv"].batch_id
     stray = f"raw/olist/olist_orders_dataset/{batch}/by_hand.csv"
-    key = f"raw/olist/olist_orders_dataset/{batch}/olist_orders_dataset.csv"
+    key = f"raw/olist/olist_orders_dataset/{batch}/olist_orders_dataset.csv.zst"
     body = client.get_object(Bucket=settings.bucket, Key=key)["Body"].read()
-    lost = f"raw/olist/olist_sellers_dataset/{batch}/olist_sellers_dataset.csv"
+    lost = f"raw/olist/olist_sellers_dataset/{batch}/olist_sellers_dataset.csv.zst"
     lost_body = client.get_object(Bucket=settings.bucket, Key=lost)["Body"].read()
     client.put_object(Bucket=settings.bucket, Key=stray, Body=b"x")
     client.put_object(Bucket=settings.bucket, Key=key, Body=body + b"\n")

@@ -70,7 +70,7 @@ def test_audit_columns_say_where_a_row_came_from(loaded: Any, query: Callable[..
         "ABS(DATEDIFF('minute', MAX(_LOAD_TIMESTAMP), SYSDATE())) < 30 "
         f"FROM RAW.OLIST_ORDERS WHERE _BATCH_ID = '{loaded.batch_id}' GROUP BY 1, 2"
     )
-    key = f"raw/olist/olist_orders_dataset/{loaded.batch_id}/olist_orders_dataset.csv"
+    key = f"raw/olist/olist_orders_dataset/{loaded.batch_id}/olist_orders_dataset.csv.zst"
     assert rows == [(key, loaded.batch_id, 8_135, 8_135, True, True)]
 
 

@@ -1,0 +1,184 @@
+"""Bytes, piece by piece → one S3 object that nobody sees before it is whole, is written once, and is checked on arrival."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from flows.clients.s3 import explain
+from flows.errors import DataError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+# A part has 5 MiB or more, but for the last, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+PART_BYTES = 6 * 1024 * 1024  # an object of fewer bytes goes in one PUT
+# Parts under way at a time, over all uploads of this process: what bounds memory.
+PARTS_AT_ONCE = 6
+
+_slots = threading.BoundedSemaphore(PARTS_AT_ONCE)
+
+
+@cache
+def _senders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(PARTS_AT_ONCE, "s3-part")
+
+
+class Upload:
+    """One object on its way to `s3://bucket/key`.
+
+    `write` … `end`, `wait`, then `finish` or, at any time, `abort`. Each part, and the object as the sum of its parts, carries
+    its SHA-256, so S3 refuses bytes that differ
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html).
+
+    All methods raise:
+        ConfigurationError: no such bucket, no right to write.
+        InfrastructureError: S3 gave up after retries.
+    """
+
+    def __init__(self, client: S3Client, bucket: str, key: str, media_type: str, metadata: Mapping[str, str]) -> None:
+        self.bytes = 0
+        self._client = client
+        self._place: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        self._about: dict[str, Any] = {"ContentType": media_type, "Metadata": dict(metadata)}
+        self._where = f"s3://{bucket}/{key}"
+        self._buffer = bytearray()
+        self._id = ""
+        self._parts: list[Future[CompletedPartTypeDef]] = []
+        self._sent = 0
+        self._done = False
+
+    def write(self, data: bytes) -> None:
+        """More bytes; waits while too many parts are under way."""
+        self._buffer += data
+        self.bytes += len(data)
+        while len(self._buffer) > PART_BYTES:
+            self._send(PART_BYTES)
+
+    def end(self) -> None:
+        """There are no more bytes."""
+        if self._parts:
+            self._send(len(self._buffer))
+
+    def wait(self, report: Callable[[int], None] = lambda _: None) -> None:
+        """Until all parts have arrived; `report` hears of the bytes that have, and may raise."""
+        open_parts = set(self._parts)
+        while open_parts:
+            done, open_parts = wait(open_parts, timeout=1, return_when="FIRST_COMPLETED")
+            self._check(done)
+            report(self._sent)
+
+    def finish(self, metadata: Mapping[str, str]) -> bool:
+        """Let the object be seen, unless the key exists; True if it was sent now. `metadata` is added where it still can be.
+
+        A key that exists with the same checksum is a retry of the same batch: nothing to do.
+
+        Raises:
+            DataError: the key holds other bytes.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self.wait()
+        parts = [part.result() for part in self._parts]
+        body = bytes(self._buffer)
+        checksum = _composite(parts) if parts else _checksum(body)
+        try:
+            if parts:
+                self._client.complete_multipart_upload(
+                    **self._place, UploadId=self._id, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+                )
+            else:
+                about = {**self._about, "Metadata": {**self._about["Metadata"], **metadata}}
+                self._client.put_object(**self._place, **about, Body=body, ChecksumSHA256=checksum, IfNoneMatch="*")
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 412 and code != "NoSuchUpload":
+                raise explain(error, self._where) from error
+            # NoSuchUpload: an answer was lost on the way, and botocore asked again for what had been done.
+            self._compare(checksum)
+            self.abort()
+            return False
+        except BotoCoreError as error:
+            raise explain(error, self._where) from error
+        self._done = True
+        return True
+
+    def abort(self) -> None:
+        """Take back what was sent, unless the object was finished. Never raises: S3 drops the rest by its lifecycle rule."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if self._done:
+            return
+        for part in self._parts:
+            part.cancel()
+        wait(self._parts)  # a part that arrives after the abort would be kept, and paid for
+        self._buffer.clear()
+        if self._id:
+            with suppress(ClientError, BotoCoreError):
+                self._client.abort_multipart_upload(**self._place, UploadId=self._id)
+        self._done = True
+
+    def _send(self, size: int) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self._check([part for part in self._parts if part.done()])
+        if not self._id:
+            try:
+                started = self._client.create_multipart_upload(**self._place, **self._about, ChecksumAlgorithm="SHA256")
+            except (ClientError, BotoCoreError) as error:
+                raise explain(error, self._where) from error
+            self._id = started["UploadId"]
+        _slots.acquire()
+        with memoryview(self._buffer) as view:
+            body = bytes(view[:size])
+        del self._buffer[:size]
+        try:
+            part = _senders().submit(self._part, len(self._parts) + 1, body)
+        except BaseException:
+            _slots.release()
+            raise
+        part.add_done_callback(lambda _: _slots.release())
+        self._parts.append(part)
+
+    def _part(self, number: int, body: bytes) -> CompletedPartTypeDef:
+        checksum = _checksum(body)
+        answer = self._client.upload_part(
+            **self._place, UploadId=self._id, PartNumber=number, Body=body, ChecksumSHA256=checksum
+        )
+        self._sent += len(body)
+        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+
+    def _check(self, parts: Any) -> None:
+        for part in parts:
+            if error := part.exception():
+                raise explain(error, self._where) from error
+
+    def _compare(self, checksum: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            there = self._client.head_object(**self._place, ChecksumMode="ENABLED")
+        except (ClientError, BotoCoreError) as error:
+            raise explain(error, self._where) from error
+        if there.get("ChecksumSHA256") != checksum:
+            raise DataError(
+                f"{self._where}: the key exists with other bytes ({there['ContentLength']:,}, wanted {self.bytes:,}; SHA-256 "
+                f"{there.get('ChecksumSHA256')}, wanted {checksum}) and is never overwritten; run again under a new batch id"
+            )
+
+
+def _checksum(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def _composite(parts: list[CompletedPartTypeDef]) -> str:
+    """S3's checksum of checksums, with the number of parts."""
+    digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
+    return f"{_checksum(digests)}-{len(parts)}"

@@ -1,0 +1,205 @@
+"""`data/olist/olist_orders_dataset.csv` → `s3://<bucket>/raw/olist/olist_orders_dataset/<batch id>/olist_orders_dataset.csv.zst`.
+
+One pass over the bytes does all: header against the contract, every record's field count, encoding, SHA-256, compression,
+upload. What COPY would load wrongly or half is refused here, with the line, and nothing of it is seen in the bucket. Memory
+does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from flows.contract.model import Source, Table
+from flows.errors import DataError
+from flows.facts import LandedObject, LandResult, Published, object_folder
+from flows.steps.land.codec import CODECS
+from flows.steps.land.judge import exact
+from flows.steps.land.objects import OBJECT_BYTES, Objects
+from flows.steps.land.scan import BLOCK_BYTES, Block, UnusualError, is_header, scanned
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from flows.settings import CodecName
+
+Report = Callable[[str, int, int], None]  # (phase, bytes done, bytes in all)
+
+# Files read at a time: more than cores would only cost memory. What waits for the network holds none.
+_readers = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What one pass over a file found: size in bytes, CSV records (header not counted), SHA-256 in hex."""
+
+    path: Path
+    bytes: int
+    records: int
+    sha256: str
+
+
+def land(
+    client: S3Client,
+    bucket: str,
+    source: Source,
+    table: Table,
+    path: Path,
+    batch_id: str,
+    published: Published | None,
+    force: bool = False,
+    report: Report = lambda *_: None,
+    codec: CodecName = "zstd",
+    object_bytes: int = OBJECT_BYTES,
+) -> LandResult:
+    """Check the table's file at `path` and send it, unless its content equals its last validated load (`published`).
+
+    Where the file was loaded before, its SHA-256 is taken first: a file that did not change costs no more than that. A key is
+    never overwritten: a second try of the same batch finds its own objects, with the same bytes. `object_bytes`: about how
+    many (compressed) each object of a file has that is too large for one.
+
+    Raises:
+        DataError: the file breaks the contract, changed while it was read, or its key holds other bytes.
+        ConfigurationError, InfrastructureError: as `flows.clients.upload.Upload`.
+    """
+    folder = object_folder(source, table, batch_id)
+    with _open(path, table) as file:
+        before = os.fstat(file.fileno())
+        if published is not None and not force:
+            with _readers:
+                sha256 = _sha256(file, lambda done: report("check", done, before.st_size))
+            file.seek(0)
+            # The contract may have changed since: then the same bytes are no longer good.
+            if sha256 == published.sha256 and is_header(file.readline(BLOCK_BYTES), table):
+                _refuse_changed(path, file, before)
+                facts = FileFacts(path, before.st_size, published.records, sha256)
+                return _result(table, facts, folder, (), published.batch_id)
+            file.seek(0)
+        about = {"batch-id": batch_id, "file-name": path.name}
+        size = before.st_size
+        with Objects(client, bucket, folder, path.name, size, CODECS[codec], about, object_bytes) as objects:
+            with _readers:
+                facts = read(path, file, table, objects.write, objects.restart, report)
+            sent = objects.finish(lambda done, total: report("upload", done, total))
+            _refuse_changed(path, file, before)
+            objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
+    return _result(table, facts, folder, sent, None)
+
+
+def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileFacts:
+    """What landing would find in the file, with nothing sent.
+
+    Raises:
+        DataError: as `read`, or there is no such file, it is no file, or it may not be read.
+    """
+    with _open(path, table) as file:
+        return read(path, file, table, lambda _: None, lambda: None, report)
+
+
+def checksum(path: Path) -> str | None:
+    """SHA-256 of a file in hex; None where there is none to read, which `inspect` then says in words."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def read(
+    path: Path,
+    file: BinaryIO,
+    table: Table,
+    write: Callable[[Block], None],
+    restart: Callable[[], None],
+    report: Report = lambda *_: None,
+) -> FileFacts:
+    """Check a whole file and hand its blocks to `write`; `restart` says that they begin anew, since the first reading was too
+    simple for this file. Memory does not grow with the file.
+
+    Raises:
+        DataError: the file breaks the contract (as `exact` says), or changed meanwhile.
+    """
+    before = os.fstat(file.fileno())
+
+    def take(blocks: Iterator[Block]) -> FileFacts:
+        digest = hashlib.sha256()
+        done = records = 0
+        for block in blocks:
+            digest.update(block.data)
+            done += len(block.data)
+            records += block.records
+            write(block)
+            report("check", done, before.st_size)
+        if not records:  # `exact` has the words for it
+            raise UnusualError
+        return FileFacts(path, done, records, digest.hexdigest())
+
+    try:
+        facts = take(scanned(file, table))
+    except UnusualError:
+        restart()
+        file.seek(0)
+        try:
+            facts = take(exact(path, file, before.st_size, table))
+        except DataError:
+            _refuse_changed(path, file, before)  # half a record at the end of a file that somebody writes
+            raise
+    _refuse_changed(path, file, before)
+    return facts
+
+
+def _refuse_changed(path: Path, file: BinaryIO, before: os.stat_result) -> None:
+    now = os.fstat(file.fileno())
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise DataError(
+            f"{path}: changed while it was read ({before.st_size:,} bytes before, {now.st_size:,} now); nothing of it was "
+            "landed; run again once whatever writes it has finished"
+        )
+
+
+def _sha256(file: BinaryIO, report: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    done = 0
+    while data := file.read(BLOCK_BYTES):
+        digest.update(data)
+        done += len(data)
+        report(done)
+    return digest.hexdigest()
+
+
+def _result(
+    table: Table, facts: FileFacts, folder: str, objects: tuple[LandedObject, ...], since: str | None
+) -> LandResult:
+    return LandResult(
+        table=table.name,
+        raw_name=table.raw_name,
+        file=facts.path.name,
+        folder=folder,
+        objects=objects,
+        bytes=facts.bytes,
+        records=facts.records,
+        sha256=facts.sha256,
+        status="unchanged" if since else "landed",
+        since=since,
+    )
+
+
+def _open(path: Path, table: Table) -> BinaryIO:
+    wanted = f"wanted the CSV file of table {table.name}"
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            kind = "a directory" if path.is_dir() else "not a regular file"
+            raise DataError(f"{path}: {kind}; {wanted}")
+        return path.open("rb", buffering=BLOCK_BYTES)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; {wanted}; put it there, or name another folder with --data") from None
+    except PermissionError:
+        raise DataError(f"{path}: may not be read by this user (permission denied); {wanted}; chmod it") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {wanted}") from error

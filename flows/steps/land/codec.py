@@ -1,0 +1,68 @@
+"""Bytes → fewer bytes: what an object's key ends in, and how its content is made.
+
+COPY tells the compression from the key's ending (COMPRESSION = AUTO,
+https://docs.snowflake.com/en/sql-reference/sql/create-file-format). Each object is one zstd frame or one gzip member.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from flows.settings import CodecName
+
+# From this size on the compressor has threads of its own; below, tables side by side keep the cores busy.
+THREADS_FROM_BYTES = 256 * 1024 * 1024
+# Level 1 sends no more bytes than 3 does on rows of ids, dates and numbers, for half of the time.
+LEVEL = 1
+
+
+class Compressor(Protocol):
+    """What zlib calls a compression object."""
+
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class _Plain:
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """`suffix` goes behind `.csv`; a file over `split_bytes` is split; `media_type` as HTTP has it."""
+
+    name: CodecName
+    suffix: str
+    split_bytes: int
+    media_type: str
+
+    def compressor(self, size: int) -> Compressor:
+        """A new one, for one object of a file of `size` bytes."""
+        match self.name:
+            case "zstd":
+                import zstandard
+
+                threads = min(4, os.cpu_count() or 1) if size >= THREADS_FROM_BYTES else 0
+                return zstandard.ZstdCompressor(level=LEVEL, threads=threads, write_checksum=True).compressobj()
+            case "gzip":
+                from isal import isal_zlib
+
+                return isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)  # 31: with gzip's header
+            case "none":
+                return _Plain()
+
+
+# A whole file may become one object of 250 MB, the most that Snowflake advises; text shrinks to 0.4 of its size.
+_CODECS = (
+    Codec("zstd", ".zst", 600_000_000, "application/zstd"),
+    Codec("gzip", ".gz", 600_000_000, "application/gzip"),
+    Codec("none", "", 250_000_000, "text/csv"),
+)
+CODECS: dict[CodecName, Codec] = {codec.name: codec for codec in _CODECS}

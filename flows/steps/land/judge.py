@@ -1,0 +1,140 @@
+"""A CSV file's bytes → the blocks of `scan.py`, by Python's csv module; or what is wrong with the file, and where."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from flows.contract.model import Table
+from flows.errors import DataError
+from flows.steps.land.scan import BOM, MAX_FIELD_CHARACTERS, Block
+
+# A line (not a record: quoted fields may span lines) longer than this is no CSV line of ours; it bounds memory.
+MAX_LINE_BYTES = 64 * 1024 * 1024
+RECORDS_AT_ONCE = 10_000
+
+
+def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block]:
+    """The blocks of a file of `size` bytes; together they are its bytes. Ten times slower than `scanned`.
+
+    Raises:
+        DataError: empty, header only, not UTF-8, a header that differs from the contract, a record with too few or too many
+            fields, a NUL, a field over 16,777,216 characters, a quote that never ends, a line end that is neither LF nor
+            CRLF; the message names file and line and says what was wanted.
+    """
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    wanted = len(table.columns)
+    taken: list[
+        bytes
+    ] = []  # the lines of the records since the last block: csv asks for none beyond the record it gives
+    reader = csv.reader(_lines(file, path, taken), strict=True)
+    line = 1  # where the record being read began
+    records = 0
+    try:
+        header = next(reader, None)
+        if header is None or (not header and size <= len(BOM)):
+            raise DataError(f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record")
+        _check_header(path, header, table)
+        yield Block(_joined(taken), 0)
+        line = reader.line_num + 1
+        for record in reader:
+            if len(record) != wanted:
+                raise DataError(_field_count(path, line, record, table))
+            records += 1
+            line = reader.line_num + 1
+            if records % RECORDS_AT_ONCE == 0:
+                yield Block(_joined(taken), RECORDS_AT_ONCE)
+    except csv.Error as error:
+        raise DataError(_csv_error(path, line, reader.line_num, error)) from error
+    if records == 0:
+        raise DataError(f"{path}: has a header and no records; wanted at least one (send the file once it is filled)")
+    if taken:
+        yield Block(_joined(taken), records % RECORDS_AT_ONCE)
+
+
+def _joined(taken: list[bytes]) -> bytes:
+    data = b"".join(taken)
+    taken.clear()
+    return data
+
+
+def _lines(file: BinaryIO, path: Path, taken: list[bytes]) -> Iterator[str]:
+    """The file's lines as text, each added to `taken`; what cannot be text is refused with its line."""
+    done = number = 0
+    while line := file.readline(MAX_LINE_BYTES):
+        number += 1
+        taken.append(line)
+        done += len(line)
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            raise DataError(
+                f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes without a line end; wanted CSV text: a quote "
+                "that never ends, or not a CSV file"
+            )
+        if b"\0" in line:
+            raise DataError(
+                f"{path}, line {number}: NUL byte at byte {done - len(line) + line.index(0):,} of the file; wanted text; "
+                "export the file again as UTF-8 CSV"
+            )
+        if number == 1 and line.startswith(BOM):
+            line = line[len(BOM) :]
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; wanted "
+                "UTF-8 (a Latin-1 file converts with `iconv -f LATIN1 -t UTF-8`)"
+            ) from None
+
+
+def _check_header(path: Path, found: list[str], table: Table) -> None:
+    wanted = list(table.header)
+    if found == wanted:
+        return
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    missing = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted]
+    if repeated:
+        what = f"column {', '.join(repeated)} stands in it more than once"
+    elif missing and extra and len(found) == len(wanted):
+        pairs = [f"{w} is called {f}" for w, f in zip(wanted, found, strict=True) if w != f]
+        what = f"renamed: {', '.join(pairs)}"
+    elif missing and extra:
+        what = f"missing {', '.join(missing)}; not in the contract: {', '.join(map(repr, extra))}"
+    elif missing:
+        what = f"missing {', '.join(missing)}"
+    elif extra:
+        what = f"not in the contract: {', '.join(map(repr, extra))}"
+    else:
+        place = next(i for i, (w, f) in enumerate(zip(wanted, found, strict=True)) if w != f)
+        what = f"another order: column {place + 1} is {found[place]}, wanted {wanted[place]}"
+    raise DataError(
+        f"{path}, line 1: the header differs from the contract: {what}. Found {','.join(found)[:500]}; wanted "
+        f"{','.join(wanted)}. Mend the file, or change the table's entry in the contract and run `cxm contract sync`"
+    )
+
+
+def _field_count(path: Path, line: int, record: list[str], table: Table) -> str:
+    wanted = len(table.columns)
+    if not record:
+        return f"{path}, line {line}: blank line; wanted a record of {wanted} fields"
+    begin = ",".join(record)[:80]
+    return (
+        f"{path}, line {line}: {len(record)} fields, wanted {wanted} ({', '.join(table.header)}); the record begins {begin!r}; "
+        "quote fields that hold commas"
+    )
+
+
+def _csv_error(path: Path, begin: int, line: int, error: csv.Error) -> str:
+    text = str(error)
+    if "unexpected end of data" in text:
+        return f"{path}, line {begin}: a quote opens in this record and never closes; wanted a closing quote before the file ends"
+    if "field larger than field limit" in text:
+        return (
+            f"{path}, line {begin}: a field is longer than {MAX_FIELD_CHARACTERS:,} characters, the most a Snowflake VARCHAR "
+            "holds; shorten it"
+        )
+    if "new-line character seen" in text:
+        return f"{path}, line {line}: a bare CR ends a line; wanted LF or CRLF"
+    return f"{path}, line {line}: not valid CSV ({text}); wanted RFC 4180: quotes around fields, quotes inside doubled"

@@ -1,0 +1,348 @@
+"""Ours and its peers, in turns, on the same data → `architecture/benchmarks.json`; `report.py` makes tables and a plot of it.
+
+    python -m tests.benchmarks.run PEERS_ENVIRONMENT [--rounds 5] [--only land,line,load,ten]
+
+Every number is of a whole process, from its start to its end: wall time and peak resident memory as the kernel tells them. The
+peers of a group take turns, so that what else the machine does hits all of them. Each result is looked at in the bucket or the
+database before it counts: all rows, or the benchmark ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+
+from flows.embedded import stack
+from flows.settings import PROJECT, TELEMETRY_OFF, Settings
+from flows.synthetic.olist import generate
+
+HOME = PROJECT / ".cxm" / "bench"
+RESULTS = PROJECT / "architecture" / "benchmarks.json"
+MBIT = 100.0
+CSV = "all_varchar=true, header=true, delim=',', quote='\"', escape='\"'"
+# Ports of the benchmark's own: they do not meet a stack that is up.
+PORTS = {"CXM_S3_PORT": "21650", "CXM_WAREHOUSE_PORT": "21660", "LINE": 21670}
+
+
+@dataclass
+class Runs:
+    """What one peer took, run by run."""
+
+    wall: list[float] = field(default_factory=list)  # seconds
+    memory: list[float] = field(default_factory=list)  # MB, peak
+    inside: list[float] = field(default_factory=list)  # seconds after start-up, where the process says
+    bytes: int = 0  # sent
+
+
+@dataclass
+class Bench:
+    peers: Path  # the environment
+    environment: dict[str, str]
+    client: Any
+    bucket: str
+    scale: int = 1
+    clock: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(days=400))
+
+    @property
+    def data(self) -> Path:
+        return HOME / "data" / f"x{self.scale}"
+
+    @property
+    def rows(self) -> int:
+        return int(json.loads((HOME / "data" / f"x{self.scale}.json").read_text()))
+
+    def batch_id(self) -> str:
+        self.clock += timedelta(seconds=1)
+        return self.clock.strftime("%Y%m%d_%H%M%S")
+
+    def process(self, command: list[str], **more: str) -> tuple[float, float, dict[str, Any]]:
+        """Wall seconds, peak memory in MB and the JSON that it printed last, if any."""
+        result = HOME / "result.json"
+        launcher = str(PROJECT / "tests" / "benchmarks" / "measured.py")
+        ended = subprocess.run(
+            [sys.executable, "-I", launcher, str(result), *command],
+            env={**self.environment, **more},
+            cwd=PROJECT,
+            capture_output=True,
+            check=True,
+        )
+        took = json.loads(result.read_text())
+        if took["status"]:
+            raise SystemExit(f"{' '.join(command)}: exit {took['status']}\n{ended.stderr.decode()[-2000:]}")
+        last = ended.stdout.decode().strip().rsplit("\n", 1)[-1]
+        return took["wall"], took["memory"], json.loads(last) if last.startswith("{") else {}
+
+    def ours(self, what: str, codec: str = "zstd", **more: str) -> tuple[float, float, dict[str, Any]]:
+        command = [sys.executable, "-m", "tests.benchmarks.ours", what, str(self.data), self.batch_id(), codec]
+        found = self.process(command, **more)
+        if found[2]["records"] != self.rows:
+            raise SystemExit(f"{' '.join(command)}: {found[2]} but the files have {self.rows} records")
+        return found
+
+    def peer(self, name: str, *arguments: str, **more: str) -> tuple[float, float, dict[str, Any]]:
+        script = str(PROJECT / "tests" / "benchmarks" / "peers.py")
+        return self.process([str(self.peers / "bin" / "python"), script, name, *arguments], **more)
+
+    def empty(self) -> None:
+        """Take every object out of the bucket."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            for found in page.get("Contents", []):
+                self.client.delete_object(Bucket=self.bucket, Key=found["Key"])
+
+    def sent(self, rows: bool) -> int:
+        """Bytes in the bucket; with `rows`, everything is read back and its records are counted."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        objects = [o for page in pages for o in page.get("Contents", []) if o["Size"]]
+        if rows:
+            folder = self.fetched(objects)
+            counted = sum(
+                duckdb.sql(f"FROM read_csv('{p}', {CSV}) SELECT count(*)").fetchall()[0][0] for p in folder.iterdir()
+            )
+            if counted != self.rows:
+                raise SystemExit(f"{counted} records in the bucket, {self.rows} in the files")
+        return sum(o["Size"] for o in objects)
+
+    def fetched(self, objects: list[Any]) -> Path:
+        folder = HOME / "fetched"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for o in objects:
+            self.client.download_file(self.bucket, o["Key"], str(folder / o["Key"].rsplit("/", 1)[1]))
+        return folder
+
+
+Peer = Callable[[int], tuple[float, float, dict[str, Any]]]
+
+
+def turns(bench: Bench, peers: dict[str, Peer], rounds: int, check: Callable[[str, bool], int]) -> dict[str, Runs]:
+    """Each peer once in each round, in another order each time; `check(name, whole)` gives the bytes that were sent."""
+    found = {name: Runs() for name in peers}
+    names = list(peers)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            wall, memory, said = peers[name](number)
+            runs = found[name]
+            runs.bytes = check(name, number == 0)
+            runs.wall.append(wall)
+            runs.memory.append(memory)
+            if "seconds" in said:
+                runs.inside.append(said["seconds"])
+            print(f"x{bench.scale} {name:<28} {wall:7.2f} s {memory:6.0f} MB", flush=True)  # noqa: T201
+    return found
+
+
+def land(bench: Bench, rounds: int) -> dict[str, Runs]:
+    tool = bench.peers / "bin"
+
+    def to(name: str, number: int) -> str:
+        return f"{name}/{bench.scale}/{number}"
+
+    def files(name: str, number: int) -> list[str]:
+        return [str(bench.data), f"s3://{bench.bucket}/{to(name, number)}/"]
+
+    peers: dict[str, Peer] = {
+        "ours, zstd": lambda _: bench.ours("land", "zstd"),
+        "ours, gzip": lambda _: bench.ours("land", "gzip"),
+        "ours, none": lambda _: bench.ours("land", "none"),
+        "boto3, file after file": lambda n: bench.peer("boto3", str(bench.data), to("boto3", n)),
+        "aws s3 cp --recursive": lambda n: bench.process(
+            [
+                str(tool / "aws"),
+                "s3",
+                "cp",
+                "--recursive",
+                "--quiet",
+                "--exclude",
+                "*",
+                "--include",
+                "*.csv",
+                *files("aws", n),
+            ]
+        ),
+        "s5cmd cp": lambda n: bench.process(
+            [str(tool / "s5cmd"), "cp", f"{bench.data}/*.csv", f"s3://{bench.bucket}/{to('s5cmd', n)}/"],
+            S3_ENDPOINT_URL=bench.environment["AWS_ENDPOINT_URL"],
+        ),
+        "awscrt": lambda n: bench.peer("awscrt", str(bench.data), to("awscrt", n)),
+    }
+
+    def check(_name: str, whole: bool) -> int:
+        size = bench.sent(whole)
+        bench.empty()
+        return size
+
+    return turns(bench, peers, rounds, check)
+
+
+def line(bench: Bench, rounds: int) -> dict[str, Runs]:
+    """Ours over a line of 100 Mbit/s, and the same bytes raw."""
+    port = str(PORTS["LINE"])
+    target = bench.environment["AWS_ENDPOINT_URL"].rsplit(":", 1)[1]
+    proxy = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.line", port, target, str(MBIT)], cwd=PROJECT)
+    try:
+        time.sleep(1)
+        through = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        peers: dict[str, Peer] = {
+            "ours, zstd": lambda _: bench.ours("land", "zstd", **through),
+            "ours, none": lambda _: bench.ours("land", "none", **through),
+            "boto3, file after file": lambda n: bench.peer("boto3", str(bench.data), f"line/{n}", **through),
+        }
+
+        def check(_name: str, whole: bool) -> int:
+            size = bench.sent(whole)
+            bench.empty()
+            return size
+
+        return turns(bench, peers, rounds, check)
+    finally:
+        proxy.terminate()
+        proxy.wait(10)
+
+
+def load(bench: Bench, rounds: int) -> dict[str, Runs]:
+    """Files → RAW: ours by way of S3 and over the warehouse's wire; dlt without S3; and the least, DuckDB on fetched objects."""
+    scratch = HOME / "scratch"
+
+    def database(name: str) -> str:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        return str(scratch / f"{name}.duckdb")
+
+    kept = HOME / "objects" / f"x{bench.scale}"
+    if not kept.is_dir():
+        bench.empty()
+        bench.ours("land")
+        pages = bench.client.get_paginator("list_objects_v2").paginate(Bucket=bench.bucket)
+        fetched = bench.fetched([o for page in pages for o in page.get("Contents", []) if o["Size"]])
+        kept.parent.mkdir(exist_ok=True)
+        fetched.rename(kept)
+        bench.empty()
+    peers: dict[str, Peer] = {
+        "ours: files, S3, RAW": lambda _: bench.ours("load"),
+        "dlt: files, DuckDB": lambda _: bench.peer("dlt", str(bench.data), database("dlt")),
+        "DuckDB read_csv, the objects": lambda _: bench.peer("duckdb", str(kept), database("duckdb")),
+    }
+
+    def check(name: str, _whole: bool) -> int:
+        if name.startswith("ours"):
+            return bench.sent(False)
+        path = next(scratch.glob("*.duckdb"))
+        with duckdb.connect(str(path), read_only=True) as connection:
+            tables = connection.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() WHERE table_name NOT LIKE '\\_dlt%' ESCAPE '\\' "
+                "AND schema_name NOT LIKE '%staging%'"
+            ).fetchall()
+            counted = sum(connection.execute(f'SELECT count(*) FROM "{s}"."{t}"').fetchall()[0][0] for s, t in tables)
+        if counted != bench.rows:
+            raise SystemExit(f"{name}: {counted} rows, the files have {bench.rows}")
+        return 0
+
+    found = turns(bench, peers, rounds, check)
+    # After the loads, the newest batch is published: the same files again.
+    found |= turns(bench, {"ours: files, again": lambda _: again(bench)}, rounds, lambda *_: 0)
+    bench.empty()
+    return found
+
+
+def again(bench: Bench) -> tuple[float, float, dict[str, Any]]:
+    found = bench.ours("again")
+    if found[2]["statuses"] != ["unchanged"]:
+        raise SystemExit(f"the second look says {found[2]}")
+    return found
+
+
+@contextmanager
+def running(peers: Path) -> Iterator[Bench]:
+    """A stack of the benchmark's own: S3 and warehouse, provisioned, gone at the end."""
+    shutil.rmtree(HOME / "home", ignore_errors=True)
+    os.environ.update(TELEMETRY_OFF, CXM_HOME=str(HOME / "home"), CXM_TARGET="embedded")
+    os.environ.update({name: str(port) for name, port in PORTS.items() if name.startswith("CXM_")})
+    settings = Settings()
+    from flows import blocks
+    from flows.contract.read import read_source
+    from flows.steps.provision import provision_bucket, provision_warehouse
+
+    with stack.lease(settings, ("s3", "warehouse")) as found:
+        settings = Settings()
+        client = blocks.s3_client(settings)
+        provision_bucket(client, settings.bucket, settings.aws_region)
+        with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "benchmark"}) as connection:
+            provision_warehouse(connection, settings, [read_source("olist")])
+        key, secret = settings.s3_identity
+        environment = {
+            **os.environ,
+            "AWS_ENDPOINT_URL": found["s3"]["endpoint"],
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret.get_secret_value(),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "BENCH_BUCKET": settings.bucket,
+            "BENCH_WAREHOUSE_PORT": str(found["warehouse"]["port"]),
+            "SNOWFLAKE_HOME": str(HOME / "home"),
+        }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield Bench(peers, environment, client, settings.bucket)
+
+
+def made(scale: int) -> None:
+    """The data of a scale, made once."""
+    known = HOME / "data" / f"x{scale}.json"
+    if not known.is_file():
+        files = generate(HOME / "data" / f"x{scale}", float(scale))
+        known.write_text(str(sum(f.rows for f in files)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("peers", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="land,line,load,ten")
+    options = parser.parse_args()
+    only = options.only.split(",")
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    with running(options.peers.absolute()) as bench:
+        made(1)
+        groups: list[tuple[str, int, Callable[[Bench, int], dict[str, Runs]], int]] = []
+        groups += [("land", 1, land, options.rounds)] if "land" in only else []
+        groups += [("line", 1, line, max(1, options.rounds // 2))] if "line" in only else []
+        groups += [("load", 1, load, max(1, options.rounds - 2))] if "load" in only else []
+        groups += [("land", 10, land, 1), ("load", 10, load, 1)] if "ten" in only else []
+        for name, scale, run, rounds in groups:
+            made(scale)
+            bench.scale = scale
+            found = run(bench, rounds)
+            results[f"{name} x{scale}"] = {
+                peer: {"wall": r.wall, "memory": r.memory, "inside": r.inside, "bytes": r.bytes}
+                for peer, r in found.items()
+            }
+            results["sizes"] = {
+                **results.get("sizes", {}),
+                f"x{scale}": {"bytes": sum(p.stat().st_size for p in bench.data.glob("*.csv")), "rows": bench.rows},
+            }
+    results["machine"] = {
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "load_before": round(psutil.getloadavg()[2], 1),
+    }
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    subprocess.run([str(options.peers / "bin" / "python"), str(Path(__file__).with_name("report.py"))], check=True)
+
+
+if __name__ == "__main__":
+    main()
