@@ -44,7 +44,22 @@ _TYPES = {
     "boolean": ("boolean", "boolean"),
 }
 # A name that SQL takes for something else would have to be quoted in every query.
-_RESERVED = {"order", "group", "select", "from", "where", "table", "case", "when", "then", "end", "row", "rows", "values", "account"}
+_RESERVED = {
+    "order",
+    "group",
+    "select",
+    "from",
+    "where",
+    "table",
+    "case",
+    "when",
+    "then",
+    "end",
+    "row",
+    "rows",
+    "values",
+    "account",
+}
 
 
 def render(source: Source) -> dict[str, str]:
@@ -162,7 +177,7 @@ def _model(source: Source, table: Table, models: dict[str, str]) -> dict[str, An
     names = staging_columns(source, table)
     columns: list[dict[str, Any]] = []
     for column in table.columns:
-        tests = _column_tests(source, table, column, models)
+        tests = _column_tests(source, table, column)
         columns.append(
             {
                 "name": names[column.name],
@@ -185,7 +200,7 @@ def _model(source: Source, table: Table, models: dict[str, str]) -> dict[str, An
     }
 
 
-def _column_tests(source: Source, table: Table, column: Column, models: dict[str, str]) -> list[Any]:
+def _column_tests(source: Source, table: Table, column: Column) -> list[Any]:
     """The contract's rules on one column as dbt's own four tests; a rule that only warns makes a test that only warns."""
     tests: list[Any] = []
     for rule in table.rules:
@@ -198,8 +213,10 @@ def _column_tests(source: Source, table: Table, column: Column, models: dict[str
                 tests.append(_test("accepted_values", rule.severity, values=list(rule.argument("values"))))
     for link in table.relationships:
         if link.columns == (column.name,):
-            field = staging_columns(source, source.table(link.parent))[link.parent_columns[0]]
-            tests.append(_test("relationships", link.severity, to=f"ref('{models[link.parent]}')", field=field))
+            owner, parent = source.parent(link)
+            field = staging_columns(owner, parent)[link.parent_columns[0]]
+            to = f"ref('{staging_models(owner)[parent.raw_name]}')"
+            tests.append(_test("relationships", link.severity, to=to, field=field))
     return tests
 
 
@@ -239,9 +256,7 @@ def _test(name: str, severity: str, **arguments: object) -> Any:
 
 def _sql(source: Source, table: Table) -> str:
     names = staging_columns(source, table)
-    columns = [
-        f"    {{{{ {_TYPES[c.logical_type][0]}('{c.name}') }}}} as {names[c.name]}," for c in table.columns
-    ]
+    columns = [f"    {{{{ {_TYPES[c.logical_type][0]}('{c.name}') }}}} as {names[c.name]}," for c in table.columns]
     return "\n".join(
         [
             f"-- {source.derived_line}",

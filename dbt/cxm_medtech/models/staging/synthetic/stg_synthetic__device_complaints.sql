@@ -10,7 +10,7 @@ select
     {{ text('HCP_ID') }} as hcp_id,
     {{ text('DEVICE_ID') }} as device_id,
     {{ text('SHIPMENT_ID') }} as shipment_id,
-    {{ boolean('IS_REPORTABLE') }} as is_reportable,
+    {{ boolean('IS_REPORTABLE') }} as reportable_event,
     {{ text('NARRATIVE') }} as narrative,
     {{ timestamp('OPENED_AT') }} as opened_at,
     {{ audit_columns() }}
