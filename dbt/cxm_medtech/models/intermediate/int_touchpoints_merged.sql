@@ -21,7 +21,7 @@
 with tickets as (
     select
         'support_ticket' as touchpoint_type,
-        ticket_id as source_id,
+        case_id as source_id,
         account_id,
         hcp_id,
         device_id,
@@ -32,14 +32,14 @@ with tickets as (
         channel,
         category,
         severity,
-        ticket_status as status,
+        status,
         null::number(38, 0) as nps_score,
         null::boolean as is_reportable,
         loaded_at,
         batch_id,
         source_filename,
         source_row_number
-    from {{ ref('stg_synthetic__support_tickets') }}
+    from {{ ref('stg_synthetic__support_cases') }}
 ),
 
 nps_responses as (
@@ -57,13 +57,13 @@ nps_responses as (
         null::varchar as category,
         null::varchar as severity,
         null::varchar as status,
-        nps_score,
+        score as nps_score,
         null::boolean as is_reportable,
         loaded_at,
         batch_id,
         source_filename,
         source_row_number
-    from {{ ref('stg_synthetic__nps_responses') }}
+    from {{ ref('stg_synthetic__nps_surveys') }}
 ),
 
 visits as (
@@ -87,7 +87,7 @@ visits as (
         batch_id,
         source_filename,
         source_row_number
-    from {{ ref('stg_synthetic__rep_visits') }}
+    from {{ ref('stg_synthetic__representative_visits') }}
 ),
 
 complaints as (
@@ -106,7 +106,7 @@ complaints as (
         null::varchar as severity,
         null::varchar as status,
         null::number(38, 0) as nps_score,
-        is_reportable,
+        reportable_event as is_reportable,
         loaded_at,
         batch_id,
         source_filename,

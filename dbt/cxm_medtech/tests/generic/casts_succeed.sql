@@ -1,7 +1,6 @@
-{#- No published text of RAW is lost to a cast. One scan for all columns; `columns` is RAW column → macro of macros/casts.sql.
+{#- No published text of RAW is lost to a cast. One scan for all columns; `columns` is RAW column → logical type.
     A row comes back when there is any failure, with the count of each column. -#}
 {% test casts_succeed(model, source, table, columns) %}
-{%- set casts = {'integer': integer, 'number': number, 'timestamp': timestamp, 'date': date, 'boolean': boolean} -%}
 -- depends_on: {{ model }}
 with published as (
     {{ published(source, table) }}
@@ -9,8 +8,8 @@ with published as (
 
 failures as (
     select
-        {%- for column, cast in columns.items() %}
-        count_if({{ text(column) }} is not null and {{ casts[cast](column) }} is null) as {{ column | lower }}
+        {%- for column, logical_type in columns.items() %}
+        count_if({{ text(column) }} is not null and {{ typed(logical_type, column) }} is null) as {{ column | lower }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from published
