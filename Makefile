@@ -37,13 +37,15 @@ up: $(READY) ## start the embedded stack and leave it running
 down: $(READY) ## stop it
 	@$(BIN)/cxm down
 
-lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files
+lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, dbt's structure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql
 	$(BIN)/cxm contract check
+	$(BIN)/dbt --quiet parse --project-dir dbt/cxm_medtech --profiles-dir dbt/cxm_medtech --target embedded --target-path $(CURDIR)/.cxm/lint/target --log-path $(CURDIR)/.cxm/lint/logs
+	$(BIN)/dbt-bouncer run --config-file dbt/cxm_medtech/dbt-bouncer.yml
 
 format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
