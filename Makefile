@@ -47,7 +47,7 @@ up: $(READY) ## start the embedded stack and leave it running
 down: $(READY) ## stop it
 	@$(BIN)/cxm down
 
-lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, YAML, workflow, secrets
+lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, dbt's structure, YAML, workflow, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,6 +57,8 @@ lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, YAML, work
 	$(BIN)/yamllint --strict .
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/detect-secrets-hook --baseline .secrets.baseline $$(git ls-files -- ':!requirements.lock')
+	$(BIN)/dbt --quiet parse --project-dir dbt/cxm_medtech --profiles-dir dbt/cxm_medtech --target embedded --target-path $(CURDIR)/.cxm/lint/target --log-path $(CURDIR)/.cxm/lint/logs
+	$(BIN)/dbt-bouncer run --config-file dbt/cxm_medtech/dbt-bouncer.yml
 
 format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

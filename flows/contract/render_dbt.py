@@ -1,52 +1,138 @@
-"""The contract's tables as dbt sources: `Source` → `dbt/cxm_medtech/models/staging/<source>/_<source>__sources.yml`.
+"""A contract's tables in dbt: `Source` → the sources and the staging layer under `dbt/cxm_medtech/models/staging/<source>/`.
 
-`freshness` and `loaded_at_field` stand under `config:`, where dbt 1.11 wants them. A table's age is the age of its newest
-validated batch: rows that staging may not read must not make a source look fresh.
+| file | holds |
+|---|---|
+| `_<source>__sources.yml` | the RAW tables with freshness |
+| `_<source>__models.yml` | every staging column with type, description and data tests, types enforced by dbt |
+| `stg_<source>__<entities>.sql` | a view for each table: typed, trimmed, named as the contract's business names say |
+
+So a table that the contract gains is handed off, staged, documented and tested with no other change. `freshness` and
+`loaded_at_field` stand under `config:`, where dbt 1.11 wants them. A table's age is the age of its newest validated batch: rows
+that staging may not read must not make a source look fresh. The rules are tested on the staging view and not on the RAW table for
+the same reason: quarantined rows in RAW are meant to break them. Patterns and row counts are left to Great Expectations.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
-from flows.contract.model import AUDIT_COLUMNS, Source, Table
+from flows.contract.model import AUDIT_COLUMNS, Column, Rule, Source, Table
+from flows.errors import ConfigurationError
 
 PROJECT_FOLDER = "dbt/cxm_medtech"
 # dbt renders these when it parses, so one derived file serves every account.
 DATABASE = "{{ env_var('CXM_DATABASE', 'CXM_MEDTECH') }}"
 
+# Staging name of the column, its type, what it says.
 _AUDIT = {
-    "_LOAD_TIMESTAMP": ("TIMESTAMP_NTZ", "When COPY read the file, UTC."),
-    "_BATCH_ID": ("VARCHAR", "The batch that brought the row, YYYYMMDD_HHMMSS in UTC."),
-    "_SOURCE_FILENAME": ("VARCHAR", "The file's key in the landing bucket."),
-    "_SOURCE_ROW_NUMBER": ("NUMBER", "The row's number in the file, as COPY counts."),
+    "_LOAD_TIMESTAMP": ("loaded_at", "timestamp_ntz", "When COPY read the file, UTC."),
+    "_BATCH_ID": ("batch_id", "varchar", "The batch that brought the row, YYYYMMDD_HHMMSS in UTC."),
+    "_SOURCE_FILENAME": ("source_filename", "varchar", "The file's key in the landing bucket."),
+    "_SOURCE_ROW_NUMBER": ("source_row_number", "number", "The row's number in the file, as COPY counts."),
+}
+# What staging makes of a logical type; the macros of the same name are in macros/casts.sql.
+_TYPES = {
+    "string": ("text", "varchar"),
+    "integer": ("integer", "number(38, 0)"),
+    "number": ("number", "number(38, 9)"),
+    "timestamp": ("timestamp", "timestamp_ntz"),
+    "date": ("date", "date"),
+    "boolean": ("boolean", "boolean"),
+}
+# A name that SQL takes for something else would have to be quoted in every query.
+_RESERVED = {
+    "order",
+    "group",
+    "select",
+    "from",
+    "where",
+    "table",
+    "case",
+    "when",
+    "then",
+    "end",
+    "row",
+    "rows",
+    "values",
+    "account",
 }
 
 
 def render(source: Source) -> dict[str, str]:
-    """The derived dbt files of `source`: path relative to the repository's root → whole text, the same for the same contract."""
-    path = f"{PROJECT_FOLDER}/models/staging/{source.name}/_{source.name}__sources.yml"
-    meta = {"contract_version": source.version, "owner": source.owner}
-    document = {
-        "version": 2,
-        "sources": [
-            {
-                "name": source.name,
-                "description": _text(source.description),
-                "database": DATABASE,
-                "schema": source.schema,
-                "config": {
-                    "loaded_at_field": "_LOAD_TIMESTAMP",
-                    "meta": {key: value for key, value in meta.items() if value},
-                    **({"tags": list(source.tags)} if source.tags else {}),
-                },
-                "tables": [_table(source, table) for table in source.tables],
-            }
-        ],
+    """The derived dbt files of `source`: path relative to the repository's root → whole text, the same for the same contract.
+
+    Raises:
+        ConfigurationError: two tables would be one staging model, or two columns of a table one staging column.
+    """
+    folder = f"{PROJECT_FOLDER}/models/staging/{source.name}"
+    models = staging_models(source)
+    files = {
+        f"{folder}/_{source.name}__sources.yml": _yaml(source, {"version": 2, "sources": [_source(source)]}),
+        f"{folder}/_{source.name}__models.yml": _yaml(
+            source, {"version": 2, "models": [_model(source, table, models) for table in source.tables]}
+        ),
     }
+    for table in source.tables:
+        files[f"{folder}/{models[table.raw_name]}.sql"] = _sql(source, table)
+    return files
+
+
+def staging_models(source: Source) -> dict[str, str]:
+    """RAW table name → name of its staging model: `OLIST_SELLERS` → `stg_olist__accounts`, from the business name "Account (…)".
+
+    Raises:
+        ConfigurationError: two tables have the same business name.
+    """
+    names: dict[str, str] = {}
+    for table in source.tables:
+        name = f"stg_{source.name}__{_plural(_slug(table.business_name))}"
+        if name in names.values():
+            raise ConfigurationError(
+                f"{source.contract}, schema entry {table.name}: found businessName {table.business_name!r}, which makes a second "
+                f"staging model {name}; wanted one for each table; say it in other words"
+            )
+        names[table.raw_name] = name
+    return names
+
+
+def staging_columns(source: Source, table: Table) -> dict[str, str]:
+    """RAW column name → staging column name, from the business name: `SELLER_ID` → `account_id`.
+
+    Raises:
+        ConfigurationError: two columns would have one name, or a name is a word of SQL or of an audit column.
+    """
+    taken = {name for name, _, _ in _AUDIT.values()} | _RESERVED
+    names: dict[str, str] = {}
+    for column in table.columns:
+        name = _slug(column.business_name)
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
+            raise ConfigurationError(
+                f"{source.contract}, schema entry {table.name}, property {column.header}: found businessName "
+                f"{column.business_name!r}, which makes the staging column {name!r}, a name that is taken or no name; wanted "
+                "one of its own that begins with a letter; say it in other words"
+            )
+        taken.add(name)
+        names[column.name] = name
+    return names
+
+
+def _source(source: Source) -> dict[str, Any]:
+    meta = {"contract_version": source.version, "owner": source.owner}
     return {
-        path: f"# {source.derived_line}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+        "name": source.name,
+        "description": _text(source.description),
+        "database": DATABASE,
+        "schema": source.schema,
+        "config": {
+            "loaded_at_field": "_LOAD_TIMESTAMP",
+            "meta": {key: value for key, value in meta.items() if value},
+            **({"tags": list(source.tags)} if source.tags else {}),
+        },
+        "tables": [_table(source, table) for table in source.tables],
     }
 
 
@@ -69,8 +155,8 @@ def _table(source: Source, table: Table) -> dict[str, Any]:
         for column in table.columns
     ]
     for name in AUDIT_COLUMNS:
-        data_type, description = _AUDIT[name]
-        columns.append({"name": name, "description": description, "data_type": data_type})
+        _, data_type, description = _AUDIT[name]
+        columns.append({"name": name, "description": description, "data_type": data_type.upper()})
     return {
         "name": table.name,
         "identifier": table.raw_name,
@@ -85,6 +171,122 @@ def _table(source: Source, table: Table) -> dict[str, Any]:
         },
         "columns": columns,
     }
+
+
+def _model(source: Source, table: Table, models: dict[str, str]) -> dict[str, Any]:
+    names = staging_columns(source, table)
+    columns: list[dict[str, Any]] = []
+    for column in table.columns:
+        tests = _column_tests(source, table, column)
+        columns.append(
+            {
+                "name": names[column.name],
+                "description": _text(column.description),
+                "data_type": _TYPES[column.logical_type][1],
+                "config": {"meta": {"classification": column.classification, "pii": column.pii}},
+                **({"data_tests": tests} if tests else {}),
+            }
+        )
+    for name in AUDIT_COLUMNS:
+        staged, data_type, description = _AUDIT[name]
+        columns.append({"name": staged, "description": description, "data_type": data_type})
+    tests = _model_tests(source, table, names)
+    return {
+        "name": models[table.raw_name],
+        "description": _text(f"{table.business_name}. {table.description}"),
+        "config": {"contract": {"enforced": True}, "tags": [source.name]},
+        **({"data_tests": tests} if tests else {}),
+        "columns": columns,
+    }
+
+
+def _column_tests(source: Source, table: Table, column: Column) -> list[Any]:
+    """The contract's rules on one column as dbt's own four tests; a rule that only warns makes a test that only warns."""
+    tests: list[Any] = []
+    for rule in table.rules:
+        if rule.column != column.name:
+            continue
+        match rule.kind:
+            case "not_null" | "unique":
+                tests.append(_test(rule.kind, rule.severity))
+            case "in_set":
+                tests.append(_test("accepted_values", rule.severity, values=list(rule.argument("values"))))
+    for link in table.relationships:
+        if link.columns == (column.name,):
+            owner, parent = source.parent(link)
+            field = staging_columns(owner, parent)[link.parent_columns[0]]
+            to = f"ref('{staging_models(owner)[parent.raw_name]}')"
+            tests.append(_test("relationships", link.severity, to=to, field=field))
+    return tests
+
+
+def _model_tests(source: Source, table: Table, names: dict[str, str]) -> list[Any]:
+    tests = [
+        _test("unique_together", rule.severity, columns=[names[c] for c in rule.columns])
+        for rule in table.rules
+        if rule.kind == "unique" and rule.columns
+    ]
+    typed = {c.name: _TYPES[c.logical_type][0] for c in table.columns if c.logical_type != "string"}
+    if typed:
+        tests.append(_test("casts_succeed", "error", source=source.name, table=table.name, columns=typed))
+    for severity in ("error", "warning"):
+        if limits := _limits((r for r in table.rules if r.kind == "between" and r.severity == severity), names):
+            tests.append(_test("within_limits", severity, limits=limits))
+    return tests
+
+
+def _limits(rules: Iterable[Rule], names: dict[str, str]) -> dict[str, dict[str, object]]:
+    """Staging column → its `min` and `max`, of all rules on it the narrowest."""
+    limits: dict[str, dict[str, object]] = {}
+    for rule in rules:
+        found = limits.setdefault(names[str(rule.column)], {})
+        for end, narrowest in (("min", max), ("max", min)):
+            value = rule.argument(end)
+            if value is not None:
+                found[end] = narrowest(value, found.get(end, value))
+    return limits
+
+
+def _test(name: str, severity: str, **arguments: object) -> Any:
+    """A data test as dbt's YAML has it: its name alone, where it has no arguments and fails as tests do."""
+    config = {"config": {"severity": "warn"}} if severity == "warning" else {}
+    body = {**({"arguments": arguments} if arguments else {}), **config}
+    return {name: body} if body else name
+
+
+def _sql(source: Source, table: Table) -> str:
+    names = staging_columns(source, table)
+    columns = [f"    {{{{ {_TYPES[c.logical_type][0]}('{c.name}') }}}} as {names[c.name]}," for c in table.columns]
+    return "\n".join(
+        [
+            f"-- {source.derived_line}",
+            f"-- {source.schema}.{table.raw_name} → STG: {table.business_name}.",
+            "with published as (",
+            f"    {{{{ published('{source.name}', '{table.name}') }}}}",
+            ")",
+            "",
+            "select",
+            *columns,
+            "    {{ audit_columns() }}",
+            "from published",
+            "",
+        ]
+    )
+
+
+def _slug(text: str) -> str:
+    """A business name as a name of SQL, what stands in brackets left out: "Account (hospital)" → account."""
+    return "_".join(re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", " ", text).lower()))
+
+
+def _plural(word: str) -> str:
+    if re.search(r"[^aeiou]y$", word):
+        return f"{word[:-1]}ies"
+    return word if word.endswith("s") else f"{word}s"
+
+
+def _yaml(source: Source, document: dict[str, Any]) -> str:
+    return f"# {source.derived_line}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _text(text: str) -> str:

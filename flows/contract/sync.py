@@ -21,6 +21,7 @@ from flows.errors import ConfigurationError
 DERIVED = (
     ("data_dictionary", "README.md"),
     ("dbt/cxm_medtech/models/staging", "**/*.yml"),
+    ("dbt/cxm_medtech/models/staging", "**/*.sql"),
     ("expectations/gx", "great_expectations.yml"),
     ("expectations/gx/expectations", "*.json"),
     ("expectations/gx/validation_definitions", "*.json"),

@@ -14,10 +14,13 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -41,7 +44,7 @@ STAGED = {
     "customers": "hcps",
     "order_items": "shipment_lines",
     "order_payments": "shipment_payments",
-    "order_reviews": "hcp_feedback",
+    "order_reviews": "hcp_reviews",
     "products": "devices",
     "sellers": "accounts",
     "geolocation": "postal_area_locations",
@@ -65,19 +68,29 @@ class Raw:
         with self.connection.cursor() as cursor:
             return list(cursor.execute(statement, values or None).fetchall())
 
-    def insert(self, table: Table, batch: str, status: str, hours: float, rows: list[list[str]]) -> None:
-        """What COPY and the ledger's INSERT leave: `rows` of `batch`, loaded `hours` ago."""
+    def insert(
+        self, table: Table, batch: str, status: str, hours: float, rows: list[list[str]], day: date | None = None
+    ) -> None:
+        """What COPY and the ledger's INSERT leave: `rows` of `batch`, loaded `hours` ago; of `day`'s file where each day has one."""
         loaded = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
         fields = ", ".join(f"r.value[{i}]::varchar" for i in range(len(table.columns)))
+        source, file = table.raw_name.split("_")[0].lower(), table.file_on(day)
+        key = f"raw/{source}/{table.stem}/{batch}/{file}"
         self.sql(
             f"insert into RAW.{table.raw_name} select {fields}, '{loaded:%Y-%m-%d %H:%M:%S}'::timestamp_ntz, '{batch}', "
-            f"'raw/olist/{table.stem}/{batch}/{table.file}', r.index + 1 from table(flatten(input => parse_json(?))) as r",
+            f"'{key}', r.index + 1 from table(flatten(input => parse_json(?))) as r",
             json.dumps([[None if value in ("", "null") else value for value in row] for row in rows]),
         )
         self.sql(
-            "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
-            "STARTED_AT) "
-            f"values ('{batch}', 'olist', '{table.raw_name}', '{table.file}', 1, '…', {len(rows)}, '{status}', sysdate())"
+            "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, S3_KEY, BYTES, CONTENT_SHA256, FILE_RECORDS, "
+            f"STATUS, STARTED_AT) values ('{batch}', '{source}', '{table.raw_name}', '{file}', '{key}', 1, '…', {len(rows)}, "
+            f"'{status}', sysdate())"
+        )
+
+    def mark(self, batch: str, table: Table, status: str) -> None:
+        """What a verdict or an undo writes into the ledger."""
+        self.sql(
+            "update RAW.LOAD_LEDGER set STATUS = ? where BATCH_ID = ? and TABLE_NAME = ?", status, batch, table.raw_name
         )
 
 
@@ -95,7 +108,7 @@ def raw(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]
         stack = {"warehouse": {"host": "127.0.0.1", "port": server.port}}
         (settings.home / "run" / "stack.json").write_text(json.dumps(stack))
         with server.connect(paramstyle="qmark", network_timeout=60) as connection:
-            provision_warehouse(connection, settings, [source])
+            provision_warehouse(connection, settings, [source, read_source("synthetic")])
             filled = Raw(source, settings, dbt_environment(settings), {}, connection)
             _fill(filled, sample)
             yield filled
@@ -162,7 +175,7 @@ def test_dbt_build_runs_clean_on_the_sample(built: BuildResult) -> None:
     assert built.problems == ()
     assert built.clean
     assert (built.warned, built.failed, built.skipped) == (0, 0, 0)
-    assert built.passed >= 14 + 60  # models, seed and snapshot, and their tests
+    assert built.passed >= 40 + 120  # models, seeds and snapshots; their tests
 
 
 @pytest.mark.parametrize("table", STAGED)
@@ -189,14 +202,14 @@ def test_staging_types_and_trims_what_raw_holds_as_text(raw: Raw, built: BuildRe
         for row in raw.rows["orders"]
     }
     found = raw.sql(
-        "select surgical_case_shipment_id, hcp_id, shipment_status, ordered_at, approved_at, handed_to_carrier_at, delivered_at, "
-        "promised_delivery_at from STG.STG_OLIST__SURGICAL_CASE_SHIPMENTS"
+        "select shipment_id, hcp_order_key, shipment_status, ordered_at, approved_at, handed_to_carrier_at, delivered_to_hcp_at, "
+        "promised_delivery_date from STG.STG_OLIST__SURGICAL_CASE_SHIPMENTS"
     )
     assert {row[0]: row[1:] for row in found} == shipments
 
     texts = {(row[0], row[1]): row[4].strip() or None for row in raw.rows["order_reviews"]}
     assert any(row[4] != row[4].strip() for row in raw.rows["order_reviews"])
-    found = raw.sql("select feedback_id, surgical_case_shipment_id, feedback_text from STG.STG_OLIST__HCP_FEEDBACK")
+    found = raw.sql("select review_id, shipment_id, review_text from STG.STG_OLIST__HCP_REVIEWS")
     assert {row[:2]: row[2] for row in found} == texts
 
     cents = sum(round(float(row[5]) * 100) for row in raw.rows["order_items"])
@@ -222,8 +235,107 @@ def test_marts_hold_one_row_for_each_shipment_and_account(raw: Raw, built: Build
     assert raw.sql("select count(*), sum(line_count) from MARTS.FCT_CASE_SHIPMENTS") == [
         (len(raw.rows["orders"]), len(raw.rows["order_items"]))
     ]
-    assert raw.sql("select count(*), count(region) from MARTS.DIM_ACCOUNTS") == [(1610, 1610)]
+    assert raw.sql("select count(*), count(account_region) from MARTS.DIM_ACCOUNTS") == [(1610, 1610)]
     assert raw.sql("select count(distinct account_id) from SNAPSHOTS.SNAP_ACCOUNTS") == [(1610,)]
+
+
+CANCELLED = ("canceled", "unavailable")
+
+
+def _on_time(order: list[str]) -> bool | None:
+    """A day is compared with a day; None while not delivered. Columns 6 and 7: delivered, promised."""
+    return order[6][:10] <= order[7][:10] if order[6] else None
+
+
+def test_shipments_by_status_and_their_on_time_share_are_those_of_the_files(raw: Raw, built: BuildResult) -> None:
+    orders = raw.rows["orders"]
+    found = raw.sql("select shipment_status, count(*) from MARTS.FCT_CASE_SHIPMENTS group by shipment_status")
+    assert dict(found) == Counter(order[2] for order in orders)
+    delivered = [on_time for order in orders if (on_time := _on_time(order)) is not None]
+    assert raw.sql("select count(is_on_time), count_if(is_on_time) from MARTS.FCT_CASE_SHIPMENTS") == [
+        (len(delivered), sum(delivered))
+    ]
+    assert 0.9 < sum(delivered) / len(delivered) < 0.95
+
+
+def test_revenue_by_account_is_that_of_the_files(raw: Raw, built: BuildResult) -> None:
+    status = {order[0]: order[2] for order in raw.rows["orders"]}
+    revenue: dict[str, Decimal] = {seller[0]: Decimal(0) for seller in raw.rows["sellers"]}
+    for item in raw.rows["order_items"]:
+        if status[item[0]] not in CANCELLED:
+            revenue[item[3]] += Decimal(item[5])
+    assert dict(raw.sql("select account_id, revenue from MARTS.FCT_ACCOUNT_CX_HEALTH")) == revenue
+    assert raw.sql("select sum(revenue) from MARTS.FCT_SHIPMENT_ITEMS") == [(sum(revenue.values()),)]
+
+
+def test_average_review_by_state_is_that_of_the_files(raw: Raw, built: BuildResult) -> None:
+    state = {customer[0]: customer[4] for customer in raw.rows["customers"]}
+    went_to = {order[0]: state[order[1]] for order in raw.rows["orders"]}
+    scores = defaultdict(list)
+    for review in raw.rows["order_reviews"]:
+        scores[went_to[review[1]]].append(int(review[2]))
+    found = raw.sql("select hcp_state, avg(review_score) from MARTS.FCT_REVIEWS group by hcp_state")
+    assert {key: float(value) for key, value in found} == pytest.approx(
+        {s: mean(v) for s, v in scores.items()}, abs=1e-5
+    )
+
+
+def test_health_scores_are_those_of_the_published_formula(raw: Raw, built: BuildResult) -> None:
+    """Without complaints and NPS: 35 parts on-time share, 35 parts reviews; what was not measured weighs nothing."""
+    orders = {order[0]: order for order in raw.rows["orders"]}
+    reviews = defaultdict(list)
+    for review in raw.rows["order_reviews"]:
+        reviews[review[1]].append(int(review[2]))
+    shipped = defaultdict(set)
+    for item in raw.rows["order_items"]:
+        shipped[item[3]].add(item[0])
+    wanted = {}
+    for account, *_ in raw.rows["sellers"]:
+        on_time = [found for key in shipped[account] if (found := _on_time(orders[key])) is not None]
+        scores = [score for key in shipped[account] for score in reviews[key]]
+        parts = ([100 * mean(on_time)] if on_time else []) + ([25 * (mean(scores) - 1)] if scores else [])
+        wanted[account] = mean(parts) if parts else None
+    found = dict(raw.sql("select account_id, cx_health_score from MARTS.FCT_ACCOUNT_CX_HEALTH"))
+    busiest = sorted(shipped, key=lambda account: len(shipped[account]))[-3:]
+    assert [float(found[a]) for a in busiest] == pytest.approx([wanted[a] for a in busiest], abs=0.006)
+    assert {a for a in found if found[a] is None} == {a for a in wanted if wanted[a] is None}
+    scored = [a for a in wanted if wanted[a] is not None]
+    assert [float(found[a]) for a in scored] == pytest.approx([wanted[a] for a in scored], abs=0.006)
+
+
+def test_marts_follow_quarantine_publication_and_undo(
+    raw: Raw, project: Path, workdir: Path, built: BuildResult
+) -> None:
+    """A snapshot table (orders) and an append table (complaints, through the incremental model), three builds."""
+    orders, complaints = raw.source.table("orders"), read_source("synthetic").table("device_complaints")
+    account, hcp, device = raw.rows["sellers"][0][0], raw.rows["customers"][0][1], raw.rows["products"][0][0]
+
+    def complaint(key: str, opened: str) -> list[str]:
+        return [key, account, hcp, device, "", "true", "It broke", f"{opened} 10:00:00"]
+
+    def follow() -> tuple[int, dict[str, str]]:
+        again = build(project, raw.environment, workdir, select="int_touchpoints_merged fct_case_shipments")
+        assert again.problems == ()
+        [(shipments,)] = raw.sql("select count(*) from MARTS.FCT_CASE_SHIPMENTS")
+        return shipments, dict(raw.sql("select touchpoint_id, batch_id from MARTS.FCT_TOUCHPOINTS"))
+
+    everything, first, second = len(raw.rows["orders"]), date(2026, 11, 1), date(2026, 11, 2)
+    x, y, z = (f"device_complaint:{key}" for key in "xyz")
+    raw.insert(orders, NEWEST, "quarantined", 1, raw.rows["orders"][:10])
+    raw.insert(complaints, OLD, "validated", 3, [complaint("x", "2026-11-01"), complaint("y", "2026-11-01")], first)
+    raw.insert(complaints, NEW, "quarantined", 2, [complaint("bad", "2026-11-02")], second)
+    assert follow() == (everything, {x: OLD, y: OLD})
+
+    raw.mark(NEWEST, orders, "validated")
+    raw.insert(complaints, NEWER, "validated", 1, [complaint("z", "2026-11-02")], second)
+    raw.insert(
+        complaints, NEWEST, "validated", 0, [complaint("x", "2026-11-01")], first
+    )  # the first day again, without y
+    assert follow() == (10, {x: NEWEST, z: NEWER})
+
+    raw.mark(NEWEST, orders, "undone")
+    raw.mark(NEWEST, complaints, "undone")
+    assert follow() == (everything, {x: OLD, y: OLD, z: NEWER})
 
 
 def test_a_changed_account_and_a_vanished_one_keep_their_past(
@@ -238,7 +350,7 @@ def test_a_changed_account_and_a_vanished_one_keep_their_past(
         raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where BATCH_ID = ?", NEWEST)
     assert again.problems == ()
     assert again.clean
-    history = "select city, batch_id, dbt_valid_to is null from SNAPSHOTS.SNAP_ACCOUNTS where account_id = ? order by batch_id"
+    history = "select account_city, batch_id, dbt_valid_to is null from SNAPSHOTS.SNAP_ACCOUNTS where account_id = ? order by batch_id"
     assert raw.sql(history, moved[0]) == [(moved[2], NEW, False), ("elsewhere", NEWEST, True)]
     assert raw.sql(history, gone[0]) == [(gone[2], NEW, False)]
     assert raw.sql(history, others[0][0]) == [(others[0][2], NEW, True)]

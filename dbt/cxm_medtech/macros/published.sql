@@ -1,30 +1,47 @@
 {#- The rows of a source table that passed validation: RAW.OLIST_ORDERS + RAW.LOAD_LEDGER → what staging may read.
 
-    A table loaded as `snapshot` (each file holds everything) gives its newest validated batch; one loaded as `append` gives all
-    validated batches. The mode is `meta.load` of the derived source, thus of the contract. A batch that is loaded but not
-    yet validated, quarantined or undone is not seen. The choice is made when the view is read, so that a verdict or an
-    undo counts at once. Snowflake cannot prune on a subquery while it compiles; written as IN, the filter becomes a semi-join
-    on _BATCH_ID, whose few values it pushes into the scan as it runs, and a batch lies in its own micro-partitions. -#}
+    A table loaded as `snapshot` (each file holds everything) gives its newest validated batch. One loaded as `append` gives of
+    each file the newest validated batch, so that a day delivered again replaces that day. The mode is `meta.load` of the derived
+    source, thus of the contract. A batch that is landed, loaded, quarantined or undone is not seen. The choice is made when
+    the view is read, so that a verdict or an undo counts at once. Written as IN, the filter becomes a semi-join on
+    _BATCH_ID, whose few values Snowflake pushes into the scan as it runs, and a batch lies in its own micro-partitions: of a
+    snapshot table one batch is read, however many RAW keeps. -#}
 {% macro published(source_name, table_name) -%}
     {%- set rows = source(source_name, table_name) -%}
-    {%- set ledger = source('cxm', 'load_ledger') -%}
-    {%- set batches = 'BATCH_ID' -%}
-    {%- if execute -%}
-        {%- set unique_id = ['source', project_name, source_name, table_name] | join('.') -%}
-        {%- set load = graph.sources[unique_id].config.meta.get('load') -%}
-        {%- if load == 'snapshot' -%}
-            {%- set batches = 'max(BATCH_ID)' -%}
-        {%- elif load != 'append' -%}
-            {{- exceptions.raise_compiler_error(
-                unique_id ~ ': meta.load is ' ~ load ~ ', wanted snapshot or append; run `cxm contract sync`'
-            ) -}}
-        {%- endif -%}
-    {%- endif -%}
+    {%- if execute and load_mode(source_name, table_name) == 'append' -%}
+    select *
+    from {{ rows }}
+    where (_BATCH_ID, _SOURCE_FILENAME) in (
+        {{ published_objects(source_name, rows.identifier) }}
+    )
+    {%- else -%}
     select *
     from {{ rows }}
     where _BATCH_ID in (
-        select {{ batches }}
-        from {{ ledger }}
+        select max(BATCH_ID)
+        from {{ source('cxm', 'load_ledger') }}
         where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ rows.identifier }}' and STATUS = 'validated'
     )
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Batch and key of every object that an append table publishes. A split file is several objects of one FILE_NAME and batch. -#}
+{% macro published_objects(source_name, raw_name) -%}
+        select
+            BATCH_ID,
+            S3_KEY
+        from {{ source('cxm', 'load_ledger') }}
+        where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ raw_name }}' and STATUS = 'validated'
+        qualify rank() over (partition by FILE_NAME order by BATCH_ID desc) = 1
+{%- endmacro %}
+
+{% macro load_mode(source_name, table_name) -%}
+    {%- set unique_id = ['source', project_name, source_name, table_name] | join('.') -%}
+    {%- set load = graph.sources[unique_id].config.meta.get('load') -%}
+    {%- if load not in ('snapshot', 'append') -%}
+        {{- exceptions.raise_compiler_error(
+            unique_id ~ ': meta.load is ' ~ load ~ ', wanted snapshot or append; run `cxm contract sync`'
+        ) -}}
+    {%- endif -%}
+    {{- return(load) -}}
 {%- endmacro %}

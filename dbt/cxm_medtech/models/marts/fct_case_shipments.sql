@@ -1,23 +1,63 @@
--- INT → MARTS: one row per surgical case shipment, with the region of its HCP and the days it took.
+-- INT + SEEDS → MARTS: one row per surgical case shipment.
+-- A table, built anew: the source delivers all of its rows each time, so nothing of an earlier build is known to hold still.
+with shipments as (
+    select
+        shipment_id,
+        hcp_order_key,
+        hcp_id,
+        hcp_state,
+        shipment_status,
+        is_cancelled,
+        ordered_at,
+        approved_at,
+        handed_to_carrier_at,
+        delivered_to_hcp_at,
+        promised_delivery_date,
+        days_to_deliver,
+        days_late,
+        is_on_time,
+        line_count,
+        account_count,
+        lines_value,
+        freight,
+        amount_paid,
+        review_count,
+        average_review_score,
+        batch_id
+    from {{ ref('int_shipments_enriched') }}
+),
+
+states as (
+    select
+        state_code,
+        region
+    from {{ ref('brazilian_states') }}
+)
+
 select
-    shipments.surgical_case_shipment_id,
+    shipments.shipment_id,
     shipments.hcp_id,
-    shipments.hcp_unique_id,
-    shipments.hcp_state_code,
+    shipments.hcp_order_key,
+    shipments.hcp_state,
     states.region as hcp_region,
     shipments.shipment_status,
+    shipments.is_cancelled,
+    shipments.ordered_at::date as ordered_on,
     shipments.ordered_at,
-    shipments.delivered_at,
-    shipments.promised_delivery_at,
-    datediff(day, shipments.ordered_at, shipments.delivered_at) as days_to_deliver,
-    shipments.is_late,
+    shipments.approved_at,
+    shipments.handed_to_carrier_at,
+    shipments.delivered_to_hcp_at,
+    shipments.promised_delivery_date,
+    shipments.days_to_deliver,
+    shipments.days_late,
+    shipments.is_on_time,
     shipments.line_count,
     shipments.account_count,
     shipments.lines_value,
     shipments.freight,
     shipments.amount_paid,
-    shipments.feedback_count,
-    shipments.average_satisfaction_score,
+    shipments.review_count,
+    shipments.average_review_score,
     shipments.batch_id
-from {{ ref('int_shipments_enriched') }} as shipments
-left join {{ ref('brazilian_states') }} as states on shipments.hcp_state_code = states.state_code
+from shipments
+left join states on shipments.hcp_state = states.state_code

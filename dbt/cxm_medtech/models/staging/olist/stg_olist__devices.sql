@@ -1,4 +1,5 @@
--- RAW.OLIST_PRODUCTS → STG: one row per device (surgical kit).
+-- derived from data_dictionary/olist.odcs.yaml by `cxm contract sync`
+-- RAW.OLIST_PRODUCTS → STG: Device (surgical kit or medical device).
 with published as (
     {{ published('olist', 'products') }}
 )
@@ -6,12 +7,12 @@ with published as (
 select
     {{ text('PRODUCT_ID') }} as device_id,
     {{ text('PRODUCT_CATEGORY_NAME') }} as device_category,
-    try_cast(trim(PRODUCT_NAME_LENGHT) as integer) as name_length,
-    try_cast(trim(PRODUCT_DESCRIPTION_LENGHT) as integer) as description_length,
-    try_cast(trim(PRODUCT_PHOTOS_QTY) as integer) as photo_count,
-    try_cast(trim(PRODUCT_WEIGHT_G) as number(18, 2)) as weight_g,
-    try_cast(trim(PRODUCT_LENGTH_CM) as number(18, 2)) as length_cm,
-    try_cast(trim(PRODUCT_HEIGHT_CM) as number(18, 2)) as height_cm,
-    try_cast(trim(PRODUCT_WIDTH_CM) as number(18, 2)) as width_cm,
+    {{ integer('PRODUCT_NAME_LENGHT') }} as name_length,
+    {{ integer('PRODUCT_DESCRIPTION_LENGHT') }} as description_length,
+    {{ integer('PRODUCT_PHOTOS_QTY') }} as photos,
+    {{ integer('PRODUCT_WEIGHT_G') }} as weight_in_g,
+    {{ integer('PRODUCT_LENGTH_CM') }} as length_in_cm,
+    {{ integer('PRODUCT_HEIGHT_CM') }} as height_in_cm,
+    {{ integer('PRODUCT_WIDTH_CM') }} as width_in_cm,
     {{ audit_columns() }}
 from published

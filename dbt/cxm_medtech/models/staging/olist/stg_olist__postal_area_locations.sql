@@ -1,13 +1,14 @@
--- RAW.OLIST_GEOLOCATION → STG: one row per point seen in a postal code prefix; repeats are normal and kept.
+-- derived from data_dictionary/olist.odcs.yaml by `cxm contract sync`
+-- RAW.OLIST_GEOLOCATION → STG: Postal area location.
 with published as (
     {{ published('olist', 'geolocation') }}
 )
 
 select
     {{ text('GEOLOCATION_ZIP_CODE_PREFIX') }} as postal_area,
-    try_cast(trim(GEOLOCATION_LAT) as float) as latitude,
-    try_cast(trim(GEOLOCATION_LNG) as float) as longitude,
+    {{ number('GEOLOCATION_LAT') }} as latitude,
+    {{ number('GEOLOCATION_LNG') }} as longitude,
     {{ text('GEOLOCATION_CITY') }} as city,
-    upper({{ text('GEOLOCATION_STATE') }}) as state_code,
+    {{ text('GEOLOCATION_STATE') }} as state,
     {{ audit_columns() }}
 from published

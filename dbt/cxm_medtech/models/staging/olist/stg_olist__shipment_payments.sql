@@ -1,13 +1,14 @@
--- RAW.OLIST_ORDER_PAYMENTS → STG: one row per payment towards a shipment.
+-- derived from data_dictionary/olist.odcs.yaml by `cxm contract sync`
+-- RAW.OLIST_ORDER_PAYMENTS → STG: Shipment payment.
 with published as (
     {{ published('olist', 'order_payments') }}
 )
 
 select
-    {{ text('ORDER_ID') }} as surgical_case_shipment_id,
-    try_cast(trim(PAYMENT_SEQUENTIAL) as integer) as payment_number,
-    lower({{ text('PAYMENT_TYPE') }}) as payment_type,
-    try_cast(trim(PAYMENT_INSTALLMENTS) as integer) as instalments,
-    try_cast(trim(PAYMENT_VALUE) as number(18, 2)) as amount_paid,
+    {{ text('ORDER_ID') }} as shipment_id,
+    {{ integer('PAYMENT_SEQUENTIAL') }} as payment_number,
+    {{ text('PAYMENT_TYPE') }} as means_of_payment,
+    {{ integer('PAYMENT_INSTALLMENTS') }} as instalments,
+    {{ number('PAYMENT_VALUE') }} as amount_paid,
     {{ audit_columns() }}
 from published

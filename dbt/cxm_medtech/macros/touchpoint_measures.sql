@@ -1,0 +1,23 @@
+{#- The measures of tickets, NPS answers, visits and complaints that account 360 and HCP 360 share. -#}
+{% macro touchpoint_measures() -%}
+    count_if(touchpoint_type = 'support_ticket') as ticket_count,
+        count_if(touchpoint_type = 'support_ticket' and closed_at is null) as open_ticket_count,
+        avg(datediff(minute, iff(touchpoint_type = 'support_ticket', occurred_at, null), first_response_at) / 60)
+            as average_first_response_hours,
+        count_if(touchpoint_type = 'device_complaint') as complaint_count,
+        count_if(touchpoint_type = 'device_complaint' and is_reportable) as reportable_complaint_count,
+        count(nps_score) as nps_response_count,
+        count_if(nps_score >= 9) as promoter_count,
+        count_if(nps_score <= 6) as detractor_count,
+        count_if(touchpoint_type = 'rep_visit') as visit_count
+{%- endmacro %}
+
+{#- 0 where the source was loaded and has nothing of this one; NULL where nobody knows because nothing was ever loaded. -#}
+{% macro known_count(column, known) -%}
+    iff(loaded.{{ known }}, coalesce(touchpoints.{{ column }}, 0), null) as {{ column }}
+{%- endmacro %}
+
+{#- Net promoter score, -100 to 100: the share of 9 and 10 less the share of 0 to 6. NULL without an answer. -#}
+{% macro net_promoter_score(promoters, detractors, responses) -%}
+    ((100 * ({{ promoters }} - {{ detractors }})) / nullif({{ responses }}, 0))::number(7, 4)
+{%- endmacro %}

@@ -1,0 +1,21 @@
+{#- No published text of RAW is lost to a cast. One scan for all columns; `columns` is RAW column → logical type.
+    A row comes back when there is any failure, with the count of each column. -#}
+{% test casts_succeed(model, source, table, columns) %}
+-- depends_on: {{ model }}
+with published as (
+    {{ published(source, table) }}
+),
+
+failures as (
+    select
+        {%- for column, logical_type in columns.items() %}
+        count_if({{ text(column) }} is not null and {{ typed(logical_type, column) }} is null) as {{ column | lower }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from published
+)
+
+select {{ columns | join(', ') | lower }}
+from failures
+where {% for column in columns %}{{ column | lower }} > 0{{ ' or ' if not loop.last }}{% endfor %}
+{% endtest %}
