@@ -31,7 +31,8 @@ _CONFIGURATION = {
     2043: "create the object or grant its use: `cxm provision --apply`",
     606: "set CXM_WAREHOUSE to a warehouse that the role may use",
 }
-_TRANSIENT = {250001, 250002, 250003, 250005, 390114, 390112, 390195, 604, 253012}
+# 390111: the session is gone, the server closed it; a step that is tried again logs in anew.
+_TRANSIENT = {250001, 250002, 250003, 250005, 390111, 390112, 390114, 390195, 604, 253012}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,11 @@ def transaction(connection: SnowflakeConnection) -> Iterator[None]:
 def explain(error: Exception, sql: str) -> Exception:
     """The error of ours that the connector's `error` means; anything that is not the connector's comes back as it is."""
     from snowflake.connector import errors
+    from snowflake.connector.vendored.requests.exceptions import RequestException
 
+    if isinstance(error, RequestException):  # an answer that breaks off in its middle: the connector lets it through
+        head = " ".join(sql.split())[:120]
+        return InfrastructureError(f"the warehouse's answer to `{head}` broke off: {error}; run again")
     if not isinstance(error, errors.Error):
         return error
     number = int(error.errno or -1)

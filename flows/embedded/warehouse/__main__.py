@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     import duckdb
     import uvicorn
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     from flows.embedded.warehouse.engine import Engine
     from flows.embedded.warehouse.server import Server
@@ -59,8 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stdout.write(f"warehouse ready on http://127.0.0.1:{options.port} (files in {directory})\n")
                 sys.stdout.flush()
 
+    warehouse = Server(engine)
+
+    class Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            warehouse.disconnected(self.client)
+
     config = uvicorn.Config(
-        Server(engine).app(),
+        warehouse.app(),
+        http=Protocol,
         host="127.0.0.1",
         port=options.port,
         log_config=None,

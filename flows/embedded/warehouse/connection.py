@@ -81,6 +81,8 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.changed: set[str] = set()
         self.transaction_id = 0
         self.client = "PythonConnector"
+        self.peer: tuple[str, int] | None = None  # the client's end of the TCP connection that it used last
+        self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
         self.temporary_tables: dict[tuple[str, str, str], str] = {}
         self.last_query_ids: list[str] = []
         self.last_used = datetime.now(UTC)

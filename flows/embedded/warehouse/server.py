@@ -9,6 +9,7 @@ which clients retry for minutes.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import logging
@@ -46,6 +47,8 @@ IDLE = timedelta(
     hours=4
 )  # https://docs.snowflake.com/en/user-guide/session-policies: an idle session ends after 4 hours
 THREADS = 128
+# A client whose connection broke comes back for its open transaction within seconds, or it is dead.
+BACK_SECONDS = 3.0
 
 # What clients are told at login; https://docs.snowflake.com/en/sql-reference/parameters
 _CLIENT_PARAMETERS = (
@@ -102,6 +105,28 @@ class Server:
         self.engine.close()
 
     # ---- sessions
+
+    def disconnected(self, peer: tuple[str, int] | None) -> None:
+        """The TCP connection of `peer` has ended. A transaction that it leaves open would hold its locks: unless the client is
+        back soon, by another connection, its session ends and the transaction is rolled back. Snowflake does so after hours
+        (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions); a laptop's run is tried again sooner."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            left = [
+                (token, conn) for token, conn in self._sessions.items() if conn.peer == peer and conn.in_transaction
+            ]
+        for token, conn in left:
+            loop.call_later(
+                BACK_SECONDS, lambda *found: loop.run_in_executor(None, self._abandon, *found), token, conn, peer
+            )
+
+    def _abandon(self, token: str, conn: WarehouseConnection, peer: tuple[str, int]) -> None:
+        with self._lock:
+            if conn.peer != peer or self._sessions.pop(token, None) is None:
+                return
+        logger.info("session %d: its client is gone; rolled back", conn.session_id)
+        conn._duck_conn.interrupt()
+        conn.close()
 
     async def health(self, _: Request) -> JSONResponse:
         """200 as soon as statements are taken."""
@@ -175,7 +200,10 @@ class Server:
             conn.close()
 
     def _find(self, request: Request) -> WarehouseConnection | None:
-        return self._sessions.get(_token(request))
+        conn = self._sessions.get(_token(request))
+        if conn is not None and request.client is not None:
+            conn.peer = (request.client.host, request.client.port)
+        return conn
 
     async def renew(self, request: Request) -> JSONResponse:
         """A client whose token has run out asks for another; tokens here live as long as the session."""
@@ -237,7 +265,7 @@ class Server:
         self._running[request_id] = conn
         try:
             base_url = f"{request.url.scheme}://{request.url.netloc}"
-            answer = await run_in_threadpool(self._query, conn, body, base_url)
+            answer = await run_in_threadpool(self._query, conn, body, base_url, request_id)
         except Exception:
             # what fails outside the statement itself, such as a value that cannot be put on the wire
             logger.exception("no answer for %r", str(body.get("sqlText"))[:200])
@@ -247,7 +275,17 @@ class Server:
             self._running.pop(request_id, None)
         return JSONResponse(answer)
 
-    def _query(self, conn: WarehouseConnection, body: dict[str, Any], base_url: str) -> dict[str, Any]:
+    def _query(self, conn: WarehouseConnection, body: dict[str, Any], base_url: str, request_id: str) -> dict[str, Any]:
+        """Run the statement, once: a client that lost the answer sends the same request id again, and gets that answer
+        (https://docs.snowflake.com/en/developer-guide/sql-api/submitting-requests#resubmitting-a-request-to-execute-sql-statements)."""
+        with conn.lock:
+            if conn.answered[0] == request_id != "":
+                return conn.answered[1]
+            answer = self._answer(conn, body, base_url)
+            conn.answered = request_id, answer
+            return answer
+
+    def _answer(self, conn: WarehouseConnection, body: dict[str, Any], base_url: str) -> dict[str, Any]:
         sql = str(body["sqlText"])
         with conn.lock:
             before = conn.parameters.copy()

@@ -1,0 +1,168 @@
+"""One batch of the ward's three files, step by step as the flow takes them → what RAW has to hold afterwards.
+
+The steps and clients are the product's; what Prefect adds in a run, another try of a step after an infrastructure error, is
+added here, without its waits.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flows import blocks
+from flows.clients.snowflake import run, transaction
+from flows.contract.model import Source
+from flows.contract.read import read_source
+from flows.errors import CxmError, InfrastructureError
+from flows.facts import LandResult
+from flows.ledger import Ledger, RunInfo
+from flows.settings import Settings
+from flows.steps.land import land
+from flows.steps.load import load
+from flows.steps.reconcile import reconcile
+from flows.steps.undo import recover
+
+Row = tuple[str | None, ...]
+R = TypeVar("R")
+
+WARD = Path(__file__).parent / "ward.odcs.yaml"
+TRIES = 4  # as flows.tasks.step: one, and three more
+
+_number = itertools.count(1)
+_start = datetime.now(UTC)
+
+
+def ward() -> Source:
+    """The contract of the three small tables."""
+    return read_source(WARD)
+
+
+def new_run() -> RunInfo:
+    """A run of its own: a later batch id, a flow run, and a holder that no longer lives when the next one asks."""
+    n = next(_number)
+    start = _start + timedelta(seconds=n)
+    return RunInfo(f"{start:%Y%m%d_%H%M%S}", f"run-{start}", holder=f"{os.uname().nodename}/4194304/{n}.00")
+
+
+def write_files(folder: Path, source: Source, draw: random.Random) -> None:
+    """New content for every file: quotes, commas, line breaks, empty fields, letters beyond ASCII; some rows twice."""
+    pieces = ["", "tray", 'a "quoted" word', "one, two", "line\nbreak", "Ärztin – ö", "0012", "NULL", " "]
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in source.tables:
+        rows = [
+            [f"{draw.getrandbits(40):x}", *(draw.choice(pieces) for _ in table.columns[1:])]
+            for _ in range(draw.randint(5, 40))
+        ]
+        rows += rows[:2]
+        with (folder / table.file).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows([list(table.header), *rows])
+
+
+def read_files(folder: Path, source: Source) -> dict[str, Counter[Row]]:
+    """RAW table → the multiset of rows that Python's csv module reads from its file; an empty field is NULL in RAW."""
+    found = {}
+    for table in source.tables:
+        with (folder / table.file).open(encoding="utf-8-sig", newline="") as file:
+            _, *records = csv.reader(file)
+        found[table.raw_name] = Counter(tuple(value or None for value in record) for record in records)
+    return found
+
+
+def in_raw(settings: Settings, source: Source, without: Sequence[str] = ()) -> dict[str, Counter[Row]]:
+    """RAW table → the multiset of all its rows, whatever their batch, but for the batches in `without`."""
+    found: dict[str, Counter[Row]] = {}
+    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+        for table in source.tables:
+            columns = ", ".join(c.name for c in table.columns)
+            rows = run(connection, f"SELECT _BATCH_ID, {columns} FROM RAW.{table.raw_name}").rows
+            found[table.raw_name] = Counter(
+                values for batch, *rest in rows if batch not in without for values in [tuple(rest)]
+            )
+    return found
+
+
+def batches_in_raw(settings: Settings, source: Source) -> list[str]:
+    """Ids of the batches that have rows in RAW."""
+    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+        names = " UNION ".join(f"SELECT _BATCH_ID FROM RAW.{t.raw_name}" for t in source.tables)
+        return [str(row[0]) for row in run(connection, names).rows]
+
+
+def again(work: Callable[[], R]) -> R:
+    """Another try after what Prefect would retry (`flows.tasks.is_transient`), any other error at once."""
+    for left in reversed(range(TRIES)):
+        try:
+            return work()
+        except (InfrastructureError, ConnectionError, TimeoutError):
+            if not left:
+                raise
+    raise AssertionError
+
+
+def run_batch(
+    settings: Settings, source: Source, folder: Path, info: RunInfo, opened: Callable[[], None] = lambda: None
+) -> None:
+    """The path of `flows.pipeline.pipeline` without the audit: open, land, load, publish, close.
+
+    Raises:
+        CxmError: the run gave up; its batch is left for the next run to clear.
+    """
+
+    def connect(step: str, table: str = "") -> Any:
+        return blocks.snowflake(settings, settings.loader_role, {"step": step, "table": table})
+
+    def start() -> Mapping[tuple[str, str], Any]:
+        with connect("open") as connection:
+            ledger = Ledger(connection, settings.database, source.name)
+            left = ledger.acquire(info, settings.lease_minutes)
+            recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left)
+            return ledger.published()
+
+    published = again(start)
+    opened()
+    closed = False
+    try:
+        for table in source.tables:
+
+            def landing(table: Any = table) -> LandResult:
+                before = published.get((table.raw_name, table.file))
+                path = folder / table.file
+                return land(
+                    blocks.s3_client(settings), settings.bucket, source, table, path, info.batch_id, before
+                )  # fmt: skip
+
+            landed = again(landing)
+            if landed.status == "landed":
+
+                def loading(table: Any = table, landed: LandResult = landed) -> None:
+                    with connect("load", table.name) as connection:
+                        load(connection, source, table, landed, info, settings.database)
+
+                again(loading)
+
+        def publish() -> None:
+            with connect("validated") as connection, transaction(connection):
+                ledger = Ledger(connection, settings.database, source.name)
+                ledger.fence(info)
+                ledger.mark(info.batch_id, "validated", ("loaded",))
+
+        again(publish)
+        closed = True
+    finally:
+        with suppress(CxmError), connect("close") as connection:  # as flows.tasks.close_batch
+            Ledger(connection, settings.database, source.name).release(info, closed)
+
+
+def differences(settings: Settings, source: Source) -> Sequence[Any]:
+    """What `cxm reconcile` finds."""
+    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+        ledger = Ledger(connection, settings.database, source.name)
+        return reconcile(ledger, blocks.s3_client(settings), settings.bucket, source)
