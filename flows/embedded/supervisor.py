@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ class Supervisor:
                     time.sleep(0.2 if all(s.healthy for s in self.services.values()) else 0.05)
             finally:
                 (self.run / "stack.json").unlink(missing_ok=True)
+                self._end_worker()  # before the servers, where its runs give their leases back
                 end(s.process for s in self.services.values())
                 if self.keeper:
                     end([self.keeper])
@@ -113,6 +115,14 @@ class Supervisor:
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
+
+    def _end_worker(self) -> None:
+        """End the worker and the runs that it started, which it would leave behind."""
+        if worker := self.services.pop(WORKER, None):
+            runs: list[psutil.Process] = []
+            with suppress(psutil.NoSuchProcess):
+                runs = psutil.Process(worker.process.pid).children(recursive=True)
+            end([worker.process, *runs])
 
     def _start_wanted(self) -> None:
         asked = read_json(self.run / "wanted.json") or []
@@ -324,14 +334,16 @@ def end(processes: Iterable[psutil.Process | subprocess.Popen[bytes]]) -> None:
     """Ask each process to end, all at once; kill those that have not after `STOP_SECONDS`."""
     left = list(processes)
     for process in left:
-        process.terminate()
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
     for process in left:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            process.kill()
-            process.wait()
+        with suppress(psutil.NoSuchProcess):
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+                process.kill()
+                process.wait()
 
 
 def end_leftovers(run: Path) -> bool:
