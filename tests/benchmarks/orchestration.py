@@ -47,7 +47,9 @@ def plain(settings: Settings, data: Path) -> None:
         file = table.file_on(None)
         before = published.get((table.raw_name, file))
         client, path = blocks.s3_client(settings), data / file
-        landed = land.land(client, settings.bucket, source, table, path, info.batch_id, before, True)
+        landed = land.land(
+            client, settings.bucket, source, table, path, info.batch_id, before, True, codec=settings.codec
+        )
         with connection() as own:
             return load.load(own, source, table, landed, info, settings.database)
 
