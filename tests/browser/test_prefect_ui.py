@@ -62,12 +62,16 @@ def quarantined(settings: Any, summary: Any, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def deployed(settings: Any) -> None:
+def deployed(settings: Any) -> Iterator[None]:
     """The deployments of prefect.yaml on the server."""
     from flows import deployment
 
     deployment.register(settings)
     deployment.deploy()
+    yield
+    url = settings.stack["prefect"]["api_url"]
+    for left in httpx.post(f"{url}/deployments/filter", json={}, timeout=60).json():
+        httpx.delete(f"{url}/deployments/{left['id']}", timeout=60)
 
 
 def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: Any) -> None:

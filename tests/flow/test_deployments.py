@@ -77,13 +77,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def deployed(settings: Settings, files: Path) -> Any:
+def deployed(settings: Settings, files: Path, api: httpx.Client) -> Iterator[Any]:
     """What `cxm blocks register` and `prefect --no-prompt deploy --all` leave on the server."""
     from flows import deployment
 
     first = deployment.register(settings.model_copy(update={"data": files}))
     deployment.deploy()
-    return first
+    yield first
+    for left in api.post("/deployments/filter", json={}).json():  # or a schedule could fire into the tests that follow
+        api.delete(f"/deployments/{left['id']}")
 
 
 @pytest.fixture(scope="module")
