@@ -1,6 +1,6 @@
 """The Olist files at hand → the delivered shipment lines that tickets, surveys, visits and complaints can be about.
 
-orders ⋈ order_items ⋈ customers (⋉ products, sellers) → Shipments, in numpy arrays of 41 bytes a line
+orders ⋈ order_items ⋈ customers (⋉ products, sellers) → Shipments, in numpy arrays, 72 bytes a line
 """
 
 from __future__ import annotations

@@ -358,3 +358,17 @@ def test_the_command_makes_days_and_says_how_many_rows(folder: Path, tmp_path: P
     assert (without.exit_code, "--from" in json.loads(without.output)["error"]) == (2, True)
     olist_days = CliRunner().invoke(main, ["generate", "--out", str(tmp_path), "--from", "2018-03-01"])
     assert olist_days.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--to", "2018-03-01"], "--to: found without --from"),
+        (["--from", "2018-03-01", "--force"], "--force: found with --from"),
+    ],
+)
+def test_days_to_run_that_make_no_sense_are_refused_before_anything_starts(options: list[str], said: str) -> None:
+    from flows.cli import main
+
+    done = CliRunner().invoke(main, ["run", "--source", "synthetic", "--json", *options])
+    assert (done.exit_code, said in json.loads(done.output)["error"]) == (2, True)
