@@ -1,6 +1,6 @@
 """The Olist files at hand → the delivered shipment lines that tickets, surveys, visits and complaints can be about.
 
-    orders ⋈ order_items ⋈ customers (⋉ products, sellers) → Shipments, in numpy arrays of 41 bytes a line
+orders ⋈ order_items ⋈ customers (⋉ products, sellers) → Shipments, in numpy arrays of 41 bytes a line
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ def read_shipments(olist: Path) -> Shipments:
     hexadecimal = " AND ".join(f"regexp_full_match({column}, '[0-9a-f]{{32}}')" for column in _IDS.values())
     with duckdb.connect(config={"temp_directory": tempfile.gettempdir()}) as connection:
         try:
-            found = connection.execute(
-                _QUERY.format(halves=halves, hexadecimal=hexadecimal, **places)
-            ).fetchnumpy()
+            found = connection.execute(_QUERY.format(halves=halves, hexadecimal=hexadecimal, **places)).fetchnumpy()
         except duckdb.Error as error:
             raise ConfigurationError(f"{olist}: not read as Olist files: {str(error).splitlines()[0]}") from error
     if not len(found["day"]):
