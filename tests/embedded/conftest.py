@@ -83,7 +83,7 @@ class Warehouse:
         parameters = {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False, **options.pop("session_parameters", {})}
         settings: dict[str, Any] = {
             "account": "cxm-embedded", "user": "CXM_TEST", "password": "embedded", "host": "127.0.0.1", "port": self.port,
-            "protocol": "http", "network_timeout": 20, "login_timeout": 20, "session_parameters": parameters,
+            "protocol": "http", "network_timeout": 60, "login_timeout": 60, "session_parameters": parameters,
             "platform_detection_timeout_seconds": 0,
         }  # fmt: skip
         return snowflake.connector.connect(**{**settings, **options})

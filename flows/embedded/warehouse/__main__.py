@@ -23,6 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, required=True, help="where databases and the account are kept")
     parser.add_argument("--s3-endpoint", help="URL of the S3 server that external stages read")
     parser.add_argument("--s3-identity", type=Path, help="SeaweedFS identities JSON with the key pair for it")
+    parser.add_argument(
+        "--poll-seconds",
+        type=float,
+        default=45.0,
+        help="a statement that takes longer answers 'in progress' and is asked again",
+    )
+    parser.add_argument(
+        "--idle-transaction-seconds", type=float, default=300.0,
+        help="a transaction that did nothing for so long is rolled back when another waits for its lock",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if bool(options.s3_endpoint) != bool(options.s3_identity):
         parser.error("--s3-endpoint and --s3-identity go together")
@@ -33,10 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     import duckdb
     import uvicorn
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     from flows.embedded.warehouse.engine import Engine
-    from flows.embedded.warehouse.server import Server
+    from flows.embedded.warehouse.server import IDLE, Server
     from flows.embedded.warehouse.session import S3Access
 
     try:
@@ -46,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     directory = options.dir.expanduser().resolve()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        engine = Engine(directory, s3)
+        engine = Engine(directory, s3, idle_transaction_seconds=options.idle_transaction_seconds)
     except duckdb.IOException as e:
         sys.stderr.write(
             f"{directory}: cannot be opened ({e}); is another warehouse running on it? Stop that one first.\n"
@@ -60,26 +69,22 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stdout.write(f"warehouse ready on http://127.0.0.1:{options.port} (files in {directory})\n")
                 sys.stdout.flush()
 
-    warehouse = Server(engine)
-
-    class Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            warehouse.disconnected(self.client)
-
+    warehouse = Server(engine, options.poll_seconds)
     config = uvicorn.Config(
         warehouse.app(),
-        http=Protocol,
         host="127.0.0.1",
         port=options.port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
+        # a client keeps its sockets as long as it lives, so that one that was killed is known by them
+        timeout_keep_alive=int(IDLE.total_seconds()),
     )
     # uvicorn shuts down at either signal and then sends it again to whoever was there before: this, so that a stop is exit 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server = Announcing(config)
+    warehouse.open_sockets = lambda: {c.client for c in server.server_state.connections.copy() if c.client}  # type: ignore[union-attr]
     server.run()
     return 0 if server.started else 5
 

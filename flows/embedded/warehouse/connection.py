@@ -8,7 +8,7 @@ Roles and privileges: https://docs.snowflake.com/en/user-guide/security-access-c
 from __future__ import annotations
 
 import contextlib
-import re
+import logging
 import secrets
 import threading
 import time
@@ -30,6 +30,9 @@ from flows.embedded.warehouse.session import SessionContext, StageInfo
 if TYPE_CHECKING:
     from flows.embedded.warehouse.cursor import WarehouseCursor
     from flows.embedded.warehouse.engine import Engine
+    from flows.embedded.warehouse.running import Statement
+
+logger = logging.getLogger(__name__)
 
 
 class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
@@ -81,11 +84,15 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.changed: set[str] = set()
         self.transaction_id = 0
         self.client = "PythonConnector"
-        self.peer: tuple[str, int] | None = None  # the client's end of the TCP connection that it used last
         self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
         self.temporary_tables: dict[tuple[str, str, str], str] = {}
         self.last_query_ids: list[str] = []
         self.last_used = datetime.now(UTC)
+        self.last_statement = time.monotonic()
+        self.statement: Statement | None = None  # the one that runs
+        self.sockets: set[tuple[str, int]] = set()  # (host, port) of the client, one per socket
+        self.keeps_sockets = False
+        self.aborted = 0  # the transaction that was taken away while it was idle
         for name, value in (parameters or {}).items():
             if name.upper() in SESSION_DEFAULTS:
                 self.set_parameter(name, value)
@@ -161,7 +168,8 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
                 raise duckdb.TransactionException(
                     "its rows were lost when a statement in it failed; nothing is committed"
                 )
-            self._duck_conn.execute(verb)
+            with self.statement.uninterrupted() if self.statement else contextlib.nullcontext():
+                self._duck_conn.execute(verb)
         except duckdb.Error:
             with contextlib.suppress(duckdb.TransactionException):  # a failed COMMIT may have ended it already
                 self._duck_conn.execute("ROLLBACK")
@@ -172,6 +180,35 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         if verb == "COMMIT":
             self.flush_changes()
         self.changed.clear()
+
+    def refresh_snapshot(self) -> None:
+        """Let the next statement of an open transaction see what others have committed: READ COMMITTED
+        (https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation).
+
+        DuckDB keeps one snapshot for a whole transaction; while nothing was written in it, a new one is the same to the user.
+        """
+        if self.in_transaction and not self.wrote:
+            self._duck_conn.execute("ROLLBACK")
+            self._duck_conn.execute("BEGIN TRANSACTION")
+
+    def release_if_abandoned(self) -> None:
+        """Roll back the open transaction when another session waits for it and its own client is gone, or has been idle for long
+        (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions)."""
+        if not self.lock.acquire(blocking=False):
+            return  # a statement runs
+        try:
+            idle = time.monotonic() - self.last_statement
+            if self.in_transaction and (
+                idle > self.engine.idle_transaction_seconds or not self.engine.client_lives(self)
+            ):
+                logger.warning(
+                    "session %d: transaction %d rolled back after %.0f s without a statement, another session waits for it",
+                    self.session_id, self.transaction_id, idle,
+                )  # fmt: skip
+                self.aborted = self.transaction_id
+                self.end_transaction("ROLLBACK")
+        finally:
+            self.lock.release()
 
     def flush_changes(self) -> None:
         """Tell the account which tables have committed new rows."""
@@ -375,13 +412,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
             bindings=bindings,
             role=self.role,
             user=self.user,
+            check=self.statement.check if self.statement else lambda: None,
             timezone=str(self.parameter("TIMEZONE")),
             in_transaction=self.in_transaction,
         )
-
-    def next_query_id(self) -> str:
-        """An id in Snowflake's shape, kept for LAST_QUERY_ID()."""
-        raw = secrets.token_hex(16)
-        query_id = re.sub(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", r"\1-\2-\3-\4-\5", raw)
-        self.last_query_ids = [*self.last_query_ids[-99:], query_id]
-        return query_id

@@ -802,6 +802,7 @@ class _Copy:
 
     def _read(self, file: _File) -> _Outcome:
         stop = self.options.on_error == "ABORT_STATEMENT" and not self.options.validation
+        self.session.check()
         local = self.source.fetched(file, self.spool)
         items, width, expect = self._items(file, local)
         outcome = _Outcome(file)
@@ -827,6 +828,7 @@ class _Copy:
     def _batches(self, local: Path, outcome: _Outcome, width: int, expect: int | None, stop: bool) -> Iterator[Batch]:
         with local.open("rb") as stream:
             for batch in read_csv(stream, outcome.file.path, self.format, width, expect=expect):
+                self.session.check()
                 outcome.parsed += batch.parsed
                 outcome.failed += len(batch.errors)
                 reported = batch.errors if self.options.validation or not outcome.errors else []

@@ -29,8 +29,10 @@ from sqlglot.errors import ParseError, SqlglotError
 from flows.embedded.warehouse import corrections, errors, functions, load_history, tables
 from flows.embedded.warehouse.engine import QueryRecord
 from flows.embedded.warehouse.grammar import Words, quote
+from flows.embedded.warehouse.locks import DeadlockError
 from flows.embedded.warehouse.privileges import authorize, exists, folded, is_named, parts_of, target_of
 from flows.embedded.warehouse.result import Result, status
+from flows.embedded.warehouse.running import Statement, cancel, cancellation
 from flows.embedded.warehouse.statements import find_handler
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._described: list[tuple[Any, ...]] | None = None
         self._query_id = ""
+        self.statement: Statement | None = None  # what the server has announced, for the next execution
 
     # ---- entry points
 
@@ -89,6 +92,10 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         Raises snowflake.connector.errors.Error with Snowflake's errno and sqlstate, never anything else.
         """
         bindings = kwargs.get("binding_params") or None
+        if call := cancellation(with_literals(command, bindings)):
+            with self._statement(command, alone=False) as statement:
+                self._answer(cancel(self._conn, call, statement))
+            return self
         with self._statement(command):
             if bindings is None:
                 command, bindings = self._rewrite_with_params(command, params)
@@ -135,53 +142,64 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         return described
 
     @contextlib.contextmanager
-    def _statement(self, command: str) -> Iterator[None]:
-        """Around one statement: lock, id, timeout, history, Snowflake's errors."""
+    def _statement(self, command: str, alone: bool = True) -> Iterator[Statement]:
+        """Around one statement: lock, id, timeout, history, Snowflake's errors. `alone`: after those before it in its session."""
         conn = self._conn
-        with conn.lock:
+        statement, self.statement = self.statement or Statement(conn), None
+        conn.engine.running.add(statement)
+        with conn.lock if alone else contextlib.nullcontext():
             started = conn.last_used = datetime.now(UTC)
-            query_id = self._query_id = conn.next_query_id()
+            query_id = self._query_id = statement.query_id
+            conn.last_query_ids = [*conn.last_query_ids[-99:], query_id]
             self._described, self._sqlstate, self._sfqid = None, None, None
             failure: snowflake.connector.errors.Error | None = None
-            timer = self._timeout()
+            before, timer = conn.statement, self._timeout(statement) if alone else None
             try:
-                conn.refresh_namespace()
-                yield
+                if alone:
+                    conn.statement, conn.last_statement = statement, time.monotonic()
+                    statement.start()
+                    self._hear_of_abortion(command)
+                    conn.refresh_namespace()
+                yield statement
                 if self._sfqid and self._sfqid != query_id:
                     conn.engine.results.move(self._sfqid, query_id)
             except Exception as e:
-                failure = self._error(e, command, expired=timer is not None and timer.finished.is_set())
+                statement.end()
+                failure = statement.stopped or self._error(e, command)
                 failure.sfqid = query_id
                 self._sqlstate = failure.sqlstate
-                self._revive()
-                raise failure from e
+                if alone:
+                    self._revive()
+                raise failure from None if failure is e else e
             finally:
+                conn.engine.running.remove(statement)
                 if timer:
                     timer.cancel()
-                if conn.autocommit_on and not conn.in_transaction:
+                if alone:
+                    conn.statement, conn.last_statement = before, time.monotonic()
+                if alone and conn.autocommit_on and not conn.in_transaction:
                     conn.engine.locks.release(conn.session_id)
                 self._sfqid = query_id
                 self._remember(command, started, failure)
 
-    def _timeout(self) -> threading.Timer | None:
+    def _hear_of_abortion(self, command: str) -> None:
+        """A session whose idle transaction was taken away is told so once, unless it gives the transaction up itself."""
+        aborted, self._conn.aborted = self._conn.aborted, 0
+        if aborted and not Words(command).sees("ROLLBACK"):
+            raise errors.transaction_aborted(aborted)
+
+    def _timeout(self, statement: Statement) -> threading.Timer | None:
         """STATEMENT_TIMEOUT_IN_SECONDS (https://docs.snowflake.com/en/sql-reference/parameters#statement-timeout-in-seconds)."""
         seconds = int(str(self._conn.parameter("STATEMENT_TIMEOUT_IN_SECONDS")))
         if not 0 < seconds < 172800:
             return None
-        timer = threading.Timer(seconds, self._duck_conn.interrupt)
+        timer = threading.Timer(seconds, statement.stop, [errors.timed_out(seconds)])
         timer.daemon = True
         timer.start()
         return timer
 
-    def _error(self, error: Exception, command: str, expired: bool) -> snowflake.connector.errors.Error:
+    def _error(self, error: Exception, command: str) -> snowflake.connector.errors.Error:
         """The Snowflake error for whatever a statement raised."""
-        if expired:
-            seconds = self._conn.parameter("STATEMENT_TIMEOUT_IN_SECONDS")
-            return snowflake.connector.errors.ProgrammingError(
-                msg=f"Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled.",
-                errno=630,
-                sqlstate="57014",
-            )
         cause = error.__cause__ if isinstance(error, snowflake.connector.errors.Error) else error
         if isinstance(cause, duckdb.ResourceInUseException) or (
             isinstance(error, snowflake.connector.errors.Error) and error.errno in (100103, 2002)
@@ -312,11 +330,14 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             isinstance(expression, exp.Insert) and expression.args.get("overwrite")
         ):
             self._lock_rows(written)
+            conn.refresh_snapshot()
             whole = isinstance(expression, exp.Insert)
             self._retried(lambda: self._run_atomic(expression.copy(), bindings, whole))
         elif isinstance(expression, _DML):
+            conn.refresh_snapshot()
             self._retried(lambda: self._transformed(expression.copy(), bindings))
         else:
+            conn.refresh_snapshot()
             self._transformed(expression, bindings)
         if isinstance(expression, _DML):
             conn.wrote = conn.wrote or conn.in_transaction
@@ -377,6 +398,8 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
                 run()
                 return
             except duckdb.TransactionException as e:
+                if self._conn.statement:
+                    self._conn.statement.check()
                 if self._conn.in_transaction or "onflict" not in str(e) or time.monotonic() > deadline:
                     raise
             time.sleep(pause)
@@ -509,8 +532,25 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         if name is None or name in conn.temporary_tables:
             return
         full = ".".join(name)
-        if not conn.engine.locks.acquire(full, conn.session_id, float(str(conn.parameter("LOCK_TIMEOUT")))):
-            raise errors.locked(full)
+        engine, timeout = conn.engine, float(str(conn.parameter("LOCK_TIMEOUT")))
+
+        def look(holder: int) -> None:
+            if conn.statement:
+                conn.statement.check()
+            other = engine.sessions.get(holder)
+            if other is None:
+                engine.locks.release(holder)
+            else:
+                other.release_if_abandoned()
+
+        why = f"it waited longer than LOCK_TIMEOUT, {timeout:g} seconds"
+        try:
+            holder = engine.locks.acquire(full, conn.session_id, timeout, look)
+        except DeadlockError as e:
+            holder, why = int(str(e)), "it is part of a deadlock and the most recent statement in it"
+        if holder is not None:
+            other = engine.sessions.get(holder)
+            raise errors.locked(full, other.transaction_id if other else 0, self._query_id, why)
 
     def _touch(self, name: tuple[str, str, str] | None) -> None:
         """Rows of a table have changed; the account hears of it when they are committed."""

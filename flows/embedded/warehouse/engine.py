@@ -13,12 +13,13 @@ import os
 import re
 import secrets
 import threading
-import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import duckdb
 from fakesnow import info_schema, macros
@@ -28,7 +29,12 @@ from flows.embedded.warehouse import load_history, relations
 from flows.embedded.warehouse.account import ACCOUNTADMIN, Account, AccountObject
 from flows.embedded.warehouse.errors import already_exists, unsupported
 from flows.embedded.warehouse.grammar import ident, quote
+from flows.embedded.warehouse.locks import TableLocks
+from flows.embedded.warehouse.running import Running
 from flows.embedded.warehouse.session import S3Access
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.connection import WarehouseConnection
 
 REGION = "AWS_US_EAST_1"
 ACCOUNT_NAME = "CXM_EMBEDDED"
@@ -36,6 +42,8 @@ ORGANIZATION = "EMBEDDED"
 
 RESULT_BYTES = 256 * 1024 * 1024
 HISTORY_BYTES = 32 * 1024 * 1024
+# https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions: idle for 5 minutes and in another's way
+IDLE_TRANSACTION_SECONDS = 300.0
 
 
 class ResultsCache(OrderedDict[str, Any]):
@@ -117,7 +125,13 @@ class Engine:
     Raises duckdb.IOException when another process has the files open (DuckDB locks them).
     """
 
-    def __init__(self, directory: Path, s3: S3Access | None = None, create_on_connect: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        s3: S3Access | None = None,
+        create_on_connect: bool = False,
+        idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS,
+    ) -> None:
         self.directory = directory
         self.s3 = s3
         self.create_on_connect = create_on_connect
@@ -126,6 +140,11 @@ class Engine:
         # Two sessions that change the catalogue at once would make DuckDB refuse one of them; DDL takes turns instead.
         self.ddl_lock = threading.RLock()
         self.locks = TableLocks()
+        self.running = Running()
+        self.sessions: WeakValueDictionary[int, WarehouseConnection] = WeakValueDictionary()
+        self.idle_transaction_seconds = idle_transaction_seconds
+        # whether a session's client is still there; the server, which sees its sockets, knows better
+        self.client_lives: Callable[[WarehouseConnection], bool] = lambda _: True
         (directory / "databases").mkdir(parents=True, exist_ok=True)
         self._own_internal_stages(directory / "stages")
         self.duck = duckdb.connect(
@@ -218,7 +237,9 @@ class Engine:
         """A new session; `options` are those of `WarehouseConnection` (user, role, warehouse, autocommit, parameters)."""
         from flows.embedded.warehouse.connection import WarehouseConnection
 
-        return WarehouseConnection(self, self.duck.cursor(), database, schema, **options)
+        conn = WarehouseConnection(self, self.duck.cursor(), database, schema, **options)
+        self.sessions[conn.session_id] = conn
+        return conn
 
     def close(self) -> None:
         """Write the logs into the files and close them."""
@@ -229,35 +250,6 @@ class Engine:
                 except duckdb.Error:  # an open transaction: the log stays, and is replayed at the next start
                     continue
         self.duck.close()
-
-
-class TableLocks:
-    """Who may change rows of a table: UPDATE, DELETE, MERGE and TRUNCATE of one transaction at a time; INSERT and COPY always.
-
-    https://docs.snowflake.com/en/sql-reference/transactions#resource-locking: a second transaction waits for the first.
-    """
-
-    def __init__(self) -> None:
-        self._owners: dict[str, int] = {}
-        self._changed = threading.Condition()
-
-    def acquire(self, table: str, owner: int, timeout: float) -> bool:
-        """Take the lock for `owner` (a session id), waiting up to `timeout` seconds; False when it stays taken."""
-        deadline = time.monotonic() + timeout
-        with self._changed:
-            while self._owners.get(table, owner) != owner:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    return self._owners.get(table, owner) == owner
-            self._owners[table] = owner
-            return True
-
-    def release(self, owner: int) -> None:
-        """Give back everything that `owner` holds."""
-        with self._changed:
-            for table in [t for t, o in self._owners.items() if o == owner]:
-                del self._owners[table]
-            self._changed.notify_all()
 
 
 def _macros(catalog: str) -> str:

@@ -226,11 +226,37 @@ def unknown_variable(name: str) -> ProgrammingError:
     return _compilation(f"Session variable '${name}' does not exist", 2211, "02000")
 
 
-def locked(name: str) -> ProgrammingError:
-    """000625: another transaction changes rows of the table and has not ended within LOCK_TIMEOUT."""
+def locked(name: str, transaction: int, query_id: str, why: str) -> ProgrammingError:
+    """000625: another transaction changes rows of the table; `why` is the timeout or the deadlock
+    (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking)."""
     return ProgrammingError(
-        msg=f"Statement has been aborted: a transaction that is still open has locked table '{name}', "
-        "and the lock was not released within LOCK_TIMEOUT.",
+        msg=f"A statement has locked table '{name}' in transaction {transaction} and this lock has not yet been released.\n"
+        f"Your statement '{query_id}' was aborted because {why}.",
+        errno=625,
+        sqlstate="57014",
+    )
+
+
+def canceled() -> ProgrammingError:
+    """000604: cancelled by SYSTEM$CANCEL_… or by its client
+    (https://docs.snowflake.com/en/user-guide/querying-cancel-statements)."""
+    return ProgrammingError(msg="SQL execution canceled", errno=604, sqlstate="57014")
+
+
+def timed_out(seconds: object) -> ProgrammingError:
+    """000630 (https://docs.snowflake.com/en/sql-reference/parameters#statement-timeout-in-seconds)."""
+    return ProgrammingError(
+        msg=f"Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled.",
+        errno=630,
+        sqlstate="57014",
+    )
+
+
+def transaction_aborted(transaction: int) -> ProgrammingError:
+    """000625: what a session hears once when its idle transaction stood in another's way and was rolled back
+    (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions)."""
+    return ProgrammingError(
+        msg=f"Transaction {transaction} was idle, blocked another transaction, and has been aborted and rolled back.",
         errno=625,
         sqlstate="57014",
     )

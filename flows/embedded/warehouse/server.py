@@ -1,10 +1,12 @@
 """Snowflake's wire protocol over one Engine: HTTP on loopback ──▶ WarehouseConnection, WarehouseCursor.
 
 POST /session/v1/login-request, /queries/v1/query-request, /queries/v1/abort-request, /session (delete, heartbeat, token-request);
-GET /health. Formats are those that snowflake-connector-python 4.8 sends and reads; Arrow encoding and PUT are fakesnow's.
+GET /queries/<id>/result, /monitoring/queries/<id>, /health. Formats are those that snowflake-connector-python 4.8 sends and
+reads; Arrow encoding and PUT are fakesnow's.
 
 A statement that fails answers HTTP 200 with `success: false`, code and SQL state; never HTTP 500,
-which clients retry for minutes.
+which clients retry for minutes. One that runs longer than POLL_SECONDS, or was sent to run detached (`asyncExec`), answers "in
+progress" with the address of its result, which clients ask until it is there.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import json
 import logging
 import secrets
 import threading
-from contextlib import asynccontextmanager
+from collections import OrderedDict
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +35,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.login import LoginRefusedError, log_in
+from flows.embedded.warehouse.running import Statement, cancellation
 from flows.embedded.warehouse.wire import encode, row_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from flows.embedded.warehouse.connection import WarehouseConnection
     from flows.embedded.warehouse.engine import Engine
@@ -47,8 +52,9 @@ IDLE = timedelta(
     hours=4
 )  # https://docs.snowflake.com/en/user-guide/session-policies: an idle session ends after 4 hours
 THREADS = 128
-# A client whose connection broke comes back for its open transaction within seconds, or it is dead.
-BACK_SECONDS = 3.0
+POLL_SECONDS = 45.0  # a Snowflake account's own time; clients give up reading an answer after 60 s
+IN_PROGRESS, DETACHED = "333333", "333334"  # codes in snowflake-connector-python's network.py
+KEPT_ANSWERS = 64
 
 # What clients are told at login; https://docs.snowflake.com/en/sql-reference/parameters
 _CLIENT_PARAMETERS = (
@@ -61,10 +67,15 @@ _CLIENT_PARAMETERS = (
 class Server:
     """The sessions of one engine and the routes that reach them."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, poll_seconds: float = POLL_SECONDS) -> None:
         self.engine = engine
+        self.poll_seconds = poll_seconds
+        self.open_sockets: Callable[[], set[tuple[str, int]]] | None = None  # whoever runs the app can tell
+        engine.client_lives = self._client_lives
         self._sessions: dict[str, WarehouseConnection] = {}
-        self._running: dict[str, WarehouseConnection] = {}
+        self._answers: OrderedDict[str, asyncio.Task[dict[str, Any]]] = (
+            OrderedDict()
+        )  # by query id, running and detached ones
         self._lock = threading.Lock()
 
     def app(self) -> Starlette:
@@ -89,6 +100,8 @@ class Server:
                 Route("/session", self.session, methods=["POST"]),
                 Route("/queries/v1/query-request", self.query, methods=["POST"]),
                 Route("/queries/v1/abort-request", self.abort, methods=["POST"]),
+                Route("/queries/{query_id}/abort-request", self.abort, methods=["POST"]),
+                Route("/queries/{query_id}/result", self.result, methods=["GET"]),
                 Route("/monitoring/queries/{query_id}", self.monitoring, methods=["GET"]),
                 Route("/telemetry/send", self.ignored, methods=["POST"]),
                 Route("/fs_bucket/{path:path}", bucket_upload, methods=["PUT"]),
@@ -105,28 +118,6 @@ class Server:
         self.engine.close()
 
     # ---- sessions
-
-    def disconnected(self, peer: tuple[str, int] | None) -> None:
-        """The TCP connection of `peer` has ended. A transaction that it leaves open would hold its locks: unless the client is
-        back soon, by another connection, its session ends and the transaction is rolled back. Snowflake does so after hours
-        (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions); a laptop's run is tried again sooner."""
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            left = [
-                (token, conn) for token, conn in self._sessions.items() if conn.peer == peer and conn.in_transaction
-            ]
-        for token, conn in left:
-            loop.call_later(
-                BACK_SECONDS, lambda *found: loop.run_in_executor(None, self._abandon, *found), token, conn, peer
-            )
-
-    def _abandon(self, token: str, conn: WarehouseConnection, peer: tuple[str, int]) -> None:
-        with self._lock:
-            if conn.peer != peer or self._sessions.pop(token, None) is None:
-                return
-        logger.info("session %d: its client is gone; rolled back", conn.session_id)
-        conn._duck_conn.interrupt()
-        conn.close()
 
     async def health(self, _: Request) -> JSONResponse:
         """200 as soon as statements are taken."""
@@ -202,8 +193,20 @@ class Server:
     def _find(self, request: Request) -> WarehouseConnection | None:
         conn = self._sessions.get(_token(request))
         if conn is not None and request.client is not None:
-            conn.peer = (request.client.host, request.client.port)
+            socket = (request.client.host, request.client.port)
+            conn.keeps_sockets = conn.keeps_sockets or socket in conn.sockets
+            conn.sockets.add(socket)
         return conn
+
+    def _client_lives(self, conn: WarehouseConnection) -> bool:
+        """False when every socket that the session's requests came over is closed: its client has ended without a word.
+
+        A client that opens a socket for each request is never found gone this way.
+        """
+        if self.open_sockets is None or not conn.keeps_sockets:
+            return True
+        conn.sockets &= self.open_sockets()
+        return bool(conn.sockets)
 
     async def renew(self, request: Request) -> JSONResponse:
         """A client whose token has run out asks for another; tokens here live as long as the session."""
@@ -232,68 +235,109 @@ class Server:
         return JSONResponse({"data": None, "code": None, "message": None, "success": True})
 
     async def monitoring(self, request: Request) -> JSONResponse:
-        """The state of one statement by its id."""
+        """The state of one statement by its id; none for an id that nobody knows."""
         conn = self._find(request)
         if conn is None:
             return _gone()
         wanted = request.path_params["query_id"]
-        known = [r for r in conn.engine.history.all() if r.query_id == wanted]
-        queries = [
-            {"id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR"}
-            for r in known
-        ]
+        if statement := self.engine.running.get(wanted):
+            blocked = self.engine.locks.waits(statement.conn.session_id)
+            queries = [{"id": wanted, "status": "BLOCKED" if blocked else "RUNNING"}]
+        else:
+            queries = [
+                {
+                    "id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR",
+                    "errorCode": r.error_code, "errorMessage": r.error_message,
+                }
+                for r in self.engine.history.all() if r.query_id == wanted
+            ]  # fmt: skip
         return JSONResponse({"data": {"queries": queries}, "success": True})
 
     # ---- statements
 
     async def abort(self, request: Request) -> JSONResponse:
-        """Cancel the statement whose request id the client names (https://docs.snowflake.com/en/sql-reference/functions/
-        system_cancel_query is the SQL side of it)."""
-        body = await _body(request)
-        conn = self._running.get(str(body.get("requestId") or ""))
-        if conn is not None:
-            conn._duck_conn.interrupt()
+        """Cancel a statement of this session, by the request id that its client gave it or by its query id
+        (https://docs.snowflake.com/en/user-guide/querying-cancel-statements)."""
+        conn = self._find(request)
+        if conn is None:
+            return _gone()
+        if query_id := request.path_params.get("query_id"):
+            statement = self.engine.running.get(query_id)
+            if statement is not None and statement.conn.user != conn.user:
+                statement = None
+        else:
+            statement = self.engine.running.asked_as(str((await _body(request)).get("requestId") or ""), conn)
+        if statement is not None:
+            statement.stop(errors.canceled())
         return JSONResponse({"data": None, "code": None, "message": None, "success": True})
 
     async def query(self, request: Request) -> JSONResponse:
-        """Run one statement."""
+        """Run one statement; the same request again, after a broken socket, joins the one that runs."""
         conn = self._find(request)
         if conn is None:
             return _gone()
         body = await _body(request)
         request_id = request.query_params.get("requestId") or request.query_params.get("request_guid") or ""
-        self._running[request_id] = conn
-        try:
+        statement = self.engine.running.asked_as(request_id, conn)
+        if statement is None and conn.answered[0] == request_id != "":
+            # A client that lost the answer sends the same request id again, and the statement does not run again,
+            # https://docs.snowflake.com/en/developer-guide/sql-api/submitting-requests#resubmitting-a-request-to-execute-sql-statements
+            return JSONResponse(conn.answered[1])
+        if statement is None or statement.query_id not in self._answers:
+            statement = Statement(conn, request_id)
+            self.engine.running.add(statement)
             base_url = f"{request.url.scheme}://{request.url.netloc}"
-            answer = await run_in_threadpool(self._query, conn, body, base_url, request_id)
+            self._answers[statement.query_id] = asyncio.create_task(self._answered(statement, body, base_url))
+        if body.get("asyncExec"):
+            return JSONResponse(_in_progress(statement.query_id, DETACHED))
+        return await self._awaited(statement.query_id)
+
+    async def result(self, request: Request) -> JSONResponse:
+        """The answer of a statement that was in progress when its client last asked."""
+        conn = self._find(request)
+        if conn is None:
+            return _gone()
+        query_id = request.path_params["query_id"]
+        if query_id in self._answers:
+            return await self._awaited(query_id, keep=True)
+        return JSONResponse(_failure("000709", "02000", f"Statement {query_id} not found", query_id))
+
+    async def _awaited(self, query_id: str, keep: bool = False) -> JSONResponse:
+        """The answer, or after POLL_SECONDS that it is in progress. `keep`: a client whose socket breaks may ask again."""
+        task = self._answers[query_id]
+        done, _ = await asyncio.wait([task], timeout=self.poll_seconds)
+        if not done:
+            return JSONResponse(_in_progress(query_id, IN_PROGRESS))
+        if not keep:
+            self._answers.pop(query_id, None)
+        return JSONResponse(task.result())
+
+    async def _answered(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
+        try:
+            answer = await run_in_threadpool(self._query, statement, body, base_url)
+            statement.conn.answered = statement.request_id, answer
+            return answer
         except Exception:
             # what fails outside the statement itself, such as a value that cannot be put on the wire
             logger.exception("no answer for %r", str(body.get("sqlText"))[:200])
             message = "The embedded warehouse ran the statement and could not send its result; its log says why."
-            answer = _failure("000603", "XX000", message, None)
+            return _failure("000603", "XX000", message, None)
         finally:
-            self._running.pop(request_id, None)
-        return JSONResponse(answer)
+            self.engine.running.remove(statement)
+            ended = [i for i, task in self._answers.items() if task.done()]
+            for query_id in ended[: max(0, len(ended) - KEPT_ANSWERS)]:
+                self._answers.pop(query_id, None)
 
-    def _query(self, conn: WarehouseConnection, body: dict[str, Any], base_url: str, request_id: str) -> dict[str, Any]:
-        """Run the statement, once: a client that lost the answer sends the same request id again, and gets that answer
-        (https://docs.snowflake.com/en/developer-guide/sql-api/submitting-requests#resubmitting-a-request-to-execute-sql-statements)."""
-        with conn.lock:
-            if conn.answered[0] == request_id != "":
-                return conn.answered[1]
-            answer = self._answer(conn, body, base_url)
-            conn.answered = request_id, answer
-            return answer
-
-    def _answer(self, conn: WarehouseConnection, body: dict[str, Any], base_url: str) -> dict[str, Any]:
-        sql = str(body["sqlText"])
-        with conn.lock:
+    def _query(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
+        conn, sql = statement.conn, str(body["sqlText"])
+        with nullcontext() if cancellation(sql) else conn.lock:
             before = conn.parameters.copy()
             for name, value in (body.get("parameters") or {}).items():
                 # a statement's own parameters, such as _statement_params={"QUERY_TAG": …}
                 if name.upper() in ("QUERY_TAG", "STATEMENT_TIMEOUT_IN_SECONDS", "LOCK_TIMEOUT"):
                     conn.parameters[name.upper()] = value
             cur = conn.cursor()
+            cur.statement = statement
             try:
                 return _run(conn, cur, sql, body, base_url)
             except Error as e:
@@ -363,6 +407,12 @@ def _described(conn: WarehouseConnection, cur: Any, sql: str, type_id: int, desc
         "arrayBindSupported": sql.lstrip()[:6].upper() == "INSERT", **_where(conn), **empty,
     }  # fmt: skip
     return {"data": data, "code": None, "message": None, "success": True}
+
+
+def _in_progress(query_id: str, code: str) -> dict[str, Any]:
+    data = {"queryId": query_id, "getResultUrl": f"/queries/{query_id}/result", "queryAbortsAfterSecs": 300}
+    message = "Query execution in progress."
+    return {"data": data, "code": code, "message": message, "success": True}
 
 
 def _failure(code: str, sqlstate: str, message: str, query_id: str | None) -> dict[str, Any]:

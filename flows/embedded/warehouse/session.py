@@ -70,6 +70,7 @@ class SessionContext:
     `bindings` are the values of server-side binds, in order (or the named ones, as a mapping).
     `now` is the statement's start, UTC with time zone; `in_transaction` tells whether a transaction is open already
     (the cursor opens one around a COPY in autocommit and ends it, so a handler never sends BEGIN or COMMIT).
+    `check` raises when the statement has been cancelled or ran out of time; whoever takes long calls it between two steps.
     """
 
     database: str | None
@@ -84,6 +85,7 @@ class SessionContext:
     timezone: str = "UTC"
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     in_transaction: bool = False
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

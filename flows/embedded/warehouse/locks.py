@@ -1,0 +1,77 @@
+"""Table locks: UPDATE, DELETE, MERGE of one transaction at a time; INSERT and COPY need none.
+
+statement ──acquire──▶ goes on, or waits until the holder commits, rolls back or is found abandoned
+
+https://docs.snowflake.com/en/sql-reference/transactions#resource-locking: a second transaction waits for the first.
+#deadlocks: "Snowflake chooses the most recent statement which is part of the deadlock as the victim"; its transaction stays open.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+LOOK_SECONDS = 0.25  # how often a waiting statement looks whether it is cancelled or the holder is abandoned
+
+
+class DeadlockError(Exception):
+    """The lock would never come: its holder waits, over others perhaps, for what the asking session holds."""
+
+
+class TableLocks:
+    """Who may change rows of which table. Sessions are named by their ids."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, int] = {}
+        self._waiting: dict[int, str] = {}
+        self._changed = threading.Condition()
+
+    def acquire(self, table: str, owner: int, timeout: float, look: Callable[[int], None]) -> int | None:
+        """Take the lock for `owner`, waiting up to `timeout` seconds; None when it is taken, else who has it still.
+
+        `look(holder)` is called a few times a second while waiting: it raises to give up, and may end the holder's transaction.
+        Raises DeadlockError at once when waiting would close a circle.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            while True:
+                with self._changed:
+                    holder = self._owners.get(table, owner)
+                    if holder == owner:
+                        self._owners[table] = owner
+                        return None
+                    if self._closes_a_circle(owner, holder):
+                        raise DeadlockError(str(holder))
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return holder
+                    self._waiting[owner] = table
+                    if self._changed.wait(min(left, LOOK_SECONDS)):
+                        continue
+                look(holder)
+        finally:
+            self._waiting.pop(owner, None)
+
+    def _closes_a_circle(self, owner: int, holder: int) -> bool:
+        seen: set[int] = set()
+        while holder not in seen:
+            seen.add(holder)
+            wanted = self._waiting.get(holder)
+            if wanted is None or wanted not in self._owners:
+                return False
+            holder = self._owners[wanted]
+            if holder == owner:
+                return True
+        return False
+
+    def release(self, owner: int) -> None:
+        """Give back everything that `owner` holds."""
+        with self._changed:
+            for table in [t for t, o in self._owners.items() if o == owner]:
+                del self._owners[table]
+            self._changed.notify_all()
+
+    def waits(self, owner: int) -> bool:
+        """Whether a statement of this session waits for a lock."""
+        return owner in self._waiting
