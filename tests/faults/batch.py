@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows import blocks
 from flows.clients.snowflake import run, transaction
 from flows.contract.model import Source
 from flows.contract.read import read_source
@@ -29,6 +28,9 @@ from flows.steps.land import land
 from flows.steps.load import load
 from flows.steps.reconcile import reconcile
 from flows.steps.undo import recover
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 Row = tuple[str | None, ...]
 R = TypeVar("R")
@@ -43,6 +45,20 @@ _start = datetime.now(UTC)
 def ward() -> Source:
     """The contract of the three small tables."""
     return read_source(WARD)
+
+
+def connect(settings: Settings, step: str = "test", table: str = "") -> Any:
+    """A connection as a task of this step opens it."""
+    from flows import blocks  # not above: Prefect reads the running stack's address when it is imported
+
+    return blocks.snowflake(settings, settings.loader_role, {"step": step, "table": table})
+
+
+def s3(settings: Settings) -> S3Client:
+    """The S3 client that every task gets."""
+    from flows import blocks
+
+    return blocks.s3_client(settings)
 
 
 def new_run() -> RunInfo:
@@ -79,7 +95,7 @@ def read_files(folder: Path, source: Source) -> dict[str, Counter[Row]]:
 def in_raw(settings: Settings, source: Source, without: Sequence[str] = ()) -> dict[str, Counter[Row]]:
     """RAW table → the multiset of all its rows, whatever their batch, but for the batches in `without`."""
     found: dict[str, Counter[Row]] = {}
-    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+    with connect(settings) as connection:
         for table in source.tables:
             columns = ", ".join(c.name for c in table.columns)
             rows = run(connection, f"SELECT _BATCH_ID, {columns} FROM RAW.{table.raw_name}").rows
@@ -89,9 +105,26 @@ def in_raw(settings: Settings, source: Source, without: Sequence[str] = ()) -> d
     return found
 
 
+def published_rows(settings: Settings, source: Source, missing: bool = False) -> dict[str, Counter[Row]]:
+    """RAW table → the multiset of the rows that dbt reads of a table with one file. `missing`: a table may have none yet."""
+    found = {}
+    with connect(settings) as connection:
+        newest = {
+            table: p.batch_id
+            for (table, _), p in Ledger(connection, settings.database, source.name).published().items()
+        }
+        for table in source.tables:
+            if missing and table.raw_name not in newest:
+                continue
+            columns = ", ".join(c.name for c in table.columns)
+            of_batch = f"SELECT {columns} FROM RAW.{table.raw_name} WHERE _BATCH_ID = '{newest[table.raw_name]}'"
+            found[table.raw_name] = Counter(run(connection, of_batch).rows)
+    return found
+
+
 def batches_in_raw(settings: Settings, source: Source) -> list[str]:
     """Ids of the batches that have rows in RAW."""
-    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+    with connect(settings) as connection:
         names = " UNION ".join(f"SELECT _BATCH_ID FROM RAW.{t.raw_name}" for t in source.tables)
         return [str(row[0]) for row in run(connection, names).rows]
 
@@ -116,14 +149,11 @@ def run_batch(
         CxmError: the run gave up; its batch is left for the next run to clear.
     """
 
-    def connect(step: str, table: str = "") -> Any:
-        return blocks.snowflake(settings, settings.loader_role, {"step": step, "table": table})
-
     def start() -> Mapping[tuple[str, str], Any]:
-        with connect("open") as connection:
+        with connect(settings, "open") as connection:
             ledger = Ledger(connection, settings.database, source.name)
             left = ledger.acquire(info, settings.lease_minutes)
-            recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left)
+            recover(ledger, s3(settings), settings.bucket, source, info, left)
             return ledger.published()
 
     published = again(start)
@@ -136,20 +166,20 @@ def run_batch(
                 before = published.get((table.raw_name, table.file))
                 path = folder / table.file
                 return land(
-                    blocks.s3_client(settings), settings.bucket, source, table, path, info.batch_id, before
+                    s3(settings), settings.bucket, source, table, path, info.batch_id, before
                 )  # fmt: skip
 
             landed = again(landing)
             if landed.status == "landed":
 
                 def loading(table: Any = table, landed: LandResult = landed) -> None:
-                    with connect("load", table.name) as connection:
+                    with connect(settings, "load", table.name) as connection:
                         load(connection, source, table, landed, info, settings.database)
 
                 again(loading)
 
         def publish() -> None:
-            with connect("validated") as connection, transaction(connection):
+            with connect(settings, "validated") as connection, transaction(connection):
                 ledger = Ledger(connection, settings.database, source.name)
                 ledger.fence(info)
                 ledger.mark(info.batch_id, "validated", ("loaded",))
@@ -157,12 +187,12 @@ def run_batch(
         again(publish)
         closed = True
     finally:
-        with suppress(CxmError), connect("close") as connection:  # as flows.tasks.close_batch
+        with suppress(CxmError), connect(settings, "close") as connection:  # as flows.tasks.close_batch
             Ledger(connection, settings.database, source.name).release(info, closed)
 
 
 def differences(settings: Settings, source: Source) -> Sequence[Any]:
     """What `cxm reconcile` finds."""
-    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+    with connect(settings) as connection:
         ledger = Ledger(connection, settings.database, source.name)
-        return reconcile(ledger, blocks.s3_client(settings), settings.bucket, source)
+        return reconcile(ledger, s3(settings), settings.bucket, source)

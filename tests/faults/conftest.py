@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,3 +102,11 @@ def source(settings: Settings) -> Source:
     with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "test"}) as connection:
         provision_warehouse(connection, settings, [ward()])
     return ward()
+
+
+@pytest.fixture(scope="session")
+def processes(settings: Settings) -> ForkServerContext:
+    """Where processes come from that have everything imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flows.pipeline", "tests.faults.batch", "great_expectations", "dbt.cli.main"])
+    return context

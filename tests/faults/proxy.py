@@ -21,15 +21,18 @@ Kind = Literal[
     "answer",  # an answer of the proxy's own; the server hears nothing
     "reset before",  # the connection is reset before the server hears anything
     "reset mid-request",  # the server gets half of the body
+    "reset during",  # the server has the whole request and works on it
     "reset after",  # the server has done it, the answer is lost
     "reset mid-answer",  # half of the answer arrives, then a reset
     "truncate",  # half of the answer arrives, then an orderly end
     "slow",  # the answer drips
+    "hold",  # the answer waits
     "refuse",  # a reset, and new connections are refused for a moment
 ]
 
 REFUSED_SECONDS = 0.3
 SLOW_SECONDS = 0.4
+HELD_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as a rule sees it. `sql` and `tag` are Snowflake's: the statement's text, the session's query tag."""
+    """One request as a rule sees it. `sql` and `tag` are Snowflake's: the statement, without the comments
+    that a template begins with, and the session's query tag."""
 
     method: str
     path: str  # decoded, without the query
@@ -76,7 +80,7 @@ class Proxy:
 
     def __init__(self, port: int, whole: bool) -> None:
         self.rule: Rule = calm
-        self.requests = 0
+        self.seen: list[Request] = []
         self.struck: list[tuple[Request, Fault]] = []
         self._target, self._whole = port, whole
         self._tags: dict[str, dict[str, str]] = {}  # session token → query tag
@@ -97,7 +101,7 @@ class Proxy:
     def clear(self) -> None:
         """No fault from here on, and nothing struck so far."""
         self.rule = calm
-        self.requests = 0
+        self.seen.clear()
         self.struck.clear()
 
     def _on_loop(self, work: Any) -> None:
@@ -155,7 +159,7 @@ class Proxy:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await reader.readexactly(size) if self._whole else b""
         request = self._request(method, target, headers, body)
-        self.requests += 1
+        self.seen.append(request)
         fault = self.rule(request)
         if fault:
             self.struck.append((request, fault))
@@ -187,10 +191,19 @@ class Proxy:
             return True
 
         up_writer.write(sent_head + body)
+        if fault and kind == "reset during":
+            await up_writer.drain()
+            fault.strike()
+            _reset(writer)
+            return False
+        if fault and kind == "hold":
+            fault.strike()
         answer_head, answer = await _answer(up_reader, method)
         if request.logs_in:
             self._remember(answer, body)
-        if fault is None:
+        if kind == "hold":
+            await asyncio.sleep(HELD_SECONDS)
+        if fault is None or kind == "hold":
             writer.write(answer_head + answer)
             await writer.drain()
             return b"connection: close" not in answer_head.lower()
@@ -217,7 +230,8 @@ class Proxy:
         tag = self._tags.get(headers.get("authorization", "").partition('Token="')[2].rstrip('"'), {})
         sql = ""
         if "query-request" in parts.path:
-            sql = str(_json(body, headers).get("sqlText", ""))
+            lines = str(_json(body, headers).get("sqlText", "")).splitlines()
+            sql = "\n".join(line for line in lines if not line.startswith("--")).strip()
         elif "login-request" in parts.path:
             tag = _tag(_json(body, headers))
         return Request(method, unquote(parts.path), query, headers, sql, tag)
