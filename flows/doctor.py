@@ -108,7 +108,7 @@ def bucket(settings: Settings) -> Iterator[Finding]:
     yield _judge("bucket region", good, region, f"set CXM_AWS_REGION={region}; it says {settings.aws_region}")
     if "date" in headers:
         yield _skew("clock against S3", parsedate_to_datetime(headers["date"]))
-    needs = {
+    needs: dict[str, tuple[str, dict[str, Any]]] = {
         "s3:PutObject": ("put_object", {"Key": PROBE, "Body": b""}),
         "s3:GetObject": ("get_object", {"Key": PROBE}),
         "s3:DeleteObject": ("delete_object", {"Key": PROBE}),
@@ -120,7 +120,7 @@ def bucket(settings: Settings) -> Iterator[Finding]:
     if settings.target == "embedded":
         yield Finding("may nothing else in AWS", "skipped", "the embedded object store has one identity")
         return
-    beside = {
+    beside: dict[str, tuple[str, dict[str, Any]]] = {
         "s3:GetBucketPolicy": ("get_bucket_policy", {}),
         "s3:GetObject outside raw/ and archive/": ("get_object", {"Key": "elsewhere/probe"}),
         "s3:ListBucket outside raw/ and archive/": ("list_objects_v2", {"Prefix": "elsewhere/", "MaxKeys": 1}),

@@ -15,15 +15,25 @@ from flows.cli.app import current_settings, json_option, main, make_console, run
     "--plan", "mode", flag_value="plan", default="plan", help="Print what differs; change nothing (the default)."
 )
 @click.option("--apply", "mode", flag_value="apply", help="Make and mend it.")
+@click.option("--destroy", is_flag=True, help="Take this environment down instead; never production.")
+@click.option(
+    "--drop-with-data", "named", multiple=True, metavar="NAME", help="A database or bucket that may go with its data."
+)
 @json_option
-def provision(mode: str, as_json: bool) -> None:
+def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -> None:
     """Bucket, IAM, warehouse, database, schemas, roles, users, stages, ledger and RAW tables.
 
     The plan reads only, and prints AWS calls for a shell and SQL for a worksheet, grouped by the role that runs it. Applying is
     safe to repeat and to interrupt; nothing that holds data is replaced or dropped.
+
+    `--destroy` lists what would be lost, and with `--apply` drops it: a database with rows or a bucket with objects only when
+    it is told by name.
     """
     settings = current_settings()
     console = make_console(as_json)
+    if destroy:
+        _destroy(mode == "apply", named, as_json)
+        return
     services = ("s3", "warehouse") if mode == "plan" else ("s3", "warehouse", "prefect")
     with session(settings, console, services):
         if mode == "apply":
@@ -39,4 +49,22 @@ def provision(mode: str, as_json: bool) -> None:
         with provisioning.connection(admin, "plan") as connection:
             cloud = provisioning.cloud(admin, settings.aws_block)
             plan = make_plan(cloud, connection, admin, provisioning.contracts())
+    click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)
+
+
+def _destroy(apply: bool, named: tuple[str, ...], as_json: bool) -> None:
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console, ("s3", "warehouse")):
+        from flows import provisioning
+        from flows.steps import provision as step
+
+        admin = provisioning.administrator(settings)
+        with provisioning.connection(admin, "destroy") as connection:
+            cloud = provisioning.cloud(admin, settings.aws_block)
+            plan = step.make_destroy_plan(cloud, connection, admin)
+            if apply:
+                changes = step.destroy(plan, cloud, connection, named)
+                show(console, as_json, "Taken down", [asdict(change) for change in changes], "nothing was there")
+                return
     click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)

@@ -20,14 +20,15 @@ from flows.contract.sql import ident
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 from flows.steps.provision import aws, snowflake, tables
+from flows.steps.provision.destroy import check_named, destroy_plan
 from flows.steps.provision.plan import Action, Call, Change, Item, Plan, changes
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 __all__ = [
-    "Action", "Call", "Change", "Cloud", "Item", "Plan", "apply", "make_plan", "provision_warehouse",
-    "warehouse_plan",
+    "Action", "Call", "Change", "Cloud", "Item", "Plan", "apply", "destroy", "make_destroy_plan", "make_plan",
+    "provision_warehouse", "warehouse_plan",
 ]  # fmt: skip
 
 # What stands in a plan for what only CREATE INTEGRATION will tell.
@@ -117,13 +118,13 @@ def apply(
 
     `told` hears of each item that was done. What was looked at comes back, also what was unchanged.
     """
-    pending = [item for item in plan.items if not any(_unknown(step) for step in item.steps)]
-    done = _do(pending, cloud, connection, told)
-    if len(pending) < len(plan.items) and cloud:  # CREATE INTEGRATION has told by now
+    later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
+    done = _do(plan.items[:later], cloud, connection, told)
+    if later < len(plan.items) and cloud:  # CREATE INTEGRATION has told by now
         account = snowflake.Account(connection, settings)
         known = list(_storage_items(cloud, cloud.names(settings), account))
-        shown = {change.name for change in done}
-        done += _do([i for i in known if i.name not in shown], cloud, connection, told)
+        shown = {(change.kind, change.name) for change in done}
+        done += _do([i for i in known if (i.kind, i.name) not in shown], cloud, connection, told)
     if cloud and cloud.iam and plan.todo:
         for source in sources:
             done.append(_listed(connection, settings, source))
@@ -222,3 +223,23 @@ def provision_warehouse(
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
     """
     return apply(warehouse_plan(connection, settings, sources), None, connection, settings, sources)
+
+
+def make_destroy_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings) -> Plan:
+    """What taking this environment down would drop, and what would be lost.
+
+    Raises:
+        ConfigurationError: the environment is production.
+    """
+    account = snowflake.Account(connection, settings)
+    return destroy_plan(cloud.s3, cloud.iam, cloud.names(settings), account, settings)
+
+
+def destroy(plan: Plan, cloud: Cloud, connection: SnowflakeConnection, named: Sequence[str] = ()) -> tuple[Change, ...]:
+    """Do it; a database with rows or a bucket with objects goes only when it is `named`.
+
+    Raises:
+        DataError: something holds data and was not named; nothing was dropped.
+    """
+    check_named(plan, named)
+    return tuple(_do(plan.todo, cloud, connection, lambda _: None))

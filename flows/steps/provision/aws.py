@@ -303,9 +303,9 @@ def _user_items(iam: Any, user: str, policy_arn: str, holds_key: Callable[[froze
     what = f"user {user}"
     there = ask(iam.get_user, what, "NoSuchEntity", UserName=user) is not None
     yield _item("user", user, there, "not there", Call("iam", "create_user", {"UserName": user}))
-    attached = there and _attached(iam, "user", user)
+    held = there and attached(iam, "user", user)
     call = Call("iam", "attach_user_policy", {"UserName": user, "PolicyArn": policy_arn})
-    yield _attachment("user policy", user, policy_arn, attached, call)
+    yield _attachment("user policy", user, policy_arn, held, call)
     if there and ask(iam.get_login_profile, what, "NoSuchEntity", UserName=user) is not None:
         call = Call("iam", "delete_login_profile", {"UserName": user})
         yield Item(
@@ -340,12 +340,12 @@ def _role_items(iam: Any, role: str, trust: policies.Document, policy_arn: str) 
         call = Call("iam", "update_assume_role_policy", {"RoleName": role, "PolicyDocument": text})
         why = "" if same else "its trust policy names someone else or no external id"
         yield Item("AWS", "role", role, "unchanged" if same else "changed", why, () if same else (call,))
-    attached = found is not None and _attached(iam, "role", role)
+    held = found is not None and attached(iam, "role", role)
     call = Call("iam", "attach_role_policy", {"RoleName": role, "PolicyArn": policy_arn})
-    yield _attachment("role policy", role, policy_arn, attached, call)
+    yield _attachment("role policy", role, policy_arn, held, call)
 
 
-def _attached(iam: Any, kind: str, name: str) -> frozenset[str]:
+def attached(iam: Any, kind: str, name: str) -> frozenset[str]:
     """ARNs of the managed policies of a user or role."""
     read = getattr(iam, f"list_attached_{kind}_policies")
     found = ask(read, f"{kind} {name}", **{f"{kind.title()}Name": name}) or {}

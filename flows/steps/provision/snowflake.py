@@ -355,7 +355,7 @@ def key_items(account: Account, settings: Settings) -> Iterator[Item]:
         path = settings.home / "keys" / f"{user}.pub"
         if not path.exists():
             continue
-        key = "".join(line for line in path.read_text().split() if "-" not in line)
+        key = "".join(line for line in path.read_text().splitlines() if "-" not in line)
         there: dict[str, str] = {}
         if account.found("USER", user):
             there = {str(r["property"]): str(r["value"]) for r in account.rows(f"DESC USER {ident(user)}")}
