@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.variables import Variable
-from prefect_aws import S3Bucket
+from prefect_aws import AwsCredentials, S3Bucket
 from prefect_snowflake import SnowflakeConnector
 
 from flows import blocks
@@ -92,7 +93,7 @@ def _blocks(settings: Settings) -> list[Registered]:
     # The settings may name the very blocks that are to be written here.
     own = settings.model_copy(update={"aws_block": None, "snowflake_block": None})
     own.__dict__.pop("stack", None)
-    aws, snowflake = blocks.aws_credentials(own), blocks.snowflake_credentials(own)
+    aws, snowflake = _with_kept_key(blocks.aws_credentials(own)), blocks.snowflake_credentials(own)
     done = [_save(aws), _save(snowflake)]
     done.append(_save(S3Bucket(bucket_name=settings.bucket, credentials=aws)))
     done.append(
@@ -103,6 +104,14 @@ def _blocks(settings: Settings) -> list[Registered]:
         )
     )
     return done
+
+
+def _with_kept_key(aws: AwsCredentials) -> AwsCredentials:
+    """`aws`, or the block that is there where that alone has a key: `cxm provision --apply` put it in."""
+    if aws.aws_access_key_id is None:
+        with suppress(ValueError):
+            return AwsCredentials.load(NAME, _sync=True)
+    return aws
 
 
 def _save(block: Any) -> Registered:

@@ -18,7 +18,6 @@ from prefect.futures import PrefectFuture, PrefectFutureList
 from prefect.runtime import flow_run
 
 from flows import progress, tasks
-from flows.contract.read import sources as contract_names
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandResult
 from flows.ledger import RunInfo
@@ -195,15 +194,24 @@ def checked_batch_id(text: str) -> str:
 
 
 @flow(name="provision")
-def provision(aws_block: str | None = None, snowflake_block: str | None = None) -> tuple[Change, ...]:
-    """Bucket, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where they are not there.
+def provision(
+    apply: bool = True, aws_block: str | None = None, snowflake_block: str | None = None
+) -> tuple[Change, ...]:
+    """Bucket, IAM, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where missing, mended where changed.
 
     Args:
-        aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
-        snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
+        apply: do it; without it the flow shows its plan, as an artifact, and changes nothing.
+        aws_block: the AwsCredentials block of an administrator; by default the AWS SDK's own chain.
+        snowflake_block: the SnowflakeConnector block of an administrator; by default CXM_SNOWFLAKE_USER and its key.
     """
     where = tasks.Blocks(aws_block, snowflake_block)
-    changes = tasks.provision_bucket(where) + tasks.provision_warehouse(contract_names(), where)
+    plan = tasks.provision_plan(where)
+    tasks.markdown_artifact(
+        "provision-plan", plan.markdown(), "What differs from what is wanted, and what would mend it"
+    )
+    if not apply:
+        return tasks.ended(plan.counts, tuple(item.change for item in plan.items))
+    changes = tasks.provision_apply(plan, where)
     tasks.table_artifact("provision", changes, "What is there now, and what this run made")
     made = sum(change.action != "unchanged" for change in changes)
     return tasks.ended(f"{len(changes)} objects looked at, {made} made or changed", changes)

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
@@ -36,8 +36,11 @@ class Settings(BaseSettings):
     Raises pydantic's `ValidationError` (a `ValueError`) naming the variable when a value does not fit.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CXM_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CXM_", frozen=True, extra="ignore", env_ignore_empty=True, validate_default=True
+    )
 
+    env: str = Field("prod", pattern=r"^[a-z][a-z0-9]{0,11}$")  # first: the names below end in it, except for prod
     target: Literal["embedded", "snowflake"] = "embedded"
     home: Path = PROJECT / ".cxm"
     data: Path = PROJECT / "data"
@@ -50,7 +53,10 @@ class Settings(BaseSettings):
     database: str = Field("CXM_MEDTECH", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     warehouse: str = Field("WH_CXM", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     storage_integration: str = Field("CXM_S3_INTEGRATION", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    storage_role_arn: str = "arn:aws:iam::000000000000:role/cxm-snowflake-landing"
+    storage_role_arn: str | None = None  # made by `cxm provision --apply` unless one is named
+    ingestion_principal: str | None = None  # who assumes the ingestion role; nobody named: a user with an access key
+    credit_quota: int = Field(20, ge=1)  # Snowflake credits a month, then the warehouse is suspended
+    pii_tags: bool = True  # object tags need Enterprise Edition; without them PII stands in the comments only
     snowflake_account: str | None = None
     snowflake_user: str | None = None
     snowflake_private_key: SecretStr | None = None
@@ -75,6 +81,26 @@ class Settings(BaseSettings):
     # Where tables and file parts fan out to: `threads` of the run's process, `dask` (a cluster of this machine), or the address
     # of a Dask scheduler, tcp://host:8786.
     task_runner: str = Field("threads", pattern=r"^(threads|dask|(tcp|tls|ucx|ws|wss)://.+)$")
+
+    @field_validator(
+        "bucket",
+        "database",
+        "warehouse",
+        "storage_integration",
+        "loader_role",
+        "transformer_role",
+        "reporter_role",
+    )
+    @classmethod
+    def _suffixed(cls, value: str, info: ValidationInfo) -> str:
+        """`CXM_MEDTECH` → `CXM_MEDTECH_DEV` where CXM_ENV is dev, so that a developer never touches production."""
+        env = info.data.get("env", "prod")
+        suffix = "" if env == "prod" else f"-{env}" if info.field_name == "bucket" else f"_{env.upper()}"
+        return value if value.endswith(suffix) else value + suffix
+
+    def env_suffix(self, separator: str) -> str:
+        """What names of this environment end in: nothing for prod, else `<separator><env>`."""
+        return "" if self.env == "prod" else f"{separator}{self.env}"
 
     @field_validator("home", "data")
     @classmethod

@@ -24,7 +24,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, progress
+from flows import blocks, progress, provisioning
 from flows.clients.snowflake import transaction
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
@@ -387,20 +387,29 @@ def _source_freshness(source_name: str, settings: Settings) -> handoff_step.Hand
     return result
 
 
-@step("provision bucket")
-def provision_bucket(where: Blocks = Blocks()) -> tuple[provision_step.Change, ...]:
-    """Make the landing bucket and its prefixes."""
-    settings = where.settings
-    return provision_step.provision_bucket(blocks.s3_client(settings), settings.bucket, settings.aws_region)
+@step("provision plan")
+def provision_plan(where: Blocks = Blocks()) -> provision_step.Plan:
+    """Compare what is wanted with what is there; reads only."""
+    settings = provisioning.administrator(where.settings, where.aws, where.snowflake)
+    with provisioning.connection(settings) as connection:
+        cloud = provisioning.cloud(settings, where.settings.aws_block)
+        return provision_step.make_plan(cloud, connection, settings, provisioning.contracts())
 
 
-@step("provision warehouse")
-def provision_warehouse(source_names: Sequence[str], where: Blocks = Blocks()) -> tuple[provision_step.Change, ...]:
-    """Run `sql/provision/` and make the RAW tables of the contracts."""
-    settings = where.settings
-    sources = [read_source(name) for name in source_names]
-    with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "provision"}) as connection:
-        return provision_step.provision_warehouse(connection, settings, sources)
+@step("provision apply")
+def provision_apply(plan: provision_step.Plan, where: Blocks = Blocks()) -> tuple[provision_step.Change, ...]:
+    """Do what the plan says."""
+    settings = provisioning.administrator(where.settings, where.aws, where.snowflake)
+    log = get_run_logger()
+    with provisioning.connection(settings) as connection:
+        return provision_step.apply(
+            plan,
+            provisioning.cloud(settings, where.settings.aws_block),
+            connection,
+            settings,
+            provisioning.contracts(),
+            lambda item: log.info("%s %s: %s", item.kind, item.name, item.action),
+        )
 
 
 def ended(message: str, result: R) -> R:

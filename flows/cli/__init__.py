@@ -1,6 +1,18 @@
 """The `cxm` command: one line of a terminal → a flow, a query or the embedded stack; people read tables, programs `--json`."""
 
-from flows.cli import automations, batches, blocks, contract, generate, provision, run, stack
+from flows.cli import automations, batches, blocks, contract, doctor, generate, keys, provision, run, stack
 from flows.cli.app import main
 
-__all__ = ["automations", "batches", "blocks", "contract", "generate", "main", "provision", "run", "stack"]
+__all__ = [
+    "automations",
+    "batches",
+    "blocks",
+    "contract",
+    "doctor",
+    "generate",
+    "keys",
+    "main",
+    "provision",
+    "run",
+    "stack",
+]

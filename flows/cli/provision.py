@@ -1,4 +1,4 @@
-"""`cxm provision`: what an account lacks, as SQL and API calls; then made."""
+"""`cxm provision`: what two accounts lack or have otherwise, as SQL and AWS calls; then made, or taken down again."""
 
 from __future__ import annotations
 
@@ -12,30 +12,59 @@ from flows.cli.app import current_settings, json_option, main, make_console, run
 
 @main.command()
 @click.option(
-    "--plan", "mode", flag_value="plan", default="plan", help="Print the SQL and change nothing (the default)."
+    "--plan", "mode", flag_value="plan", default="plan", help="Print what differs; change nothing (the default)."
 )
-@click.option("--apply", "mode", flag_value="apply", help="Run it.")
+@click.option("--apply", "mode", flag_value="apply", help="Make and mend it.")
+@click.option("--destroy", is_flag=True, help="Take this environment down instead; never production.")
+@click.option(
+    "--drop-with-data", "named", multiple=True, metavar="NAME", help="A database or bucket that may go with its data."
+)
 @json_option
-def provision(mode: str, as_json: bool) -> None:
-    """Bucket, warehouse, database, schemas, roles, stages, ledger and RAW tables; safe to repeat."""
+def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -> None:
+    """Bucket, IAM, warehouse, database, schemas, roles, users, stages, ledger and RAW tables.
+
+    The plan reads only, and prints AWS calls for a shell and SQL for a worksheet, grouped by the role that runs it. Applying is
+    safe to repeat and to interrupt; nothing that holds data is replaced or dropped.
+
+    `--destroy` lists what would be lost, and with `--apply` drops it: a database with rows or a bucket with objects only when
+    it is told by name.
+    """
     settings = current_settings()
-    from flows.contract.read import read_source, sources
-    from flows.contract.render_sql import create_table
-    from flows.steps.provision import PREFIXES, statements
-
-    if mode == "plan":
-        contracts = [read_source(name) for name in sources()]
-        sql = statements(settings, contracts)
-        sql += [create_table(t, settings.database, s.schema) for s in contracts for t in s.tables]
-        calls = [f"s3:CreateBucket {settings.bucket}", *(f"s3:PutObject {settings.bucket}/{p}" for p in PREFIXES)]
-        if as_json:
-            click.echo(json.dumps({"aws": calls, "sql": sql}, ensure_ascii=False))
-        else:
-            click.echo("\n".join(f"-- {call}" for call in calls) + "\n\n" + ";\n\n".join(sql) + ";")
-        return
     console = make_console(as_json)
-    with session(settings, console):
-        from flows import pipeline as flows
+    if destroy:
+        _destroy(mode == "apply", named, as_json)
+        return
+    services = ("s3", "warehouse") if mode == "plan" else ("s3", "warehouse", "prefect")
+    with session(settings, console, services):
+        if mode == "apply":
+            from flows import pipeline as flows
 
-        changes = run_flow(flows.provision)
-    show(console, as_json, "Provisioned", [asdict(change) for change in changes])
+            changes = run_flow(flows.provision)
+            show(console, as_json, "Provisioned", [asdict(change) for change in changes])
+            return
+        from flows import provisioning
+        from flows.steps.provision import make_plan
+
+        admin = provisioning.administrator(settings)
+        with provisioning.connection(admin, "plan") as connection:
+            cloud = provisioning.cloud(admin, settings.aws_block)
+            plan = make_plan(cloud, connection, admin, provisioning.contracts())
+    click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)
+
+
+def _destroy(apply: bool, named: tuple[str, ...], as_json: bool) -> None:
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console, ("s3", "warehouse")):
+        from flows import provisioning
+        from flows.steps import provision as step
+
+        admin = provisioning.administrator(settings)
+        with provisioning.connection(admin, "destroy") as connection:
+            cloud = provisioning.cloud(admin, settings.aws_block)
+            plan = step.make_destroy_plan(cloud, connection, admin)
+            if apply:
+                changes = step.destroy(plan, cloud, connection, named)
+                show(console, as_json, "Taken down", [asdict(change) for change in changes], "nothing was there")
+                return
+    click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)

@@ -9,3 +9,10 @@ CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.INT COMMENT = 'dbt: joins and
 CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.MARTS COMMENT = 'dbt: ready for analysis';
 CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.SNAPSHOTS COMMENT = 'dbt: slowly changing dimensions, type 2';
 CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.SEEDS COMMENT = 'dbt: static mappings';
+{%- if pii_tags %}
+
+-- Whom a value points at, from the contract: on tables and columns, for masking policies and audits to find.
+CREATE TAG IF NOT EXISTS {{ database | ident }}.RAW.PII
+    ALLOWED_VALUES 'indirect', 'direct'
+    COMMENT = 'direct: names a person; indirect: points at one together with other data';
+{%- endif %}

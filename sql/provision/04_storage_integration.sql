@@ -7,7 +7,7 @@ CREATE STORAGE INTEGRATION IF NOT EXISTS {{ integration | ident }}
     STORAGE_PROVIDER = 'S3'
     ENABLED = TRUE
     STORAGE_AWS_ROLE_ARN = {{ storage_role_arn | literal }}
-    STORAGE_ALLOWED_LOCATIONS = ({{ ('s3://' ~ bucket ~ '/') | literal }})
+    STORAGE_ALLOWED_LOCATIONS = ({{ ('s3://' ~ bucket ~ '/raw/') | literal }})
     COMMENT = 'MedTech-CXM landing bucket';
 
 GRANT USAGE ON INTEGRATION {{ integration | ident }} TO ROLE SYSADMIN;

@@ -153,9 +153,30 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
         if not isinstance(role, exp.Literal):
             raise errors.unsupported("IS_ROLE_IN_SESSION of anything but a string constant")
         return exp.Boolean(this=role.name.upper() in conn.active_roles())
+    elif name == "SYSTEM$GET_TAG":
+        text = _tag_value(conn, node)
     else:
         return None
     return exp.cast(exp.Null(), "VARCHAR") if text is None else exp.Literal.string(text)
+
+
+def _tag_value(conn: WarehouseConnection, node: exp.Func) -> str | None:
+    """SYSTEM$GET_TAG('<tag>', '<object>', 'TABLE' | 'COLUMN'): the value set on the object itself, or None
+    (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""
+    texts = [argument.name for argument in node.expressions if isinstance(argument, exp.Literal)]
+    if len(texts) != 3 or texts[2].upper() not in ("TABLE", "COLUMN"):
+        raise errors.unsupported("SYSTEM$GET_TAG of anything but a table or a column, by three string constants")
+    tag = ".".join(conn.qualify(texts[0].upper().split(".")))
+    if conn.account.find("TAG", tag) is None:
+        raise errors.not_found("TAG", tag)
+    parts = texts[1].upper().split(".")
+    column = parts.pop() if texts[2].upper() == "COLUMN" else ""
+    name = ".".join(conn.qualify(parts))
+    item = conn.account.find("TABLE", name) or conn.account.find("VIEW", name)
+    if item is None or not conn.may_see(item.kind, name):
+        raise errors.not_found("TABLE", name)
+    tags = (item.properties.get("tags") or {}).get(f"COLUMN {column}" if column else "SELF") or {}  # type: ignore[attr-defined]
+    return str(tags[tag]) if tag in tags else None
 
 
 def _last_query_id(conn: WarehouseConnection, node: exp.Func, query_id: str) -> Expr:

@@ -198,12 +198,14 @@ def show_routines(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW PARAMETERS [LIKE '…'] [IN {SESSION | ACCOUNT | USER [name]}] (https://docs.snowflake.com/en/sql-reference/sql/show-parameters)."""
+    """SHOW PARAMETERS [LIKE '…'] [IN {SESSION | ACCOUNT | USER [name] | WAREHOUSE name}] (https://docs.snowflake.com/en/sql-reference/sql/show-parameters)."""
     words.expect("SHOW", "PARAMETERS")
     pattern = words.string() if words.accept("LIKE") else "%"
     scope = "SESSION"
     if words.accept_any("IN", "FOR"):
         scope = words.accept_any("SESSION", "ACCOUNT", "USER", "WAREHOUSE", "DATABASE", "SCHEMA", "TABLE")
+        if scope == "WAREHOUSE":
+            return _warehouse_parameters(conn, words, pattern)
         if scope not in ("SESSION", "ACCOUNT", "USER"):
             raise errors.unsupported(f"SHOW PARAMETERS IN {scope or words.upper()}")
         if scope == "USER" and not words.at_end:
@@ -226,4 +228,27 @@ def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
         default = "America/Los_Angeles" if name == "TIMEZONE" else shown(parameter.default)
         rows.append({"key": name, "value": shown(value), "default": default, "level": level,
                      "description": parameter.description, "type": parameter.type})  # fmt: skip
+    return table(rows, ["key", "value", "default", "level", "description", "type"])
+
+
+# https://docs.snowflake.com/en/sql-reference/parameters#object-parameters: name → default.
+_WAREHOUSE_PARAMETERS = {
+    "MAX_CONCURRENCY_LEVEL": 8,
+    "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS": 0,
+    "STATEMENT_TIMEOUT_IN_SECONDS": 172800,
+}
+
+
+def _warehouse_parameters(conn: WarehouseConnection, words: Words, pattern: str) -> Result:
+    name = words.part()
+    words.finish()
+    found = conn.account.find("WAREHOUSE", name)
+    if found is None or not conn.may_see("WAREHOUSE", name):
+        raise errors.not_found("WAREHOUSE", name)
+    rows = [
+        {"key": key, "value": shown(found.properties.get(key, default)), "default": shown(default),
+         "level": "WAREHOUSE" if key in found.properties else "", "description": "", "type": "NUMBER"}
+        for key, default in _WAREHOUSE_PARAMETERS.items()
+        if objects.like(pattern, key)
+    ]  # fmt: skip
     return table(rows, ["key", "value", "default", "level", "description", "type"])

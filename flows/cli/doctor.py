@@ -1,0 +1,25 @@
+"""`cxm doctor`: every account, key, region, grant and version that a run needs, with the fix beside what fails."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from flows.cli.app import current_settings, json_option, main, make_console, session, show
+
+
+@main.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check what a run needs, as a run would log in; exit code 2 where something fails."""
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console, ("s3", "warehouse", "prefect")):
+        from flows.doctor import examine
+
+        found = examine(settings)
+    show(console, as_json, "Doctor", [asdict(one) for one in found])
+    if any(one.status == "fail" for one in found):
+        ctx.exit(2)

@@ -1,0 +1,235 @@
+"""The accounts, keys, grants and versions that a run needs → a list of findings, each with its fix.
+
+Checks log in as a run does, not as an administrator. The only thing written is one empty object under `raw/`, deleted at once.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from flows import blocks, provisioning
+from flows.clients.snowflake import run
+from flows.contract.sql import ident
+from flows.errors import CxmError
+from flows.settings import Settings
+from flows.steps.provision import aws, snowflake
+
+LEAST_DISK = 2 * 1024**3  # bytes: room for a warehouse of samples, logs and dbt's artifacts
+MOST_SKEW = (
+    60.0  # seconds; S3 refuses a request that is 15 minutes off, Snowflake a JWT that is one minute in its future
+)
+PROBE = "raw/cxm-doctor-probe"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was found, and what to do where it is not good."""
+
+    check: str
+    status: Literal["ok", "fail", "skipped"]
+    found: str
+    fix: str = ""
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def examine(settings: Settings) -> tuple[Finding, ...]:
+    """Every check; one that cannot be made is a finding too."""
+    found: list[Finding] = []
+    for name, check in CHECKS.items():
+        try:
+            found += check(settings)
+        except CxmError as error:
+            found.append(Finding(name, "fail", str(error), "see the message"))
+        except Exception as error:  # a check that breaks must not hide the others
+            found.append(Finding(name, "fail", f"{type(error).__name__}: {error}", "see the message"))
+    return tuple(found)
+
+
+def _judge(check: str, good: bool, found: str, fix: str) -> Finding:
+    return Finding(check, "ok" if good else "fail", found, "" if good else fix)
+
+
+def packages(_: Settings) -> Iterator[Finding]:
+    """Installed versions against those the project asks for."""
+    from packaging.requirements import Requirement
+
+    wrong = []
+    for text in importlib.metadata.requires("medtech-cxm") or ():
+        wanted = Requirement(text)
+        try:
+            version = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            version = "none"
+        if version == "none" or not wanted.specifier.contains(version, prereleases=True):
+            wrong.append(f"{wanted.name}: found {version}, wanted {wanted.specifier}")
+    yield _judge("packages", not wrong, "; ".join(wrong) or "as locked", "rm -rf .venv && make .venv/.ready")
+
+
+def disk(settings: Settings) -> Iterator[Finding]:
+    """Free space where state, logs and dbt's artifacts go."""
+    place = settings.home if settings.home.exists() else settings.home.parent
+    free = shutil.disk_usage(place).free
+    good = free >= LEAST_DISK
+    yield _judge("disk", good, f"{free / 1024**3:.1f} GiB free at {place}", "free some, or set CXM_HOME elsewhere")
+
+
+def bucket(settings: Settings) -> Iterator[Finding]:
+    """The bucket, its region, the clock, and the rights of the ingestion identity: what it needs, and nothing beside."""
+    from botocore.exceptions import ClientError
+
+    client = blocks.s3_client(settings)
+
+    def allowed(operation: str, **arguments: Any) -> bool:
+        try:
+            getattr(client, operation)(Bucket=settings.bucket, **arguments)
+            return True
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+                return False
+            raise
+
+    answer = aws.ask(client.list_objects_v2, "bucket", Bucket=settings.bucket, Prefix="raw/", MaxKeys=1) or {}
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    yield Finding("bucket", "ok", f"s3://{settings.bucket}/raw/ answers")
+    region = headers.get("x-amz-bucket-region", settings.aws_region)
+    good = region == settings.aws_region
+    yield _judge("bucket region", good, region, f"set CXM_AWS_REGION={region}; it says {settings.aws_region}")
+    if "date" in headers:
+        yield _skew("clock against S3", parsedate_to_datetime(headers["date"]))
+    needs: dict[str, tuple[str, dict[str, Any]]] = {
+        "s3:PutObject": ("put_object", {"Key": PROBE, "Body": b""}),
+        "s3:GetObject": ("get_object", {"Key": PROBE}),
+        "s3:DeleteObject": ("delete_object", {"Key": PROBE}),
+        "s3:ListBucket of archive/": ("list_objects_v2", {"Prefix": "archive/", "MaxKeys": 1}),
+    }
+    for name, (operation, arguments) in needs.items():
+        fix = "`cxm provision --apply`, then name its block in CXM_AWS_BLOCK"
+        yield _judge(f"may {name}", allowed(operation, **arguments), "in raw/", fix)
+    if settings.target == "embedded":
+        yield Finding("may nothing else in AWS", "skipped", "the embedded object store has one identity")
+        return
+    beside: dict[str, tuple[str, dict[str, Any]]] = {
+        "s3:GetBucketPolicy": ("get_bucket_policy", {}),
+        "s3:GetObject outside raw/ and archive/": ("get_object", {"Key": "elsewhere/probe"}),
+        "s3:ListBucket outside raw/ and archive/": ("list_objects_v2", {"Prefix": "elsewhere/", "MaxKeys": 1}),
+    }
+    wide = []
+    for name, (operation, arguments) in beside.items():
+        with suppress(ClientError):  # 404: it may look
+            if not allowed(operation, **arguments):
+                continue
+        wide.append(name)
+    fix = "attach CXMMedTechLandingS3Access to the identity and nothing else"
+    yield _judge("may nothing else in AWS", not wide, ", ".join(wide) or "refused as it should be", fix)
+
+
+def identity(settings: Settings) -> Iterator[Finding]:
+    """Who AWS takes a run for."""
+    if settings.target == "embedded":
+        yield Finding("AWS identity", "skipped", "the embedded object store is no AWS account")
+        return
+    arn = (aws.ask(provisioning.aws_session(settings).client("sts").get_caller_identity, "identity") or {})["Arn"]
+    good = "cxm-medtech-" in arn
+    yield _judge("AWS identity", good, arn, "runs log in as cxm-medtech-ingestion: set CXM_AWS_BLOCK=cxm")
+
+
+def login(settings: Settings) -> Iterator[Finding]:
+    """The login, the region beside the bucket's, the warehouse, the clock."""
+    credentials = blocks.snowflake_credentials(settings)
+    if settings.target != "embedded":
+        good = credentials.private_key is not None or credentials.private_key_path is not None
+        yield _judge(
+            "key-pair login", good, f"user {credentials.user}", "`cxm keys create`, then `cxm provision --apply`"
+        )
+    with blocks.snowflake(settings, settings.loader_role, {"step": "doctor"}) as connection:
+        region, at = run(connection, "SELECT CURRENT_REGION(), CURRENT_TIMESTAMP()").rows[0]
+        wanted = f"AWS_{settings.aws_region.upper().replace('-', '_')}"
+        same = str(region).rpartition(".")[2] == wanted or settings.target == "embedded"
+        fix = (
+            f"the bucket is in {settings.aws_region}: each load pays egress and waits; set CXM_AWS_REGION and CXM_BUCKET "
+            "to a bucket in Snowflake's region, then `cxm provision --apply`"
+        )
+        yield _judge("Snowflake's region is the bucket's", same, str(region), fix)
+        yield _skew("clock against Snowflake", at)
+        rows = run(connection, f"SHOW WAREHOUSES LIKE '{ident(settings.warehouse)}'").dicts()
+        state = f"{rows[0]['state']}, resumes by itself: {rows[0]['auto_resume']}" if rows else "not there"
+        good = bool(rows) and str(rows[0]["auto_resume"]).lower() == "true"
+        yield _judge("warehouse", good, state, "`cxm provision --apply`")
+
+
+def _skew(check: str, at: datetime) -> Finding:
+    off = abs((datetime.now(UTC) - at).total_seconds())
+    return _judge(check, off <= MOST_SKEW, f"{off:.0f} s apart", "set the clock: turn on NTP")
+
+
+def stages(settings: Settings) -> Iterator[Finding]:
+    """Each stage points at where landing sends files, and can be listed through its integration."""
+    with blocks.snowflake(settings, settings.loader_role, {"step": "doctor"}) as connection:
+        for source in provisioning.contracts():
+            name = f"{ident(settings.database)}.{ident(source.schema)}.{ident(source.stage)}"
+            wanted = f"s3://{settings.bucket}/raw/{source.name}/"
+            rows = run(connection, f"SHOW STAGES LIKE '{source.stage}' IN SCHEMA {settings.database}.RAW").dicts()
+            url = str(rows[0]["url"]) if rows else "not there"
+            yield _judge(f"URL of {name}", url == wanted, url, f"wanted {wanted}: `cxm provision --apply`")
+            run(connection, f"LIST @{name}")
+            yield Finding(f"LIST @{name}", "ok", "the integration reads the bucket")
+
+
+def grants(settings: Settings) -> Iterator[Finding]:
+    """The roles of a run hold what `sql/provision/` grants, and no more; what the transformer made, it owns."""
+    every = snowflake.statements(settings, provisioning.contracts(), "-")
+    for role in (settings.loader_role, settings.transformer_role):
+        on, inside = snowflake.granted_by(every, role)
+        with blocks.snowflake(settings, role, {"step": "doctor"}) as connection:
+            held = snowflake.Account(connection, settings).granted(role)
+        missing = [f"{p} on {n}" for p, k, n in sorted(on - held)]
+        fix = "`cxm provision --apply`"
+        yield _judge(f"{role} has what it needs", not missing, ", ".join(missing) or f"{len(held)} grants", fix)
+        beyond = [
+            f"{privilege} on {kind} {name}"
+            for privilege, kind, name in sorted(held - on)
+            if (privilege, kind, name.rpartition(".")[0]) not in inside
+            and not (privilege == "OWNERSHIP" and role == settings.transformer_role)
+        ]
+        fix = "; ".join(f"REVOKE {one} FROM ROLE {role}" for one in beyond)
+        yield _judge(f"{role} has nothing more", not beyond, ", ".join(beyond) or "as granted", fix)
+
+
+def prefect_api(_: Settings) -> Iterator[Finding]:
+    """The Prefect API: reachable, and of this client's version."""
+    import prefect
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        yield Finding("Prefect API", "fail", "PREFECT_API_URL is not set", "`cxm up`, or set it to the server's …/api")
+        return
+    with urllib.request.urlopen(f"{url}/admin/version", timeout=10) as answer:
+        version = json.load(answer)
+    good = re.findall(r"\d+", version)[:2] == re.findall(r"\d+", prefect.__version__)[:2]
+    fix = f"server and client should have one version: {prefect.__version__}"
+    yield _judge("Prefect API", good, f"{url}: version {version}", fix)
+
+
+CHECKS: dict[str, Check] = {
+    "packages": packages,
+    "disk": disk,
+    "AWS identity": identity,
+    "bucket": bucket,
+    "login": login,
+    "stages": stages,
+    "grants": grants,
+    "Prefect API": prefect_api,
+}

@@ -1,0 +1,82 @@
+"""Settings → the accounts as an administrator sees them: AWS clients, a Snowflake connection, the block for the access key.
+
+An administrator logs in with the AWS SDK's own chain (SSO, profile, environment) and with CXM_SNOWFLAKE_USER and its key, unless
+blocks are named; the runs' own blocks are what comes out of provisioning, not what it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prefect_aws import AwsCredentials
+from pydantic import SecretStr
+
+from flows import blocks
+from flows.contract.model import Source
+from flows.contract.read import read_source
+from flows.contract.read import sources as contract_names
+from flows.settings import Settings
+from flows.steps.provision import Cloud
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+ROLE = "ACCOUNTADMIN"
+BLOCK = "cxm"  # where `cxm blocks register` and the deployments look for it
+
+
+def contracts() -> list[Source]:
+    """Every contract of the project."""
+    return [read_source(name) for name in contract_names()]
+
+
+def administrator(settings: Settings, aws_block: str | None = None, snowflake_block: str | None = None) -> Settings:
+    """`settings` with the administrator's logins in place of the runs' own."""
+    own_block = None if settings.snowflake_user else settings.snowflake_block
+    return settings.model_copy(update={"aws_block": aws_block, "snowflake_block": snowflake_block or own_block})
+
+
+@contextmanager
+def connection(settings: Settings, step: str = "provision") -> Iterator[SnowflakeConnection]:
+    """A Snowflake connection of the administrator; it names no role's right that the plan's statements do not name too."""
+    with blocks.snowflake(settings, ROLE, {"step": step}) as found:
+        yield found
+
+
+def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
+    """The AWS account's clients; on a server that only speaks S3, that client alone.
+
+    `key_block`: the AwsCredentials block that the ingestion user's access key goes to.
+    """
+    client: Any = blocks.s3_client(settings)
+    if settings.target == "embedded":
+        return Cloud(client)
+    session = aws_session(settings)
+    name = key_block or BLOCK
+
+    def holds_key(ids: frozenset[str]) -> bool:
+        found = _block(name)
+        return found is not None and found.aws_access_key_id in ids
+
+    def save_key(key_id: str, secret: str) -> None:
+        fresh = blocks.aws_credentials(settings.model_copy(update={"aws_block": None}))
+        fresh.aws_access_key_id, fresh.aws_secret_access_key = key_id, SecretStr(secret)
+        fresh.save(name, overwrite=True, _sync=True)
+
+    return Cloud(client, session.client("iam"), session.client("sts"), holds_key, save_key)
+
+
+def aws_session(settings: Settings) -> Any:
+    """A boto3 session with the administrator's login."""
+    if settings.aws_block:
+        return AwsCredentials.load(settings.aws_block, _sync=True).get_boto3_session()
+    return blocks.aws_credentials(settings).get_boto3_session()
+
+
+def _block(name: str) -> Any:
+    try:
+        return AwsCredentials.load(name, _sync=True)
+    except ValueError:
+        return None

@@ -1,0 +1,245 @@
+"""Contracts, settings and `sql/provision/NN_*.sql` → a plan → bucket, IAM, warehouse, database, roles, stages, RAW tables.
+
+    settings, contracts, SQL files ─┬─ aws.py ────────┐
+                                    ├─ snowflake.py ──┼─▶ Plan ──apply──▶ Changes
+                                    └─ tables.py ─────┘
+
+Safe to repeat and to interrupt: each run compares anew, makes what is missing and mends what differs; nothing that holds data is
+replaced or dropped. Snowflake's trust in the bucket is made last, as CREATE INTEGRATION names the user that the role must trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flows.clients.snowflake import run
+from flows.contract.model import Source
+from flows.contract.sql import ident
+from flows.errors import ConfigurationError, InfrastructureError
+from flows.settings import Settings
+from flows.steps.provision import aws, snowflake, tables
+from flows.steps.provision.destroy import check_named, destroy_plan
+from flows.steps.provision.plan import Action, Call, Change, Item, Plan, changes
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+__all__ = [
+    "Action", "Call", "Change", "Cloud", "Item", "Plan", "apply", "destroy", "make_destroy_plan", "make_plan",
+    "provision_warehouse", "warehouse_plan",
+]  # fmt: skip
+
+# What stands in a plan for what only CREATE INTEGRATION will tell.
+UNKNOWN = aws.Trust("<STORAGE_AWS_IAM_USER_ARN of DESC INTEGRATION>", "<STORAGE_AWS_EXTERNAL_ID of DESC INTEGRATION>")
+
+# The account in the ARN of a storage role where there is no IAM: a server that only speaks S3.
+NO_ACCOUNT = "000000000000"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Clients of the AWS account: S3 always, IAM and STS where there are such; and where a new access key goes.
+
+    `holds_key(ids)`: whether the store has one of these access key ids; `save_key(id, secret)` puts a new one there.
+    """
+
+    s3: Any
+    iam: Any = None
+    sts: Any = None
+    holds_key: Callable[[frozenset[str]], bool] = lambda _: False
+    save_key: Callable[[str, str], None] | None = None
+
+    @property
+    def clients(self) -> Mapping[str, Any]:
+        return {"s3": self.s3, "iam": self.iam}
+
+    def names(self, settings: Settings) -> aws.Names:
+        """The environment's IAM names, in the account of the credentials."""
+        return aws.Names.of(settings, aws.account_id(self.sts) if self.sts else NO_ACCOUNT)
+
+
+def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]) -> Plan:
+    """Compare both accounts with what is wanted; reads only.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients` tells them apart; a bucket that is not ours or elsewhere.
+    """
+    names = cloud.names(settings)
+    items = [*aws.bucket_items(cloud.s3, settings.bucket, settings.aws_region, cloud.iam is not None)]
+    if cloud.iam:
+        items += aws.ingestion_items(
+            cloud.iam, names, settings.bucket, settings.ingestion_principal, cloud.holds_key
+        )  # fmt: skip
+    account = snowflake.Account(connection, settings)
+    items += _warehouse_items(account, settings, sources, storage_role(names, settings))
+    if cloud.iam and settings.storage_role_arn is None:
+        items += _storage_items(cloud, names, account)
+    return Plan(tuple(items))
+
+
+def storage_role(names: aws.Names, settings: Settings) -> str:
+    """ARN of the role that the storage integration assumes: the one that the settings name, or ours."""
+    return settings.storage_role_arn or names.arn("role", names.storage_role)
+
+
+def _warehouse_items(
+    account: snowflake.Account, settings: Settings, sources: Sequence[Source], storage_role_arn: str
+) -> Iterator[Item]:
+    yield from snowflake.items(account, snowflake.statements(settings, sources, storage_role_arn))
+    yield from snowflake.key_items(account, settings)
+    yield from tables.items(account, settings, sources)
+
+
+def _storage_items(cloud: Cloud, names: aws.Names, account: snowflake.Account) -> Iterator[Item]:
+    settings = account.settings
+    found = snowflake.integration_trust(account, settings.storage_integration)
+    trust = aws.Trust(*found) if found else UNKNOWN
+    return aws.storage_items(cloud.iam, names, settings.bucket, trust)
+
+
+def warehouse_plan(connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]) -> Plan:
+    """The plan of the warehouse alone."""
+    names = aws.Names.of(settings, NO_ACCOUNT)
+    account = snowflake.Account(connection, settings)
+    return Plan(tuple(_warehouse_items(account, settings, sources, storage_role(names, settings))))
+
+
+def apply(
+    plan: Plan,
+    cloud: Cloud | None,
+    connection: SnowflakeConnection,
+    settings: Settings,
+    sources: Sequence[Source],
+    told: Callable[[Item], None] = lambda _: None,
+) -> tuple[Change, ...]:
+    """Do what the plan says, in its order; then close the storage integration's circle and LIST each stage through it.
+
+    `told` hears of each item that was done. What was looked at comes back, also what was unchanged.
+    """
+    later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
+    done = _do(plan.items[:later], cloud, connection, told)
+    if later < len(plan.items) and cloud:  # CREATE INTEGRATION has told by now
+        account = snowflake.Account(connection, settings)
+        known = list(_storage_items(cloud, cloud.names(settings), account))
+        shown = {(change.kind, change.name) for change in done}
+        done += _do([i for i in known if (i.kind, i.name) not in shown], cloud, connection, told)
+    if cloud and cloud.iam and plan.todo:
+        for source in sources:
+            done.append(_listed(connection, settings, source))
+    return tuple(done)
+
+
+def _unknown(step: Call | str) -> bool:
+    return isinstance(step, Call) and any(UNKNOWN.user_arn in str(v) for v in step.arguments.values())
+
+
+def _do(
+    items: Sequence[Item],
+    cloud: Cloud | None,
+    connection: SnowflakeConnection | None,
+    told: Callable[[Item], None],
+) -> list[Change]:
+    own = role = str(connection.role) if connection else ""
+    for item in items:
+        if item.steps and item.runs_as != "AWS" and item.runs_as != role and connection:
+            role = item.runs_as
+            run(connection, f"USE ROLE {ident(role)}")
+        for step in item.steps:
+            if isinstance(step, Call):
+                assert cloud is not None
+                _call(step, item, cloud)
+            else:
+                assert connection is not None
+                run(connection, step)
+        if item.steps:
+            told(item)
+    if connection and role != own:
+        run(connection, f"USE ROLE {ident(own)}")
+    return list(changes(items))
+
+
+def _call(call: Call, item: Item, cloud: Cloud) -> None:
+    """One AWS call. A user or role made a moment ago is not known everywhere at once: such refusals are tried again
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency)."""
+    import tenacity
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    def fresh(error: BaseException) -> bool:
+        code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+        return code in ("MalformedPolicyDocument", "NoSuchEntity", "OperationAborted")
+
+    retry = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(fresh),
+        stop=tenacity.stop_after_delay(30),
+        wait=tenacity.wait_exponential(min=1, max=8),
+        reraise=True,
+    )
+    try:
+        answer = retry(call.run, cloud.clients)
+    except (ClientError, BotoCoreError) as error:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        if code in ("BucketAlreadyOwnedByYou", "EntityAlreadyExists") and not call.secret:
+            return  # an apply that was interrupted, or one beside this one, was here before
+        raise aws.explained(error, f"{item.kind} {item.name}: {call.service}:{call.operation}") from error
+    if call.secret:
+        if cloud.save_key is None:
+            raise ConfigurationError(
+                "an access key was made and there is no place to keep it; run `cxm provision --apply`"
+            )
+        key = answer["AccessKey"]
+        try:
+            cloud.save_key(key["AccessKeyId"], key["SecretAccessKey"])
+        except BaseException:  # a key that nobody holds must not stay alive
+            cloud.iam.delete_access_key(UserName=item.name, AccessKeyId=key["AccessKeyId"])
+            raise
+
+
+def _listed(connection: SnowflakeConnection, settings: Settings, source: Source) -> Change:
+    """LIST the source's stage through the integration; a new trust policy takes up to a minute to be known everywhere."""
+    import tenacity
+
+    name = f"{settings.database}.{source.schema}.{source.stage}"
+    retry = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((ConfigurationError, InfrastructureError)),
+        stop=tenacity.stop_after_delay(90),
+        wait=tenacity.wait_fixed(5),
+        reraise=True,
+    )
+    own = str(connection.role)
+    run(connection, "USE ROLE SYSADMIN")
+    retry(run, connection, f"LIST @{name}")
+    run(connection, f"USE ROLE {ident(own)}")
+    return Change("storage integration verified by LIST", name, "unchanged")
+
+
+def provision_warehouse(
+    connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]
+) -> tuple[Change, ...]:
+    """The warehouse alone: plan and apply in one.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
+    """
+    return apply(warehouse_plan(connection, settings, sources), None, connection, settings, sources)
+
+
+def make_destroy_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings) -> Plan:
+    """What taking this environment down would drop, and what would be lost.
+
+    Raises:
+        ConfigurationError: the environment is production.
+    """
+    account = snowflake.Account(connection, settings)
+    return destroy_plan(cloud.s3, cloud.iam, cloud.names(settings), account, settings)
+
+
+def destroy(plan: Plan, cloud: Cloud, connection: SnowflakeConnection, named: Sequence[str] = ()) -> tuple[Change, ...]:
+    """Do it; a database with rows or a bucket with objects goes only when it is `named`.
+
+    Raises:
+        DataError: something holds data and was not named; nothing was dropped.
+    """
+    check_named(plan, named)
+    return tuple(_do(plan.todo, cloud, connection, lambda _: None))

@@ -1,0 +1,361 @@
+"""Settings and an AWS account → what differs: bucket, folders, IAM policies, user and roles, as `Item`s.
+
+Reading uses GET, HEAD and LIST calls only. Nothing is deleted but a console password that the ingestion user must not have, and
+the oldest of five versions of our own policies, IAM's limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flows.clients import s3
+from flows.errors import ConfigurationError, DataError, InfrastructureError
+from flows.settings import Settings
+from flows.steps.provision import policies
+from flows.steps.provision.plan import Action, Call, Item
+
+PREFIXES = ("raw/olist/", "raw/synthetic/", "archive/")
+
+BLOCKED = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+ENFORCED = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+# Archived batches stay readable at once (a replay reads them) at about a fifth of the price:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/glacier-storage-classes.html#GIR
+LIFECYCLE: tuple[dict[str, Any], ...] = (
+    {
+        "ID": "cxm-abort-incomplete-uploads",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+    },
+    {
+        "ID": "cxm-archive-transition",
+        "Status": "Enabled",
+        "Filter": {"Prefix": policies.ARCHIVE},
+        "Transitions": [{"Days": 30, "StorageClass": "GLACIER_IR"}],
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What DESC INTEGRATION says: Snowflake's IAM user and the external id it will show."""
+
+    user_arn: str
+    external_id: str
+
+
+def ask(call: Callable[..., Any], what: str, *absent: str, **arguments: Any) -> dict[str, Any] | None:
+    """The answer of a read, None where AWS says that it is `absent`.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.s3.explain`.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer: dict[str, Any] = call(**arguments)
+        return answer
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in absent:
+            return None
+        raise explained(error, what) from error
+    except BotoCoreError as error:
+        raise explained(error, what) from error
+
+
+def explained(error: Exception, what: str) -> Exception:
+    """As `flows.clients.s3.explain`, with the fix that whoever provisions needs."""
+    response = getattr(error, "response", {})
+    code = str(response.get("Error", {}).get("Code", ""))
+    if code == "BucketAlreadyExists":
+        return ConfigurationError(f"{what}: the name belongs to another account, names are global: set CXM_BUCKET")
+    if code in ("AccessDenied", "AccessDeniedException", "403"):
+        return ConfigurationError(
+            f"{what}: AWS answered {code}: {response['Error'].get('Message', '')}; log in with an identity that has "
+            "architecture/iam/provision-plan.json (to plan) or provision-apply.json (to apply)"
+        )
+    if code in ("ExpiredToken", "InvalidClientTokenId", "ExpiredTokenException"):
+        return ConfigurationError(f"{what}: AWS answered {code}; log in again: `aws sso login` or a fresh key")
+    found = s3.explain(error, what)
+    return found if isinstance(found, ConfigurationError | DataError | InfrastructureError) else error
+
+
+def account_id(sts: Any) -> str:
+    """The AWS account that the credentials belong to."""
+    return str((ask(sts.get_caller_identity, "sts:GetCallerIdentity") or {})["Account"])
+
+
+def bucket_items(client: Any, bucket: str, region: str, guarded: bool) -> Iterator[Item]:
+    """The bucket, what guards it (on AWS; a server that only speaks S3 has none of that), and its visible folders."""
+    what = f"bucket {bucket}"
+    try:
+        there = ask(client.head_bucket, what, "404", "NoSuchBucket", Bucket=bucket) is not None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error} (or the name belongs to another account: then set CXM_BUCKET)") from error
+    if there:
+        found = (ask(client.get_bucket_location, what, Bucket=bucket) or {}).get("LocationConstraint") or "us-east-1"
+        if found != region:
+            raise ConfigurationError(
+                f"{what}: found in region {found}, wanted {region}; a bucket cannot move: set CXM_AWS_REGION={found}, or "
+                "CXM_BUCKET to a new name"
+            )
+    make: dict[str, Any] = {"Bucket": bucket}
+    if region != "us-east-1":  # the one region that must not be named
+        make["CreateBucketConfiguration"] = {"LocationConstraint": region}
+    yield _item("bucket", bucket, there, f"not there; wanted in {region}", Call("s3", "create_bucket", make))
+
+    if guarded:
+        yield from _guards(client, bucket, there)
+    for prefix in PREFIXES:
+        here = there and ask(client.head_object, prefix, "404", "NoSuchKey", Bucket=bucket, Key=prefix) is not None
+        call = Call("s3", "put_object", {"Bucket": bucket, "Key": prefix})
+        yield _item("prefix", prefix, here, "not there", call)
+
+
+def _guards(client: Any, bucket: str, there: bool) -> Iterator[Item]:
+    def guard(
+        kind: str, get: str, absent: str, judge: Callable[[dict[str, Any]], str], put: str, **wanted: Any
+    ) -> Item:
+        found = None
+        if there:
+            found = ask(getattr(client, get), f"bucket {bucket}: {kind}", absent, "NoSuchBucket", Bucket=bucket)
+        why = judge(found or {})
+        action: Action = "changed" if there and why else "created" if why else "unchanged"
+        return Item("AWS", kind, bucket, action, why, (Call("s3", put, {"Bucket": bucket, **wanted}),) if why else ())
+
+    yield guard(
+        "public access block",
+        "get_public_access_block",
+        "NoSuchPublicAccessBlockConfiguration",
+        lambda a: _open_doors(a.get("PublicAccessBlockConfiguration", {})),
+        "put_public_access_block",
+        PublicAccessBlockConfiguration=BLOCKED,
+    )
+    yield guard(
+        "object ownership",
+        "get_bucket_ownership_controls",
+        "OwnershipControlsNotFoundError",
+        lambda a: (
+            "" if a.get("OwnershipControls") == ENFORCED else f"found {_ownership(a)}, wanted BucketOwnerEnforced"
+        ),
+        "put_bucket_ownership_controls",
+        OwnershipControls=ENFORCED,
+    )
+    yield guard(
+        "default encryption",
+        "get_bucket_encryption",
+        "ServerSideEncryptionConfigurationNotFoundError",
+        lambda a: "" if _algorithm(a) else "found none, wanted AES256",
+        "put_bucket_encryption",
+        ServerSideEncryptionConfiguration=ENCRYPTED,
+    )
+    yield _bucket_policy(client, bucket, there)
+    yield _lifecycle(client, bucket, there)
+
+
+def _open_doors(found: Mapping[str, bool]) -> str:
+    open_ = [name for name in BLOCKED if not found.get(name)]
+    return f"public access is open: {', '.join(open_)} off, wanted on" if open_ else ""
+
+
+def _ownership(answer: Mapping[str, Any]) -> str:
+    rules = answer.get("OwnershipControls", {}).get("Rules", [])
+    return ", ".join(rule["ObjectOwnership"] for rule in rules) or "none"
+
+
+def _algorithm(answer: Mapping[str, Any]) -> str:
+    rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
+    return str(rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "")) if rules else ""
+
+
+def _bucket_policy(client: Any, bucket: str, there: bool) -> Item:
+    """Our statement in the bucket's policy; statements of others stay as they are."""
+    import json
+
+    if client.meta.endpoint_url.startswith(
+        "http://"
+    ):  # a server on loopback: the policy would shut this very client out
+        return Item("AWS", "bucket policy", bucket, "unchanged", "this endpoint has no TLS to insist on")
+    found = ask(client.get_bucket_policy, "bucket policy", "NoSuchBucketPolicy", Bucket=bucket) if there else None
+    statements = json.loads(found["Policy"])["Statement"] if found else []
+    wanted = policies.tls_only(bucket)
+    if wanted in statements:
+        return Item("AWS", "bucket policy", bucket, "unchanged")
+    others = [s for s in statements if s.get("Sid") != wanted["Sid"]]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [*others, wanted]})
+    why = "found no TLS-only statement, wanted one"
+    action: Action = "changed" if there else "created"
+    call = Call("s3", "put_bucket_policy", {"Bucket": bucket, "Policy": document})
+    return Item("AWS", "bucket policy", bucket, action, why, (call,))
+
+
+def _lifecycle(client: Any, bucket: str, there: bool) -> Item:
+    """Our two rules; rules of others stay as they are."""
+    absent = "NoSuchLifecycleConfiguration"
+    found = ask(client.get_bucket_lifecycle_configuration, "lifecycle", absent, Bucket=bucket) if there else None
+    rules = {rule["ID"]: rule for rule in (found or {}).get("Rules", [])}
+    differ = [rule["ID"] for rule in LIFECYCLE if not _same_rule(rules.get(rule["ID"]), rule)]
+    if not differ:
+        return Item("AWS", "lifecycle", bucket, "unchanged")
+    ours = {rule["ID"] for rule in LIFECYCLE}
+    configuration = {"Rules": [*(rule for name, rule in rules.items() if name not in ours), *LIFECYCLE]}
+    arguments = {"Bucket": bucket, "LifecycleConfiguration": configuration}
+    why = f"rules that are missing or differ: {', '.join(differ)}"
+    call = Call("s3", "put_bucket_lifecycle_configuration", arguments)
+    return Item("AWS", "lifecycle", bucket, "changed" if there else "created", why, (call,))
+
+
+def _same_rule(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    """Servers add defaults to a rule and may write the prefix beside the filter."""
+    if found is None:
+        return False
+    there = dict(found)
+    there["Filter"] = {"Prefix": there.get("Filter", {}).get("Prefix", there.get("Prefix", "")) or ""}
+    return all(there.get(name) == value for name, value in wanted.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The IAM names of one environment."""
+
+    account: str
+    suffix: str
+
+    @classmethod
+    def of(cls, settings: Settings, account: str) -> Names:
+        return cls(account, settings.env_suffix("-"))
+
+    @property
+    def landing_policy(self) -> str:
+        return f"CXMMedTechLandingS3Access{self.suffix}"
+
+    @property
+    def storage_policy(self) -> str:
+        return f"CXMMedTechSnowflakeRead{self.suffix}"
+
+    @property
+    def user(self) -> str:
+        return f"cxm-medtech-ingestion{self.suffix}"
+
+    @property
+    def ingestion_role(self) -> str:
+        return f"cxm-medtech-ingestion{self.suffix}"
+
+    @property
+    def storage_role(self) -> str:
+        return f"cxm-snowflake-landing{self.suffix}"
+
+    def arn(self, kind: str, name: str) -> str:
+        """`arn:aws:iam::<account>:<kind>/<name>`."""
+        return f"arn:aws:iam::{self.account}:{kind}/{name}"
+
+
+def ingestion_items(
+    iam: Any, names: Names, bucket: str, principal: str | None, holds_key: Callable[[frozenset[str]], bool]
+) -> Iterator[Item]:
+    """The landing policy; the user with its key, or nothing of it where `principal` is named; the role to assume.
+
+    Args:
+        principal: who assumes the role instead of a user with a key: an ARN or a service.
+        holds_key: whether the Prefect block has one of these access key ids.
+    """
+    arn = names.arn("policy", names.landing_policy)
+    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket))
+    if principal is None:
+        yield from _user_items(iam, names.user, arn, holds_key)
+    trusted = principal or names.arn("user", names.user)
+    yield from _role_items(iam, names.ingestion_role, policies.trust(trusted), arn)
+
+
+def storage_items(iam: Any, names: Names, bucket: str, trust: Trust) -> Iterator[Item]:
+    """The role that the storage integration assumes, trusting the IAM user and external id of DESC INTEGRATION."""
+    arn = names.arn("policy", names.storage_policy)
+    yield _policy_item(iam, names.storage_policy, arn, policies.snowflake_read(bucket))
+    document = policies.storage_trust(trust.user_arn, trust.external_id)
+    yield from _role_items(iam, names.storage_role, document, arn)
+
+
+def _policy_item(iam: Any, name: str, arn: str, wanted: policies.Document) -> Item:
+    import json
+
+    text = json.dumps(wanted)
+    found = ask(iam.get_policy, f"policy {name}", "NoSuchEntity", PolicyArn=arn)
+    if found is None:
+        call = Call("iam", "create_policy", {"PolicyName": name, "PolicyDocument": text})
+        return Item("AWS", "policy", name, "created", "not there", (call,))
+    version = found["Policy"]["DefaultVersionId"]
+    there = (ask(iam.get_policy_version, f"policy {name}", PolicyArn=arn, VersionId=version) or {})["PolicyVersion"]
+    document = there["Document"]
+    if (json.loads(document) if isinstance(document, str) else document) == wanted:
+        return Item("AWS", "policy", name, "unchanged")
+    calls = [Call("iam", "create_policy_version", {"PolicyArn": arn, "PolicyDocument": text, "SetAsDefault": True})]
+    versions = (ask(iam.list_policy_versions, f"policy {name}", PolicyArn=arn) or {})["Versions"]
+    if len(versions) >= 5:  # IAM keeps five at most
+        oldest = min((v for v in versions if not v["IsDefaultVersion"]), key=lambda v: v["CreateDate"])
+        calls.insert(0, Call("iam", "delete_policy_version", {"PolicyArn": arn, "VersionId": oldest["VersionId"]}))
+    return Item("AWS", "policy", name, "changed", f"version {version} says something else", tuple(calls))
+
+
+def _user_items(iam: Any, user: str, policy_arn: str, holds_key: Callable[[frozenset[str]], bool]) -> Iterator[Item]:
+    what = f"user {user}"
+    there = ask(iam.get_user, what, "NoSuchEntity", UserName=user) is not None
+    yield _item("user", user, there, "not there", Call("iam", "create_user", {"UserName": user}))
+    held = there and attached(iam, "user", user)
+    call = Call("iam", "attach_user_policy", {"UserName": user, "PolicyArn": policy_arn})
+    yield _attachment("user policy", user, policy_arn, held, call)
+    if there and ask(iam.get_login_profile, what, "NoSuchEntity", UserName=user) is not None:
+        call = Call("iam", "delete_login_profile", {"UserName": user})
+        yield Item(
+            "AWS", "console password", user, "removed", "found one, wanted none: a machine does not log in", (call,)
+        )
+    keys = (ask(iam.list_access_keys, what, UserName=user) or {})["AccessKeyMetadata"] if there else []
+    active = frozenset(k["AccessKeyId"] for k in keys if k["Status"] == "Active")
+    if active and holds_key(active):
+        yield Item("AWS", "access key", user, "unchanged")
+        return
+    if len(keys) >= 2:  # IAM's limit
+        raise ConfigurationError(
+            f"{what}: it has two access keys and the Prefect block has neither; delete the one that nobody uses "
+            f"(aws iam delete-access-key --user-name {user} --access-key-id …), then run again"
+        )
+    call = Call("iam", "create_access_key", {"UserName": user}, secret=True)
+    why = "the Prefect block holds none of the user's keys; a new one goes there, never to a screen"
+    yield Item("AWS", "access key", user, "created", why, (call,))
+
+
+def _role_items(iam: Any, role: str, trust: policies.Document, policy_arn: str) -> Iterator[Item]:
+    import json
+
+    text = json.dumps(trust)
+    found = ask(iam.get_role, f"role {role}", "NoSuchEntity", RoleName=role)
+    if found is None:
+        call = Call("iam", "create_role", {"RoleName": role, "AssumeRolePolicyDocument": text})
+        yield Item("AWS", "role", role, "created", "not there", (call,))
+    else:
+        document = found["Role"]["AssumeRolePolicyDocument"]
+        same = (json.loads(document) if isinstance(document, str) else document) == trust
+        call = Call("iam", "update_assume_role_policy", {"RoleName": role, "PolicyDocument": text})
+        why = "" if same else "its trust policy names someone else or no external id"
+        yield Item("AWS", "role", role, "unchanged" if same else "changed", why, () if same else (call,))
+    held = found is not None and attached(iam, "role", role)
+    call = Call("iam", "attach_role_policy", {"RoleName": role, "PolicyArn": policy_arn})
+    yield _attachment("role policy", role, policy_arn, held, call)
+
+
+def attached(iam: Any, kind: str, name: str) -> frozenset[str]:
+    """ARNs of the managed policies of a user or role."""
+    read = getattr(iam, f"list_attached_{kind}_policies")
+    found = ask(read, f"{kind} {name}", **{f"{kind.title()}Name": name}) or {}
+    return frozenset(p["PolicyArn"] for p in found["AttachedPolicies"])
+
+
+def _attachment(kind: str, name: str, arn: str, attached: frozenset[str] | bool, call: Call) -> Item:
+    there = isinstance(attached, frozenset) and arn in attached
+    return _item(kind, f"{name} ← {arn.rpartition('/')[2]}", there, "not attached", call)
+
+
+def _item(kind: str, name: str, there: bool, why: str, *calls: Call) -> Item:
+    return Item("AWS", kind, name, "unchanged" if there else "created", "" if there else why, () if there else calls)

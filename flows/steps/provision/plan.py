@@ -1,0 +1,152 @@
+"""What is wanted and what is there → a plan: items, each with the calls or the SQL that would mend it, in order.
+
+Nothing here connects anywhere. A plan is shown as text for a worksheet and a shell, as markdown for Prefect, or as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+Action = Literal["created", "changed", "removed", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that provisioning looked at, and what it did to it."""
+
+    kind: str
+    name: str
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One AWS call; `arguments` are boto3's. `cli` is the same call for a shell.
+
+    `secret`: the answer holds an access key, which goes to a Prefect block and nowhere else.
+    """
+
+    service: str
+    operation: str  # as botocore's method: put_bucket_policy
+    arguments: Mapping[str, Any]
+    secret: bool = False
+
+    @property
+    def cli(self) -> str:
+        """The call as an `aws` command (https://docs.aws.amazon.com/cli/latest/userguide/cli-usage-parameters-types.html)."""
+        words = ["aws", {"s3": "s3api"}.get(self.service, self.service), self.operation.replace("_", "-")]
+        for name, value in self.arguments.items():
+            if isinstance(value, bool):  # the CLI spells a false flag --no-…
+                words.append(f"--{'' if value else 'no-'}{kebab(name)}")
+                continue
+            words.append(f"--{kebab(name)}")
+            words.append(value if isinstance(value, str) else json.dumps(value))
+        return shlex.join(words)
+
+    def run(self, clients: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the call; botocore's answer."""
+        answer: dict[str, Any] = getattr(clients[self.service], self.operation)(**self.arguments)
+        return answer
+
+
+def kebab(name: str) -> str:
+    """`PublicAccessBlockConfiguration` → `public-access-block-configuration`, as the AWS CLI spells boto3's arguments."""
+    from botocore import xform_name
+
+    return str(xform_name(name, "-"))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object: how it differs (`why`: found, wanted) and what mends it. No steps: nothing to do.
+
+    `runs_as` is `AWS` or the Snowflake role that has the right; steps are `Call`s or SQL statements without their semicolon.
+    """
+
+    runs_as: str
+    kind: str
+    name: str
+    action: Action
+    why: str = ""
+    steps: tuple[Call | str, ...] = ()
+
+    @property
+    def change(self) -> Change:
+        return Change(self.kind, self.name, self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Items in the order in which they are to be done."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def todo(self) -> tuple[Item, ...]:
+        """The items that differ."""
+        return tuple(item for item in self.items if item.action != "unchanged")
+
+    @property
+    def counts(self) -> str:
+        """`3 to create, 1 to change, 40 unchanged`."""
+        found = [item.action for item in self.items]
+        words: dict[Action, str] = {
+            "created": "to create",
+            "changed": "to change",
+            "removed": "to remove",
+            "unchanged": "unchanged",
+        }
+        return ", ".join(f"{found.count(a)} {word}" for a, word in words.items() if a in found) or "nothing"
+
+    def text(self) -> str:
+        """The plan as SQL for a worksheet, AWS calls as comments that a shell takes; grouped by who runs it."""
+        return "\n".join(_lines(self.todo)) + f"\n-- Plan: {self.counts}.\n"
+
+    def markdown(self) -> str:
+        """The plan as a Prefect artifact: a table of what differs, then the text."""
+        if not self.todo:
+            return f"Nothing to do: {self.counts}."
+        rows = [f"| {i.action} | {i.kind} | {_cell(i.name)} | {_cell(i.why)} | {i.runs_as} |" for i in self.todo]
+        head = ["| will be | what | name | why | runs as |", "|---|---|---|---|---|"]
+        return "\n".join([f"**{self.counts}**", "", *head, *rows, "", "```sql", self.text().rstrip(), "```"])
+
+    def json(self) -> dict[str, Any]:
+        """The plan for programs."""
+        items = [
+            {
+                "runs_as": i.runs_as,
+                "kind": i.kind,
+                "name": i.name,
+                "action": i.action,
+                "why": i.why,
+                "steps": [s.cli if isinstance(s, Call) else s for s in i.steps],
+            }
+            for i in self.todo
+        ]
+        return {"changes": items, "counts": self.counts}
+
+
+def _lines(items: Iterable[Item]) -> Iterator[str]:
+    for runs_as, group in groupby(items, key=lambda i: i.runs_as):
+        yield f"-- {'AWS' if runs_as == 'AWS' else f'Snowflake, as {runs_as}'} {'-' * 60}"
+        if runs_as != "AWS":
+            yield f"USE ROLE {runs_as};\n"
+        for item in group:
+            yield f"-- {item.kind} {item.name}: {item.why}"
+            for step in item.steps:
+                yield f"-- $ {step.cli}" if isinstance(step, Call) else f"{step};"
+            yield ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def changes(items: Sequence[Item]) -> tuple[Change, ...]:
+    """What was looked at, item by item."""
+    return tuple(item.change for item in items)

@@ -1,0 +1,208 @@
+"""Names → the IAM and bucket policy documents; the tests lint them and hold them against what each identity may do.
+
+Elements: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html, actions and condition keys:
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+RAW = "raw/"
+ARCHIVE = "archive/"
+
+Document = dict[str, Any]
+
+
+def _policy(*statements: Document) -> Document:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def landing(bucket: str) -> Document:
+    """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`, nowhere else.
+
+    The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
+    """
+    return _policy(
+        {
+            "Sid": "ListBucket",
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": f"arn:aws:s3:::{bucket}",
+            "Condition": {"StringLike": {"s3:prefix": ["", f"{RAW}*", f"{ARCHIVE}*"]}},
+        },
+        {
+            "Sid": "RWObjectsInLanding",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+            "Resource": [f"arn:aws:s3:::{bucket}/{RAW}*", f"arn:aws:s3:::{bucket}/{ARCHIVE}*"],
+        },
+    )
+
+
+def snowflake_read(bucket: str) -> Document:
+    """What the storage integration's role may: read `raw/`, write nothing
+    (https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration#step-1-configure-access-permissions-for-the-s3-bucket).
+    """
+    return _policy(
+        {
+            "Sid": "LocateBucket",
+            "Effect": "Allow",
+            "Action": ["s3:GetBucketLocation"],
+            "Resource": f"arn:aws:s3:::{bucket}",
+        },
+        {
+            "Sid": "ListRaw",
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": f"arn:aws:s3:::{bucket}",
+            "Condition": {"StringLike": {"s3:prefix": [f"{RAW}*"]}},
+        },
+        {
+            "Sid": "ReadRaw",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+            "Resource": f"arn:aws:s3:::{bucket}/{RAW}*",
+        },
+    )
+
+
+def tls_only(bucket: str) -> Document:
+    """The bucket policy's one statement: nobody, with whatever rights, without TLS."""
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def trust(principal: str) -> Document:
+    """Who may assume the ingestion role: an ARN of this account, or a service such as `ecs-tasks.amazonaws.com`."""
+    who = {"Service" if principal.endswith(".amazonaws.com") else "AWS": principal}
+    return _policy({"Sid": "Ingestion", "Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"})
+
+
+def storage_trust(snowflake_user_arn: str, external_id: str) -> Document:
+    """Who may assume the storage role: the IAM user that DESC INTEGRATION names, and only with its external id
+    (https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration#step-5-grant-the-iam-user-permissions-to-access-bucket-objects).
+    """
+    return _policy(
+        {
+            "Sid": "SnowflakeStorageIntegration",
+            "Effect": "Allow",
+            "Principal": {"AWS": snowflake_user_arn},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
+        }
+    )
+
+
+READ_BUCKET = [
+    "s3:GetBucketLocation",
+    "s3:GetBucketOwnershipControls",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetLifecycleConfiguration",
+    "s3:ListBucket",
+]
+WRITE_BUCKET = [
+    "s3:CreateBucket",
+    "s3:PutBucketOwnershipControls",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:PutEncryptionConfiguration",
+    "s3:PutLifecycleConfiguration",
+]
+READ_POLICY = ["iam:GetPolicy", "iam:GetPolicyVersion", "iam:ListPolicyVersions"]
+READ_USER = [
+    "iam:GetLoginProfile",
+    "iam:GetUser",
+    "iam:ListAccessKeys",
+    "iam:ListAttachedUserPolicies",
+    "iam:ListUserPolicies",
+]
+READ_ROLE = ["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"]
+
+
+def provision_plan(bucket: str, account: str) -> Document:
+    """What `cxm provision --plan` needs in AWS: to read these objects and nothing else."""
+    return _policy(*_reads(bucket, account))
+
+
+def provision_apply(bucket: str, account: str) -> Document:
+    """What `cxm provision --apply` needs in AWS: the plan's rights, and to make these objects; it can delete none of them.
+
+    The boundary of what it may attach is the two policies themselves: an applier cannot hand out other rights.
+    """
+    ours = [f"arn:aws:iam::{account}:policy/CXMMedTech*"]
+    user, role = f"arn:aws:iam::{account}:user/cxm-medtech-*", f"arn:aws:iam::{account}:role/cxm-*"
+    return _policy(
+        *_reads(bucket, account),
+        {
+            "Sid": "MakeBucket",
+            "Effect": "Allow",
+            "Action": WRITE_BUCKET,
+            "Resource": f"arn:aws:s3:::{bucket}",
+        },
+        {
+            "Sid": "MakeFolders",
+            "Effect": "Allow",
+            "Action": ["s3:PutObject"],
+            "Resource": [f"arn:aws:s3:::{bucket}/{RAW}*", f"arn:aws:s3:::{bucket}/{ARCHIVE}*"],
+        },
+        {
+            "Sid": "MakePolicies",
+            "Effect": "Allow",
+            "Action": ["iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicyVersion"],
+            "Resource": ours,
+        },
+        {
+            "Sid": "MakeUser",
+            "Effect": "Allow",
+            "Action": ["iam:CreateAccessKey", "iam:CreateUser", "iam:DeleteLoginProfile"],
+            "Resource": user,
+        },
+        {
+            "Sid": "MakeRoles",
+            "Effect": "Allow",
+            "Action": ["iam:CreateRole", "iam:UpdateAssumeRolePolicy"],
+            "Resource": role,
+        },
+        {
+            "Sid": "AttachOurPoliciesOnly",
+            "Effect": "Allow",
+            "Action": ["iam:AttachRolePolicy", "iam:AttachUserPolicy"],
+            "Resource": [user, role],
+            "Condition": {"ArnLike": {"iam:PolicyARN": ours}},
+        },
+    )
+
+
+def _reads(bucket: str, account: str) -> list[Document]:
+    return [
+        {"Sid": "ReadBucket", "Effect": "Allow", "Action": READ_BUCKET, "Resource": f"arn:aws:s3:::{bucket}"},
+        {
+            "Sid": "ReadFolders",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject"],
+            "Resource": [f"arn:aws:s3:::{bucket}/{RAW}*", f"arn:aws:s3:::{bucket}/{ARCHIVE}*"],
+        },
+        {
+            "Sid": "ReadPolicies",
+            "Effect": "Allow",
+            "Action": READ_POLICY,
+            "Resource": f"arn:aws:iam::{account}:policy/CXMMedTech*",
+        },
+        {
+            "Sid": "ReadUser",
+            "Effect": "Allow",
+            "Action": READ_USER,
+            "Resource": f"arn:aws:iam::{account}:user/cxm-medtech-*",
+        },
+        {"Sid": "ReadRoles", "Effect": "Allow", "Action": READ_ROLE, "Resource": f"arn:aws:iam::{account}:role/cxm-*"},
+        {"Sid": "WhoAmI", "Effect": "Allow", "Action": ["sts:GetCallerIdentity"], "Resource": "*"},
+    ]

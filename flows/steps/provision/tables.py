@@ -1,0 +1,111 @@
+"""Contracts and RAW's columns → what differs: tables to make, columns to add, comments and PII tags to set, as `Item`s.
+
+One read of INFORMATION_SCHEMA.COLUMNS and one of the tags serve all tables of all sources. Tags need Enterprise Edition
+(https://docs.snowflake.com/en/user-guide/object-tagging/introduction); CXM_PII_TAGS=false leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from flows.clients.snowflake import run
+from flows.contract.model import Source, Table
+from flows.contract.render_sql import add_columns, create_table
+from flows.contract.sql import ident, literal
+from flows.settings import Settings
+from flows.steps.provision.plan import Item
+from flows.steps.provision.snowflake import Account
+
+_ORDER = ("none", "indirect", "direct")
+
+
+def items(account: Account, settings: Settings, sources: Sequence[Source]) -> Iterator[Item]:
+    """Each contract table's item."""
+    there = _columns(account, settings.database)
+    tags = _tags(account, settings, sources, there) if settings.pii_tags else {}
+    for source in sources:
+        place = f"{ident(settings.database)}.{ident(source.schema)}"
+        for table in source.tables:
+            yield _item(table, place, source, settings, there.get(table.raw_name), tags)
+
+
+def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:
+    """RAW table → column → comment."""
+    if account.found("DATABASE", database) is None:
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    sql = (
+        f"SELECT TABLE_NAME, COLUMN_NAME, COMMENT FROM {ident(database)}.INFORMATION_SCHEMA.COLUMNS "
+        "WHERE TABLE_SCHEMA = 'RAW' ORDER BY TABLE_NAME, ORDINAL_POSITION"
+    )
+    for row in account.rows(sql):
+        found.setdefault(str(row["table_name"]), {})[str(row["column_name"])] = str(row["comment"] or "")
+    return found
+
+
+def pii(table: Table) -> dict[str, str]:
+    """Column (`""`: the table itself) → its PII class, where it has one."""
+    found = {c.name: c.pii for c in table.columns if c.pii != "none"}
+    highest = max((c.pii for c in table.columns), key=_ORDER.index)
+    return {"": highest, **found} if found else {}
+
+
+def _tags(
+    account: Account, settings: Settings, sources: Sequence[Source], there: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """`DB.RAW.TABLE[.COLUMN]` → the value of its PII tag, for those that should have one; one query for all
+    (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""
+    tag = f"{settings.database}.RAW.PII"
+    if account.found("TAG", tag) is None:
+        return {}
+    names = [
+        ".".join(filter(None, (settings.database, source.schema, table.raw_name, column)))
+        for source in sources
+        for table in source.tables
+        for column in pii(table)
+        if table.raw_name in there and (not column or column in there[table.raw_name])
+    ]
+    if not names:
+        return {}
+    calls = [
+        f"SYSTEM$GET_TAG({literal(tag)}, {literal(name)}, '{'COLUMN' if name.count('.') == 3 else 'TABLE'}')"
+        for name in names
+    ]
+    row = run(account.connection, f"SELECT {', '.join(calls)}").rows[0]
+    return {name: str(value) for name, value in zip(names, row, strict=True) if value is not None}
+
+
+def _item(
+    table: Table,
+    place: str,
+    source: Source,
+    settings: Settings,
+    there: Mapping[str, str] | None,
+    tags: Mapping[str, str],
+) -> Item:
+    name = f"{place}.{ident(table.raw_name)}"
+    whys: list[str] = []
+    steps: list[str] = []
+    if there is None:
+        steps.append(create_table(table, settings.database, source.schema))
+        whys.append("not there")
+    else:
+        if missing := [c for c in table.columns if c.name not in there]:
+            steps.append(add_columns(table, missing, settings.database, source.schema))
+            whys.append(f"columns missing: {', '.join(c.name for c in missing)}")
+        for column in table.columns:
+            comment = f"{column.business_name}: {column.description}"
+            if there.get(column.name, comment) != comment:
+                steps.append(f"COMMENT ON COLUMN {name}.{ident(column.name)} IS {literal(comment)}")
+                whys.append(f"comment of {column.name} differs")
+    if settings.pii_tags:
+        tag = f"{ident(settings.database)}.RAW.PII"
+        for column_name, value in pii(table).items():
+            if tags.get(f"{name}.{column_name}".rstrip(".")) == value:
+                continue
+            where = f"MODIFY COLUMN {ident(column_name)} " if column_name else ""
+            steps.append(f"ALTER TABLE {name} {where}SET TAG {tag} = {literal(value)}")
+            if there is not None:
+                whys.append(f"PII tag of {column_name or 'the table'} is not {value}")
+    action = "created" if there is None else "changed" if steps else "unchanged"
+    return Item("SYSADMIN", "table", name, action, "; ".join(whys), tuple(steps))  # type: ignore[arg-type]

@@ -1,0 +1,10 @@
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- table CXM_MEDTECH.RAW.T_CASES: columns missing: HOSPITAL; PII tag of HOSPITAL is not indirect
+-- Columns that the contract has and the table has not; what is there stays. IF NOT EXISTS covers its own column only.
+ALTER TABLE CXM_MEDTECH.RAW.T_CASES ADD COLUMN
+    IF NOT EXISTS HOSPITAL VARCHAR COMMENT 'Hospital: The row\'s hospital';
+ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN HOSPITAL SET TAG CXM_MEDTECH.RAW.PII = 'indirect';
+
+-- Plan: 1 to change, 54 unchanged.

@@ -1,0 +1,34 @@
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- warehouse WH_CXM: AUTO_SUSPEND: found 3600, wanted 60
+ALTER WAREHOUSE WH_CXM SET
+    AUTO_SUSPEND = 60;
+
+-- Snowflake, as SECURITYADMIN ------------------------------------------------------------
+USE ROLE SECURITYADMIN;
+
+-- grant CXM_TRANSFORMER → CXM_PIPELINE_SVC: not granted
+GRANT ROLE CXM_TRANSFORMER TO USER CXM_PIPELINE_SVC;
+
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- file format CXM_MEDTECH.RAW.CSV_FORMAT: SKIP_HEADER: found 0, wanted 1
+ALTER FILE FORMAT CXM_MEDTECH.RAW.CSV_FORMAT SET
+    SKIP_HEADER = 1;
+
+-- Snowflake, as SECURITYADMIN ------------------------------------------------------------
+USE ROLE SECURITYADMIN;
+
+-- grant future tables in CXM_MEDTECH.MARTS → CXM_REPORTER: missing: SELECT
+GRANT SELECT ON FUTURE TABLES IN SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
+
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- table CXM_MEDTECH.RAW.T_CASES: comment of CASE_ID differs; PII tag of SURGEON is not direct
+COMMENT ON COLUMN CXM_MEDTECH.RAW.T_CASES.CASE_ID IS 'Case_Id: The row\'s case_id';
+ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON SET TAG CXM_MEDTECH.RAW.PII = 'direct';
+
+-- Plan: 2 to create, 3 to change, 50 unchanged.

@@ -1,0 +1,292 @@
+-- Snowflake, as ACCOUNTADMIN ------------------------------------------------------------
+USE ROLE ACCOUNTADMIN;
+
+-- resource monitor WH_CXM_QUOTA: not there
+CREATE RESOURCE MONITOR IF NOT EXISTS WH_CXM_QUOTA WITH
+    CREDIT_QUOTA = 20
+    FREQUENCY = MONTHLY
+    START_TIMESTAMP = IMMEDIATELY
+    TRIGGERS ON 80 PERCENT DO NOTIFY ON 100 PERCENT DO SUSPEND ON 110 PERCENT DO SUSPEND_IMMEDIATE;
+
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- warehouse WH_CXM: not there
+CREATE WAREHOUSE IF NOT EXISTS WH_CXM
+    WAREHOUSE_SIZE = 'XSMALL'
+    AUTO_SUSPEND = 60
+    AUTO_RESUME = TRUE
+    INITIALLY_SUSPENDED = TRUE
+    STATEMENT_TIMEOUT_IN_SECONDS = 3600
+    STATEMENT_QUEUED_TIMEOUT_IN_SECONDS = 600
+    COMMENT = 'MedTech-CXM: loads, validation and dbt';
+
+-- Snowflake, as ACCOUNTADMIN ------------------------------------------------------------
+USE ROLE ACCOUNTADMIN;
+
+-- resource monitor of WH_CXM: resource monitor: found nothing, wanted WH_CXM_QUOTA
+ALTER WAREHOUSE WH_CXM SET RESOURCE_MONITOR = WH_CXM_QUOTA;
+
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- database CXM_MEDTECH: not there
+CREATE DATABASE IF NOT EXISTS CXM_MEDTECH COMMENT = 'MedTech-CXM customer experience';
+
+-- schema CXM_MEDTECH.RAW: not there
+CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.RAW COMMENT = 'Files as they landed, with batch metadata';
+
+-- schema CXM_MEDTECH.STG: not there
+CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.STG COMMENT = 'dbt: typed and renamed';
+
+-- schema CXM_MEDTECH.INT: not there
+CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.INT COMMENT = 'dbt: joins and logic';
+
+-- schema CXM_MEDTECH.MARTS: not there
+CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.MARTS COMMENT = 'dbt: ready for analysis';
+
+-- schema CXM_MEDTECH.SNAPSHOTS: not there
+CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.SNAPSHOTS COMMENT = 'dbt: slowly changing dimensions, type 2';
+
+-- schema CXM_MEDTECH.SEEDS: not there
+CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.SEEDS COMMENT = 'dbt: static mappings';
+
+-- tag CXM_MEDTECH.RAW.PII: not there
+-- Whom a value points at, from the contract: on tables and columns, for masking policies and audits to find.
+CREATE TAG IF NOT EXISTS CXM_MEDTECH.RAW.PII
+    ALLOWED_VALUES 'indirect', 'direct'
+    COMMENT = 'direct: names a person; indirect: points at one together with other data';
+
+-- Snowflake, as USERADMIN ------------------------------------------------------------
+USE ROLE USERADMIN;
+
+-- role CXM_LOADER: not there
+CREATE ROLE IF NOT EXISTS CXM_LOADER COMMENT = 'Writes RAW: COPY INTO and the ledger';
+
+-- role CXM_TRANSFORMER: not there
+CREATE ROLE IF NOT EXISTS CXM_TRANSFORMER COMMENT = 'Reads RAW, owns STG, INT, MARTS, SNAPSHOTS and SEEDS';
+
+-- role CXM_REPORTER: not there
+CREATE ROLE IF NOT EXISTS CXM_REPORTER COMMENT = 'Reads MARTS';
+
+-- user CXM_PIPELINE_SVC: not there
+-- Machines log in as these, with a key pair and never a password; `cxm keys create` makes the keys. A session has the
+-- one role it asks for: no secondary roles, or the loader could do what the transformer may.
+CREATE USER IF NOT EXISTS CXM_PIPELINE_SVC
+    TYPE = SERVICE
+    DEFAULT_ROLE = CXM_LOADER
+    DEFAULT_WAREHOUSE = WH_CXM
+    DEFAULT_SECONDARY_ROLES = ()
+    COMMENT = 'Runs the pipeline: the loader role, and the transformer role for dbt';
+
+-- user CXM_REPORTER_SVC: not there
+CREATE USER IF NOT EXISTS CXM_REPORTER_SVC
+    TYPE = SERVICE
+    DEFAULT_ROLE = CXM_REPORTER
+    DEFAULT_WAREHOUSE = WH_CXM
+    DEFAULT_SECONDARY_ROLES = ()
+    COMMENT = 'Reads marts for reports';
+
+-- Snowflake, as SECURITYADMIN ------------------------------------------------------------
+USE ROLE SECURITYADMIN;
+
+-- grant CXM_LOADER → SYSADMIN: not granted
+GRANT ROLE CXM_LOADER TO ROLE SYSADMIN;
+
+-- grant CXM_TRANSFORMER → SYSADMIN: not granted
+GRANT ROLE CXM_TRANSFORMER TO ROLE SYSADMIN;
+
+-- grant CXM_REPORTER → SYSADMIN: not granted
+GRANT ROLE CXM_REPORTER TO ROLE SYSADMIN;
+
+-- grant CXM_LOADER → CXM_PIPELINE_SVC: not granted
+GRANT ROLE CXM_LOADER TO USER CXM_PIPELINE_SVC;
+
+-- grant CXM_TRANSFORMER → CXM_PIPELINE_SVC: not granted
+GRANT ROLE CXM_TRANSFORMER TO USER CXM_PIPELINE_SVC;
+
+-- grant CXM_REPORTER → CXM_REPORTER_SVC: not granted
+GRANT ROLE CXM_REPORTER TO USER CXM_REPORTER_SVC;
+
+-- Snowflake, as ACCOUNTADMIN ------------------------------------------------------------
+USE ROLE ACCOUNTADMIN;
+
+-- storage integration CXM_S3_INTEGRATION: not there
+CREATE STORAGE INTEGRATION IF NOT EXISTS CXM_S3_INTEGRATION
+    TYPE = EXTERNAL_STAGE
+    STORAGE_PROVIDER = 'S3'
+    ENABLED = TRUE
+    STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::000000000000:role/cxm-snowflake-landing'
+    STORAGE_ALLOWED_LOCATIONS = ('s3://cxm-medtech-landing-ssen27/raw/')
+    COMMENT = 'MedTech-CXM landing bucket';
+
+-- grant CXM_S3_INTEGRATION → SYSADMIN: missing: USAGE
+GRANT USAGE ON INTEGRATION CXM_S3_INTEGRATION TO ROLE SYSADMIN;
+
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- file format CXM_MEDTECH.RAW.CSV_FORMAT: not there
+CREATE FILE FORMAT IF NOT EXISTS CXM_MEDTECH.RAW.CSV_FORMAT
+    TYPE = CSV
+    FIELD_DELIMITER = ','
+    SKIP_HEADER = 1
+    NULL_IF = ('', 'null')
+    FIELD_OPTIONALLY_ENCLOSED_BY = '"'
+    -- Snowflake's default escape outside quotes is the backslash: it would eat the \ of free text.
+    ESCAPE_UNENCLOSED_FIELD = NONE
+    -- Inside quotes only a doubled quote escapes, as RFC 4180 and Python's csv module write it.
+    ESCAPE = NONE
+    -- Landing refuses bytes that are not UTF-8; this keeps COPY from guessing.
+    ENCODING = 'UTF8'
+    -- The translation file begins with a byte-order mark: it is not part of the first header.
+    SKIP_BYTE_ORDER_MARK = TRUE
+    -- Spaces are data: staging trims, RAW keeps what the file says.
+    TRIM_SPACE = FALSE
+    -- An empty field is NULL, quoted or not, as NULL_IF says.
+    EMPTY_FIELD_AS_NULL = TRUE
+    -- A blank line is a broken record, not something to pass over in silence; landing refuses it.
+    SKIP_BLANK_LINES = FALSE
+    -- A byte that is not UTF-8 fails the load instead of becoming a replacement character.
+    REPLACE_INVALID_CHARACTERS = FALSE
+    -- Files are sent as they are; AUTO would look at the extension.
+    COMPRESSION = NONE
+    COMMENT = 'Comma-separated UTF-8 with a header';
+
+-- stage CXM_MEDTECH.RAW.T_S3_STAGE: not there
+CREATE STAGE IF NOT EXISTS CXM_MEDTECH.RAW.T_S3_STAGE
+    URL = 's3://cxm-medtech-landing-ssen27/raw/t/'
+    STORAGE_INTEGRATION = CXM_S3_INTEGRATION
+    FILE_FORMAT = (FORMAT_NAME = 'CXM_MEDTECH.RAW.CSV_FORMAT')
+    COMMENT = 'Landing zone of t';
+
+-- table CXM_MEDTECH.RAW.LOAD_LEDGER: not there
+CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
+    BATCH_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: the flow run''s expected start',
+    SOURCE VARCHAR NOT NULL COMMENT 'The contract the file belongs to',
+    TABLE_NAME VARCHAR NOT NULL COMMENT 'RAW table',
+    FILE_NAME VARCHAR NOT NULL COMMENT 'The source file; a split file has several objects',
+    S3_KEY VARCHAR COMMENT 'Object key in the landing bucket; NULL where nothing was sent',
+    BYTES NUMBER(38, 0) NOT NULL COMMENT 'Size of the object',
+    CONTENT_SHA256 VARCHAR NOT NULL COMMENT 'SHA-256 of the whole source file, hex',
+    FILE_RECORDS NUMBER(38, 0) COMMENT 'CSV records in the object; NULL where its run ended before it said',
+    ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
+    ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
+    STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone or skipped-unchanged',
+    UNCHANGED_SINCE VARCHAR COMMENT 'For skipped-unchanged: the validated batch with the same content',
+    FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined or undone',
+    COPY_QUERY_ID VARCHAR COMMENT 'Query id of the COPY',
+    FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run',
+    FLOW_RUN_URL VARCHAR COMMENT 'Prefect flow run, in the UI',
+    STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
+    FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC'
+)
+COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
+
+-- table CXM_MEDTECH.RAW.LOAD_LEASE: not there
+-- Which run may write a source's batches: one row for each source, written under the row's lock.
+CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
+    SOURCE VARCHAR NOT NULL COMMENT 'The contract',
+    BATCH_ID VARCHAR COMMENT 'The batch at work, or the one whose run ended without closing it',
+    HOLDER VARCHAR COMMENT 'host/process/start of the run; NULL while nobody holds it',
+    FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run of the holder',
+    EXPIRES_AT TIMESTAMP_NTZ COMMENT 'UTC; from then on another run may take over'
+)
+COMMENT = 'Load lease: one run at a time for each source';
+
+-- Snowflake, as SECURITYADMIN ------------------------------------------------------------
+USE ROLE SECURITYADMIN;
+
+-- grant WH_CXM → CXM_LOADER: missing: USAGE, OPERATE
+GRANT USAGE, OPERATE ON WAREHOUSE WH_CXM TO ROLE CXM_LOADER;
+
+-- grant WH_CXM → CXM_TRANSFORMER: missing: USAGE, OPERATE
+GRANT USAGE, OPERATE ON WAREHOUSE WH_CXM TO ROLE CXM_TRANSFORMER;
+
+-- grant WH_CXM → CXM_REPORTER: missing: USAGE
+GRANT USAGE ON WAREHOUSE WH_CXM TO ROLE CXM_REPORTER;
+
+-- grant CXM_MEDTECH → CXM_LOADER: missing: USAGE
+GRANT USAGE ON DATABASE CXM_MEDTECH TO ROLE CXM_LOADER;
+
+-- grant CXM_MEDTECH → CXM_TRANSFORMER: missing: USAGE
+GRANT USAGE ON DATABASE CXM_MEDTECH TO ROLE CXM_TRANSFORMER;
+
+-- grant CXM_MEDTECH → CXM_REPORTER: missing: USAGE
+GRANT USAGE ON DATABASE CXM_MEDTECH TO ROLE CXM_REPORTER;
+
+-- grant CXM_MEDTECH.RAW → CXM_LOADER: missing: USAGE
+-- The loader writes RAW and reads it back to count and to validate; it can neither drop nor alter.
+GRANT USAGE ON SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
+
+-- grant all tables in CXM_MEDTECH.RAW → CXM_LOADER: for what this plan makes
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
+
+-- grant future tables in CXM_MEDTECH.RAW → CXM_LOADER: missing: SELECT, INSERT, UPDATE, DELETE
+GRANT SELECT, INSERT, UPDATE, DELETE ON FUTURE TABLES IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
+
+-- grant all stages in CXM_MEDTECH.RAW → CXM_LOADER: for what this plan makes
+GRANT USAGE ON ALL STAGES IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
+
+-- grant future stages in CXM_MEDTECH.RAW → CXM_LOADER: missing: USAGE
+GRANT USAGE ON FUTURE STAGES IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
+
+-- grant all file formats in CXM_MEDTECH.RAW → CXM_LOADER: for what this plan makes
+GRANT USAGE ON ALL FILE FORMATS IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
+
+-- grant future file formats in CXM_MEDTECH.RAW → CXM_LOADER: missing: USAGE
+GRANT USAGE ON FUTURE FILE FORMATS IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
+
+-- grant CXM_MEDTECH.RAW → CXM_TRANSFORMER: missing: USAGE
+-- dbt reads RAW and creates in its own five schemas. CREATE SCHEMA IF NOT EXISTS is sent by dbt before it looks.
+GRANT USAGE ON SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_TRANSFORMER;
+
+-- grant all tables in CXM_MEDTECH.RAW → CXM_TRANSFORMER: for what this plan makes
+GRANT SELECT ON ALL TABLES IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_TRANSFORMER;
+
+-- grant future tables in CXM_MEDTECH.RAW → CXM_TRANSFORMER: missing: SELECT
+GRANT SELECT ON FUTURE TABLES IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_TRANSFORMER;
+
+-- grant CXM_MEDTECH.STG → CXM_TRANSFORMER: missing: USAGE, CREATE TABLE, CREATE VIEW
+GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA CXM_MEDTECH.STG TO ROLE CXM_TRANSFORMER;
+
+-- grant CXM_MEDTECH.INT → CXM_TRANSFORMER: missing: USAGE, CREATE TABLE, CREATE VIEW
+GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA CXM_MEDTECH.INT TO ROLE CXM_TRANSFORMER;
+
+-- grant CXM_MEDTECH.MARTS → CXM_TRANSFORMER: missing: USAGE, CREATE TABLE, CREATE VIEW
+GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_TRANSFORMER;
+
+-- grant CXM_MEDTECH.SNAPSHOTS → CXM_TRANSFORMER: missing: USAGE, CREATE TABLE, CREATE VIEW
+GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA CXM_MEDTECH.SNAPSHOTS TO ROLE CXM_TRANSFORMER;
+
+-- grant CXM_MEDTECH.SEEDS → CXM_TRANSFORMER: missing: USAGE, CREATE TABLE, CREATE VIEW
+GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA CXM_MEDTECH.SEEDS TO ROLE CXM_TRANSFORMER;
+
+-- grant CXM_MEDTECH.MARTS → CXM_REPORTER: missing: USAGE
+-- Reports read finished marts only.
+GRANT USAGE ON SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
+
+-- grant future tables in CXM_MEDTECH.MARTS → CXM_REPORTER: missing: SELECT
+GRANT SELECT ON FUTURE TABLES IN SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
+
+-- grant future views in CXM_MEDTECH.MARTS → CXM_REPORTER: missing: SELECT
+GRANT SELECT ON FUTURE VIEWS IN SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
+
+-- Snowflake, as SYSADMIN ------------------------------------------------------------
+USE ROLE SYSADMIN;
+
+-- table CXM_MEDTECH.RAW.T_CASES: not there
+-- A file's RAW table. Data columns are VARCHAR, so that a bad value fails a rule that names it and not the load.
+CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.T_CASES (
+    CASE_ID VARCHAR COMMENT 'Case_Id: The row\'s case_id',
+    SURGEON VARCHAR COMMENT 'Surgeon: The row\'s surgeon',
+    _LOAD_TIMESTAMP TIMESTAMP_NTZ COMMENT 'When COPY began to read the file, in UTC',
+    _BATCH_ID VARCHAR COMMENT 'The batch that brought the row, YYYYMMDD_HHMMSS in UTC',
+    _SOURCE_FILENAME VARCHAR COMMENT 'Key of the file in the landing bucket',
+    _SOURCE_ROW_NUMBER NUMBER(38, 0) COMMENT 'Number of the row in the file, as COPY counts'
+)
+COMMENT = 'Case: A surgeon\'s case';
+ALTER TABLE CXM_MEDTECH.RAW.T_CASES SET TAG CXM_MEDTECH.RAW.PII = 'direct';
+ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON SET TAG CXM_MEDTECH.RAW.PII = 'direct';
+
+-- Plan: 53 to create, 2 unchanged.

@@ -1,0 +1,2 @@
+
+-- Plan: 55 unchanged.

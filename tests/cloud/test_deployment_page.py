@@ -1,0 +1,140 @@
+"""The deployment page's commands, in order: run against emulators as far as they are ours, and no command that is not there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import boto3
+import click
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
+
+from flows import blocks
+from flows.cli import main
+from flows.clients.snowflake import run
+from flows.settings import PROJECT, Settings
+
+PAGE = PROJECT / "architecture" / "deployment" / "README.md"
+
+
+def commands() -> list[tuple[int, str]]:
+    """(step of the page, command) in order; those after the last numbered step have step 0."""
+    found: list[tuple[int, str]] = []
+    step = 0
+    for part in re.split(r"^(## .*|```sh\n.*?```)$", PAGE.read_text(), flags=re.M | re.S):
+        if part.startswith("## "):
+            number = re.match(r"## (\d+)\.", part)
+            step = int(number[1]) if number else 0
+        elif part.startswith("```sh"):
+            found += [(step, line) for line in part.splitlines()[1:-1] if line]
+    return found
+
+
+def test_every_command_of_the_page_exists_with_its_options() -> None:
+    for _, line in commands():
+        words = [w for w in shlex.split(line) if not re.fullmatch(r"CXM_\w+=.*", w)]
+        if words[0] != "cxm":
+            assert words[0] in ("make", "aws", "export", "prefect"), line
+            if words[0] == "export":
+                name = words[1].split("=")[0]
+                assert name == "PREFECT_API_URL" or name.removeprefix("CXM_").lower() in Settings.model_fields, line
+            continue
+        group: click.Command = main
+        rest = words[1:]
+        while isinstance(group, click.Group):
+            group = group.commands[rest.pop(0)]
+        group.make_context("cxm", list(rest), resilient_parsing=False)  # an unknown option raises
+
+
+@pytest.fixture
+def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """moto for AWS; the running stack's warehouse for Snowflake and its Prefect server; names of an environment of its own."""
+    warehouse, own_s3 = settings.stack["warehouse"], blocks.s3_client(settings)
+    own_s3.create_bucket(
+        Bucket=f"{settings.bucket}-page"
+    )  # where the emulated Snowflake finds what the stage points at
+    for name in [n for n in os.environ if n.startswith("CXM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CXM_ENV", "page")
+    monkeypatch.setenv("CXM_HOME", str(tmp_path / "home"))
+    real = blocks.snowflake_credentials
+
+    def emulated(current: Settings) -> Any:
+        """The same login, at the emulator's address: JWT and key are checked there too."""
+        found = real(current)
+        values = {n: getattr(found, n) for n in ("user", "private_key", "private_key_passphrase")}
+        return blocks.SnowflakeEndpointCredentials(
+            account="cxm-embedded", host=warehouse["host"], port=warehouse["port"], protocol="http", **values
+        )
+
+    monkeypatch.setattr(blocks, "snowflake_credentials", emulated)
+    with blocks.snowflake_credentials.__globals__["SnowflakeEndpointCredentials"](
+        account="cxm-embedded", user="ROOT", password=SecretStr("x"), protocol="http",
+        host=warehouse["host"], port=warehouse["port"],
+    ).get_client(role="ACCOUNTADMIN") as connection:  # fmt: skip
+        run(connection, "CREATE USER IF NOT EXISTS SETUP TYPE = SERVICE")
+        run(connection, "GRANT ROLE ACCOUNTADMIN TO USER SETUP")
+        monkeypatch.setattr(test_the_page_provisions_two_fresh_accounts, "admin", connection, raising=False)
+        yield tmp_path / "home"  # type: ignore[misc]
+
+
+def test_the_page_provisions_two_fresh_accounts(accounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = test_the_page_provisions_two_fresh_accounts.admin  # type: ignore[attr-defined]
+    plans: list[str] = []
+    for step, line in commands():
+        if step not in (2, 3, 4, 5):
+            continue
+        line = line.replace(".cxm/", f"{accounts}/").replace("CXM_PIPELINE_SVC", "CXM_PIPELINE_SVC_PAGE")
+        line = line.replace("CXM_REPORTER_SVC", "CXM_REPORTER_SVC_PAGE")
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").partition("=")
+            if name != "PREFECT_API_URL":  # the running stack's
+                said = subprocess.run(["sh", "-c", f"printf %s {value}"], capture_output=True, text=True, check=True)
+                monkeypatch.setenv(name, said.stdout)
+            continue
+        result = CliRunner().invoke(main, shlex.split(line)[1:])
+        assert result.exit_code == 0, f"{line}: {result.output} {result.exception!r}"
+        if "keys create SETUP" in line:
+            run(admin, re.findall(r"ALTER USER SETUP .*(?=;)", result.output)[0])
+        if "--plan" in line:
+            plans.append(result.output)
+
+    assert "aws s3api create-bucket" in plans[0]
+    assert "CREATE STORAGE INTEGRATION IF NOT EXISTS CXM_S3_INTEGRATION_PAGE" in plans[0]
+    assert "to create" not in plans[1]
+    assert "to change" not in plans[1]
+    trust = boto3.client("iam").get_role(RoleName="cxm-snowflake-landing-page")["Role"]["AssumeRolePolicyDocument"]
+    described = {r[0]: r[2] for r in run(admin, "DESC STORAGE INTEGRATION CXM_S3_INTEGRATION_PAGE").rows}
+    assert trust["Statement"][0]["Principal"]["AWS"] == described["STORAGE_AWS_IAM_USER_ARN"]
+    condition = trust["Statement"][0]["Condition"]["StringEquals"]
+    assert condition["sts:ExternalId"] == described["STORAGE_AWS_EXTERNAL_ID"]
+    kept = blocks.AwsCredentials.load("cxm", _sync=True)
+    keys = boto3.client("iam").list_access_keys(UserName="cxm-medtech-ingestion-page")["AccessKeyMetadata"]
+    assert [k["AccessKeyId"] for k in keys] == [kept.aws_access_key_id]
+    assert kept.aws_secret_access_key.get_secret_value() not in "".join(plans)
+
+
+def test_doctor_finds_a_provisioned_stack_in_order_and_names_the_fix_of_what_is_not(
+    settings: Settings, query: Any
+) -> None:
+    from flows.doctor import examine
+
+    assert [(f.check, f.found) for f in examine(settings) if f.status == "fail"] == []
+
+    query("GRANT INSERT ON TABLE CXM_MEDTECH.RAW.OLIST_ORDERS TO ROLE CXM_TRANSFORMER", role="SECURITYADMIN")
+    query("REVOKE USAGE ON SCHEMA CXM_MEDTECH.RAW FROM ROLE CXM_LOADER", role="SECURITYADMIN")
+    try:
+        failed = {f.check: f for f in examine(settings) if f.status == "fail"}
+    finally:
+        query("REVOKE INSERT ON TABLE CXM_MEDTECH.RAW.OLIST_ORDERS FROM ROLE CXM_TRANSFORMER", role="SECURITYADMIN")
+        query("GRANT USAGE ON SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER", role="SECURITYADMIN")
+
+    wide = failed["CXM_TRANSFORMER has nothing more"]
+    assert wide.fix == "REVOKE INSERT on TABLE CXM_MEDTECH.RAW.OLIST_ORDERS FROM ROLE CXM_TRANSFORMER"
+    assert failed["CXM_LOADER has what it needs"].found == "USAGE on CXM_MEDTECH.RAW"

@@ -1,0 +1,278 @@
+"""What each AWS identity may do, decided by IAM (moto with its decisions on): everything its calls need, and nothing beside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import parliament
+import pytest
+from botocore.exceptions import ClientError
+
+from flows.clients import s3
+from flows.settings import PROJECT, Settings
+from flows.steps import provision
+from flows.steps.provision import aws as wanted
+from flows.steps.provision import policies
+from tests.cloud.conftest import ACCOUNT, enforced, login
+
+BUCKET = "cxm-medtech-landing-ssen27"
+KEY = "raw/olist/olist_orders_dataset/20261122_101500/olist_orders_dataset.csv"
+TRUST = wanted.Trust("arn:aws:iam::999999999999:user/snowflake", "CXM_SFCRole=1_abc")
+NAMES = wanted.Names(ACCOUNT, "")
+
+DOCUMENTS = {
+    "landing": policies.landing(BUCKET),
+    "snowflake-read": policies.snowflake_read(BUCKET),
+    "provision-plan": policies.provision_plan(BUCKET, ACCOUNT),
+    "provision-apply": policies.provision_apply(BUCKET, ACCOUNT),
+}
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> bool:
+    """Whether IAM says no."""
+    try:
+        call(**arguments)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("AccessDenied", "403"):
+            return True
+        raise
+    return False
+
+
+def items(holds: bool = True) -> list[provision.Item]:
+    """Everything that provisioning wants of AWS, as it differs now."""
+    client, iam = boto3.client("s3"), boto3.client("iam")
+    return [
+        *wanted.bucket_items(client, BUCKET, "us-east-1", True),
+        *wanted.ingestion_items(iam, NAMES, BUCKET, None, lambda _: holds),
+        *wanted.storage_items(iam, NAMES, BUCKET, TRUST),
+    ]
+
+
+def make(**login_: str) -> dict[str, str]:
+    """Provision the account as a user with these keys (moto's root without); the ingestion user's key."""
+    saved: dict[str, str] = {}
+    clients = {name: boto3.client(name, **login_) for name in ("s3", "iam", "sts")}  # type: ignore[call-overload]
+    cloud = provision.Cloud(**clients, save_key=lambda i, s: saved.update(aws_access_key_id=i, aws_secret_access_key=s))
+    found = [
+        *wanted.bucket_items(clients["s3"], BUCKET, "us-east-1", True),
+        *wanted.ingestion_items(clients["iam"], NAMES, BUCKET, None, lambda _: False),
+        *wanted.storage_items(clients["iam"], NAMES, BUCKET, TRUST),
+    ]
+    provision._do(found, cloud, None, lambda _: None)
+    return saved
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_policy_document_has_no_findings_of_the_linter(name: str) -> None:
+    findings = parliament.analyze_policy_string(json.dumps(DOCUMENTS[name])).findings
+
+    # Whoever makes the bucket must write its policy, and could let himself in by it: that is what an administrator is.
+    known = {"RESOURCE_POLICY_PRIVILEGE_ESCALATION"} if name == "provision-apply" else set()
+    assert [f"{f.issue}: {f.detail}" for f in findings if f.issue not in known] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_policy_files_for_administrators_are_what_the_code_grants(name: str) -> None:
+    text = (PROJECT / "architecture" / "iam" / f"{name}.json").read_text()
+
+    assert json.loads(text) == json.loads(json.dumps(DOCUMENTS[name]).replace(ACCOUNT, "<account>"))
+
+
+def test_a_second_run_finds_nothing_to_do(aws: None) -> None:
+    make()
+
+    assert [(i.kind, i.name, i.why) for i in items() if i.action != "unchanged"] == []
+
+
+def test_the_ingestion_user_can_do_what_landing_and_archiving_call_for(aws: None, tmp_path: Path) -> None:
+    client = boto3.client("s3", **make())
+    file = tmp_path / "olist_orders_dataset.csv"
+    file.write_text("a,b\n1,2\n")
+    digest = __import__("hashlib").sha256(file.read_bytes()).hexdigest()
+    archived = KEY.replace("raw/", "archive/", 1)
+
+    def run() -> None:
+        assert s3.put_once(client, BUCKET, KEY, file, digest, {"batch": "20261122_101500"})
+        assert s3.keys(client, BUCKET, "raw/olist/") == {KEY: 8}
+        s3.move(client, BUCKET, KEY, archived)
+        s3.delete(client, BUCKET, [KEY])
+        assert list(s3.keys(client, BUCKET, "archive/")) == [archived]
+
+    enforced(run)
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("delete_bucket", {}),
+        ("put_bucket_policy", {"Policy": "{}"}),
+        ("get_bucket_policy", {}),
+        ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Enabled"}}),
+        ("put_object", {"Key": "elsewhere/file.csv", "Body": b""}),
+        ("get_object", {"Key": "elsewhere/file.csv"}),
+        ("delete_object", {"Key": "elsewhere/file.csv"}),
+        ("list_objects_v2", {"Prefix": "elsewhere/"}),
+        ("put_object_acl", {"Key": KEY, "ACL": "public-read"}),
+        ("put_object_tagging", {"Key": KEY, "Tagging": {"TagSet": []}}),
+        ("put_object", {"Bucket": "another-bucket", "Key": KEY, "Body": b""}),
+        ("get_object", {"Bucket": "another-bucket", "Key": KEY}),
+        ("list_objects_v2", {"Bucket": "another-bucket", "Prefix": "raw/"}),
+        ("create_bucket", {"Bucket": "a-third-bucket"}),
+    ],
+)
+def test_the_ingestion_user_can_do_nothing_else(aws: None, operation: str, arguments: dict[str, Any]) -> None:
+    key = make()
+    boto3.client("s3").create_bucket(Bucket="another-bucket")
+    client = boto3.client("s3", **key)
+
+    assert enforced(lambda: refused(getattr(client, operation), **{"Bucket": BUCKET, **arguments}))
+
+
+@pytest.mark.parametrize(("service", "operation", "arguments"), [
+    ("iam", "create_access_key", {"UserName": "cxm-medtech-ingestion"}),
+    ("iam", "attach_user_policy",
+     {"UserName": "cxm-medtech-ingestion", "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}),
+    ("iam", "list_users", {}),
+])  # fmt: skip
+def test_the_ingestion_user_cannot_give_itself_rights(
+    aws: None, service: str, operation: str, arguments: dict[str, Any]
+) -> None:
+    client = boto3.client(service, **make())  # type: ignore[call-overload]
+
+    assert enforced(lambda: refused(getattr(client, operation), **arguments))
+
+
+def test_snowflake_can_read_raw_and_neither_write_nor_see_the_archive(aws: None) -> None:
+    make()
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"x")
+    client = boto3.client("s3", **login("snowflake", policies.snowflake_read(BUCKET)))
+
+    def run() -> list[bool]:
+        assert client.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == b"x"
+        assert client.list_objects_v2(Bucket=BUCKET, Prefix="raw/olist/")["KeyCount"] == 2
+        return [
+            refused(client.put_object, Bucket=BUCKET, Key=KEY, Body=b"y"),
+            refused(client.delete_object, Bucket=BUCKET, Key=KEY),
+            refused(client.list_objects_v2, Bucket=BUCKET, Prefix="archive/"),
+            refused(client.get_object, Bucket=BUCKET, Key="archive/"),
+        ]
+
+    assert enforced(run) == [True] * 4
+
+
+def test_an_administrator_with_the_apply_policy_can_provision_twice(aws: None) -> None:
+    keys = login("admin", policies.provision_apply(BUCKET, ACCOUNT))
+
+    def run() -> None:
+        make(**keys)
+        make(**keys)
+
+    enforced(run)
+
+    assert [i.name for i in items() if i.action != "unchanged"] == []
+
+
+def test_an_administrator_with_the_plan_policy_can_plan_and_not_apply(aws: None) -> None:
+    make()
+    boto3.client("s3").delete_public_access_block(Bucket=BUCKET)
+    keys = login("planner", policies.provision_plan(BUCKET, ACCOUNT))
+    client = boto3.client("s3", **keys)
+
+    def run() -> tuple[list[provision.Item], bool]:
+        found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True))
+        found += wanted.ingestion_items(boto3.client("iam", **keys), NAMES, BUCKET, None, lambda _: True)
+        return found, refused(client.delete_public_access_block, Bucket=BUCKET)
+
+    found, no = enforced(run)
+    assert [i.kind for i in found if i.action != "unchanged"] == ["public access block"]
+    assert no
+
+
+def test_drift_in_aws_shows_in_the_plan_with_what_was_found_and_is_mended(aws: None) -> None:
+    make()
+    client, iam = boto3.client("s3"), boto3.client("iam")
+    closed = {**wanted.BLOCKED, "BlockPublicPolicy": False}
+    client.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=closed)
+    client.delete_bucket_policy(Bucket=BUCKET)
+    client.delete_bucket_lifecycle(Bucket=BUCKET)
+    policy = NAMES.arn("policy", NAMES.landing_policy)
+    iam.create_policy_version(
+        PolicyArn=policy, PolicyDocument=json.dumps(policies.snowflake_read("x")), SetAsDefault=True
+    )
+    iam.detach_user_policy(UserName=NAMES.user, PolicyArn=policy)
+    iam.create_login_profile(UserName=NAMES.user, Password="A-long-password-1")
+    iam.update_assume_role_policy(
+        RoleName=NAMES.storage_role, PolicyDocument=json.dumps(policies.storage_trust(TRUST.user_arn, "old"))
+    )
+
+    found = {(i.kind, i.action) for i in items() if i.action != "unchanged"}
+
+    assert found == {
+        ("public access block", "changed"),
+        ("bucket policy", "changed"),
+        ("lifecycle", "changed"),
+        ("policy", "changed"),
+        ("user policy", "created"),
+        ("console password", "removed"),
+        ("role", "changed"),
+    }
+    assert any("BlockPublicPolicy off" in i.why for i in items())
+    make()
+    assert [i.name for i in items() if i.action != "unchanged"] == []
+
+
+def test_what_others_wrote_into_bucket_policy_and_lifecycle_stays(aws: None) -> None:
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    other = {"Sid": "Audit", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+             "Action": "s3:GetBucketLocation", "Resource": f"arn:aws:s3:::{BUCKET}"}  # fmt: skip
+    client.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [other]}))
+    rule = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 3}}
+    client.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [rule]})
+
+    make()
+
+    statements = json.loads(client.get_bucket_policy(Bucket=BUCKET)["Policy"])["Statement"]
+    assert [s["Sid"] for s in statements] == ["Audit", "TlsOnly"]
+    rules = client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+    assert [r["ID"] for r in rules] == ["theirs", "cxm-abort-incomplete-uploads", "cxm-archive-transition"]
+
+
+def test_the_secret_goes_to_the_store_and_stands_nowhere_else(aws: None) -> None:
+    found = [i for i in items(holds=False) if i.kind == "access key"]
+    text = provision.Plan(tuple(items(holds=False))).text()
+    secret = make()["aws_secret_access_key"]
+
+    assert secret
+    assert secret not in text
+    assert found[0].steps[0].secret  # type: ignore[union-attr]
+
+
+def test_a_bucket_in_another_region_is_refused_with_the_fix(aws: None) -> None:
+    boto3.client("s3").create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )  # fmt: skip
+
+    with pytest.raises(Exception, match=r"found in region eu-central-1, wanted us-east-1.*CXM_AWS_REGION=eu-central-1"):
+        items()
+
+
+def test_another_environment_has_names_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXM_ENV", "dev")
+    settings = Settings()
+    names = wanted.Names.of(settings, ACCOUNT)
+
+    assert (settings.bucket, settings.database, settings.warehouse) == (
+        f"{BUCKET}-dev",
+        "CXM_MEDTECH_DEV",
+        "WH_CXM_DEV",
+    )
+    assert (settings.loader_role, settings.storage_integration) == ("CXM_LOADER_DEV", "CXM_S3_INTEGRATION_DEV")
+    assert (names.user, names.landing_policy) == ("cxm-medtech-ingestion-dev", "CXMMedTechLandingS3Access-dev")
+    monkeypatch.setenv("CXM_ENV", "prod")
+    assert Settings().database == "CXM_MEDTECH"

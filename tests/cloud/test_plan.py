@@ -1,0 +1,198 @@
+"""The plan of a Snowflake account, scenario by scenario: its text, legal SQL, carried out where rights are enforced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlglot
+from snowflake.connector.errors import ProgrammingError
+
+from flows.clients.snowflake import run
+from flows.contract.model import Column, Source, Table
+from flows.settings import Settings
+from flows.steps import provision
+from flows.steps.provision.plan import Call
+from tests.embedded.conftest import Warehouse
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def column(name: str, position: int, pii: str = "none") -> Column:
+    return Column(
+        name, name.lower(), position, "string", name.title(), f"The row's {name.lower()}", False, "internal", pii  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+CASES = Table(
+    "cases", "T_CASES", "t_cases.csv", "Case", "A surgeon's case", "snapshot",
+    (column("CASE_ID", 1), column("SURGEON", 2, "direct")), ("CASE_ID",),
+)  # fmt: skip
+KITS = Table("kits", "T_KITS", "t_kits.csv", "Kit", "A kit", "snapshot", (column("KIT_ID", 1),), ("KIT_ID",))
+SOURCE = Source("t", "1.0.0", "Test", "RAW", "T_S3_STAGE", "CSV_FORMAT", (CASES,), 24, 48)
+MORE = replace(SOURCE, tables=(replace(CASES, columns=(*CASES.columns, column("HOSPITAL", 3, "indirect"))),))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """A warehouse of this module's own: an account in which nothing has been made yet."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("account") / "state").start()
+    yield warehouse
+    warehouse.stop()
+
+
+@pytest.fixture(scope="module")
+def account(server: Warehouse) -> Iterator[Any]:
+    """A connection as its administrator."""
+    with server.connect(role="ACCOUNTADMIN", paramstyle="numeric") as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:  # the stack's own is not wanted here
+    return Settings(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def scenarios(account: Any, settings: Settings) -> dict[str, provision.Plan]:
+    """What each scenario's plan is; each is carried out before the next."""
+    plans: dict[str, provision.Plan] = {}
+
+    def scenario(name: str, *sources: Source) -> None:
+        plans[name] = provision.warehouse_plan(account, settings, sources)
+        provision.apply(plans[name], None, account, settings, sources)
+
+    scenario("fresh", SOURCE)
+    scenario("second", SOURCE)
+    for sql in (
+        "ALTER WAREHOUSE WH_CXM SET AUTO_SUSPEND = 3600",
+        "REVOKE SELECT ON FUTURE TABLES IN SCHEMA CXM_MEDTECH.MARTS FROM ROLE CXM_REPORTER",
+        "REVOKE ROLE CXM_TRANSFORMER FROM USER CXM_PIPELINE_SVC",
+        "ALTER FILE FORMAT CXM_MEDTECH.RAW.CSV_FORMAT SET SKIP_HEADER = 0",
+        "COMMENT ON COLUMN CXM_MEDTECH.RAW.T_CASES.CASE_ID IS 'what is this?'",
+        "ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON UNSET TAG CXM_MEDTECH.RAW.PII",
+    ):
+        run(account, sql)
+    scenario("drift", SOURCE)
+    scenario("column", MORE)
+    scenario("table", replace(MORE, tables=(*MORE.tables, KITS)))
+    plans["after"] = provision.warehouse_plan(account, settings, [replace(MORE, tables=(*MORE.tables, KITS))])
+    return plans
+
+
+@pytest.mark.parametrize("name", ["fresh", "second", "drift", "column", "table"])
+def test_the_plan_of_a_scenario_is_what_was_agreed(scenarios: dict[str, provision.Plan], name: str) -> None:
+    path = GOLDEN / f"{name}.sql"
+    text = scenarios[name].text()
+    if os.environ.get("CXM_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    assert text == path.read_text()
+
+
+def test_after_each_apply_there_is_nothing_left_to_do(scenarios: dict[str, provision.Plan]) -> None:
+    assert [(i.kind, i.name, i.why) for i in (*scenarios["second"].todo, *scenarios["after"].todo)] == []
+
+
+def test_no_statement_of_any_plan_drops_or_replaces(scenarios: dict[str, provision.Plan]) -> None:
+    statements = [str(s) for plan in scenarios.values() for item in plan.todo for s in item.steps]
+    bare = ["\n".join(x for x in s.splitlines() if not x.lstrip().startswith("--")).strip() for s in statements]
+
+    assert {s.split()[0] for s in bare} == {"CREATE", "ALTER", "GRANT", "COMMENT"}
+    assert not [s for s in bare if " OR REPLACE " in s or (s.startswith("ALTER") and " DROP " in s)]
+
+
+def test_every_statement_parses_as_snowflake_sql(scenarios: dict[str, provision.Plan]) -> None:
+    from sqlfluff.core import Linter
+
+    statements = [s for plan in scenarios.values() for item in plan.todo for s in item.steps if not isinstance(s, Call)]
+    for statement in statements:
+        assert len(sqlglot.parse(statement, "snowflake")) == 1
+    parsed = Linter(dialect="snowflake").parse_string(";\n".join(dict.fromkeys(statements)) + ";\n")
+
+    assert [str(v) for v in parsed.violations] == []
+
+
+def test_planning_reads_only(scenarios: dict[str, provision.Plan], account: Any, settings: Settings) -> None:
+    session = account.session_id
+    before = run(account, f"SELECT MAX(START_TIME) FROM {HISTORY.format(session)}").rows[0][0]
+    provision.warehouse_plan(account, settings, [SOURCE])
+    rows = run(account, f"SELECT QUERY_TEXT FROM {HISTORY.format(session)} WHERE START_TIME > :1", [before]).rows
+
+    assert len(rows) > 10
+    assert {str(sql).split()[0].upper() for (sql,) in rows} <= {"SHOW", "DESC", "SELECT"}
+
+
+HISTORY = "TABLE(CXM_MEDTECH.INFORMATION_SCHEMA.QUERY_HISTORY_BY_SESSION(SESSION_ID => {}, RESULT_LIMIT => 10000))"
+
+
+def test_columns_are_read_once_for_all_tables(
+    scenarios: dict[str, provision.Plan], account: Any, settings: Settings
+) -> None:
+    session = account.session_id
+    before = run(account, f"SELECT MAX(START_TIME) FROM {HISTORY.format(session)}").rows[0][0]
+    provision.warehouse_plan(account, settings, [replace(MORE, tables=(*MORE.tables, KITS))])
+    rows = run(account, f"SELECT QUERY_TEXT FROM {HISTORY.format(session)} WHERE START_TIME > :1", [before]).rows
+
+    assert sum("COLUMN_NAME, COMMENT" in str(sql) for (sql,) in rows) == 1
+
+
+@pytest.mark.parametrize(("role", "sql", "allowed"), [
+    ("CXM_LOADER", "INSERT INTO CXM_MEDTECH.RAW.T_CASES (CASE_ID) VALUES ('1')", True),
+    ("CXM_LOADER", "CREATE TABLE CXM_MEDTECH.MARTS.X (A INT)", False),
+    ("CXM_LOADER", "DROP TABLE CXM_MEDTECH.RAW.T_CASES", False),
+    ("CXM_LOADER", "ALTER TABLE CXM_MEDTECH.RAW.T_CASES ADD COLUMN X VARCHAR", False),
+    ("CXM_TRANSFORMER", "SELECT * FROM CXM_MEDTECH.RAW.T_CASES", True),
+    ("CXM_TRANSFORMER", "CREATE OR REPLACE TABLE CXM_MEDTECH.MARTS.DIM AS SELECT 1 AS A", True),
+    ("CXM_TRANSFORMER", "INSERT INTO CXM_MEDTECH.RAW.T_CASES (CASE_ID) VALUES ('2')", False),
+    ("CXM_TRANSFORMER", "DELETE FROM CXM_MEDTECH.RAW.LOAD_LEDGER", False),
+    ("CXM_TRANSFORMER", "CREATE TABLE CXM_MEDTECH.RAW.X (A INT)", False),
+    ("CXM_REPORTER", "SELECT * FROM CXM_MEDTECH.MARTS.DIM", True),
+    ("CXM_REPORTER", "SELECT * FROM CXM_MEDTECH.RAW.T_CASES", False),
+    ("CXM_REPORTER", "DELETE FROM CXM_MEDTECH.MARTS.DIM", False),
+    ("CXM_REPORTER", "ALTER WAREHOUSE WH_CXM SET WAREHOUSE_SIZE = 'LARGE'", False),
+])  # fmt: skip
+def test_a_role_can_do_its_work_and_nothing_beyond(
+    scenarios: dict[str, provision.Plan], server: Warehouse, role: str, sql: str, allowed: bool
+) -> None:
+    with server.connect(role=role) as connection, connection.cursor() as cursor:
+        if role == "CXM_REPORTER" and allowed:  # the future grant reaches what dbt makes later
+            with server.connect(role="CXM_TRANSFORMER") as dbt:
+                dbt.cursor().execute("CREATE OR REPLACE TABLE CXM_MEDTECH.MARTS.DIM AS SELECT 1 AS A")
+        if allowed:
+            cursor.execute(sql)
+            return
+        with pytest.raises(ProgrammingError) as refusal:
+            cursor.execute(sql)
+        assert refusal.value.errno == 3001
+
+
+def test_a_key_made_for_the_service_user_logs_it_in_and_a_second_one_goes_beside_it(
+    scenarios: dict[str, provision.Plan], account: Any, settings: Settings, server: Warehouse
+) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    from flows.cli.keys import key_pair
+
+    folder = settings.home / "keys"
+    folder.mkdir()
+    for slot in ("RSA_PUBLIC_KEY ", "RSA_PUBLIC_KEY_2 "):
+        private, public = key_pair("a passphrase")
+        (folder / "CXM_PIPELINE_SVC.pub").write_text(public)
+        plan = provision.warehouse_plan(account, settings, [MORE])
+        assert [slot in str(s) for i in plan.todo for s in i.steps] == [True]
+        assert "ENCRYPTED PRIVATE KEY" in private
+        provision.apply(plan, None, account, settings, [MORE])
+        key = serialization.load_pem_private_key(private.encode(), b"a passphrase").private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        with server.connect(
+            user="CXM_PIPELINE_SVC", password=None, authenticator="SNOWFLAKE_JWT", private_key=key
+        ) as c:  # fmt: skip
+            assert c.cursor().execute("SELECT CURRENT_ROLE()").fetchone() == ("CXM_LOADER",)
+    assert provision.warehouse_plan(account, settings, [MORE]).todo == ()

@@ -1,0 +1,65 @@
+"""A real AWS and a real Snowflake account: provision a test environment, run a batch twice, take everything down again.
+
+    CXM_LIVE=yes CXM_ENV=live CXM_TARGET=snowflake CXM_SNOWFLAKE_ACCOUNT=… CXM_SNOWFLAKE_USER=… \\
+    CXM_SNOWFLAKE_PRIVATE_KEY="$(cat key.p8)" .venv/bin/pytest tests/live
+
+AWS logs in with the SDK's own chain; both identities are administrators (architecture/deployment/README.md, steps 1 to 3). It costs a
+few minutes of an X-Small warehouse. Nothing runs unless CXM_LIVE is set, and never in production's names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not os.environ.get("CXM_LIVE"), reason="a real account, opt-in: set CXM_LIVE=yes")
+
+
+def cxm(*arguments: str, allow: tuple[int, ...] = (0,)) -> Any:
+    """A `cxm … --json` command; its document. Fails with what it said."""
+    command = [str(Path(sys.executable).with_name("cxm")), *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode in allow, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[str]:
+    """An environment of its own, provisioned, and gone afterwards however the tests end."""
+    name = os.environ.get("CXM_ENV", "prod")
+    assert name != "prod", "CXM_ENV: found prod, wanted the name of a test environment, e.g. live"
+    try:
+        cxm("provision", "--apply")
+        yield name
+    finally:
+        from flows.settings import Settings
+
+        settings = Settings()
+        data = ("--drop-with-data", settings.database, "--drop-with-data", settings.bucket)
+        cxm("provision", "--destroy", "--apply", *data)
+
+
+def test_a_second_plan_is_empty(environment: str) -> None:
+    assert cxm("provision", "--plan")["changes"] == []
+
+
+def test_a_batch_goes_through_and_its_rerun_changes_nothing(environment: str, sample: Path) -> None:
+    first = cxm("run", "--data", str(sample))
+    second = cxm("run", "--data", str(sample))
+
+    assert all(table["rows_file"] == table["rows_raw"] > 0 for table in first["tables"])
+    assert all(table["load"].startswith("unchanged") for table in second["tables"])
+
+
+def test_doctor_finds_the_accounts_in_order(environment: str) -> None:
+    found = {one["check"]: one for one in cxm("doctor", allow=(0, 2))}
+    mine = ("AWS identity", "may nothing else in AWS")  # an administrator runs these tests
+
+    assert [c for c, one in found.items() if one["status"] == "fail" and c not in mine] == []
