@@ -1,4 +1,5 @@
-"""The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, then `dbt build → STG … MARTS`.
+"""The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, then `dbt build → STG … MARTS`
+and `dbt docs generate → one page`.
 
 dbt runs as a process of its own: it keeps global state, and a process can be given a time limit and be ended. Everything it
 writes goes under `workdir`, so that two homes do not meet in one `target/`.
@@ -185,6 +186,23 @@ def build(
     return BuildResult(
         groups["pass"], groups["warn"], groups["error"], groups["skip"], tuple(problems), time.monotonic() - started
     )
+
+
+def document(
+    project: Path, environment: Mapping[str, str], workdir: Path, folder: Path, timeout: float = FRESHNESS_SECONDS
+) -> Path:
+    """Run `dbt docs generate` and put its page, which needs no other file, into `folder` as index.html; the page's path.
+
+    Raises:
+        InfrastructureError: dbt did not start, did not end in time, or wrote no catalog.
+    """
+    run = _run(project, ["docs", "generate", "--static"], environment, workdir, "catalog.json", timeout)
+    if run.code != 0:
+        raise InfrastructureError(f"dbt docs generate ended with exit code {run.code}. dbt said: {run.said()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "index.html"
+    page.write_bytes((workdir / "target" / "static_index.html").read_bytes())
+    return page
 
 
 def _freshness(table: str, result: Mapping[str, Any] | None, message: str) -> SourceFreshness:

@@ -71,7 +71,7 @@ class Raw:
     def insert(
         self, table: Table, batch: str, status: str, hours: float, rows: list[list[str]], day: date | None = None
     ) -> None:
-        """What COPY and the ledger's INSERT leave: `rows` of `batch`, loaded `hours` ago; of `day`'s file where each day has one."""
+        """What COPY and the ledger's INSERT leave: `rows` of `batch`, loaded `hours` ago; `day` for a daily file."""
         loaded = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
         fields = ", ".join(f"r.value[{i}]::varchar" for i in range(len(table.columns)))
         source, file = table.raw_name.split("_")[0].lower(), table.file_on(day)
@@ -172,9 +172,12 @@ def _of(handed: HandoffResult, table: str) -> SourceFreshness:
 
 
 def test_dbt_build_runs_clean_on_the_sample(built: BuildResult) -> None:
-    assert built.problems == ()
-    assert built.clean
-    assert (built.warned, built.failed, built.skipped) == (0, 0, 0)
+    # What the contract calls a warning, and the real rows have: 111 devices without category, points outside Brazil.
+    assert sorted(node.split(".")[2][:40] for node, _ in built.problems) == [
+        "relationships_stg_olist__devices_device_",
+        "within_limits_stg_olist__postal_area_loc",
+    ]
+    assert (built.warned, built.failed, built.skipped) == (2, 0, 0)
     assert built.passed >= 40 + 120  # models, seeds and snapshots; their tests
 
 
@@ -350,7 +353,10 @@ def test_a_changed_account_and_a_vanished_one_keep_their_past(
         raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where BATCH_ID = ?", NEWEST)
     assert again.problems == ()
     assert again.clean
-    history = "select account_city, batch_id, dbt_valid_to is null from SNAPSHOTS.SNAP_ACCOUNTS where account_id = ? order by batch_id"
+    history = (
+        "select account_city, batch_id, dbt_valid_to is null from SNAPSHOTS.SNAP_ACCOUNTS where account_id = ? "
+        "order by batch_id"
+    )
     assert raw.sql(history, moved[0]) == [(moved[2], NEW, False), ("elsewhere", NEWEST, True)]
     assert raw.sql(history, gone[0]) == [(gone[2], NEW, False)]
     assert raw.sql(history, others[0][0]) == [(others[0][2], NEW, True)]
@@ -369,7 +375,7 @@ def test_published_reads_only_validated_batches(workdir: Path, built: BuildResul
     compiled = workdir / "target" / "compiled" / "cxm_medtech" / "models" / "staging" / "olist"
     for table, entity in STAGED.items():
         query = sqlglot.parse_one((compiled / f"stg_olist__{entity}.sql").read_text(), dialect="snowflake")
-        within = next(found for found in query.find_all(exp.In) if found.this.name == "_BATCH_ID")
+        within = next(found for found in query.find_all(exp.In) if "_BATCH_ID" in found.this.sql())
         assert "STATUS = 'validated'" in within.sql("snowflake")
         assert bool(list(within.find_all(exp.Max))) == (table != "order_payments")
 

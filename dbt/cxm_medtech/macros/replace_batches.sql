@@ -86,7 +86,7 @@
         {{ column }} = brought.{{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
     when not matched then insert ({{ columns | join(', ') }})
-    values (brought.{{ columns | join(', brought.') }});
+    values (brought.{{ columns | join(', brought.') }})
     {%- endset -%}
     {{- return(snowflake_dml_explicit_transaction(dml)) -}}
 {%- endmacro %}
