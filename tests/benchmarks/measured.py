@@ -1,4 +1,4 @@
-"""Runs a command and writes what it took: `python -I measured.py RESULT COMMAND…` → {"wall": s, "memory": MB, "status": n}.
+"""Runs a command and writes what it took: `python -I measured.py RESULT COMMAND…` → {"wall": s, "cpu": s, "memory": MB, "status": n}.
 
 A process of its own, since the kernel counts what the parent held at the fork into the child's peak, and this one holds little.
 """
@@ -16,4 +16,5 @@ wall = time.perf_counter() - started
 child.returncode = os.waitstatus_to_exitcode(status)
 unit = 1024 * 1024 if sys.platform == "darwin" else 1024
 with open(sys.argv[1], "w") as file:  # noqa: PTH123 - pathlib costs memory
-    json.dump({"wall": wall, "memory": usage.ru_maxrss / unit, "status": child.returncode}, file)
+    cpu = usage.ru_utime + usage.ru_stime
+    json.dump({"wall": wall, "cpu": cpu, "memory": usage.ru_maxrss / unit, "status": child.returncode}, file)

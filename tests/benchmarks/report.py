@@ -33,8 +33,8 @@ def table(group: str, peers: dict[str, Any]) -> list[str]:
     lines = [
         f"### {TITLES[group]}",
         "",
-        f"| | × the time of {first.split(':')[0]} | seconds: median (least – most) | after start-up | peak memory | bytes sent |",
-        "|---|---|---|---|---|---|",
+        f"| | × the time of {first.split(':')[0]} | seconds: median (least – most) | after start-up | seconds of a core | peak memory | bytes sent |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, runs in peers.items():
         wall, inside = runs["wall"], runs["inside"]
@@ -43,6 +43,7 @@ def table(group: str, peers: dict[str, Any]) -> list[str]:
             f"**{median(wall) / base:.2f}**",
             f"{median(wall):.2f} ({min(wall):.2f} – {max(wall):.2f}), {len(wall)} runs",
             f"{median(inside):.2f}" if inside else "",
+            f"{median(runs['cpu']):.2f}",
             f"{median(runs['memory']):.0f} MB",
             f"{runs['bytes'] / 1e6:.1f} MB" if runs["bytes"] else "none",
         ]
@@ -71,7 +72,8 @@ def plot(results: dict[str, Any]) -> None:
             axis.set(xscale="log", yscale="log" if column == 0 else "linear", xlabel="MB of CSV", ylabel=label)
             axis.set_title("Files → S3" if what == "land" else "Files → RAW")
             axis.grid(alpha=0.3)
-            axis.legend(fontsize=7)
+            if axis.lines:
+                axis.legend(fontsize=7)
     figure.savefig(FOLDER / "benchmarks.png", dpi=110)
 
 

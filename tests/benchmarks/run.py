@@ -44,6 +44,7 @@ class Runs:
     """What one peer took, run by run."""
 
     wall: list[float] = field(default_factory=list)  # seconds
+    cpu: list[float] = field(default_factory=list)  # seconds of a core, servers not counted
     memory: list[float] = field(default_factory=list)  # MB, peak
     inside: list[float] = field(default_factory=list)  # seconds after start-up, where the process says
     bytes: int = 0  # sent
@@ -70,8 +71,8 @@ class Bench:
         self.clock += timedelta(seconds=1)
         return self.clock.strftime("%Y%m%d_%H%M%S")
 
-    def process(self, command: list[str], **more: str) -> tuple[float, float, dict[str, Any]]:
-        """Wall seconds, peak memory in MB and the JSON that it printed last, if any."""
+    def process(self, command: list[str], **more: str) -> tuple[dict[str, float], dict[str, Any]]:
+        """What it took (`measured.py`) and the JSON that it printed last, if any."""
         result = HOME / "result.json"
         launcher = str(PROJECT / "tests" / "benchmarks" / "measured.py")
         ended = subprocess.run(
@@ -85,16 +86,16 @@ class Bench:
         if took["status"]:
             raise SystemExit(f"{' '.join(command)}: exit {took['status']}\n{ended.stderr.decode()[-2000:]}")
         last = ended.stdout.decode().strip().rsplit("\n", 1)[-1]
-        return took["wall"], took["memory"], json.loads(last) if last.startswith("{") else {}
+        return took, json.loads(last) if last.startswith("{") else {}
 
-    def ours(self, what: str, codec: str = "zstd", **more: str) -> tuple[float, float, dict[str, Any]]:
+    def ours(self, what: str, codec: str = "zstd", **more: str) -> tuple[dict[str, float], dict[str, Any]]:
         command = [sys.executable, "-m", "tests.benchmarks.ours", what, str(self.data), self.batch_id(), codec]
         found = self.process(command, **more)
-        if found[2]["records"] != self.rows:
-            raise SystemExit(f"{' '.join(command)}: {found[2]} but the files have {self.rows} records")
+        if found[1]["records"] != self.rows:
+            raise SystemExit(f"{' '.join(command)}: {found[1]} but the files have {self.rows} records")
         return found
 
-    def peer(self, name: str, *arguments: str, **more: str) -> tuple[float, float, dict[str, Any]]:
+    def peer(self, name: str, *arguments: str, **more: str) -> tuple[dict[str, float], dict[str, Any]]:
         script = str(PROJECT / "tests" / "benchmarks" / "peers.py")
         return self.process([str(self.peers / "bin" / "python"), script, name, *arguments], **more)
 
@@ -126,7 +127,7 @@ class Bench:
         return folder
 
 
-Peer = Callable[[int], tuple[float, float, dict[str, Any]]]
+Peer = Callable[[int], tuple[dict[str, float], dict[str, Any]]]
 
 
 def turns(bench: Bench, peers: dict[str, Peer], rounds: int, check: Callable[[str, bool], int]) -> dict[str, Runs]:
@@ -135,14 +136,18 @@ def turns(bench: Bench, peers: dict[str, Peer], rounds: int, check: Callable[[st
     names = list(peers)
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            wall, memory, said = peers[name](number)
+            took, said = peers[name](number)
             runs = found[name]
             runs.bytes = check(name, number == 0)
-            runs.wall.append(wall)
-            runs.memory.append(memory)
+            runs.wall.append(took["wall"])
+            runs.cpu.append(took["cpu"])
+            runs.memory.append(took["memory"])
             if "seconds" in said:
                 runs.inside.append(said["seconds"])
-            print(f"x{bench.scale} {name:<28} {wall:7.2f} s {memory:6.0f} MB", flush=True)  # noqa: T201
+            print(
+                f"x{bench.scale} {name:<28} {took['wall']:7.2f} s {took['cpu']:6.2f} s cpu {took['memory']:6.0f} MB",
+                flush=True,
+            )  # noqa: T201
     return found
 
 
@@ -259,10 +264,10 @@ def load(bench: Bench, rounds: int) -> dict[str, Runs]:
     return found
 
 
-def again(bench: Bench) -> tuple[float, float, dict[str, Any]]:
+def again(bench: Bench) -> tuple[dict[str, float], dict[str, Any]]:
     found = bench.ours("again")
-    if found[2]["statuses"] != ["unchanged"]:
-        raise SystemExit(f"the second look says {found[2]}")
+    if found[1]["statuses"] != ["unchanged"]:
+        raise SystemExit(f"the second look says {found[1]}")
     return found
 
 
@@ -327,7 +332,7 @@ def main() -> None:
             bench.scale = scale
             found = run(bench, rounds)
             results[f"{name} x{scale}"] = {
-                peer: {"wall": r.wall, "memory": r.memory, "inside": r.inside, "bytes": r.bytes}
+                peer: {"wall": r.wall, "cpu": r.cpu, "memory": r.memory, "inside": r.inside, "bytes": r.bytes}
                 for peer, r in found.items()
             }
             results["sizes"] = {

@@ -1,0 +1,72 @@
+"""A table whose file is split loads as one: every row once, a ledger row for each object, one COPY for as many as FILES takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import blocks
+from flows.contract.model import Source
+from flows.ledger import Ledger, RunInfo
+from flows.settings import Settings
+from flows.steps import load as loading
+from flows.steps.land import judge, land, scan
+
+TABLE = "geolocation"
+
+
+@pytest.fixture
+def batch_id() -> str:
+    time.sleep(1)  # ids count seconds
+    return datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+
+
+@pytest.mark.parametrize("names_at_once", [1000, 2])
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "none"])
+def test_a_split_file_loads_every_row_once(
+    codec: Any,
+    names_at_once: int,
+    batch_id: str,
+    olist: Source,
+    small: Path,
+    settings: Settings,
+    query: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if codec != "zstd" and names_at_once == 2:
+        pytest.skip("one codec is enough")
+    monkeypatch.setattr(scan, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(judge, "RECORDS_AT_ONCE", 50)
+    monkeypatch.setattr(loading, "MOST_FILES", names_at_once)
+    table = olist.table(TABLE)
+    client = blocks.s3_client(settings)
+    info = RunInfo(batch_id, "split")
+    path = small / table.file
+    landed = land(client, settings.bucket, olist, table, path, batch_id, None, codec=codec, object_bytes=8_000)
+    assert len(landed.objects) > 2
+    with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+        ledger = Ledger(connection, settings.database, olist.name)
+        ledger.acquire(info, 5)
+        try:
+            loaded = loading.load(connection, olist, table, landed, info, settings.database)
+            entries = ledger.entries(batch_id)
+            ledger.mark(batch_id, "validated", ("loaded",))
+        finally:
+            ledger.release(info, closed=True)
+    assert (loaded.rows, loaded.files) == (landed.records, len(landed.objects))
+    assert {(e.key, e.records, e.rows_loaded) for e in entries} == {
+        (landed.folder + o.name, o.records, o.records) for o in landed.objects
+    }
+    copies = {e.query_id for e in entries}
+    assert len(copies) == -(-len(landed.objects) // names_at_once)
+    rows = query(
+        "SELECT _SOURCE_FILENAME, COUNT(*), COUNT(DISTINCT _SOURCE_ROW_NUMBER), "
+        "COUNT_IF(GEOLOCATION_STATE = 'geolocation_state') "
+        f"FROM RAW.{table.raw_name} WHERE _BATCH_ID = '{batch_id}' GROUP BY 1"
+    )
+    assert sorted(rows) == sorted((landed.folder + o.name, o.records, o.records, 0) for o in landed.objects)
