@@ -76,12 +76,12 @@ def deployed(settings: Any) -> Iterator[None]:
 
 def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: Any) -> None:
     page.goto(summary.flow_run_url)
-    page.get_by_text(f"olist-{summary.batch_id}").first.wait_for(timeout=30_000)
+    page.get_by_text(f"olist-{summary.batch_id}").first.wait_for(timeout=60_000)
     page.get_by_text("Task Runs", exact=True).first.click()
     for step in ("land", "load"):
         for table in summary.tables:
             page.get_by_placeholder("Search by run name").fill(f"{step} {table.table}")
-            page.get_by_text(f"{step} {table.table}", exact=True).first.wait_for(timeout=15_000)
+            page.get_by_text(f"{step} {table.table}", exact=True).first.wait_for(timeout=60_000)
 
 
 def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any) -> None:
@@ -93,34 +93,34 @@ def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any
     assert {len(rows) for rows in found.values()} == {9}
 
 
-def test_the_run_report_is_a_page_with_what_changed_and_links(page: Any, summary: Any, settings: Any) -> None:
+def test_the_history_of_run_reports_has_every_run(page: Any, summary: Any, settings: Any) -> None:
     page.goto(settings.stack["prefect"]["ui_url"] + "/artifacts/key/olist-report")
-    page.get_by_text(f"olist-{summary.batch_id}").first.wait_for(timeout=30_000)
+    page.get_by_text(f"olist-{summary.batch_id}").first.wait_for(timeout=60_000)
 
 
 def test_a_quarantined_run_shows_as_failed_with_the_reason(page: Any, quarantined: Any) -> None:
     page.goto(quarantined.flow_run_url)
-    page.get_by_text(f"olist-{quarantined.batch_id}").first.wait_for(timeout=30_000)
-    page.get_by_text("Failed", exact=True).first.wait_for(timeout=15_000)
+    page.get_by_text(f"olist-{quarantined.batch_id}").first.wait_for(timeout=60_000)
+    page.get_by_text("Failed", exact=True).first.wait_for(timeout=60_000)
     page.get_by_text("Details", exact=True).first.click()
-    page.get_by_text("quarantined: 1 rules failed").first.wait_for(timeout=15_000)
+    page.get_by_text("quarantined: 1 rules failed").first.wait_for(timeout=60_000)
 
 
 def test_the_deployments_page_shows_schedules_and_next_runs(page: Any, settings: Any) -> None:
     ui = settings.stack["prefect"]["ui_url"]
     page.goto(f"{ui}/deployments")
     for name in ("olist-freshness", "synthetic-freshness", "maintenance", "provision", "replay", "undo"):
-        page.get_by_text(name, exact=True).first.wait_for(timeout=30_000)
-    page.get_by_text("At 05:00 AM").first.wait_for(timeout=15_000)
+        page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
+    page.get_by_text("At 05:00 AM").first.wait_for(timeout=60_000)
     page.get_by_text("olist-freshness", exact=True).first.click()
     page.get_by_text("Upcoming", exact=True).first.click()
-    page.get_by_text("Scheduled", exact=True).first.wait_for(timeout=30_000)
+    page.get_by_text("Scheduled", exact=True).first.wait_for(timeout=60_000)
 
 
 def test_data_docs_open_over_http(page: Any, summary: Any, settings: Any) -> None:
     relative = Path(summary.data_docs).relative_to(settings.home / "docs")
     page.goto(f"{settings.stack['docs']['url']}/{relative}")
-    page.get_by_text("Data Docs").first.wait_for(timeout=15_000)
+    page.get_by_text("Data Docs").first.wait_for(timeout=60_000)
     assert "olist" in page.content()
 
 
@@ -135,12 +135,11 @@ def test_screenshots_are_written_where_they_are_asked_for(
     ui = settings.stack["prefect"]["ui_url"]
 
     def shows(text: str) -> Callable[[], object]:
-        return lambda: page.get_by_text(text).first.wait_for(timeout=30_000)
+        return lambda: page.get_by_text(text).first.wait_for(timeout=60_000)
 
     views: dict[str, tuple[str, Callable[[], object]]] = {
         "prefect-run.png": (summary.flow_run_url, shows("Task Runs")),
         "prefect-artifacts.png": (f"{ui}/artifacts", shows("olist-load")),
-        "prefect-report.png": (f"{ui}/artifacts/key/olist-report", shows("olist-")),
         "prefect-deployments.png": (f"{ui}/deployments", shows("At 05:00 AM")),
         "prefect-quarantined.png": (
             quarantined.flow_run_url,
@@ -150,6 +149,6 @@ def test_screenshots_are_written_where_they_are_asked_for(
     for name, (url, ready) in views.items():
         page.goto(url)
         ready()
-        page.wait_for_timeout(2_500)  # the graph draws itself in
+        page.wait_for_timeout(5_000)  # the graph draws itself in
         page.screenshot(path=out / name)
         assert (out / name).stat().st_size > 10_000
