@@ -43,15 +43,14 @@ def uploads(proxied: Proxied) -> list[Any]:
 
 
 # Prefect's runner cancels a flow run by SIGTERM to its process, https://docs.prefect.io/v3/advanced/cancel-workflows
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("work", "number", "where", "at"),
     [
         pytest.param(run_command, signal.SIGINT, "warehouse", sql("COPY"), id="Ctrl-C during COPY"),
-        pytest.param(
-            run_worker, signal.SIGTERM, "warehouse", sql("COPY"), id="cancelled during COPY", marks=pytest.mark.soak
-        ),
-        pytest.param(run_command, signal.SIGINT, "s3", put, id="Ctrl-C during upload", marks=pytest.mark.soak),
-        pytest.param(run_worker, signal.SIGTERM, "s3", put, id="cancelled during upload", marks=pytest.mark.soak),
+        pytest.param(run_worker, signal.SIGTERM, "warehouse", sql("COPY"), id="cancelled during COPY"),
+        pytest.param(run_command, signal.SIGINT, "s3", put, id="Ctrl-C during upload"),
+        pytest.param(run_worker, signal.SIGTERM, "s3", put, id="cancelled during upload"),
     ],
 )
 def test_a_run_that_is_told_to_end_cancels_its_queries_and_leaves_nothing(

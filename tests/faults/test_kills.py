@@ -235,9 +235,8 @@ def olist() -> Source:
     return read_source("olist")
 
 
-@pytest.mark.parametrize(
-    "boundary", [pytest.param(b, marks=[pytest.mark.soak] if n > 2 else []) for n, b in enumerate(FLOW_BOUNDARIES)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("boundary", FLOW_BOUNDARIES)
 def test_a_flow_killed_at_a_boundary_leaves_each_row_once_after_the_next(
     boundary: str, processes: ForkServerContext, proxied: Proxied, olist: Source, tmp_path: Path
 ) -> None:
