@@ -342,3 +342,29 @@ def test_a_detached_query_is_asked_for_and_its_rows_are_fetched_by_its_id(wareho
         failing = connection.cursor().execute_async("SELECT * FROM PUBLIC.NOWHERE")["queryId"]
         with pytest.raises(ProgrammingError, match="NOWHERE"):
             status_at_the_end(connection, failing)
+
+
+def test_a_merge_that_waited_sees_what_the_other_transaction_left(warehouse: Warehouse, database: str) -> None:
+    merge = (
+        "MERGE INTO LEASE H USING (SELECT 'olist' AS SOURCE) A ON H.SOURCE = A.SOURCE "
+        "WHEN MATCHED THEN UPDATE SET SOURCE = A.SOURCE WHEN NOT MATCHED THEN INSERT (SOURCE) VALUES (A.SOURCE)"
+    )
+    with warehouse.connect(database=database, schema="PUBLIC") as connection:
+        connection.cursor().execute("CREATE TABLE LEASE (SOURCE VARCHAR, HOLDER VARCHAR)")
+
+    def take(holder: str) -> str | None:
+        with warehouse.connect(database=database, schema="PUBLIC") as connection:
+            for sql in ("BEGIN", merge):
+                connection.cursor().execute(sql)
+            before = connection.cursor().execute("SELECT HOLDER FROM LEASE WHERE SOURCE = 'olist'").fetchall()
+            if before == [(None,)]:
+                connection.cursor().execute(f"UPDATE LEASE SET HOLDER = '{holder}' WHERE SOURCE = 'olist'")
+            connection.cursor().execute("COMMIT")
+            return str(before[0][0]) if before[0][0] else None
+
+    names = [f"run{i}" for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(take, names))
+    assert seen.count(None) == 1
+    winner = names[seen.index(None)]
+    assert [s for s in seen if s] == [winner] * 3

@@ -125,6 +125,11 @@ class Running:
             return [s for s in self._statements.values() if s.conn.session_id == session_id]
 
 
+def cancels(command: str) -> bool:
+    """Whether a statement begins as SYSTEM$CANCEL_… does; its argument may be a bind still."""
+    return re.match(r"\s*(?:SELECT|CALL)\s+SYSTEM\$CANCEL_", command, re.IGNORECASE) is not None
+
+
 def cancellation(command: str) -> re.Match[str] | None:
     """SELECT | CALL SYSTEM$CANCEL_…, which does not wait for the statement that its own session runs."""
     return _CANCEL.fullmatch(command)

@@ -37,7 +37,7 @@ from starlette.routing import Route
 
 from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.login import LoginRefusedError, log_in
-from flows.embedded.warehouse.running import Statement, cancellation
+from flows.embedded.warehouse.running import Statement, cancels
 from flows.embedded.warehouse.wire import encode, row_type
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ class Server:
 
     def _query(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
         conn, sql = statement.conn, str(body["sqlText"])
-        with nullcontext() if cancellation(sql) else conn.lock:
+        with nullcontext() if cancels(sql) else conn.lock:
             before = conn.parameters.copy()
             for name, value in (body.get("parameters") or {}).items():
                 # a statement's own parameters, such as _statement_params={"QUERY_TAG": …}
