@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
 
-from flows import blocks
 from flows.cli import main
 from flows.clients.snowflake import run
 from flows.settings import PROJECT, Settings
@@ -55,6 +54,8 @@ def test_every_command_of_the_page_exists_with_its_options() -> None:
 @pytest.fixture
 def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """moto for AWS; the running stack's warehouse for Snowflake and its Prefect server; names of an environment of its own."""
+    from flows import blocks  # Prefect reads its address at import: not before the stack runs
+
     warehouse, own_s3 = settings.stack["warehouse"], blocks.s3_client(settings)
     own_s3.create_bucket(
         Bucket=f"{settings.bucket}-page"
@@ -85,6 +86,8 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_page_provisions_two_fresh_accounts(accounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import blocks
+
     admin = test_the_page_provisions_two_fresh_accounts.admin  # type: ignore[attr-defined]
     plans: list[str] = []
     for step, line in commands():
