@@ -75,7 +75,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
         )
 
     monkeypatch.setattr(blocks, "snowflake_credentials", emulated)
-    with blocks.snowflake_credentials.__globals__["SnowflakeEndpointCredentials"](
+    with blocks.SnowflakeEndpointCredentials(
         account="cxm-embedded", user="ROOT", password=SecretStr("x"), protocol="http",
         host=warehouse["host"], port=warehouse["port"],
     ).get_client(role="ACCOUNTADMIN") as connection:  # fmt: skip
