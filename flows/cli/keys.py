@@ -25,8 +25,8 @@ def keys() -> None:
 def create(user: str | None, replace: bool, as_json: bool) -> None:
     """Make the key pair of USER, by default the pipeline's service user; `cxm provision --apply` sets the public key.
 
-    The private key is 2048-bit RSA in PKCS#8, encrypted; its passphrase is in CXM_HOME/keys/<USER>.passphrase. Both are readable by
-    their owner only; `cxm blocks register` takes them from CXM_SNOWFLAKE_PRIVATE_KEY and …_PASSPHRASE into a Prefect block.
+    The private key is 2048-bit RSA in PKCS#8, encrypted; its passphrase is in CXM_HOME/keys/<USER>.passphrase. Both are readable
+    by their owner only; `cxm blocks register` takes them from CXM_SNOWFLAKE_PRIVATE_KEY and …_PASSPHRASE into a Prefect block.
     """
     settings = current_settings()
     from flows.contract.sql import ident, literal
