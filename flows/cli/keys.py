@@ -25,8 +25,8 @@ def keys() -> None:
 def create(user: str | None, replace: bool, as_json: bool) -> None:
     """Make the key pair of USER, by default the pipeline's service user; `cxm provision --apply` sets the public key.
 
-    The private key is 2048-bit RSA in PKCS#8, encrypted. The passphrase is CXM_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE, or a new one in
-    CXM_HOME/keys/<USER>.passphrase, readable by its owner only.
+    The private key is 2048-bit RSA in PKCS#8, encrypted; its passphrase is in CXM_HOME/keys/<USER>.passphrase. Both are readable
+    by their owner only; `cxm blocks register` takes them from CXM_SNOWFLAKE_PRIVATE_KEY and …_PASSPHRASE into a Prefect block.
     """
     settings = current_settings()
     from flows.contract.sql import ident, literal
@@ -37,19 +37,17 @@ def create(user: str | None, replace: bool, as_json: bool) -> None:
     private = folder / f"{name}.p8"
     if private.exists() and not replace:
         raise ConfigurationError(f"{private}: found a key, wanted none; `--replace` makes a new one")
-    given = settings.snowflake_private_key_passphrase
-    passphrase = given.get_secret_value() if given else secrets.token_urlsafe(24)
+    passphrase = secrets.token_urlsafe(24)
     key, public = key_pair(passphrase)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(private, key)
     (folder / f"{name}.pub").write_text(public)
-    if given is None:
-        _write(folder / f"{name}.passphrase", passphrase)
+    _write(folder / f"{name}.passphrase", passphrase)
     body = "".join(line for line in public.split("\n") if "-" not in line)
     said = {
         "user": name,
         "private_key": str(private),
-        "passphrase": "CXM_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE" if given else str(folder / f"{name}.passphrase"),
+        "passphrase": str(folder / f"{name}.passphrase"),
         "sql": f"ALTER USER {name} SET RSA_PUBLIC_KEY = {literal(body)}",
     }
     if as_json:

@@ -47,56 +47,6 @@ def explain(error: Exception, what: str) -> Exception:
     return error
 
 
-def ensure_bucket(client: S3Client, bucket: str, region: str) -> bool:
-    """Make the bucket if it is not there; True if it was made.
-
-    Raises:
-        ConfigurationError: the bucket belongs to another account.
-        InfrastructureError: S3 did not answer.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        client.head_bucket(Bucket=bucket)
-        return False
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status == 403:
-            raise ConfigurationError(
-                f"bucket {bucket}: it exists and is not ours (403); bucket names are global: set CXM_BUCKET"
-            ) from error
-        if status != 404:
-            raise explain(error, f"bucket {bucket}") from error
-    except BotoCoreError as error:
-        raise explain(error, f"bucket {bucket}") from error
-    try:
-        if region == "us-east-1":  # the one region that must not be named
-            client.create_bucket(Bucket=bucket)
-        else:
-            client.create_bucket(
-                Bucket=bucket,
-                CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item]
-            )
-    except (ClientError, BotoCoreError) as error:
-        raise explain(error, f"bucket {bucket}") from error
-    return True
-
-
-def ensure_prefix(client: S3Client, bucket: str, prefix: str) -> bool:
-    """Make the empty object `prefix` (ends in `/`) that shows as a folder in consoles; True if it was made."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        client.put_object(Bucket=bucket, Key=prefix, Body=b"", IfNoneMatch="*")
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412:
-            return False
-        raise explain(error, f"s3://{bucket}/{prefix}") from error
-    except BotoCoreError as error:
-        raise explain(error, f"s3://{bucket}/{prefix}") from error
-    return True
-
-
 def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
     """Key → bytes of every object below `prefix`, folder markers left out.
 

@@ -3,8 +3,8 @@
     CXM_LIVE=yes CXM_ENV=live CXM_TARGET=snowflake CXM_SNOWFLAKE_ACCOUNT=… CXM_SNOWFLAKE_USER=… \\
     CXM_SNOWFLAKE_PRIVATE_KEY="$(cat key.p8)" .venv/bin/pytest tests/live
 
-AWS logs in with the SDK's own chain; both identities are administrators (architecture/deployment/README.md, steps 1 to 3). It costs a
-few minutes of an X-Small warehouse. Nothing runs unless CXM_LIVE is set, and never in production's names.
+AWS logs in with the SDK's own chain; both identities are administrators (architecture/deployment/README.md, steps 1 to 3).
+It costs a few minutes of an X-Small warehouse. Nothing runs unless CXM_LIVE is set, and never in production's names.
 """
 
 from __future__ import annotations
