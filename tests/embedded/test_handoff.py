@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 import sqlglot
+from sqlfluff.core import FluffConfig, Linter
 from sqlglot import exp
 
 from flows.contract.model import Source, Table
@@ -97,10 +98,11 @@ class Raw:
 @pytest.fixture(scope="module")
 def raw(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
     """A server of this module's own: provisioning makes roles, and dbt runs as CXM_TRANSFORMER with its grants and no more."""
-    # Payments are loaded as deltas here, so that both modes are seen; the contract of the project has snapshots only.
+    # Payments come a file for each day here, so that both modes are seen; the contract of olist has snapshots only.
     contract = read_source("olist")
-    tables = tuple(replace(t, load="append" if t.name == "order_payments" else "snapshot") for t in contract.tables)
-    source = replace(contract, tables=tables)
+    payments = contract.table("order_payments")
+    daily = replace(payments, load="append", file=f"{payments.stem}_{{date}}.csv")
+    source = replace(contract, tables=tuple(daily if t is payments else t for t in contract.tables))
     settings = Settings(database="CXM_ELSEWHERE", home=tmp_path_factory.mktemp("home"))
     server = Warehouse(settings.home / "warehouse").start()
     try:
@@ -120,17 +122,19 @@ def _fill(raw: Raw, sample: Path) -> None:
     raw.sql("use role ACCOUNTADMIN")
     raw.sql("use schema CXM_ELSEWHERE.RAW")
     for table in raw.source.tables:
-        with (sample / table.file).open(encoding="utf-8-sig", newline="") as file:
+        file_name = table.file.replace("_{date}", "")
+        with (sample / file_name).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file))[1:]
         raw.rows[table.name] = rows
         if table.name == "order_payments":
-            raw.insert(table, OLD, "validated", 90, rows[:100])
+            raw.insert(table, OLD, "validated", 90, rows[:100], date(2026, 11, 1))
             rows = rows[100:]
         else:
             raw.insert(table, OLD, "validated", 90, rows[:7])
-        raw.insert(table, NEW, "validated", AGES.get(table.name, 1), rows)
+        day = date(2026, 11, 2) if table.daily else None
+        raw.insert(table, NEW, "validated", AGES.get(table.name, 1), rows, day)
         # Fresher than all that may be seen, and must not be seen.
-        raw.insert(table, NEWER, "quarantined", 0, [["bad"] * len(table.columns)] * 3)
+        raw.insert(table, NEWER, "quarantined", 0, [["bad"] * len(table.columns)] * 3, day)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +182,7 @@ def test_dbt_build_runs_clean_on_the_sample(built: BuildResult) -> None:
         "within_limits_stg_olist__postal_area_loc",
     ]
     assert (built.warned, built.failed, built.skipped) == (2, 0, 0)
-    assert built.passed >= 40 + 120  # models, seeds and snapshots; their tests
+    assert built.passed >= 40 + 150  # models, seeds and snapshots; their tests
 
 
 @pytest.mark.parametrize("table", STAGED)
@@ -319,26 +323,28 @@ def test_marts_follow_quarantine_publication_and_undo(
     def follow() -> tuple[int, dict[str, str]]:
         again = build(project, raw.environment, workdir, select="int_touchpoints_merged fct_case_shipments")
         assert again.problems == ()
-        [(shipments,)] = raw.sql("select count(*) from MARTS.FCT_CASE_SHIPMENTS")
-        return shipments, dict(raw.sql("select touchpoint_id, batch_id from MARTS.FCT_TOUCHPOINTS"))
+        [(cancelled,)] = raw.sql("select count_if(shipment_status = 'canceled') from MARTS.FCT_CASE_SHIPMENTS")
+        return cancelled, dict(raw.sql("select touchpoint_id, batch_id from MARTS.FCT_TOUCHPOINTS"))
 
-    everything, first, second = len(raw.rows["orders"]), date(2026, 11, 1), date(2026, 11, 2)
+    first, second = date(2026, 11, 1), date(2026, 11, 2)
+    cancelled = sum(order[2] == "canceled" for order in raw.rows["orders"])
+    all_cancelled = [[*order[:2], "canceled", *order[3:]] for order in raw.rows["orders"]]
     x, y, z = (f"device_complaint:{key}" for key in "xyz")
-    raw.insert(orders, NEWEST, "quarantined", 1, raw.rows["orders"][:10])
+    raw.insert(orders, NEWEST, "quarantined", 1, all_cancelled)
     raw.insert(complaints, OLD, "validated", 3, [complaint("x", "2026-11-01"), complaint("y", "2026-11-01")], first)
     raw.insert(complaints, NEW, "quarantined", 2, [complaint("bad", "2026-11-02")], second)
-    assert follow() == (everything, {x: OLD, y: OLD})
+    assert follow() == (cancelled, {x: OLD, y: OLD})
 
     raw.mark(NEWEST, orders, "validated")
     raw.insert(complaints, NEWER, "validated", 1, [complaint("z", "2026-11-02")], second)
     raw.insert(
         complaints, NEWEST, "validated", 0, [complaint("x", "2026-11-01")], first
     )  # the first day again, without y
-    assert follow() == (10, {x: NEWEST, z: NEWER})
+    assert follow() == (len(all_cancelled), {x: NEWEST, z: NEWER})
 
     raw.mark(NEWEST, orders, "undone")
     raw.mark(NEWEST, complaints, "undone")
-    assert follow() == (everything, {x: OLD, y: OLD, z: NEWER})
+    assert follow() == (cancelled, {x: OLD, y: OLD, z: NEWER})
 
 
 def test_a_changed_account_and_a_vanished_one_keep_their_past(
@@ -371,6 +377,17 @@ def test_all_sql_that_dbt_compiled_is_snowflake_sql(workdir: Path, built: BuildR
             assert not list(statement.find_all(exp.Command)), file
 
 
+def test_sqlfluff_parses_every_model_as_snowflake_sql(workdir: Path, built: BuildResult) -> None:
+    linter = Linter(config=FluffConfig(overrides={"dialect": "snowflake", "templater": "raw"}))
+    models = [
+        f
+        for f in (workdir / "target" / "compiled" / "cxm_medtech" / "models").rglob("*.sql")
+        if f.parent.suffix != ".yml"
+    ]
+    assert len(models) >= 30
+    assert {f.name: v.desc() for f in models for v in linter.parse_string(f.read_text()).violations} == {}
+
+
 def test_published_reads_only_validated_batches(workdir: Path, built: BuildResult) -> None:
     compiled = workdir / "target" / "compiled" / "cxm_medtech" / "models" / "staging" / "olist"
     for table, entity in STAGED.items():
@@ -387,7 +404,7 @@ def test_freshness_is_the_age_of_the_newest_validated_rows(handed: HandoffResult
     assert _of(handed, "sellers").status == "error"  # though a quarantined batch came just now
     age = _of(handed, "customers").age_seconds
     assert age is not None
-    assert 30 * 3600 - 5 <= age <= 30 * 3600 + 900
+    assert 30 * 3600 - 5 <= age <= 32 * 3600  # what the tests before this one took, on a slow machine too
     assert _of(handed, "customers").warn_after == "26 hour"
     assert _of(handed, "customers").error_after == "50 hour"
 

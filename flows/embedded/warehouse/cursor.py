@@ -60,7 +60,8 @@ _VARIABLE = re.compile(
     r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | //[^\n]* | /\*.*?\*/ | \$\$.*?\$\$ | (?<![\w$])\$([A-Za-z_]\w*)""",
     re.VERBOSE | re.DOTALL,
 )
-_BIND = re.compile(r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | (\? | :\w+)""", re.VERBOSE | re.DOTALL)
+# Not `::type` nor `value:path`.
+_BIND = re.compile(r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | (\? | (?<![:\w\])]):\w+)""", re.VERBOSE | re.DOTALL)
 RETRY_SECONDS = 20.0
 
 
