@@ -33,7 +33,8 @@ def table(group: str, peers: dict[str, Any]) -> list[str]:
     lines = [
         f"### {TITLES[group]}",
         "",
-        f"| | × the time of {first.split(':')[0]} | seconds: median (least – most) | after start-up | seconds of a core | peak memory | bytes sent |",
+        f"| | × the time of {first.split(':')[0]} | seconds: median (least – most) "
+        "| after start-up | seconds of a core | peak memory | bytes sent |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, runs in peers.items():

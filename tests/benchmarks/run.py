@@ -144,10 +144,8 @@ def turns(bench: Bench, peers: dict[str, Peer], rounds: int, check: Callable[[st
             runs.memory.append(took["memory"])
             if "seconds" in said:
                 runs.inside.append(said["seconds"])
-            print(
-                f"x{bench.scale} {name:<28} {took['wall']:7.2f} s {took['cpu']:6.2f} s cpu {took['memory']:6.0f} MB",
-                flush=True,
-            )  # noqa: T201
+            seconds = f"{took['wall']:7.2f} s {took['cpu']:6.2f} s of a core"
+            print(f"x{bench.scale} {name:<28} {seconds} {took['memory']:6.0f} MB", flush=True)  # noqa: T201
     return found
 
 

@@ -16,6 +16,7 @@ from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import load as loading
 from flows.steps.land import judge, land, scan
+from flows.synthetic.olist import generate
 
 TABLE = "geolocation"
 
@@ -26,6 +27,7 @@ def batch_id() -> str:
     return datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("names_at_once", [1000, 2])
 @pytest.mark.parametrize("codec", ["zstd", "gzip", "none"])
 def test_a_split_file_loads_every_row_once(
@@ -33,7 +35,7 @@ def test_a_split_file_loads_every_row_once(
     names_at_once: int,
     batch_id: str,
     olist: Source,
-    small: Path,
+    tmp_path: Path,
     settings: Settings,
     query: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -46,8 +48,9 @@ def test_a_split_file_loads_every_row_once(
     table = olist.table(TABLE)
     client = blocks.s3_client(settings)
     info = RunInfo(batch_id, "split")
-    path = small / table.file
-    landed = land(client, settings.bucket, olist, table, path, batch_id, None, codec=codec, object_bytes=8_000)
+    generate(tmp_path, scale=0.03, seed=7)
+    path = tmp_path / table.file
+    landed = land(client, settings.bucket, olist, table, path, batch_id, None, codec=codec, object_bytes=100_000)
     assert len(landed.objects) > 2
     with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
         ledger = Ledger(connection, settings.database, olist.name)
