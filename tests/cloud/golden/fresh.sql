@@ -149,8 +149,8 @@ CREATE FILE FORMAT IF NOT EXISTS CXM_MEDTECH.RAW.CSV_FORMAT
     SKIP_BLANK_LINES = FALSE
     -- A byte that is not UTF-8 fails the load instead of becoming a replacement character.
     REPLACE_INVALID_CHARACTERS = FALSE
-    -- Files are sent as they are; AUTO would look at the extension.
-    COMPRESSION = NONE
+    -- The key's ending says it: .csv.zst, .csv.gz or .csv.
+    COMPRESSION = AUTO
     COMMENT = 'Comma-separated UTF-8 with a header';
 
 -- stage CXM_MEDTECH.RAW.T_S3_STAGE: not there
