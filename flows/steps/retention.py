@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from flows.clients import s3
 from flows.clients.snowflake import run, transaction
 from flows.contract.sql import template
+from flows.errors import DataError
 from flows.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
 
     Raises:
         BusyError: another run took the lease.
-        DataError, ConfigurationError, InfrastructureError: as `flows.clients.s3.move`; what was moved so far is written down.
+        ConfigurationError, InfrastructureError: as `flows.clients.s3.move`; what was moved so far is written down.
     """
     ledger.fence(info)
     _finish_deletes(ledger, client, bucket)
@@ -39,7 +43,11 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
     for row in ledger.archivable(days):
         old = row["s3_key"]
         new = "archive/" + old.removeprefix("raw/")
-        s3.move(client, bucket, old, new)
+        try:
+            s3.move(client, bucket, old, new)
+        except DataError as error:  # lost: `reconcile` names it; the others are moved all the same
+            log.warning("%s", error)
+            continue
         ledger.move({old: new})
         s3.delete(client, bucket, [old])
         done.append(Kept("archived", row["batch_id"], new, int(row["bytes"])))

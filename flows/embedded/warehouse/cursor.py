@@ -61,7 +61,9 @@ _VARIABLE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # Not `::type` nor `value:path`.
-_BIND = re.compile(r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | (\? | (?<![:\w\])]):\w+)""", re.VERBOSE | re.DOTALL)
+_BIND = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | (\? | (?<![:\w\])]):\w+)""", re.VERBOSE | re.DOTALL
+)
 RETRY_SECONDS = 20.0
 
 
