@@ -21,6 +21,7 @@ from flows.cli.app import (
 )
 from flows.cli.run import generated_data
 from flows.errors import ConfigurationError
+from flows.settings import PROJECT
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -79,6 +80,11 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         run_flow(pipeline.provision)
         deployment.register(settings, "process")
         deployment.deploy()
+    with console.status("writing the dbt docs"):
+        from flows.steps.handoff import dbt_environment, document
+
+        project = PROJECT / "dbt" / "cxm_medtech"
+        document(project, dbt_environment(settings), settings.home / "dbt", settings.home / "docs" / "dbt_docs")
     with console.status("starting the worker"):
         stack.up(settings, [*SERVICES, WORKER])
     _status(settings, as_json)
@@ -86,8 +92,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         api, docs = settings.stack["prefect"], settings.stack["docs"]["url"]
         console.print(f"Prefect UI  {api['ui_url']}")
         console.print(f"Data Docs   {docs}/data_docs/ (after the first run)")
-        if (settings.home / "docs" / "dbt_docs").exists():
-            console.print(f"dbt docs    {docs}/dbt_docs/")
+        console.print(f"dbt docs    {docs}/dbt_docs/")
         console.print(f"prefect by hand:  export PREFECT_API_URL={api['api_url']}", soft_wrap=True)
 
 
