@@ -292,3 +292,11 @@ def test_a_session_of_a_stopped_server_ends_with_an_error_and_not_with_retries(w
     with pytest.raises(Error, match="no longer exists"):
         connection.cursor().execute("SELECT 1")
     assert time.monotonic() - started < 5
+
+
+def test_a_path_into_a_variant_is_not_taken_for_a_bind(warehouse: Warehouse, database: str) -> None:
+    with warehouse.connect(database=database, schema="PUBLIC", paramstyle="numeric") as connection:
+        sql = "SELECT F.VALUE:name::VARCHAR FROM TABLE(FLATTEN(PARSE_JSON(:1))) F"
+        assert connection.cursor().execute(sql, ['[{"name": "a"}, {"name": "b"}]']).fetchall() == [("a",), ("b",)]
+        cancel = "CALL SYSTEM$CANCEL_ALL_QUERIES(:1)"
+        assert connection.cursor().execute(cancel, [connection.session_id]).fetchone() == ("cancelled 0 queries.",)

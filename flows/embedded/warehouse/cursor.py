@@ -32,7 +32,7 @@ from flows.embedded.warehouse.grammar import Words, quote
 from flows.embedded.warehouse.locks import DeadlockError
 from flows.embedded.warehouse.privileges import authorize, exists, folded, is_named, parts_of, target_of
 from flows.embedded.warehouse.result import Result, status
-from flows.embedded.warehouse.running import Statement, cancel, cancellation
+from flows.embedded.warehouse.running import Statement, cancel, cancellation, cancels
 from flows.embedded.warehouse.statements import find_handler
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         Raises snowflake.connector.errors.Error with Snowflake's errno and sqlstate, never anything else.
         """
         bindings = kwargs.get("binding_params") or None
-        if call := cancellation(with_literals(command, bindings)):
+        if cancels(command) and (call := cancellation(with_literals(command, bindings))):
             with self._statement(command, alone=False) as statement:
                 self._answer(cancel(self._conn, call, statement))
             return self
