@@ -21,7 +21,6 @@ from flows.cli.app import (
 )
 from flows.cli.run import generated_data
 from flows.errors import ConfigurationError
-from flows.settings import PROJECT
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -81,6 +80,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         deployment.register(settings, "process")
         deployment.deploy()
     with console.status("writing the dbt docs"):
+        from flows.settings import PROJECT
         from flows.steps.handoff import dbt_environment, document
 
         project = PROJECT / "dbt" / "cxm_medtech"
