@@ -54,6 +54,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     current = Settings()
     with stack.lease(current):
         os.environ.update(stack.prefect_environment(current))
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()  # another test module of this process may have imported Prefect before
         run_flow("provision")
         yield Settings()
     os.environ.clear()

@@ -175,10 +175,12 @@ class Supervisor:
         return port, command, {}, {"url": url}
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        # A run's settings, maybe a private key, are for the worker, which runs it.
+        inherited = {n: value for n, value in os.environ.items() if name == WORKER or not n.startswith("CXM_")}
         with (self.home / "logs" / f"{name}.log").open("ab") as out:
             return subprocess.Popen(
                 command,
-                env={**os.environ, **environment},
+                env={**inherited, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

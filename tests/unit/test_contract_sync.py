@@ -109,6 +109,8 @@ def test_a_new_schema_entry_adds_the_table_everywhere(project: Path) -> None:
         "expectations/gx/validation_definitions/olist_returns.json",
         "expectations/gx/checkpoints/raw_olist.json",
         "dbt/cxm_medtech/models/staging/olist/_olist__sources.yml",
+        "dbt/cxm_medtech/models/staging/olist/_olist__models.yml",
+        "dbt/cxm_medtech/models/staging/olist/stg_olist__kit_returns.sql",
     } == changed
     assert "OLIST_RETURNS" in (project / "data_dictionary/README.md").read_text(encoding="utf-8")
     dbt = yaml.safe_load(
@@ -123,7 +125,7 @@ def test_what_a_removed_table_left_behind_goes_and_a_persons_files_stay(project:
     add_table(project)
     sync.sync(project)
     own = {
-        "dbt/cxm_medtech/models/staging/olist/_olist__models.yml": "version: 2\n",
+        "dbt/cxm_medtech/models/staging/olist/_own__models.yml": "version: 2\n",
         "expectations/gx/checkpoints/my_own.json": json.dumps({"id": "0b0ff3a1-5d4f-4c2c-9a5e-3d7f6a1e2b3c"}),
         "expectations/gx/expectations/broken.json": "{",
         "notes/derived.md": "derived from data_dictionary/olist.odcs.yaml by `cxm contract sync`",
@@ -134,6 +136,7 @@ def test_what_a_removed_table_left_behind_goes_and_a_persons_files_stay(project:
     shutil.copy(PROJECT / "data_dictionary" / "olist.odcs.yaml", project / "data_dictionary")
     left = [str(d.path) for d in sync.check(project) if d.reason == "left over"]
     assert left == [
+        "dbt/cxm_medtech/models/staging/olist/stg_olist__kit_returns.sql",
         "expectations/gx/expectations/olist_returns.json",
         "expectations/gx/validation_definitions/olist_returns.json",
     ]
