@@ -265,3 +265,34 @@ def test_batches_lists_what_each_run_did(two: tuple[str, str, Path]) -> None:
     assert rows[two[1]]["object_count"] == 1
     assert "validated" in rows[two[1]]["status"]
     assert rows[two[1]]["flow_run_url"].startswith("http")
+
+
+def test_an_object_that_was_changed_between_landing_and_loading_is_not_loaded(
+    two: tuple[str, str, Path], settings: Settings, ledger: Ledger, query: Query
+) -> None:
+    from flows import blocks
+    from flows.contract.read import read_source
+    from flows.steps.land import land
+    from flows.steps.load import load
+
+    client, olist = blocks.s3_client(settings), read_source("olist")
+    table, info = olist.table("sellers"), RunInfo("20991231_000009", "by-steps")
+    ledger.acquire(info, 10)
+    try:
+        path = two[2] / table.file
+        landed = land(client, settings.bucket, olist, table, path, info.batch_id, None, codec="none")
+        short = b"".join(path.read_bytes().splitlines(keepends=True)[:-1])
+        client.put_object(Bucket=settings.bucket, Key=landed.keys[0], Body=short)
+        with pytest.raises(DataError, match=rf"{landed.records} records in the file, {landed.records - 1} rows in"):
+            load(ledger.connection, olist, table, landed, info, settings.database)
+        assert rows_of(query, info.batch_id) == 0
+        (entry,) = ledger.entries(info.batch_id)
+        assert (entry.status, entry.rows_loaded) == ("quarantined", 0)
+        assert "rolled back" in str(entry.error)
+        client.delete_object(Bucket=settings.bucket, Key=landed.keys[0])
+        with pytest.raises(DataError):
+            load(ledger.connection, olist, table, landed, info, settings.database, replay=True)
+        assert rows_of(query, info.batch_id) == 0
+    finally:
+        query(f"DELETE FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{info.batch_id}'")
+        ledger.release(info, closed=True)

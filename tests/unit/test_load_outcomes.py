@@ -1,6 +1,6 @@
-"""Whatever COPY answers but "all of it": the transaction is rolled back, the table quarantined, and the error says what was found.
+"""Whatever COPY answers but "all of it": rolled back, the table quarantined, and the error says what was found.
 
-The answers are Snowflake's, from a stand-in that keeps what it was asked; on the running stack, `tests/flow/test_batches.py`.
+The answers are in Snowflake's form, from a stand-in that keeps what it was asked.
 """
 
 from __future__ import annotations
