@@ -159,6 +159,7 @@ def test_a_batch_that_brought_nothing_cannot_be_replayed(two: tuple[str, str, Pa
         run_flow("replay", batch=again.batch_id)
 
 
+@pytest.mark.soak
 def test_force_loads_what_is_published_already(two: tuple[str, str, Path], query: Query) -> None:
     forced = run_flow("pipeline", data=str(two[2]), force=True)
     assert {t.load for t in forced.tables} == {"loaded"}

@@ -200,6 +200,7 @@ def test_a_run_started_by_hand_completes_on_the_worker_and_says_what_came_of_it(
         assert text in report["data"]
 
 
+@pytest.mark.soak
 def test_a_schedule_fires_by_itself(worker: None, deployed: Any, api: httpx.Client) -> None:
     freshness = snapshot(api)["freshness/olist-freshness"]
     soon = {"schedule": {"interval": 20.0}, "active": True, "slug": "soon"}
@@ -245,6 +246,7 @@ def inbox() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
+@pytest.mark.soak
 def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
     worker: None, api: httpx.Client, files: Path, tmp_path: Path, inbox: tuple[str, list[str]]
 ) -> None:

@@ -88,6 +88,7 @@ def project(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return copy
 
 
+@pytest.mark.soak
 def test_a_fifth_table_comes_in_by_its_entry_in_the_contract_alone(
     settings: Settings, olist_published: Path, project: Path, query: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -101,8 +102,8 @@ def test_a_fifth_table_comes_in_by_its_entry_in_the_contract_alone(
     trainings.write_text(header + f'T-1,{device},45,true,{DAY}\n"T-2, ""B""",{device},,false,{DAY}\n')
 
     changes = {c.name: c.action for c in run_flow("provision")}
-    assert changes["RAW.SYNTHETIC_DEVICE_TRAININGS"] == "created"
-    assert changes["RAW.SYNTHETIC_REP_VISITS"] == "unchanged"
+    assert changes[f"{settings.database}.RAW.SYNTHETIC_DEVICE_TRAININGS"] == "created"
+    assert changes[f"{settings.database}.RAW.SYNTHETIC_REP_VISITS"] == "unchanged"
 
     run = run_flow("pipeline", source="synthetic", data=str(data), day=DAY)
     fifth = {t.table: t for t in run.tables}["device_trainings"]

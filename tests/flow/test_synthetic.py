@@ -74,6 +74,7 @@ def backfill(folder: Path, first: date, last: date, source: str = "synthetic") -
     return state.result(raise_on_failure=False)
 
 
+@pytest.mark.soak
 def test_a_bad_day_is_quarantined_then_replaced_and_the_days_around_it_are_not_loaded_again(
     shipments: Shipments, published: Callable[..., Any], query: Query, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ def imported_tasks() -> bool:
     return "flows.tasks" in sys.modules
 
 
+@pytest.mark.soak
 def test_a_batch_loads_on_two_worker_processes_of_a_dask_cluster(
     settings: Settings,
     small: Path,
