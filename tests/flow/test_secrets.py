@@ -113,9 +113,8 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
         assert code == exit_code, (command, output.decode())
         said.append(output)
         arguments |= seen
-    users = query(
-        f"SELECT COUNT(*) FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 10000)) WHERE USER_NAME = '{USER}'"
-    )
+    history = "TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 10000))"
+    users = query(f"SELECT COUNT(*) FROM {history} WHERE USER_NAME = '{USER}'", role="ACCOUNTADMIN")
     assert users[0][0] > 0, "the planted key was the one that logged in"
 
     places: dict[str, bytes] = {"terminal": b"\n".join(said), "process arguments": b"\n".join(arguments)}
