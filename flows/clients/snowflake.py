@@ -113,7 +113,8 @@ def explain(error: Exception, sql: str) -> Exception:
         return ConfigurationError(f"{text}; {_CONFIGURATION[number]}")
     if number in _TRANSIENT or isinstance(error, errors.OperationalError | errors.InterfaceError):
         return InfrastructureError(f"{text}; the server was not reached or ended the session: run again")
-    if 100000 <= number < 101000:  # value and file errors of COPY and casts
+    # Value and file errors of COPY and casts; 91016: a file that COPY names is not on the stage.
+    if 100000 <= number < 101000 or number == 91016:
         return DataError(text)
     if isinstance(error, errors.ProgrammingError):  # the statement itself: another try gives the same answer
         return ConfigurationError(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def test_an_archived_batch_can_be_replayed(
     first, second, _ = two
     before = rows_of(query, second)
     monkeypatch.setenv("CXM_ARCHIVE_AFTER_DAYS", "0")
+    time.sleep(2)  # "more than 0 days ago": the verdict on the replay of a moment ago has to be past
     done = run_flow("maintenance", source="olist")
     assert {d.action for d in done} == {"archived"}
     keys = {key for key in objects() if first in key or second in key}
@@ -159,7 +161,6 @@ def test_a_batch_that_brought_nothing_cannot_be_replayed(two: tuple[str, str, Pa
         run_flow("replay", batch=again.batch_id)
 
 
-@pytest.mark.soak
 def test_force_loads_what_is_published_already(two: tuple[str, str, Path], query: Query) -> None:
     forced = run_flow("pipeline", data=str(two[2]), force=True)
     assert {t.load for t in forced.tables} == {"loaded"}
