@@ -21,6 +21,7 @@ from pydantic import Field, SecretBytes, SecretStr
 from flows.clients.s3 import CLIENT_CONFIG
 from flows.clients.snowflake import explain, run, session_parameters
 from flows.errors import ConfigurationError
+from flows.ledger import Ledger
 from flows.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
 
 # The embedded warehouse checks no password; the connector insists on one.
 EMBEDDED_PASSWORD = "embedded"
-BLOCK_SECONDS = (
-    300.0  # a run makes a connection per table; a rotated key reaches a long-lived Dask worker after this long
-)
+# A run makes a connection per table; a rotated key reaches a long-lived Dask worker after this long.
+BLOCK_SECONDS = 300.0
+
+
+_lock = threading.Lock()
+_loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, until when it is current
+_s3_clients: dict[tuple[object, ...], Any] = {}
+_live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 
 
 class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc]  # the package has no types
@@ -61,14 +67,6 @@ def _load(kind: Any, name: str) -> Any:
         raise ConfigurationError(
             f"block {key[0]}/{name}: not found on this Prefect server; `cxm blocks register` saves it"
         ) from error
-
-
-_lock = threading.Lock()
-_loaded: dict[
-    tuple[str, str], tuple[Any, float]
-] = {}  # (block type, name) → the block, until when it is taken for current
-_s3_clients: dict[tuple[object, ...], Any] = {}
-_live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 
 
 def s3_client(settings: Settings) -> S3Client:
@@ -187,6 +185,17 @@ def snowflake(settings: Settings, role: str, tag: Mapping[str, str]) -> Iterator
     finally:
         del _live[key]
         connection.close()
+
+
+@contextmanager
+def ledger(settings: Settings, source_name: str, tag: Mapping[str, str]) -> Iterator[Ledger]:
+    """The ledger of a source as the loader, over a connection of its own.
+
+    Raises:
+        ConfigurationError, InfrastructureError: the login failed; the message says why.
+    """
+    with snowflake(settings, settings.loader_role, tag) as connection:
+        yield Ledger(connection, settings.database, source_name)
 
 
 def cancel_statements(settings: Settings) -> None:

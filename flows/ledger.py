@@ -182,6 +182,13 @@ class Ledger:
 
     # The lease ------------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _locked_lease(self) -> Iterator[Mapping[str, Any]]:
+        """The lease's row, for a change in this transaction: another run waits, or its own lock is waited for."""
+        with transaction(self.connection):
+            self._run("lease_lock", self.source)
+            yield self._run("lease_read", self.source).dicts()[0]
+
     def acquire(self, info: RunInfo, minutes: int) -> str | None:
         """Take the lease for `info.batch_id`; the batch of a run that ended without closing it, if there is one.
 
@@ -192,9 +199,7 @@ class Ledger:
             BusyError: another run works on this source; the message says which, since it is told apart from a dead one by
                 its process (same host) or by time.
         """
-        with transaction(self.connection):
-            self._run("lease_lock", self.source)
-            held = self._run("lease_read", self.source).dicts()[0]
+        with self._locked_lease() as held:
             mine = info.holds(held) or (info.flow_run_id and held["flow_run_id"] == info.flow_run_id)
             if held["holder"] and held["lives"] and not mine and not _is_gone(held["holder"]):
                 raise BusyError(
@@ -222,17 +227,13 @@ class Ledger:
 
     def release(self, info: RunInfo, closed: bool) -> None:
         """Give the lease back. `closed`: the batch has its verdict; otherwise the next run looks after what it left."""
-        with transaction(self.connection):
-            self._run("lease_lock", self.source)
-            held = self._run("lease_read", self.source).dicts()[0]
+        with self._locked_lease() as held:
             if info.holds(held):
                 self._run("lease_take", self.source, None if closed else info.batch_id, None, None, 0)
 
     def unlock(self) -> str | None:
         """Take the lease from whoever holds it, by hand; the holder, if there was one."""
-        with transaction(self.connection):
-            self._run("lease_lock", self.source)
-            held = self._run("lease_read", self.source).dicts()[0]
+        with self._locked_lease() as held:
             self._run("lease_take", self.source, held["batch_id"], None, None, 0)
         return str(held["holder"]) if held["holder"] else None
 

@@ -4,18 +4,16 @@ look how old the data is, load the files of past days."""
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows import tasks
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
-from flows.ledger import RunInfo
-from flows.pipeline import PipelineError, batch_id, checked_batch_id, pipeline
+from flows.pipeline import PipelineError, checked_batch_id, pipeline, run_info
 from flows.steps.handoff import SourceFreshness
 from flows.steps.reconcile import Difference
 from flows.steps.retention import Kept
@@ -34,7 +32,7 @@ def undo(
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
-    gone = tasks.undo(source, checked_batch_id(batch), _info(), tasks.Blocks(aws_block, snowflake_block))
+    gone = tasks.undo(source, checked_batch_id(batch), run_info(), tasks.Blocks(aws_block, snowflake_block))
     if not gone:
         return tasks.ended(f"batch {batch}: nothing of it is in RAW", gone)
     tasks.table_artifact(f"{source}-undo", gone, f"Undone: batch {batch}")
@@ -54,7 +52,7 @@ def maintenance(
     """
     names = [source] if source else list(sources())
     where = tasks.Blocks(aws_block, snowflake_block)
-    done = tuple(kept for name in names for kept in tasks.retention(name, _info(), where))
+    done = tuple(kept for name in names for kept in tasks.retention(name, run_info(), where))
     tasks.table_artifact("maintenance", done, "Archived and pruned")
     for name in names:
         reconcile(name, aws_block, snowflake_block)
@@ -197,8 +195,3 @@ def backfill(
     loaded = [d for d in done if d.status == "published"]
     outcome = f"{len(loaded)} days, {sum(d.rows for d in loaded):,} rows, {len(done) - len(loaded)} days unchanged"
     return tasks.ended(outcome, tuple(done))
-
-
-def _info() -> RunInfo:
-    start = flow_run.scheduled_start_time or datetime.now(UTC)
-    return RunInfo(batch_id(start), str(flow_run.id or ""), str(flow_run.ui_url or ""))

@@ -18,11 +18,13 @@ from prefect.futures import PrefectFuture, PrefectFutureList
 from prefect.runtime import flow_run
 
 from flows import progress, tasks
+from flows.clients import dbt
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandResult
 from flows.ledger import RunInfo
 from flows.reports import Links, Report, render
 from flows.settings import Settings
+from flows.steps import validate
 from flows.steps.handoff import HandoffResult
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
@@ -91,6 +93,15 @@ def batch_id(start: datetime) -> str:
     return start.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
 
 
+def run_info(batch: str | None = None) -> RunInfo:
+    """This flow run, at work on `batch`; by default on the one that its expected start names."""
+    return RunInfo(batch or batch_id(_start()), str(flow_run.id or ""), str(flow_run.ui_url or ""))
+
+
+def _start() -> datetime:
+    return flow_run.scheduled_start_time or datetime.now(UTC)
+
+
 def _run_name() -> str:
     return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(flow_run.scheduled_start_time)}"
 
@@ -114,14 +125,12 @@ def pipeline(
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
-    start = flow_run.scheduled_start_time or datetime.now(UTC)
-    info = RunInfo(batch_id(start), str(flow_run.id or ""), str(flow_run.ui_url or ""))
-    directory = Path(data) if data else Settings().data / source
-
     where = tasks.Blocks(aws_block, snowflake_block)
-    batch = tasks.open_batch(source, directory, info, force, day or start.date() - timedelta(days=1), where)
+    directory = Path(data) if data else where.settings.data / source
+    batch = tasks.open_batch(source, directory, run_info(), force, day or _start().date() - timedelta(days=1), where)
     try:
         with _closing(batch) as landed:
+            dbt.warm()
             landing = tasks.land.map(unmapped(batch), batch.source.tables)
             loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
             run = _settle(batch, landing, loading)
@@ -145,10 +154,10 @@ def replay(
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
-    info = RunInfo(checked_batch_id(batch), str(flow_run.id or ""), str(flow_run.ui_url or ""))
-    opened = tasks.reopen_batch(source, info, tasks.Blocks(aws_block, snowflake_block))
+    opened = tasks.reopen_batch(source, run_info(checked_batch_id(batch)), tasks.Blocks(aws_block, snowflake_block))
     try:
         with _closing(opened):
+            dbt.warm()
             found = tasks.find_landed(opened)
             again = opened.of([t for t in opened.source.tables if t.name in found])
             landing = [found[t.name] for t in again.source.tables]
@@ -283,7 +292,10 @@ def _settle(
                 errors.setdefault(table.name, error)  # the first error is the cause, a later one its consequence
         return found
 
-    run = _Run(batch, results(landed), results(loaded), errors)
+    arrived = results(landed)
+    if any(r.status != "unchanged" for r in arrived.values()):
+        validate.warm()
+    run = _Run(batch, arrived, results(loaded), errors)
     if run.landed:
         _tell(batch, "landed", bytes=sum(r.bytes for r in run.landed.values()))
         tasks.table_artifact(
@@ -342,7 +354,7 @@ def _validated(run: _Run) -> Verdict | None:
         for table in verdict.tables
     ]
     tasks.table_artifact(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
-    if docs := _docs_url(verdict):
+    if docs := _docs_url(batch.settings, verdict):
         tasks.link_artifact(f"{batch.source.name}-data-docs", docs, "Data Docs")
     if not verdict.passed:
         reasons = [
@@ -380,7 +392,7 @@ def _report(run: _Run, verdict: Verdict | None, handed: HandoffResult | None) ->
             bucket=settings.bucket,
             console=settings.aws_region if on_aws else "",
             account=(settings.snowflake_account or "") if on_aws else "",
-            data_docs=_docs_url(verdict) if verdict else "",
+            data_docs=_docs_url(settings, verdict) if verdict else "",
             dbt_docs=_docs_page(settings, settings.home / "docs" / "dbt_docs" / "index.html"),
         ),
         compared=compared,
@@ -396,8 +408,8 @@ def _docs_page(settings: Settings, page: Path) -> str:
     return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
 
 
-def _docs_url(verdict: Verdict) -> str:
-    return _docs_page(Settings(), Path(verdict.docs_index)) if verdict.docs_index else ""
+def _docs_url(settings: Settings, verdict: Verdict) -> str:
+    return _docs_page(settings, Path(verdict.docs_index)) if verdict.docs_index else ""
 
 
 def _handed_off(run: _Run, verdict: Verdict | None) -> RunSummary:

@@ -30,7 +30,7 @@ from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.errors import BusyError, CxmError, InfrastructureError
 from flows.facts import LandResult, Published
-from flows.ledger import Ledger, RunInfo, Status
+from flows.ledger import RunInfo, Status
 from flows.settings import PROJECT, Settings
 from flows.steps import handoff as handoff_step
 from flows.steps import land as land_step
@@ -125,8 +125,7 @@ def open_batch(
     settings = where.settings
     source = read_source(source_name)
     batch = Batch(source, directory, info, force=force, day=day, blocks=where)
-    with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
-        ledger = Ledger(connection, settings.database, source.name)
+    with blocks.ledger(settings, source.name, batch.tag("open")) as ledger:
         left = ledger.acquire(info, settings.lease_minutes)
         others = {e.flow_run_id for e in ledger.entries(info.batch_id)} - {info.flow_run_id, "", None}
         if others:
@@ -159,8 +158,7 @@ def reopen_batch(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> B
     """
     settings = where.settings
     batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True, blocks=where)
-    with blocks.snowflake(settings, settings.loader_role, batch.tag("open")) as connection:
-        ledger = Ledger(connection, settings.database, source_name)
+    with blocks.ledger(settings, source_name, batch.tag("open")) as ledger:
         left = ledger.acquire(info, settings.lease_minutes)
         undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, batch.source, info, left)
     return batch
@@ -171,8 +169,8 @@ def changed_days(source_name: str, directory: Path, days: Sequence[date], where:
     """Those days of which a file is missing or is not, byte for byte, what is published."""
     settings = where.settings
     source = read_source(source_name)
-    with blocks.snowflake(settings, settings.loader_role, {"step": "backfill"}) as connection:
-        published = Ledger(connection, settings.database, source.name).published()
+    with blocks.ledger(settings, source_name, {"step": "backfill"}) as ledger:
+        published = ledger.published()
 
     def same(table: Table, day: date) -> bool:
         file = table.file_on(day)
@@ -207,8 +205,7 @@ def close_batch(batch: Batch, closed: bool, landed: Sequence[LandResult] = ()) -
         if r.status == "unchanged"
     ]
     try:
-        with blocks.snowflake(settings, settings.loader_role, batch.tag("close")) as connection:
-            ledger = Ledger(connection, settings.database, batch.source.name)
+        with blocks.ledger(settings, batch.source.name, batch.tag("close")) as ledger:
             if skipped:
                 ledger.insert(batch.info, "skipped-unchanged", skipped)
             ledger.release(batch.info, closed)
@@ -293,13 +290,9 @@ def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
         BusyError: another run took over this source.
     """
     settings = batch.settings
-    with blocks.snowflake(settings, settings.loader_role, batch.tag(status)) as connection:
-        ledger = Ledger(connection, settings.database, batch.source.name)
-        with transaction(connection):
-            ledger.fence(batch.info)
-            ledger.mark(
-                batch.info.batch_id, status, ("loaded",) if status == "validated" else ("landed", "loaded"), reason
-            )
+    with blocks.ledger(settings, batch.source.name, batch.tag(status)) as ledger, transaction(ledger.connection):
+        ledger.fence(batch.info)
+        ledger.mark(batch.info.batch_id, status, ("loaded",) if status == "validated" else ("landed", "loaded"), reason)
     tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, reason=reason or "")
 
 
@@ -325,8 +318,7 @@ def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profi
 def find_landed(batch: Batch) -> dict[str, LandResult]:
     """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
     settings = batch.settings
-    with blocks.snowflake(settings, settings.loader_role, batch.tag("replay")) as connection:
-        ledger = Ledger(connection, settings.database, batch.source.name)
+    with blocks.ledger(settings, batch.source.name, batch.tag("replay")) as ledger:
         return replay_step.landed(
             ledger, blocks.s3_client(settings), settings.bucket, batch.source, batch.info.batch_id
         )
@@ -336,18 +328,16 @@ def find_landed(batch: Batch) -> dict[str, LandResult]:
 def undo(source_name: str, batch_id: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[undo_step.UndoneTable, ...]:
     """Take a batch's rows out of RAW, under the source's lease."""
     settings = where.settings
-    with blocks.snowflake(settings, settings.loader_role, {"step": "undo", "batch": batch_id}) as connection:
-        ledger = Ledger(connection, settings.database, source_name)
-        with ledger.lease(info, settings.lease_minutes):
-            return undo_step.undo(ledger, batch_id, info, f"undone by hand (flow run {info.flow_run_id or 'none'})")
+    tag = {"step": "undo", "batch": batch_id}
+    with blocks.ledger(settings, source_name, tag) as ledger, ledger.lease(info, settings.lease_minutes):
+        return undo_step.undo(ledger, batch_id, info, f"undone by hand (flow run {info.flow_run_id or 'none'})")
 
 
 @step("reconcile", "reconcile {source_name}")
 def reconcile(source_name: str, where: Blocks = Blocks()) -> tuple[reconcile_step.Difference, ...]:
     """Compare S3, ledger and RAW of a source."""
     settings = where.settings
-    with blocks.snowflake(settings, settings.loader_role, {"step": "reconcile"}) as connection:
-        ledger = Ledger(connection, settings.database, source_name)
+    with blocks.ledger(settings, source_name, {"step": "reconcile"}) as ledger:
         return reconcile_step.reconcile(ledger, blocks.s3_client(settings), settings.bucket, read_source(source_name))
 
 
@@ -355,12 +345,13 @@ def reconcile(source_name: str, where: Blocks = Blocks()) -> tuple[reconcile_ste
 def retention(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[retention_step.Kept, ...]:
     """Archive old objects and prune old rows of a source, under its lease."""
     settings = where.settings
-    with blocks.snowflake(settings, settings.loader_role, {"step": "maintenance"}) as connection:
-        ledger = Ledger(connection, settings.database, source_name)
-        with ledger.lease(info, settings.lease_minutes):
-            client = blocks.s3_client(settings)
-            archived = retention_step.archive(ledger, client, settings.bucket, info, settings.archive_after_days)
-            return archived + retention_step.prune(ledger, info, settings.keep_batches, settings.keep_quarantined_days)
+    with (
+        blocks.ledger(settings, source_name, {"step": "maintenance"}) as ledger,
+        ledger.lease(info, settings.lease_minutes),
+    ):
+        client = blocks.s3_client(settings)
+        archived = retention_step.archive(ledger, client, settings.bucket, info, settings.archive_after_days)
+        return archived + retention_step.prune(ledger, info, settings.keep_batches, settings.keep_quarantined_days)
 
 
 @step("handoff", "dbt source freshness {batch.source.name}")

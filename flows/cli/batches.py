@@ -102,15 +102,14 @@ def unlock(source: str, as_json: bool) -> None:
     """Free a source whose run died on another host. A run that still lives stops before it writes again."""
     from flows import blocks
     from flows.contract.read import read_source
-    from flows.ledger import Ledger
 
     settings = current_settings()
     name = read_source(source).name
     with (
         session(settings, make_console(as_json), services=("s3", "warehouse")),
-        blocks.snowflake(settings, settings.loader_role, {"step": "unlock"}) as connection,
+        blocks.ledger(settings, name, {"step": "unlock"}) as ledger,
     ):
-        holder = Ledger(connection, settings.database, name).unlock()
+        holder = ledger.unlock()
     if as_json:
         click.echo(json.dumps({"source": name, "was_held_by": holder}))
     else:

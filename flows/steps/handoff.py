@@ -1,32 +1,27 @@
 """The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, then `dbt build → STG … MARTS`
 and `dbt docs generate → one page`.
 
-dbt runs as a process of its own: it keeps global state, and a process can be given a time limit and be ended. Everything it
-writes goes under `workdir`, so that two homes do not meet in one `target/`.
+Everything dbt writes goes under `workdir`, so that two homes do not meet in one `target/`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from flows.clients.dbt import run_dbt
 from flows.errors import ConfigurationError, InfrastructureError
-from flows.settings import TELEMETRY_OFF, Settings
+from flows.settings import Settings
 
 FreshnessStatus = Literal["pass", "warn", "error", "runtime error"]
 
 # What dbt may take: freshness is nine small queries; a build is bounded by the warehouse.
 FRESHNESS_SECONDS = 600.0
 BUILD_SECONDS = 3600.0
-_POLITE_SECONDS = 10.0  # for dbt to cancel its queries on the server after an interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +242,7 @@ def _run(
     target.mkdir(parents=True, exist_ok=True)
     result = target / artifact
     result.unlink(missing_ok=True)  # an old one would be read as this run's when dbt fails early
-    # runpy warns that dbt.cli imports its own main; that is no news for whoever reads dbt's message.
-    command = [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "dbt.cli.main"]
-    command += [
+    command = [
         "--log-format",
         "json",
         "--log-format-file",
@@ -260,8 +253,7 @@ def _run(
     ]
     command += ["--project-dir", str(project), "--profiles-dir", str(project)]
     command += ["--target-path", str(target), "--log-path", str(logs)]
-    # The rest of the environment is the user's own (proxy, certificates, locale); it is passed on unread.
-    output, code = _communicate(command, {**os.environ, **environment, **TELEMETRY_OFF}, workdir, timeout)
+    output, code = run_dbt(command, environment, workdir, timeout)
     run = _Run({}, code, tuple(_errors(output)))
     if not result.exists():
         raise InfrastructureError(
@@ -283,42 +275,3 @@ def _errors(output: str) -> Iterator[tuple[str, str]]:
             continue
         if level == "error":
             yield data.get("node_info", {}).get("unique_id", ""), " ".join(message.split())
-
-
-def _communicate(command: list[str], environment: Mapping[str, str], workdir: Path, timeout: float) -> tuple[str, int]:
-    """What `command` wrote, and its exit code. However this function is left, the process has ended."""
-    deadline = time.monotonic() + timeout
-    with subprocess.Popen(
-        command,
-        cwd=workdir,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        try:
-            while True:
-                try:
-                    # Short waits: a flow's cancellation is raised in this thread between two of them, not inside one.
-                    output, _ = process.communicate(timeout=0.5)
-                    break
-                except subprocess.TimeoutExpired:
-                    if time.monotonic() > deadline:
-                        raise InfrastructureError(
-                            f"{' '.join(command)} did not end within {timeout:g} s and was stopped; logs are under {workdir}."
-                        ) from None
-        finally:
-            if process.poll() is None:
-                _end(process)
-    return output, process.returncode
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.communicate(timeout=_POLITE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()

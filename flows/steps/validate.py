@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -96,6 +98,11 @@ class Verdict:
     def passed(self) -> bool:
         """No rule of error severity failed; warnings do not count."""
         return all(table.success for table in self.tables)
+
+
+def warm() -> None:
+    """Have Great Expectations imported by the time it is needed; returns at once."""
+    threading.Thread(target=importlib.import_module, args=("great_expectations",), daemon=True).start()
 
 
 def connection_from(credentials: Any, settings: Settings, tag: Mapping[str, str] | None = None) -> WarehouseConnection:

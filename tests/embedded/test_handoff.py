@@ -7,13 +7,8 @@ load times lie back by hours in the data, so no test waits.
 from __future__ import annotations
 
 import csv
-import ctypes
 import json
-import os
 import shutil
-import sys
-import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +28,6 @@ from flows.contract.read import read_source
 from flows.contract.render_dbt import render
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import PROJECT, Settings
-from flows.steps import handoff as step
 from flows.steps.handoff import BuildResult, HandoffResult, SourceFreshness, build, dbt_environment, handoff
 from flows.steps.provision import provision_warehouse
 from tests.embedded.conftest import Warehouse
@@ -437,56 +431,6 @@ def test_when_dbt_itself_fails_an_old_result_is_not_read_and_no_secret_is_writte
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert written
     assert not [file for file in written if secret in file.read_text(errors="replace")]
-
-
-# A child that ignores a polite interrupt, and says its process id first.
-STUBBORN = "import os, pathlib, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); " + (
-    "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)"
-)
-
-
-def _pid(path: Path) -> int:
-    deadline = time.monotonic() + 20
-    while not (path.exists() and path.read_text()):
-        assert time.monotonic() < deadline, "the child did not start"
-        time.sleep(0.05)
-    return int(path.read_text())
-
-
-def _gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-def test_dbt_that_does_not_end_in_time_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "_POLITE_SECONDS", 0.2)
-    pid = tmp_path / "pid"
-    with pytest.raises(InfrastructureError, match="did not end within 2 s"):
-        step._communicate([sys.executable, "-c", STUBBORN, str(pid)], os.environ, tmp_path, 2)
-    assert _gone(_pid(pid))
-
-
-def test_a_cancelled_run_leaves_no_dbt_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step, "_POLITE_SECONDS", 0.2)
-    pid, ended = tmp_path / "pid", []
-
-    def run() -> None:
-        try:
-            step._communicate([sys.executable, "-c", STUBBORN, str(pid)], os.environ, tmp_path, 600)
-        except KeyboardInterrupt as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    child = _pid(pid)
-    # What Prefect does to a task in a thread: an exception is raised between two of its instructions.
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt))
-    thread.join(20)
-    assert ended
-    assert _gone(child)
 
 
 def _settings(**values: Any) -> Settings:

@@ -37,7 +37,7 @@ def test_a_batch_loads_on_two_worker_processes_of_a_dask_cluster(
     ):
         assert set(client.run(imported_tasks).values()) == {False}
         monkeypatch.setenv("CXM_TASK_RUNNER", cluster.scheduler_address)
-        summary = run_pipeline(small)
+        summary = run_pipeline(small, force=True)
         assert list(client.run(imported_tasks).values()) == [True, True]
         assert summary.published
         assert {t.load for t in summary.tables} == {"loaded"}

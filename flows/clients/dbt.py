@@ -1,0 +1,179 @@
+"""dbt as a process of its own that need not import dbt again: `arguments, environment → output, exit code`.
+
+dbt keeps global state, and a process can be given a time limit and be ended; but importing it takes longer than most of its
+commands. So one helper process imports it once, while the files still land, and forks a child for each command. The helper is
+this module run as a program; it ends when the process that started it does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from flows.errors import InfrastructureError
+from flows.settings import TELEMETRY_OFF
+
+_POLITE_SECONDS = 10.0  # for dbt to cancel its queries on the server after an interrupt
+# How long a flow's cancellation, which is raised in this thread between two waits, may go unheard.
+_WAIT_SECONDS = 0.5
+
+_one_command = threading.Lock()
+_helper: subprocess.Popen[str] | None = None
+
+
+def warm() -> None:
+    """Have dbt imported by the time it is needed; returns at once."""
+    global _helper
+    if _helper is None or _helper.poll() is not None:
+        _helper = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__],
+            env={**os.environ, **TELEMETRY_OFF},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+
+def run_dbt(arguments: Sequence[str], environment: Mapping[str, str], workdir: Path, timeout: float) -> tuple[str, int]:
+    """What `dbt arguments` wrote, run in `workdir` within `timeout` seconds, and its exit code.
+
+    `environment` is added to this process's own (proxy, certificates, locale), which is passed on unread. However this function
+    is left, dbt has ended.
+
+    Raises:
+        InfrastructureError: dbt did not start, or did not end in time.
+    """
+    deadline = time.monotonic() + timeout
+    with _one_command, tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
+        warm()
+        child = 0
+        try:
+            request = {
+                "arguments": list(arguments),
+                "environment": {**os.environ, **environment, **TELEMETRY_OFF},
+                "workdir": str(workdir),
+                "output": output.name,
+            }
+            _send(json.dumps(request))
+            child = _answer(deadline)
+            code = _answer(deadline)
+            child = 0
+        except TimeoutError:
+            raise InfrastructureError(
+                f"dbt {' '.join(arguments)} did not end within {timeout:g} s and was stopped; logs are under {workdir}."
+            ) from None
+        except (OSError, EOFError) as error:
+            raise InfrastructureError(
+                f"dbt {' '.join(arguments)} did not start: its process ended ({error}); what it said stands above. "
+                "Is the environment whole? `cxm doctor` compares it with what is wanted."
+            ) from error
+        finally:
+            if child:
+                _end(child)
+            elif sys.exc_info()[0] is not None:
+                _stop_helper()
+        return output.read(), code
+
+
+def _send(line: str) -> None:
+    assert _helper is not None
+    assert _helper.stdin is not None
+    _helper.stdin.write(line + "\n")
+    _helper.stdin.flush()
+
+
+def _answer(deadline: float) -> int:
+    """The next number that the helper tells: a child's process id, then its exit code."""
+    assert _helper is not None
+    assert _helper.stdout is not None
+    while not select.select([_helper.stdout], [], [], _WAIT_SECONDS)[0]:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    line = _helper.stdout.readline()
+    if not line:
+        raise EOFError(f"exit code {_helper.wait()}")
+    return int(line)
+
+
+def _end(child: int) -> None:
+    """Interrupt dbt, and kill it when that does not help; the helper then says how it ended."""
+    for number, seconds in ((signal.SIGINT, _POLITE_SECONDS), (signal.SIGKILL, _POLITE_SECONDS)):
+        try:
+            os.kill(child, number)
+            _answer(time.monotonic() + seconds)
+            return
+        except (ProcessLookupError, EOFError):
+            return
+        except TimeoutError:
+            continue
+    _stop_helper()
+
+
+def _stop_helper() -> None:
+    """A helper that broke off in the middle of an answer is of no more use, nor is what it may have begun."""
+    global _helper
+    if _helper is not None:
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(_helper.pid).children():
+                child.kill()
+        _helper.kill()
+        _helper.wait()
+    _helper = None
+
+
+def _serve() -> None:
+    """One request a line on standard input, two numbers in answer to each, until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, not for what could run the next one
+    import dbt.adapters.snowflake
+    import dbt.cli.main  # noqa: F401
+
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            _become_dbt(json.loads(line))
+        print(child, flush=True)  # noqa: T201
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+
+
+def _become_dbt(request: Mapping[str, object]) -> None:
+    """Run the command in this process, which is a child of the helper's, and end."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        output = os.open(str(request["output"]), os.O_WRONLY | os.O_APPEND)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for taken, meant in ((nothing, 0), (output, 1), (output, 2)):
+            os.dup2(taken, meant)
+        os.environ.clear()
+        os.environ.update(request["environment"])  # type: ignore[call-overload]
+        os.chdir(str(request["workdir"]))
+        from dbt.cli.main import cli
+
+        cli(request["arguments"], prog_name="dbt")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve()

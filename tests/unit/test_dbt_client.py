@@ -1,0 +1,97 @@
+"""dbt in processes that are forked from one that has imported it."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.clients import dbt as client
+from flows.clients.dbt import run_dbt
+from flows.errors import InfrastructureError
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[psutil.Process]]:
+    """The next dbt process, stopped as soon as it is there: it hears no polite interrupt."""
+    monkeypatch.setattr(client, "_POLITE_SECONDS", 0.2)
+    run_dbt(["--version"], {}, tmp_path, 120)  # the helper has imported dbt
+    assert client._helper
+    helper = psutil.Process(client._helper.pid)
+    found: list[psutil.Process] = []
+
+    def freeze() -> None:
+        deadline = time.monotonic() + 30
+        while not found and time.monotonic() < deadline:
+            for child in helper.children():
+                child.suspend()
+                found.append(child)
+
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    yield found
+    thread.join()
+
+
+def test_dbt_that_does_not_end_in_time_is_stopped(frozen: list[psutil.Process], tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match="did not end within 2 s"):
+        run_dbt(["--version"], {}, tmp_path, 2)
+    assert not frozen[0].is_running()
+    assert run_dbt(["--version"], {}, tmp_path, 60)[1] == 0, "the next one runs"
+
+
+def test_a_cancelled_run_leaves_no_dbt_behind(frozen: list[psutil.Process], tmp_path: Path) -> None:
+    ended = []
+
+    def run() -> None:
+        try:
+            run_dbt(["--version"], {}, tmp_path, 600)
+        except KeyboardInterrupt as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not frozen:
+        time.sleep(0.01)
+    time.sleep(0.5)  # the number of the process has arrived
+    # What Prefect does to a task in a thread: an exception is raised between two of its instructions.
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt))
+    thread.join(20)
+    assert ended
+    assert not frozen[0].is_running()
+
+
+def test_each_command_has_its_own_environment_folder_and_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "dbt_project.yml").write_text("name: one\nversion: 1.0.0\nprofile: one\n")
+    (tmp_path / "profiles.yml").write_text(
+        "one: {target: it, outputs: {it: {type: snowflake, account: a, user: u, password: p, database: d, warehouse: w, "
+        "schema: \"{{ env_var('PLANTED') }}\"}}}\n"
+    )
+    output, code = run_dbt(["show-nothing"], {}, tmp_path, 60)
+    assert (code, "No such command" in output) == (2, True)
+    output, code = run_dbt(["parse"], {"PLANTED": "first"}, tmp_path, 60)
+    assert code == 0, output
+    output, code = run_dbt(["parse", "--no-partial-parse"], {}, tmp_path, 60)
+    assert code == 2
+    assert "PLANTED" in output, "what the command before was given is not there any more"
+
+
+def test_the_helper_ends_with_the_process_that_needed_it(tmp_path: Path) -> None:
+    script = f"""
+import pathlib
+from flows.clients import dbt as client
+client.run_dbt(["--version"], {{}}, pathlib.Path({str(tmp_path)!r}), 120)
+print(client._helper.pid)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=180, check=True)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(int(done.stdout)):
+        assert time.monotonic() < deadline, "the helper still runs"
+        time.sleep(0.05)
