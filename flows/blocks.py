@@ -7,15 +7,16 @@ its key pair. `cxm blocks register` saves what is made here.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
-from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials
 from pydantic import Field, SecretBytes, SecretStr
 
 from flows.clients.s3 import CLIENT_CONFIG
@@ -23,6 +24,15 @@ from flows.clients.snowflake import explain, run, session_parameters
 from flows.errors import ConfigurationError
 from flows.ledger import Ledger
 from flows.settings import Settings
+
+# The package imports its worker for Snowpark Container Services, and that the whole client of Snowflake's REST API: three seconds
+# of every start. Whoever wants that worker imports its module, which is found then.
+_SPCS = "prefect_snowflake.experimental.workers.spcs"
+_stand_in = sys.modules.setdefault(_SPCS, ModuleType(_SPCS))
+from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials  # noqa: E402
+
+if _stand_in.__spec__ is None:
+    del sys.modules[_SPCS]
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -125,7 +125,7 @@ def handoff(
     started = time.monotonic()
     run = _run(
         project,
-        ["source", "freshness", "--select", f"source:{source_name}"],
+        ["--no-populate-cache", "source", "freshness", "--select", f"source:{source_name}"],
         environment,
         workdir,
         "sources.json",

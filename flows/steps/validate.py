@@ -12,10 +12,11 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,12 @@ def validate(
     checkpoint_id = context.checkpoints.get(checkpoint_name(source)).id
 
     def judge(share: list[tuple[Table, Any]]) -> list[TableVerdict]:
-        return [_verdict(table, _run(definition, run_id, checkpoint_id)) for table, definition in share]
+        engine = _share_engine([definition for _, definition in share])
+        try:
+            return [_verdict(table, _run(definition, run_id, checkpoint_id)) for table, definition in share]
+        finally:
+            # Ends the session, and its temporary tables with it; GX leaves that to the garbage collector.
+            type(engine).dispose(engine)
 
     with ThreadPoolExecutor(len(shares), "validate") as pool:
         verdicts = {verdict.table: verdict for share in pool.map(judge, shares) for verdict in share}
@@ -176,6 +182,7 @@ def _open(workdir: Path, connection: WarehouseConnection, docs: Path) -> Any:
 
     context = gx.get_context(mode="file", project_root_dir=workdir, runtime_environment=_secrets(connection))
     _connect(context.data_sources.get(DATA_SOURCE), connection)
+    _fetch_no_values()
     sites = context.variables.data_docs_sites
     sites[DOCS_SITE]["store_backend"]["base_directory"] = str(docs)
     context.variables.data_docs_sites = sites
@@ -203,10 +210,6 @@ def _run(definition: Any, run_id: Any, checkpoint_id: str) -> dict[str, Any]:
         result = definition.run(checkpoint_id=checkpoint_id, run_id=run_id, result_format=dict(RESULT_FORMAT))
     except Exception as error:
         raise _explained(error, f"validation of {definition.name}") from error
-    finally:
-        # Ends the session, and its temporary table with it; GX leaves that to the garbage collector.
-        if (engine := definition.data.data_asset.datasource._engine) is not None:
-            engine.dispose()
     answer: dict[str, Any] = result.to_json_dict()
     return answer
 
@@ -310,6 +313,47 @@ def _connect(datasource: Any, connection: WarehouseConnection) -> None:
         "session_parameters": dict(connection.session_parameters),
     }
     datasource.kwargs = {"connect_args": arguments}
+
+
+def _share_engine(definitions: Sequence[Any]) -> Any:
+    """One engine, which is one session, for all of them; GX would log in anew for each.
+
+    Nothing here needs a transaction, and SQLAlchemy would end one after each query with a statement of its own: so the session
+    commits by itself. GX passes no option on to the engine that says so.
+    """
+    sources = [definition.data.data_asset.datasource for definition in definitions]
+    engine = sources[0].get_engine()
+    engine.dialect._on_connect_isolation_level = "AUTOCOMMIT"
+    engine.dialect.do_commit = engine.dialect.do_rollback = lambda _: None
+    engine.dispose = lambda: None  # GX disposes of it as soon as it has forgotten the first table
+    for source in sources:
+        source._engine, source._cached_connection_string = engine, source.connection_string
+    return engine
+
+
+def _fetch_no_values() -> None:
+    """Where a result keeps none of the values that broke a rule, do not query for them: GX would with LIMIT 0, rule by rule."""
+    from great_expectations.expectations.registry import _registered_metrics
+
+    engine = "SqlAlchemyExecutionEngine"
+    for name, metric in _registered_metrics.items():
+        if not name.endswith(".unexpected_values") or engine not in metric["providers"]:
+            continue
+        owner, provider = metric["providers"][engine]
+        if not hasattr(provider, "__wrapped__"):
+            metric["providers"][engine] = owner, _unless_none_are_kept(provider)
+
+
+def _unless_none_are_kept(provider: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(provider)
+    def values(
+        cls: Any, execution_engine: Any, metric_domain_kwargs: Any, metric_value_kwargs: Any, **rest: Any
+    ) -> Any:
+        if not metric_value_kwargs["result_format"]["partial_unexpected_count"]:
+            return []
+        return provider(cls, execution_engine, metric_domain_kwargs, metric_value_kwargs, **rest)
+
+    return values
 
 
 def _build_docs(context: Any, run_id: Any, suites: Sequence[str], docs: Path) -> None:

@@ -198,6 +198,23 @@ def test_good_rows_pass_with_empty_optional_values(bench: Bench) -> None:
     assert verdict.docs_index.is_file()
 
 
+def test_the_rules_of_a_table_are_answered_by_few_statements(bench: Bench) -> None:
+    bench.load(NEW, GOOD)
+    (before,) = bench.sql("SELECT CURRENT_TIMESTAMP()")
+    bench.judge()
+    sent = [
+        text
+        for (text,) in bench.sql(
+            "SELECT QUERY_TEXT FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 1000)) "
+            f"WHERE USER_NAME = 'CXM_LOADER_SVC' AND START_TIME > '{before[0].isoformat()}'::TIMESTAMP_LTZ"
+        )
+    ]
+    assert not [text for text in sent if text.startswith(("ROLLBACK", "COMMIT")) or text.endswith("LIMIT 0")]
+    # For each of the two: three to begin the session, the temporary table, two to learn its columns, one for most rules; then one
+    # or two for each unique key and each relationship.
+    assert 14 <= len(sent) <= 22, "19 rules"
+
+
 # One column of the third row changed → the one rule that must fail.
 BREAKS: list[tuple[dict[str, str | None], str]] = [
     ({"CASE_ID": None}, "not_null(CASE_ID)"),
