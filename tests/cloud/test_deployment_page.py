@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from pydantic import SecretStr
 from flows.cli import main
 from flows.clients.snowflake import run
 from flows.settings import PROJECT, Settings
+from flows.steps import handoff
+from flows.steps.handoff import dbt_environment
+from flows.synthetic.olist import generate
+from tests.cloud.conftest import enforced
 
+HISTORY = "TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 10000))"
 PAGE = PROJECT / "architecture" / "deployment" / "README.md"
 
 
@@ -82,17 +88,21 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
     ).get_client(role="ACCOUNTADMIN") as connection:  # fmt: skip
         run(connection, "CREATE USER IF NOT EXISTS SETUP TYPE = SERVICE")
         run(connection, "GRANT ROLE ACCOUNTADMIN TO USER SETUP")
-        monkeypatch.setattr(test_the_page_provisions_two_fresh_accounts, "admin", connection, raising=False)
+        monkeypatch.setattr(test_the_page_leads_from_two_fresh_accounts_to_a_run, "admin", connection, raising=False)
         yield tmp_path / "home"  # type: ignore[misc]
 
 
-def test_the_page_provisions_two_fresh_accounts(accounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_leads_from_two_fresh_accounts_to_a_run(
+    settings: Settings, accounts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from flows import blocks
 
-    admin = test_the_page_provisions_two_fresh_accounts.admin  # type: ignore[attr-defined]
+    generate(tmp_path / "olist", scale=0.001, seed=6)
+    own_s3 = blocks.s3_client(settings)
+    admin = test_the_page_leads_from_two_fresh_accounts_to_a_run.admin  # type: ignore[attr-defined]
     plans: list[str] = []
     for step, line in commands():
-        if step not in (2, 3, 4, 5):
+        if step not in (2, 3, 4, 5, 6, 7) or line.startswith("prefect "):
             continue
         line = line.replace(".cxm/", f"{accounts}/").replace("CXM_PIPELINE_SVC", "CXM_PIPELINE_SVC_PAGE")
         line = line.replace("CXM_REPORTER_SVC", "CXM_REPORTER_SVC_PAGE")
@@ -102,7 +112,13 @@ def test_the_page_provisions_two_fresh_accounts(accounts: Path, monkeypatch: pyt
                 said = subprocess.run(["sh", "-c", f"printf %s {value}"], capture_output=True, text=True, check=True)
                 monkeypatch.setenv(name, said.stdout)
             continue
-        result = CliRunner().invoke(main, shlex.split(line)[1:])
+        line = line.replace("data/olist", str(tmp_path / "olist"))
+        call = partial(CliRunner().invoke, main, shlex.split(line)[1:])
+        if line.startswith("cxm run"):
+            # What is sent has to lie where the emulated Snowflake reads, and dbt has to find that Snowflake.
+            monkeypatch.setattr(blocks, "s3_client", lambda _: own_s3)
+            monkeypatch.setattr(handoff, "dbt_environment", lambda s: {**dbt_environment(settings), **names(s)})
+        result = enforced(call) if line == "cxm doctor" else call()
         assert result.exit_code == 0, f"{line}: {result.output} {result.exception!r}"
         if "keys create SETUP" in line:
             run(admin, re.findall(r"ALTER USER SETUP .*(?=;)", result.output)[0])
@@ -122,6 +138,23 @@ def test_the_page_provisions_two_fresh_accounts(accounts: Path, monkeypatch: pyt
     keys = boto3.client("iam").list_access_keys(UserName="cxm-medtech-ingestion-page")["AccessKeyMetadata"]
     assert [k["AccessKeyId"] for k in keys] == [kept.aws_access_key_id]
     assert kept.aws_secret_access_key.get_secret_value() not in "".join(plans)
+
+    raw = "CXM_MEDTECH_PAGE.RAW"
+    loaded = run(admin, f"SELECT COUNT(*), SUM(ROWS_LOADED) FROM {raw}.LOAD_LEDGER WHERE STATUS = 'validated'").rows
+    assert loaded[0][0] == 9
+    assert run(admin, f"SELECT COUNT(*) FROM {raw}.OLIST_ORDERS").rows[0][0] > 0
+    copies = f"SELECT COPY_QUERY_ID FROM {raw}.LOAD_LEDGER"
+    users = {r[0] for r in run(admin, f"SELECT USER_NAME FROM {HISTORY} WHERE QUERY_ID IN ({copies})").rows}
+    assert users == {"CXM_PIPELINE_SVC_PAGE"}, "the run logged in as the service user, not as the administrator"
+
+
+def names(settings: Settings) -> dict[str, str]:
+    """What dbt is told of an environment."""
+    return {
+        "CXM_DATABASE": settings.database,
+        "CXM_WAREHOUSE": settings.warehouse,
+        "CXM_TRANSFORMER_ROLE": settings.transformer_role,
+    }
 
 
 def test_doctor_finds_a_provisioned_stack_in_order_and_names_the_fix_of_what_is_not(
