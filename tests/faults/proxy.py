@@ -85,6 +85,7 @@ class Proxy:
         self._target, self._whole = port, whole
         self._tags: dict[str, dict[str, str]] = {}  # session token → query tag
         self._writers: set[asyncio.StreamWriter] = set()
+        self._refusals: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
@@ -99,8 +100,9 @@ class Proxy:
         self._loop.close()
 
     def clear(self) -> None:
-        """No fault from here on, and nothing struck so far."""
+        """No fault from here on, and nothing struck so far; it listens."""
         self.rule = calm
+        self._on_loop(self._wait_for_refusals())
         self.seen.clear()
         self.struck.clear()
 
@@ -118,6 +120,9 @@ class Proxy:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:  # type: ignore[arg-type]
             task.cancel()
         await asyncio.sleep(0)
+
+    async def _wait_for_refusals(self) -> None:
+        await asyncio.gather(*self._refusals)
 
     async def _refuse_for_a_moment(self) -> None:
         self._server.close()
@@ -179,8 +184,10 @@ class Proxy:
         if fault and kind in ("reset before", "refuse"):
             fault.strike()
             _reset(writer)
-            if kind == "refuse":
-                self._loop.create_task(self._refuse_for_a_moment())
+            if kind == "refuse" and not self._refusals:
+                refusal = self._loop.create_task(self._refuse_for_a_moment())
+                self._refusals.add(refusal)
+                refusal.add_done_callback(self._refusals.discard)
             return False
         if fault and kind == "answer":
             fault.strike()

@@ -24,7 +24,8 @@ from tests.faults.test_kills import SECONDS, Applies, put, sql
 
 
 def run_command(home: str, folder: str) -> None:
-    """`cxm run`, as a user types it."""
+    """`cxm run`, as a user types it: in the foreground, where Ctrl-C is heard."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["CXM_HOME"] = home
     from flows.cli import main
 
