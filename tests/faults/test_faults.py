@@ -113,7 +113,7 @@ def settle(proxied: Proxied, source: Source, folder: Path, before: list[str], wo
     proxied.s3.clear()
     proxied.warehouse.clear()
     if not survived:
-        batch.run_batch(proxied.settings, source, folder, batch.new_run())
+        work()
     exactly_once(proxied, source, folder, before)
     return survived
 
