@@ -25,9 +25,10 @@ def sample() -> Path:
 
 
 def free_port() -> int:
-    """A port that is free now, drawn from many so that runs beside each other do not meet; a stack takes the next free one."""
+    """A port that is free now, drawn from many so that runs beside each other do not meet, and from below those that the system
+    gives to outgoing connections; a stack takes the next free one."""
     while True:
-        port = random.randrange(20_000, 44_000)
+        port = random.randrange(12_000, 32_000)
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 return port
