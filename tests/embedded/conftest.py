@@ -101,7 +101,7 @@ def ports_for_weed(count: int) -> list[int]:
     """Free ports whose number plus 10000, where SeaweedFS puts its gRPC, is free too."""
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(20_000, 45_000)
+        port = random.randrange(20_000, 32_000)
         try:
             for one in (port, port + 10_000):
                 with socket.socket() as probe:
