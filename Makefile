@@ -52,7 +52,7 @@ lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, dbt's stru
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/sqlfluff lint sql
+	$(BIN)/sqlfluff lint sql dbt/cxm_medtech/models dbt/cxm_medtech/snapshots dbt/cxm_medtech/tests
 	$(BIN)/cxm contract check
 	$(BIN)/yamllint --strict .
 	$(BIN)/zizmor --offline --quiet .github

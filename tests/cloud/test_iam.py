@@ -43,24 +43,24 @@ def refused(call: Callable[..., Any], **arguments: Any) -> bool:
     return False
 
 
-def items(holds: bool = True) -> list[provision.Item]:
+def items(holds: bool = True, principal: str | None = None) -> list[provision.Item]:
     """Everything that provisioning wants of AWS, as it differs now."""
     client, iam = boto3.client("s3"), boto3.client("iam")
     return [
         *wanted.bucket_items(client, BUCKET, "us-east-1", True),
-        *wanted.ingestion_items(iam, NAMES, BUCKET, None, lambda _: holds),
+        *wanted.ingestion_items(iam, NAMES, BUCKET, principal, lambda _: holds),
         *wanted.storage_items(iam, NAMES, BUCKET, TRUST),
     ]
 
 
-def make(**login_: str) -> dict[str, str]:
+def make(principal: str | None = None, **login_: str) -> dict[str, str]:
     """Provision the account as a user with these keys (moto's root without); the ingestion user's key."""
     saved: dict[str, str] = {}
     clients = {name: boto3.client(name, **login_) for name in ("s3", "iam", "sts")}  # type: ignore[call-overload]
     cloud = provision.Cloud(**clients, save_key=lambda i, s: saved.update(aws_access_key_id=i, aws_secret_access_key=s))
     found = [
         *wanted.bucket_items(clients["s3"], BUCKET, "us-east-1", True),
-        *wanted.ingestion_items(clients["iam"], NAMES, BUCKET, None, lambda _: False),
+        *wanted.ingestion_items(clients["iam"], NAMES, BUCKET, principal, lambda _: False),
         *wanted.storage_items(clients["iam"], NAMES, BUCKET, TRUST),
     ]
     provision._do(found, cloud, None, lambda _: None)
@@ -89,8 +89,25 @@ def test_a_second_run_finds_nothing_to_do(aws: None) -> None:
     assert [(i.kind, i.name, i.why) for i in items() if i.action != "unchanged"] == []
 
 
-def test_the_ingestion_user_can_do_what_landing_and_archiving_call_for(aws: None) -> None:
-    client = boto3.client("s3", **make())
+def assumed() -> dict[str, str]:
+    """boto3's login arguments of a run that assumes the ingestion role, which a task on ECS does; there is no user then."""
+    assert make("arn:aws:iam::123456789012:role/runs") == {}
+    users = {user["UserName"] for user in boto3.client("iam").list_users()["Users"]}
+    assert NAMES.user not in users
+    role = NAMES.arn("role", NAMES.ingestion_role)
+    given = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="run")["Credentials"]
+    return {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+
+
+@pytest.mark.parametrize("log_in", [make, assumed], ids=["user", "role"])
+def test_the_ingestion_identity_can_do_what_landing_and_archiving_call_for(
+    log_in: Callable[[], dict[str, str]], aws: None
+) -> None:
+    client = boto3.client("s3", **log_in())  # type: ignore[arg-type]
     archived = KEY.replace("raw/", "archive/", 1)
 
     def run() -> None:
@@ -133,8 +150,9 @@ BEYOND: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-def test_the_ingestion_user_can_do_nothing_else(aws: None) -> None:
-    key = make()
+@pytest.mark.parametrize("log_in", [make, assumed], ids=["user", "role"])
+def test_the_ingestion_identity_can_do_nothing_else(log_in: Callable[[], dict[str, str]], aws: None) -> None:
+    key = log_in()
     boto3.client("s3").create_bucket(Bucket="another-bucket")
     clients: dict[str, Any] = {"s3": boto3.client("s3", **key), "iam": boto3.client("iam", **key)}
 

@@ -12,6 +12,16 @@
         count_if(touchpoint_type = 'rep_visit') as visit_count
 {%- endmacro %}
 
+{#- Which kinds of touchpoint were ever loaded: one row. -#}
+{% macro kinds_loaded() -%}
+    select
+        coalesce(boolor_agg(touchpoint_type = 'support_ticket'), false) as tickets,
+        coalesce(boolor_agg(touchpoint_type = 'nps_response'), false) as nps_responses,
+        coalesce(boolor_agg(touchpoint_type = 'device_complaint'), false) as complaints,
+        coalesce(boolor_agg(touchpoint_type = 'rep_visit'), false) as visits
+    from {{ ref('int_touchpoints_merged') }}
+{%- endmacro %}
+
 {#- 0 where the source was loaded and has nothing of this one; NULL where nobody knows because nothing was ever loaded. -#}
 {% macro known_count(column, known) -%}
     iff(loaded.{{ known }}, coalesce(touchpoints.{{ column }}, 0), null) as {{ column }}

@@ -31,11 +31,7 @@ touchpoints as (
 ),
 
 loaded as (
-    select
-        coalesce(boolor_agg(touchpoint_type = 'support_ticket'), false) as tickets,
-        coalesce(boolor_agg(touchpoint_type = 'nps_response'), false) as nps_responses,
-        coalesce(boolor_agg(touchpoint_type = 'device_complaint'), false) as complaints
-    from {{ ref('int_touchpoints_merged') }}
+    {{ kinds_loaded() }}
 )
 
 select

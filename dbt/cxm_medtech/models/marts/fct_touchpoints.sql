@@ -1,4 +1,4 @@
--- INT → MARTS: one row per ticket, NPS answer, visit and complaint. A view: the incremental table is INT.INT_TOUCHPOINTS_MERGED.
+-- INT → MARTS: one row per ticket, NPS answer, visit and complaint. A view: the table is INT.INT_TOUCHPOINTS_MERGED.
 select
     touchpoint_id,
     touchpoint_type,
