@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.settings import PROJECT
+from flows.steps.handoff import dbt_environment, document
 from tests.conftest import SAMPLE, run_flow
 
 pytestmark = pytest.mark.browser
@@ -132,7 +134,11 @@ def test_screenshots_are_written_where_they_are_asked_for(
         pytest.skip("CXM_SCREENSHOTS names no folder")
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    ui = settings.stack["prefect"]["ui_url"]
+    ui, docs = settings.stack["prefect"]["ui_url"], settings.stack["docs"]["url"]
+    wanted = {"artifacts": {"key": {"any_": ["olist-report"]}, "flow_run_id": {"any_": [summary.flow_run_url[-36:]]}}}
+    (report,) = httpx.post(f"{settings.stack['prefect']['api_url']}/artifacts/filter", json=wanted, timeout=60).json()
+    project = PROJECT / "dbt" / "cxm_medtech"
+    document(project, dbt_environment(settings), settings.home / "dbt", settings.home / "docs" / "dbt_docs")
 
     def shows(text: str) -> Callable[[], object]:
         return lambda: page.get_by_text(text).first.wait_for(timeout=60_000)
@@ -145,6 +151,8 @@ def test_screenshots_are_written_where_they_are_asked_for(
             quarantined.flow_run_url,
             lambda: page.get_by_text("Details", exact=True).first.click(),
         ),
+        "run-report.png": (f"{ui}/artifacts/artifact/{report['id']}", shows("Data Docs")),
+        "dbt-lineage.png": (f"{docs}/dbt_docs/index.html#!/overview?g_v=1", lambda: None),
     }
     for name, (url, ready) in views.items():
         page.goto(url)
