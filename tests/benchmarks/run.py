@@ -278,14 +278,14 @@ def running(peers: Path) -> Iterator[Bench]:
     settings = Settings()
     from flows import blocks
     from flows.contract.read import read_source
-    from flows.steps.provision import provision_bucket, provision_warehouse
+    from flows.steps.provision import Cloud, apply, make_plan
 
     with stack.lease(settings, ("s3", "warehouse")) as found:
         settings = Settings()
         client = blocks.s3_client(settings)
-        provision_bucket(client, settings.bucket, settings.aws_region)
         with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "benchmark"}) as connection:
-            provision_warehouse(connection, settings, [read_source("olist")])
+            cloud, sources = Cloud(client), [read_source("olist")]
+            apply(make_plan(cloud, connection, settings, sources), cloud, connection, settings, sources, lambda _: None)
         key, secret = settings.s3_identity
         environment = {
             **os.environ,
