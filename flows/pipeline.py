@@ -363,7 +363,7 @@ def _validated(run: _Run) -> Verdict | None:
             for f in table.error_failures
         ]
         tasks.mark(batch, "quarantined", "; ".join(reasons))
-        _report(run, verdict, None)
+        _report(run, verdict, None, _comparing(run))
         head = (
             f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
         )
@@ -372,14 +372,24 @@ def _validated(run: _Run) -> Verdict | None:
     return verdict
 
 
-def _report(run: _Run, verdict: Verdict | None, handed: HandoffResult | None) -> None:
+def _comparing(run: _Run) -> PrefectFuture[tuple[Compared, ...]] | None:
+    """The comparison of what came in with the batch before, begun; nothing came in: nothing to compare."""
+    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
+    return tasks.compare.submit(run.batch, fresh) if fresh else None
+
+
+def _report(
+    run: _Run,
+    verdict: Verdict | None,
+    handed: HandoffResult | None,
+    comparing: PrefectFuture[tuple[Compared, ...]] | None,
+) -> None:
     """The page of the run: what came in, what changed since the batch before, where to look."""
     batch, settings = run.batch, run.batch.settings
-    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
     on_aws = settings.target != "embedded"
     compared: tuple[Compared, ...] = ()
     try:
-        compared = tasks.compare(batch, fresh) if fresh else ()
+        compared = comparing.result() if comparing else ()
     except CxmError as error:  # the verdict stands whether or not it can be illustrated
         get_run_logger().warning("batch %s is not compared with the one before: %s", batch.info.batch_id, error)
     report = Report(
@@ -414,10 +424,11 @@ def _docs_url(settings: Settings, verdict: Verdict) -> str:
 
 def _handed_off(run: _Run, verdict: Verdict | None) -> RunSummary:
     """dbt's own freshness verdict over the published sources; stale data fails the run."""
+    comparing = _comparing(run)
     handed = tasks.handoff(run.batch)
     tasks.table_artifact(f"{run.batch.source.name}-freshness", handed.sources, "dbt source freshness")
     summary = run.summary(verdict, handed)
-    _report(run, verdict, handed)
+    _report(run, verdict, handed, comparing)
     if stale := handed.stale:
         names = ", ".join(f"{s.table} ({s.status})" for s in stale)
         tasks.tell("cxm.source.stale", run.batch.source.name, batch=run.batch.info.batch_id, tables=names)
