@@ -12,7 +12,7 @@
     select *
     from {{ rows }}
     where (_BATCH_ID, _SOURCE_FILENAME) in (
-        {{ published_objects(source_name, rows.identifier) }}
+        {{ published_objects(source_name, raw_name(source_name, table_name)) }}
     )
     {%- else -%}
     select *
@@ -20,19 +20,24 @@
     where _BATCH_ID in (
         select max(BATCH_ID)
         from {{ source('cxm', 'load_ledger') }}
-        where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ rows.identifier }}' and STATUS = 'validated'
+        where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ raw_name(source_name, table_name) }}' and STATUS = 'validated'
     )
     {%- endif -%}
 {%- endmacro %}
 
 {#- Batch and key of every object that an append table publishes. A split file is several objects of one FILE_NAME and batch. -#}
-{% macro published_objects(source_name, raw_name) -%}
+{% macro published_objects(source_name, name_in_raw) -%}
         select
             BATCH_ID,
             S3_KEY
         from {{ source('cxm', 'load_ledger') }}
-        where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ raw_name }}' and STATUS = 'validated'
+        where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ name_in_raw }}' and STATUS = 'validated'
         qualify rank() over (partition by FILE_NAME order by BATCH_ID desc) = 1
+{%- endmacro %}
+
+{#- The RAW table's name, as the ledger has it; a macro of its own because a unit test gives a source another one. -#}
+{% macro raw_name(source_name, table_name) -%}
+    {{- return(source(source_name, table_name).identifier) -}}
 {%- endmacro %}
 
 {% macro load_mode(source_name, table_name) -%}
