@@ -225,6 +225,30 @@ def test_a_schedule_fires_by_itself(worker: None, deployed: Any, api: httpx.Clie
         api.delete(f"/deployments/{freshness['id']}/schedules/{answer[0]['id']}").raise_for_status()
 
 
+@pytest.mark.soak
+def test_two_runs_of_a_deployment_at_once_go_one_after_the_other(
+    worker: None, deployed: Any, api: httpx.Client
+) -> None:
+    daily = snapshot(api)["pipeline/olist"]
+    asked = []
+    for _ in range(2):
+        time.sleep(1.1)  # a batch id counts seconds, and a second run of the same second is refused
+        answer = api.post(f"/deployments/{daily['id']}/create_flow_run", json={"state": {"type": "SCHEDULED"}})
+        asked.append(answer.json()["id"])
+    waited = False
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        runs = [api.get(f"/flow_runs/{one}").json() for one in asked]
+        waited |= any(run["state"]["name"] == "AwaitingConcurrencySlot" for run in runs)
+        if all(run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED") for run in runs):
+            break
+        time.sleep(0.5)
+    assert [run["state"]["type"] for run in runs] == ["COMPLETED", "COMPLETED"], [r["state"]["message"] for r in runs]
+    first, second = sorted(runs, key=lambda run: run["start_time"])
+    assert waited, "no run waited for the other"
+    assert second["start_time"] >= first["end_time"]
+
+
 @pytest.fixture
 def inbox() -> Iterator[tuple[str, list[str]]]:
     """The address of a webhook, and the messages that it has got."""
