@@ -31,7 +31,7 @@ class Difference:
 
 
 def reconcile(ledger: Ledger, client: S3Client, bucket: str, source: Source) -> tuple[Difference, ...]:
-    """Orphan objects, lost objects, rows without ledger, ledger without rows, batches without a verdict. None: all agree.
+    """Orphan, half moved and lost objects, rows without ledger, ledger without rows, batches without a verdict. None: all agree.
 
     Raises:
         ConfigurationError, InfrastructureError: S3 or the warehouse refused or did not answer.
@@ -47,18 +47,33 @@ def reconcile(ledger: Ledger, client: S3Client, bucket: str, source: Source) -> 
 
 def _objects(known: list[dict[str, object]], objects: dict[str, int], bucket: str) -> list[Difference]:
     entries = {str(row["s3_key"]): row for row in known}
-    found = [
-        Difference(
-            "object without ledger row",
-            f"s3://{bucket}/{key}",
-            f"{size:,} bytes",
-            "a ledger row",
-            "it came in by hand or from a run that was killed: the next run of the source clears up after a killed one, "
-            "delete what came by hand",
+    found = []
+    for key, size in objects.items():
+        top, _, rest = key.partition("/")
+        twin = f"{'archive' if top == 'raw' else 'raw'}/{rest}"
+        if key in entries:
+            continue
+        if twin in entries and twin in objects:
+            found.append(
+                Difference(
+                    "object in two places",
+                    f"s3://{bucket}/{key}",
+                    f"{size:,} bytes here, and as {twin}",
+                    f"{twin} alone, as the ledger says",
+                    "a run ended while it moved it, and nothing is lost: `cxm maintenance` finishes the move",
+                )
+            )
+            continue
+        found.append(
+            Difference(
+                "object without ledger row",
+                f"s3://{bucket}/{key}",
+                f"{size:,} bytes",
+                "a ledger row",
+                "it came in by hand or from a run that was killed: the next run of the source clears up after a killed one, "
+                "delete what came by hand",
+            )
         )
-        for key, size in objects.items()
-        if key not in entries
-    ]
     for key, row in entries.items():
         if key not in objects:
             found.append(
