@@ -19,7 +19,7 @@ from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import Field, SecretBytes, SecretStr
 
-from flows.clients.s3 import CLIENT_CONFIG
+from flows.clients.s3 import CLIENT_CONFIG, insistent
 from flows.clients.snowflake import explain, run, session_parameters
 from flows.errors import ConfigurationError
 from flows.ledger import Ledger
@@ -90,7 +90,8 @@ def s3_client(settings: Settings) -> S3Client:
     with _lock:
         if key not in _s3_clients:
             name = settings.aws_block
-            _s3_clients[key] = (_load(AwsCredentials, name) if name else aws_credentials(settings)).get_s3_client()
+            credentials = _load(AwsCredentials, name) if name else aws_credentials(settings)
+            _s3_clients[key] = insistent(credentials.get_s3_client())
         return cast("S3Client", _s3_clients[key])
 
 

@@ -30,6 +30,32 @@ _FIX_BY_CODE = {
 }
 
 
+# What a whole answer has. Where a connection ends within the headers, Python's HTTP client takes those that arrived for all of
+# them, and an answer without a body shows nothing else.
+_WANTED = {
+    "HeadObject": ("ContentLength", "ETag", "LastModified"),
+    "PutObject": ("ETag",),
+    "UploadPart": ("ETag",),
+}
+
+
+def insistent(client: S3Client) -> S3Client:
+    """The client, which from here on asks again after an answer that broke off within its headers, six times at most."""
+    client.meta.events.register("needs-retry.s3", _ask_again, unique_id="cxm-whole-answers")
+    return client
+
+
+def _ask_again(response: Any, operation: Any, attempts: int, request_dict: Any, **_: Any) -> float | None:
+    """Seconds to wait before the next try; None where the answer is whole, or botocore's own retries judge it
+    (https://botocore.amazonaws.com/v1/documentation/api/latest/topics/events.html)."""
+    if response is None or response[0].status_code != 200 or attempts >= CLIENT_CONFIG["retries"]["total_max_attempts"]:
+        return None
+    wanted = _WANTED.get(operation.name, ())
+    if "x-amz-checksum-mode" in request_dict["headers"]:
+        wanted = (*wanted, "ChecksumSHA256")
+    return None if all(name in response[1] for name in wanted) else 0.1 * attempts
+
+
 def explain(error: Exception, what: str) -> Exception:
     """The error of ours that `error` (botocore's) means while doing `what`; anything else comes back as it is."""
     from botocore.exceptions import BotoCoreError, ClientError

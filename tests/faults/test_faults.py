@@ -219,6 +219,20 @@ def test_a_request_that_was_cut_off_is_not_done_twice(
     ), "one fault is no reason to give up"
 
 
+@pytest.mark.parametrize("cut", ["HEAD", "PUT"])
+def test_an_answer_that_breaks_off_in_its_headers_is_asked_for_again(
+    cut: str, proxied: Proxied, source: Source, folder: Path, waits: Waits
+) -> None:
+    """Without a body nothing else shows it: half of the headers would pass for all of them."""
+    before = batch.batches_in_raw(proxied.direct, source)
+    lost = once(Fault("reset after"), lambda r: r.method == "PUT")  # after it, S3 is asked what lies at the key
+    half = once(Fault("truncate"), lambda r: r.method == cut)
+    proxied.s3.rule = lambda request: lost(request) or half(request)
+    assert settle(
+        proxied, source, folder, before, lambda: batch.run_batch(proxied.settings, source, folder, batch.new_run())
+    )
+
+
 # Servers that are away ------------------------------------------------------------------------------------------------
 
 
