@@ -41,7 +41,8 @@ _WANTED = {
 
 def insistent(client: S3Client) -> S3Client:
     """The client, which from here on asks again after an answer that broke off within its headers, six times at most."""
-    client.meta.events.register("needs-retry.s3", _ask_again, unique_id="cxm-whole-answers")
+    events: Any = client.meta.events  # its types allow no answer, which the documentation asks for
+    events.register("needs-retry.s3", _ask_again, unique_id="cxm-whole-answers")
     return client
 
 
