@@ -2,8 +2,9 @@
 
     @stage[/path] ─list, PATTERN, history─▶ files ─csv_reader─▶ $1 … $n ─SELECT, casts─▶ spool ─INSERT─▶ table + load history
 
-Every file is read and converted on a connection of its own into a spool; only then does the session's transaction see one
-INSERT. So a COPY that fails leaves an open transaction as it was, which Snowflake promises and DuckDB alone does not give
+Every file is read on a connection of its own into a spool, converted unless its values cannot fail to convert; only then does
+the session's transaction see an INSERT. So a COPY that fails leaves an open transaction as it was, which Snowflake promises and
+DuckDB alone does not give
 (https://docs.snowflake.com/en/sql-reference/transactions#failed-statements-within-a-transaction).
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
@@ -18,7 +19,7 @@ import itertools
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -505,6 +506,24 @@ class _Item:
     broken: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Spool:
+    """Good rows in a file: those of the target (Parquet), or as they were read (Arrow), with the select list over them."""
+
+    path: Path
+    select: str = "*"
+
+    @contextmanager
+    def query(self, duck: duckdb.DuckDBPyConnection) -> Iterator[str]:
+        """The SELECT that gives the target's rows."""
+        if self.path.suffix == ".parquet":
+            yield f"SELECT {self.select} FROM read_parquet({quote(str(self.path))})"
+        else:
+            # Not mapped into memory: its pages would count as this process's.
+            with pa.OSFile(str(self.path)) as file, _registered(duck, pa.ipc.open_stream(file)):
+                yield f"SELECT {self.select} FROM cxm_copy_source"
+
+
 @dataclass(slots=True)
 class _Outcome:
     """What reading one file gave. `spools` hold its good rows; `errors` are those of the `failed` records to be reported."""
@@ -515,7 +534,7 @@ class _Outcome:
     failed: int = 0
     converted_badly: bool = False
     errors: list[_Error] = field(default_factory=list)
-    spools: list[Path] = field(default_factory=list)
+    spools: list[_Spool] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -739,7 +758,7 @@ class _Copy:
     def _commit(self, outcomes: list[_Outcome], skipped: list[_File]) -> CopyResult:
         rows: list[tuple[object, ...]] = []
         loads: list[load_history.Loaded] = []
-        spools: list[Path] = []
+        spools: list[_Spool] = []
         purge: list[_File] = []
         for outcome in outcomes:
             first = outcome.errors[0] if outcome.errors else None
@@ -767,10 +786,10 @@ class _Copy:
             )  # fmt: skip
         for file in skipped:
             rows.append((file.url, "LOAD_SKIPPED", 0, 0, None, 1, "File was loaded before.", None, None, None))
-        if spools:
-            names = ", ".join(ident(c.name) for c in self._filled())
-            read = ", ".join(quote(str(p)) for p in spools)
-            self.duck.execute(f"INSERT INTO {self.relation} ({names}) SELECT * FROM read_parquet([{read}])")
+        names = ", ".join(ident(c.name) for c in self._filled())
+        for spool in spools:
+            with spool.query(self.duck) as query:
+                self.duck.execute(f"INSERT INTO {self.relation} ({names}) {query}").fetchall()
         load_history.record(self.duck, self.database, loads)
         if self.options.purge:
             for file in purge:
@@ -840,12 +859,32 @@ class _Copy:
     def _fast(
         self, local: Path, outcome: _Outcome, items: list[_Item], width: int, expect: int | None, stop: bool
     ) -> None:
-        """The whole file in one query."""
+        """The whole file in one go; raises duckdb.Error when a record does not convert."""
         batches = (b.rows for b in self._batches(local, outcome, width, expect, stop))
-        target = self._spooled(pa.RecordBatchReader.from_batches(schema(width), batches), items)
+        if all(self._sure(c, i) for c, i in zip(self._filled(), items, strict=True)):
+            spool = self._kept(_small(batches), schema(width), ", ".join(item.plain for item in items))
+        else:
+            spool = self._converted(pa.RecordBatchReader.from_batches(schema(width), batches), items)
         outcome.loaded = outcome.parsed - outcome.failed
         if outcome.loaded:
-            outcome.spools.append(target)
+            outcome.spools.append(spool)
+
+    def _sure(self, column: _Column, item: _Item) -> bool:
+        """Whether every record converts that has no field of more than DEFAULT_TEXT_BYTES: a field or a constant as text, or
+        the record's number."""
+        if not column.nullable:
+            return False
+        if column.type == "VARCHAR" and (column.length or DEFAULT_TEXT_BYTES) < DEFAULT_TEXT_BYTES:
+            return False
+        if re.fullmatch(r"c\d+", item.raw):
+            return column.type == "VARCHAR"
+        if item.raw == "n":
+            return column.type in ("DECIMAL(38,0)", "BIGINT", "VARCHAR")
+        try:
+            self.aux.execute(f"SELECT {item.typed}").fetchall()
+        except duckdb.Error:
+            return False
+        return True
 
     def _careful(
         self, local: Path, outcome: _Outcome, items: list[_Item], width: int, expect: int | None, stop: bool
@@ -867,28 +906,32 @@ class _Copy:
                 rows = rows.filter(pc.invert(pc.is_in(rows["n"], pa.array(bad, pa.int64()))))
             if rows.num_rows:
                 outcome.loaded += rows.num_rows
-                outcome.spools.append(self._spooled(rows, items))
+                outcome.spools.append(self._converted(rows, items))
 
-    def _spooled(self, rows: pa.Table | pa.RecordBatchReader, items: Sequence[_Item]) -> Path:
+    def _converted(self, rows: pa.Table | pa.RecordBatchReader, items: Sequence[_Item]) -> _Spool:
         """The converted rows in a new file; raises duckdb.Error when one does not convert."""
         target = self.spool / f"{next(self.counter)}.parquet"
         selected = ", ".join(f"{item.typed} AS p{i}" for i, item in enumerate(items))
-        self.aux.register("cxm_copy_source", rows)
-        try:
+        with _registered(self.aux, rows):
             self.aux.execute(
                 f"COPY (SELECT {selected} FROM cxm_copy_source) TO {quote(str(target))} (FORMAT parquet, COMPRESSION lz4)"
             )
-        finally:
-            self.aux.unregister("cxm_copy_source")
-        return target
+        return _Spool(target)
+
+    def _kept(self, batches: Iterable[pa.RecordBatch], columns: pa.Schema, select: str) -> _Spool:
+        """The rows as they are in a new file."""
+        target = self.spool / f"{next(self.counter)}.arrows"
+        with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, columns) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        return _Spool(target, select)
 
     def _bad_records(self, rows: pa.Table, items: Sequence[_Item]) -> list[int]:
         """The numbers of the records in `rows` that do not convert or break a column's rule, in order."""
-        self.aux.register("cxm_copy_source", rows)
-        try:
-            # A row value is NULL only where TRY caught an error in it.
-            failing = [f"try(row({item.plain})) IS NULL" for item in items]
-            failing += [f"coalesce(try({item.broken}), false)" for item in items if item.broken]
+        # A row value is NULL only where TRY caught an error in it.
+        failing = [f"try(row({item.plain})) IS NULL" for item in items]
+        failing += [f"coalesce(try({item.broken}), false)" for item in items if item.broken]
+        with _registered(self.aux, rows):
             try:
                 found = self.aux.execute(
                     f"SELECT n FROM cxm_copy_source WHERE {' OR '.join(failing)} ORDER BY n"
@@ -897,23 +940,20 @@ class _Copy:
             except duckdb.BinderException:
                 # TRY refuses what is volatile, such as RANDOM() or UUID_STRING().
                 return [n for i, n in enumerate(rows["n"].to_pylist()) if self._fails(rows.slice(i, 1), items)]
-        finally:
-            self.aux.unregister("cxm_copy_source")
 
     def _fails(self, row: pa.Table, items: Sequence[_Item]) -> bool:
-        self.aux.register("cxm_copy_source", row)
-        try:
-            self.aux.execute(f"SELECT {', '.join(item.typed for item in items)} FROM cxm_copy_source").fetchall()
-        except duckdb.Error:
-            return True
+        with _registered(self.aux, row):
+            try:
+                self.aux.execute(f"SELECT {', '.join(item.typed for item in items)} FROM cxm_copy_source").fetchall()
+            except duckdb.Error:
+                return True
         return False
 
     def _bad_value(self, row: pa.Table, items: Sequence[_Item]) -> _Error:
         """Which column of a row did not convert, in Snowflake's words."""
-        self.aux.register("cxm_copy_source", row)
         record, line = row["n"][0].as_py(), row["line"][0].as_py()
         position, code, state, text = 0, 100132, "22000", "The record could not be converted"
-        try:
+        with _registered(self.aux, row):
             for place, item in enumerate(items):
                 value: object = None
                 try:
@@ -922,8 +962,6 @@ class _Copy:
                 except duckdb.Error as found:
                     position, (code, state, text) = place, _conversion(self._filled()[place], found, value)
                     break
-        finally:
-            self.aux.unregister("cxm_copy_source")
         error = RowError(record, line, 1, position + 1, code, state, text)
         return _Error(error, f'"{self.table}"["{self._filled()[position].name}":{position + 1}]', line)
 
@@ -1063,12 +1101,11 @@ class _Copy:
                 early = [e for e in outcome.errors if e.row.record <= wanted - len(rows)]
                 if early:
                     self._abort(outcome.file, early[0])
-                for path in outcome.spools:
+                for spool in outcome.spools:
                     left = wanted - len(rows)
                     if left > 0:
-                        rows += self.aux.execute(
-                            f"SELECT * FROM read_parquet({quote(str(path))}) LIMIT {left}"
-                        ).fetchall()
+                        with spool.query(self.aux) as query:
+                            rows += self.aux.execute(f"{query} LIMIT {left}").fetchall()
             return CopyResult([(c.name, c.type) for c in self._filled()], rows)
         listed = [
             (
@@ -1079,6 +1116,27 @@ class _Copy:
             for e in o.errors
         ]  # fmt: skip
         return CopyResult(VALIDATION_COLUMNS, listed)
+
+
+@contextmanager
+def _registered(duck: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader) -> Iterator[None]:
+    """The rows as `cxm_copy_source`; what is left of an earlier result is dropped, which DuckDB asks for."""
+    duck.complete()
+    duck.register("cxm_copy_source", rows)
+    try:
+        yield
+    finally:
+        duck.unregister("cxm_copy_source")
+
+
+def _small(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, as long as no field has more than DEFAULT_TEXT_BYTES; raises duckdb.Error when one has."""
+    for batch in batches:
+        if batch.nbytes > DEFAULT_TEXT_BYTES:
+            longest = [pc.max(pc.binary_length(c)).as_py() for c in batch.columns if pa.types.is_string(c.type)]
+            if max((size or 0 for size in longest), default=0) > DEFAULT_TEXT_BYTES:
+                raise duckdb.ConversionException("a field is longer than a VARCHAR holds")
+        yield batch
 
 
 def _position(parameter: Expr) -> int:
