@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flows.settings import CodecName
 
 # From this size on the compressor has threads of its own; below, tables side by side keep the cores busy.
-THREADS_FROM_BYTES = 256 * 1024 * 1024
+THREADS_FROM_BYTES = 1024 * 1024 * 1024
 # Level 1 sends no more bytes than 3 does on rows of ids, dates and numbers, for half of the time.
 LEVEL = 1
 
