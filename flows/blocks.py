@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -21,7 +22,8 @@ from pydantic import Field, SecretBytes, SecretStr
 
 from flows.clients.s3 import CLIENT_CONFIG, insistent
 from flows.clients.snowflake import explain, run, session_parameters
-from flows.errors import ConfigurationError
+from flows.contract.sql import literal
+from flows.errors import ConfigurationError, CxmError
 from flows.ledger import Ledger
 from flows.settings import Settings
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 # The embedded warehouse checks no password; the connector insists on one.
 EMBEDDED_PASSWORD = "embedded"
-# A run makes a connection per table; a rotated key reaches a long-lived Dask worker after this long.
+# Every connection of a run asks for its block; a rotated key reaches a long-lived Dask worker after this long.
 BLOCK_SECONDS = 300.0
 
 
@@ -48,6 +50,8 @@ _lock = threading.Lock()
 _loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, until when it is current
 _s3_clients: dict[tuple[object, ...], Any] = {}
 _live: dict[int, int] = {}  # connections in use → their Snowflake session ids
+# Open connections that no task uses, by what they were opened for.
+_kept: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
 
 
 class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc]  # the package has no types
@@ -167,15 +171,59 @@ def with_login(settings: Settings) -> Settings:
 
 
 @contextmanager
-def snowflake(settings: Settings, role: str, tag: Mapping[str, str]) -> Iterator[SnowflakeConnection]:
-    """One connection, closed at the end of the block; `tag` goes into the session's JSON query tag.
+def snowflake(
+    settings: Settings, role: str, tag: Mapping[str, str], kept: bool = False
+) -> Iterator[SnowflakeConnection]:
+    """One connection; `tag` goes into the session's JSON query tag.
+
+    It is closed at the end of the block. With `kept` it stays open for the next block of this process with `kept`, until
+    `close_kept`: a login costs about a second on Snowflake, and a task for each table would pay for one each.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
     """
+    shelf = _kept[str(settings.home), role, settings.database, settings.warehouse, settings.snowflake_block]
+    connection = (_from(shelf, tag) if kept else None) or _log_in(settings, role, tag)
+    key = id(connection)
+    _live[key] = connection.session_id
+    whole = False
+    try:
+        yield connection
+        whole = True
+    finally:
+        del _live[key]
+        if kept and whole:
+            shelf.append(connection)
+        else:
+            connection.close()
+
+
+def close_kept() -> None:
+    """Close the connections that are kept for later."""
+    for shelf in list(_kept.values()):
+        while shelf:
+            shelf.pop().close()
+
+
+def _from(shelf: deque[SnowflakeConnection], tag: Mapping[str, str]) -> SnowflakeConnection | None:
+    """A kept connection whose session still lives, now with this tag."""
+    while True:
+        try:
+            connection = shelf.pop()
+        except IndexError:
+            return None
+        try:
+            run(connection, f"ALTER SESSION SET QUERY_TAG = {literal(session_parameters(tag)['QUERY_TAG'])}")
+        except CxmError:  # the session has ended meanwhile
+            connection.close()
+        else:
+            return connection
+
+
+def _log_in(settings: Settings, role: str, tag: Mapping[str, str]) -> SnowflakeConnection:
     credentials = snowflake_credentials(settings)
     try:
-        connection = credentials.get_client(
+        return credentials.get_client(
             role=role,
             warehouse=settings.warehouse,
             database=settings.database,
@@ -189,23 +237,16 @@ def snowflake(settings: Settings, role: str, tag: Mapping[str, str]) -> Iterator
         )
     except Exception as error:
         raise explain(error, "login") from error
-    key = id(connection)
-    _live[key] = connection.session_id
-    try:
-        yield connection
-    finally:
-        del _live[key]
-        connection.close()
 
 
 @contextmanager
-def ledger(settings: Settings, source_name: str, tag: Mapping[str, str]) -> Iterator[Ledger]:
-    """The ledger of a source as the loader, over a connection of its own.
+def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], kept: bool = False) -> Iterator[Ledger]:
+    """The ledger of a source as the loader, over a connection as `snowflake` makes it.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
     """
-    with snowflake(settings, settings.loader_role, tag) as connection:
+    with snowflake(settings, settings.loader_role, tag, kept) as connection:
         yield Ledger(connection, settings.database, source_name)
 
 

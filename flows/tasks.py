@@ -125,7 +125,7 @@ def open_batch(
     settings = where.settings
     source = read_source(source_name)
     batch = Batch(source, directory, info, force=force, day=day, blocks=where)
-    with blocks.ledger(settings, source.name, batch.tag("open")) as ledger:
+    with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
         left = ledger.acquire(info, settings.lease_minutes)
         others = {e.flow_run_id for e in ledger.entries(info.batch_id)} - {info.flow_run_id, "", None}
         if others:
@@ -158,7 +158,7 @@ def reopen_batch(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> B
     """
     settings = where.settings
     batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True, blocks=where)
-    with blocks.ledger(settings, source_name, batch.tag("open")) as ledger:
+    with blocks.ledger(settings, source_name, batch.tag("open"), kept=True) as ledger:
         left = ledger.acquire(info, settings.lease_minutes)
         undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, batch.source, info, left)
     return batch
@@ -205,12 +205,14 @@ def close_batch(batch: Batch, closed: bool, landed: Sequence[LandResult] = ()) -
         if r.status == "unchanged"
     ]
     try:
-        with blocks.ledger(settings, batch.source.name, batch.tag("close")) as ledger:
+        with blocks.ledger(settings, batch.source.name, batch.tag("close"), kept=True) as ledger:
             if skipped:
                 ledger.insert(batch.info, "skipped-unchanged", skipped)
             ledger.release(batch.info, closed)
     except CxmError as error:
         get_run_logger().warning("batch %s was not closed: %s", batch.info.batch_id, error)
+    finally:
+        blocks.close_kept()
 
 
 @step("land", "land {table.name}")
@@ -238,13 +240,13 @@ def land(batch: Batch, table: Table) -> LandResult:
 
 @step("load", "load {table.name}")
 def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult:
-    """COPY one landed file into its RAW table, on a connection of its own."""
+    """COPY one landed file into its RAW table, on a connection that the next table's task may use again."""
     settings = batch.settings
     progress.publish(progress.Event("load", table.name, 0, landed.records))
     if landed.status == "unchanged":
         loaded = load_step.unchanged(landed)
     else:
-        with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name)) as connection:
+        with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name), kept=True) as connection:
             loaded = load_step.load(
                 connection, batch.source, table, landed, batch.info, settings.database, batch.replay
             )
@@ -290,7 +292,10 @@ def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
         BusyError: another run took over this source.
     """
     settings = batch.settings
-    with blocks.ledger(settings, batch.source.name, batch.tag(status)) as ledger, transaction(ledger.connection):
+    with (
+        blocks.ledger(settings, batch.source.name, batch.tag(status), kept=True) as ledger,
+        transaction(ledger.connection),
+    ):
         ledger.fence(batch.info)
         ledger.mark(batch.info.batch_id, status, ("loaded",) if status == "validated" else ("landed", "loaded"), reason)
     tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, reason=reason or "")
@@ -300,7 +305,7 @@ def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
 def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profile_step.Compared, ...]:
     """Rows and NULLs of the tables that came in with this batch, beside those of the batch published before."""
     settings = batch.settings
-    with blocks.snowflake(settings, settings.loader_role, batch.tag("compare")) as connection:
+    with blocks.snowflake(settings, settings.loader_role, batch.tag("compare"), kept=True) as connection:
         return tuple(
             profile_step.compare(
                 connection,
@@ -318,7 +323,7 @@ def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profi
 def find_landed(batch: Batch) -> dict[str, LandResult]:
     """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
     settings = batch.settings
-    with blocks.ledger(settings, batch.source.name, batch.tag("replay")) as ledger:
+    with blocks.ledger(settings, batch.source.name, batch.tag("replay"), kept=True) as ledger:
         return replay_step.landed(
             ledger, blocks.s3_client(settings), settings.bucket, batch.source, batch.info.batch_id
         )

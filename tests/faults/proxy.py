@@ -30,6 +30,8 @@ Kind = Literal[
     "refuse",  # a reset, and new connections are refused for a moment
 ]
 
+# What a connection that another task left says first.
+NEW_TAG = "ALTER SESSION SET QUERY_TAG = "
 REFUSED_SECONDS = 0.3
 SLOW_SECONDS = 0.4
 HELD_SECONDS = 2.0
@@ -61,6 +63,11 @@ class Request:
     @property
     def logs_in(self) -> bool:
         return "login-request" in self.path
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is the first of a task: a login, or the new tag of a connection that another task left."""
+        return self.logs_in or self.sql.startswith(NEW_TAG)
 
 
 Rule = Callable[[Request], Fault | None]
@@ -234,12 +241,16 @@ class Proxy:
     def _request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Request:
         parts = urlsplit(target)
         query = {k: v[0] for k, v in parse_qs(parts.query, keep_blank_values=True).items()}
-        tag = self._tags.get(headers.get("authorization", "").partition('Token="')[2].rstrip('"'), {})
+        token = headers.get("authorization", "").partition('Token="')[2].rstrip('"')
         sql = ""
         if "query-request" in parts.path:
             lines = str(_json(body, headers).get("sqlText", "")).splitlines()
             sql = "\n".join(line for line in lines if not line.startswith("--")).strip()
-        elif "login-request" in parts.path:
+            if sql.startswith(NEW_TAG):
+                client = self._tags.get(token, {}).get("client", "")
+                self._tags[token] = {"client": client, **json.loads(sql.removeprefix(NEW_TAG).strip("'"))}
+        tag = self._tags.get(token, {})
+        if "login-request" in parts.path:
             tag = _tag(_json(body, headers))
         return Request(method, unquote(parts.path), query, headers, sql, tag)
 

@@ -233,6 +233,25 @@ def test_an_answer_that_breaks_off_in_its_headers_is_asked_for_again(
     )
 
 
+def test_a_kept_session_that_ended_meanwhile_is_replaced_by_a_new_one(proxied: Proxied, source: Source) -> None:
+    from flows import blocks
+
+    def session(**tag: str) -> int:
+        with blocks.snowflake(proxied.settings, proxied.settings.loader_role, tag, kept=True) as connection:
+            found = connection.cursor().execute("SELECT CURRENT_SESSION(), 1").fetchone()
+            return int(found[0])
+
+    first = session(step="load", table="trays")
+    assert session(step="load", table="notes") == first, "the session is used again"
+    gone = WAREHOUSE_FAULTS["session gone"]
+    proxied.warehouse.rule = lambda request: gone if request.sql.startswith("ALTER SESSION") else None
+    second = session(step="load", table="trays")
+    assert second != first
+    blocks.close_kept()
+    assert session(step="load", table="trays") not in (first, second), "none is kept any more"
+    blocks.close_kept()
+
+
 # Servers that are away ------------------------------------------------------------------------------------------------
 
 

@@ -101,8 +101,8 @@ def sql(start: str, step: str = "load") -> Applies:
     return lambda request: request.sql.startswith(start) and request.tag.get("step") == step
 
 
-def login(step: str) -> Applies:
-    return lambda request: request.logs_in and request.tag.get("step") == step
+def begin(step: str) -> Applies:
+    return lambda request: request.begins and request.tag.get("step") == step
 
 
 # boundary → which proxy sees it, what becomes of the request, which request it is
@@ -121,7 +121,7 @@ BOUNDARIES: dict[str, tuple[str, Kind, Applies]] = {
     "after COPY, its answer lost": ("warehouse", "reset after", sql("COPY")),
     "before the rows are counted": ("warehouse", "reset before", sql("SELECT COUNT")),
     "after the ledger's UPDATE": ("warehouse", "reset after", sql("UPDATE")),
-    "before it publishes": ("warehouse", "reset before", login("validated")),
+    "before it publishes": ("warehouse", "reset before", begin("validated")),
     "while it publishes": ("warehouse", "reset after", sql("UPDATE", "validated")),
     "after it published": ("warehouse", "reset after", sql("COMMIT", "validated")),
     "while it gives the lease back": ("warehouse", "reset after", sql("UPDATE", "close")),
@@ -219,12 +219,12 @@ def to_dbt(request: Request) -> bool:
 
 
 FLOW_BOUNDARIES: dict[str, tuple[str, Kind, Applies]] = {
-    "after commit before validation": ("warehouse", "reset before", login("validate")),
+    "after commit before validation": ("warehouse", "reset before", begin("validate")),
     "during validation": ("warehouse", "reset during", in_validation),
     "during hand-off": ("warehouse", "reset during", to_dbt),
     "during upload": ("s3", "reset mid-request", put),
     "after COPY before commit": ("warehouse", "reset before", sql("COMMIT")),
-    "after validation before it publishes": ("warehouse", "reset before", login("validated")),
+    "after validation before it publishes": ("warehouse", "reset before", begin("validated")),
     "after it published": ("warehouse", "reset after", sql("COMMIT", "validated")),
 }
 

@@ -32,12 +32,24 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
         run_flow("provision")
     summary = run_pipeline(small)
     sent = query(
-        "SELECT QUERY_TEXT, QUERY_TAG FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY("
+        "SELECT QUERY_TEXT, QUERY_TAG, SESSION_ID FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY("
         f"END_TIME_RANGE_START => '{before[0].isoformat()}'::TIMESTAMP_LTZ, RESULT_LIMIT => 10000)) ORDER BY START_TIME DESC"
     )
     assert len(sent) < 10_000, "the history ends before the run begins"
-    statements = {normal(text): text for text, _ in sent if text.strip()}
-    tags = {tag for _, tag in sent if tag}
+    statements = {normal(text): text for text, *_ in sent if text.strip()}
+    tags = {tag for _, tag, _ in sent if tag}
+    copies = [(text, tag, session) for text, tag, session in sent if re.search(r"^COPY INTO", text, re.MULTILINE)]
+    assert len(copies) == 9
+    for text, tag, _ in copies:
+        table = re.search(r"RAW\.OLIST_(\w+)|RAW\.(\w+)", text)
+        assert table, text
+        assert f'"table":"{(table[1] or table[2]).lower()}"' in tag, (text, tag)
+
+    def sessions(step: str) -> set[int]:
+        return {session for _, tag, session in sent if summary.batch_id in tag and f'"step":"{step}"' in tag}
+
+    assert sessions("validated") | sessions("close") <= sessions("load"), "a connection serves one task after the other"
+    assert sessions("open") <= sessions("load")
     assert any(summary.batch_id in tag and '"step":"load"' in tag for tag in tags), "COPY carries the JSON query tag"
     assert any(re.search(r"^COPY INTO", text, re.MULTILINE) for text in statements.values())
     assert any("CREATE STORAGE INTEGRATION" in text for text in statements.values())
