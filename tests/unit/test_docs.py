@@ -68,7 +68,7 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
         if command.inline:
             continue  # a sentence may name a command without all that it needs
         for part in re.split(r"\s(?:&&|\|)\s", line):
-            words = shlex.split(re.sub(r"^(\w+=\S+ )+", "", part))
+            words = shlex.split(re.sub(r"^(\w+=\S+ )+", "", part.strip("()")))
             if not words:
                 continue
             name = Path(words[0]).name
@@ -85,14 +85,18 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
 
 def test_every_measure_of_the_marts_and_reports_has_its_formula_and_owner() -> None:
     page = (PROJECT / "data_dictionary" / "business_definitions.md").read_text(encoding="utf-8")
-    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in page.split("## Measures")[1].split("## ")[0].splitlines()]
+    rows = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in page.split("## Measures")[1].split("## ")[0].splitlines()
+    ]
     rows = [row for row in rows if len(row) == 4][2:]
     assert all(measure and formula and owner for measure, formula, _, owner in rows)
     named = {name.strip().lower() for row in rows for name in row[0].split(",")}
     marts = PROJECT / "dbt" / "cxm_medtech" / "models" / "marts"
     labels = {m["label"] for m in yaml.safe_load((marts / "_semantic.yml").read_text(encoding="utf-8"))["metrics"]}
     for table in (PROJECT / "architecture" / "powerbi").rglob("tables/*.tmdl"):
-        labels |= {n.strip("'") for n in re.findall(r"^\tmeasure ('[^']+'|\S+)", table.read_text(encoding="utf-8"), re.M)}
+        labels |= {
+            n.strip("'") for n in re.findall(r"^\tmeasure ('[^']+'|\S+)", table.read_text(encoding="utf-8"), re.M)
+        }
     assert {re.sub("^average review", "mean review", label.lower()) for label in labels} - named == set()
     models = yaml.safe_load((marts / "_marts__models.yml").read_text(encoding="utf-8"))["models"]
     measured = {c["name"] for m in models for c in m["columns"] if MEASURE.search(c["name"])}
