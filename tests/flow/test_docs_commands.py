@@ -71,16 +71,18 @@ def elsewhere() -> dict[str, str]:
 def _plan() -> dict[str, list[Command]]:
     """What to run of each page; apart from it, what stands from `make up` to `make down`.
 
-    A command that an earlier page has is run there; words that begin another command are only its name.
+    A command that an earlier page or a block has is run there; words that begin another command are only its name.
     """
     plan: dict[str, list[Command]] = {}
     seen: set[str] = set()
     own_home = False
-    every = [c for page in PAGES if page.parts[len(PROJECT.parts)] != "tests" for c in commands(page)]
+    pages = [page for page in PAGES if not name(page).startswith(("tests/", "CHANGELOG"))]
+    every = [c for page in pages for c in commands(page)]
     lines = {typed(c.line) for c in every}
+    blocks = {typed(c.line) for c in every if not c.inline}
     for command in every:
         line = typed(command.line)
-        mentioned = command.inline and any(other.startswith(f"{line} ") for other in lines)
+        mentioned = command.inline and (line in blocks or any(other.startswith(f"{line} ") for other in lines))
         if {command.page, f"{command.page}: {command.heading}"} & set(ELSEWHERE) or line in NOT_RUN or mentioned:
             continue
         own_home |= line == "make up" and not command.inline
