@@ -68,6 +68,10 @@ def elsewhere() -> dict[str, str]:
     return {**kept, **ports, "PATH": PATH}
 
 
+def _is_elsewhere(command: Command) -> bool:
+    return command.page in ELSEWHERE or f"{command.page}: {command.heading}" in ELSEWHERE
+
+
 def _plan() -> dict[str, list[Command]]:
     """What to run of each page; apart from it, what stands from `make up` to `make down`.
 
@@ -79,11 +83,11 @@ def _plan() -> dict[str, list[Command]]:
     pages = [page for page in PAGES if not name(page).startswith(("tests/", "CHANGELOG"))]
     every = [c for page in pages for c in commands(page)]
     lines = {typed(c.line) for c in every}
-    blocks = {typed(c.line) for c in every if not c.inline}
+    blocks = {typed(c.line) for c in every if not c.inline and not _is_elsewhere(c)}
     for command in every:
         line = typed(command.line)
         mentioned = command.inline and (line in blocks or any(other.startswith(f"{line} ") for other in lines))
-        if {command.page, f"{command.page}: {command.heading}"} & set(ELSEWHERE) or line in NOT_RUN or mentioned:
+        if _is_elsewhere(command) or line in NOT_RUN or mentioned:
             continue
         own_home |= line == "make up" and not command.inline
         key = f"{command.page}, from make up on" if own_home else command.page

@@ -38,6 +38,10 @@ def test_a_diagram_has_a_picture_of_what_its_source_says_now_and_a_page_that_sho
     assert any(f"diagrams/{source.stem}.svg)](" in text and f"diagrams/{source.name})" in text for text in pages)
 
 
+def test_only_the_derived_dictionary_draws_within_its_page() -> None:
+    assert [ids(page) for page in PAGES if "```mermaid" in page.read_text()] == ["data_dictionary/README.md"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_link_leads_to_something(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
