@@ -107,6 +107,7 @@ def test_what_is_not_run_stands_in_a_page_and_its_make_targets_exist() -> None:
     assert set(NOT_RUN) - shown == set()
     sections = {f"{c.page}: {c.heading}" for page in PAGES for c in commands(page)}
     assert set(ELSEWHERE) - {name(page) for page in PAGES} - sections == set()
+    assert set(LONG) <= set(PLAN)
     assert len([c for page in PLAN.values() for c in page]) > 30
     for line in NOT_RUN:
         if line.startswith("make "):
@@ -206,10 +207,13 @@ class Reader:
         return 0 if process.wait() and stopped else process.returncode, said
 
 
-SLOW = {key: [pytest.mark.soak] * key.endswith("from make up on") for key in PLAN}  # a stack of its own takes a minute
+LONG = (
+    "README.md, from make up on",
+    "architecture/synthetic_sources.md",
+)  # a stack of its own; five runs, one of three days
 
 
-@pytest.mark.parametrize("page", [pytest.param(key, marks=SLOW[key]) for key in PLAN])
+@pytest.mark.parametrize("page", [pytest.param(key, marks=[pytest.mark.soak] * (key in LONG)) for key in PLAN])
 def test_the_commands_of_a_page_do_what_it_says(page: str, reader: Reader) -> None:
     try:
         for command in PLAN[page]:
