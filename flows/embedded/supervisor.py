@@ -98,8 +98,7 @@ class Supervisor:
                     self._start_wanted()
                     for service in list(self.services.values()):
                         self._tend(service)
-                    # The lock is kept once it is had: whoever comes now waits until this process has gone, and starts anew.
-                    if not (self.run / "persistent").exists() and taken(lease.fileno()):
+                    if not self._is_needed(lease.fileno()):
                         break
                     time.sleep(0.2 if all(s.healthy for s in self.services.values()) else 0.05)
             finally:
@@ -112,6 +111,19 @@ class Supervisor:
                 for file in ("processes.json", "wanted.json", "failed.json", "persistent"):
                     (self.run / file).unlink(missing_ok=True)
         log.info("stopped")
+
+    def _is_needed(self, lease: int) -> bool:
+        """Whether somebody holds a lease, or `up` made the servers stay.
+
+        The lock is kept once nobody does: whoever comes now waits until this process has gone, and starts anew.
+        """
+        persistent = self.run / "persistent"
+        if persistent.exists() or not taken(lease):
+            return True
+        if not persistent.exists():
+            return False
+        fcntl.flock(lease, fcntl.LOCK_UN)  # `up` wrote it, and gave its lease back, between the two looks
+        return True
 
     def _stop(self, *_: object) -> None:
         self.stopping = True

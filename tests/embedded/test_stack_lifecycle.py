@@ -462,3 +462,20 @@ def test_a_log_tells_of_this_start_and_the_one_before(make_home: MakeHome) -> No
     assert sorted(p.name for p in logs.iterdir() if p.name.startswith("docs")) == ["docs.log", "docs.log.1"]
     assert f"/?{endpoints['docs']['pid']}" in (logs / "docs.log").read_text()
     assert f"/?{endpoints['docs']['pid']}" not in (logs / "docs.log.1").read_text()
+
+
+def test_servers_stay_when_up_ends_at_the_moment_the_supervisor_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    real = supervisor.taken
+
+    def up_ends_just_before(lease: int) -> bool:
+        (run / "persistent").touch()
+        return real(lease)
+
+    monkeypatch.setattr(supervisor, "taken", up_ends_just_before)
+    with (run / "lease").open("a") as lease, (run / "lease").open("a") as command:
+        assert supervisor.Supervisor(tmp_path, {})._is_needed(lease.fileno())
+        assert real(command.fileno()), "the next command would wait for a supervisor that stays"

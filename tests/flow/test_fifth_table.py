@@ -1,4 +1,4 @@
-"""One schema entry more in a copy of the contract: the pipeline makes the table, loads, validates, documents and hands it off."""
+"""README.md's schema entry in a copy of the contract: the pipeline makes the table, loads, validates, documents, hands it off."""
 
 from __future__ import annotations
 
@@ -9,65 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from flows.contract import read, sync
 from flows.settings import PROJECT, Settings
 from flows.synthetic.medtech import generate
 from flows.synthetic.shipments import read_shipments
 from tests.conftest import run_flow
+from tests.pages import yaml_block
 
 pytestmark = pytest.mark.xdist_group("flow")
 DAY = date(2018, 3, 8)
 
-ENTRY = """
-name: device_trainings
-physicalName: SYNTHETIC_DEVICE_TRAININGS
-businessName: Device training
-description: One row for each HCP who took part in a training that day.
-customProperties:
-  - {property: fileName, value: "device_trainings_{date}.csv"}
-  - {property: loadMode, value: append}
-properties:
-  - name: training_id
-    businessName: Training id
-    description: Identifies the row.
-    logicalType: string
-    primaryKey: true
-    classification: internal
-    customProperties: [{property: pii, value: none}]
-  - name: device_id
-    businessName: Device id
-    description: What the training was about.
-    logicalType: string
-    required: true
-    classification: internal
-    customProperties: [{property: pii, value: none}]
-    relationships: [{to: "olist.odcs.yaml#/schema/products/properties/product_id"}]
-  - name: minutes
-    businessName: Minutes
-    description: How long it took; an HCP's own word.
-    logicalType: integer
-    logicalTypeOptions: {minimum: 5}
-    required: false
-    classification: internal
-    customProperties: [{property: pii, value: none}]
-  - name: is_certified
-    businessName: Certified
-    description: Whether the HCP passed.
-    logicalType: boolean
-    required: true
-    classification: confidential
-    customProperties: [{property: pii, value: indirect}]
-  - name: held_on
-    businessName: Held on
-    description: The day.
-    logicalType: date
-    logicalTypeOptions: {format: yyyy-MM-dd}
-    required: true
-    classification: internal
-    customProperties: [{property: pii, value: none}]
-"""
+ENTRY = yaml_block(PROJECT / "README.md")
 
 
 @pytest.fixture
@@ -79,9 +32,7 @@ def project(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for folder in ("data_dictionary", "expectations", "dbt"):
         shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
     contract = copy / "data_dictionary" / "synthetic.odcs.yaml"
-    document = yaml.safe_load(contract.read_text(encoding="utf-8"))
-    document["schema"].append(yaml.safe_load(ENTRY))
-    contract.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    contract.write_text(contract.read_text(encoding="utf-8") + ENTRY, encoding="utf-8")
     sync.sync(copy)
     monkeypatch.setattr(read, "PROJECT", copy)
     monkeypatch.setattr(tasks, "PROJECT", copy)

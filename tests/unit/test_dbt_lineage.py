@@ -1,4 +1,4 @@
-"""The lineage picture in architecture/dbt.md against the project: every model, every `ref`, and none that is not there."""
+"""The lineage picture of architecture/dbt.md against the project: every model, every `ref`, and none that is not there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 from flows.settings import PROJECT
 
 DBT = PROJECT / "dbt" / "cxm_medtech"
-PICTURE = PROJECT / "architecture" / "dbt.md"
+PICTURE = PROJECT / "architecture" / "diagrams" / "lineage.mmd"
 
 
 def _edges() -> set[tuple[str, str]]:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
+import yaml
 
-from flows.cli import main
 from flows.settings import PROJECT, Settings
+from tests.pages import PAGES, check_cxm, commands
+from tests.pages import name as ids
 
-PAGES = sorted(
-    page
-    for page in PROJECT.rglob("*.md")
-    if not {".venv", ".cxm", "node_modules", "target", ".pytest_cache", "golden"} & set(page.relative_to(PROJECT).parts)
-)
+DIAGRAMS = PROJECT / "architecture" / "diagrams"
+MEASURE = re.compile("_(count|score|hours|band|value|paid)$|^(days_|average_|revenue|freight|unit_price|is_.*time)")
 MADE_LATER = {"target/sources.json"}  # by a run
 SUFFIXES = "py|sql|yaml|yml|json|toml|txt|md|tmdl|pbids|sh"
-
-
-def ids(page: Path) -> str:
-    return str(page.relative_to(PROJECT))
 
 
 def anchors(page: Path) -> set[str]:
@@ -33,6 +27,19 @@ def anchors(page: Path) -> set[str]:
         text = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)).strip().lower()
         found.add(text.replace(" ", "-"))
     return found
+
+
+@pytest.mark.parametrize("source", sorted(DIAGRAMS.glob("*.mmd")), ids=lambda source: source.stem)
+def test_a_diagram_has_a_picture_of_what_its_source_says_now_and_a_page_that_shows_it(source: Path) -> None:
+    picture = source.with_suffix(".svg").read_text(encoding="utf-8")
+    line = f"<!-- sha256 of {source.name}: {hashlib.sha256(source.read_bytes()).hexdigest()} -->"
+    assert picture.endswith(f"</svg>\n{line}\n"), f"render {source.name} again (CONTRIBUTING.md), then append: {line}"
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert any(f"diagrams/{source.stem}.svg)](" in text and f"diagrams/{source.name})" in text for text in pages)
+
+
+def test_only_the_derived_dictionary_draws_within_its_page() -> None:
+    assert [ids(page) for page in PAGES if "```mermaid" in page.read_text()] == ["data_dictionary/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
@@ -57,21 +64,15 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert lost - MADE_LATER == set()
 
 
-def commands(page: Path) -> Iterator[str]:
-    """The lines of the page's shell blocks, without their comments."""
-    for block in re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(), re.S):
-        for line in block.splitlines():
-            line = re.sub(r"\s+#.*$", "", line).strip()
-            if line and not line.startswith("#"):
-                yield line
-
-
-@pytest.mark.parametrize("page", [p for p in PAGES if list(commands(p))], ids=ids)
+@pytest.mark.parametrize("page", [p for p in PAGES if any(not c.inline for c in commands(p))], ids=ids)
 def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+|\.[\w/.]+):", (PROJECT / "Makefile").read_text(), re.M)) | {".venv/.ready"}
-    for line in commands(page):
+    for command in commands(page):
+        line = command.line
+        if command.inline:
+            continue  # a sentence may name a command without all that it needs
         for part in re.split(r"\s(?:&&|\|)\s", line):
-            words = shlex.split(re.sub(r"^(\w+=\S+ )+", "", part))
+            words = shlex.split(re.sub(r"^(\w+=\S+ )+", "", part.strip("()")))
             if not words:
                 continue
             name = Path(words[0]).name
@@ -83,10 +84,25 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
                     variable = word.split("=")[0]
                     assert not variable.startswith("CXM_") or variable[4:].lower() in Settings.model_fields, line
             elif name == "cxm":
-                group: click.Command = main
-                rest = words[1:]
-                while isinstance(group, click.Group) and rest and rest[0] in group.commands:
-                    group = group.commands[rest.pop(0)]
-                assert not isinstance(group, click.Group) or rest in ([], ["--help"]), line
-                if not isinstance(group, click.Group):
-                    group.make_context("cxm", list(rest))  # an option that is not there raises
+                check_cxm(words[1:], line)
+
+
+def test_every_measure_of_the_marts_and_reports_has_its_formula_and_owner() -> None:
+    page = (PROJECT / "data_dictionary" / "business_definitions.md").read_text(encoding="utf-8")
+    rows = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in page.split("## Measures")[1].split("## ")[0].splitlines()
+    ]
+    rows = [row for row in rows if len(row) == 4][2:]
+    assert all(measure and formula and owner for measure, formula, _, owner in rows)
+    named = {name.strip().lower() for row in rows for name in row[0].split(",")}
+    marts = PROJECT / "dbt" / "cxm_medtech" / "models" / "marts"
+    labels = {m["label"] for m in yaml.safe_load((marts / "_semantic.yml").read_text(encoding="utf-8"))["metrics"]}
+    for table in (PROJECT / "architecture" / "powerbi").rglob("tables/*.tmdl"):
+        labels |= {
+            n.strip("'") for n in re.findall(r"^\tmeasure ('[^']+'|\S+)", table.read_text(encoding="utf-8"), re.M)
+        }
+    assert {re.sub("^average review", "mean review", label.lower()) for label in labels} - named == set()
+    models = yaml.safe_load((marts / "_marts__models.yml").read_text(encoding="utf-8"))["models"]
+    measured = {c["name"] for m in models for c in m["columns"] if MEASURE.search(c["name"])}
+    assert len(measured) > 25
+    assert {name for name in measured if f"`{name}`" not in page} == set()
