@@ -19,27 +19,35 @@ import itertools
 import re
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import UTC
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NoReturn
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 
 from flows.embedded.warehouse import load_history
-from flows.embedded.warehouse.csv_reader import Batch, CsvFormat, OptionError, RowError, read_csv, read_header, schema
+from flows.embedded.warehouse.copy_files import File, Source, split_stage
+from flows.embedded.warehouse.copy_options import (
+    bound,
+    compilation,
+    fail,
+    file_format,
+    folded,
+    invalid,
+    read_options,
+)
+from flows.embedded.warehouse.csv_format import CsvFormat, OptionError
+from flows.embedded.warehouse.csv_reader import Batch, RowError, read_csv, read_header, schema
 from flows.embedded.warehouse.errors import from_duckdb
 from flows.embedded.warehouse.grammar import ident, quote
-from flows.embedded.warehouse.session import CopyResult, S3Access, SessionContext, StageInfo
+from flows.embedded.warehouse.session import CopyResult, SessionContext
 
 if TYPE_CHECKING:
     from sqlglot import Expr
@@ -59,12 +67,7 @@ HINT = (
     "  If you would like to continue loading when an error is encountered, use other values such as 'SKIP_FILE' or 'CONTINUE' "
     "for the ON_ERROR option. For more information on loading options, please run 'info loading_data' in a SQL client."
 )
-MAX_FILES = 1000
 DEFAULT_TEXT_BYTES = 16 << 20  # VARCHAR without a length
-METADATA = (
-    "METADATA$FILENAME", "METADATA$FILE_ROW_NUMBER", "METADATA$FILE_CONTENT_KEY", "METADATA$FILE_LAST_MODIFIED",
-    "METADATA$START_SCAN_TIME",
-)  # fmt: skip
 _RAISED = "cxm-row-error:"
 
 
@@ -88,11 +91,11 @@ def _reads_csv(session: SessionContext, statement: exp.Copy) -> bool:
     """Whether the statement's file format, its own or its stage's, is CSV, which is Snowflake's default."""
     for param in statement.args.get("params") or []:
         if param.this.name.upper() == "FILE_FORMAT":
-            return str(_file_format(param, session).get("TYPE", "CSV")).upper() == "CSV"
+            return str(file_format(param, session).get("TYPE", "CSV")).upper() == "CSV"
     for node in (statement.args.get("files") or [])[:1]:
         for source in node.find_all(exp.Var):
             if str(source.this).startswith("@"):
-                stage = session.stage(_split_stage(str(source.this)[1:])[0])
+                stage = session.stage(split_stage(str(source.this)[1:])[0])
                 return str(stage.file_format.get("TYPE", "CSV")).upper() == "CSV"
     return True
 
@@ -107,28 +110,10 @@ def _copy_other(duck: duckdb.DuckDBPyConnection, session: SessionContext, statem
     try:
         sql = base.copy_into(duck, session.database, session.schema, tree, TableStages(duck))
     except (NotImplementedError, ValueError, AssertionError, duckdb.Error) as fault:
-        _fail(2, "0A000", f"Unsupported feature 'COPY INTO from JSON or PARQUET files': {fault}.")
+        raise fail(2, "0A000", f"Unsupported feature 'COPY INTO from JSON or PARQUET files': {fault}.") from None
     answer = duck.execute(sql)
     kinds = dict(RESULT_COLUMNS)
     return CopyResult([(d[0], kinds.get(d[0], "VARCHAR")) for d in answer.description or []], answer.fetchall())
-
-
-# --- errors ---------------------------------------------------------------------------------------------------------
-
-
-def _fail(code: int, state: str, message: str) -> NoReturn:
-    raise ProgrammingError(msg=message, errno=code, sqlstate=state)
-
-
-def _compilation(code: int, state: str, message: str) -> NoReturn:
-    _fail(code, state, f"SQL compilation error:\n{message}")
-
-
-def _invalid(name: str, value: object) -> NoReturn:
-    _compilation(1008, "22023", f"invalid value [{value}] for parameter '{name}'")
-
-
-# --- the statement --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,361 +124,6 @@ class _Column:
     type: str
     nullable: bool
     length: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """Copy options with Snowflake's defaults (copy-into-table#copy-options-copyoptions)."""
-
-    files: tuple[str, ...] | None = None
-    pattern: str | None = None
-    on_error: str = "ABORT_STATEMENT"
-    skip_at: float | None = None  # SKIP_FILE_<n>: errors; SKIP_FILE_<n>%: share of the rows, negative
-    force: bool = False
-    purge: bool = False
-    size_limit: int | None = None
-    enforce_length: bool = True
-    match_by: str = "NONE"
-    include_metadata: tuple[tuple[str, str], ...] = ()
-    return_failed_only: bool = False
-    load_uncertain_files: bool = False
-    validation: str | None = None
-    file_format: Mapping[str, object] | None = None
-
-
-def _value(node: Any, session: SessionContext) -> Any:
-    """An option's value as Python: str, int, float, bool, None for NULL, list for a parenthesised list; binds resolved."""
-    match node:
-        case exp.Boolean():
-            return bool(node.this)
-        case exp.Literal() if node.is_string:
-            return node.this
-        case exp.Literal():
-            return float(node.this) if "." in node.this else int(node.this)
-        case exp.Neg():
-            return -_value(node.this, session)
-        case exp.Paren():
-            return [_value(node.this, session)]
-        case exp.Tuple() | exp.Array():
-            return [_value(item, session) for item in node.expressions]
-        case exp.Null():
-            return None
-        case exp.Placeholder():
-            return _bound(node, session)
-        case exp.Var() | exp.Identifier() | exp.Column():
-            return node.name
-    _compilation(1003, "42000", f"syntax error: unexpected '{node}' as the value of an option")
-
-
-def _bound(node: exp.Placeholder, session: SessionContext) -> Any:
-    """The value bound to `?` or `:n`, by its place in the statement."""
-    bindings = session.bindings
-    if isinstance(bindings, Mapping):
-        key = str(node.this or node.name)
-        if key in bindings:
-            return bindings[key]
-    elif bindings is not None:
-        root = node.root()
-        places = list(root.find_all(exp.Placeholder, bfs=False))
-        index = int(node.name) - 1 if node.name.isdigit() else next(i for i, p in enumerate(places) if p is node)
-        if index < len(bindings):
-            return bindings[index]
-    _compilation(2049, "42601", "Bind variable for a placeholder is not set.")
-
-
-def _file_format(param: exp.CopyParameter, session: SessionContext) -> dict[str, object]:
-    """FILE_FORMAT = (FORMAT_NAME = … options | TYPE = … options) or FILE_FORMAT = name → option names and values.
-
-    Options beside FORMAT_NAME change the named format for this statement (copy-into-table#optional-parameters calls the two
-    mutually exclusive and what comes of both "unexpected behavior"; this is what accounts do).
-    """
-    if param.expression is not None and not isinstance(param.expression, exp.Null):
-        return dict(session.file_format(_dotted(param.expression, session)))
-    options: dict[str, object] = {}
-    for item in param.expressions:
-        if not isinstance(item, exp.Property):
-            _compilation(1003, "42000", f"syntax error: unexpected '{item}' in FILE_FORMAT")
-        name = item.this.name.upper()
-        node = item.args.get("value")
-        if name == "FORMAT_NAME":
-            options[name] = _dotted(node, session)
-            continue
-        value = _value(node, session)
-        options[name] = None if isinstance(node, exp.Var) and str(value).upper() == "NONE" else value
-    named = options.pop("FORMAT_NAME", None)
-    return options if named is None else {**session.file_format(str(named)), **options}
-
-
-def _dotted(node: Any, session: SessionContext) -> str:
-    if isinstance(node, (exp.Literal, exp.Placeholder)):
-        return str(_value(node, session))
-    return node.sql(dialect="snowflake") if node is not None else ""
-
-
-def _options(statement: exp.Copy, session: SessionContext) -> _Options:
-    found: dict[str, Any] = {}
-    for param in statement.args.get("params") or []:
-        name = param.this.name.upper()
-        if name == "FILE_FORMAT":
-            found["file_format"] = _file_format(param, session)
-            continue
-        if name == "INCLUDE_METADATA":
-            found["include_metadata"] = _include_metadata(param.expression)
-            continue
-        value = _value(param.expression, session)
-        word = str(value).upper()
-        match name:
-            case "FILES":
-                files = value if isinstance(value, list) else [value]
-                if len(files) > MAX_FILES:
-                    _compilation(
-                        1018, "22023", f"too many values in parameter 'FILES': {len(files)}, at most {MAX_FILES}"
-                    )
-                found["files"] = tuple(str(f) for f in files)
-            case "PATTERN":
-                found["pattern"] = str(value)
-            case "ON_ERROR":
-                found["on_error"], found["skip_at"] = _on_error(word)
-            case "FORCE" | "PURGE" | "RETURN_FAILED_ONLY" | "LOAD_UNCERTAIN_FILES" | "ENFORCE_LENGTH":
-                found[name.lower()] = _boolean(name, value)
-            case "TRUNCATECOLUMNS":
-                found["enforce_length"] = not _boolean(name, value)
-            case "SIZE_LIMIT":
-                if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
-                    _invalid(name, value)
-                found["size_limit"] = value
-            case "MATCH_BY_COLUMN_NAME":
-                if word not in ("NONE", "CASE_SENSITIVE", "CASE_INSENSITIVE"):
-                    _invalid(name, value)
-                found["match_by"] = word
-            case "VALIDATION_MODE":
-                if not re.fullmatch(r"RETURN_(\d+_ROWS|ERRORS|ALL_ERRORS)", word):
-                    _invalid(name, value)
-                found["validation"] = word
-            case _:
-                _compilation(1006, "42601", f"invalid parameter '{param.this.name}'")
-    return _Options(**found)
-
-
-def _boolean(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if str(value).upper() not in ("TRUE", "FALSE"):
-        _invalid(name, value)
-    return str(value).upper() == "TRUE"
-
-
-def _on_error(word: str) -> tuple[str, float | None]:
-    """ON_ERROR's five forms (copy-into-table#copy-options-copyoptions): the mode and, for SKIP_FILE_<n>[%], its limit."""
-    if word in ("ABORT_STATEMENT", "CONTINUE", "SKIP_FILE"):
-        return word, 1 if word == "SKIP_FILE" else None
-    found = re.fullmatch(r"SKIP_FILE_(\d+)(%?)", word)
-    if not found or (found[2] and int(found[1]) > 100) or int(found[1]) == 0:
-        _invalid("ON_ERROR", word)
-    return "SKIP_FILE", -int(found[1]) / 100 if found[2] else int(found[1])
-
-
-def _include_metadata(node: Any) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for item in (
-        node.expressions if isinstance(node, exp.Tuple) else [node.this if isinstance(node, exp.Paren) else node]
-    ):
-        if not isinstance(item, exp.EQ) or item.expression.name.upper() not in METADATA:
-            _invalid("INCLUDE_METADATA", item)
-        pairs.append((_folded(item.this.this), item.expression.name.upper()))
-    return tuple(pairs)
-
-
-def _folded(identifier: Any) -> str:
-    """An identifier's name as Snowflake stores it: upper case unless it stands in double quotes."""
-    return str(identifier.name) if identifier.args.get("quoted") else str(identifier.name).upper()
-
-
-# --- where the files are --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """One staged file: `url` names it in results and history, `path` is METADATA$FILENAME."""
-
-    url: str
-    path: str
-    size: int
-    etag: str
-    modified: datetime
-
-
-class _Source:
-    """The stage or URL after FROM: lists, opens and removes its files."""
-
-    def __init__(self, location: str, session: SessionContext) -> None:
-        self.session = session
-        self.stage: StageInfo | None = None
-        if location.startswith("@"):
-            name, path = _split_stage(location[1:])
-            self.stage = session.stage(name)
-            base = self.stage.url
-            self.url = base.rstrip("/") + "/" + path if path else base
-        else:
-            base = self.url = location
-        self.base = base
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("s3", "file"):
-            _compilation(1011, "42601", f"invalid URL prefix found in: '{location}'")
-        self.external = parts.scheme == "s3"
-        self.bucket, self.prefix = parts.netloc, self.url.split("://", 1)[1].partition("/")[2]
-        if not self.external:
-            root = Path(urlsplit(self.stage.url if self.stage else self.url).path)
-            self.root, self.prefix = root, parts.path[len(str(root)) :].lstrip("/")
-        self._client: Any = None
-
-    @property
-    def client(self) -> Any:
-        if self._client is None:
-            self._client = s3_client(self.session.s3)
-        return self._client
-
-    def named(self, names: Sequence[str]) -> list[_File]:
-        """The files in FILES: the name is put behind the path as it is, without a slash between.
-
-        A file that is not there stops the statement (copy-into-table, ON_ERROR = ABORT_STATEMENT).
-        """
-        found = []
-        for name in dict.fromkeys(names):
-            one = self._one(self.prefix + name)
-            if one is None:
-                shown = (
-                    f"s3://{self.bucket}/{self.prefix}{name}"
-                    if self.external
-                    else f"@{self._shown(self.prefix + name)}"
-                )
-                _fail(91016, "22000", missing(shown))
-            found.append(one)
-        return found
-
-    def listed(self) -> list[_File]:
-        """All files whose name starts with the path, in the order of their names; folder markers left out."""
-        if self.external:
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
-            found = []
-            with self._translated(f"s3://{self.bucket}/{self.prefix}"):
-                for page in pages:
-                    for item in page.get("Contents", []):
-                        if not item["Key"].endswith("/"):
-                            found.append(self._s3_file(item["Key"], item["Size"], item["ETag"], item["LastModified"]))
-            return sorted(found, key=lambda f: f.path)
-        paths = sorted(p for p in self.root.rglob("*") if p.is_file()) if self.root.is_dir() else []
-        keys = [p.relative_to(self.root).as_posix() for p in paths]
-        return [one for key in keys if key.startswith(self.prefix) and (one := self._one(key))]
-
-    def _one(self, key: str) -> _File | None:
-        if not self.external:
-            path = self.root / key
-            if not path.is_file():
-                return None
-            status = path.stat()
-            modified = datetime.fromtimestamp(status.st_mtime, UTC)
-            return _File(self._shown(key), key, status.st_size, _digest(path), modified)
-        from botocore.exceptions import ClientError
-
-        try:
-            with self._translated(f"s3://{self.bucket}/{key}"):
-                head = self.client.head_object(Bucket=self.bucket, Key=key)
-        except ClientError:
-            return None
-        return self._s3_file(key, head["ContentLength"], head["ETag"], head["LastModified"])
-
-    def _s3_file(self, key: str, size: int, etag: str, modified: datetime) -> _File:
-        return _File(f"s3://{self.bucket}/{key}", key, size, etag.strip('"'), modified.astimezone(UTC))
-
-    def _shown(self, key: str) -> str:
-        return f"{self.stage.name.lower()}/{key}" if self.stage else key
-
-    def fetched(self, file: _File, folder: Path) -> Path:
-        """The file's bytes as a local file: an internal stage's own, or an S3 object streamed into `folder`."""
-        if not self.external:
-            return self.root / file.path
-        from botocore.exceptions import ClientError
-
-        local = folder / "source"
-        try:
-            with self._translated(file.url), local.open("wb") as out:
-                # The ETag pins the bytes that were listed: an object replaced in between is a missing file.
-                body = self.client.get_object(Bucket=self.bucket, Key=file.path, IfMatch=f'"{file.etag}"')["Body"]
-                for chunk in body.iter_chunks(1 << 20):
-                    out.write(chunk)
-        except ClientError:
-            _fail(91016, "22000", missing(file.url))
-        return local
-
-    def remove(self, file: _File) -> None:
-        """PURGE: "If the purge operation fails for any reason, no error is returned currently" (copy-into-table)."""
-        with suppress(Exception):
-            if self.external:
-                self.client.delete_object(Bucket=self.bucket, Key=file.path)
-            else:
-                (self.root / file.path).unlink()
-
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        """S3 faults other than a missing key become Snowflake's 'Failure using stage area'."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            yield
-        except ClientError as fault:
-            code = str(fault.response.get("Error", {}).get("Code", ""))
-            if code in ("404", "NoSuchKey", "NotFound", "PreconditionFailed", "412"):
-                raise
-            _fail(91003, "55000", f"Failure using stage area. Cause: [{code} ({what})]")
-        except BotoCoreError as fault:
-            _fail(91003, "55000", f"Failure using stage area. Cause: [{fault} ({what})]")
-
-
-def missing(name: str) -> str:
-    """Snowflake's words for a staged file that is not there (091016)."""
-    return (
-        f"Remote file '{name}' was not found. If you are running a copy command, please make sure files are not deleted "
-        "when they are being loaded or files are not being loaded into two different tables concurrently with auto purge option."
-    )
-
-
-def s3_client(access: S3Access | None) -> Any:
-    """A boto3 client of the embedded object store. Raises ProgrammingError 091003 when the warehouse has none."""
-    if access is None:
-        _fail(91003, "55000", "Failure using stage area. Cause: [this warehouse was started without an object store]")
-    return _client(access)
-
-
-@lru_cache(maxsize=4)
-def _client(access: S3Access) -> Any:
-    # Clients are thread-safe and making one takes a tenth of a second.
-    import boto3
-    from botocore.config import Config
-
-    return boto3.session.Session().client(
-        "s3", endpoint_url=access.endpoint, aws_access_key_id=access.access_key, aws_secret_access_key=access.secret_key,
-        region_name=access.region,
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, connect_timeout=5, read_timeout=60),
-    )  # fmt: skip
-
-
-def _split_stage(text: str) -> tuple[str, str]:
-    """`DB."Sch/ema".STAGE/path/x` → the stage's name as written and the path behind its slash."""
-    found = re.match(r'((?:"(?:[^"]|"")*"|[^/".]+|\.)+)(?:/(.*))?$', text, re.DOTALL)
-    if not found:
-        _compilation(1003, "42000", f"syntax error: '@{text}' is not a stage reference")
-    return found[1], found[2] or ""
-
-
-def _digest(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
-
-
-# --- the load -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,7 +158,7 @@ class _Spool:
 class _Outcome:
     """What reading one file gave. `spools` hold its good rows; `errors` are those of the `failed` records to be reported."""
 
-    file: _File
+    file: File
     parsed: int = 0
     loaded: int = 0
     failed: int = 0
@@ -545,7 +175,7 @@ class _Error:
     column_name: str
     start_line: int
 
-    def text(self, file: _File) -> str:
+    def text(self, file: File) -> str:
         """The error with its place, as Snowflake words it; "starts at line" when the record spans lines."""
         row = self.row
         where = f"Row {row.record}" + (f" starts at line {self.start_line}" if self.start_line != row.line else "")
@@ -561,12 +191,12 @@ class _Copy:
     def __init__(self, duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> None:
         self.duck, self.session, self.statement = duck, session, statement
         if not isinstance(statement.this, (exp.Table, exp.Schema)) or isinstance(statement.this.this, exp.Var):
-            _fail(2, "0A000", "Unsupported feature 'COPY INTO <location>'.")
-        self.options = _options(statement, session)
+            raise fail(2, "0A000", "Unsupported feature 'COPY INTO <location>'.")
+        self.options = read_options(statement, session)
         self.select, location = self._from()
         self.database, self.schema, self.table = self._target()
         self.columns = self._columns()
-        self.source = _Source(location, session)
+        self.source = Source(location, session)
         self.format = self._format()
         self._check()
 
@@ -590,36 +220,36 @@ class _Copy:
             table = select.args.get("from_") if isinstance(select, exp.Select) else None
             extra = [k for k, v in select.args.items() if v and k not in ("expressions", "from_", "kind", "hint")]
             if not isinstance(select, exp.Select) or table is None or extra:
-                _fail(2098, "0A000", "SQL compilation error:\n"
+                raise fail(2098, "0A000", "SQL compilation error:\n"
                       "COPY statement only supports simple SELECT from stage statements for import.")  # fmt: skip
             source = table.this
         node = source.this
         if isinstance(node, exp.Var) and str(node.this).startswith("@"):
             if select is not None and (source.args.get("format") or source.args.get("pattern")):
-                _compilation(
+                raise compilation(
                     1003, "42000", "FILE_FORMAT and PATTERN belong behind the FROM clause of a COPY statement."
                 )
             return select, str(node.this)
         if isinstance(node, exp.Literal) and node.is_string:
             credentials = self.statement.args.get("credentials")
             if credentials is not None and credentials.args.get("encryption"):
-                _fail(2, "0A000", "Unsupported feature 'ENCRYPTION': the embedded object store does not encrypt.")
+                raise fail(2, "0A000", "Unsupported feature 'ENCRYPTION': the embedded object store does not encrypt.")
             if select is not None:
-                _compilation(1011, "42601", f"invalid URL prefix found in: '{node.this}'")
+                raise compilation(1011, "42601", f"invalid URL prefix found in: '{node.this}'")
             return None, str(node.this)
-        _compilation(1011, "42601", f"invalid URL prefix found in: {source.sql(dialect='snowflake')}")
+        raise compilation(1011, "42601", f"invalid URL prefix found in: {source.sql(dialect='snowflake')}")
 
     def _target(self) -> tuple[str, str, str]:
         target = self.statement.this.find(exp.Table)
         catalog, db = target.args.get("catalog"), target.args.get("db")
-        database = _folded(catalog) if catalog else self.session.database
-        name = _folded(target.this)
+        database = folded(catalog) if catalog else self.session.database
+        name = folded(target.this)
         if database is None:
-            _fail(90105, "22000", "Cannot perform COPY. This session does not have a current database. Call 'USE DATABASE', "
+            raise fail(90105, "22000", "Cannot perform COPY. This session does not have a current database. Call 'USE DATABASE', "
                   "or use a qualified name.")  # fmt: skip
-        inside = _folded(db) if db else self.session.schema
+        inside = folded(db) if db else self.session.schema
         if inside is None:
-            _fail(90106, "22000", "Cannot perform COPY. This session does not have a current schema. Call 'USE SCHEMA', "
+            raise fail(90106, "22000", "Cannot perform COPY. This session does not have a current schema. Call 'USE SCHEMA', "
                   "or use a qualified name.")  # fmt: skip
         return database, inside, name
 
@@ -635,7 +265,7 @@ class _Copy:
         known = {row[0]: row for row in found if row[3] == found[0][3]}
         if not known:
             shown = f"{self.database}.{self.schema}.{self.table}"
-            _compilation(2003, "42S02", f"Table '{shown}' does not exist or not authorized.")
+            raise compilation(2003, "42S02", f"Table '{shown}' does not exist or not authorized.")
         self.relation = ".".join(ident(p) for p in (self.database, self.schema, self.table))
         if found[0][3]:
             self.relation = f"temp.{ident(self.table)}"
@@ -655,10 +285,10 @@ class _Copy:
         by_name = {c.name.upper(): c for c in self.table_columns}
         chosen = []
         for item in self.statement.this.expressions:
-            name = _folded(item if isinstance(item, exp.Identifier) else item.this)
+            name = folded(item if isinstance(item, exp.Identifier) else item.this)
             column = by_name.get(name.upper())
             if column is None:
-                _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{name}'")
+                raise compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{name}'")
             chosen.append(column)
         return chosen
 
@@ -672,33 +302,35 @@ class _Copy:
             return CsvFormat.from_options(chosen)
         except OptionError as found:
             if found.why:
-                _fail(2, "0A000", f"Unsupported feature '{found.name} = {found.value}': {found.why}.")
+                raise fail(2, "0A000", f"Unsupported feature '{found.name} = {found.value}': {found.why}.") from None
             if found.value is None:
-                _compilation(1006, "42601", f"invalid parameter '{found.name}'")
-            _invalid(found.name, found.value)
+                raise compilation(1006, "42601", f"invalid parameter '{found.name}'") from None
+            raise invalid(found.name, found.value) from None
 
     def _check(self) -> None:
         options = self.options
         if self.select is not None:
             if options.validation:
                 # "VALIDATION_MODE does not support COPY statements that transform data during a load" (copy-into-table).
-                _compilation(1006, "42601", "invalid parameter 'VALIDATION_MODE'")
+                raise compilation(1006, "42601", "invalid parameter 'VALIDATION_MODE'")
             if options.match_by != "NONE":
-                _compilation(1006, "42601", "invalid parameter 'MATCH_BY_COLUMN_NAME'")
+                raise compilation(1006, "42601", "invalid parameter 'MATCH_BY_COLUMN_NAME'")
             if len(self.select.expressions) != len(self.columns):
-                _compilation(2020, "21S01", "Insert value list does not match column list expecting "
+                raise compilation(2020, "21S01", "Insert value list does not match column list expecting "
                              f"{len(self.columns)} but got {len(self.select.expressions)}")  # fmt: skip
         if options.include_metadata and options.match_by == "NONE":
-            _compilation(1006, "42601", "invalid parameter 'INCLUDE_METADATA'")
+            raise compilation(1006, "42601", "invalid parameter 'INCLUDE_METADATA'")
         if options.match_by != "NONE" and not self.format.parse_header:
-            _compilation(2019, "0A000", "Insufficient data for MATCH_BY_COLUMN_NAME: CSV needs PARSE_HEADER = TRUE.")
+            raise compilation(
+                2019, "0A000", "Insufficient data for MATCH_BY_COLUMN_NAME: CSV needs PARSE_HEADER = TRUE."
+            )
         if options.pattern is not None:
             try:
                 re.compile(options.pattern)
             except re.error:
-                _compilation(100048, "2201B", f"Invalid regular expression: '{options.pattern}'")
+                raise compilation(100048, "2201B", f"Invalid regular expression: '{options.pattern}'") from None
         if self.select is not None:
-            values = [(p, exp.convert(_bound(p, self.session))) for p in self.select.find_all(exp.Placeholder)]
+            values = [(p, exp.convert(bound(p, self.session))) for p in self.select.find_all(exp.Placeholder)]
             for place, value in values:
                 place.replace(value)
 
@@ -720,7 +352,7 @@ class _Copy:
         finally:
             self.aux.close()
 
-    def _choose(self) -> tuple[list[_File], list[_File]]:
+    def _choose(self) -> tuple[list[File], list[File]]:
         """The files to load, and those named in FILES that were loaded before.
 
         Load metadata decides: the same name with the same ETag within 64 days is not loaded again, unless FORCE
@@ -755,11 +387,11 @@ class _Copy:
             fresh = within
         return fresh, skipped
 
-    def _commit(self, outcomes: list[_Outcome], skipped: list[_File]) -> CopyResult:
+    def _commit(self, outcomes: list[_Outcome], skipped: list[File]) -> CopyResult:
         rows: list[tuple[object, ...]] = []
         loads: list[load_history.Loaded] = []
         spools: list[_Spool] = []
-        purge: list[_File] = []
+        purge: list[File] = []
         for outcome in outcomes:
             first = outcome.errors[0] if outcome.errors else None
             limit, refused = self._limit(outcome)
@@ -810,8 +442,8 @@ class _Copy:
             return int(-at * outcome.parsed), errors > -at * outcome.parsed
         return int(at), errors >= at
 
-    def _abort(self, file: _File, error: _Error) -> NoReturn:
-        _fail(error.row.code, error.row.sqlstate, error.text(file))
+    def _abort(self, file: File, error: _Error) -> NoReturn:
+        raise fail(error.row.code, error.row.sqlstate, error.text(file))
 
     # One file ------------------------------------------------------------------------------------------------------
 
@@ -819,7 +451,7 @@ class _Copy:
         """The target columns that the spool holds, in its order."""
         return self.columns if self.options.match_by == "NONE" else self.table_columns
 
-    def _read(self, file: _File) -> _Outcome:
+    def _read(self, file: File) -> _Outcome:
         stop = self.options.on_error == "ABORT_STATEMENT" and not self.options.validation
         self.session.check()
         local = self.source.fetched(file, self.spool)
@@ -835,7 +467,7 @@ class _Copy:
                 outcome = _Outcome(file)
                 self._careful(local, outcome, items, width, expect, stop)
         except (OSError, EOFError, zlib.error) as broken:
-            _fail(100086, "22000", f"Error parsing file '{file.path}': {broken}")
+            raise fail(100086, "22000", f"Error parsing file '{file.path}': {broken}") from None
         finally:
             if self.source.external:
                 local.unlink(missing_ok=True)
@@ -977,7 +609,7 @@ class _Copy:
 
     # What is selected ----------------------------------------------------------------------------------------------
 
-    def _items(self, file: _File, local: Path) -> tuple[list[_Item], int, int | None]:
+    def _items(self, file: File, local: Path) -> tuple[list[_Item], int, int | None]:
         """The DuckDB expressions of each filled column over c1 … cN, how many fields they need, and how many are wanted."""
         if self.select is not None:
             nodes = [self._bare(item) for item in self.select.expressions]
@@ -994,24 +626,24 @@ class _Copy:
         expect = width if self.format.error_on_column_count_mismatch else None
         return [self._typed(c, f"c{i}") for i, c in enumerate(self.columns, start=1)], width, expect
 
-    def _matched(self, file: _File, local: Path) -> tuple[list[_Item], int, int | None]:
+    def _matched(self, file: File, local: Path) -> tuple[list[_Item], int, int | None]:
         """MATCH_BY_COLUMN_NAME: columns by the header's names; what the file does not have is NULL, what the table does not
         have is passed over (copy-into-table, MATCH_BY_COLUMN_NAME)."""
         try:
             with local.open("rb") as stream:
                 header = read_header(stream, file.path, self.format)
         except (OSError, EOFError, zlib.error) as broken:
-            _fail(100086, "22000", f"Error parsing file '{file.path}': {broken}")
+            raise fail(100086, "22000", f"Error parsing file '{file.path}': {broken}") from None
         fold = str.upper if self.options.match_by == "CASE_INSENSITIVE" else str
         places: dict[str, int] = {}
         for i, name in enumerate(header, start=1):
             if fold(name) in places:
-                _fail(100185, "22000", f"Duplicate column name '{name}' in the header of file '{file.path}'.")
+                raise fail(100185, "22000", f"Duplicate column name '{name}' in the header of file '{file.path}'.")
             places[fold(name)] = i
         extra = {name: self._translated(exp.column(kind), file) for name, kind in self.options.include_metadata}
         unknown = [name for name in extra if name not in {c.name for c in self.table_columns}]
         if unknown:
-            _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{unknown[0]}'")
+            raise compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{unknown[0]}'")
         items = []
         for column in self.table_columns:
             place = places.get(fold(column.name))
@@ -1040,7 +672,7 @@ class _Copy:
             typed = f"coalesce({typed}, {_raise(100072, chr(39) * 2)})"
         return _Item(expression, value, typed, " OR ".join(broken))
 
-    def _translated(self, node: Expr, file: _File) -> str:
+    def _translated(self, node: Expr, file: File) -> str:
         """A select item in DuckDB's SQL: $n → cn, METADATA$… → the file's facts, the rest as the warehouse translates it.
 
         https://docs.snowflake.com/en/user-guide/querying-metadata#metadata-columns
@@ -1054,7 +686,7 @@ class _Copy:
             if isinstance(part, exp.Column):
                 return self._metadata(part.name.upper(), file)
             if isinstance(part, (exp.Select, exp.Window, exp.AggFunc, exp.Star)):
-                _fail(2098, "0A000", "SQL compilation error:\n"
+                raise fail(2098, "0A000", "SQL compilation error:\n"
                       "COPY statement only supports simple SELECT from stage statements for import.")  # fmt: skip
             return part
 
@@ -1070,7 +702,7 @@ class _Copy:
         translated = FakeSnowflakeCursor._transform(shim, tree, None)
         return str(translated.expressions[0].sql(dialect="duckdb"))
 
-    def _metadata(self, name: str, file: _File) -> Expr:
+    def _metadata(self, name: str, file: File) -> Expr:
         match name:
             case "METADATA$FILENAME":
                 return exp.Literal.string(file.path)
@@ -1086,7 +718,7 @@ class _Copy:
                 now = self.session.now.astimezone(UTC)
                 text = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}+00:00"
                 return exp.cast(exp.Literal.string(text), exp.DataType.build("TIMESTAMPTZ"))
-        _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{name}'")
+        raise compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{name}'")
 
     # VALIDATION_MODE -----------------------------------------------------------------------------------------------
 
@@ -1142,7 +774,7 @@ def _small(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _position(parameter: Expr) -> int:
     number = str(parameter.this.name)
     if not number.isdigit() or int(number) < 1:
-        _compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '${number}'")
+        raise compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '${number}'")
     return int(number)
 
 

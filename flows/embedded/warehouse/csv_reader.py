@@ -4,7 +4,7 @@
 
 Two ways through a chunk, with the same answer. Where the options allow it and every quote stands where a writer that
 follows RFC 4180 puts it, numpy finds the separators outside quotes and Arrow cuts the fields. Anything else, a stray
-quote, an escape character, a delimiter of several bytes, goes record by record through `_Tokenizer`, ten times slower.
+quote, an escape character, a delimiter of several bytes, goes record by record through `csv_tokenizer`, ten times slower.
 
 Options and defaults: https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 """
@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import codecs
 import io
-import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from flows.embedded.warehouse.csv_format import CsvFormat
+from flows.embedded.warehouse.csv_tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,28 +33,6 @@ MAX_RECORD = (
     160 << 20
 )  # beyond Snowflake's 128 MB for one value, an enclosed field without its closing quote is given up
 LF, CR = 10, 13
-
-# Snowflake's names of the character sets that it loads → Python's codecs
-# (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#supported-character-sets-for-delimited-files)
-ENCODINGS = {
-    "UTF8": "utf-8", "BIG5": "big5", "EUCJP": "euc_jp", "EUCKR": "euc_kr", "GB18030": "gb18030", "IBM420": "cp420",
-    "IBM424": "cp424", "IBM949": "cp949", "ISO2022CN": "iso2022_cn", "ISO2022JP": "iso2022_jp", "ISO2022KR": "iso2022_kr",
-    "ISO88591": "latin-1", "ISO88592": "iso8859-2", "ISO88595": "iso8859-5", "ISO88596": "iso8859-6",
-    "ISO88597": "iso8859-7", "ISO88598": "iso8859-8", "ISO88599": "iso8859-9", "ISO885915": "iso8859-15", "KOI8R": "koi8-r",
-    "SHIFTJIS": "shift_jis", "UTF16": "utf-16", "UTF16BE": "utf-16-be", "UTF16LE": "utf-16-le", "UTF32": "utf-32",
-    "UTF32BE": "utf-32-be", "UTF32LE": "utf-32-le", "WINDOWS874": "cp874", "WINDOWS949": "cp949",
-    "WINDOWS1250": "cp1250", "WINDOWS1251": "cp1251", "WINDOWS1252": "cp1252", "WINDOWS1253": "cp1253",
-    "WINDOWS1254": "cp1254", "WINDOWS1255": "cp1255", "WINDOWS1256": "cp1256",
-}  # fmt: skip
-COMPRESSIONS = ("AUTO", "GZIP", "BZ2", "BROTLI", "ZSTD", "DEFLATE", "RAW_DEFLATE", "NONE")
-
-
-class OptionError(ValueError):
-    """A file format option that Snowflake does not know (`value` None) or a value that it does not take."""
-
-    def __init__(self, name: str, value: object = None, why: str = "") -> None:
-        super().__init__(name)
-        self.name, self.value, self.why = name, value, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,149 +49,6 @@ class RowError:
     code: int
     sqlstate: str
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class CsvFormat:
-    """The options of a TYPE = CSV file format, each with Snowflake's default; bytes are UTF-8, None stands for NONE.
-
-    https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
-    """
-
-    compression: str = "AUTO"
-    record_delimiter: bytes | None = b"\n"
-    field_delimiter: bytes | None = b","
-    skip_header: int = 0
-    parse_header: bool = False
-    skip_blank_lines: bool = False
-    trim_space: bool = False
-    enclosed_by: bytes | None = None
-    escape: bytes | None = None
-    escape_unenclosed: bytes | None = b"\\"
-    null_if: tuple[bytes, ...] = (b"\\N",)
-    empty_field_as_null: bool = True
-    error_on_column_count_mismatch: bool = True
-    replace_invalid_characters: bool = False
-    skip_byte_order_mark: bool = True
-    multi_line: bool = True
-    encoding: str = "utf-8"
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, object]) -> CsvFormat:
-        """Read option names (upper case) and Python values, as `SessionContext.file_format` gives them.
-
-        Raises OptionError for an option or a value that Snowflake refuses, or that is not supported here.
-        """
-        values: dict[str, Any] = {}
-        for name, value in options.items():
-            match name:
-                case "TYPE":
-                    if str(value).upper() != "CSV":
-                        raise OptionError(name, value, "only TYPE = CSV is supported here")
-                case "COMPRESSION":
-                    chosen = "NONE" if value is None else str(value).upper()
-                    if chosen not in COMPRESSIONS:
-                        raise OptionError(name, value)
-                    values["compression"] = chosen
-                case "RECORD_DELIMITER":
-                    values["record_delimiter"] = _delimiter(name, value)
-                case "FIELD_DELIMITER":
-                    values["field_delimiter"] = _delimiter(name, value)
-                case "SKIP_HEADER":
-                    if isinstance(value, bool) or not str(value).isdigit():
-                        raise OptionError(name, value)
-                    values["skip_header"] = int(str(value))
-                case "FIELD_OPTIONALLY_ENCLOSED_BY":
-                    quote = _character(name, value)
-                    if quote not in (None, b'"', b"'"):
-                        raise OptionError(name, value)
-                    values["enclosed_by"] = quote
-                case "ESCAPE":
-                    values["escape"] = _character(name, value)
-                case "ESCAPE_UNENCLOSED_FIELD":
-                    values["escape_unenclosed"] = _character(name, value)
-                case "NULL_IF":
-                    texts = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
-                    values["null_if"] = tuple(str(text).encode() for text in texts)
-                case "ENCODING":
-                    spelled = re.sub(r"[^A-Z0-9]", "", str(value).upper())
-                    try:
-                        values["encoding"] = codecs.lookup(ENCODINGS[spelled]).name
-                    except KeyError:
-                        raise OptionError(name, value) from None
-                    except LookupError:
-                        raise OptionError(name, value, "this character set has no codec here") from None
-                case "DATE_FORMAT" | "TIME_FORMAT" | "TIMESTAMP_FORMAT":
-                    if str(value).upper() != "AUTO":
-                        raise OptionError(name, value, "only AUTO is supported here; convert in the SELECT instead")
-                case "VALIDATE_UTF8":
-                    if str(value).upper() != "TRUE":
-                        raise OptionError(name, value, "text is always checked here; see REPLACE_INVALID_CHARACTERS")
-                case "BINARY_FORMAT":
-                    if str(value).upper() != "HEX":
-                        raise OptionError(name, value, "only HEX is supported here")
-                case "FILE_EXTENSION":
-                    pass  # unloading only, by its documentation
-                case _ if name in _BOOLEANS:
-                    if not isinstance(value, bool):
-                        if str(value).upper() not in ("TRUE", "FALSE"):
-                            raise OptionError(name, value)
-                        value = str(value).upper() == "TRUE"
-                    values[_BOOLEANS[name]] = value
-                case _:
-                    raise OptionError(name)
-        made = cls(**values)
-        if made.parse_header and made.skip_header:
-            raise OptionError("SKIP_HEADER", made.skip_header, "it cannot be combined with PARSE_HEADER")
-        return made
-
-
-_BOOLEANS = {
-    "PARSE_HEADER": "parse_header",
-    "SKIP_BLANK_LINES": "skip_blank_lines",
-    "TRIM_SPACE": "trim_space",
-    "EMPTY_FIELD_AS_NULL": "empty_field_as_null",
-    "ERROR_ON_COLUMN_COUNT_MISMATCH": "error_on_column_count_mismatch",
-    "REPLACE_INVALID_CHARACTERS": "replace_invalid_characters",
-    "SKIP_BYTE_ORDER_MARK": "skip_byte_order_mark",
-    "MULTI_LINE": "multi_line",
-}
-_ESCAPED = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "f": b"\f", "0": b"\0", "\\": b"\\", "'": b"'", '"': b'"'}
-
-
-def _bytes(value: object) -> bytes:
-    r"""An option's value as bytes: common escapes, octal `\\ooo` and hex `\\xhh` or `0xhh` are read, as documented."""
-    text = str(value)
-    if re.fullmatch(r"(?:0x[0-9A-Fa-f]{2})+", text):
-        return bytes.fromhex(text.replace("0x", ""))
-
-    def one(found: re.Match[str]) -> str:
-        body = found.group(1)
-        if body[0] == "x":
-            return chr(int(body[1:], 16))
-        if body.isdigit() and len(body) == 3:
-            return chr(int(body, 8))
-        return _ESCAPED.get(body, b"\\" + body.encode()).decode()
-
-    return re.sub(r"\\(x[0-9A-Fa-f]{2}|[0-7]{3}|.)", one, text, flags=re.DOTALL).encode()
-
-
-def _delimiter(name: str, value: object) -> bytes | None:
-    if value is None or str(value).upper() == "NONE":
-        return None
-    text = _bytes(value)
-    if not 0 < len(text) <= 20:
-        raise OptionError(name, value)
-    return text
-
-
-def _character(name: str, value: object) -> bytes | None:
-    if value is None or str(value).upper() == "NONE" or value == "":
-        return None
-    text = _bytes(value)
-    if len(text) != 1:
-        raise OptionError(name, value)
-    return text
 
 
 @dataclass(slots=True)
@@ -272,7 +109,7 @@ def read_csv(
 
 def _header(stream: Any, options: CsvFormat) -> tuple[list[str], bytes, int]:
     """The first record's fields, the bytes read behind it, and the number of lines that it took."""
-    tokenizer = _Tokenizer(options)
+    tokenizer = Tokenizer(options)
     buffer = b""
     while True:
         more = stream.read(1 << 16)
@@ -398,7 +235,7 @@ class _Reader:
         self.options, self.width, self.expect = options, width, expect
         self.schema = schema(width)
         self.records, self.line = 0, line
-        self.tokenizer = _Tokenizer(options, expect)
+        self.tokenizer = Tokenizer(options, expect)
         delimiter = options.field_delimiter
         self.simple = (
             delimiter is not None
@@ -623,10 +460,6 @@ class _Reader:
         return Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), parsed, errors), position
 
 
-def _delimiter_shown(delimiter: bytes | None) -> str:
-    return (delimiter or b"").decode("utf-8", "replace").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-
-
 def _shown(raw: bytes) -> str:
     """Bytes in an error message the way Snowflake writes them: text where it is ASCII, 0xNN elsewhere."""
     return "".join(chr(c) if 32 <= c < 127 else f"0x{c:02X}" for c in raw[:100])
@@ -647,166 +480,3 @@ def _mismatch(record: int, line: int, found: int, wanted: int) -> RowError:
         f"Number of columns in file ({found}) does not match that of the corresponding table ({wanted}), "
         "use file format option error_on_column_count_mismatch=false to ignore this error",
     )  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Field:
-    raw: bytes  # without the enclosing quotes, escapes still in it
-    start: int
-    enclosed: bool
-
-
-@dataclass(slots=True)
-class _Record:
-    fields: list[_Field]
-    end: int  # first byte after the record delimiter
-    error: tuple[int, str, int] | None = None  # position, message, code
-
-
-class _Tokenizer:
-    """The exact reading of any option set, one record at a time."""
-
-    def __init__(self, options: CsvFormat, expect: int | None = None) -> None:
-        self.options, self.expect = options, expect
-        self.escape_in = options.escape
-        self.escape_out = options.escape or options.escape_unenclosed
-        # "New line" is logical: \r\n ends a record too (create-file-format, RECORD_DELIMITER).
-        newline = options.record_delimiter in (b"\n", b"\r\n")
-        record = (
-            rb"\r?\n|\r\Z" if newline else re.escape(options.record_delimiter) if options.record_delimiter else rb"(?!)"
-        )
-        delimiter = re.escape(options.field_delimiter) if options.field_delimiter else rb"(?!)"
-        self.newline = newline
-        escaped = re.escape(self.escape_out) if self.escape_out else rb"(?!)"
-        self.outside = re.compile(rb"(?P<f>" + delimiter + rb")|(?P<r>" + record + rb")|(?P<e>" + escaped + rb")")
-        self.after = re.compile(rb"(?P<f>" + delimiter + rb")|(?P<r>" + record + rb")")
-        alternatives = [delimiter, record]
-        if options.enclosed_by:
-            inner = re.escape(options.enclosed_by) + (b"|" + re.escape(self.escape_in) if self.escape_in else b"")
-            self.inside = re.compile(inner)
-            alternatives += [re.escape(options.enclosed_by)]
-        self.unescape_out = re.compile(escaped + b"(" + b"|".join([*alternatives, escaped]) + b")")
-        inner = re.escape(self.escape_in) if self.escape_in else rb"(?!)"
-        self.unescape_in = re.compile(inner + b"(" + b"|".join([*alternatives, inner]) + b")")
-        self.spaces = re.compile(rb"[ ]*" if options.field_delimiter == b"\t" else rb"[ \t]*")
-        self.record_delimiter = re.compile(record)
-        self.lookahead = max(len(options.field_delimiter or b""), len(options.record_delimiter or b""), 2)
-
-    def record(self, data: bytes, position: int, final: bool) -> _Record | None:
-        """The record that starts at `position`; None when `data` may end before it does and is not `final`."""
-        fields: list[_Field] = []
-        quote = self.options.enclosed_by
-        while True:
-            start = position
-            if self.options.trim_space:
-                start = self.spaces.match(data, start).end()  # type: ignore[union-attr]
-            if start >= len(data) and not final:
-                return None
-            if quote and data.startswith(quote, start):
-                closed = self._closing(data, start + 1, final)
-                if closed is None:
-                    return None
-                if closed < 0:
-                    message = f"matching enclosing character '{quote.decode()}' not found before end of file"
-                    return _Record(fields, len(data), (start, message, 100068))
-                fields.append(_Field(data[start + 1 : closed], start, True))
-                if not self.options.multi_line and self.record_delimiter.search(data, start + 1, closed):
-                    # MULTI_LINE = FALSE: a record delimiter inside a field is an error (create-file-format, MULTI_LINE).
-                    end = self.record_delimiter.search(data, start + 1).end()  # type: ignore[union-attr]
-                    message = f"matching enclosing character '{quote.decode()}' not found before end of record"
-                    return _Record(fields[:-1], end, (start, message, 100068))
-                position = self.spaces.match(data, closed + 1).end()  # type: ignore[union-attr]
-                if position + self.lookahead > len(data) and not final:
-                    return None
-                if position >= len(data):
-                    return _Record(fields, position)
-                found = self.after.match(data, position)
-                if found is None:
-                    wrong = data[position : position + 4].decode("utf-8", "replace")[:1]
-                    if self.expect is not None and len(fields) == self.expect:
-                        wanted = f"record delimiter '{_delimiter_shown(self.options.record_delimiter)}'"
-                    else:
-                        wanted = f"field delimiter '{_delimiter_shown(self.options.field_delimiter)}'"
-                    message = f"Found character '{wrong}' instead of {wanted}"
-                    end = self.outside_record(data, position, final)
-                    if end is None and not final:
-                        return None
-                    fields.pop()
-                    return _Record(fields, len(data) if end is None else end, (position, message, 100016))
-            else:
-                scan = position
-                while True:
-                    found = self.outside.search(data, scan)
-                    if found is None or found["e"] is None:
-                        break
-                    # The escaped character is passed over; an escaped \r\n counts as one (create-file-format,
-                    # ESCAPE_UNENCLOSED_FIELD: a backslash at the end of a row joins it with the next).
-                    scan = found.end() + (2 if self.newline and data.startswith(b"\r\n", found.end()) else 1)
-                    if scan > len(data):
-                        found = None
-                        break
-                if found is None or (found.end() + self.lookahead > len(data) and not final):
-                    if not final:
-                        return None
-                    if found is None:
-                        if position < len(data) or fields:
-                            fields.append(self._unenclosed(data, position, len(data)))
-                        return _Record(fields, len(data))
-                fields.append(self._unenclosed(data, position, found.start()))
-            position = found.end()
-            if found["r"] is not None:
-                return _Record(fields, position)
-
-    def outside_record(self, data: bytes, position: int, final: bool) -> int | None:
-        """Where the record delimiter after `position` ends, whatever stands before it."""
-        found = self.record_delimiter.search(data, position)
-        if found is None or (found.end() + self.lookahead > len(data) and not final):
-            return None
-        return found.end()
-
-    def _closing(self, data: bytes, position: int, final: bool) -> int | None:
-        """Where the enclosed field's closing quote stands; -1 when the file ends first, None when more is needed."""
-        quote = self.options.enclosed_by or b""
-        while found := self.inside.search(data, position):
-            if found.group() == quote and self.escape_in != quote:
-                if found.end() >= len(data) and not final:
-                    return None
-                if not data.startswith(quote, found.end()):
-                    return found.start()
-                position = found.end() + 1
-            elif self.escape_in == quote:
-                if not data.startswith(quote, found.end()):
-                    return found.start()
-                position = found.end() + 1
-            else:
-                position = found.end() + 1
-        return -1 if final else None
-
-    def _unenclosed(self, data: bytes, start: int, end: int) -> _Field:
-        raw = data[start:end]
-        if self.options.trim_space:
-            raw = raw.strip(b" " if self.options.field_delimiter == b"\t" else b" \t")
-        return _Field(raw, start, False)
-
-    def text(self, part: _Field) -> bytes:
-        """The field's bytes with escapes and doubled quotes resolved."""
-        raw = part.raw
-        quote = self.options.enclosed_by
-        escape = self.escape_in if part.enclosed else self.escape_out
-        if escape and escape in raw:
-            # A delimiter, a line break, the quote or the escape character itself is taken literally; before any other
-            # character the escape character stays.
-            return (self.unescape_in if part.enclosed else self.unescape_out).sub(lambda m: m[1], raw)
-        if part.enclosed and quote:
-            return raw.replace(quote * 2, quote)
-        return raw
-
-    def value(self, part: _Field) -> str | None:
-        """The field as COPY loads it; None for SQL NULL. Raises UnicodeDecodeError when it is not UTF-8."""
-        if not part.raw and not part.enclosed and self.options.empty_field_as_null:
-            return None
-        text = self.text(part)
-        # \N is Snowflake's default NULL_IF under an escape character \, so what stands in the file counts too.
-        if text in self.options.null_if or part.raw in self.options.null_if:
-            return None
-        return text.decode("utf-8", "replace" if self.options.replace_invalid_characters else "strict")

@@ -1,0 +1,177 @@
+"""The options of a CSV file format, by name as a statement gives them → `CsvFormat`, which refuses what Snowflake does not know.
+
+https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Snowflake's names of the character sets that it loads → Python's codecs
+# (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#supported-character-sets-for-delimited-files)
+ENCODINGS = {
+    "UTF8": "utf-8", "BIG5": "big5", "EUCJP": "euc_jp", "EUCKR": "euc_kr", "GB18030": "gb18030", "IBM420": "cp420",
+    "IBM424": "cp424", "IBM949": "cp949", "ISO2022CN": "iso2022_cn", "ISO2022JP": "iso2022_jp", "ISO2022KR": "iso2022_kr",
+    "ISO88591": "latin-1", "ISO88592": "iso8859-2", "ISO88595": "iso8859-5", "ISO88596": "iso8859-6",
+    "ISO88597": "iso8859-7", "ISO88598": "iso8859-8", "ISO88599": "iso8859-9", "ISO885915": "iso8859-15", "KOI8R": "koi8-r",
+    "SHIFTJIS": "shift_jis", "UTF16": "utf-16", "UTF16BE": "utf-16-be", "UTF16LE": "utf-16-le", "UTF32": "utf-32",
+    "UTF32BE": "utf-32-be", "UTF32LE": "utf-32-le", "WINDOWS874": "cp874", "WINDOWS949": "cp949",
+    "WINDOWS1250": "cp1250", "WINDOWS1251": "cp1251", "WINDOWS1252": "cp1252", "WINDOWS1253": "cp1253",
+    "WINDOWS1254": "cp1254", "WINDOWS1255": "cp1255", "WINDOWS1256": "cp1256",
+}  # fmt: skip
+COMPRESSIONS = ("AUTO", "GZIP", "BZ2", "BROTLI", "ZSTD", "DEFLATE", "RAW_DEFLATE", "NONE")
+
+
+class OptionError(ValueError):
+    """A file format option that Snowflake does not know (`value` None) or a value that it does not take."""
+
+    def __init__(self, name: str, value: object = None, why: str = "") -> None:
+        super().__init__(name)
+        self.name, self.value, self.why = name, value, why
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFormat:
+    """The options of a TYPE = CSV file format, each with Snowflake's default; bytes are UTF-8, None stands for NONE.
+
+    https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
+    """
+
+    compression: str = "AUTO"
+    record_delimiter: bytes | None = b"\n"
+    field_delimiter: bytes | None = b","
+    skip_header: int = 0
+    parse_header: bool = False
+    skip_blank_lines: bool = False
+    trim_space: bool = False
+    enclosed_by: bytes | None = None
+    escape: bytes | None = None
+    escape_unenclosed: bytes | None = b"\\"
+    null_if: tuple[bytes, ...] = (b"\\N",)
+    empty_field_as_null: bool = True
+    error_on_column_count_mismatch: bool = True
+    replace_invalid_characters: bool = False
+    skip_byte_order_mark: bool = True
+    multi_line: bool = True
+    encoding: str = "utf-8"
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, object]) -> CsvFormat:
+        """Read option names (upper case) and Python values, as `SessionContext.file_format` gives them.
+
+        Raises OptionError for an option or a value that Snowflake refuses, or that is not supported here.
+        """
+        values: dict[str, Any] = {}
+        for name, value in options.items():
+            match name:
+                case "TYPE":
+                    if str(value).upper() != "CSV":
+                        raise OptionError(name, value, "only TYPE = CSV is supported here")
+                case "COMPRESSION":
+                    chosen = "NONE" if value is None else str(value).upper()
+                    if chosen not in COMPRESSIONS:
+                        raise OptionError(name, value)
+                    values["compression"] = chosen
+                case "RECORD_DELIMITER":
+                    values["record_delimiter"] = _delimiter(name, value)
+                case "FIELD_DELIMITER":
+                    values["field_delimiter"] = _delimiter(name, value)
+                case "SKIP_HEADER":
+                    if isinstance(value, bool) or not str(value).isdigit():
+                        raise OptionError(name, value)
+                    values["skip_header"] = int(str(value))
+                case "FIELD_OPTIONALLY_ENCLOSED_BY":
+                    quote = _character(name, value)
+                    if quote not in (None, b'"', b"'"):
+                        raise OptionError(name, value)
+                    values["enclosed_by"] = quote
+                case "ESCAPE":
+                    values["escape"] = _character(name, value)
+                case "ESCAPE_UNENCLOSED_FIELD":
+                    values["escape_unenclosed"] = _character(name, value)
+                case "NULL_IF":
+                    texts = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+                    values["null_if"] = tuple(str(text).encode() for text in texts)
+                case "ENCODING":
+                    spelled = re.sub(r"[^A-Z0-9]", "", str(value).upper())
+                    try:
+                        values["encoding"] = codecs.lookup(ENCODINGS[spelled]).name
+                    except KeyError:
+                        raise OptionError(name, value) from None
+                    except LookupError:
+                        raise OptionError(name, value, "this character set has no codec here") from None
+                case "DATE_FORMAT" | "TIME_FORMAT" | "TIMESTAMP_FORMAT":
+                    if str(value).upper() != "AUTO":
+                        raise OptionError(name, value, "only AUTO is supported here; convert in the SELECT instead")
+                case "VALIDATE_UTF8":
+                    if str(value).upper() != "TRUE":
+                        raise OptionError(name, value, "text is always checked here; see REPLACE_INVALID_CHARACTERS")
+                case "BINARY_FORMAT":
+                    if str(value).upper() != "HEX":
+                        raise OptionError(name, value, "only HEX is supported here")
+                case "FILE_EXTENSION":
+                    pass  # unloading only, by its documentation
+                case _ if name in _BOOLEANS:
+                    if not isinstance(value, bool):
+                        if str(value).upper() not in ("TRUE", "FALSE"):
+                            raise OptionError(name, value)
+                        value = str(value).upper() == "TRUE"
+                    values[_BOOLEANS[name]] = value
+                case _:
+                    raise OptionError(name)
+        made = cls(**values)
+        if made.parse_header and made.skip_header:
+            raise OptionError("SKIP_HEADER", made.skip_header, "it cannot be combined with PARSE_HEADER")
+        return made
+
+
+_BOOLEANS = {
+    "PARSE_HEADER": "parse_header",
+    "SKIP_BLANK_LINES": "skip_blank_lines",
+    "TRIM_SPACE": "trim_space",
+    "EMPTY_FIELD_AS_NULL": "empty_field_as_null",
+    "ERROR_ON_COLUMN_COUNT_MISMATCH": "error_on_column_count_mismatch",
+    "REPLACE_INVALID_CHARACTERS": "replace_invalid_characters",
+    "SKIP_BYTE_ORDER_MARK": "skip_byte_order_mark",
+    "MULTI_LINE": "multi_line",
+}
+_ESCAPED = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "f": b"\f", "0": b"\0", "\\": b"\\", "'": b"'", '"': b'"'}
+
+
+def _bytes(value: object) -> bytes:
+    r"""An option's value as bytes: common escapes, octal `\\ooo` and hex `\\xhh` or `0xhh` are read, as documented."""
+    text = str(value)
+    if re.fullmatch(r"(?:0x[0-9A-Fa-f]{2})+", text):
+        return bytes.fromhex(text.replace("0x", ""))
+
+    def one(found: re.Match[str]) -> str:
+        body = found.group(1)
+        if body[0] == "x":
+            return chr(int(body[1:], 16))
+        if body.isdigit() and len(body) == 3:
+            return chr(int(body, 8))
+        return _ESCAPED.get(body, b"\\" + body.encode()).decode()
+
+    return re.sub(r"\\(x[0-9A-Fa-f]{2}|[0-7]{3}|.)", one, text, flags=re.DOTALL).encode()
+
+
+def _delimiter(name: str, value: object) -> bytes | None:
+    if value is None or str(value).upper() == "NONE":
+        return None
+    text = _bytes(value)
+    if not 0 < len(text) <= 20:
+        raise OptionError(name, value)
+    return text
+
+
+def _character(name: str, value: object) -> bytes | None:
+    if value is None or str(value).upper() == "NONE" or value == "":
+        return None
+    text = _bytes(value)
+    if len(text) != 1:
+        raise OptionError(name, value)
+    return text
