@@ -153,6 +153,8 @@ class Engine:
                 "lambda_syntax": "ENABLE_SINGLE_ARROW",  # sqlglot writes DuckDB's older arrow lambdas
                 "temp_directory": str(directory / "tmp"),
                 "autoinstall_known_extensions": "false",
+                # A checkpoint makes the COMMIT that it falls on wait for seconds; what is not in it is in the log.
+                "checkpoint_threshold": "256MB",
             },
         )
         self.duck.execute("SET GLOBAL TimeZone = 'UTC'")
