@@ -1,6 +1,8 @@
 """The flows: files on disk → S3 → RAW → validated → handed to dbt. `pipeline` reads as that path.
 
 Every future is waited for: a failed table fails the run, and the other tables still finish.
+
+Long because the path is not cut in two: `pipeline`, `replay` and what they report.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Prefect tasks: names, retries and artifacts around the step functions; no logic of the data path lives here."""
+"""Prefect tasks: names, retries and artifacts around the step functions; no logic of the data path lives here.
+
+All tasks in one file, so that names, retries and artifacts can be compared.
+"""
 
 from __future__ import annotations
 

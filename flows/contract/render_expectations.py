@@ -2,6 +2,8 @@
 
 Pure text, in the form in which Great Expectations' own stores write it, so that opening and saving with its tools changes
 nothing. Ids are uuid5 of names: the same contract gives the same bytes. `flows.steps.validate` runs what stands here.
+
+One file: each kind of rule is a few lines beside the next.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 `expectations/` (committed) → `CXM_HOME/expectations` (working copy) → `raw_<source>` over the loaded tables → `Verdict`, and
 `CXM_HOME/docs/data_docs/index.html`. The connection is set in memory only; of the rows only counts leave the warehouse.
+
+One file: what is imported, shared and read back of Great Expectations is known nowhere else.
 """
 
 from __future__ import annotations

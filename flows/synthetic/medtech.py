@@ -3,6 +3,8 @@
 A row is about a delivered shipment line of the Olist files, so every id in it exists there; how rows are spread is written down
 in architecture/synthetic_sources.md, and a test holds the files to it. A day's files depend on nothing but the seed, the scale,
 the defect rate, that day and the Olist files: days can be made alone and in any order, in the memory of one chunk of rows.
+
+Four tables in one file: they draw their shipments, accounts and days alike.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 login ──Engine.connect──▶ WarehouseConnection ──cursor()──▶ WarehouseCursor; state lives as long as the session's token
 
 Roles and privileges: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
+
+One class: whatever lives as long as a session.
 """
 
 from __future__ import annotations

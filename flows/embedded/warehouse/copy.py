@@ -11,6 +11,8 @@ https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
 
 Around it the cursor calls `load_history.install` for each database, `load_history.rewrite` on every query and
 `load_history.after_statement` after DDL.
+
+Long because the steps of one statement share its files, outcomes and spools; options, files and reading have files of their own.
 """
 
 from __future__ import annotations

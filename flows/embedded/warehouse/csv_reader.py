@@ -7,6 +7,8 @@ follows RFC 4180 puts it, numpy finds the separators outside quotes and Arrow cu
 quote, an escape character, a delimiter of several bytes, goes record by record through `csv_tokenizer`, ten times slower.
 
 Options and defaults: https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
+
+Options and tokenizer have files of their own; what is here is one pass over a chunk.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ SQL ──find_handler──▶ account objects, grants, stages, session  (this 
     ──else──▶ authorize ──▶ fakesnow's transforms ──▶ DuckDB
 
 Transactions: https://docs.snowflake.com/en/sql-reference/transactions. DDL commits what is open and then itself.
+
+Long because it is one class: each statement passes all of it, with the session, the transaction and the answer in common.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ CREATE | ALTER | DROP | SHOW | DESCRIBE <kind> ──spec of the kind──▶ A
 One table (`KINDS`) says what each kind may have; the verbs are the same for all. Pages: https://docs.snowflake.com/en/sql-reference/sql/
 create-warehouse, create-role, create-user, create-storage-integration, create-resource-monitor, create-network-policy,
 create-tag.
+
+Seven kinds in one file, since they differ in a table and not in code.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ reads; Arrow encoding and PUT are fakesnow's.
 A statement that fails answers HTTP 200 with `success: false`, code and SQL state; never HTTP 500,
 which clients retry for minutes. One that runs longer than POLL_SECONDS, or was sent to run detached (`asyncExec`), answers "in
 progress" with the address of its result, which clients ask until it is there.
+
+One class, since the routes share the sessions, what runs, and the answers that are kept.
 """
 
 from __future__ import annotations

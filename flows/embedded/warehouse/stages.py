@@ -4,6 +4,8 @@ CREATE STAGE | FILE FORMAT ──every option kept──▶ Account; LIST @stage
 
 https://docs.snowflake.com/en/sql-reference/sql/create-stage, …/create-file-format, …/desc-stage, …/desc-file-format, …/list.
 fakesnow's tables of stages and file formats get the same rows, because its SHOW, PUT and internal stages read them.
+
+Both in one file: a stage carries a file format, and COPY asks for them together.
 """
 
 from __future__ import annotations
