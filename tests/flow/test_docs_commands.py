@@ -207,10 +207,13 @@ class Reader:
         return 0 if process.wait() and stopped else process.returncode, said
 
 
-LONG = (
+LONG = (  # runs of the pipeline, of three days, of a stack of its own
+    "README.md",
     "README.md, from make up on",
+    "architecture/loads.md",
+    "architecture/operations.md",
     "architecture/synthetic_sources.md",
-)  # a stack of its own; five runs, one of three days
+)
 
 
 @pytest.mark.parametrize("page", [pytest.param(key, marks=[pytest.mark.soak] * (key in LONG)) for key in PLAN])
