@@ -45,6 +45,9 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
     )  # where the emulated Snowflake finds what the stage points at
     for name in [n for n in os.environ if n.startswith("CXM_")]:
         monkeypatch.delenv(name)
+    # A block of the same name that an earlier test of this process registered counts for another five minutes.
+    monkeypatch.setattr(blocks, "_loaded", {})
+    monkeypatch.setattr(blocks, "_s3_clients", {})
     monkeypatch.setenv("CXM_ENV", "page")
     monkeypatch.setenv("CXM_HOME", str(tmp_path / "home"))
     real = blocks.snowflake_credentials

@@ -39,7 +39,7 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
     statements = {normal(text): text for text, *_ in sent if text.strip()}
     tags = {tag for _, tag, _ in sent if tag}
     copies = [(text, tag, session) for text, tag, session in sent if re.search(r"^COPY INTO", text, re.MULTILINE)]
-    assert len(copies) == 9
+    assert len(copies) == sum(t.load == "loaded" for t in summary.tables) >= 8, "one file is the same in every set"
     for text, tag, _ in copies:
         table = re.search(r"RAW\.OLIST_(\w+)|RAW\.(\w+)", text)
         assert table, text
