@@ -1,0 +1,118 @@
+"""What a batch costs when RAW holds one batch, and when it holds a hundred: load, the count after it, validation.
+
+    python -m tests.benchmarks.history [--batches 100] [--scale 0.01]
+
+Starts a stack of its own in a temporary home. The same nine tables come in again and again, forced. Prints a table of medians in
+seconds over the first and the last batches (those that are validated; what lies between is published without a look).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from flows.settings import PROJECT, TELEMETRY_OFF, Settings
+
+AT_EACH_END = 5
+
+
+class Batches:
+    """One batch after the other on a provisioned stack; `took` has the seconds of each step of each batch."""
+
+    def __init__(self, settings: Settings, data: Path) -> None:
+        from flows.contract.read import read_source
+
+        self.settings, self.data, self.source = settings, data, read_source("olist")
+        self.clock = datetime.now(UTC) - timedelta(days=1)
+        self.took: dict[str, list[float]] = {"load": [], "validate": []}
+
+    def next(self, validated: bool) -> None:
+        from flows import blocks
+        from flows.contract.model import Table
+        from flows.ledger import Ledger, RunInfo
+        from flows.steps import land, load, validate
+
+        self.clock += timedelta(seconds=1)
+        settings, source, info = self.settings, self.source, RunInfo(self.clock.strftime("%Y%m%d_%H%M%S"))
+
+        def connection() -> Any:
+            return blocks.snowflake(settings, settings.loader_role, {"step": "benchmark"}, kept=True)
+
+        def landed(table: Table) -> Any:
+            path, client = self.data / table.file, blocks.s3_client(settings)
+            return land.land(client, settings.bucket, source, table, path, info.batch_id, None)
+
+        def loaded(table: Table, what: Any) -> None:
+            with connection() as own:
+                load.load(own, source, table, what, info, settings.database)
+
+        with connection() as own:
+            Ledger(own, settings.database, source.name).acquire(info, 10)
+        with ThreadPoolExecutor(4) as pool:
+            files = list(pool.map(landed, source.tables))
+            self.timed("load", lambda: list(pool.map(loaded, source.tables, files)))
+        if validated:
+            self.timed("validate", lambda: self.validate(validate, blocks, info.batch_id))
+        with connection() as own:
+            ledger = Ledger(own, settings.database, source.name)
+            ledger.mark(info.batch_id, "validated", ("loaded",))
+            ledger.release(info, closed=True)
+
+    def validate(self, validate: Any, blocks: Any, batch_id: str) -> None:
+        settings, login = self.settings, blocks.snowflake_credentials(self.settings)
+        verdict = validate.validate(
+            self.source,
+            self.source.tables,
+            batch_id,
+            PROJECT / "expectations",
+            settings.home / "expectations",
+            validate.connection_from(login, settings),
+            settings.home / "docs",
+        )
+        assert verdict.passed
+
+    def timed(self, step: str, work: Callable[[], object]) -> None:
+        began = time.perf_counter()
+        work()
+        self.took[step].append(time.perf_counter() - began)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--batches", type=int, default=100)
+    arguments.add_argument("--scale", type=float, default=0.01)
+    given = arguments.parse_args()
+    from flows.embedded import stack
+    from flows.synthetic.olist import generate
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(TELEMETRY_OFF, CXM_HOME=folder, CXM_TARGET="embedded")
+        generate(data := Path(folder) / "olist", given.scale)
+        with stack.lease(Settings()):
+            settings = Settings()
+            os.environ.update(stack.prefect_environment(settings))
+            from flows import blocks
+            from flows.pipeline import provision
+
+            provision()
+            batches = Batches(settings, data)
+            batches.next(validated=True)  # imports, caches, the first of everything
+            for number in range(1, given.batches):
+                batches.next(number <= AT_EACH_END or number >= given.batches - AT_EACH_END)
+            blocks.close_kept()
+    print(f"| | batches 2 to {AT_EACH_END + 1} | the last {AT_EACH_END} of {given.batches} |\n|---|---|---|")  # noqa: T201
+    for step, took in batches.took.items():
+        first, last = (statistics.median(some) for some in (took[1 : AT_EACH_END + 1], took[-AT_EACH_END:]))
+        print(f"| {step} | {first:.2f} s | {last:.2f} s |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
