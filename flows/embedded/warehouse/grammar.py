@@ -252,3 +252,11 @@ class Words:
             found[key] = self.string()
             self.accept(",")
         return found
+
+
+def accept_create_prefix(words: Words) -> str:
+    """Move past CREATE [OR REPLACE | OR ALTER]; returns "", "REPLACE" or "ALTER"."""
+    words.expect("CREATE")
+    if words.accept("OR", "REPLACE"):
+        return "REPLACE"
+    return "ALTER" if words.accept("OR", "ALTER") else ""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flows.embedded.warehouse.account import ACCOUNTADMIN, PUBLIC, AccountObject
+from flows.embedded.warehouse.credentials import fingerprint, password_matches
 from flows.embedded.warehouse.grammar import normalise, split_name
-from flows.embedded.warehouse.objects import fingerprint, password_matches
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.engine import Engine

@@ -15,9 +15,11 @@ from sqlglot import exp
 
 from flows.embedded.warehouse import errors, load_history
 from flows.embedded.warehouse.account import AccountObject
-from flows.embedded.warehouse.grammar import Words, ident
-from flows.embedded.warehouse.objects import Kind, accept_create_prefix, changed, checked, show_filter
+from flows.embedded.warehouse.grammar import Words, accept_create_prefix, ident
+from flows.embedded.warehouse.kinds import Kind, checked
+from flows.embedded.warehouse.objects import changed
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.show_filter import show_filter
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse import errors, tables
 from flows.embedded.warehouse.grammar import Words, ident, quote
-from flows.embedded.warehouse.objects import in_scope, show_filter
 from flows.embedded.warehouse.privileges import exists
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.show_filter import in_scope, show_filter
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.account import AccountObject

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.account import AccountObject
-from flows.embedded.warehouse.grammar import Words, split_name
-from flows.embedded.warehouse.objects import accept_create_prefix, in_scope, show_filter
+from flows.embedded.warehouse.grammar import Words, accept_create_prefix, split_name
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.show_filter import in_scope, show_filter
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection

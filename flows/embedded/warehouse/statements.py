@@ -9,11 +9,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse import errors, grants, namespaces, objects, relations, stages
+from flows.embedded.warehouse import (
+    errors,
+    grants,
+    namespaces,
+    objects,
+    objects_described,
+    objects_shown,
+    relations,
+    stages,
+)
 from flows.embedded.warehouse.account import AccountObject
 from flows.embedded.warehouse.grammar import Words
+from flows.embedded.warehouse.kinds import KINDS, PLURALS
 from flows.embedded.warehouse.parameters import SESSION_DEFAULTS, check_parameter, shown
 from flows.embedded.warehouse.result import Result, status, table
+from flows.embedded.warehouse.show_filter import like, show_filter
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -68,7 +79,12 @@ def _ddl(verb: str, words: Words) -> Handler | None:
     if verb == "ALTER" and kind in ("TABLE", "VIEW"):
         return relations.alter_details
     if kind in _OBJECTS or (kind, following) in (("RESOURCE", "MONITOR"), ("NETWORK", "POLICY")):
-        return {"CREATE": objects.create, "ALTER": objects.alter, "DROP": objects.drop, "DESC": objects.describe}[verb]
+        return {
+            "CREATE": objects.create,
+            "ALTER": objects.alter,
+            "DROP": objects.drop,
+            "DESC": objects_described.describe,
+        }[verb]
     return None
 
 
@@ -91,12 +107,8 @@ def _show(words: Words) -> Handler | None:
         return show_parameters
     if kind == "USER" and following in ("FUNCTIONS", "PROCEDURES"):
         return show_routines
-    if (
-        kind in objects.PLURALS
-        or f"{kind} {following}" in objects.PLURALS
-        or (kind, following) == ("STORAGE", "INTEGRATIONS")
-    ):
-        return objects.show
+    if kind in PLURALS or f"{kind} {following}" in PLURALS or (kind, following) == ("STORAGE", "INTEGRATIONS"):
+        return objects_shown.show
     return None
 
 
@@ -116,7 +128,7 @@ def comment_on(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("COMMENT")
     if_exists = words.accept("IF", "EXISTS")
     words.expect("ON")
-    kind = words.accept_any("DATABASE", "SCHEMA", "STAGE", "FILE FORMAT", *objects.KINDS)
+    kind = words.accept_any("DATABASE", "SCHEMA", "STAGE", "FILE FORMAT", *KINDS)
     if not kind:
         raise errors.unsupported(f"COMMENT ON {words.upper()}")
     name = conn.full_name(kind, words.name(), "COMMENT")
@@ -175,7 +187,7 @@ def show_routines(conn: WarehouseConnection, words: Words) -> Result:
     """
     words.expect("SHOW", "USER")
     words.accept_any("FUNCTIONS", "PROCEDURES")
-    objects.show_filter(words)
+    show_filter(words)
     columns = ["created_on", "name", "schema_name", "is_builtin", "is_aggregate", "is_ansi", "min_num_arguments"]
     columns += [
         "max_num_arguments",
@@ -215,7 +227,7 @@ def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
     user = conn.account.find("USER", conn.user)
     rows = []
     for name, parameter in SESSION_DEFAULTS.items():
-        if not objects.like(pattern, name):
+        if not like(pattern, name):
             continue
         value, level = parameter.default, ""
         if name == "TIMEZONE":
@@ -249,6 +261,6 @@ def _warehouse_parameters(conn: WarehouseConnection, words: Words, pattern: str)
         {"key": key, "value": shown(found.properties.get(key, default)), "default": shown(default),
          "level": "WAREHOUSE" if key in found.properties else "", "description": "", "type": "NUMBER"}
         for key, default in _WAREHOUSE_PARAMETERS.items()
-        if objects.like(pattern, key)
+        if like(pattern, key)
     ]  # fmt: skip
     return table(rows, ["key", "value", "default", "level", "description", "type"])
