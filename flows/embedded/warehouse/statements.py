@@ -17,7 +17,9 @@ from flows.embedded.warehouse import (
     objects_described,
     objects_shown,
     relations,
+    stage_files,
     stages,
+    stages_shown,
 )
 from flows.embedded.warehouse.account import AccountObject
 from flows.embedded.warehouse.grammar import Words
@@ -42,7 +44,7 @@ def find_handler(words: Words) -> Handler | None:
     if verb in ("GRANT", "REVOKE"):
         return grants.grant if verb == "GRANT" else grants.revoke
     if verb in ("LIST", "LS"):
-        return stages.list_external
+        return stage_files.list_external
     if verb in ("CREATE", "ALTER", "DROP", "DESC", "DESCRIBE"):
         return _ddl(verb, words)
     if verb == "SHOW":
@@ -73,7 +75,7 @@ def _ddl(verb: str, words: Words) -> Handler | None:
                 "DROP": namespaces.drop_schema, "DESC": namespaces.describe}[verb]  # fmt: skip
     if kind == "STAGE" or (kind, following) == ("FILE", "FORMAT"):
         create = stages.create_stage if kind == "STAGE" else stages.create_file_format
-        return {"CREATE": create, "ALTER": stages.alter, "DROP": stages.drop, "DESC": stages.describe}[verb]
+        return {"CREATE": create, "ALTER": stages.alter, "DROP": stages.drop, "DESC": stages_shown.describe}[verb]
     if verb == "DESC" and kind in ("TABLE", "VIEW"):
         return relations.describe
     if verb == "ALTER" and kind in ("TABLE", "VIEW"):
@@ -98,7 +100,7 @@ def _show(words: Words) -> Handler | None:
     if kind == "SCHEMAS":
         return namespaces.show_schemas
     if kind == "STAGES" or (kind, following) == ("FILE", "FORMATS"):
-        return stages.show
+        return stages_shown.show
     if kind in ("TABLES", "VIEWS", "OBJECTS"):
         return relations.show
     if kind in ("PRIMARY", "UNIQUE", "IMPORTED", "EXPORTED") and following == "KEYS":
