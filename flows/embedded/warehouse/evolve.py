@@ -68,7 +68,7 @@ def create_or_alter_table(cursor: WarehouseCursor, command: str) -> None:
     conn.end_transaction("COMMIT")
     with conn.engine.ddl_lock:
         _bring(cursor, wanted, spec)
-    cursor._answer(status(f"Table {spec.name[2]} successfully altered."))
+    cursor.answer(status(f"Table {spec.name[2]} successfully altered."))
 
 
 def _bring(cursor: WarehouseCursor, wanted: exp.Create, spec: tables.TableSpec) -> None:

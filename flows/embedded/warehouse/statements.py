@@ -17,16 +17,15 @@ from flows.embedded.warehouse import (
     objects_described,
     objects_shown,
     relations,
+    session_statements,
     stage_files,
     stages,
     stages_shown,
 )
-from flows.embedded.warehouse.account import AccountObject
 from flows.embedded.warehouse.grammar import Words
 from flows.embedded.warehouse.kinds import KINDS, PLURALS
-from flows.embedded.warehouse.parameters import SESSION_DEFAULTS, check_parameter, shown
 from flows.embedded.warehouse.result import Result, status, table
-from flows.embedded.warehouse.show_filter import like, show_filter
+from flows.embedded.warehouse.show_filter import show_filter
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -64,9 +63,9 @@ def _ddl(verb: str, words: Words) -> Handler | None:
     if verb in ("DESC", "DESCRIBE"):
         verb = "DESC"
     if kind == "SESSION" and verb == "ALTER":
-        return alter_session
+        return session_statements.alter_session
     if kind == "ACCOUNT" and verb == "ALTER":
-        return alter_account
+        return session_statements.alter_account
     if kind == "DATABASE" and following != "ROLE":
         return {"CREATE": namespaces.create_database, "ALTER": namespaces.alter_database,
                 "DROP": namespaces.drop_database, "DESC": namespaces.describe}[verb]  # fmt: skip
@@ -106,7 +105,7 @@ def _show(words: Words) -> Handler | None:
     if kind in ("PRIMARY", "UNIQUE", "IMPORTED", "EXPORTED") and following == "KEYS":
         return relations.show_keys
     if kind == "PARAMETERS":
-        return show_parameters
+        return session_statements.show_parameters
     if kind == "USER" and following in ("FUNCTIONS", "PROCEDURES"):
         return show_routines
     if kind in PLURALS or f"{kind} {following}" in PLURALS or (kind, following) == ("STORAGE", "INTEGRATIONS"):
@@ -147,41 +146,6 @@ def comment_on(conn: WarehouseConnection, words: Words) -> Result:
     return status()
 
 
-def alter_session(conn: WarehouseConnection, words: Words) -> Result:
-    """ALTER SESSION SET <parameter> = <value> … | UNSET <parameter>, … (https://docs.snowflake.com/en/sql-reference/sql/alter-session)."""
-    words.expect("ALTER", "SESSION")
-    if words.accept("UNSET"):
-        while not words.at_end:
-            conn.unset_parameter(words.part())
-            words.accept(",")
-    else:
-        words.expect("SET")
-        for name, value in words.options().items():
-            conn.set_parameter(name, "" if value is None else value)
-    words.finish()
-    return status()
-
-
-def alter_account(conn: WarehouseConnection, words: Words) -> Result:
-    """ALTER ACCOUNT SET | UNSET a session parameter for every session (https://docs.snowflake.com/en/sql-reference/sql/alter-account)."""
-    words.expect("ALTER", "ACCOUNT")
-    conn.require("OWNERSHIP", "ACCOUNT", "")
-    found = conn.account.find("PARAMETER", "ACCOUNT") or AccountObject("PARAMETER", "ACCOUNT", conn.role)
-    values = dict(found.properties)
-    if words.accept("UNSET"):
-        while not words.at_end:
-            name = words.part()
-            check_parameter(name, None)
-            values.pop(name, None)
-            words.accept(",")
-    else:
-        words.expect("SET")
-        values.update({name: check_parameter(name, value) for name, value in words.options().items()})
-    words.finish()
-    conn.account.put(replace(found, properties=values))
-    return status()
-
-
 def show_routines(conn: WarehouseConnection, words: Words) -> Result:
     """SHOW USER FUNCTIONS | PROCEDURES: none, as the embedded account takes no CREATE FUNCTION or PROCEDURE.
 
@@ -209,60 +173,3 @@ def show_routines(conn: WarehouseConnection, words: Words) -> Result:
     ]
     columns += ["is_data_metric"]
     return table([], columns)
-
-
-def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW PARAMETERS [LIKE '…'] [IN {SESSION | ACCOUNT | USER [name] | WAREHOUSE name}] (https://docs.snowflake.com/en/sql-reference/sql/show-parameters)."""
-    words.expect("SHOW", "PARAMETERS")
-    pattern = words.string() if words.accept("LIKE") else "%"
-    scope = "SESSION"
-    if words.accept_any("IN", "FOR"):
-        scope = words.accept_any("SESSION", "ACCOUNT", "USER", "WAREHOUSE", "DATABASE", "SCHEMA", "TABLE")
-        if scope == "WAREHOUSE":
-            return _warehouse_parameters(conn, words, pattern)
-        if scope not in ("SESSION", "ACCOUNT", "USER"):
-            raise errors.unsupported(f"SHOW PARAMETERS IN {scope or words.upper()}")
-        if scope == "USER" and not words.at_end:
-            words.part()
-    words.finish()
-    account = conn.account.find("PARAMETER", "ACCOUNT")
-    user = conn.account.find("USER", conn.user)
-    rows = []
-    for name, parameter in SESSION_DEFAULTS.items():
-        if not like(pattern, name):
-            continue
-        value, level = parameter.default, ""
-        if name == "TIMEZONE":
-            level = "ACCOUNT"  # set for the embedded account; Snowflake's own default is below
-        for found, where in ((account, "ACCOUNT"), (user if scope != "ACCOUNT" else None, "USER")):
-            if found and name in found.properties:
-                value, level = found.properties[name], where
-        if scope == "SESSION" and name in conn.parameters:
-            value, level = conn.parameters[name], "SESSION"
-        default = "America/Los_Angeles" if name == "TIMEZONE" else shown(parameter.default)
-        rows.append({"key": name, "value": shown(value), "default": default, "level": level,
-                     "description": parameter.description, "type": parameter.type})  # fmt: skip
-    return table(rows, ["key", "value", "default", "level", "description", "type"])
-
-
-# https://docs.snowflake.com/en/sql-reference/parameters#object-parameters: name → default.
-_WAREHOUSE_PARAMETERS = {
-    "MAX_CONCURRENCY_LEVEL": 8,
-    "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS": 0,
-    "STATEMENT_TIMEOUT_IN_SECONDS": 172800,
-}
-
-
-def _warehouse_parameters(conn: WarehouseConnection, words: Words, pattern: str) -> Result:
-    name = words.part()
-    words.finish()
-    found = conn.account.find("WAREHOUSE", name)
-    if found is None or not conn.may_see("WAREHOUSE", name):
-        raise errors.not_found("WAREHOUSE", name)
-    rows = [
-        {"key": key, "value": shown(found.properties.get(key, default)), "default": shown(default),
-         "level": "WAREHOUSE" if key in found.properties else "", "description": "", "type": "NUMBER"}
-        for key, default in _WAREHOUSE_PARAMETERS.items()
-        if like(pattern, key)
-    ]  # fmt: skip
-    return table(rows, ["key", "value", "default", "level", "description", "type"])

@@ -1,0 +1,127 @@
+"""Statements that change rows: INSERT, UPDATE, DELETE, MERGE, COPY INTO.
+
+parsed DML ──wait for the table's lock, newest snapshot──▶ fakesnow, DuckDB, copy ──▶ rows; the account hears whose
+
+https://docs.snowflake.com/en/sql-reference/transactions#resource-locking
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from fakesnow.transforms.merge import operations as merge_operations
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse import errors, tables
+from flows.embedded.warehouse.locks import DeadlockError
+from flows.embedded.warehouse.privileges import authorize, is_named, parts_of, target_of
+from flows.embedded.warehouse.result import Result
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.connection import WarehouseConnection
+    from flows.embedded.warehouse.cursor import WarehouseCursor
+
+DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy, exp.MultitableInserts)
+
+
+def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
+    """Run one INSERT, UPDATE, DELETE or MERGE; outside a transaction again after a conflict."""
+    conn = cursor._conn
+    target = target_of(expression)
+    written = conn.qualify(parts_of(target)) if target is not None and is_named(target) else None
+    expression = tables.resolve_temporary(conn, expression)
+    if not conn.autocommit_on:
+        conn.begin()
+    overwrites = isinstance(expression, exp.Insert) and bool(expression.args.get("overwrite"))
+    if overwrites or isinstance(expression, (exp.Update, exp.Delete, exp.Merge)):
+        _lock_rows(cursor, written)
+    conn.refresh_snapshot()
+
+    def run() -> None:
+        again = expression.copy()
+        if isinstance(again, exp.Merge):
+            _merge(cursor, again, bindings)
+            return
+        with cursor.atomic() if overwrites else contextlib.nullcontext():
+            cursor.run_transformed(again, bindings)
+
+    cursor.retried(run)
+    conn.wrote = conn.wrote or conn.in_transaction
+    _touch(conn, written)
+
+
+def _merge(cursor: WarehouseCursor, expression: exp.Merge, bindings: Any) -> None:
+    """MERGE by DuckDB's own, which is one statement; Snowflake's answer is a count for each operation it names
+    (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as there."""
+    named = merge_operations(expression)
+    for then in expression.find_all(exp.Update, exp.Insert):
+        # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB wants the bare column
+        if isinstance(then, exp.Update):
+            targets = [e.this for e in then.expressions]
+        else:
+            targets = list(then.this.expressions) if then.this else []
+        for column in targets:
+            if isinstance(column, exp.Column):
+                column.set("table", None)
+    sql = cursor._transform(expression, bindings).sql(dialect="duckdb") + " RETURNING merge_action"
+    counts: dict[str, int] = {}
+    for (action,) in cursor._duck_conn.execute(sql, bindings).fetchall():
+        counts[action] = counts.get(action, 0) + 1
+    operations = {"inserted": "INSERT", "updated": "UPDATE", "deleted": "DELETE"}
+    shown = [(f"number of rows {op}", counts.get(operations[op], 0)) for op, clauses in named.items() if clauses]
+    cursor.answer(Result([(name, "BIGINT") for name, _ in shown], [[n for _, n in shown]], sum(n for _, n in shown)))
+
+
+def copy(cursor: WarehouseCursor, expression: exp.Copy, command: str, bindings: Any) -> None:
+    """COPY INTO <table>; its rows, history and the statement's other rows commit together."""
+    from flows.embedded.warehouse.copy import copy_into
+
+    conn = cursor._conn
+    if not expression.args.get("kind"):
+        raise errors.unsupported("COPY INTO <location> (unloading)")
+    authorize(conn, expression)
+    if not conn.autocommit_on:
+        conn.begin()
+    context = conn.context(cursor._query_id, bindings)
+    with cursor.atomic():
+        made = copy_into(cursor._duck_conn, context, expression, command)
+    conn.wrote = conn.wrote or conn.in_transaction
+    target = target_of(expression)
+    _touch(conn, conn.qualify(parts_of(target)) if target is not None else None)
+    cursor.answer(Result(made.columns, made.rows))
+
+
+def _lock_rows(cursor: WarehouseCursor, name: tuple[str, str, str] | None) -> None:
+    """Wait for the transaction that changes rows of the same table (LOCK_TIMEOUT seconds at most)."""
+    conn = cursor._conn
+    if name is None or name in conn.temporary_tables:
+        return
+    full = ".".join(name)
+    engine, timeout = conn.engine, float(str(conn.parameter("LOCK_TIMEOUT")))
+
+    def look(holder: int) -> None:
+        if conn.statement:
+            conn.statement.check()
+        other = engine.sessions.get(holder)
+        if other is None:
+            engine.locks.release(holder)
+        else:
+            other.release_if_abandoned()
+
+    why = f"it waited longer than LOCK_TIMEOUT, {timeout:g} seconds"
+    try:
+        holder = engine.locks.acquire(full, conn.session_id, timeout, look)
+    except DeadlockError as e:
+        holder, why = int(str(e)), "it is part of a deadlock and the most recent statement in it"
+    if holder is not None:
+        other = engine.sessions.get(holder)
+        raise errors.locked(full, other.transaction_id if other else 0, cursor._query_id, why)
+
+
+def _touch(conn: WarehouseConnection, name: tuple[str, str, str] | None) -> None:
+    """Rows of a table have changed; the account hears of it when they are committed."""
+    if name is not None and name not in conn.temporary_tables:
+        conn.changed.add(".".join(name))
+    if not conn.in_transaction:
+        conn.flush_changes()
