@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     import uvicorn
 
     from flows.embedded.warehouse.engine import Engine
-    from flows.embedded.warehouse.server import IDLE, Server
+    from flows.embedded.warehouse.open_sessions import IDLE
+    from flows.embedded.warehouse.server import Server
     from flows.embedded.warehouse.session import S3Access
 
     try:
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server = Announcing(config)
-    warehouse.open_sockets = lambda: {c.client for c in server.server_state.connections.copy() if c.client}  # type: ignore[union-attr]
+    warehouse.sessions.open_sockets = lambda: {c.client for c in server.server_state.connections.copy() if c.client}  # type: ignore[union-attr]
     server.run()
     return 0 if server.started else 5
 
