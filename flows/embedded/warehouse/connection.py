@@ -2,20 +2,18 @@
 
 login ──Engine.connect──▶ WarehouseConnection ──cursor()──▶ WarehouseCursor; state lives as long as the session's token
 
+Its transaction is in `transaction`, stages by name in `stage_lookup`.
 Roles and privileges: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
-
-One class: whatever lives as long as a session.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +22,17 @@ from fakesnow.conn import FakeSnowflakeConnection
 from snowflake.connector.cursor import DictCursor, SnowflakeCursor
 
 from flows.embedded.warehouse import errors
-from flows.embedded.warehouse.account import ACCOUNTADMIN, AccountObject
-from flows.embedded.warehouse.grammar import ident, normalise, quote, split_name
+from flows.embedded.warehouse.account import ACCOUNTADMIN
+from flows.embedded.warehouse.grammar import ident, normalise, quote
 from flows.embedded.warehouse.parameters import SESSION_DEFAULTS, check_parameter
-from flows.embedded.warehouse.session import SessionContext, StageInfo
+from flows.embedded.warehouse.session import SessionContext
+from flows.embedded.warehouse.stage_lookup import file_format_options, stage_info
+from flows.embedded.warehouse.transaction import Transaction
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.cursor import WarehouseCursor
     from flows.embedded.warehouse.engine import Engine
     from flows.embedded.warehouse.running import Statement
-
-logger = logging.getLogger(__name__)
 
 
 class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
@@ -80,11 +78,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.secondary_roles = "NONE"
         self.parameters: dict[str, object] = {}
         self.autocommit_on = autocommit
-        self.in_transaction = False
-        self.wrote = False
-        self.lost = False  # DuckDB has given the open transaction up
-        self.changed: set[str] = set()
-        self.transaction_id = 0
+        self.transaction = Transaction(self, duck)
         self.client = "PythonConnector"
         self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
         self.temporary_tables: dict[tuple[str, str, str], str] = {}
@@ -94,7 +88,6 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.statement: Statement | None = None  # the one that runs
         self.sockets: set[tuple[str, int]] = set()  # (host, port) of the client, one per socket
         self.keeps_sockets = False
-        self.aborted = 0  # the transaction that was taken away while it was idle
         for name, value in (parameters or {}).items():
             if name.upper() in SESSION_DEFAULTS:
                 self.set_parameter(name, value)
@@ -121,7 +114,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
 
     def autocommit(self, mode: bool) -> None:
         """Turn autocommit on or off; what is open commits (https://docs.snowflake.com/en/sql-reference/transactions#autocommit)."""
-        self.end_transaction("COMMIT")
+        self.transaction.end("COMMIT")
         self.autocommit_on = mode
 
     def cursor(self, cursor_class: type[SnowflakeCursor] = SnowflakeCursor) -> WarehouseCursor:
@@ -137,7 +130,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         exc_tb: TracebackType | None,
     ) -> None:
         if not self.autocommit_on:
-            self.end_transaction("ROLLBACK" if exc_type else "COMMIT")
+            self.transaction.end("ROLLBACK" if exc_type else "COMMIT")
         self.close()
 
     def close(self, retry: bool = True) -> None:
@@ -146,77 +139,9 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
             if self._is_closed:
                 return
             try:
-                self.end_transaction("ROLLBACK")
+                self.transaction.end("ROLLBACK")
             finally:
                 super().close(retry)
-
-    # ---- transactions
-
-    def begin(self) -> None:
-        """Open a transaction; when one is open already it goes on."""
-        if not self.in_transaction:
-            self._duck_conn.execute("BEGIN TRANSACTION")
-            self.in_transaction, self.wrote = True, False
-            self.transaction_id = time.time_ns()
-
-    def end_transaction(self, verb: str) -> None:
-        """COMMIT or ROLLBACK what is open; a COMMIT that fails has rolled back."""
-        if not self.in_transaction:
-            return
-        self.in_transaction = False
-        lost, self.lost = self.lost, False
-        try:
-            if lost and verb == "COMMIT":  # DuckDB would answer that all is well
-                raise duckdb.TransactionException(
-                    "its rows were lost when a statement in it failed; nothing is committed"
-                )
-            with self.statement.uninterrupted() if self.statement else contextlib.nullcontext():
-                self._duck_conn.execute(verb)
-        except duckdb.Error:
-            with contextlib.suppress(duckdb.TransactionException):  # a failed COMMIT may have ended it already
-                self._duck_conn.execute("ROLLBACK")
-            self.changed.clear()
-            raise
-        finally:
-            self.engine.locks.release(self.session_id)
-        if verb == "COMMIT":
-            self.flush_changes()
-        self.changed.clear()
-
-    def refresh_snapshot(self) -> None:
-        """Let the next statement of an open transaction see what others have committed: READ COMMITTED
-        (https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation).
-
-        DuckDB keeps one snapshot for a whole transaction; while nothing was written in it, a new one is the same to the user.
-        """
-        if self.in_transaction and not self.wrote:
-            self._duck_conn.execute("ROLLBACK")
-            self._duck_conn.execute("BEGIN TRANSACTION")
-
-    def release_if_abandoned(self) -> None:
-        """Roll back the open transaction when another session waits for it and its own client is gone, or has been idle for long
-        (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions)."""
-        if not self.lock.acquire(blocking=False):
-            return  # a statement runs
-        try:
-            idle = time.monotonic() - self.last_statement
-            if self.in_transaction and (
-                idle > self.engine.idle_transaction_seconds or not self.engine.client_lives(self)
-            ):
-                logger.warning(
-                    "session %d: transaction %d rolled back after %.0f s without a statement, another session waits for it",
-                    self.session_id, self.transaction_id, idle,
-                )  # fmt: skip
-                self.aborted = self.transaction_id
-                self.end_transaction("ROLLBACK")
-        finally:
-            self.lock.release()
-
-    def flush_changes(self) -> None:
-        """Tell the account which tables have committed new rows."""
-        if self.changed:
-            self.account.changed(self.changed)
-            self.changed.clear()
 
     # ---- namespace
 
@@ -356,65 +281,19 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         elif name == "AUTOCOMMIT":
             self.autocommit(bool(value))
 
-    # ---- stages, file formats, COPY
-
-    def find_file_format(self, name: str) -> AccountObject:
-        """A named file format. Raises 002003 (02000)."""
-        parts = split_name(name)
-        full = ".".join(self.qualify(parts))
-        found = self.account.find("FILE FORMAT", full)
-        if found is None:
-            raise errors.not_found("FILE FORMAT", ".".join(parts))
-        self.require_use_of(*full.split(".", 2)[:2])
-        self.require("USAGE", "FILE FORMAT", full)
-        return found
-
-    def find_stage(self, name: str) -> AccountObject:
-        """A named stage. Raises 002003 (02000)."""
-        parts = split_name(name)
-        full = ".".join(self.qualify(parts))
-        found = self.account.find("STAGE", full)
-        if found is None:
-            raise errors.not_found("STAGE", full)
-        return found
-
-    def file_format_options(self, name: str) -> Mapping[str, object]:
-        """The options written on a named file format, TYPE included."""
-        return dict(self.find_file_format(name).properties)
-
-    def stage_info(self, name: str) -> StageInfo:
-        """A stage as COPY needs it; the named file format on it is resolved and checked for USAGE."""
-        found = self.find_stage(name)
-        database, schema, stage = found.name.split(".", 2)
-        self.require_use_of(database, schema)
-        if found.properties.get("URL"):
-            self.require("USAGE", "STAGE", found.name)
-        else:
-            self.require("READ", "STAGE", found.name)
-        written = found.properties.get("FILE_FORMAT") or {}
-        options: dict[str, object] = dict(written) if isinstance(written, Mapping) else {}
-        if named := options.pop("FORMAT_NAME", None):
-            options = {**self.file_format_options(str(named)), **options}
-        url = str(found.properties.get("URL") or "")
-        if not url:
-            url = f"file://{self.engine.directory / 'stages'}/{database}/{schema}/{stage}/"
-        return StageInfo(
-            database, schema, stage, url if url.endswith("/") else url + "/", not url.startswith("file:"), options
-        )
-
     def context(self, query_id: str, bindings: Sequence[object] | Mapping[str, object] | None = None) -> SessionContext:
         """What a COPY may know of this session."""
         return SessionContext(
             database=self.database,
             schema=self.schema,
             s3=self.engine.s3,
-            stage=self.stage_info,
-            file_format=self.file_format_options,
+            stage=partial(stage_info, self),
+            file_format=partial(file_format_options, self),
             query_id=query_id,
             bindings=bindings,
             role=self.role,
             user=self.user,
             check=self.statement.check if self.statement else lambda: None,
             timezone=str(self.parameter("TIMEZONE")),
-            in_transaction=self.in_transaction,
+            in_transaction=self.transaction.open,
         )

@@ -145,7 +145,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             conn = self._conn
             looks = words.upper() in ("USE", "SHOW", "DESC", "DESCRIBE", "LIST", "LS") or words.sees("ALTER", "SESSION")
             if not looks:
-                conn.end_transaction("COMMIT")  # DDL
+                conn.transaction.end("COMMIT")  # DDL
             plain = variables_inlined(command, conn.variables._variables)
             result = handler(conn, Words(with_literals(plain, bindings)))
             if result is not None:
@@ -180,7 +180,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         expression = load_history.rewrite(expression, conn.database, conn.schema, datetime.now(UTC))
         expression = functions.rewrite(conn, expression, self._query_id, command)
         if isinstance(expression, _DDL):
-            conn.end_transaction("COMMIT")
+            conn.transaction.end("COMMIT")
             with conn.engine.ddl_lock:
                 run_ddl(self, expression, bindings)
             return
@@ -188,33 +188,33 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             change_rows(self, expression, bindings)
         else:
             expression = tables.resolve_temporary(conn, expression)
-            conn.refresh_snapshot()
+            conn.transaction.refresh_snapshot()
             self.run_transformed(expression, bindings)
 
     def _end_or_begin(self, expression: Expr) -> None:
         conn = self._conn
         if isinstance(expression, exp.Transaction):
-            conn.begin()
+            conn.transaction.begin()
         else:
-            conn.end_transaction("COMMIT" if isinstance(expression, exp.Commit) else "ROLLBACK")
+            conn.transaction.end("COMMIT" if isinstance(expression, exp.Commit) else "ROLLBACK")
         self.answer(status())
 
     @contextlib.contextmanager
     def atomic(self) -> Iterator[None]:
         """A transaction around what DuckDB needs several statements for; nothing when one is open already."""
         conn = self._conn
-        if conn.in_transaction:
+        if conn.transaction.open:
             yield
             return
-        conn.begin()
+        conn.transaction.begin()
         try:
             yield
         except BaseException:
             with contextlib.suppress(duckdb.Error):
-                conn.end_transaction("ROLLBACK")
+                conn.transaction.end("ROLLBACK")
             raise
         kept = self._arrow_table, self._rowcount, self._described
-        conn.end_transaction("COMMIT")
+        conn.transaction.end("COMMIT")
         self._arrow_table, self._rowcount, self._described = kept
 
     def retried(self, run: Callable[[], None]) -> None:
@@ -228,7 +228,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             except duckdb.TransactionException as e:
                 if self._conn.statement:
                     self._conn.statement.check()
-                if self._conn.in_transaction or "onflict" not in str(e) or time.monotonic() > deadline:
+                if self._conn.transaction.open or "onflict" not in str(e) or time.monotonic() > deadline:
                     raise
             time.sleep(pause)
             pause = min(pause * 2, 0.25)

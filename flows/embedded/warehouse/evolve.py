@@ -33,14 +33,14 @@ def swap_tables(conn: WarehouseConnection, one: tuple[str, str, str], other: tup
         conn.require("OWNERSHIP", "TABLE", ".".join(name))
     aside = (*one[:2], f"_SWAP_{secrets.token_hex(4)}")
     steps = ((one, aside), (other, one), (aside, other))
-    conn.begin()
+    conn.transaction.begin()
     try:
         for old, new in steps:
             conn._duck_conn.execute(f"ALTER TABLE {'.'.join(map(ident, old))} RENAME TO {ident(new[2])}")
     except BaseException:
-        conn.end_transaction("ROLLBACK")
+        conn.transaction.end("ROLLBACK")
         raise
-    conn.end_transaction("COMMIT")
+    conn.transaction.end("COMMIT")
     for old, new in steps:
         tables.moved(conn, old, new, "TABLE")
 
@@ -65,7 +65,7 @@ def create_or_alter_table(cursor: WarehouseCursor, command: str) -> None:
     conn.require_use_of(*spec.name[:2])
     conn.require("OWNERSHIP", "TABLE", spec.full)
     authorize(conn, expression)
-    conn.end_transaction("COMMIT")
+    conn.transaction.end("COMMIT")
     with conn.engine.ddl_lock:
         _bring(cursor, wanted, spec)
     cursor.answer(status(f"Table {spec.name[2]} successfully altered."))

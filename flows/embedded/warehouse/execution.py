@@ -58,7 +58,7 @@ def executing(cursor: WarehouseCursor, command: str, alone: bool = True) -> Iter
             failure.sfqid = query_id
             cursor._sqlstate = failure.sqlstate
             if alone:
-                _revive(conn)
+                conn.transaction.revive()
             raise failure from None if failure is e else e
         finally:
             conn.engine.running.remove(statement)
@@ -66,7 +66,7 @@ def executing(cursor: WarehouseCursor, command: str, alone: bool = True) -> Iter
                 timer.cancel()
             if alone:
                 conn.statement, conn.last_statement = before, time.monotonic()
-            if alone and conn.autocommit_on and not conn.in_transaction:
+            if alone and conn.autocommit_on and not conn.transaction.open:
                 conn.engine.locks.release(conn.session_id)
             cursor._sfqid = query_id
             _remember(cursor, command, started, failure)
@@ -74,7 +74,7 @@ def executing(cursor: WarehouseCursor, command: str, alone: bool = True) -> Iter
 
 def _hear_of_abortion(conn: WarehouseConnection, command: str) -> None:
     """A session whose idle transaction was taken away is told so once, unless it gives the transaction up itself."""
-    aborted, conn.aborted = conn.aborted, 0
+    aborted, conn.transaction.aborted = conn.transaction.aborted, 0
     if aborted and not Words(command).sees("ROLLBACK"):
         raise errors.transaction_aborted(aborted)
 
@@ -106,26 +106,6 @@ def _error(error: Exception, command: str) -> snowflake.connector.errors.Error:
         return errors.from_parser(error, command)
     logger.warning("refused %r", command[:200], exc_info=error)
     return errors.unsupported(f"{summary(command)} ({type(cause or error).__name__}: {str(cause or error)[:200]})")
-
-
-def _revive(conn: WarehouseConnection) -> None:
-    """A failed statement leaves a Snowflake transaction open and usable; DuckDB may have given it up.
-
-    When nothing was written in it yet, a new one is the same transaction. Otherwise it stays given up, and all that
-    follows fails until ROLLBACK: rows that DuckDB has lost are never committed by half.
-    """
-    if not conn.in_transaction:
-        return
-    try:
-        conn._duck_conn.execute("SELECT 1")
-    except duckdb.TransactionException:
-        if conn.wrote:
-            conn.lost = True
-        else:
-            conn._duck_conn.execute("ROLLBACK")
-            conn._duck_conn.execute("BEGIN TRANSACTION")
-    except duckdb.Error:
-        return
 
 
 def _remember(

@@ -138,7 +138,7 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
     elif name == "CURRENT_STATEMENT":
         text = sql
     elif name == "CURRENT_TRANSACTION":
-        text = str(conn.transaction_id) if conn.in_transaction else None
+        text = str(conn.transaction.id) if conn.transaction.open else None
     elif name == "CURRENT_SECONDARY_ROLES":
         roles = sorted(conn.active_roles() - conn.account.roles_of(conn.role)) if conn.secondary_roles == "ALL" else []
         text = json.dumps(

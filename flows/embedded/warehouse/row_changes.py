@@ -32,11 +32,11 @@ def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> Non
     written = conn.qualify(parts_of(target)) if target is not None and is_named(target) else None
     expression = tables.resolve_temporary(conn, expression)
     if not conn.autocommit_on:
-        conn.begin()
+        conn.transaction.begin()
     overwrites = isinstance(expression, exp.Insert) and bool(expression.args.get("overwrite"))
     if overwrites or isinstance(expression, (exp.Update, exp.Delete, exp.Merge)):
         _lock_rows(cursor, written)
-    conn.refresh_snapshot()
+    conn.transaction.refresh_snapshot()
 
     def run() -> None:
         again = expression.copy()
@@ -47,7 +47,7 @@ def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> Non
             cursor.run_transformed(again, bindings)
 
     cursor.retried(run)
-    conn.wrote = conn.wrote or conn.in_transaction
+    conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
     _touch(conn, written)
 
 
@@ -82,11 +82,11 @@ def copy(cursor: WarehouseCursor, expression: exp.Copy, command: str, bindings: 
         raise errors.unsupported("COPY INTO <location> (unloading)")
     authorize(conn, expression)
     if not conn.autocommit_on:
-        conn.begin()
+        conn.transaction.begin()
     context = conn.context(cursor._query_id, bindings)
     with cursor.atomic():
         made = copy_into(cursor._duck_conn, context, expression, command)
-    conn.wrote = conn.wrote or conn.in_transaction
+    conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
     target = target_of(expression)
     _touch(conn, conn.qualify(parts_of(target)) if target is not None else None)
     cursor.answer(Result(made.columns, made.rows))
@@ -107,7 +107,7 @@ def _lock_rows(cursor: WarehouseCursor, name: tuple[str, str, str] | None) -> No
         if other is None:
             engine.locks.release(holder)
         else:
-            other.release_if_abandoned()
+            other.transaction.release_if_abandoned()
 
     why = f"it waited longer than LOCK_TIMEOUT, {timeout:g} seconds"
     try:
@@ -116,12 +116,12 @@ def _lock_rows(cursor: WarehouseCursor, name: tuple[str, str, str] | None) -> No
         holder, why = int(str(e)), "it is part of a deadlock and the most recent statement in it"
     if holder is not None:
         other = engine.sessions.get(holder)
-        raise errors.locked(full, other.transaction_id if other else 0, cursor._query_id, why)
+        raise errors.locked(full, other.transaction.id if other else 0, cursor._query_id, why)
 
 
 def _touch(conn: WarehouseConnection, name: tuple[str, str, str] | None) -> None:
     """Rows of a table have changed; the account hears of it when they are committed."""
     if name is not None and name not in conn.temporary_tables:
-        conn.changed.add(".".join(name))
-    if not conn.in_transaction:
-        conn.flush_changes()
+        conn.transaction.changed.add(".".join(name))
+    if not conn.transaction.open:
+        conn.transaction.flush_changes()

@@ -14,6 +14,7 @@ from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.copy_files import s3_client, split_stage
 from flows.embedded.warehouse.grammar import Words
 from flows.embedded.warehouse.result import Result
+from flows.embedded.warehouse.stage_lookup import stage_info
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -41,7 +42,7 @@ def list_external(conn: WarehouseConnection, words: Words) -> Result | None:
     if target[1:2] in ("~", "%"):
         return None
     name, path = split_stage(target[1:])
-    stage = conn.stage_info(name)
+    stage = stage_info(conn, name)
     if not stage.external:
         return None
     rows = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.csv_format import COMPRESSIONS
 from flows.embedded.warehouse.grammar import split_name
+from flows.embedded.warehouse.stage_lookup import find_file_format
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -113,7 +114,7 @@ def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, ob
     """`FILE_FORMAT = (FORMAT_NAME = 'x')`, `= (TYPE = CSV …)` or `= x`, as a dict; a named format must exist."""
     options = dict(value) if isinstance(value, Mapping) else {"FORMAT_NAME": str(value)}
     if named := options.pop("FORMAT_NAME", None):
-        found = conn.find_file_format(str(named))
+        found = find_file_format(conn, str(named))
         options = {k: v for k, v in format_options(options).items() if k in options} if options else {}
         return {"FORMAT_NAME": found.name, **options}
     return format_options(options)
