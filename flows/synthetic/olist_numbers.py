@@ -82,11 +82,13 @@ _QUANTILES = {  # at SHARES; money in cents, the rest in the files' own units un
 
 @cache
 def curves() -> dict[str, Ints]:
+    """What is drawn along a curve, by name: 65,536 values in order."""
     return {name: curve_table(*values) for name, values in _QUANTILES.items()}
 
 
 @cache
 def choices() -> dict[str, Ints]:
+    """What is drawn of several, by name: 65,536 positions, each with its share."""
     states, cities = vocabulary.STATES, vocabulary.CITIES
     in_state = {s.code: sum(c.weight for c in cities if c.state == s.code) for s in states}
     state = {s.code: s for s in states}

@@ -20,7 +20,8 @@ from flows.contract.read import read_source
 from flows.contract.render_expectations import expectations
 from flows.errors import ConfigurationError
 from flows.steps.land import inspect
-from flows.synthetic import medtech, olist
+from flows.synthetic import medtech_numbers as medtech
+from flows.synthetic import olist
 from flows.synthetic.medtech import DayFile, generate
 from flows.synthetic.shipments import Shipments, read_shipments
 
