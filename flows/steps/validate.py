@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.clients.snowflake import explain, session_parameters
+from flows.contract.expectations import asset_query
 from flows.contract.model import Severity, Source, Table
 from flows.contract.render_expectations import (
     DATA_SOURCE,
     DOCS_SITE,
     RESULT_FORMAT,
     asset_name,
-    asset_query,
     checkpoint_name,
 )
 from flows.errors import ConfigurationError, CxmError, InfrastructureError

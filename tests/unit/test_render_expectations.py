@@ -12,9 +12,10 @@ import pytest
 import sqlglot
 import yaml
 
+from flows.contract.expectations import asset_query, expectations
 from flows.contract.model import AUDIT_COLUMNS, Column, Relationship, Rule, Source, Table
 from flows.contract.read import read_source
-from flows.contract.render_expectations import asset_query, expectations, render
+from flows.contract.render_expectations import render
 from flows.errors import ConfigurationError
 
 

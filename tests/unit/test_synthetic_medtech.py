@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from flows.contract.expectations import expectations
 from flows.contract.model import Source
 from flows.contract.read import read_source
-from flows.contract.render_expectations import expectations
 from flows.errors import ConfigurationError
 from flows.steps.land import inspect
 from flows.synthetic import medtech_numbers as medtech

@@ -1,0 +1,245 @@
+"""What the contract says of a table, as expectations and as the query for the rows that they judge.
+
+rules, keys, relationships of a `Table` → `Expectation`s; a batch of it → SELECT
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flows.contract.model import AUDIT_COLUMNS, Relationship, Rule, Severity, Source, Table
+from flows.contract.sql import ident, literal
+from flows.errors import ConfigurationError
+
+# The statuses of a batch that stands, as `flows.steps.load` writes them into the ledger.
+_STANDING = ("loaded", "validated")
+
+# A calendar date, leap years included, in what POSIX regular expressions can say: Snowflake has no lookahead.
+_LEAP = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
+_DATE = (
+    "([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])"
+    f"|{_LEAP}-02-29)"
+)
+_TIMESTAMP_PARTS = {"YYYY-MM-DD": _DATE, "HH24": "([01][0-9]|2[0-3])", "MI": "[0-5][0-9]", "SS": "[0-5][0-9]"}
+_NUMBER = "^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?$"
+_INTEGER = "^[-+]?[0-9]+$"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One expectation before it gets its id: GX's type and keyword arguments, and what in the contract asked for it."""
+
+    type: str
+    kwargs: Mapping[str, object]
+    severity: Severity
+    rule: str  # the contract's kind of rule: not_null, unique, relationship …
+    columns: tuple[str, ...] = ()  # RAW names
+    description: str = ""  # what Data Docs show; without one, GX's own sentence
+
+
+def asset_query(source: Source, table: Table, batch_id: str | None = None) -> str:
+    """The rows that a suite judges, as one SELECT: those of `batch_id`, or of the newest batch that stands in the ledger.
+
+    `t.*` and not a list of columns: a list would make the rule on column set and order true by itself. It costs nothing on
+    the way, because GX copies the result into a temporary table in the warehouse, once per run; that needs no CREATE TABLE
+    privilege (https://docs.snowflake.com/en/sql-reference/sql/create-table#access-control-requirements). A constant batch id
+    lets Snowflake skip the other batches' partitions, a subquery does not
+    (https://docs.snowflake.com/en/user-guide/tables-clustering-micropartitions#query-pruning), so a run gives the id.
+    Columns with a numeric range get a `…__NUMBER` twin, so that ranges compare numbers and not text; RAW holds VARCHAR.
+    """
+    twins = "".join(f", TRY_TO_DOUBLE(t.{ident(c)}) AS {_twin(c)}" for c in _ranged(table))
+    batch = literal(batch_id) if batch_id else f"({_newest(source, table)})"
+    return f"SELECT t.*{twins} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID = {batch}"
+
+
+def expectations(source: Source, table: Table) -> list[Expectation]:
+    """What the contract says of a table, as expectations, in the order in which Data Docs shall show them.
+
+    Keys are not null and unique, and required columns not null, whether or not the contract repeats that as a rule.
+
+    Raises:
+        ConfigurationError: a rule has arguments that no expectation can be made of; the message names table and rule.
+    """
+    rules = _with_implied(table)
+    named = {c.name for c in table.columns}
+    for rule in rules:
+        for column in _columns(rule):
+            if column not in named:
+                raise ConfigurationError(
+                    f"{source.name}.{table.name}: rule {rule.kind} names column {column}, which the table does not have; it has "
+                    f"{', '.join(sorted(named))}"
+                )
+    return [
+        *_shape(table),
+        *(_expectation(source, table, rule) for rule in rules),
+        *(_relationship(source, table, relationship) for relationship in table.relationships),
+    ]
+
+
+def _shape(table: Table) -> list[Expectation]:
+    names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *(_twin(c) for c in _ranged(table))]
+    columns = [n.lower() for n in names]  # SQLAlchemy gives unquoted names in lower case
+    return [
+        Expectation("expect_table_columns_to_match_set", {"column_set": columns}, "error", "column_set"),
+        Expectation(
+            "expect_table_columns_to_match_ordered_list",
+            {"column_list": columns},
+            # Provisioning adds a new column behind the audit columns, which no reader minds: COPY and staging name theirs.
+            "warning",
+            "column_order",
+            description=f"The columns must stand in the contract's order: {', '.join(names)}.",
+        ),
+    ]
+
+
+def _with_implied(table: Table) -> list[Rule]:
+    said = {(rule.kind, _columns(rule)) for rule in table.rules}
+    implied = [Rule("row_count", "error", arguments=(("min", 1),))] if ("row_count", ()) not in said else []
+    required = {*table.primary_key, *(c.name for c in table.columns if c.required)}
+    implied += [
+        Rule("not_null", "error", c.name)
+        for c in table.columns
+        if c.name in required and ("not_null", (c.name,)) not in said
+    ]
+    if table.primary_key and ("unique", table.primary_key) not in said:
+        implied.append(Rule("unique", "error", columns=table.primary_key))
+    return [*implied, *table.rules]
+
+
+def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
+    columns = _columns(rule)
+    lower = [c.lower() for c in columns]
+    try:
+        if rule.kind == "row_count":
+            kind, kwargs = "expect_table_row_count_to_be_between", _bounds(rule)
+            sentence = f"The batch must have {_range(rule)} rows."
+        elif rule.kind == "unique" and len(columns) > 1:
+            kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": lower}
+            sentence = f"{', '.join(columns)} must be unique together."
+        else:
+            (column,) = columns
+            kind, kwargs, sentence = _on_column(rule, column)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{source.name}.{table.name}: rule {rule.kind} on {', '.join(columns) or 'the table'} with "
+            f"{dict(rule.arguments)} cannot be checked: {error}"
+        ) from error
+    description = " ".join(part for part in (sentence, rule.description) if part)
+    return Expectation(kind, kwargs, rule.severity, rule.kind, columns, description)
+
+
+def _on_column(rule: Rule, column: str) -> tuple[str, dict[str, object], str]:
+    """A rule on one column: GX's type, its keyword arguments, and the rule as a sentence."""
+    name, arguments = column.lower(), dict(rule.arguments)
+    if rule.kind == "not_null":
+        return "expect_column_values_to_not_be_null", {"column": name}, f"{column} must not be empty."
+    if rule.kind == "unique":
+        return "expect_column_values_to_be_unique", {"column": name}, f"{column} must be unique."
+    if rule.kind == "in_set":
+        values = arguments["values"]
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError("wanted a list of values")
+        texts = [str(v) for v in values]
+        sentence = f"{column} must be one of {', '.join(texts)}."
+        return "expect_column_values_to_be_in_set", {"column": name, "value_set": texts}, sentence
+    if rule.kind == "between":
+        kwargs = {"column": _twin(column).lower(), **_bounds(rule)}
+        return "expect_column_values_to_be_between", kwargs, f"{column} must be {_range(rule)}."
+    # Anchored always: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
+    if rule.kind == "regex":
+        regex = str(arguments["pattern"])
+        regex = regex if regex.startswith("^") and regex.endswith("$") else f"^({regex})$"
+        sentence = f"{column} must match {regex}"
+    elif rule.kind == "number":
+        integer = bool(arguments.get("integer"))
+        regex, sentence = _INTEGER if integer else _NUMBER, f"{column} must be a {'whole ' if integer else ''}number."
+    elif rule.kind == "boolean":
+        regex, sentence = "^(true|false)$", f"{column} must be true or false."
+    else:
+        wanted = regex = str(arguments["format"])
+        if "YYYY-MM-DD" not in wanted:
+            raise ValueError("wanted a format of YYYY-MM-DD, HH24, MI and SS")
+        for part, pattern in _TIMESTAMP_PARTS.items():
+            regex = regex.replace(part, pattern)
+        what = "day" if rule.kind == "date" else "point in time"
+        regex, sentence = f"^{regex}$", f"{column} must be a {what} that exists, as {wanted}."
+    return "expect_column_values_to_match_regex", {"column": name, "regex": regex}, sentence
+
+
+def _relationship(source: Source, table: Table, relationship: Relationship) -> Expectation:
+    owner, parent = source.parent(relationship)
+    pairs = list(zip(relationship.columns, relationship.parent_columns, strict=True))
+    # What came in this very batch is loaded and not yet validated; of another source only what is published counts.
+    standing = _STANDING if owner.name == source.name else ("validated",)
+    keys = ", ".join(f"p.{ident(theirs)}" for _, theirs in pairs)
+    # A day is small and its parents are many: only those that the day names are gathered.
+    ours, theirs = pairs[0]
+    named = f" AND p.{ident(theirs)} IN (SELECT c.{ident(ours)} FROM {{batch}} AS c)" if table.daily else ""
+    query = (
+        f"SELECT 1 AS ORPHAN FROM {{batch}} AS child "
+        f"LEFT JOIN (SELECT DISTINCT {keys} FROM {ident(owner.schema)}.{ident(parent.raw_name)} AS p"
+        f" WHERE p._BATCH_ID IN ({_current(owner, parent, standing)}){named}) AS parent"
+        f" ON {' AND '.join(f'child.{ident(ours)} = parent.{ident(theirs)}' for ours, theirs in pairs)}"
+        f" WHERE {' AND '.join(f'child.{ident(ours)} IS NOT NULL' for ours, _ in pairs)}"
+        f" AND parent.{ident(pairs[0][1])} IS NULL"
+    )
+    where = (
+        "current batch"
+        if owner.name == source.name
+        else f"published batch (source {owner.name}, which must be loaded first)"
+    )
+    return Expectation(
+        "unexpected_rows_expectation",
+        {"unexpected_rows_query": query},
+        relationship.severity,
+        "relationship",
+        relationship.columns,
+        f"Every {', '.join(relationship.columns)} must be a {', '.join(relationship.parent_columns)} of "
+        f"{parent.raw_name}'s {where}.",
+    )
+
+
+def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
+    """The batch ids whose rows make up a table now: a snapshot's newest; of a daily table the newest of each day's file."""
+    newest = _newest(source, table, statuses)
+    return f"{newest} GROUP BY l.FILE_NAME" if table.load == "append" else newest
+
+
+def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING) -> str:
+    # A batch id is YYYYMMDD_HHMMSS in UTC, so the greatest is the newest.
+    return (
+        f"SELECT MAX(l.BATCH_ID) FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
+        f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS IN ({', '.join(map(literal, statuses))})"
+    )
+
+
+def _columns(rule: Rule) -> tuple[str, ...]:
+    return rule.columns or ((rule.column,) if rule.column else ())
+
+
+def _ranged(table: Table) -> list[str]:
+    ranged = {rule.column for rule in table.rules if rule.kind == "between"}
+    return [c.name for c in table.columns if c.name in ranged]
+
+
+def _twin(column: str) -> str:
+    return f"{ident(column)}__NUMBER"
+
+
+def _bounds(rule: Rule) -> dict[str, object]:
+    arguments = dict(rule.arguments)
+    found = {f"{end}_value": float(str(arguments[end])) for end in ("min", "max") if arguments.get(end) is not None}
+    if not found:
+        raise ValueError("wanted min, max or both")
+    return {end: int(value) if rule.kind == "row_count" else value for end, value in found.items()}
+
+
+def _range(rule: Rule) -> str:
+    arguments = dict(rule.arguments)
+    least, most = arguments.get("min"), arguments.get("max")
+    if least is None:
+        return f"at most {most}"
+    return f"at least {least}" if most is None else f"from {least} to {most}"
