@@ -1,0 +1,127 @@
+"""Rows of one batch in RAW → verdict and Data Docs: the contract's suites, run by Great Expectations on the warehouse.
+
+`expectations/` (committed) → `CXM_HOME/expectations` (working copy) → `raw_<source>` over the loaded tables → `Verdict`, and
+`CXM_HOME/docs/data_docs/index.html`. The connection is set in memory only; of the rows only counts leave the warehouse.
+
+How it is opened is in `context`, how its results are read in `verdicts`, the Data Docs in `pages`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows.clients.snowflake import explain
+from flows.contract.expectations import asset_query
+from flows.contract.model import Source, Table
+from flows.contract.render_expectations import (
+    DATA_SOURCE,
+    DOCS_SITE,
+    RESULT_FORMAT,
+    asset_name,
+    checkpoint_name,
+)
+from flows.errors import ConfigurationError, CxmError, InfrastructureError
+from flows.steps.validate import pages
+from flows.steps.validate.context import WarehouseConnection, connection_from, opened, refresh, share_engine
+from flows.steps.validate.verdicts import RuleFailure, TableVerdict, Verdict, verdict_of
+
+__all__ = ["RuleFailure", "TableVerdict", "Verdict", "WarehouseConnection", "connection_from", "validate", "warm"]
+
+# Tables side by side: what they wait for is the network.
+WORKERS = 4
+
+
+def warm() -> None:
+    """Have Great Expectations imported by the time it is needed; returns at once."""
+    threading.Thread(target=importlib.import_module, args=("great_expectations",), daemon=True).start()
+
+
+def validate(
+    source: Source,
+    tables: Sequence[Table],
+    batch_id: str,
+    project: Path,
+    workdir: Path,
+    connection: WarehouseConnection,
+    docs_dir: Path,
+) -> Verdict:
+    """Judge the rows of `batch_id` in the RAW tables `tables` by their suites, and build their Data Docs.
+
+    Args:
+        project: the committed project (`expectations/`); it is only read.
+        workdir: the working copy, refreshed from `project`; results are kept under it.
+        docs_dir: the directory that is served; pages go to `data_docs/` in it.
+
+    Raises:
+        ConfigurationError: the project has no suite for a table (it is older than the contract), or the login, a table or a
+            grant is missing.
+        InfrastructureError: the warehouse was not reached, or a rule could not be evaluated though the columns are there.
+    """
+    from great_expectations.core.run_identifier import RunIdentifier
+
+    if not tables:
+        raise ConfigurationError(f"batch {batch_id}: no table to validate; wanted those that the batch loaded")
+    refresh(project / "gx", workdir / "gx")
+    docs = docs_dir / DOCS_SITE
+    run_id = RunIdentifier(run_name=batch_id, run_time=datetime.now(UTC))
+    # A data source hands its newest engine to whoever asks, so threads that shared one would mix up sessions and their
+    # temporary tables: each thread has a context of its own. A context must be the newest while definitions are read from it.
+    shares = []
+    for start in range(min(WORKERS, len(tables))):
+        context = opened(workdir, connection, docs)
+        shares.append([(table, _definition(context, source, table, batch_id)) for table in tables[start::WORKERS]])
+    checkpoint_id = context.checkpoints.get(checkpoint_name(source)).id
+
+    def judge(share: list[tuple[Table, Any]]) -> list[TableVerdict]:
+        engine = share_engine([definition for _, definition in share])
+        try:
+            return [verdict_of(table, _run(definition, run_id, checkpoint_id)) for table, definition in share]
+        finally:
+            # Ends the session, and its temporary tables with it; GX leaves that to the garbage collector.
+            type(engine).dispose(engine)
+
+    with ThreadPoolExecutor(len(shares), "validate") as pool:
+        verdicts = {verdict.table: verdict for share in pool.map(judge, shares) for verdict in share}
+    pages.build(context, run_id, [asset_name(table) for table in tables], docs)
+    return Verdict(batch_id, tuple(verdicts[table.name] for table in tables), docs / "index.html")
+
+
+def _definition(context: Any, source: Source, table: Table, batch_id: str) -> Any:
+    """The validation definition of a table, bound to the batch."""
+    from great_expectations.exceptions import DataContextError
+
+    try:
+        # In memory only. The committed query finds the newest batch; a run must judge its own, whatever came since.
+        context.data_sources.get(DATA_SOURCE).get_asset(asset_name(table)).query = asset_query(source, table, batch_id)
+        return context.validation_definitions.get(asset_name(table))
+    except (DataContextError, LookupError) as error:
+        raise ConfigurationError(
+            f"{context.root_directory}: no asset or validation definition {asset_name(table)}; run `cxm contract sync`"
+        ) from error
+
+
+def _run(definition: Any, run_id: Any, checkpoint_id: str) -> dict[str, Any]:
+    """The result of a table's rules, in GX's JSON form."""
+    try:
+        result = definition.run(checkpoint_id=checkpoint_id, run_id=run_id, result_format=dict(RESULT_FORMAT))
+    except Exception as error:
+        raise _explained(error, f"validation of {definition.name}") from error
+    answer: dict[str, Any] = result.to_json_dict()
+    return answer
+
+
+def _explained(error: BaseException, what: str) -> CxmError:
+    """The error of ours for what GX raised: it wraps the driver's errors in classes of its own, sometimes several deep."""
+    inner: BaseException | None = error
+    while inner is not None:
+        origin = getattr(inner, "orig", None) or inner
+        if isinstance(origin, Exception) and isinstance(found := explain(origin, what), CxmError):
+            return found
+        inner = inner.__cause__ or inner.__context__
+    return InfrastructureError(f"{what} broke off: {error}; look at the warehouse and run again")

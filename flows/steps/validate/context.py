@@ -1,0 +1,181 @@
+"""Great Expectations on the warehouse: a working copy of the project, logged in as the run is, one session for several tables.
+
+`expectations/` → `CXM_HOME/expectations` → context → the warehouse. The connection is set in memory only.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.clients.snowflake import session_parameters
+from flows.contract.render_expectations import DATA_SOURCE, DOCS_SITE
+from flows.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from flows.settings import Settings
+
+_SECRET = "CXM_VALIDATE_SECRET"
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseConnection:
+    """Where and as whom to log in; either a password or a private key (unencrypted PKCS#8, DER)."""
+
+    account: str
+    user: str
+    role: str
+    warehouse: str
+    database: str
+    host: str | None = None
+    port: int | None = None
+    protocol: str | None = None
+    password: SecretStr | None = None
+    private_key: bytes | None = field(default=None, repr=False)
+    session_parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+def connection_from(credentials: Any, settings: Settings, tag: Mapping[str, str] | None = None) -> WarehouseConnection:
+    """The login that a prefect-snowflake credentials block and the settings give; `tag` goes into the session's query tag.
+
+    `host`, `port` and `protocol` are those of a block for an endpoint of its own, as the embedded warehouse's is.
+    """
+    return WarehouseConnection(
+        account=credentials.account,
+        user=credentials.user,
+        role=settings.loader_role,
+        warehouse=settings.warehouse,
+        database=settings.database,
+        host=getattr(credentials, "host", None),
+        port=getattr(credentials, "port", None),
+        protocol=getattr(credentials, "protocol", None),
+        password=credentials.password,
+        private_key=credentials.resolve_private_key(),
+        session_parameters=session_parameters({"step": "validate", **(tag or {})}),
+    )
+
+
+def opened(workdir: Path, connection: WarehouseConnection, docs: Path) -> Any:
+    """The working copy as a context that logs in as `connection` says and publishes to `docs`: in memory, nothing is saved."""
+    import great_expectations as gx
+
+    context = gx.get_context(mode="file", project_root_dir=workdir, runtime_environment=_secrets(connection))
+    _connect(context.data_sources.get(DATA_SOURCE), connection)
+    _fetch_no_values()
+    sites = context.variables.data_docs_sites
+    sites[DOCS_SITE]["store_backend"]["base_directory"] = str(docs)
+    context.variables.data_docs_sites = sites
+    context.variables.progress_bars = {"globally": False}
+    return context
+
+
+def _secrets(connection: WarehouseConnection) -> dict[str, str]:
+    """The secret as a variable that the data source names: the object that GX could save never holds the value itself."""
+    if connection.private_key is not None:
+        return {_SECRET: base64.standard_b64encode(connection.private_key).decode()}
+    if connection.password is not None:
+        return {_SECRET: connection.password.get_secret_value().replace("$", r"\$")}
+    raise ConfigurationError(
+        f"user {connection.user}: neither a private key nor a password; set CXM_SNOWFLAKE_PRIVATE_KEY"
+    )
+
+
+def _connect(datasource: Any, connection: WarehouseConnection) -> None:
+    """Point the data source at `connection`."""
+    from great_expectations.datasource.fluent.snowflake_datasource import ConnectionDetails, KeyPairConnectionDetails
+
+    login = {
+        "account": connection.account,
+        "user": connection.user,
+        "database": connection.database,
+        "schema": datasource.connection_string.schema_,
+        "warehouse": connection.warehouse,
+        "role": connection.role,
+    }
+    if connection.private_key is not None:
+        datasource.connection_string = KeyPairConnectionDetails(**login, private_key=f"${{{_SECRET}}}")
+    else:
+        datasource.connection_string = ConnectionDetails(**login, password=f"${{{_SECRET}}}")
+    endpoint: dict[str, object] = {"host": connection.host, "port": connection.port, "protocol": connection.protocol}
+    arguments = {name: value for name, value in endpoint.items() if value is not None}
+    arguments |= {
+        "login_timeout": 60,
+        "platform_detection_timeout_seconds": 0,
+        "network_timeout": 600,
+        "session_parameters": dict(connection.session_parameters),
+    }
+    datasource.kwargs = {"connect_args": arguments}
+
+
+def share_engine(definitions: Sequence[Any]) -> Any:
+    """One engine, which is one session, for all of them; GX would log in anew for each.
+
+    Nothing here needs a transaction, and SQLAlchemy would end one after each query with a statement of its own: so the session
+    commits by itself. GX passes no option on to the engine that says so.
+    """
+    sources = [definition.data.data_asset.datasource for definition in definitions]
+    engine = sources[0].get_engine()
+    engine.dialect._on_connect_isolation_level = "AUTOCOMMIT"
+    engine.dialect.do_commit = engine.dialect.do_rollback = lambda _: None
+    engine.dispose = lambda: None  # GX disposes of it as soon as it has forgotten the first table
+    for source in sources:
+        source._engine, source._cached_connection_string = engine, source.connection_string
+    return engine
+
+
+def _fetch_no_values() -> None:
+    """Where a result keeps none of the values that broke a rule, do not query for them: GX would with LIMIT 0, rule by rule."""
+    from great_expectations.expectations.registry import _registered_metrics
+
+    engine = "SqlAlchemyExecutionEngine"
+    for name, metric in _registered_metrics.items():
+        if not name.endswith(".unexpected_values") or engine not in metric["providers"]:
+            continue
+        owner, provider = metric["providers"][engine]
+        if not hasattr(provider, "__wrapped__"):
+            metric["providers"][engine] = owner, _unless_none_are_kept(provider)
+
+
+def _unless_none_are_kept(provider: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(provider)
+    def values(
+        cls: Any, execution_engine: Any, metric_domain_kwargs: Any, metric_value_kwargs: Any, **rest: Any
+    ) -> Any:
+        if not metric_value_kwargs["result_format"]["partial_unexpected_count"]:
+            return []
+        return provider(cls, execution_engine, metric_domain_kwargs, metric_value_kwargs, **rest)
+
+    return values
+
+
+def refresh(committed: Path, copy: Path) -> None:
+    """Make `copy` hold what `committed` holds, leaving alone what is equal and what a run writes (`uncommitted/`)."""
+    if not (committed / "great_expectations.yml").is_file():
+        raise ConfigurationError(
+            f"{committed}/great_expectations.yml: not found; wanted the derived project, run `cxm contract sync`"
+        )
+    wanted = {p.relative_to(committed) for p in _project_files(committed)}
+    for path in wanted:
+        data = (committed / path).read_bytes()
+        target = copy / path
+        if not target.is_file() or target.read_bytes() != data:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Whole or not at all: another run of this home may be reading.
+            part = target.with_name(f".{target.name}.{os.getpid()}")
+            part.write_bytes(data)
+            part.replace(target)
+    for stale in {p.relative_to(copy) for p in _project_files(copy)} - wanted:
+        (copy / stale).unlink(missing_ok=True)
+
+
+def _project_files(root: Path) -> Iterator[Path]:
+    for directory in ("expectations", "validation_definitions", "checkpoints"):
+        yield from (root / directory).glob("*.json")
+    yield root / "great_expectations.yml"
