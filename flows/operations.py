@@ -10,10 +10,11 @@ from typing import Literal
 
 from prefect import flow
 
-from flows import tasks
+from flows import shown, tasks
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
-from flows.pipeline import PipelineError, checked_batch_id, pipeline, run_info
+from flows.pipeline import checked_batch_id, pipeline, run_info
+from flows.run import PipelineError
 from flows.steps.handoff import SourceFreshness
 from flows.steps.reconcile import Difference
 from flows.steps.retention import Kept
@@ -34,9 +35,9 @@ def undo(
     """
     gone = tasks.undo(source, checked_batch_id(batch), run_info(), tasks.Blocks(aws_block, snowflake_block))
     if not gone:
-        return tasks.ended(f"batch {batch}: nothing of it is in RAW", gone)
-    tasks.table_artifact(f"{source}-undo", gone, f"Undone: batch {batch}")
-    return tasks.ended(f"batch {batch}: {len(gone)} tables, {sum(t.rows for t in gone):,} rows taken out of RAW", gone)
+        return shown.ended(f"batch {batch}: nothing of it is in RAW", gone)
+    shown.table_artifact(f"{source}-undo", gone, f"Undone: batch {batch}")
+    return shown.ended(f"batch {batch}: {len(gone)} tables, {sum(t.rows for t in gone):,} rows taken out of RAW", gone)
 
 
 @flow(name="maintenance")
@@ -53,10 +54,10 @@ def maintenance(
     names = [source] if source else list(sources())
     where = tasks.Blocks(aws_block, snowflake_block)
     done = tuple(kept for name in names for kept in tasks.retention(name, run_info(), where))
-    tasks.table_artifact("maintenance", done, "Archived and pruned")
+    shown.table_artifact("maintenance", done, "Archived and pruned")
     for name in names:
         reconcile(name, aws_block, snowflake_block)
-    return tasks.ended(f"{len(done)} archived or pruned; S3, ledger and RAW agree", done)
+    return shown.ended(f"{len(done)} archived or pruned; S3, ledger and RAW agree", done)
 
 
 @flow(name="reconcile", flow_run_name="reconcile-{source}")
@@ -74,12 +75,12 @@ def reconcile(
         DataError: they differ; the message lists how, the artifact all of it.
     """
     found = tasks.reconcile(source, tasks.Blocks(aws_block, snowflake_block))
-    tasks.table_artifact(f"{source}-reconcile", found, "Differences between S3, ledger and RAW")
+    shown.table_artifact(f"{source}-reconcile", found, "Differences between S3, ledger and RAW")
     if found:
         lines = [f"- {d.kind}: {d.where}: found {d.found}, wanted {d.wanted}; {d.fix}" for d in found[:20]]
         more = [f"- and {len(found) - 20} more"] if len(found) > 20 else []
         raise DataError("\n".join([f"{source}: S3, ledger and RAW differ in {len(found)} places", *lines, *more]))
-    return tasks.ended("S3, ledger and RAW agree", found)
+    return shown.ended("S3, ledger and RAW agree", found)
 
 
 @flow(name="freshness", flow_run_name="freshness-{source}")
@@ -97,16 +98,11 @@ def freshness(
         StaleError: a table is older than its contract allows; the message says which.
     """
     found = tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block))
-    tasks.table_artifact(f"{source}-freshness", found.sources, "dbt source freshness")
+    shown.table_artifact(f"{source}-freshness", found.sources, "dbt source freshness")
     if found.stale:
-        names = ", ".join(f"{s.table} ({s.status})" for s in found.stale)
-        tasks.tell("cxm.source.stale", source, tables=names)
-        error = StaleError(
-            f"stale: {names}; the newest rows are older than the contract allows: look at what writes them"
-        )
-        return tasks.failed(error)  # type: ignore[no-any-return]
+        return shown.failed(StaleError(shown.tell_stale(source, found)))  # type: ignore[no-any-return]
     warned = f", {len(found.warned)} past their warning age" if found.warned else ""
-    return tasks.ended(f"{len(found.sources)} tables fresh{warned}", found.sources)
+    return shown.ended(f"{len(found.sources)} tables fresh{warned}", found.sources)
 
 
 @dataclass(frozen=True)
@@ -183,7 +179,7 @@ def backfill(
             if not quarantined:
                 break
     rows = [{**asdict(d), "day": d.day.isoformat()} for d in done]
-    tasks.table_artifact(f"{source}-backfill", rows, f"Days {from_day} to {to_day}")
+    shown.table_artifact(f"{source}-backfill", rows, f"Days {from_day} to {to_day}")
     bad = [d for d in done if d.error]
     if bad:
         head = (
@@ -191,7 +187,7 @@ def backfill(
         )
         stopped = f"; days after {bad[-1].day} were not tried" if bad[-1].status == "failed" else ""
         message = "\n".join([head + stopped, *(f"- {d.day}: {d.error}" for d in bad)])
-        return tasks.failed(BackfillError(message, tuple(done), exit_code))  # type: ignore[no-any-return]
+        return shown.failed(BackfillError(message, tuple(done), exit_code))  # type: ignore[no-any-return]
     loaded = [d for d in done if d.status == "published"]
     outcome = f"{len(loaded)} days, {sum(d.rows for d in loaded):,} rows, {len(done) - len(loaded)} days unchanged"
-    return tasks.ended(outcome, tuple(done))
+    return shown.ended(outcome, tuple(done))

@@ -1,33 +1,22 @@
-"""Prefect tasks: names, retries and artifacts around the step functions; no logic of the data path lives here.
+"""Prefect tasks: names and retries around the step functions; no logic of the data path lives here.
 
-All tasks in one file, so that names, retries and artifacts can be compared.
+Long because all tasks are here, so that names and retries can be compared.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
-from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.events import emit_event
-from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, progress, provisioning
+from flows import blocks, progress, provisioning, shown
 from flows.clients.snowflake import transaction
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
@@ -223,7 +212,7 @@ def land(batch: Batch, table: Table) -> LandResult:
     """Check one file and send it to S3."""
     settings = batch.settings
     file = table.file_on(batch.day)
-    report = _ProgressArtifact(f"{batch.source.name}-{table.name}", table.name)
+    report = shown.ProgressArtifact(f"{batch.source.name}-{table.name}", table.name)
     landed = land_step.land(
         blocks.s3_client(settings),
         settings.bucket,
@@ -301,7 +290,7 @@ def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
     ):
         ledger.fence(batch.info)
         ledger.mark(batch.info.batch_id, status, ("loaded",) if status == "validated" else ("landed", "loaded"), reason)
-    tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, reason=reason or "")
+    shown.tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, reason=reason or "")
 
 
 @step("compare", "compare {batch.info.batch_id} with the batch before")
@@ -409,67 +398,3 @@ def provision_apply(plan: provision_step.Plan, where: Blocks = Blocks()) -> tupl
             provisioning.contracts(),
             lambda item: log.info("%s %s: %s", item.kind, item.name, item.action),
         )
-
-
-def ended(message: str, result: R) -> R:
-    """The state of a flow run that ended well, with the outcome as its message; whoever calls the flow gets the result."""
-    return Completed(message=message, data=result)  # type: ignore[return-value]
-
-
-def failed(error: CxmError) -> Any:
-    """The state of a flow run that failed, with the error's message and no Python class before it; a call raises the error."""
-    return Failed(message=str(error), data=error)
-
-
-def tell(event: str, source_name: str, **facts: Any) -> None:
-    """An event of a source for automations: `cxm.batch.validated`, `cxm.source.stale`; its flow run is related by Prefect."""
-    emit_event(
-        event,
-        resource={"prefect.resource.id": f"cxm.source.{source_name}", "prefect.resource.name": source_name},
-        payload=facts,
-    )
-
-
-def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:
-    """Rows (dataclasses or dicts) as a table in the UI; the key stays from run to run, so that its history builds up."""
-    plain = [row if isinstance(row, dict) else asdict(row) for row in rows]
-    create_table_artifact(plain, key=artifact_key(key), description=description)
-
-
-def markdown_artifact(key: str, text: str, description: str) -> None:
-    """A page in the UI."""
-    create_markdown_artifact(text, key=artifact_key(key), description=description)
-
-
-def link_artifact(key: str, url: str, text: str) -> None:
-    """A link in the UI."""
-    create_link_artifact(url, text, key=artifact_key(key))
-
-
-def artifact_key(text: str) -> str:
-    """Artifact keys are lower-case letters, digits and dashes only."""
-    return "".join(c if c.isalnum() else "-" for c in text.lower())
-
-
-class _ProgressArtifact:
-    """A bar in the Prefect UI, at most one update a second; every report goes to the terminal as well."""
-
-    def __init__(self, key: str, table: str) -> None:
-        self._table = table
-        self._told = time.monotonic()
-        self._id: UUID = create_progress_artifact(0.0, key=artifact_key(key), description=f"Landing {table}")  # type: ignore[assignment]
-
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        progress.publish(progress.Event(phase, self._table, done, total))
-        now = time.monotonic()
-        if now - self._told >= 1.0 and total:
-            self._told = now
-            # One pass checks, one sends: each is half of the work that is shown.
-            half = 50.0 * done / total
-            self._update(half if phase == "check" else 50.0 + half)
-
-    def finish(self) -> None:
-        self._update(100.0)
-
-    def _update(self, percent: float) -> None:
-        update_progress_artifact(self._id, min(percent, 100.0))

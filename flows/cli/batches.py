@@ -66,11 +66,12 @@ def replay(batch: str, source: str | None, as_json: bool) -> None:
     console = make_console(as_json)
     with session(settings, console):
         from flows import pipeline as flows
+        from flows.run import PipelineError
 
         error: CxmError | None = None
         try:
             summary = run_flow(flows.replay, batch=batch, source=_source_of(batch, source))
-        except flows.PipelineError as failed:
+        except PipelineError as failed:
             summary, error = failed.summary, failed
     report(console, summary, error, as_json)
 

@@ -20,7 +20,7 @@ from flows.errors import ConfigurationError, CxmError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from flows.pipeline import RunSummary
+    from flows.run import RunSummary
     from flows.settings import Settings
 
 FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 1` is the full set's 1.55 million
@@ -65,6 +65,7 @@ def run(
     directory, generated = data_directory(settings, source, data, scale, console)
     with session(settings, console):
         from flows import pipeline as flows
+        from flows.run import PipelineError
 
         if settings.target == "embedded":
             run_flow(flows.provision)
@@ -75,7 +76,7 @@ def run(
         with _live(console, source):
             try:
                 summary = run_flow(flows.pipeline, source=source, data=str(directory), force=force)
-            except flows.PipelineError as failed:
+            except PipelineError as failed:
                 summary, error = failed.summary, failed
     report(console, summary, error, as_json, generated)
 

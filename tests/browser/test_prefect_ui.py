@@ -51,7 +51,7 @@ def summary(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def quarantined(settings: Any, summary: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run whose orders hold a status that the contract does not know."""
-    from flows.pipeline import PipelineError
+    from flows.run import PipelineError
     from flows.synthetic.olist import generate
 
     directory = tmp_path_factory.mktemp("broken") / "olist"

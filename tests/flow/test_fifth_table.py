@@ -73,7 +73,7 @@ def test_a_fifth_table_comes_in_by_its_entry_in_the_contract_alone(
     assert "synthetic_device_trainings.html" in pages
 
     trainings.write_text(header + f"T-1,{'0' * 32},3,yes,2018-02-30\nT-1,{device},,true,{DAY}\n")
-    from flows.pipeline import PipelineError
+    from flows.run import PipelineError
 
     with pytest.raises(PipelineError) as caught:
         run_flow("pipeline", source="synthetic", data=str(data), day=DAY)

@@ -126,7 +126,7 @@ def test_a_server_that_fails_ends_the_backfill_and_the_next_one_goes_on_there(
     shipments: Shipments, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import operations
-    from flows.pipeline import PipelineError, RunSummary
+    from flows.run import PipelineError, RunSummary
 
     first, last = date(2018, 5, 1), date(2018, 5, 3)
     generate(tmp_path, shipments, first, last, scale=TINY)

@@ -1,0 +1,290 @@
+"""One run after its tasks are sent off: wait for every table, audit it, publish or quarantine it, hand it to dbt, report.
+
+futures of land and load ──settle──▶ Run ──validated──▶ Verdict ──handed_off──▶ RunSummary; each raises PipelineError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.futures import PrefectFuture, PrefectFutureList
+
+from flows import shown, tasks
+from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
+from flows.facts import LandResult
+from flows.reports import Links, Report, render
+from flows.settings import Settings
+from flows.steps import validate
+from flows.steps.handoff import HandoffResult
+from flows.steps.load import LoadResult
+from flows.steps.profile import Compared
+from flows.steps.validate import Verdict
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """One line of the run's table. `rows_raw` counts this batch's rows, or those of the batch it is unchanged since."""
+
+    table: str
+    files: int
+    bytes: int
+    rows_file: int
+    rows_raw: int
+    load: str
+    validation: str
+    freshness: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did: its batch, its tables, where to look."""
+
+    source: str
+    batch_id: str
+    tables: tuple[TableSummary, ...]
+    data_docs: str = ""
+    flow_run_url: str = ""
+    published: bool = False
+
+    @property
+    def unchanged(self) -> bool:
+        """True where no file differed from what is published."""
+        return all(t.load.startswith("unchanged") for t in self.tables)
+
+    @property
+    def outcome(self) -> str:
+        """What came of the run, in one line: "9 tables, 94,853 rows, 0 failed, fresh"."""
+        rows = sum(t.rows_raw for t in self.tables)
+        failed = sum(bool(t.error) or "failed" in t.validation for t in self.tables)
+        ages = {t.freshness for t in self.tables if t.freshness}
+        stale = "" if not ages else "fresh" if ages == {"pass"} else "not all fresh"
+        sent = "unchanged" if self.unchanged else ""
+        return ", ".join(
+            filter(None, [f"{len(self.tables)} tables", f"{rows:,} rows", f"{failed} failed", sent, stale])
+        )
+
+
+class PipelineError(CxmError):
+    """A run that did not end well: which class of error it was (`exit_code`), what it still did (`summary`), and whether its
+    batch has a verdict (`closed`) or is left for the next run to clear."""
+
+    def __init__(self, message: str, summary: RunSummary, exit_code: int, closed: bool = True) -> None:
+        super().__init__(message)
+        self.summary = summary
+        self.exit_code = exit_code
+        self.closed = closed
+
+
+@dataclass(frozen=True)
+class Run:
+    """What landing and loading gave, table by table; a table that failed has an error instead."""
+
+    batch: tasks.Batch
+    landed: dict[str, LandResult]
+    loaded: dict[str, LoadResult]
+    errors: dict[str, Exception]
+
+    def summary(self, verdict: Verdict | None = None, handed: HandoffResult | None = None) -> RunSummary:
+        """The run as its user is told of it."""
+        source = self.batch.source
+        judged = {t.table: t for t in verdict.tables} if verdict else {}
+        fresh = {s.table: s.status for s in handed.sources} if handed else {}
+        lines = []
+        for table in source.tables:
+            landed, loaded = self.landed.get(table.name), self.loaded.get(table.name)
+            error = self.errors.get(table.name)
+            found = judged.get(table.name)
+            status = "failed" if error else loaded.status if loaded else ""
+            since = f" since {loaded.since}" if loaded and loaded.since else ""
+            lines.append(
+                TableSummary(
+                    table=table.name,
+                    files=loaded.files if loaded else 0,
+                    bytes=landed.bytes if landed else 0,
+                    rows_file=landed.records if landed else 0,
+                    rows_raw=loaded.rows if loaded else 0,
+                    load=status + since,
+                    validation=_word(found) if found else "as published" if since else "",
+                    freshness=fresh.get(table.name, ""),
+                    error=str(error) if error else "",
+                )
+            )
+        return RunSummary(
+            source=source.name,
+            batch_id=self.batch.info.batch_id,
+            tables=tuple(lines),
+            data_docs=str(verdict.docs_index) if verdict and verdict.docs_index else "",
+            flow_run_url=self.batch.info.flow_run_url,
+            published=handed is not None,
+        )
+
+
+def _word(found: Any) -> str:
+    if found.error_failures:
+        return f"{len(found.error_failures)} failed"
+    count = len(found.warnings)
+    return f"passed, {count} warning{'s' if count > 1 else ''}" if count else "passed"
+
+
+def settle(
+    batch: tasks.Batch, landed: Sequence[PrefectFuture[LandResult] | LandResult], loaded: PrefectFutureList[LoadResult]
+) -> Run:
+    """Wait for every table. If one failed, nothing is published, since a batch is published whole: bad data quarantines what the
+    others loaded; after a server that failed, the batch stays open and the next run (or this one's retry) clears it."""
+    errors: dict[str, Exception] = {}
+
+    def results(futures: Sequence[Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for table, future in zip(batch.source.tables, futures, strict=True):
+            try:
+                found[table.name] = future.result() if isinstance(future, PrefectFuture) else future
+            except Exception as error:
+                errors.setdefault(table.name, error)  # the first error is the cause, a later one its consequence
+        return found
+
+    arrived = results(landed)
+    if any(r.status != "unchanged" for r in arrived.values()):
+        validate.warm()
+    run = Run(batch, arrived, results(loaded), errors)
+    if run.landed:
+        _tell(batch, "landed", bytes=sum(r.bytes for r in run.landed.values()))
+        shown.table_artifact(
+            f"{batch.source.name}-land", list(run.landed.values()), f"Landed in batch {batch.info.batch_id}"
+        )
+    if run.loaded:
+        _tell(batch, "loaded", rows=sum(r.rows for r in run.loaded.values()))
+        shown.table_artifact(
+            f"{batch.source.name}-load", list(run.loaded.values()), f"Loaded in batch {batch.info.batch_id}"
+        )
+    if errors:
+        names = ", ".join(errors)
+        if any(isinstance(error, DataError) for error in errors.values()):
+            tasks.mark(batch, "quarantined", f"batch incomplete, failed: {names}")
+        head = (
+            f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
+        )
+        message = "\n".join([head, *(f"- {name}: {error}" for name, error in errors.items())])
+        # After a server that failed, objects may lie in S3 that the ledger does not know yet.
+        closed = all(isinstance(error, DataError) for error in errors.values())
+        raise PipelineError(message, run.summary(), _exit_code(errors.values()), closed)
+    return run
+
+
+def _tell(batch: tasks.Batch, status: str, **facts: Any) -> None:
+    shown.tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, **facts)
+
+
+def _exit_code(errors: Any) -> int:
+    """A run fails as its most basic error: configuration before infrastructure before data."""
+    for kind in (ConfigurationError, InfrastructureError):
+        if any(isinstance(error, kind) for error in errors):
+            return kind.exit_code
+    return DataError.exit_code if all(isinstance(e, DataError) for e in errors) else InfrastructureError.exit_code
+
+
+def validated(run: Run) -> Verdict | None:
+    """Audit what was loaded: publish it, or quarantine it and fail. Nothing new loaded: nothing to audit."""
+    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
+    if not fresh:
+        since = sorted({r.since for r in run.loaded.values() if r.since})
+        get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since))
+        return None
+    batch = run.batch
+    verdict = tasks.validate(batch, fresh)
+    rows = [
+        {
+            "table": table.table,
+            "verdict": _word(table),
+            "rules": table.evaluated,
+            "findings": "; ".join(
+                f"{f.severity}: {f.rule} {f.column or ''} ({f.unexpected_count})"
+                for f in (*table.error_failures, *table.warnings)
+            ),
+        }
+        for table in verdict.tables
+    ]
+    shown.table_artifact(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
+    if docs := _docs_url(batch.settings, verdict):
+        shown.link_artifact(f"{batch.source.name}-data-docs", docs, "Data Docs")
+    if not verdict.passed:
+        reasons = [
+            f"- {table.table}: {f.rule} {f.column or ''}: {f.unexpected_count} rows, e.g. {f.observed}"
+            for table in verdict.tables
+            for f in table.error_failures
+        ]
+        tasks.mark(batch, "quarantined", "; ".join(reasons))
+        _report(run, verdict, None, _comparing(run))
+        head = (
+            f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
+        )
+        raise PipelineError("\n".join([head, *reasons]), run.summary(verdict), DataError.exit_code)
+    tasks.mark(batch, "validated")
+    return verdict
+
+
+def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
+    """The comparison of what came in with the batch before, begun; nothing came in: nothing to compare."""
+    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
+    return tasks.compare.submit(run.batch, fresh) if fresh else None
+
+
+def _report(
+    run: Run,
+    verdict: Verdict | None,
+    handed: HandoffResult | None,
+    comparing: PrefectFuture[tuple[Compared, ...]] | None,
+) -> None:
+    """The page of the run: what came in, what changed since the batch before, where to look."""
+    batch, settings = run.batch, run.batch.settings
+    on_aws = settings.target != "embedded"
+    compared: tuple[Compared, ...] = ()
+    try:
+        compared = comparing.result() if comparing else ()
+    except CxmError as error:  # the verdict stands whether or not it can be illustrated
+        get_run_logger().warning("batch %s is not compared with the one before: %s", batch.info.batch_id, error)
+    report = Report(
+        source=batch.source.name,
+        batch_id=batch.info.batch_id,
+        outcome=run.summary(verdict, handed).outcome,
+        loaded=tuple(run.loaded.values()),
+        folders={name: landed.folder for name, landed in run.landed.items()},
+        links=Links(
+            bucket=settings.bucket,
+            console=settings.aws_region if on_aws else "",
+            account=(settings.snowflake_account or "") if on_aws else "",
+            data_docs=_docs_url(settings, verdict) if verdict else "",
+            dbt_docs=_docs_page(settings, settings.home / "docs" / "dbt_docs" / "index.html"),
+        ),
+        compared=compared,
+        verdict=verdict,
+        freshness={s.table: s.status for s in handed.sources} if handed else {},
+    )
+    shown.markdown_artifact(f"{batch.source.name}-report", render(report), f"Batch {batch.info.batch_id}")
+
+
+def _docs_page(settings: Settings, page: Path) -> str:
+    """The address of a page that the embedded stack serves, if there is one."""
+    url = settings.stack.get("docs", {}).get("url", "") if settings.target == "embedded" else ""
+    return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
+
+
+def _docs_url(settings: Settings, verdict: Verdict) -> str:
+    return _docs_page(settings, Path(verdict.docs_index)) if verdict.docs_index else ""
+
+
+def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:
+    """dbt's own freshness verdict over the published sources; stale data fails the run."""
+    comparing = _comparing(run)
+    handed = tasks.handoff(run.batch)
+    shown.table_artifact(f"{run.batch.source.name}-freshness", handed.sources, "dbt source freshness")
+    summary = run.summary(verdict, handed)
+    _report(run, verdict, handed, comparing)
+    if handed.stale:
+        message = shown.tell_stale(run.batch.source.name, handed, batch=run.batch.info.batch_id)
+        raise PipelineError(message, summary, StaleError.exit_code)
+    return summary
