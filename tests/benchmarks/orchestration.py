@@ -36,7 +36,7 @@ def plain(settings: Settings, data: Path) -> None:
     info = RunInfo(datetime.now(UTC).strftime("%Y%m%d_%H%M%S"), "", "")
 
     def connection(role: str = settings.loader_role) -> Any:
-        return blocks.snowflake(settings, role, {"step": "benchmark"})
+        return blocks.snowflake(settings, role, {"step": "benchmark"}, kept=True)
 
     with connection() as open_:
         ledger = Ledger(open_, settings.database, source.name)
@@ -69,6 +69,7 @@ def plain(settings: Settings, data: Path) -> None:
         ledger = Ledger(open_, settings.database, source.name)
         ledger.mark(info.batch_id, "validated", ("loaded",))
         ledger.release(info, closed=True)
+    blocks.close_kept()
     handed = handoff.handoff(
         PROJECT / "dbt" / "cxm_medtech", source.name, handoff.dbt_environment(settings), settings.home / "dbt"
     )
