@@ -55,6 +55,9 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
     assert any("CREATE STORAGE INTEGRATION" in text for text in statements.values())
     assert len(statements) > 60
 
+    wide = [text for text in statements.values() if reads_whole_table(text)]
+    assert not wide, "what a run reads of RAW grows with its batches, not with history:\n" + "\n\n".join(wide)
+
     refused = [f"sqlglot: {reason}\n{text}" for text in statements.values() if (reason := sqlglot_refuses(text))]
     linter = Linter(config=FluffConfig(overrides={"dialect": "snowflake", "templater": "raw"}))
     for text in statements.values():
@@ -63,6 +66,22 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
         violations = [v for v in linter.parse_string(text).violations if v.rule_code() == "PRS"]
         refused += [f"sqlfluff: {v.desc()}\n{text}" for v in violations[:1]]
     assert not refused, "\n\n".join(refused)
+
+
+def reads_whole_table(text: str) -> bool:
+    """True where a query names a contract's RAW table and no batch in the WHERE beside it; a COPY and DDL read no rows."""
+    try:
+        parsed = sqlglot.parse_one(text, read="snowflake")
+    except sqlglot.errors.ParseError:
+        return False
+    for table in parsed.find_all(exp.Table):
+        select = table.find_ancestor(exp.Select)
+        if select is None or not re.match(r"(OLIST|SYNTHETIC)_", table.name.upper()) or table.db.upper() != "RAW":
+            continue
+        where = select.args.get("where")
+        if where is None or not any(c.name.upper() == "_BATCH_ID" for c in where.find_all(exp.Column)):
+            return True
+    return False
 
 
 def normal(text: str) -> str:
