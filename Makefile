@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench lint format up down lock clean
+.PHONY: help run test soak coverage bench lint format up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
@@ -30,6 +30,10 @@ test: $(READY) ## every test that needs no account
 
 soak: $(READY) ## the tests that take long: many faults, many rounds, large files
 	@$(BIN)/pytest -n 2 --dist loadfile -m soak
+
+coverage: $(READY) ## which lines of flows/ the tests of `make test` run, in every process
+	@mkdir -p .cxm/coverage && $(BIN)/coverage erase
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not soak" --cov --cov-report=term
 
 # The peers have an environment of their own; what each needs is no business of the product's.
 .cxm/bench/.peers: tests/benchmarks/peers.txt $(READY)

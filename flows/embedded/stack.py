@@ -30,7 +30,10 @@ STOP_SECONDS = 20.0
 # What the servers get of this process's environment. Cloud keys, proxies and a user's own Prefect settings stay out: SeaweedFS
 # would take AWS_ACCESS_KEY_ID for an identity, and Prefect would open the database that PREFECT_* names. CXM_*
 # variables go along: the runs that the worker starts read them.
-INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+INHERITED = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
+    "COVERAGE_PROCESS_CONFIG",  # `make coverage` looks at the servers too
+)  # fmt: skip
 
 # Supervisors that this process started: kept, so that they are reaped once they have ended.
 _started: list[subprocess.Popen[bytes]] = []
