@@ -1,6 +1,8 @@
 """`data_dictionary/<source>.odcs.yaml` → `Source`: parsed as ODCS, then held to what this pipeline can do with it.
 
 What no renderer could carry out is refused by name and never passed over.
+
+Long because each entry of a contract has its own refusals; the rules are in `read_rules`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ the next start does.
 
 Files in `run/`: `supervisor.json` and `processes.json` (pid and create time, so that a stranger with a recycled pid is never
 taken for ours), `wanted.json` (services asked for), `stack.json` (endpoints of those that are well), `failed.json`.
+
+Long because it is run as one program and each server's start, watch and end are told by the same few files.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Everything here was written for this project. Places are public geography: post code ranges as the Brazilian post office
 assigns them to states, city centres rounded to hundredths of a degree. Weights are relative.
+
+Long because it is data.
 """
 
 from __future__ import annotations

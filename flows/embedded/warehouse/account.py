@@ -4,6 +4,8 @@ CREATE / ALTER / DROP / GRANT / REVOKE ──Account──▶ _fs_global.account
 
 Reads come from memory; every change is written through before it is answered, in a transaction of its own, so that
 it survives kill -9. Access model: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
+
+Long because objects, owners, grants and the inheritance of roles are one state under one lock.
 """
 
 from __future__ import annotations

@@ -294,6 +294,4 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
             role=self.role,
             user=self.user,
             check=self.statement.check if self.statement else lambda: None,
-            timezone=str(self.parameter("TIMEZONE")),
-            in_transaction=self.transaction.open,
         )

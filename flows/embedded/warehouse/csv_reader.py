@@ -8,7 +8,7 @@ quote, an escape character, a delimiter of several bytes, goes record by record 
 
 Options and defaults: https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 
-Options and tokenizer have files of their own; what is here is one pass over a chunk.
+Long because what is here is one pass over a chunk; options and tokenizer have files of their own.
 """
 
 from __future__ import annotations

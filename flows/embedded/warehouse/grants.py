@@ -4,6 +4,8 @@ GRANT <privileges> ON <object | ALL … | FUTURE …> TO ROLE r ──▶ Accoun
 
 https://docs.snowflake.com/en/sql-reference/sql/grant-privilege, …/grant-role, …/grant-ownership, …/revoke-privilege,
 …/revoke-role, …/show-grants; the privileges of each kind: https://docs.snowflake.com/en/user-guide/security-access-control-privileges.
+
+Long because GRANT, REVOKE and SHOW GRANTS share one grammar of objects.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 USE … ──▶ the session; CREATE | ALTER | DROP | SHOW | DESC DATABASE, SCHEMA ──▶ a DuckDB file, a DuckDB schema, the account
 
 https://docs.snowflake.com/en/sql-reference/sql/use, …/create-database, …/create-schema, …/drop-database, …/drop-schema.
+
+Long because databases and schemas have the same five statements and share the files behind them.
 """
 
 from __future__ import annotations

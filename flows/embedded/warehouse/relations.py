@@ -4,6 +4,8 @@ DuckDB's catalogue + owners, comments, times, keys of the account ──▶ Snow
 
 https://docs.snowflake.com/en/sql-reference/sql/show-tables, …/show-views, …/show-objects, …/show-primary-keys, …/desc-table,
 https://docs.snowflake.com/en/sql-reference/info-schema/tables.
+
+Long because SHOW and DESC of tables and views give some forty columns, each computed here.
 """
 
 from __future__ import annotations

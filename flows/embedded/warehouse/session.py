@@ -82,9 +82,7 @@ class SessionContext:
     bindings: Sequence[object] | Mapping[str, object] | None = None
     role: str | None = None
     user: str | None = None
-    timezone: str = "UTC"
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    in_transaction: bool = False
     check: Callable[[], None] = lambda: None
 
 

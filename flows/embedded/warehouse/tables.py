@@ -4,6 +4,8 @@ CREATE TABLE … (COMMENT, CLUSTER BY, PRIMARY KEY …) ──take_apart──�
 
 https://docs.snowflake.com/en/sql-reference/sql/create-table. Keys are kept and shown, and never enforced, as on Snowflake
 (https://docs.snowflake.com/en/sql-reference/constraints-overview); NOT NULL is enforced.
+
+Long because what CREATE TABLE takes apart, ALTER and DROP have to find again.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # "Aim to produce data files roughly 100-250 MB (or larger) in size compressed",
 # https://docs.snowflake.com/en/user-guide/data-load-considerations-prepare
 OBJECT_BYTES = 160_000_000
-MOST_OBJECT_BYTES = 240_000_000
 
 
 @dataclass(slots=True)

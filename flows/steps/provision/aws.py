@@ -2,6 +2,8 @@
 
 Reading uses GET, HEAD and LIST calls only. Nothing is deleted but a console password that the ingestion user must not have, and
 the oldest of five versions of our own policies, IAM's limit.
+
+Long because each AWS object is a few lines of read, compare and mend, and there are ten of them.
 """
 
 from __future__ import annotations
