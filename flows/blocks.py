@@ -48,7 +48,7 @@ BLOCK_SECONDS = 300.0
 
 _lock = threading.Lock()
 _loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, until when it is current
-_s3_clients: dict[tuple[object, ...], Any] = {}
+_s3_clients: dict[tuple[object, ...], tuple[AwsCredentials, Any]] = {}
 _live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 # Open connections that no task uses, by what they were opened for.
 _kept: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
@@ -84,7 +84,8 @@ def _load(kind: Any, name: str) -> Any:
 
 
 def s3_client(settings: Settings) -> S3Client:
-    """The process's one S3 client for these settings; boto3 clients may be shared across threads, making one is slow.
+    """The process's one S3 client for these settings; boto3 clients may be shared across threads, making one is slow. Another
+    key in its block makes another client, `BLOCK_SECONDS` later at most.
 
     Raises:
         ConfigurationError: no stack runs in an embedded home.
@@ -92,11 +93,13 @@ def s3_client(settings: Settings) -> S3Client:
     endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None
     key = (endpoint, settings.aws_region, settings.aws_block, settings.s3_identity[0] if endpoint else None)
     with _lock:
-        if key not in _s3_clients:
-            name = settings.aws_block
-            credentials = _load(AwsCredentials, name) if name else aws_credentials(settings)
-            _s3_clients[key] = insistent(credentials.get_s3_client())
-        return cast("S3Client", _s3_clients[key])
+        name = settings.aws_block
+        credentials = _load(AwsCredentials, name) if name else aws_credentials(settings)
+        made_with, client = _s3_clients.get(key, (None, None))
+        if made_with != credentials:
+            client = insistent(credentials.get_s3_client())
+            _s3_clients[key] = credentials, client
+        return cast("S3Client", client)
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:

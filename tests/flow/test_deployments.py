@@ -166,6 +166,30 @@ def test_registered_blocks_log_in_and_do_not_show_their_secrets(
     assert settings.s3_identity[1].get_secret_value() not in shown
 
 
+def test_a_key_that_was_changed_in_its_block_reaches_a_process_that_goes_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import blocks
+
+    monkeypatch.setattr(blocks, "BLOCK_SECONDS", 0.0)
+    own = settings.model_copy(update={"aws_block": "changed"})
+
+    def saved(key: str) -> None:
+        block = blocks.aws_credentials(settings)
+        block.aws_access_key_id = key
+        block.save("changed", overwrite=True, _sync=True)
+
+    def used() -> str:
+        client: Any = blocks.s3_client(own)
+        return str(client._request_signer._credentials.access_key)
+
+    saved("before")
+    assert used() == "before"
+    assert blocks.s3_client(own) is blocks.s3_client(own)
+    saved("after")
+    assert used() == "after"
+
+
 def test_a_block_that_is_not_there_is_named_with_the_fix(settings: Settings) -> None:
     with pytest.raises(Exception, match=r"snowflake-connector/nowhere: not found.*cxm blocks register"):
         run_flow("provision", snowflake_block="nowhere")
