@@ -181,6 +181,14 @@ def test_every_column_of_every_mart_is_on_the_page(page: str, manifest: dict[str
         assert list(section(page, f"### {node['name']}")) == list(node["columns"])
 
 
+def test_what_is_computed_for_a_mart_is_defined(page: str) -> None:
+    definitions = (PAGE.parent / "business_definitions.md").read_text(encoding="utf-8")
+    marts = re.split("^## ", page.split("\n## From mart to file\n")[1], flags=re.M)[0]
+    computed = set(re.findall(r"^\| `(\w+)` \| computed", marts, flags=re.M))
+    assert len(computed) > 50
+    assert {column for column in computed if f"`{column}`" not in definitions} == set()
+
+
 def test_personal_data_that_reaches_a_mart_is_listed(lineage: Lineage, page: str, sources: list[Source]) -> None:
     listed = section(page, "## Personal data in the marts")
     wanted = {
