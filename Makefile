@@ -51,7 +51,7 @@ up: $(READY) ## start the embedded stack and leave it running
 down: $(READY) ## stop it
 	@$(BIN)/cxm down
 
-lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, dbt's structure, YAML, workflow, secrets
+lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, lineage, dbt's structure, YAML, workflow, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -61,7 +61,7 @@ lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, dbt's stru
 	$(BIN)/yamllint --strict .
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/detect-secrets-hook --disable-plugin KeywordDetector --exclude-files 'tests/unit/test_synthetic_.*|requirements\.lock' $$(git ls-files)
-	$(BIN)/dbt --quiet parse --project-dir dbt/cxm_medtech --profiles-dir dbt/cxm_medtech --target embedded --target-path $(CURDIR)/.cxm/lint/target --log-path $(CURDIR)/.cxm/lint/logs
+	$(BIN)/cxm contract lineage --check
 	$(BIN)/dbt-bouncer run --config-file dbt/cxm_medtech/dbt-bouncer.yml
 
 format: $(READY) ## let ruff rewrite what it can

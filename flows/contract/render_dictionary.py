@@ -27,8 +27,8 @@ def render(*sources: Source) -> dict[str, str]:
         "",
         *(f"<!-- {source.derived_line} -->" for source in sources),
         "",
-        "What lands in RAW, column by column. What the words mean is in [business_definitions.md](business_definitions.md).",
-        "Change the contract, not this page.",
+        "What lands in RAW, column by column. What the words mean is in [business_definitions.md](business_definitions.md), what",
+        "each column becomes on its way to the marts in [lineage.md](lineage.md). Change the contract, not this page.",
         "",
     ]
     for source in sources:
@@ -55,7 +55,9 @@ def _source(source: Source) -> list[str]:
         f"{source.schema} holds every value as VARCHAR, an empty field as NULL; *type* is what staging makes of it. Each table "
         "also has:",
         "",
-        *_rows(("Audit column", "Type", "Meaning"), ((f"`{name}`", kind, text) for name, kind, text in _AUDIT)),
+        *markdown_table(
+            ("Audit column", "Type", "Meaning"), ((f"`{name}`", kind, text) for name, kind, text in _AUDIT)
+        ),
         "",
         *(line for table in source.tables for line in _table(source, table)),
     ]
@@ -71,7 +73,7 @@ def _overview(source: Source) -> list[str]:
         )
         for t in source.tables
     )
-    return _rows(("Business name", "File", "Table", "A row is"), rows)
+    return markdown_table(("Business name", "File", "Table", "A row is"), rows)
 
 
 def _diagram(source: Source) -> list[str]:
@@ -121,7 +123,7 @@ def _table(source: Source, table: Table) -> list[str]:
         for c in table.columns
     )
     header = ("Column", "Type", "Business name", "Description", "Key", "PII, class", "Rules")
-    return [*about, *_rows(header, rows), ""]
+    return [*about, *markdown_table(header, rows), ""]
 
 
 def _key(table: Table, column: str) -> str:
@@ -163,7 +165,7 @@ def _rule(rule: Rule) -> str:
     return f"{text} (warning)" if rule.severity == "warning" else text
 
 
-def _rows(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+def markdown_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     def line(cells: Iterable[str]) -> str:
         return f"| {' | '.join(cells)} |"
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from flows.contract import render_dbt, render_dictionary, render_expectations
+from flows.contract.model import Source
 from flows.contract.read import DICTIONARY, SUFFIX, read_source, sources
 from flows.errors import ConfigurationError
 
@@ -38,11 +39,11 @@ class Difference:
     diff: str
 
 
-def derived(project: Path) -> dict[Path, str]:
-    """Every derived file of the project's contracts: path relative to the project → whole text.
+def contracts_of(project: Path) -> list[Source]:
+    """Every contract of the project.
 
     Raises:
-        ConfigurationError: a contract is wrong, there is none, two share a RAW table, or two renderers write one path.
+        ConfigurationError: a contract is wrong, there is none, or two share a RAW table.
     """
     contracts = [read_source(project / DICTIONARY / f"{name}{SUFFIX}") for name in sources(project)]
     if not contracts:
@@ -56,6 +57,16 @@ def derived(project: Path) -> dict[Path, str]:
                     f"{source.contract}, schema entry {table.name}: found the RAW table {table.raw_name}, which {other} has too; "
                     "wanted one source for each; set another physicalName"
                 )
+    return contracts
+
+
+def derived(project: Path) -> dict[Path, str]:
+    """Every derived file of the project's contracts: path relative to the project → whole text.
+
+    Raises:
+        ConfigurationError: as `contracts_of`, or two renderers write one path.
+    """
+    contracts = contracts_of(project)
     files: dict[Path, str] = {}
     for rendered in (
         render_dictionary.render(*contracts),
@@ -71,40 +82,44 @@ def derived(project: Path) -> dict[Path, str]:
 
 def check(project: Path) -> list[Difference]:
     """What `sync` would change, in the order of the paths; an empty list when all is as the contracts say."""
-    return _differences(project, derived(project))
+    wanted = derived(project)
+    return sorted([*compare(project, wanted), *_left_over(project, wanted)], key=lambda difference: difference.path)
 
 
 def sync(project: Path) -> list[Path]:
     """Make the derived files what the contracts give; the paths (relative to the project) that were written or removed."""
     wanted = derived(project)
-    differences = _differences(project, wanted)
-    for difference in differences:
-        target = project / difference.path
-        if difference.path in wanted:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(wanted[difference.path], encoding="utf-8", newline="\n")
-        else:
-            target.unlink()
-    return [difference.path for difference in differences]
+    removed = [difference.path for difference in _left_over(project, wanted)]
+    for path in removed:
+        (project / path).unlink()
+    return sorted([*write(project, wanted), *removed])
 
 
-def _differences(project: Path, wanted: dict[Path, str]) -> list[Difference]:
+def write(project: Path, wanted: Mapping[Path, str]) -> list[Path]:
+    """Make the files what `wanted` says; the paths of those that were not."""
+    paths = [difference.path for difference in compare(project, wanted)]
+    for path in paths:
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(wanted[path], encoding="utf-8", newline="\n")
+    return paths
+
+
+def compare(project: Path, wanted: Mapping[Path, str]) -> list[Difference]:
+    """The files that are not there or not as `wanted` says."""
     found = []
     for path, text in wanted.items():
         there = _read(project / path)
         if there != text:
             found.append(Difference(path, "missing" if there is None else "differs", _diff(path, there or "", text)))
-    for path in _left_over(project, wanted):
-        found.append(Difference(path, "left over", _diff(path, _read(project / path) or "", "")))
-    return sorted(found, key=lambda difference: difference.path)
+    return found
 
 
-def _left_over(project: Path, wanted: dict[Path, str]) -> Iterator[Path]:
+def _left_over(project: Path, wanted: Mapping[Path, str]) -> Iterator[Difference]:
     for folder, pattern in DERIVED:
         for file in sorted((project / folder).glob(pattern)):
             path = file.relative_to(project)
             if path not in wanted and not file.is_symlink() and _is_derived(_read(file) or ""):
-                yield path
+                yield Difference(path, "left over", _diff(path, _read(file) or "", ""))
 
 
 def _is_derived(text: str) -> bool:

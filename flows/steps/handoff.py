@@ -1,5 +1,5 @@
 """The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, then `dbt build → STG … MARTS`
-and `dbt docs generate → one page`.
+and `dbt docs generate → one page`. `dbt compile` gives the models' SQL to `cxm contract lineage`.
 
 Everything dbt writes goes under `workdir`, so that two homes do not meet in one `target/`.
 """
@@ -200,6 +200,21 @@ def document(
     page = folder / "index.html"
     page.write_bytes((workdir / "target" / "static_index.html").read_bytes())
     return page
+
+
+def compiled(project: Path, workdir: Path, timeout: float = FRESHNESS_SECONDS) -> dict[str, Any]:
+    """dbt's manifest with the SQL of every model and snapshot, as it is for a build from nothing; asks no warehouse.
+
+    Raises:
+        InfrastructureError: dbt did not start, did not end in time, or wrote no manifest.
+        ConfigurationError: dbt cannot read the project or a model of it.
+    """
+    offline = ["--target", "embedded", "--full-refresh", "--no-introspect", "--no-populate-cache"]
+    arguments = ["compile", *offline, "--select", "resource_type:model", "resource_type:snapshot"]
+    run = _run(project, arguments, {"CXM_TARGET": "embedded"}, workdir, "manifest.json", timeout)
+    if run.code != 0:
+        raise ConfigurationError(f"{project}: dbt compile ended with exit code {run.code}. dbt said: {run.said()}")
+    return run.document
 
 
 def _freshness(table: str, result: Mapping[str, Any] | None, message: str) -> SourceFreshness:

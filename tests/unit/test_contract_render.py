@@ -67,6 +67,19 @@ def test_the_dictionary_is_as_the_golden_file_says(clinic: Source) -> None:
     assert render_dictionary.render(clinic) == {"data_dictionary/README.md": golden("README.md")}
 
 
+@pytest.mark.parametrize("name", ["olist", "synthetic"])
+def test_the_dictionary_has_every_column_with_its_type_rules_and_pii_class(name: str) -> None:
+    source = read_source(name)
+    (page,) = render_dictionary.render(source).values()
+    for table in source.tables:
+        text = page.split(f"\n### {table.raw_name}\n")[1].split("\n### ")[0]
+        rows = [re.split(r" (?<!\\)\| ", line[2:-2]) for line in text.splitlines() if line.startswith("| `")]
+        rules = {c.name: sum(rule.column == c.name for rule in table.rules) for c in table.columns}
+        found = [(row[0].strip("`"), row[1], row[5], len(row[6].split("; ")) if row[6] else 0) for row in rows]
+        assert found == [(c.name, c.logical_type, f"{c.pii}, {c.classification}", rules[c.name]) for c in table.columns]
+        assert text.count("\n- Rule: ") == sum(rule.column is None for rule in table.rules)
+
+
 @pytest.mark.parametrize("name", ["olist", "clinic"])
 def test_every_statement_is_one_statement_of_the_right_kind_to_sqlglot(
     name: str, request: pytest.FixtureRequest

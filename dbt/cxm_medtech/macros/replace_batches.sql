@@ -9,9 +9,10 @@
       in any batch.
     The strategy replace_batches then deletes what is published no more and merges the rest by key, in one transaction. -#}
 
-{#- A condition on batch_id and loaded_at, for the WHERE of such a model; `tables` is a list of (source, table). -#}
+{#- A condition on batch_id and loaded_at, for the WHERE of such a model; `tables` is a list of (source, table). Whether all is to
+    be read is asked before whether the model is there: then `dbt compile --full-refresh` needs no warehouse. -#}
 {% macro batches_to_read(tables) -%}
-    {%- if not (execute and is_incremental()) -%}
+    {%- if not execute or should_full_refresh() or not is_incremental() -%}
         {{- return('true') -}}
     {%- endif -%}
     {%- set differences -%}
