@@ -22,7 +22,7 @@ from flows.clients.snowflake import run
 from flows.contract.sql import ident
 from flows.errors import CxmError
 from flows.settings import Settings
-from flows.steps.provision import aws, snowflake
+from flows.steps.provision import Account, aws, snowflake
 
 LEAST_DISK = 2 * 1024**3  # bytes: room for a warehouse of samples, logs and dbt's artifacts
 MOST_SKEW = (
@@ -193,7 +193,7 @@ def grants(settings: Settings) -> Iterator[Finding]:
     for role in (settings.loader_role, settings.transformer_role):
         on, inside = snowflake.granted_by(every, role)
         with blocks.snowflake(settings, role, {"step": "doctor"}) as connection:
-            held = snowflake.Account(connection, settings).granted(role)
+            held = Account(connection, settings).granted(role) or frozenset()
         missing = [f"{p} on {n}" for p, k, n in sorted(on - held)]
         fix = "`cxm provision --apply`"
         yield _judge(f"{role} has what it needs", not missing, ", ".join(missing) or f"{len(held)} grants", fix)

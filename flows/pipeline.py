@@ -146,12 +146,12 @@ def provision(
     """Bucket, IAM, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where missing, mended where changed.
 
     Args:
-        apply: do it; without it the flow shows its plan, as an artifact, and changes nothing.
+        apply: do it; without it the flow shows its plan, as an artifact, and changes nothing; it looks with CXM_PLAN_ROLE.
         aws_block: the AwsCredentials block of an administrator; by default the AWS SDK's own chain.
         snowflake_block: the SnowflakeConnector block of an administrator; by default CXM_SNOWFLAKE_USER and its key.
     """
     where = tasks.Blocks(aws_block, snowflake_block)
-    plan = tasks.provision_plan(where)
+    plan = tasks.provision_plan(where, apply)
     shown.markdown_artifact(
         "provision-plan", plan.markdown(), "What differs from what is wanted, and what would mend it"
     )

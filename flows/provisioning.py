@@ -18,12 +18,11 @@ from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.contract.read import sources as contract_names
 from flows.settings import Settings
-from flows.steps.provision import Cloud
+from flows.steps.provision import ADMINISTRATOR, Cloud
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-ROLE = "ACCOUNTADMIN"
 BLOCK = "cxm"  # where `cxm blocks register` and the deployments look for it
 
 
@@ -39,9 +38,9 @@ def administrator(settings: Settings, aws_block: str | None = None, snowflake_bl
 
 
 @contextmanager
-def connection(settings: Settings, step: str = "provision") -> Iterator[SnowflakeConnection]:
-    """A Snowflake connection of the administrator; it names no role's right that the plan's statements do not name too."""
-    with blocks.snowflake(settings, ROLE, {"step": step}) as found:
+def connection(settings: Settings, step: str = "provision", role: str = ADMINISTRATOR) -> Iterator[SnowflakeConnection]:
+    """A Snowflake connection of whoever provisions: the administrator, or for a plan `settings.plan_role`."""
+    with blocks.snowflake(settings, role, {"step": step}) as found:
         yield found
 
 

@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     loader_role: str = Field("CXM_LOADER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     transformer_role: str = Field("CXM_TRANSFORMER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     reporter_role: str = Field("CXM_REPORTER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    plan_role: str = Field("ACCOUNTADMIN", pattern=r"^[A-Z_][A-Z0-9_$]*$")  # `cxm provision --plan` looks with it
 
     lease_minutes: int = Field(120, ge=1)  # how long a run may be away before another may take over its source
     archive_after_days: int = Field(90, ge=0)  # objects of batches with a verdict move from raw/ to archive/
@@ -90,11 +91,14 @@ class Settings(BaseSettings):
         "loader_role",
         "transformer_role",
         "reporter_role",
+        "plan_role",
     )
     @classmethod
     def _suffixed(cls, value: str, info: ValidationInfo) -> str:
         """`CXM_MEDTECH` → `CXM_MEDTECH_DEV` where CXM_ENV is dev, so that a developer never touches production."""
         env = info.data.get("env", "prod")
+        if value == "ACCOUNTADMIN":  # Snowflake's own
+            return value
         suffix = "" if env == "prod" else f"-{env}" if info.field_name == "bucket" else f"_{env.upper()}"
         return value if value.endswith(suffix) else value + suffix
 

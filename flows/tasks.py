@@ -376,10 +376,11 @@ def _source_freshness(source_name: str, settings: Settings) -> handoff_step.Hand
 
 
 @step("provision plan")
-def provision_plan(where: Blocks = Blocks()) -> provision_step.Plan:
-    """Compare what is wanted with what is there; reads only."""
+def provision_plan(where: Blocks = Blocks(), apply: bool = True) -> provision_step.Plan:
+    """Compare what is wanted with what is there; reads only. A plan that is to be applied has to see everything."""
     settings = provisioning.administrator(where.settings, where.aws, where.snowflake)
-    with provisioning.connection(settings) as connection:
+    role = provision_step.ADMINISTRATOR if apply else settings.plan_role
+    with provisioning.connection(settings, role=role) as connection:
         cloud = provisioning.cloud(settings, where.settings.aws_block)
         return provision_step.make_plan(cloud, connection, settings, provisioning.contracts())
 

@@ -15,6 +15,9 @@ from flows.cli.app import current_settings, json_option, main, make_console, run
     "--plan", "mode", flag_value="plan", default="plan", help="Print what differs; change nothing (the default)."
 )
 @click.option("--apply", "mode", flag_value="apply", help="Make and mend it.")
+@click.option(
+    "--plan-role", "mode", flag_value="role", help="Print the SQL that makes CXM_PLAN_ROLE; send nothing anywhere."
+)
 @click.option("--destroy", is_flag=True, help="Take this environment down instead; never production.")
 @click.option(
     "--drop-with-data", "named", multiple=True, metavar="NAME", help="A database or bucket that may go with its data."
@@ -23,14 +26,21 @@ from flows.cli.app import current_settings, json_option, main, make_console, run
 def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -> None:
     """Bucket, IAM, warehouse, database, schemas, roles, users, stages, ledger and RAW tables.
 
-    The plan reads only, and prints AWS calls for a shell and SQL for a worksheet, grouped by the role that runs it. Applying is
-    safe to repeat and to interrupt; nothing that holds data is replaced or dropped.
+    The plan reads only, and prints AWS calls for a shell and SQL for a worksheet, grouped by the role that runs it. It looks with
+    the Snowflake role CXM_PLAN_ROLE, by default ACCOUNTADMIN; `--plan-role` prints what makes a role that may only look.
+    Applying needs ACCOUNTADMIN. It is safe to repeat and to interrupt; nothing that holds data is replaced or dropped.
 
     `--destroy` lists what would be lost, and with `--apply` drops it: a database with rows or a bucket with objects only when
     it is told by name.
     """
     settings = current_settings()
     console = make_console(as_json)
+    if mode == "role":
+        from flows.steps.provision.plan_role import plan_role_sql
+
+        sql = plan_role_sql(settings)
+        click.echo(json.dumps({"sql": sql}, ensure_ascii=False) if as_json else sql, nl=as_json)
+        return
     if destroy:
         _destroy(mode == "apply", named, as_json)
         return
@@ -46,7 +56,7 @@ def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -
         from flows.steps.provision import make_plan
 
         admin = provisioning.administrator(settings)
-        with provisioning.connection(admin, "plan") as connection:
+        with provisioning.connection(admin, "plan", admin.plan_role) as connection:
             cloud = provisioning.cloud(admin, settings.aws_block)
             plan = make_plan(cloud, connection, admin, provisioning.contracts())
     click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)
@@ -60,7 +70,8 @@ def _destroy(apply: bool, named: tuple[str, ...], as_json: bool) -> None:
         from flows.steps import provision as step
 
         admin = provisioning.administrator(settings)
-        with provisioning.connection(admin, "destroy") as connection:
+        role = step.ADMINISTRATOR if apply else admin.plan_role
+        with provisioning.connection(admin, "destroy", role) as connection:
             cloud = provisioning.cloud(admin, settings.aws_block)
             plan = step.make_destroy_plan(cloud, connection, admin)
             if apply:

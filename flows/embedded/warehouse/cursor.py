@@ -23,7 +23,7 @@ from fakesnow import info_schema, transforms
 from fakesnow.cursor import FakeSnowflakeCursor
 from sqlglot import Expr, exp, parse_one
 
-from flows.embedded.warehouse import corrections, errors, functions, load_history, tables
+from flows.embedded.warehouse import corrections, errors, functions, load_history, tables, visibility
 from flows.embedded.warehouse.ddl import run_ddl
 from flows.embedded.warehouse.evolve import create_or_alter_table
 from flows.embedded.warehouse.execution import executing
@@ -177,6 +177,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             return
         self.check_db_and_schema(expression)
         authorize(conn, expression)
+        expression = visibility.filtered(conn, expression)
         expression = load_history.rewrite(expression, conn.database, conn.schema, datetime.now(UTC))
         expression = functions.rewrite(conn, expression, self._query_id, command)
         if isinstance(expression, _DDL):

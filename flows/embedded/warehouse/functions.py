@@ -161,14 +161,18 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
 
 
 def _tag_value(conn: WarehouseConnection, node: exp.Func) -> str | None:
-    """SYSTEM$GET_TAG('<tag>', '<object>', 'TABLE' | 'COLUMN'): the value set on the object itself, or None
-    (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""
+    """SYSTEM$GET_TAG('<tag>', '<object>', 'TABLE' | 'COLUMN'): the value set on the object itself, or None.
+
+    For whoever may DESCRIBE the object and has USAGE on the tag's database and schema
+    (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag#usage-notes).
+    """
     texts = [argument.name for argument in node.expressions if isinstance(argument, exp.Literal)]
     if len(texts) != 3 or texts[2].upper() not in ("TABLE", "COLUMN"):
         raise errors.unsupported("SYSTEM$GET_TAG of anything but a table or a column, by three string constants")
     tag = ".".join(conn.qualify(texts[0].upper().split(".")))
     if conn.account.find("TAG", tag) is None:
         raise errors.not_found("TAG", tag)
+    conn.require_use_of(*tag.split(".")[:2])
     parts = texts[1].upper().split(".")
     column = parts.pop() if texts[2].upper() == "COLUMN" else ""
     name = ".".join(conn.qualify(parts))

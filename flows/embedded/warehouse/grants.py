@@ -18,6 +18,7 @@ from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.account import Grant, objects_inside
 from flows.embedded.warehouse.grammar import Words
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.visibility import may_show, may_show_grant
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -26,8 +27,7 @@ PRIVILEGES: dict[str, tuple[str, ...]] = {
     "ACCOUNT": (
         "APPLY TAG", "CREATE DATABASE", "CREATE INTEGRATION", "CREATE NETWORK POLICY", "CREATE RESOURCE MONITOR", "CREATE ROLE",
         "CREATE USER", "CREATE WAREHOUSE", "EXECUTE TASK", "IMPORT SHARE", "MANAGE GRANTS", "MANAGE WAREHOUSES",
-        "MONITOR EXECUTION",
-        "MONITOR USAGE", "MONITOR",
+        "MONITOR EXECUTION", "MONITOR ROLE", "MONITOR USAGE", "MONITOR USER", "MONITOR", "RESOLVE ALL",
     ),
     "WAREHOUSE": ("APPLYBUDGET", "MODIFY", "MONITOR", "OPERATE", "USAGE"),
     "DATABASE": ("APPLYBUDGET", "CREATE SCHEMA", "CREATE DATABASE ROLE", "IMPORTED PRIVILEGES", "MODIFY", "MONITOR", "USAGE"),
@@ -263,11 +263,12 @@ _ON_COLUMNS: list[str | tuple[str, str]] = [
 
 
 def show_grants(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW [FUTURE] GRANTS [ON … | TO … | OF ROLE … | IN …]."""
+    """SHOW [FUTURE] GRANTS [ON … | TO … | OF ROLE … | IN …]: those on objects that SHOW tells the role of
+    (https://docs.snowflake.com/en/sql-reference/sql/show-grants#usage-notes)."""
     words.expect("SHOW")
     future = words.accept("FUTURE")
     words.expect("GRANTS")
-    every = conn.account.grants()
+    every = [g for g in conn.account.grants() if may_show_grant(conn, g)]
     if future:
         return _show_future(conn, words, every)
     if words.at_end:
@@ -282,7 +283,7 @@ def show_grants(conn: WarehouseConnection, words: Words) -> Result:
             name = conn.full_name(kind, parts, "SHOW GRANTS")
             if kind == "TABLE" and conn.account.find(kind, name) is None:
                 kind = "VIEW"
-            if conn.account.find(kind, name) is None or not conn.may_see(kind, name):
+            if conn.account.find(kind, name) is None or not may_show(conn, kind, name):
                 raise errors.not_found("TABLE" if kind == "VIEW" else kind, name)
             wanted = [
                 g for g in every if (g.on_kind, g.on_name) == (kind, name) and not g.future and g.on_kind != "ROLE"

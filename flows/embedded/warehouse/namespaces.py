@@ -22,6 +22,7 @@ from flows.embedded.warehouse.kinds import Kind, checked
 from flows.embedded.warehouse.objects import changed
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
 from flows.embedded.warehouse.show_filter import show_filter
+from flows.embedded.warehouse.visibility import may_show
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -274,7 +275,7 @@ def show_databases(conn: WarehouseConnection, words: Words) -> Result:
             "database_name": None, "schema_name": None,
         }
         for d in conn.account.all("DATABASE")
-        if wanted.admits(d.name) and conn.may_see("DATABASE", d.name)
+        if wanted.admits(d.name) and may_show(conn, "DATABASE", d.name)
     ]  # fmt: skip
     rows = rows[: wanted.limit] if wanted.limit is not None else rows
     if terse:
@@ -295,12 +296,12 @@ def show_schemas(conn: WarehouseConnection, words: Words) -> Result:
     one = wanted.scope[-1] if wanted.scope else conn.database if wanted.scope_kind != "ACCOUNT" else None
     rows: list[dict[str, object]] = []
     for database in [one] if one else conn.engine.databases():
-        if not conn.may_see("DATABASE", database):
+        if not may_show(conn, "DATABASE", database):
             continue
         for schema in sorted([*conn.engine.schemas(database), "INFORMATION_SCHEMA"]):
             found = conn.account.find("SCHEMA", f"{database}.{schema}")
             if not wanted.admits(schema) or (
-                schema != "INFORMATION_SCHEMA" and not conn.may_see("SCHEMA", f"{database}.{schema}")
+                schema != "INFORMATION_SCHEMA" and not may_show(conn, "SCHEMA", f"{database}.{schema}")
             ):
                 continue
             home = conn.account.find("DATABASE", database)

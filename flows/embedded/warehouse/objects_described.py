@@ -12,13 +12,18 @@ from flows.embedded.warehouse.grammar import Words
 from flows.embedded.warehouse.kinds import accept_kind
 from flows.embedded.warehouse.objects_shown import list_text
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, table
+from flows.embedded.warehouse.visibility import may_see_user
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
 
 
 def describe(conn: WarehouseConnection, words: Words) -> Result:
-    """DESC[RIBE] INTEGRATION | USER | WAREHOUSE | NETWORK POLICY <name>."""
+    """DESC[RIBE] INTEGRATION | USER | WAREHOUSE | NETWORK POLICY <name>.
+
+    A user: one's own, or by OWNERSHIP (https://docs.snowflake.com/en/sql-reference/sql/desc-user), or with MONITOR on it
+    (https://docs.snowflake.com/en/developer-guide/streamlit/app-development/personalization).
+    """
     words.accept_any("DESCRIBE", "DESC")
     kind = accept_kind(words)
     assert kind is not None
@@ -30,6 +35,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
     if kind.name == "INTEGRATION":
         return _describe_integration(found)
     if kind.name == "USER":
+        if not (found.name == conn.user or conn.may("MONITOR", "USER", found.name) or may_see_user(conn, found.name)):
+            raise errors.insufficient("USER", found.name)
         return _describe_user(found)
     if kind.name == "WAREHOUSE":
         return table(

@@ -14,6 +14,7 @@ from flows.embedded.warehouse.grammar import Words
 from flows.embedded.warehouse.kinds import KINDS, PLURALS, SIZES
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, table
 from flows.embedded.warehouse.show_filter import in_scope, show_filter
+from flows.embedded.warehouse.visibility import may_see_user, may_show
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -31,7 +32,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         short = item.name.rpartition(".")[2] if KINDS[kind].in_schema else item.name
         if not wanted.admits(short):
             continue
-        if kind not in ("ROLE", "USER") and not conn.may_see(kind, item.name):
+        if not may_show(conn, kind, item.name):
             continue
         if KINDS[kind].in_schema and not in_scope(conn, wanted, item.name):
             continue
@@ -82,8 +83,10 @@ def _role_row(conn: WarehouseConnection, item: AccountObject) -> dict[str, objec
     }  # fmt: skip
 
 
-def _user_row(_: WarehouseConnection, item: AccountObject) -> dict[str, object]:
+def _user_row(conn: WarehouseConnection, item: AccountObject) -> dict[str, object]:
     p = item.properties
+    if not may_see_user(conn, item.name):  # "Otherwise, the other columns contain NULL."
+        return {"name": item.name}
     return {
         "name": item.name, "created_on": _created(item), "login_name": p.get("LOGIN_NAME", item.name),
         "display_name": p.get("DISPLAY_NAME", item.name), "first_name": p.get("FIRST_NAME"), "last_name": p.get("LAST_NAME"),

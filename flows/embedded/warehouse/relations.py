@@ -20,6 +20,7 @@ from flows.embedded.warehouse.grammar import Words, ident, quote
 from flows.embedded.warehouse.privileges import exists
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, status, table
 from flows.embedded.warehouse.show_filter import in_scope, show_filter
+from flows.embedded.warehouse.visibility import may_show
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.account import AccountObject
@@ -84,7 +85,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     rows: list[dict[str, object]] = []
     for database, schema, name, kind, size, _, text in found:
         full = f"{database}.{schema}.{name}"
-        if not wanted.admits(name) or not in_scope(conn, wanted, full) or not conn.may_see(kind, full):
+        if not wanted.admits(name) or not in_scope(conn, wanted, full) or not may_show(conn, kind, full):
             continue
         item = conn.account.find(kind, full)
         p = item.properties if item else {}

@@ -15,6 +15,7 @@ from flows.embedded.warehouse.grammar import Words
 from flows.embedded.warehouse.result import TIMESTAMP_LTZ, Result, table
 from flows.embedded.warehouse.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.stage_options import CSV_OPTIONS, all_options, stage_type
+from flows.embedded.warehouse.visibility import may_show
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -41,7 +42,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     rows: list[dict[str, object]] = []
     for item in conn.account.all(kind):
         database, schema, name = item.name.split(".", 2)
-        if not wanted.admits(name) or not in_scope(conn, wanted, item.name) or not conn.may_see(kind, item.name):
+        if not wanted.admits(name) or not in_scope(conn, wanted, item.name) or not may_show(conn, kind, item.name):
             continue
         p = item.properties
         url = str(p.get("URL") or "")

@@ -1,8 +1,9 @@
 """Contracts, settings and `sql/provision/NN_*.sql` → a plan → bucket, IAM, warehouse, database, roles, stages, RAW tables.
 
-    settings, contracts, SQL files ─┬─ aws.py ────────┐
-                                    ├─ snowflake.py ──┼─▶ Plan ──apply──▶ Changes
-                                    └─ tables.py ─────┘
+    settings, contracts, SQL files ─┬─ aws.py ───────────┐
+                                    ├─ snowflake.py ─────┤
+                                    ├─ service_keys.py ──┼─▶ Plan ──apply──▶ Changes
+                                    └─ tables.py ────────┘
 
 Safe to repeat and to interrupt: each run compares anew, makes what is missing and mends what differs; nothing that holds data is
 replaced or dropped. Snowflake's trust in the bucket is made last, as CREATE INTEGRATION names the user that the role must trust.
@@ -11,7 +12,7 @@ replaced or dropped. Snowflake's trust in the bucket is made last, as CREATE INT
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flows.clients.snowflake import run
@@ -19,16 +20,17 @@ from flows.contract.model import Source
 from flows.contract.sql import ident
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
-from flows.steps.provision import aws, snowflake, tables
+from flows.steps.provision import aws, service_keys, snowflake, tables
+from flows.steps.provision.account import Account
 from flows.steps.provision.destroy import check_named, destroy_plan
-from flows.steps.provision.plan import Action, Call, Change, Item, Plan, changes
+from flows.steps.provision.plan import ADMINISTRATOR, Action, Call, Change, Item, Plan, changes
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 __all__ = [
-    "Action", "Call", "Change", "Cloud", "Item", "Plan", "apply", "destroy", "make_destroy_plan", "make_plan",
-    "provision_warehouse", "warehouse_plan",
+    "ADMINISTRATOR", "Account", "Action", "Call", "Change", "Cloud", "Item", "Plan", "apply", "destroy",
+    "make_destroy_plan", "make_plan", "provision_warehouse", "warehouse_plan",
 ]  # fmt: skip
 
 # What stands in a plan for what only CREATE INTEGRATION will tell.
@@ -72,11 +74,11 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
         items += aws.ingestion_items(
             cloud.iam, names, settings.bucket, settings.ingestion_principal, cloud.holds_key
         )  # fmt: skip
-    account = snowflake.Account(connection, settings)
+    account = Account(connection, settings)
     items += _warehouse_items(account, settings, sources, storage_role(names, settings))
     if cloud.iam and settings.storage_role_arn is None:
         items += _storage_items(cloud, names, account)
-    return Plan(tuple(items))
+    return Plan(tuple(items), account.role, account.sees_all)
 
 
 def storage_role(names: aws.Names, settings: Settings) -> str:
@@ -85,25 +87,29 @@ def storage_role(names: aws.Names, settings: Settings) -> str:
 
 
 def _warehouse_items(
-    account: snowflake.Account, settings: Settings, sources: Sequence[Source], storage_role_arn: str
+    account: Account, settings: Settings, sources: Sequence[Source], storage_role_arn: str
 ) -> Iterator[Item]:
     yield from snowflake.items(account, snowflake.statements(settings, sources, storage_role_arn))
-    yield from snowflake.key_items(account, settings)
+    yield from service_keys.items(account, settings)
     yield from tables.items(account, settings, sources)
 
 
-def _storage_items(cloud: Cloud, names: aws.Names, account: snowflake.Account) -> Iterator[Item]:
+def _storage_items(cloud: Cloud, names: aws.Names, account: Account) -> Iterator[Item]:
     settings = account.settings
     found = snowflake.integration_trust(account, settings.storage_integration)
-    trust = aws.Trust(*found) if found else UNKNOWN
-    return aws.storage_items(cloud.iam, names, settings.bucket, trust)
+    hidden = found is None and account.found("STORAGE INTEGRATION", settings.storage_integration) is not None
+    for item in aws.storage_items(cloud.iam, names, settings.bucket, aws.Trust(*found) if found else UNKNOWN):
+        if hidden and item.kind == "role" and item.action == "changed":
+            item = replace(item, action="hidden", why="whom it trusts: DESC STORAGE INTEGRATION is refused", steps=())
+        yield item
 
 
 def warehouse_plan(connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]) -> Plan:
     """The plan of the warehouse alone."""
     names = aws.Names.of(settings, NO_ACCOUNT)
-    account = snowflake.Account(connection, settings)
-    return Plan(tuple(_warehouse_items(account, settings, sources, storage_role(names, settings))))
+    account = Account(connection, settings)
+    items = tuple(_warehouse_items(account, settings, sources, storage_role(names, settings)))
+    return Plan(items, account.role, account.sees_all)
 
 
 def apply(
@@ -121,7 +127,7 @@ def apply(
     later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
     done = _do(plan.items[:later], cloud, connection, told)
     if later < len(plan.items) and cloud:  # CREATE INTEGRATION has told by now
-        account = snowflake.Account(connection, settings)
+        account = Account(connection, settings)
         known = list(_storage_items(cloud, cloud.names(settings), account))
         shown = {(change.kind, change.name) for change in done}
         done += _do([i for i in known if (i.kind, i.name) not in shown], cloud, connection, told)
@@ -231,7 +237,7 @@ def make_destroy_plan(cloud: Cloud, connection: SnowflakeConnection, settings: S
     Raises:
         ConfigurationError: the environment is production.
     """
-    account = snowflake.Account(connection, settings)
+    account = Account(connection, settings)
     return destroy_plan(cloud.s3, cloud.iam, cloud.names(settings), account, settings)
 
 

@@ -12,10 +12,11 @@ from flows.contract.sql import ident
 from flows.errors import ConfigurationError, DataError
 from flows.settings import Settings
 from flows.steps.provision import aws, snowflake
+from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Call, Item, Plan
 
 
-def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: snowflake.Account, settings: Settings) -> Plan:
+def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: Account, settings: Settings) -> Plan:
     """Everything of this environment that is there.
 
     Raises:
@@ -29,7 +30,7 @@ def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: snowflake.Account
     items += _bucket(s3, settings.bucket)
     if iam:
         items += _iam(iam, names)
-    return Plan(tuple(items))
+    return Plan(tuple(items), account.role, account.sees_all)
 
 
 def check_named(plan: Plan, named: Collection[str]) -> None:
@@ -45,7 +46,7 @@ def check_named(plan: Plan, named: Collection[str]) -> None:
         raise DataError(f"{lost}: not dropped; to lose it, say so by name: {fix}")
 
 
-def _snowflake(account: snowflake.Account, settings: Settings) -> Iterator[Item]:
+def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
     held = ""
     if account.found("DATABASE", settings.database):
         rows = account.rows(f"SHOW TABLES IN DATABASE {ident(settings.database)}")

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-Action = Literal["created", "changed", "removed", "unchanged"]
+ADMINISTRATOR = "ACCOUNTADMIN"  # the one role that sees and may do everything that provisioning wants
+
+# hidden: it is there, and the role that looks may not see what it is like.
+Action = Literal["created", "changed", "removed", "unchanged", "hidden"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +85,24 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Items in the order in which they are to be done."""
+    """Items in the order in which they are to be done.
+
+    `role` is the Snowflake role that looked; `sees_all`: what SHOW did not list to it is not there.
+    """
 
     items: tuple[Item, ...]
+    role: str = ADMINISTRATOR
+    sees_all: bool = True
 
     @property
     def todo(self) -> tuple[Item, ...]:
         """The items that differ."""
-        return tuple(item for item in self.items if item.action != "unchanged")
+        return tuple(item for item in self.items if item.action not in ("unchanged", "hidden"))
+
+    @property
+    def hidden(self) -> tuple[Item, ...]:
+        """What the role may not see, and so cannot be compared."""
+        return tuple(item for item in self.items if item.action == "hidden")
 
     @property
     def counts(self) -> str:
@@ -100,16 +113,25 @@ class Plan:
             "changed": "to change",
             "removed": "to remove",
             "unchanged": "unchanged",
+            "hidden": f"not visible to {self.role}",
         }
         return ", ".join(f"{found.count(a)} {word}" for a, word in words.items() if a in found) or "nothing"
 
     def text(self) -> str:
         """The plan as SQL for a worksheet, AWS calls as comments that a shell takes; grouped by who runs it."""
-        return "\n".join(_lines(self.todo)) + f"\n-- Plan: {self.counts}.\n"
+        return "\n".join([*self._head(), *_lines(self.todo)]) + f"\n-- Plan: {self.counts}.\n"
+
+    def _head(self) -> Iterator[str]:
+        """Who looked, where that is no administrator, and what was not to be seen."""
+        if self.role != ADMINISTRATOR:
+            blind = "" if self.sees_all else "; an object that this role cannot see is listed as missing"
+            yield f"-- Looked as {self.role}{blind}."
+        for item in self.hidden:
+            yield f"-- not visible to {self.role}: {item.kind} {item.name}: {item.why}"
 
     def markdown(self) -> str:
         """The plan as a Prefect artifact: a table of what differs, then the text."""
-        if not self.todo:
+        if not self.todo and not [*self._head()]:
             return f"Nothing to do: {self.counts}."
         rows = [f"| {i.action} | {i.kind} | {_cell(i.name)} | {_cell(i.why)} | {i.runs_as} |" for i in self.todo]
         head = ["| will be | what | name | why | runs as |", "|---|---|---|---|---|"]
@@ -128,7 +150,8 @@ class Plan:
             }
             for i in self.todo
         ]
-        return {"changes": items, "counts": self.counts}
+        hidden = [{"kind": i.kind, "name": i.name, "why": i.why} for i in self.hidden]
+        return {"changes": items, "counts": self.counts, "looked_as": self.role, "not_visible": hidden}
 
 
 def _lines(items: Iterable[Item]) -> Iterator[str]:

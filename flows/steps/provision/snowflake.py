@@ -11,35 +11,28 @@ Long because every kind of object is read, compared and mended in one way, which
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flows.clients.snowflake import run
 from flows.contract.model import Source
-from flows.contract.sql import SQL, ident, literal, template
+from flows.contract.sql import SQL, literal, template
 from flows.settings import Settings
+from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Item
-
-if TYPE_CHECKING:
-    from snowflake.connector import SnowflakeConnection
 
 # What SHOW calls a property that CREATE takes; what is not named here is not compared: a warehouse's size is its operator's.
 _SHOWN = {
     "WAREHOUSE": {"AUTO_SUSPEND": "auto_suspend", "AUTO_RESUME": "auto_resume"},
     "RESOURCE MONITOR": {"CREDIT_QUOTA": "credit_quota", "FREQUENCY": "frequency"},
     "STAGE": {"URL": "url", "STORAGE_INTEGRATION": "storage_integration"},
-    "USER": {
-        "TYPE": "type",
-        "DEFAULT_ROLE": "default_role",
-        "DEFAULT_WAREHOUSE": "default_warehouse",
-        "DEFAULT_SECONDARY_ROLES": "default_secondary_roles",
-    },
 }
 _PARAMETERS = {"WAREHOUSE": ("STATEMENT_TIMEOUT_IN_SECONDS", "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS")}
 _DESCRIBED = {
     "STORAGE INTEGRATION": ("ENABLED", "STORAGE_AWS_ROLE_ARN", "STORAGE_ALLOWED_LOCATIONS"),
+    # SHOW USERS tells of more than the name to the user's owner only, DESC USER also to who monitors the user.
+    "USER": ("TYPE", "DEFAULT_ROLE", "DEFAULT_WAREHOUSE", "DEFAULT_SECONDARY_ROLES", "COMMENT"),
     "FILE FORMAT": (
         "FIELD_DELIMITER",
         "SKIP_HEADER",
@@ -57,10 +50,7 @@ _DESCRIBED = {
     ),
 }
 # SHOW RESOURCE MONITORS shows no comment, and a monitor takes none.
-_COMMENTED = (
-    "WAREHOUSE", "DATABASE", "SCHEMA", "ROLE", "STORAGE INTEGRATION", "FILE FORMAT", "STAGE", "USER", "TAG",
-)  # fmt: skip
-_PLURAL = {"FILE FORMAT": "FILE FORMATS", "STORAGE INTEGRATION": "INTEGRATIONS"}
+_COMMENTED = ("WAREHOUSE", "DATABASE", "SCHEMA", "ROLE", "STORAGE INTEGRATION", "FILE FORMAT", "STAGE", "TAG")
 
 _CREATE = re.compile(r"CREATE (?P<kind>[A-Z ]+?) IF NOT EXISTS (?P<name>[\w.$]+)\s*(?P<rest>.*)", re.S)
 _OPTION = re.compile(r"(?P<key>[A-Z_0-9]+)\s*=\s*(?P<value>'(?:[^'\\]|\\.|'')*'|\([^)]*\)|[^\s()']+)", re.S)
@@ -129,107 +119,27 @@ def reporter_user(settings: Settings) -> str:
     return f"CXM_REPORTER_SVC{settings.env_suffix('_').upper()}"
 
 
-@dataclass
-class Account:
-    """What is there, read once: rows of SHOW by kind and name, grants by role, tables by schema."""
-
-    connection: SnowflakeConnection
-    settings: Settings
-    shown: dict[tuple[str, str], dict[str, dict[str, Any]]] = field(default_factory=dict)
-    grants: dict[str, frozenset[tuple[str, str, str]]] = field(default_factory=dict)  # role → (privilege, kind, name)
-    futures: dict[str, frozenset[tuple[str, str, str]]] = field(
-        default_factory=dict
-    )  # role → (privilege, kind, schema)
-    held: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)  # role → (ROLE | USER, who has it)
-    relations: dict[tuple[str, str], list[str]] | None = None  # (schema, TABLE | VIEW) → full names
-
-    def rows(self, sql: str) -> list[dict[str, Any]]:
-        return run(self.connection, sql).dicts()
-
-    def found(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The SHOW row of an object; None where it is not there or the session may not see it."""
-        parts = name.split(".")
-        place = ".".join(parts[:-1])
-        if (kind, place) not in self.shown:
-            self.shown[kind, place] = self._show(kind, place)
-        return self.shown[kind, place].get(parts[-1])
-
-    def _show(self, kind: str, place: str) -> dict[str, dict[str, Any]]:
-        """Every object of a kind in a place (the account, a database, a schema), by name; nothing where the place is missing."""
-        if place:
-            above = "SCHEMA" if "." in place else "DATABASE"
-            if self.found(above, place) is None:
-                return {}
-        scope = f" IN {'SCHEMA' if '.' in place else 'DATABASE'} {place}" if place else ""
-        return {str(r["name"]): r for r in self.rows(f"SHOW {_PLURAL.get(kind, kind + 'S')}{scope}")}
-
-    def of_kind(self, kind: str, schema: str) -> list[str]:
-        """Full names of the objects of a kind in a schema, for ON ALL … IN SCHEMA."""
-        if kind not in ("TABLE", "VIEW"):
-            self.found(kind, f"{schema}.")
-            return [f"{schema}.{name}" for name in self.shown[kind, schema]]
-        if self.relations is None:
-            self.relations = {}
-            database = schema.split(".")[0]
-            if self.found("DATABASE", database):
-                for row in self.rows(
-                    f"SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM {database}.INFORMATION_SCHEMA.TABLES "
-                    "WHERE TABLE_SCHEMA <> 'INFORMATION_SCHEMA'"
-                ):
-                    type_ = "VIEW" if "VIEW" in str(row["table_type"]) else "TABLE"
-                    place = f"{database}.{row['table_schema']}"
-                    self.relations.setdefault((place, type_), []).append(f"{place}.{row['table_name']}")
-        return self.relations.get((schema, kind), [])
-
-    def granted(self, role: str) -> frozenset[tuple[str, str, str]]:
-        """(privilege, kind, name) of what a role holds itself."""
-        if role not in self.grants:
-            rows = self.rows(f"SHOW GRANTS TO ROLE {ident(role)}") if self.found("ROLE", role) else []
-            self.grants[role] = frozenset(
-                (str(r["privilege"]), str(r["granted_on"]).replace("_", " "), str(r["name"]).replace('"', ""))
-                for r in rows
-            )
-        return self.grants[role]
-
-    def promised(self, role: str) -> frozenset[tuple[str, str, str]]:
-        """(privilege, kind, schema) of a role's future grants."""
-        if role not in self.futures:
-            rows = self.rows(f"SHOW FUTURE GRANTS TO ROLE {ident(role)}") if self.found("ROLE", role) else []
-            self.futures[role] = frozenset(
-                (str(r["privilege"]), str(r["grant_on"]).replace("_", " "), str(r["name"]).partition(".<")[0])
-                for r in rows
-            )
-        return self.futures[role]
-
-    def holders(self, role: str) -> frozenset[tuple[str, str]]:
-        """Which roles and users a role was granted to."""
-        if role not in self.held:
-            rows = self.rows(f"SHOW GRANTS OF ROLE {ident(role)}") if self.found("ROLE", role) else []
-            self.held[role] = frozenset((str(r["granted_to"]), str(r["grantee_name"])) for r in rows)
-        return self.held[role]
-
-
 def items(account: Account, wanted: Sequence[Statement]) -> Iterator[Item]:
     """Each statement's item: unchanged where the account already is as it says."""
     making: set[tuple[str, str]] = set()  # (kind, schema) of which something is to be made
     for statement in wanted:
         if found := _CREATE.match(statement.bare):
             kind, name = found["kind"], found["name"]
-            item = _created(account, statement, kind, name, found["rest"])
+            item, *hidden = _created(account, statement, kind, name, found["rest"])
+            yield from hidden
             if item.action == "created":
                 making.add((kind, name.rpartition(".")[0]))
         elif found := _GRANT_ROLE.match(statement.bare):
-            there = (found["to"], found["name"]) in account.holders(found["role"])
-            item = _grant(statement, f"{found['role']} → {found['name']}", "" if there else "not granted")
+            holders = account.holders(found["role"])
+            why = None if holders is None else "" if (found["to"], found["name"]) in holders else "not granted"
+            item = _grant(statement, f"{found['role']} → {found['name']}", why)
         elif found := _GRANT_IN.match(statement.bare):
             item = _granted_in(account, statement, found, (found["kind"], found["schema"]) in making)
         elif found := _GRANT_ON.match(statement.bare):
-            missing = [
-                privilege
-                for privilege in found["privileges"].split(", ")
-                if (privilege, found["kind"], found["name"]) not in account.granted(found["role"])
-            ]
-            why = f"missing: {', '.join(missing)}" if missing else ""
+            granted = account.granted(found["role"])
+            wants = found["privileges"].split(", ")
+            why = _missing(p for p in wants if (p, found["kind"], found["name"]) not in (granted or ()))
+            why = None if granted is None else why
             item = _grant(statement, f"{found['name']} → {found['role']}", why)
         elif found := _MONITOR.match(statement.bare):
             row = account.found("WAREHOUSE", found["warehouse"])
@@ -258,7 +168,15 @@ def granted_by(
     return frozenset(on), frozenset(inside)
 
 
-def _grant(statement: Statement, name: str, why: str) -> Item:
+def _missing(privileges: Iterable[str]) -> str | None:
+    found = ", ".join(privileges)
+    return f"missing: {found}" if found else ""
+
+
+def _grant(statement: Statement, name: str, why: str | None) -> Item:
+    """A grant's item; no `why`: it is there; None: the role that looks may not see who has it."""
+    if why is None:
+        return Item(statement.role, "grant", name, "hidden", "SHOW GRANTS is refused")
     action = "created" if why else "unchanged"
     return Item(statement.role, "grant", name, action, why, (statement.sql,) if why else ())  # type: ignore[arg-type]
 
@@ -268,48 +186,64 @@ def _granted_in(account: Account, statement: Statement, found: re.Match[str], mo
     kind, schema = found["kind"], found["schema"]
     name = f"{found['scope'].lower()} {kind.lower()}s in {schema} → {role}"
     if found["scope"] == "FUTURE":
-        missing = [p for p in privileges if (p, kind, schema) not in account.promised(role)]
-        return _grant(statement, name, f"missing: {', '.join(missing)}" if missing else "")
+        promised = account.promised(role)
+        why = None if promised is None else _missing(p for p in privileges if (p, kind, schema) not in promised)
+        return _grant(statement, name, why)
+    granted = account.granted(role)
+    if granted is None:
+        return _grant(statement, name, None)
     lacking = [
-        full for full in account.of_kind(kind, schema) if any((p, kind, full) not in account.granted(role) for p in privileges)
+        full for full in account.of_kind(kind, schema) if any((p, kind, full) not in granted for p in privileges)
     ]  # fmt: skip
     why = f"missing on {', '.join(lacking)}" if lacking else "for what this plan makes" if more_to_come else ""
     return _grant(statement, name, why)
 
 
-def _created(account: Account, statement: Statement, kind: str, name: str, rest: str) -> Item:
+def _created(account: Account, statement: Statement, kind: str, name: str, rest: str) -> Iterator[Item]:
+    """The object's item, then one for those of its properties that the role that looks may not see."""
     shown = kind.lower()
     if kind == "TABLE":
-        return _own_table(account, statement, name, rest)
+        yield _own_table(account, statement, name, rest)
+        return
     row = account.found(kind, name)
     if row is None:
-        return Item(statement.role, shown, name, "created", "not there", (statement.sql,))
+        yield Item(statement.role, shown, name, "created", "not there", (statement.sql,))
+        return
     options = {m["key"]: m["value"] for m in _OPTION.finditer(_without_comments(rest))}
-    there = _properties(account, kind, name, row)
+    there, hidden = _properties(account, kind, name, row)
+    yield _compared(statement, kind, name, there, options)
+    if unseen := [key for key in options if key in hidden]:
+        yield Item(statement.role, shown, name, "hidden", ", ".join(unseen))
+
+
+def _compared(statement: Statement, kind: str, name: str, there: dict[str, str], options: dict[str, str]) -> Item:
     differ = {key: value for key, value in options.items() if key in there and not _same(there[key], value)}
     if not differ:
-        return Item(statement.role, shown, name, "unchanged")
+        return Item(statement.role, kind.lower(), name, "unchanged")
     why = "; ".join(f"{key}: found {_plain(there[key]) or 'nothing'}, wanted {_plain(v)}" for key, v in differ.items())
     alter = f"ALTER {kind} {name} SET\n    " + "\n    ".join(f"{key} = {value}" for key, value in differ.items())
-    return Item(statement.role, shown, name, "changed", why, (alter,))
+    return Item(statement.role, kind.lower(), name, "changed", why, (alter,))
 
 
 def _without_comments(sql: str) -> str:
     return "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
 
 
-def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> dict[str, str]:
-    """What an object's properties are, as text, by the name that CREATE gives them."""
+def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
+    """What an object's properties are, as text, by the name that CREATE gives them; and those that may not be seen."""
     found = {key: str(row.get(column) or "") for key, column in _SHOWN.get(kind, {}).items()}
     if kind in _COMMENTED:
         found["COMMENT"] = str(row.get("comment") or "")
-    if wanted := _DESCRIBED.get(kind):
-        desc = account.rows(f"DESC {kind} {name}")
-        found |= {str(r["property"]): str(r["property_value"]) for r in desc if r["property"] in wanted}
-    if wanted := _PARAMETERS.get(kind):
-        rows = account.rows(f"SHOW PARAMETERS IN {kind} {name}")
-        found |= {str(r["key"]): str(r["value"]) for r in rows if r["key"] in wanted}
-    return found
+    hidden: set[str] = set()
+    for wanted, seen in (
+        (_DESCRIBED.get(kind), account.described),
+        (_PARAMETERS.get(kind), account.parameters),
+    ):
+        if wanted:
+            values = seen(kind, name)
+            found |= {key: value for key, value in (values or {}).items() if key in wanted}
+            hidden |= set(wanted) if values is None else set()
+    return found, frozenset(hidden)
 
 
 def _same(found: str, wanted: str) -> bool:
@@ -336,7 +270,9 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
         f"SELECT COLUMN_NAME FROM {database}.INFORMATION_SCHEMA.COLUMNS "
         f"WHERE TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(table)}"
     )
-    there = {str(r["column_name"]) for r in account.rows(sql)}
+    there = {str(r["column_name"]) for r in account.seen(sql) or ()}
+    if not there:
+        return Item(statement.role, "table", name, "hidden", "its columns")
     columns = dict(re.findall(r"^    ([A-Z_]+) (.+?),?$", rest, re.M))
     missing = {column: kind for column, kind in columns.items() if column not in there}
     if not missing:
@@ -347,43 +283,9 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
     return Item(statement.role, "table", name, "changed", f"columns missing: {', '.join(missing)}", (alter,))
 
 
-def key_items(account: Account, settings: Settings) -> Iterator[Item]:
-    """The public keys that `cxm keys create` left in CXM_HOME/keys, set on their service users.
-
-    A user that has another key keeps it: the new one goes beside it (RSA_PUBLIC_KEY_2), so that a rotation interrupts nothing
-    (https://docs.snowflake.com/en/user-guide/key-pair-auth#configuring-key-pair-rotation).
-    """
-    for user in (pipeline_user(settings), reporter_user(settings)):
-        path = settings.home / "keys" / f"{user}.pub"
-        if not path.exists():
-            continue
-        key = "".join(line for line in path.read_text().splitlines() if "-" not in line)
-        there: dict[str, str] = {}
-        if account.found("USER", user):
-            there = {str(r["property"]): str(r["value"]) for r in account.rows(f"DESC USER {ident(user)}")}
-        slots = ("RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2")
-        if fingerprint(key) in (there.get("RSA_PUBLIC_KEY_FP"), there.get("RSA_PUBLIC_KEY_2_FP")):
-            yield Item("USERADMIN", "public key", user, "unchanged")
-            continue
-        empty = [slot for slot in slots if there.get(f"{slot}_FP", "null") in ("null", "", "None")]
-        slot = empty[0] if empty else slots[1]
-        why = f"{path.name} in CXM_HOME/keys is not the user's key; goes to {slot}"
-        statement = f"ALTER USER {ident(user)} SET {slot} = {literal(key)}"
-        yield Item("USERADMIN", "public key", user, "changed" if there else "created", why, (statement,))
-
-
-def fingerprint(public_key: str) -> str:
-    """`SHA256:…` of a public key (base64 of its DER form), as DESC USER shows it."""
-    import base64
-    import hashlib
-
-    return "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(public_key)).digest()).decode()
-
-
 def integration_trust(account: Account, integration: str) -> tuple[str, str] | None:
-    """(Snowflake's IAM user, external id) of the storage integration; None while it is not there."""
+    """(Snowflake's IAM user, external id) of the storage integration; None while it is not there, or may not be seen."""
     if account.found("STORAGE INTEGRATION", integration) is None:
         return None
-    rows = account.rows(f"DESC STORAGE INTEGRATION {ident(integration)}")
-    found = {str(r["property"]): str(r["property_value"]) for r in rows}
-    return found["STORAGE_AWS_IAM_USER_ARN"], found["STORAGE_AWS_EXTERNAL_ID"]
+    found = account.described("STORAGE INTEGRATION", integration)
+    return None if found is None else (found["STORAGE_AWS_IAM_USER_ARN"], found["STORAGE_AWS_EXTERNAL_ID"])

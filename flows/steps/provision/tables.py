@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from flows.clients.snowflake import run
 from flows.contract.model import Source, Table
 from flows.contract.render_sql import add_columns, create_table
 from flows.contract.sql import ident, literal
 from flows.settings import Settings
+from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Item
-from flows.steps.provision.snowflake import Account
 
 _ORDER = ("none", "indirect", "direct")
 
@@ -22,11 +21,18 @@ _ORDER = ("none", "indirect", "direct")
 def items(account: Account, settings: Settings, sources: Sequence[Source]) -> Iterator[Item]:
     """Each contract table's item."""
     there = _columns(account, settings.database)
-    tags = _tags(account, settings, sources, there) if settings.pii_tags else {}
+    tags = _tags(account, settings, sources, there) if settings.pii_tags else None
+    if settings.pii_tags and tags is None:
+        yield Item("SYSADMIN", "tag", f"{settings.database}.RAW.PII", "hidden", "its values on tables and columns")
     for source in sources:
         place = f"{ident(settings.database)}.{ident(source.schema)}"
+        shown = account.of_kind("TABLE", place)
         for table in source.tables:
-            yield _item(table, place, source, settings, there.get(table.raw_name), tags)
+            columns = there.get(table.raw_name)
+            if columns is None and f"{place}.{table.raw_name}" in shown:
+                yield Item("SYSADMIN", "table", f"{place}.{table.raw_name}", "hidden", "its columns")
+                continue
+            yield _item(table, place, source, settings, columns, tags)
 
 
 def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:
@@ -38,7 +44,7 @@ def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:
         f"SELECT TABLE_NAME, COLUMN_NAME, COMMENT FROM {ident(database)}.INFORMATION_SCHEMA.COLUMNS "
         "WHERE TABLE_SCHEMA = 'RAW' ORDER BY TABLE_NAME, ORDINAL_POSITION"
     )
-    for row in account.rows(sql):
+    for row in account.seen(sql) or ():
         found.setdefault(str(row["table_name"]), {})[str(row["column_name"])] = str(row["comment"] or "")
     return found
 
@@ -52,8 +58,8 @@ def pii(table: Table) -> dict[str, str]:
 
 def _tags(
     account: Account, settings: Settings, sources: Sequence[Source], there: Mapping[str, Mapping[str, str]]
-) -> dict[str, str]:
-    """`DB.RAW.TABLE[.COLUMN]` → the value of its PII tag, for those that should have one; one query for all
+) -> dict[str, str] | None:
+    """`DB.RAW.TABLE[.COLUMN]` → the value of its PII tag, for those that should have one; one query for all; None: not visible
     (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""
     tag = f"{settings.database}.RAW.PII"
     if account.found("TAG", tag) is None:
@@ -71,8 +77,10 @@ def _tags(
         f"SYSTEM$GET_TAG({literal(tag)}, {literal(name)}, '{'COLUMN' if name.count('.') == 3 else 'TABLE'}')"
         for name in names
     ]
-    row = run(account.connection, f"SELECT {', '.join(calls)}").rows[0]
-    return {name: str(value) for name, value in zip(names, row, strict=True) if value is not None}
+    rows = account.seen(f"SELECT {', '.join(f'{call} AS V{n}' for n, call in enumerate(calls))}")
+    if rows is None:
+        return None
+    return {name: str(v) for name, v in zip(names, rows[0].values(), strict=True) if v is not None}
 
 
 def _item(
@@ -81,7 +89,7 @@ def _item(
     source: Source,
     settings: Settings,
     there: Mapping[str, str] | None,
-    tags: Mapping[str, str],
+    tags: Mapping[str, str] | None,
 ) -> Item:
     name = f"{place}.{ident(table.raw_name)}"
     whys: list[str] = []
@@ -98,7 +106,7 @@ def _item(
             if there.get(column.name, comment) != comment:
                 steps.append(f"COMMENT ON COLUMN {name}.{ident(column.name)} IS {literal(comment)}")
                 whys.append(f"comment of {column.name} differs")
-    if settings.pii_tags:
+    if tags is not None:
         tag = f"{ident(settings.database)}.RAW.PII"
         for column_name, value in pii(table).items():
             if tags.get(f"{name}.{column_name}".rstrip(".")) == value:

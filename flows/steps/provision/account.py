@@ -1,0 +1,117 @@
+"""A Snowflake account as the role that looks sees it: SHOW, DESC and SELECT, each sent once.
+
+SHOW lists what the role has a privilege on, and everything where it has RESOLVE ALL on the account
+(https://docs.snowflake.com/en/user-guide/security-access-control-privileges#global-privileges-account-privileges). DESC and
+INFORMATION_SCHEMA may hold back an object that SHOW has told of: then the answer here is None, "not visible", not "not there".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flows.clients.snowflake import run
+from flows.contract.sql import ident
+from flows.errors import ConfigurationError
+from flows.settings import Settings
+from flows.steps.provision.plan import ADMINISTRATOR
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+_PLURAL = {"FILE FORMAT": "FILE FORMATS", "STORAGE INTEGRATION": "INTEGRATIONS"}
+
+# Insufficient privileges; does not exist or not authorized: of an object that SHOW has told of, it means the second.
+_REFUSED = (3001, 2003, 2043)
+_SEES_ALL = {("RESOLVE ALL", "ACCOUNT"), ("MANAGE GRANTS", "ACCOUNT")}
+
+Grants = frozenset[tuple[str, str, str]]  # (privilege, kind, name); of future grants (privilege, kind, schema)
+
+
+@dataclass
+class Account:
+    """What is there, read once: rows of SHOW by kind and name, and by statement what more was asked."""
+
+    connection: SnowflakeConnection
+    settings: Settings
+    shown: dict[tuple[str, str], dict[str, dict[str, Any]]] = field(default_factory=dict)
+    asked: dict[str, list[dict[str, Any]] | None] = field(default_factory=dict)
+
+    @property
+    def role(self) -> str:
+        """The role that looks."""
+        return str(self.connection.role)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether an object that SHOW does not list is not there; otherwise the role may just not see it."""
+        own = self.granted(self.role) if self.role != ADMINISTRATOR else None
+        return self.role == ADMINISTRATOR or bool({grant[:2] for grant in own or ()} & _SEES_ALL)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        return run(self.connection, sql).dicts()
+
+    def seen(self, sql: str) -> list[dict[str, Any]] | None:
+        """Rows about an object that SHOW has told of; None where the role may not see them."""
+        if sql not in self.asked:
+            try:
+                self.asked[sql] = self.rows(sql)
+            except ConfigurationError as error:
+                if getattr(error.__cause__, "errno", None) not in _REFUSED:
+                    raise
+                self.asked[sql] = None
+        return self.asked[sql]
+
+    def found(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The SHOW row of an object; None where it is not there or the session may not see it."""
+        place, _, last = name.rpartition(".")
+        return self._all(kind, place).get(last)
+
+    def of_kind(self, kind: str, schema: str) -> list[str]:
+        """Full names of the objects of a kind in a schema, for ON ALL … IN SCHEMA."""
+        return [f"{schema}.{name}" for name in self._all(kind, schema)]
+
+    def _all(self, kind: str, place: str) -> dict[str, dict[str, Any]]:
+        """Every object of a kind in a place (the account, a database, a schema), by name; nothing where the place is missing."""
+        if (kind, place) not in self.shown:
+            above = "SCHEMA" if "." in place else "DATABASE"
+            there = not place or self.found(above, place) is not None
+            scope = f" IN {above} {place}" if place else ""
+            rows = self.rows(f"SHOW {_PLURAL.get(kind, kind + 'S')}{scope}") if there else []
+            self.shown[kind, place] = {str(r["name"]): r for r in rows}
+        return self.shown[kind, place]
+
+    def described(self, kind: str, name: str) -> dict[str, str] | None:
+        """Property → value of DESC."""
+        rows = self.seen(f"DESC {kind} {name}")
+        if rows is None:
+            return None
+        # DESC USER answers with a column `value`, and its page speaks of `property_value`, as that of every other object.
+        return {str(r["property"]): str(r["value"] if "value" in r else r["property_value"]) for r in rows}
+
+    def parameters(self, kind: str, name: str) -> dict[str, str] | None:
+        """Parameter → value of SHOW PARAMETERS."""
+        rows = self.seen(f"SHOW PARAMETERS IN {kind} {name}")
+        return None if rows is None else {str(r["key"]): str(r["value"]) for r in rows}
+
+    def granted(self, role: str) -> Grants | None:
+        """(privilege, kind, name) of what a role holds itself."""
+        return self._grants(role, "SHOW GRANTS TO ROLE", lambda r: (r["privilege"], r["granted_on"], r["name"]))
+
+    def promised(self, role: str) -> Grants | None:
+        """(privilege, kind, schema) of a role's future grants."""
+        what = "SHOW FUTURE GRANTS TO ROLE"
+        return self._grants(role, what, lambda r: (r["privilege"], r["grant_on"], str(r["name"]).partition(".<")[0]))
+
+    def holders(self, role: str) -> frozenset[tuple[str, str]] | None:
+        """(ROLE or USER, its name) of who was granted a role."""
+        rows = self.seen(f"SHOW GRANTS OF ROLE {ident(role)}") if self.found("ROLE", role) else []
+        return None if rows is None else frozenset((str(r["granted_to"]), str(r["grantee_name"])) for r in rows)
+
+    def _grants(self, role: str, show: str, parts: Callable[[dict[str, Any]], tuple[Any, Any, Any]]) -> Grants | None:
+        rows = self.seen(f"{show} {ident(role)}") if self.found("ROLE", role) else []
+        if rows is None:
+            return None
+        found = (parts(row) for row in rows)
+        return frozenset((str(p), str(kind).replace("_", " "), str(name).replace('"', "")) for p, kind, name in found)

@@ -1,0 +1,44 @@
+"""CXM_HOME/keys/<USER>.pub and a Snowflake account → the public keys to set, as `Item`s."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+
+from flows.contract.sql import ident, literal
+from flows.settings import Settings
+from flows.steps.provision.account import Account
+from flows.steps.provision.plan import Item
+from flows.steps.provision.snowflake import pipeline_user, reporter_user
+
+
+def items(account: Account, settings: Settings) -> Iterator[Item]:
+    """The public keys that `cxm keys create` left in CXM_HOME/keys, set on their service users.
+
+    A user that has another key keeps it: the new one goes beside it (RSA_PUBLIC_KEY_2), so that a rotation interrupts nothing
+    (https://docs.snowflake.com/en/user-guide/key-pair-auth#configuring-key-pair-rotation).
+    """
+    for user in (pipeline_user(settings), reporter_user(settings)):
+        path = settings.home / "keys" / f"{user}.pub"
+        if not path.exists():
+            continue
+        key = "".join(line for line in path.read_text().splitlines() if "-" not in line)
+        there = account.described("USER", user) if account.found("USER", user) else {}
+        if there is None:
+            yield Item("USERADMIN", "public key", user, "hidden", "DESC USER is refused")
+            continue
+        slots = ("RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2")
+        if fingerprint(key) in (there.get("RSA_PUBLIC_KEY_FP"), there.get("RSA_PUBLIC_KEY_2_FP")):
+            yield Item("USERADMIN", "public key", user, "unchanged")
+            continue
+        empty = [slot for slot in slots if there.get(f"{slot}_FP", "null") in ("null", "", "None")]
+        slot = empty[0] if empty else slots[1]
+        why = f"{path.name} in CXM_HOME/keys is not the user's key; goes to {slot}"
+        statement = f"ALTER USER {ident(user)} SET {slot} = {literal(key)}"
+        yield Item("USERADMIN", "public key", user, "changed" if there else "created", why, (statement,))
+
+
+def fingerprint(public_key: str) -> str:
+    """`SHA256:…` of a public key (base64 of its DER form), as DESC USER shows it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(public_key)).digest()).decode()
