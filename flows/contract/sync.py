@@ -142,6 +142,6 @@ def _read(file: Path) -> str | None:
 
 def _diff(path: Path, there: str, wanted: str) -> str:
     lines = difflib.unified_diff(
-        there.splitlines(), wanted.splitlines(), f"{path} (in the project)", f"{path} (from the contract)", lineterm=""
+        there.splitlines(), wanted.splitlines(), f"{path} (in the project)", f"{path} (derived)", lineterm=""
     )
     return "\n".join(lines)
