@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
+from snowflake.connector.util_text import split_statements
 
 from flows.cli import main
 from flows.clients.snowflake import run
@@ -82,7 +84,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
     plans: list[str] = []
     assert len(steps()) > 20
     for step, line in steps():
-        if step not in (2, 3, 4, 5, 6, 7) or line.startswith("prefect "):
+        if step not in range(2, 9) or line.startswith("prefect "):
             continue
         line = line.replace(".cxm/", f"{accounts}/").replace("CXM_PIPELINE_SVC", "CXM_PIPELINE_SVC_PAGE")
         line = line.replace("CXM_REPORTER_SVC", "CXM_REPORTER_SVC_PAGE")
@@ -94,21 +96,37 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
             continue
         line = line.replace("data/olist", str(tmp_path / "olist"))
         call = partial(CliRunner().invoke, main, shlex.split(line)[1:])
-        if line.startswith("cxm run"):
-            # What is sent has to lie where the emulated Snowflake reads, and dbt has to find that Snowflake.
-            monkeypatch.setattr(blocks, "s3_client", lambda _: own_s3)
-            monkeypatch.setattr(handoff, "dbt_environment", lambda s: {**dbt_environment(settings), **names(s)})
-        result = enforced(call) if line == "cxm doctor" else call()
+        with monkeypatch.context() as patched:
+            if line.startswith("cxm run"):
+                # What is sent has to lie where the emulated Snowflake reads, and dbt has to find that Snowflake.
+                patched.setattr(blocks, "s3_client", lambda _: own_s3)
+                patched.setattr(handoff, "dbt_environment", lambda s: {**dbt_environment(settings), **names(s)})
+            result = enforced(call) if line == "cxm doctor" else call()
         assert result.exit_code == 0, f"{line}: {result.output} {result.exception!r}"
         if "keys create SETUP" in line:
             run(admin, re.findall(r"ALTER USER SETUP .*(?=;)", result.output)[0])
-        if "--plan" in line:
+        if line.endswith("--plan"):
             plans.append(result.output)
+        if line.endswith("--plan-role"):  # what the page says to paste, and who looks here
+            for sql, _ in split_statements(StringIO(result.output), remove_comments=True):
+                run(admin, sql or "SELECT 1")
+            run(admin, "USE ROLE ACCOUNTADMIN")
+            run(admin, "GRANT ROLE CXM_PLANNER_PAGE TO USER CXM_PIPELINE_SVC_PAGE")
 
     assert "aws s3api create-bucket" in plans[0]
     assert "CREATE STORAGE INTEGRATION IF NOT EXISTS CXM_S3_INTEGRATION_PAGE" in plans[0]
     assert "to create" not in plans[1]
     assert "to change" not in plans[1]
+    *head, counts = plans[2].splitlines()
+    assert head == [
+        "-- Looked as CXM_PLANNER_PAGE.",
+        "-- not visible to CXM_PLANNER_PAGE: storage integration CXM_S3_INTEGRATION_PAGE: "
+        "ENABLED, STORAGE_AWS_ROLE_ARN, STORAGE_ALLOWED_LOCATIONS",
+        "-- not visible to CXM_PLANNER_PAGE: role cxm-snowflake-landing-page: "
+        "whom it trusts: DESC STORAGE INTEGRATION is refused",
+    ]
+    assert "to create" not in counts
+    assert "to change" not in counts
     trust = boto3.client("iam").get_role(RoleName="cxm-snowflake-landing-page")["Role"]["AssumeRolePolicyDocument"]
     described = {r[0]: r[2] for r in run(admin, "DESC STORAGE INTEGRATION CXM_S3_INTEGRATION_PAGE").rows}
     assert trust["Statement"][0]["Principal"]["AWS"] == described["STORAGE_AWS_IAM_USER_ARN"]
