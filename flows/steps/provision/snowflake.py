@@ -4,8 +4,6 @@ The files say what is wanted, SHOW and DESC what is there.
 
 Reading sends SHOW, DESC and SELECT only. CREATE … IF NOT EXISTS makes what is missing, ALTER … SET mends a property, GRANT adds a
 privilege; no statement replaces or drops anything.
-
-Long because every kind of object is read, compared and mended in one way, which its table of properties holds.
 """
 
 from __future__ import annotations
