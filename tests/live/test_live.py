@@ -50,6 +50,28 @@ def test_a_second_plan_is_empty(environment: str) -> None:
     assert cxm("provision", "--plan")["changes"] == []
 
 
+def test_a_role_that_may_only_look_sees_what_the_administrator_sees(
+    environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import provisioning
+    from flows.clients.snowflake import run
+    from flows.settings import Settings
+
+    monkeypatch.setenv("CXM_PLAN_ROLE", "CXM_PLANNER")
+    settings = Settings()
+    sql = cxm("provision", "--plan-role")["sql"]
+    with provisioning.connection(provisioning.administrator(settings)) as connection:
+        for cursor in connection.execute_string(sql, remove_comments=True):
+            cursor.close()
+        run(connection, f"GRANT ROLE {settings.plan_role} TO USER {connection.user}")
+        try:
+            looked = cxm("provision", "--plan")
+        finally:
+            run(connection, f"DROP ROLE {settings.plan_role}")
+
+    assert (looked["looked_as"], looked["changes"]) == (settings.plan_role, [])
+
+
 def test_a_batch_goes_through_and_its_rerun_changes_nothing(environment: str, sample: Path) -> None:
     first = cxm("run", "--data", str(sample))
     second = cxm("run", "--data", str(sample))
