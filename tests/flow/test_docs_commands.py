@@ -38,6 +38,7 @@ ELSEWHERE = {
 NOT_RUN = {
     "make run": "sets up an environment first; the pages' `cxm run` are run",
     "make test": "the tests would run themselves",
+    "make coverage": "the tests would run themselves",
     "make soak": "takes an hour",
     "make lint test soak": "takes an hour",
     "make lint": "CI runs it before the tests",
