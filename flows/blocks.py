@@ -48,7 +48,7 @@ BLOCK_SECONDS = 300.0
 
 _lock = threading.Lock()
 _loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, until when it is current
-_s3_clients: dict[tuple[object, ...], tuple[AwsCredentials, Any]] = {}
+_s3_clients: dict[AwsCredentials, Any] = {}
 _live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 # Open connections that no task uses, by what they were opened for.
 _kept: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
@@ -90,16 +90,12 @@ def s3_client(settings: Settings) -> S3Client:
     Raises:
         ConfigurationError: no stack runs in an embedded home.
     """
-    endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None
-    key = (endpoint, settings.aws_region, settings.aws_block, settings.s3_identity[0] if endpoint else None)
+    name = settings.aws_block
     with _lock:
-        name = settings.aws_block
         credentials = _load(AwsCredentials, name) if name else aws_credentials(settings)
-        made_with, client = _s3_clients.get(key, (None, None))
-        if made_with != credentials:
-            client = insistent(credentials.get_s3_client())
-            _s3_clients[key] = credentials, client
-        return cast("S3Client", client)
+        if credentials not in _s3_clients:
+            _s3_clients[credentials] = insistent(credentials.get_s3_client())
+        return cast("S3Client", _s3_clients[credentials])
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:

@@ -89,6 +89,11 @@ class Run:
     loaded: dict[str, LoadResult]
     errors: dict[str, Exception]
 
+    @property
+    def fresh(self) -> list[LoadResult]:
+        """What came in with this run: the tables that differ from what is published."""
+        return [r for r in self.loaded.values() if r.status != "unchanged"]
+
     def summary(self, verdict: Verdict | None = None, handed: HandoffResult | None = None) -> RunSummary:
         """The run as its user is told of it."""
         source = self.batch.source
@@ -189,13 +194,12 @@ def _exit_code(errors: Any) -> int:
 
 def validated(run: Run) -> Verdict | None:
     """Audit what was loaded: publish it, or quarantine it and fail. Nothing new loaded: nothing to audit."""
-    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
-    if not fresh:
+    if not run.fresh:
         since = sorted({r.since for r in run.loaded.values() if r.since})
         get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since))
         return None
     batch = run.batch
-    verdict = tasks.validate(batch, fresh)
+    verdict = tasks.validate(batch, run.fresh)
     rows = [
         {
             "table": table.table,
@@ -229,8 +233,7 @@ def validated(run: Run) -> Verdict | None:
 
 def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
     """The comparison of what came in with the batch before, begun; nothing came in: nothing to compare."""
-    fresh = [r for r in run.loaded.values() if r.status != "unchanged"]
-    return tasks.compare.submit(run.batch, fresh) if fresh else None
+    return tasks.compare.submit(run.batch, run.fresh) if run.fresh else None
 
 
 def _report(

@@ -46,8 +46,9 @@ class Account:
     @property
     def sees_all(self) -> bool:
         """Whether an object that SHOW does not list is not there; otherwise the role may just not see it."""
-        own = self.granted(self.role) if self.role != ADMINISTRATOR else None
-        return self.role == ADMINISTRATOR or bool({grant[:2] for grant in own or ()} & _SEES_ALL)
+        if self.role == ADMINISTRATOR:
+            return True
+        return bool({grant[:2] for grant in self.granted(self.role) or ()} & _SEES_ALL)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return run(self.connection, sql).dicts()
@@ -106,12 +107,15 @@ class Account:
 
     def holders(self, role: str) -> frozenset[tuple[str, str]] | None:
         """(ROLE or USER, its name) of who was granted a role."""
-        rows = self.seen(f"SHOW GRANTS OF ROLE {ident(role)}") if self.found("ROLE", role) else []
+        rows = self._of_role("SHOW GRANTS OF ROLE", role)
         return None if rows is None else frozenset((str(r["granted_to"]), str(r["grantee_name"])) for r in rows)
 
     def _grants(self, role: str, show: str, parts: Callable[[dict[str, Any]], tuple[Any, Any, Any]]) -> Grants | None:
-        rows = self.seen(f"{show} {ident(role)}") if self.found("ROLE", role) else []
+        rows = self._of_role(show, role)
         if rows is None:
             return None
         found = (parts(row) for row in rows)
         return frozenset((str(p), str(kind).replace("_", " "), str(name).replace('"', "")) for p, kind, name in found)
+
+    def _of_role(self, show: str, role: str) -> list[dict[str, Any]] | None:
+        return self.seen(f"{show} {ident(role)}") if self.found("ROLE", role) else []
