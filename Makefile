@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 13) else "Python 3.11 to 3.13 wanted, %s is %d.%d: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 14) else "Python 3.11 to 3.14 wanted, %s is %d.%d: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
 	@echo "setting up $(VENV) (once; about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
@@ -68,10 +68,10 @@ format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(READY) ## resolve requirements.lock anew, for Linux and macOS, Python 3.11 to 3.13
+lock: $(READY) ## resolve requirements.lock anew, for Linux and macOS, Python 3.11 to 3.14
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
-	@sed -E -i.bak "s/ (;|and) (python_full_version < '3.14' and )?\(sys_platform == 'darwin' or sys_platform == 'linux'\)\$$//; s/ ; python_full_version < '3.14'\$$//" requirements.lock && rm requirements.lock.bak
+	@sed -E -i.bak "s/ (;|and) (python_full_version < '3.15' and )?\(sys_platform == 'darwin' or sys_platform == 'linux'\)\$$//; s/ ; python_full_version < '3.15'\$$//" requirements.lock && rm requirements.lock.bak
 
 clean: ## remove the environment and the embedded stack's state
 	rm -rf $(VENV) .cxm

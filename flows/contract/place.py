@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from open_data_contract_standard.model import CustomProperty
 
@@ -39,7 +39,7 @@ class Place:
         wanted = tuple(wanted)
         if value not in wanted:
             self.fail(f"{key}: found {show(value)}, wanted {' or '.join(wanted)}")
-        return cast(str, value)
+        return value
 
     def identifier(self, name: str, key: str) -> str:
         """`name`, which has to be able to stand unquoted in Snowflake's SQL."""

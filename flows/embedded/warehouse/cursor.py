@@ -256,7 +256,8 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         """fakesnow's transforms; then every name is quoted, since DuckDB reserves words (AT, …) that Snowflake does not."""
         names = functions.column_names(expression)
         transformed: Expr = super()._transform(expression, params)
-        if transformed is transforms.SUCCESS_NOP:
+        nothing: Expr = transforms.SUCCESS_NOP
+        if transformed is nothing:
             return transformed
         if names:
             functions.name_columns(transformed, names)
