@@ -25,6 +25,7 @@ from prefect_snowflake import SnowflakeConnector
 
 from flows import blocks
 from flows.errors import ConfigurationError, InfrastructureError
+from flows.generated import MARKER
 from flows.settings import PROJECT, Settings
 
 NAME = "cxm"
@@ -135,10 +136,20 @@ def _variables(settings: Settings) -> list[Registered]:
     done = []
     for name in VARIABLES:
         variable = f"{NAME}_{name}"
-        if name == "data" and "data" not in settings.model_fields_set and Variable.get(variable, default=None):
-            continue  # nobody says otherwise here: the folder as the runs see it stays
+        kept = Variable.get(variable, default=None) if name == "data" and not settings.may_generate else None
+        if kept and "data" not in settings.model_fields_set and not _is_stale(Path(str(kept)), settings):
+            # Nobody says otherwise here: the folder as the runs see it, maybe in another place than this one, stays.
+            done.append(Registered("variable", f"{variable} = {kept} (CXM_DATA is not set here)", "unchanged"))
+            continue
         done.append(_set(variable, _plain(getattr(settings, name))))
     return done
+
+
+def _is_stale(folder: Path, settings: Settings) -> bool:
+    """Whether a folder that the variable names holds generated files, which are for the embedded target only, or is one of this
+    machine's homes and gone."""
+    made = any((one / MARKER).exists() for one in (folder, *folder.glob("*")))
+    return made or (folder.is_relative_to(settings.home) and not folder.is_dir())
 
 
 def _plain(value: Any) -> Any:

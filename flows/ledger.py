@@ -47,6 +47,7 @@ class RunInfo:
     batch_id: str
     flow_run_id: str = ""
     flow_run_url: str = ""
+    is_generated: bool = False  # its files were made by `cxm generate`
     holder: str = field(default_factory=this_process)  # tasks may run in other processes: it travels along
 
     def holds(self, lease: Mapping[str, Any]) -> bool:
@@ -69,6 +70,7 @@ class Entry:
     error: str | None
     query_id: str | None
     flow_run_id: str | None
+    is_generated: bool
 
 
 # States that undo can leave.
@@ -110,6 +112,7 @@ class Ledger:
                 error=row["first_error"],
                 query_id=row["copy_query_id"],
                 flow_run_id=row["flow_run_id"],
+                is_generated=bool(row["is_generated"]),
             )
             for row in self._run("entries", self.source, batch_id).dicts()
             if table in (None, row["table_name"])
@@ -128,6 +131,7 @@ class Ledger:
                 reason,
                 info.flow_run_id,
                 info.flow_run_url,
+                info.is_generated,
                 json.dumps(some),
             )
 
@@ -161,6 +165,23 @@ class Ledger:
     def unfinished(self) -> list[str]:
         """Batches without a verdict, oldest first."""
         return [str(row[0]) for row in self._run("unfinished", self.source).rows]
+
+    def refuse_generated(self, what: str, own: str) -> None:
+        """Make sure that nothing real was ever published for this source, before generated rows are loaded.
+
+        Args:
+            what: the folder or batch that they are in.
+            own: the folder where the user's own files belong.
+
+        Raises:
+            ConfigurationError: there is a batch of real rows.
+        """
+        if real := self._run("real", self.source).rows[0][0]:
+            raise ConfigurationError(
+                f"{what}: generated rows, and source {self.source} has real ones (batch {real}), which generated rows never "
+                f"replace; nothing was loaded. Put the files into {own}, or name their folder with --data; generated rows "
+                "can be tried in a home of their own: CXM_HOME=<an empty folder>"
+            )
 
     def objects(self) -> list[dict[str, Any]]:
         """Every object that the ledger knows: batch_id, table_name, file_name, s3_key, bytes, status, rows_loaded."""

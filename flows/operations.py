@@ -13,6 +13,7 @@ from prefect import flow
 from flows import shown, tasks
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
+from flows.generated import source_folder
 from flows.pipeline import checked_batch_id, pipeline, run_info
 from flows.run import PipelineError
 from flows.steps.handoff import SourceFreshness
@@ -156,7 +157,7 @@ def backfill(
     if to_day < from_day:
         raise ConfigurationError(f"days {from_day} to {to_day}: the last is before the first; turn them round")
     where = tasks.Blocks(aws_block, snowflake_block)
-    directory = Path(data) if data else where.settings.data / source
+    directory = Path(data) if data else source_folder(where.settings, source)
     days = [from_day + timedelta(days=n) for n in range((to_day - from_day).days + 1)]
     changed = set(tasks.changed_days(source, directory, days, where))
     done: list[DaySummary] = []

@@ -19,6 +19,7 @@ from flows import progress, shown, tasks
 from flows.clients import dbt
 from flows.errors import ConfigurationError
 from flows.facts import LandResult
+from flows.generated import source_folder
 from flows.ledger import RunInfo
 from flows.run import PipelineError, RunSummary, handed_off, settle, validated
 from flows.steps.provision import Change
@@ -56,14 +57,14 @@ def pipeline(
 
     Args:
         source: the contract's name: `data_dictionary/<source>.odcs.yaml`.
-        data: the folder with the source's files; by default `data/<source>` in the project.
+        data: the folder with the source's files; by default `data/<source>` in the project, or what `cxm up` generated.
         force: send and load files again although their content is published already.
         day: which day's files, for a source that delivers a file for each day; by default yesterday (UTC).
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     where = tasks.Blocks(aws_block, snowflake_block)
-    directory = Path(data) if data else where.settings.data / source
+    directory = Path(data) if data else source_folder(where.settings, source)
     batch = tasks.open_batch(source, directory, run_info(), force, day or _start().date() - timedelta(days=1), where)
     try:
         with _closing(batch) as landed:

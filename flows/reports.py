@@ -37,11 +37,15 @@ class Report:
     compared: Sequence[Compared] = ()
     verdict: Verdict | None = None
     freshness: Mapping[str, str] = field(default_factory=dict)
+    is_generated: bool = False
 
 
 def render(report: Report) -> str:
     """The report: outcome, tables with what changed, findings, links."""
-    parts = [f"# {report.source}-{report.batch_id}", report.outcome, _tables(report)]
+    notice = [
+        "**Generated rows**: made by `cxm generate`; they describe no person, company or sale."
+    ] * report.is_generated
+    parts = [f"# {report.source}-{report.batch_id}", *notice, report.outcome, _tables(report)]
     if shifts := _shifts(report.compared):
         parts += ["## Null rates that moved", shifts]
     if findings := _findings(report.verdict):

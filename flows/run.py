@@ -50,6 +50,7 @@ class RunSummary:
     data_docs: str = ""
     flow_run_url: str = ""
     published: bool = False
+    is_generated: bool = False  # the files were made by `cxm generate`
 
     @property
     def unchanged(self) -> bool:
@@ -65,7 +66,16 @@ class RunSummary:
         stale = "" if not ages else "fresh" if ages == {"pass"} else "not all fresh"
         sent = "unchanged" if self.unchanged else ""
         return ", ".join(
-            filter(None, [f"{len(self.tables)} tables", f"{rows:,} rows", f"{failed} failed", sent, stale])
+            filter(
+                None,
+                [
+                    f"{len(self.tables)} tables",
+                    f"{rows:,} rows" + " (generated)" * self.is_generated,
+                    f"{failed} failed",
+                    sent,
+                    stale,
+                ],
+            )
         )
 
 
@@ -126,6 +136,7 @@ class Run:
             data_docs=str(verdict.docs_index) if verdict and verdict.docs_index else "",
             flow_run_url=self.batch.info.flow_run_url,
             published=handed is not None,
+            is_generated=self.batch.info.is_generated,
         )
 
 
@@ -254,6 +265,7 @@ def _report(
         source=batch.source.name,
         batch_id=batch.info.batch_id,
         outcome=run.summary(verdict, handed).outcome,
+        is_generated=batch.info.is_generated,
         loaded=tuple(run.loaded.values()),
         folders={name: landed.folder for name, landed in run.landed.items()},
         links=Links(

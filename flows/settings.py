@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         return value.expanduser().resolve()
 
     @property
+    def may_generate(self) -> bool:
+        """Whether generated rows may be loaded: into a warehouse that is this machine's own, never into an account."""
+        return self.target == "embedded"
+
+    @property
     def s3_identity(self) -> tuple[str, SecretStr]:
         """Access key and secret of the embedded object store's one identity, made once per home by `flows.embedded`."""
         path = self.home / "secrets" / "s3.json"

@@ -20,9 +20,10 @@ from flows import blocks, progress, provisioning, shown
 from flows.clients.snowflake import transaction
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
-from flows.errors import BusyError, CxmError, InfrastructureError
+from flows.errors import BusyError, ConfigurationError, CxmError, InfrastructureError
 from flows.facts import LandResult, Published
-from flows.ledger import RunInfo, Status
+from flows.generated import is_generated
+from flows.ledger import Ledger, RunInfo, Status
 from flows.settings import PROJECT, Settings
 from flows.steps import handoff as handoff_step
 from flows.steps import land as land_step
@@ -113,12 +114,21 @@ def open_batch(
 
     Raises:
         BusyError: another run works on this source, or this batch id is another run's.
+        ConfigurationError: the files are generated, and the target is an account or the source has real rows.
     """
     settings = where.settings
     source = read_source(source_name)
+    info = replace(info, is_generated=is_generated(directory, [table.file_on(day) for table in source.tables]))
+    if info.is_generated and not settings.may_generate:
+        raise ConfigurationError(
+            f"{directory}: its files were made by `cxm generate`, and CXM_TARGET is {settings.target}; generated rows are loaded "
+            "on the embedded target only. Name the folder of the real files with --data or CXM_DATA"
+        )
     batch = Batch(source, directory, info, force=force, day=day, blocks=where)
     with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
         left = ledger.acquire(info, settings.lease_minutes)
+        if info.is_generated:
+            _refuse_generated(ledger, info, left, str(directory), settings)
         others = {e.flow_run_id for e in ledger.entries(info.batch_id)} - {info.flow_run_id, "", None}
         if others:
             raise BusyError(
@@ -137,6 +147,8 @@ def open_batch(
         path = directory / table.file_on(day)
         return path.stat().st_size if path.is_file() else 0
 
+    if info.is_generated:
+        shown.tag_run("generated")
     # The longest work begins first, so that it does not end last. A file that is not there is for `land` to tell.
     return replace(batch.of(sorted(source.tables, key=size, reverse=True)), published=published)
 
@@ -147,13 +159,27 @@ def reopen_batch(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> B
 
     Raises:
         BusyError: another run works on this source.
+        ConfigurationError: the batch's rows are generated, and the source has real ones.
     """
     settings = where.settings
     batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True, blocks=where)
     with blocks.ledger(settings, source_name, batch.tag("open"), kept=True) as ledger:
         left = ledger.acquire(info, settings.lease_minutes)
+        if any(entry.is_generated for entry in ledger.entries(info.batch_id)):
+            _refuse_generated(ledger, info, left, f"batch {info.batch_id}", settings)
+            batch = replace(batch, info=replace(info, is_generated=True))
+            shown.tag_run("generated")
         undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, batch.source, info, left)
     return batch
+
+
+def _refuse_generated(ledger: Ledger, info: RunInfo, left: str | None, what: str, settings: Settings) -> None:
+    """Give the lease back, as it was found, where generated rows would stand over real ones."""
+    try:
+        ledger.refuse_generated(what, str(settings.data / ledger.source))
+    except ConfigurationError:
+        ledger.release(replace(info, batch_id=left or info.batch_id), closed=left is None)
+        raise
 
 
 @step("find changed days", "find changed days of {source_name}")

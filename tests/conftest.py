@@ -75,6 +75,16 @@ def run_flow(name: str, **parameters: Any) -> Any:
     return result
 
 
+def olist_files(directory: Path, scale: float, seed: int) -> Path:
+    """Olist-shaped files as a user's own, without the marker of generated ones: `directory`."""
+    from flows.generated import MARKER
+    from flows.synthetic.olist import generate
+
+    generate(directory, scale=scale, seed=seed)
+    (directory / MARKER).unlink()
+    return directory
+
+
 @pytest.fixture
 def query(settings: Settings) -> Callable[..., list[tuple[Any, ...]]]:
     """`query(sql)` → rows, through the real connector, as an administrator."""

@@ -77,12 +77,13 @@ def _days(
     out: Path, first: date, last: date, seed: int, scale: float, olist: Path | None, defects: float, as_json: bool
 ) -> list[dict[str, object]]:
     """The files of each table: how many, rows and bytes in all."""
-    from flows.cli.run import FIRST_RUN_SCALE, data_directory
+    from flows.cli.run import data_directory
+    from flows.generated import FIRST_RUN_SCALE
     from flows.synthetic.medtech import generate as make
     from flows.synthetic.shipments import read_shipments
 
     console = make_console(as_json)
-    folder, _ = data_directory(current_settings(), "olist", olist, FIRST_RUN_SCALE, console)
+    folder = data_directory(current_settings(), "olist", olist, FIRST_RUN_SCALE, console)
     with console.status("generating data") as status:
         made = make(
             out,

@@ -16,14 +16,13 @@ import click
 from flows.cli.app import current_settings, fail, json_option, main, make_console, run_flow, session, show
 from flows.cli.generate import DAY
 from flows.errors import ConfigurationError, CxmError
+from flows.generated import FIRST_RUN_SCALE, generated_folder, holds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from flows.run import RunSummary
     from flows.settings import Settings
-
-FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 1` is the full set's 1.55 million
 
 
 @main.command()
@@ -62,7 +61,7 @@ def run(
         )
     settings = current_settings()
     console = make_console(as_json)
-    directory, generated = data_directory(settings, source, data, scale, console)
+    directory = data_directory(settings, source, data, scale, console)
     with session(settings, console):
         from flows import pipeline as flows
         from flows.run import PipelineError
@@ -78,7 +77,7 @@ def run(
                 summary = run_flow(flows.pipeline, source=source, data=str(directory), force=force)
             except PipelineError as failed:
                 summary, error = failed.summary, failed
-    report(console, summary, error, as_json, generated)
+    report(console, summary, error, as_json)
 
 
 def _backfill(console: Console, source: str, directory: Path, first: date, last: date, as_json: bool) -> None:
@@ -102,46 +101,53 @@ def _backfill(console: Console, source: str, directory: Path, first: date, last:
         fail(error, as_json=False)
 
 
-def report(
-    console: Console, summary: RunSummary, error: CxmError | None, as_json: bool, generated: bool = False
-) -> None:
+def report(console: Console, summary: RunSummary, error: CxmError | None, as_json: bool) -> None:
     """The summary of a run, for people or programs; a run that failed exits with its error's code."""
     if as_json:
-        document = {**asdict(summary), "generated": generated, "exit_code": error.exit_code if error else 0}
+        document = {**asdict(summary), "exit_code": error.exit_code if error else 0}
         click.echo(json.dumps({**document, **({"error": str(error)} if error else {})}, ensure_ascii=False))
         sys.exit(error.exit_code if error else 0)
-    _show(console, summary, generated)
+    _show(console, summary)
     if error:
         fail(error, as_json=False)
 
 
-def data_directory(
-    settings: Settings, source: str, data: Path | None, scale: float, console: Console
-) -> tuple[Path, bool]:
-    """The folder to read, and whether its files were generated."""
+def data_directory(settings: Settings, source: str, data: Path | None, scale: float, console: Console) -> Path:
+    """The folder to read. Where there are no files at all, Olist-shaped ones are generated, if this target may have such.
+
+    Raises:
+        ConfigurationError: there is no such folder, or none of its files is a CSV file; the message names it and what to do.
+    """
     if data is not None:
         if not data.is_dir():
             raise ConfigurationError(
                 f"--data {data}: no such folder; wanted the folder that holds the {source} CSV files"
             )
-        return data.resolve(), False
+        return data.resolve()
     own = settings.data / source
-    if own.is_dir() and any(own.glob("*.csv")):
-        return own, False
-    if source != "olist":
+    found = holds(own)
+    if any(name.endswith(".csv") for name in found):
+        return own
+    if found:
+        names = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise ConfigurationError(
-            f"{own}: no CSV files there; put the {source} files there, or name a folder with --data"
-            + f" (`cxm generate --source synthetic --from DAY --to DAY --out {own}` makes some)"
-            * (source == "synthetic")
+            f"{own}: expected the CSV files of {source}, got {names}; unpack an archive there, and give the files the names of "
+            f"the contract (they end in .csv), or name another folder with --data"
         )
-    return generated_data(settings, console, scale) / source, True
+    if source == "olist" and settings.may_generate:
+        return generate_for(settings, console, scale) / source
+    raise ConfigurationError(
+        f"{own}: expected the CSV files of {source}, got no file; put them there, or name their folder with --data"
+        + f" (`cxm generate --source synthetic --from DAY --to DAY --out {own}` makes some)"
+        * (source == "synthetic" and settings.may_generate)
+    )
 
 
-def generated_data(settings: Settings, console: Console, scale: float = FIRST_RUN_SCALE) -> Path:
+def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_SCALE) -> Path:
     """A folder with generated files of olist in `olist/`, for where there are none of the user's own."""
     from flows.synthetic.olist import generate as make
 
-    folder = settings.home / "generated" / f"{scale:g}"
+    folder = generated_folder(settings, scale)
     console.print(
         f"[yellow]No CSV files in {settings.data / 'olist'}[/]: using [bold]generated, Olist-shaped data[/] (scale {scale:g}, in "
         f"{folder}). For the real rows put the Kaggle files there, or use --data."
@@ -212,11 +218,12 @@ def _live(console: Console, source: str) -> Iterator[None]:
             yield
 
 
-def _show(console: Console, summary: RunSummary, generated: bool) -> None:
+def _show(console: Console, summary: RunSummary) -> None:
     from rich.table import Table
 
     table = Table(
-        title=f"{summary.source}-{summary.batch_id}" + (" (generated data)" if generated else ""), title_justify="left"
+        title=f"{summary.source}-{summary.batch_id}" + (" (generated rows)" if summary.is_generated else ""),
+        title_justify="left",
     )
     table.add_column("table", no_wrap=True)
     for name in ("files", "bytes", "rows in file", "rows in RAW"):
@@ -249,3 +256,9 @@ def _show(console: Console, summary: RunSummary, generated: bool) -> None:
         console.print(f"Data Docs: {summary.data_docs}", soft_wrap=True)
     if summary.flow_run_url:
         console.print(f"Prefect run (while the stack is up, `make up`): {summary.flow_run_url}", soft_wrap=True)
+    if summary.is_generated:
+        console.print(
+            "[yellow]These rows are generated[/], they describe no person, company or sale. For real ones put the CSV files into "
+            f"data/{summary.source}, or use --data.",
+            soft_wrap=True,
+        )

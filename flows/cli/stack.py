@@ -19,8 +19,9 @@ from flows.cli.app import (
     session,
     show,
 )
-from flows.cli.run import generated_data
+from flows.cli.run import generate_for
 from flows.errors import ConfigurationError
+from flows.generated import holds
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -71,8 +72,8 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
     with console.status("starting the embedded stack"):
         stack.up(settings)
     os.environ.update(stack.prefect_environment(settings))
-    if not any((settings.data / "olist").glob("*.csv")):
-        settings = settings.model_copy(update={"data": generated_data(settings, console)})
+    if not holds(settings.data / "olist"):
+        generate_for(settings, console)  # where runs look as long as that folder is empty
     with console.status("provisioning, deploying"):
         from flows import deployment, pipeline
 

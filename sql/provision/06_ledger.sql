@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
     COPY_QUERY_ID VARCHAR COMMENT 'Query id of the COPY',
     FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run',
     FLOW_RUN_URL VARCHAR COMMENT 'Prefect flow run, in the UI',
+    IS_GENERATED BOOLEAN COMMENT 'The file was made by `cxm generate`; NULL: its run was older than this column',
     STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
     FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC'
 )

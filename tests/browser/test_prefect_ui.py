@@ -14,7 +14,7 @@ import pytest
 
 from flows.settings import PROJECT
 from flows.steps.handoff import dbt_environment, document
-from tests.conftest import SAMPLE, run_flow
+from tests.conftest import SAMPLE, olist_files, run_flow
 
 pytestmark = pytest.mark.browser
 
@@ -39,12 +39,11 @@ def page(summary: Any, quarantined: Any, deployed: None) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def summary(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One finished run to look at: the real rows where they are, generated ones elsewhere."""
-    from flows.synthetic.olist import generate
 
     directory = SAMPLE
     if not SAMPLE.is_dir():
         directory = tmp_path_factory.mktemp("browser") / "olist"
-        generate(directory, scale=0.01, seed=99)
+        olist_files(directory, scale=0.01, seed=99)
     return run_flow("pipeline", source="olist", data=str(directory), force=True)
 
 
@@ -52,10 +51,9 @@ def summary(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def quarantined(settings: Any, summary: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run whose orders hold a status that the contract does not know."""
     from flows.run import PipelineError
-    from flows.synthetic.olist import generate
 
     directory = tmp_path_factory.mktemp("broken") / "olist"
-    generate(directory, scale=0.001, seed=98)
+    olist_files(directory, scale=0.001, seed=98)
     orders = directory / "olist_orders_dataset.csv"
     orders.write_bytes(orders.read_bytes().replace(b",delivered,", b",teleported,", 1))
     with pytest.raises(PipelineError) as caught:

@@ -22,8 +22,8 @@ from flows.clients.snowflake import run
 from flows.settings import PROJECT, Settings
 from flows.steps import handoff
 from flows.steps.handoff import dbt_environment
-from flows.synthetic.olist import generate
 from tests.cloud.conftest import enforced
+from tests.conftest import olist_files
 from tests.pages import commands
 
 HISTORY = "TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 10000))"
@@ -78,7 +78,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
 ) -> None:
     from flows import blocks
 
-    generate(tmp_path / "olist", scale=0.001, seed=6)
+    olist_files(tmp_path / "olist", scale=0.001, seed=6)
     own_s3 = blocks.s3_client(settings)
     admin = test_the_page_leads_from_two_fresh_accounts_to_a_run.admin  # type: ignore[attr-defined]
     plans: list[str] = []

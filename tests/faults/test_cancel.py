@@ -16,7 +16,7 @@ from flows.contract.read import read_source
 from flows.errors import InfrastructureError
 from flows.progress import StoppedError
 from flows.steps.land import land
-from tests.conftest import run_flow
+from tests.conftest import olist_files, run_flow
 from tests.faults import batch
 from tests.faults.conftest import Proxied
 from tests.faults.proxy import Fault, Proxy, Request
@@ -63,11 +63,10 @@ def test_a_run_that_is_told_to_end_cancels_its_queries_and_leaves_nothing(
     proxied: Proxied,
     tmp_path: Path,
 ) -> None:
-    from flows.synthetic.olist import generate
 
     olist, settings = read_source("olist"), proxied.direct
     files = tmp_path / "olist"
-    generate(files, scale=0.001, seed=random.Random(f"{work} {where}").randrange(10**6))
+    olist_files(files, scale=0.001, seed=random.Random(f"{work} {where}").randrange(10**6))
     before, differed = batch.batches_in_raw(settings, olist), batch.differences(settings, olist)
     process = processes.Process(target=work, args=(str(proxied.settings.home), str(files)))
     proxy: Proxy = getattr(proxied, where)

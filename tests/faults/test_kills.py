@@ -21,7 +21,7 @@ from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps.retention import archive
 from flows.steps.undo import undo
-from tests.conftest import run_flow
+from tests.conftest import olist_files, run_flow
 from tests.faults import batch
 from tests.faults.conftest import Proxied
 from tests.faults.proxy import Fault, Kind, Proxy, Request
@@ -240,10 +240,9 @@ def olist() -> Source:
 def test_a_flow_killed_at_a_boundary_leaves_each_row_once_after_the_next(
     boundary: str, processes: ForkServerContext, proxied: Proxied, olist: Source, tmp_path: Path
 ) -> None:
-    from flows.synthetic.olist import generate
 
     files = tmp_path / "olist"
-    generate(files, scale=0.001, seed=9000 + list(FLOW_BOUNDARIES).index(boundary))
+    olist_files(files, scale=0.001, seed=9000 + list(FLOW_BOUNDARIES).index(boundary))
     settings = proxied.direct
     before, differed = batch.batches_in_raw(settings, olist), batch.differences(settings, olist)
     where, kind, at = FLOW_BOUNDARIES[boundary]

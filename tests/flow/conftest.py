@@ -11,7 +11,7 @@ import pytest
 from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.settings import Settings
-from tests.conftest import run_flow
+from tests.conftest import olist_files, run_flow
 
 
 @pytest.fixture
@@ -45,11 +45,10 @@ def olist() -> Source:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A folder of small generated files, to be broken at will; no two tests' files are the same."""
-    from flows.synthetic.olist import generate
 
     small.seed += 1  # type: ignore[attr-defined]
     directory = tmp_path / "olist"
-    generate(directory, scale=0.001, seed=small.seed)  # type: ignore[attr-defined]
+    olist_files(directory, scale=0.001, seed=small.seed)  # type: ignore[attr-defined]
     return directory
 
 
@@ -59,9 +58,8 @@ small.seed = 0  # type: ignore[attr-defined]
 @pytest.fixture(scope="module")
 def olist_published(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of generated Olist files whose ids are the ones published now: what days of the other sources point at."""
-    from flows.synthetic.olist import generate
 
     directory = tmp_path_factory.mktemp("published") / "olist"
-    generate(directory, scale=0.002, seed=77)
+    olist_files(directory, scale=0.002, seed=77)
     run_flow("pipeline", source="olist", data=str(directory), force=True)
     return directory

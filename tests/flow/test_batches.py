@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from flows.errors import BusyError, ConfigurationError, DataError
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
-from tests.conftest import run_flow
+from tests.conftest import olist_files, run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -25,10 +25,9 @@ Query = Callable[..., list[tuple[Any, ...]]]
 @pytest.fixture(scope="module")
 def two(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path]:
     """Two published batches: nine generated tables, then the sellers again with one row more; their ids, the folder."""
-    from flows.synthetic.olist import generate
 
     directory = tmp_path_factory.mktemp("batches") / "olist"
-    generate(directory, scale=0.001, seed=4711)
+    olist_files(directory, scale=0.001, seed=4711)
     first = run_flow("pipeline", data=str(directory), force=True)  # the category names are the same in every draw
     with (directory / "olist_sellers_dataset.csv").open("ab") as file:
         file.write(b'"%s","01001","sao paulo","SP"\n' % (b"e" * 32))

@@ -20,7 +20,7 @@ import pytest
 
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from tests.conftest import run_flow
+from tests.conftest import olist_files, run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -69,10 +69,9 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds small generated files in `olist/`, where the variable cxm_data points to."""
-    from flows.synthetic.olist import generate
 
     folder = tmp_path_factory.mktemp("delivered")
-    generate(folder / "olist", scale=0.001, seed=4712)
+    olist_files(folder / "olist", scale=0.001, seed=4712)
     return folder
 
 

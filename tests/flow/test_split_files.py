@@ -16,7 +16,7 @@ from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import load as loading
 from flows.steps.land import judge, land, scan
-from flows.synthetic.olist import generate
+from tests.conftest import olist_files
 
 TABLE = "geolocation"
 
@@ -48,7 +48,7 @@ def test_a_split_file_loads_every_row_once(
     table = olist.table(TABLE)
     client = blocks.s3_client(settings)
     info = RunInfo(batch_id, "split")
-    generate(tmp_path, scale=0.03, seed=7)
+    olist_files(tmp_path, scale=0.03, seed=7)
     path = tmp_path / table.file
     landed = land(client, settings.bucket, olist, table, path, batch_id, None, codec=codec, object_bytes=100_000)
     assert len(landed.objects) > 2

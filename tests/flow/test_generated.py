@@ -1,0 +1,71 @@
+"""Generated rows: only where there is nothing else, marked wherever they show, and never over real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flows.cli import main
+from flows.errors import ConfigurationError
+from flows.ledger import RunInfo
+from flows.settings import Settings
+from tests.conftest import run_flow
+
+pytestmark = pytest.mark.xdist_group("flow")
+
+
+@pytest.fixture
+def data(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for files of olist, and an environment of its own, in which nothing was loaded yet."""
+    monkeypatch.setenv("CXM_ENV", "made")
+    monkeypatch.setenv("CXM_DATA", str(tmp_path))
+    (tmp_path / "olist").mkdir()
+    return tmp_path / "olist"
+
+
+def cxm(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_generated_rows_are_marked_and_never_stand_over_real_ones(
+    data: Path, settings: Settings, query: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows import blocks
+
+    ledger = "SELECT IS_GENERATED, COUNT(*) FROM CXM_MEDTECH_MADE.RAW.LOAD_LEDGER GROUP BY 1 ORDER BY 1"
+
+    run = cxm("run", "--scale", "0.001")
+    assert run.exit_code == 0, run.output
+    assert "generated" in run.output.splitlines()[-1]
+    assert query(ledger) == [(True, 9)]
+    with get_client(sync_client=True) as client:
+        flow_run = max(client.read_flow_runs(), key=lambda r: r.expected_start_time or r.created)
+        assert "generated" in flow_run.tags
+        assert "(generated)" in str(flow_run.state.message if flow_run.state else "")
+    (made,) = json.loads(cxm("batches", "--json").output)
+    assert made["is_generated"] is True
+
+    # A batch of real rows is published, and its files are gone again.
+    with blocks.ledger(Settings(), "olist", {"step": "test"}) as real:
+        row = {"table_name": "OLIST_ORDERS", "file_name": "o.csv", "bytes": 1, "content_sha256": "0" * 64}
+        real.insert(RunInfo("29990101_000000"), "validated", [row])
+    before = query(ledger)
+    again = cxm("run", "--scale", "0.001")
+    assert again.exit_code == 2, again.output
+    assert "source olist has real ones (batch 29990101_000000)" in again.output
+    assert f"Put the files into {data}" in again.output
+    folder = settings.home / "generated" / "0.001" / "olist"
+    with pytest.raises(ConfigurationError, match="generated rows never replace"):
+        run_flow("pipeline", source="olist", data=str(folder), force=True)
+    with pytest.raises(ConfigurationError, match="generated rows never replace"):
+        run_flow("replay", batch=made["batch_id"], source="olist")
+    assert query(ledger) == before
+    free = "SELECT COUNT(*) FROM CXM_MEDTECH_MADE.RAW.LOAD_LEASE WHERE HOLDER IS NOT NULL"
+    assert query(free) == [(0,)], "a refused run gives the lease back"
