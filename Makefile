@@ -58,6 +58,7 @@ lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, lineage, d
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql dbt/cxm_medtech/models dbt/cxm_medtech/snapshots dbt/cxm_medtech/tests
 	$(BIN)/cxm contract check
+	$(BIN)/cxm contract diff --check
 	$(BIN)/yamllint --strict .
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/detect-secrets-hook --disable-plugin KeywordDetector --exclude-files 'tests/unit/test_synthetic_.*|requirements\.lock' $$(git ls-files)

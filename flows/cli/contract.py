@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from flows.cli.app import Group, json_option, main, make_console, plain, show
 from flows.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from flows.contract.model import Source
     from flows.contract.sync import Difference
 
 
@@ -28,6 +29,7 @@ def sync(as_json: bool) -> None:
     from flows.contract import sync as contract_sync
     from flows.settings import PROJECT
 
+    contract_sync.check_standard(PROJECT)
     changed = [{"written": str(path)} for path in contract_sync.sync(PROJECT)]
     show(make_console(as_json), as_json, "Derived files written", changed, empty="every derived file is up to date")
     if changed and not as_json:
@@ -37,11 +39,88 @@ def sync(as_json: bool) -> None:
 @contract.command()
 @json_option
 def check(as_json: bool) -> None:
-    """Fail (exit code 2) when a derived file differs from what the contract gives."""
+    """Fail (exit code 2) when a contract breaks the standard, or a derived file differs from what its contract gives."""
     from flows.contract import sync as contract_sync
     from flows.settings import PROJECT
 
+    contract_sync.check_standard(PROJECT)
     _tell(contract_sync.check(PROJECT), as_json, "cxm contract sync")
+
+
+@contract.command()
+@click.argument("ref", required=False)
+@click.option("--source", help="The contract to compare; by default each of the project's.")
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Fail (exit code 2) where a breaking change has no new major version.",
+)
+@json_option
+def diff(ref: str | None, source: str | None, only_check: bool, as_json: bool) -> None:
+    """What changed in a contract since REF, and the version that it asks for.
+
+    REF is a git ref (branch, tag, commit) or a file. Without it: the commit that brought the contract's present version.
+    """
+    from flows.contract import compare
+    from flows.contract import sync as contract_sync
+    from flows.settings import PROJECT
+
+    contracts = [c for c in contract_sync.contracts_of(PROJECT) if source in (None, c.name)]
+    if not contracts:
+        raise ConfigurationError(f"--source {source}: got no contract of that name; see data_dictionary/")
+    console = make_console(as_json)
+    documents: list[dict[str, Any]] = []
+    refused: list[str] = []
+    for new in contracts:
+        base, old = _before(new, ref)
+        if old is None:
+            documents.append({"source": new.name, "since": base, "version": new.version, "changes": []})
+            if not as_json:
+                console.print(f"{new.name}: nothing to compare with ({base})")
+            continue
+        changes = compare.compare(old, new)
+        asked = compare.version_for(old.version, changes)
+        documents.append(
+            {
+                "source": new.name,
+                "since": base,
+                "version_before": old.version,
+                "version": new.version,
+                "asks_for": asked,
+                "changes": [plain(change) for change in changes],
+            }
+        )
+        if compare.breaks_within_major(old, new, changes):
+            breaking = [c for c in changes if c.level == "breaking"]
+            first = f"{breaking[0].table} {breaking[0].column}".strip() or "contract"
+            refused.append(
+                f"{new.contract}: {len(breaking)} breaking changes since {base} ({first}: {breaking[0].what}), version "
+                f"{old.version} → {new.version}; set `version: {asked}`, or take the changes back"
+            )
+        if not as_json:
+            title = f"{new.name}: {old.version} → {new.version} since {base}"
+            empty = f"{new.name}: no changes since {base} (version {new.version})"
+            show(console, False, title, [plain(change) for change in changes], empty=empty)
+            if changes:
+                console.print(f"These changes ask for version {asked}.")
+    if as_json:
+        click.echo(json.dumps(documents, ensure_ascii=False))
+    if refused and only_check:
+        raise ConfigurationError("\n".join(refused))
+
+
+def _before(new: Source, ref: str | None) -> tuple[str, Source | None]:
+    """What the contract is compared with: a name for it, and the contract as it was."""
+    from flows.contract import history
+    from flows.settings import PROJECT
+
+    if ref and Path(ref).is_file():
+        return ref, history.read_file(Path(ref))
+    commit = ref or history.commit_before_version(PROJECT, new)
+    if commit is None:
+        return "not committed yet", None
+    return ref or commit[:7], history.read_at(PROJECT, new.name, commit)
 
 
 @contract.command()

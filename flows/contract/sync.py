@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from flows.contract import render_dbt, render_dictionary, render_expectations
+from flows.contract import render_dbt, render_dictionary, render_expectations, standard
 from flows.contract.model import Source
 from flows.contract.read import DICTIONARY, SUFFIX, read_source, sources
 from flows.errors import ConfigurationError
@@ -37,6 +37,23 @@ class Difference:
     path: Path
     reason: str  # missing, differs, left over
     diff: str
+
+
+def check_standard(project: Path) -> None:
+    """Nothing, when every contract of the project follows the standard's own JSON schema.
+
+    Raises:
+        ConfigurationError: one does not; one line for each mistake in any of them.
+    """
+    mistakes = []
+    for name in sources(project):
+        path = f"{DICTIONARY}/{name}{SUFFIX}"
+        try:
+            standard.check_standard((project / path).read_text(encoding="utf-8"), path)
+        except ConfigurationError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigurationError("\n".join(mistakes))
 
 
 def contracts_of(project: Path) -> list[Source]:
