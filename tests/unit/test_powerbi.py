@@ -69,7 +69,7 @@ def test_relationships_and_measures_name_columns_that_are_there() -> None:
         r"(?:from|to)Column: ('[^']+'|\w+)\.('[^']+'|\w+)",
         (DEFINITION / "relationships.tmdl").read_text(encoding="utf-8"),
     )
-    assert len(ends) == 26
+    assert len(ends) == 30
     assert {(_unquoted(table), _unquoted(column)) for table, column in ends} <= there
     used = {pair for f in TABLES for pair in re.findall(r"'([^']+)'\[([^\]]+)\]", f.read_text(encoding="utf-8"))}
     assert len(used) >= 8

@@ -1,9 +1,12 @@
-{#- The measures of tickets, NPS answers, visits and complaints that account 360 and HCP 360 share. -#}
+{#- The measures of tickets, NPS answers, visits and complaints that an account's month and HCP 360 share. -#}
 {% macro touchpoint_measures() -%}
     count_if(touchpoint_type = 'support_ticket') as ticket_count,
         count_if(touchpoint_type = 'support_ticket' and closed_at is null) as open_ticket_count,
         avg(datediff(minute, iff(touchpoint_type = 'support_ticket', occurred_at, null), first_response_at) / 60)
             as average_first_response_hours,
+        count(iff(touchpoint_type = 'support_ticket', first_response_at, null)) as answered_ticket_count,
+        sum(datediff(minute, iff(touchpoint_type = 'support_ticket', occurred_at, null), first_response_at))
+            as first_response_minutes,
         count_if(touchpoint_type = 'device_complaint') as complaint_count,
         count_if(touchpoint_type = 'device_complaint' and is_reportable) as reportable_complaint_count,
         count(nps_score) as nps_response_count,
@@ -12,13 +15,15 @@
         count_if(touchpoint_type = 'rep_visit') as visit_count
 {%- endmacro %}
 
-{#- Which kinds of touchpoint were ever loaded: one row. -#}
+{#- Which kinds of touchpoint were ever loaded, and the days that complaints are known of: one row. -#}
 {% macro kinds_loaded() -%}
     select
         coalesce(boolor_agg(touchpoint_type = 'support_ticket'), false) as tickets,
         coalesce(boolor_agg(touchpoint_type = 'nps_response'), false) as nps_responses,
         coalesce(boolor_agg(touchpoint_type = 'device_complaint'), false) as complaints,
-        coalesce(boolor_agg(touchpoint_type = 'rep_visit'), false) as visits
+        coalesce(boolor_agg(touchpoint_type = 'rep_visit'), false) as visits,
+        min(iff(touchpoint_type = 'device_complaint', occurred_at::date, null)) as first_complaint_on,
+        max(iff(touchpoint_type = 'device_complaint', occurred_at::date, null)) as last_complaint_on
     from {{ ref('int_touchpoints_merged') }}
 {%- endmacro %}
 

@@ -45,6 +45,7 @@ reviews as (
     select
         shipment_id,
         count(*) as review_count,
+        sum(review_score) as review_score_sum,
         avg(review_score) as average_review_score
     from {{ ref('stg_olist__hcp_reviews') }}
     group by shipment_id
@@ -72,6 +73,7 @@ select
     coalesce(lines.freight, 0)::number(18, 2) as freight,
     coalesce(payments.amount_paid, 0)::number(18, 2) as amount_paid,
     coalesce(reviews.review_count, 0) as review_count,
+    coalesce(reviews.review_score_sum, 0) as review_score_sum,
     reviews.average_review_score::number(5, 4) as average_review_score,
     shipments.batch_id
 from shipments

@@ -1,91 +1,85 @@
-{#- Weights of the components; data_dictionary/business_definitions.md says why. They need not add up to 1. -#}
-{%- set weights = {'on_time_score': 0.35, 'review_score': 0.35, 'complaint_score': 0.15, 'nps_score': 0.15} -%}
-
--- INT → MARTS: one row per account with its customer-experience health, 0 (worst) to 100 (best).
--- A component without data is left out and the others weigh more, so that nobody is marked down for what was not measured.
+-- STG + INT → MARTS: one row per account with its customer-experience health, 0 (worst) to 100 (best), and what it is made of:
+-- all of the twelve months that end with the month of the newest order.
 with accounts as (
-    select
-        account_id,
-        shipment_count,
-        cancelled_shipment_count,
-        delivered_shipment_count,
-        on_time_shipment_count,
-        average_days_late,
-        revenue,
-        review_count,
-        average_review_score,
-        ticket_count,
-        open_ticket_count,
-        average_first_response_hours,
-        complaint_count,
-        reportable_complaint_count,
-        nps_response_count,
-        net_promoter_score,
-        visit_count,
-        last_ordered_at
-    from {{ ref('int_accounts_360_aggregated') }}
-),
-
-components as (
-    select
-        account_id,
-        100 * on_time_shipment_count / nullif(delivered_shipment_count, 0) as on_time_score,
-        100 * (average_review_score - 1) / 4 as review_score,
-        -- Five complaints in a hundred shipments, or more, are 0.
-        greatest(0, 100 - 20 * (100 * complaint_count / nullif(shipment_count, 0))) as complaint_score,
-        (net_promoter_score + 100) / 2 as nps_score
-    from accounts
+    select account_id from {{ ref('stg_olist__accounts') }}
 ),
 
 scored as (
     select
         account_id,
+        cx_health_score,
+        cx_health_band,
+        main_reason,
+        window_start,
+        window_end,
         on_time_score,
         review_score,
         complaint_score,
         nps_score,
-        (
-            {%- for component, weight in weights.items() %}
-            coalesce({{ weight }} * {{ component }}, 0){{ ' +' if not loop.last }}
-            {%- endfor %}
-        ) / nullif(
-            {%- for component, weight in weights.items() %}
-            iff({{ component }} is null, 0, {{ weight }}){{ ' +' if not loop.last }}
-            {%- endfor %},
-            0
-        ) as cx_health_score
-    from components
+        shipment_count,
+        cancelled_shipment_count,
+        delivered_shipment_count,
+        on_time_shipment_count,
+        days_late_sum,
+        late_shipment_count,
+        revenue,
+        review_count,
+        review_score_sum,
+        ticket_count,
+        open_ticket_count,
+        first_response_minutes,
+        answered_ticket_count,
+        complaint_shipment_count,
+        complaint_count,
+        reportable_complaint_count,
+        nps_response_count,
+        promoter_count,
+        detractor_count,
+        visit_count
+    from {{ ref('int_account_months_scored') }}
+    where is_newest_order_month
+),
+
+-- Of an account that has no order in the window, this says since when.
+last_orders as (
+    select
+        account_id,
+        max(last_ordered_at) as last_ordered_at
+    from {{ ref('int_account_months_aggregated') }}
+    group by account_id
 )
 
 select
     accounts.account_id,
-    round(scored.cx_health_score, 2)::number(5, 2) as cx_health_score,
-    case
-        when scored.cx_health_score >= 80 then 'healthy'
-        when scored.cx_health_score >= 60 then 'watch'
-        when scored.cx_health_score is not null then 'at risk'
-        else 'no data'
-    end as cx_health_band,
-    round(scored.on_time_score, 2)::number(5, 2) as on_time_score,
-    round(scored.review_score, 2)::number(5, 2) as review_score,
-    round(scored.complaint_score, 2)::number(5, 2) as complaint_score,
-    round(scored.nps_score, 2)::number(5, 2) as nps_score,
-    accounts.shipment_count,
-    accounts.cancelled_shipment_count,
-    accounts.delivered_shipment_count,
-    accounts.on_time_shipment_count,
-    accounts.average_days_late::number(18, 2) as average_days_late,
-    accounts.revenue::number(18, 2) as revenue,
-    accounts.review_count,
-    accounts.average_review_score::number(5, 4) as average_review_score,
-    accounts.ticket_count,
-    accounts.open_ticket_count,
-    accounts.average_first_response_hours::number(18, 2) as average_first_response_hours,
-    accounts.complaint_count,
-    accounts.reportable_complaint_count,
-    accounts.nps_response_count,
-    accounts.net_promoter_score,
-    accounts.visit_count,
-    accounts.last_ordered_at
+    scored.cx_health_score,
+    coalesce(scored.cx_health_band, 'no data') as cx_health_band,
+    scored.main_reason,
+    scored.window_start,
+    scored.window_end,
+    scored.on_time_score,
+    scored.review_score,
+    scored.complaint_score,
+    scored.nps_score,
+    coalesce(scored.shipment_count, 0)::number(38, 0) as shipment_count,
+    coalesce(scored.cancelled_shipment_count, 0)::number(38, 0) as cancelled_shipment_count,
+    coalesce(scored.delivered_shipment_count, 0)::number(38, 0) as delivered_shipment_count,
+    coalesce(scored.on_time_shipment_count, 0)::number(38, 0) as on_time_shipment_count,
+    (scored.days_late_sum / nullif(scored.late_shipment_count, 0))::number(18, 2) as average_days_late,
+    coalesce(scored.revenue, 0)::number(18, 2) as revenue,
+    coalesce(scored.review_count, 0)::number(38, 0) as review_count,
+    (scored.review_score_sum / nullif(scored.review_count, 0))::number(5, 4) as average_review_score,
+    scored.ticket_count::number(38, 0) as ticket_count,
+    scored.open_ticket_count::number(38, 0) as open_ticket_count,
+    (scored.first_response_minutes / nullif(60 * scored.answered_ticket_count, 0))::number(18, 2)
+        as average_first_response_hours,
+    scored.complaint_shipment_count::number(38, 0) as complaint_shipment_count,
+    scored.complaint_count::number(38, 0) as complaint_count,
+    scored.reportable_complaint_count::number(38, 0) as reportable_complaint_count,
+    scored.nps_response_count::number(38, 0) as nps_response_count,
+    {{ net_promoter_score('scored.promoter_count', 'scored.detractor_count', 'scored.nps_response_count') }}
+        as net_promoter_score,
+    scored.visit_count::number(38, 0) as visit_count,
+    last_orders.last_ordered_at
 from accounts
-inner join scored on accounts.account_id = scored.account_id
+left join scored on accounts.account_id = scored.account_id
+left join last_orders on accounts.account_id = last_orders.account_id
