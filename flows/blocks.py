@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from snowflake.connector import SnowflakeConnection
 
-# The embedded warehouse checks no password; the connector insists on one.
-EMBEDDED_PASSWORD = "embedded"
 # Every connection of a run asks for its block; a rotated key reaches a long-lived Dask worker after this long.
 BLOCK_SECONDS = 300.0
 
@@ -126,10 +124,11 @@ def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
         return cast(SnowflakeCredentials, _load(SnowflakeConnector, settings.snowflake_block).credentials)
     if settings.target == "embedded":
         warehouse = settings.stack["warehouse"]
+        user, password = next(iter(settings.warehouse_logins.items()))
         return SnowflakeEndpointCredentials(
             account="cxm-embedded",
-            user=settings.snowflake_user or "CXM_EMBEDDED",
-            password=SecretStr(EMBEDDED_PASSWORD),
+            user=user,
+            password=password,
             host=warehouse["host"],
             port=warehouse["port"],
             protocol="http",  # said outright: get_client passes on only the fields that were set

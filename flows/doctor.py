@@ -6,10 +6,8 @@ Checks log in as a run does, not as an administrator. The only thing written is 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import re
 import shutil
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -210,14 +208,15 @@ def grants(settings: Settings) -> Iterator[Finding]:
 def prefect_api(_: Settings) -> Iterator[Finding]:
     """The Prefect API: reachable, and of this client's version."""
     import prefect
+    from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
     if not url:
         yield Finding("Prefect API", "fail", "PREFECT_API_URL is not set", "`cxm up`, or set it to the server's …/api")
         return
-    with urllib.request.urlopen(f"{url}/admin/version", timeout=10) as answer:
-        version = json.load(answer)
+    with get_client(sync_client=True) as client:
+        version = client.api_version()
     good = re.findall(r"\d+", version)[:2] == re.findall(r"\d+", prefect.__version__)[:2]
     fix = f"server and client should have one version: {prefect.__version__}"
     yield _judge("Prefect API", good, f"{url}: version {version}", fix)

@@ -119,12 +119,26 @@ class Settings(BaseSettings):
     @property
     def s3_identity(self) -> tuple[str, SecretStr]:
         """Access key and secret of the embedded object store's one identity, made once per home by `flows.embedded`."""
-        path = self.home / "secrets" / "s3.json"
+        pair = json.loads(self._secret("s3.json"))["identities"][0]["credentials"][0]
+        return pair["accessKey"], SecretStr(pair["secretKey"])
+
+    @property
+    def warehouse_logins(self) -> dict[str, SecretStr]:
+        """User → password of the embedded warehouse: its administrator first, then one user for each role."""
+        users = json.loads(self._secret("warehouse.json"))["users"]
+        return {user: SecretStr(entry["password"]) for user, entry in users.items()}
+
+    @property
+    def prefect_auth(self) -> SecretStr:
+        """What logs in to the embedded Prefect server's API and pages: `user:password`."""
+        return SecretStr(self._secret("prefect.auth"))
+
+    def _secret(self, name: str) -> str:
+        path = self.home / "secrets" / name
         try:
-            pair = json.loads(path.read_text())["identities"][0]["credentials"][0]
+            return path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise ConfigurationError(f"{path}: not found; start the embedded stack with `cxm up`") from None
-        return pair["accessKey"], SecretStr(pair["secretKey"])
 
     @cached_property
     def stack(self) -> dict[str, Any]:

@@ -64,6 +64,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     os.environ.update(before)
 
 
+def prefect_login(settings: Settings) -> tuple[str, str]:
+    """User and password of the stack's Prefect server, for httpx's `auth`."""
+    user, _, password = settings.prefect_auth.get_secret_value().partition(":")
+    return user, password
+
+
 def run_flow(name: str, **parameters: Any) -> Any:
     """Run a flow of `flows.pipeline` or `flows.operations` in this process; its result, or its error raised."""
     from flows import operations, pipeline

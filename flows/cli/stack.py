@@ -91,10 +91,12 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
     _status(settings, as_json)
     if not as_json:
         api, docs = settings.stack["prefect"], settings.stack["docs"]["url"]
-        console.print(f"Prefect UI  {api['ui_url']}")
+        auth = settings.home / "secrets" / "prefect.auth"
+        login = settings.prefect_auth.get_secret_value() if console.is_terminal else f"the line in {auth}"
+        console.print(f"Prefect UI  {api['ui_url']} (log in with {login})", soft_wrap=True)
         console.print(f"Data Docs   {docs}/data_docs/ (after the first run)")
         console.print(f"dbt docs    {docs}/dbt_docs/")
-        console.print(f"prefect by hand:  export PREFECT_API_URL={api['api_url']}", soft_wrap=True)
+        console.print('prefect, dbt by hand:  eval "$(.venv/bin/cxm env)"')
 
 
 @main.command()

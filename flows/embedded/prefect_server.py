@@ -1,4 +1,4 @@
-"""The embedded Prefect server and its worker: CXM_HOME/prefect (SQLite) → `prefect server start` on loopback, quick to start.
+"""The embedded Prefect server and its worker: CXM_HOME/prefect (SQLite) → Prefect's server on loopback, quick to start.
 
 Measured on two cores with Prefect 3.8.8, until /api/health answers: 11 s as it comes, of which 5 s are the import of
 prefect-aws and prefect-snowflake for the block catalogue, done at every start; 5 to 6 s with the settings below. A new database
@@ -15,14 +15,17 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from flows.embedded.prefect_app import HOSTS
+
 
 def command(port: int) -> list[str]:
     """The command line of a server on 127.0.0.1."""
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    return [sys.executable, "-m", "flows.embedded.prefect_app", str(port)]
 
 
-def environment(home: Path, port: int) -> dict[str, str]:
-    """What the server reads from its environment; `home` is CXM_HOME/prefect. Prepares the database file.
+def environment(home: Path, port: int, auth: str) -> dict[str, str]:
+    """What the server reads from its environment; `home` is CXM_HOME/prefect, `auth` the home's user:password. Prepares the
+    database file.
 
     Schedules, late runs and the other background services stay on, since deployments need them.
     """
@@ -39,6 +42,8 @@ def environment(home: Path, port: int) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}:{port}" for host in HOSTS),
         "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # The server copies its pages before it serves them; by default into the installation, where two homes would meet.
@@ -60,12 +65,13 @@ def worker_command() -> list[str]:
     return [*worker, "--name", "cxm", "--with-healthcheck"]
 
 
-def worker_environment(home: Path, port: int, api_url: str, ui_url: str) -> dict[str, str]:
-    """What the worker, and every run that it starts, reads; `home` is CXM_HOME."""
+def worker_environment(home: Path, port: int, api_url: str, ui_url: str, auth: str) -> dict[str, str]:
+    """What the worker, and every run that it starts, reads; `home` is CXM_HOME, `auth` its Prefect server's user:password."""
     return {
         "CXM_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": api_url,
+        "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_UI_URL": ui_url,
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import psutil
 
-from flows.embedded import object_store, supervisor
+from flows.embedded import home_secrets, supervisor
 from flows.embedded.supervisor import SERVICES, WORKER, alive, end_leftovers, read_json, write_json
 from flows.errors import InfrastructureError
 from flows.settings import PROJECT, TELEMETRY_OFF, Settings
@@ -61,7 +61,7 @@ def lease(settings: Settings, services: Sequence[str] = SERVICES) -> Iterator[di
     Starts what does not run. The last block to end waits until the servers have stopped, unless `up` made them stay.
 
     Raises:
-        ConfigurationError: the home's S3 identity is damaged.
+        ConfigurationError: a file of the home's secrets is damaged.
         InfrastructureError: a server did not start; the message has the end of its log.
     """
     held = _ensure(settings, services)
@@ -76,7 +76,7 @@ def up(settings: Settings, only: Sequence[str] | None = None) -> dict[str, Any]:
     """Start the servers and leave them running until `down`; their endpoints.
 
     Raises:
-        ConfigurationError: the home's S3 identity is damaged.
+        ConfigurationError: a file of the home's secrets is damaged.
         InfrastructureError: a server did not start; the message has the end of its log. What ran before still runs.
     """
     with lease(settings, only or SERVICES) as endpoints:
@@ -129,10 +129,29 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
     return {
         **TELEMETRY_OFF,
         "PREFECT_API_URL": settings.stack["prefect"]["api_url"],
+        "PREFECT_API_AUTH_STRING": settings.prefect_auth.get_secret_value(),
         "PREFECT_UI_URL": settings.stack["prefect"]["ui_url"],
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     }
+
+
+def tool_environment(settings: Settings) -> dict[str, str]:
+    """What `prefect` and Great Expectations need in a shell's environment to mean this home's running servers.
+
+    Raises:
+        ConfigurationError: no stack runs in this home.
+    """
+    settings.__dict__.pop("stack", None)
+    running = settings.stack
+    found = {"CXM_HOME": str(settings.home)}
+    if "prefect" in running:
+        found |= prefect_environment(settings)
+    if "warehouse" in running:
+        found["CXM_WAREHOUSE_LOADER_PASSWORD"] = settings.warehouse_logins["CXM_LOADER_SVC"].get_secret_value()
+    known = read_json(settings.home / "run" / "processes.json") or {}
+    ports = {name: known[name]["port"] for name in (*SERVICES, WORKER) if name in known and name in running}
+    return found | {f"CXM_{name.upper()}_PORT": str(port) for name, port in ports.items()}
 
 
 def _status(
@@ -184,7 +203,7 @@ def _ensure(settings: Settings, services: Sequence[str]) -> IO[str]:
     held = (run / "lease").open("a")
     try:
         with _starting(run):
-            object_store.ensure_identity(settings.home / "secrets" / "s3.json")
+            home_secrets.ensure(settings)
             fcntl.flock(held, fcntl.LOCK_SH)  # waits for a supervisor that is on its way out
             running = alive(read_json(run / "supervisor.json")) is not None
             asked = set(read_json(run / "wanted.json") or []) if running else set()

@@ -165,13 +165,14 @@ class Supervisor:
             inner = {n: self.ports.take(p, object_store.GRPC_OFFSET) for n, p in object_store.INNER_PORTS.items()}
             return port, object_store.command(home, identities, {"s3": port, **inner}), {}, {"endpoint": url}
         if name == "prefect":
-            environment = prefect_server.environment(home, port)
+            environment = prefect_server.environment(home, port, self._prefect_auth())
             return port, prefect_server.command(port), environment, {"api_url": f"{url}/api", "ui_url": url}
         if name == "warehouse":
             if "s3" not in self.services:
                 raise InfrastructureError("the S3 server that the warehouse reads its stages from did not start")
             s3 = self.services["s3"].endpoint["endpoint"]
             command = [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(port), "--dir", str(home)]
+            command += ["--users", str(self.home / "secrets" / "warehouse.json")]
             command += ["--s3-endpoint", s3, "--s3-identity", str(identities)]
             return port, command, {}, {"host": "127.0.0.1", "port": port}
         if name == WORKER:
@@ -182,11 +183,15 @@ class Supervisor:
                 port,
                 self.services["prefect"].endpoint["api_url"],
                 self.services["prefect"].endpoint["ui_url"],
+                self._prefect_auth(),
             )
             return port, prefect_server.worker_command(), environment, {"url": url}
         # Pages over HTTP, since a page of the Prefect UI may not link to a file.
         command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(home), str(port)]
         return port, command, {}, {"url": url}
+
+    def _prefect_auth(self) -> str:
+        return (self.home / "secrets" / "prefect.auth").read_text(encoding="utf-8")
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         # A run's settings, maybe a private key, are for the worker, which runs it.

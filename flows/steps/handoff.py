@@ -93,7 +93,11 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.target == "embedded":
         warehouse = settings.stack["warehouse"]
-        return environment | {"CXM_WAREHOUSE_HOST": warehouse["host"], "CXM_WAREHOUSE_PORT": str(warehouse["port"])}
+        return environment | {
+            "CXM_WAREHOUSE_HOST": warehouse["host"],
+            "CXM_WAREHOUSE_PORT": str(warehouse["port"]),
+            "CXM_WAREHOUSE_PASSWORD": settings.warehouse_logins["CXM_TRANSFORMER_SVC"].get_secret_value(),
+        }
     key, passphrase = settings.snowflake_private_key, settings.snowflake_private_key_passphrase
     values = {
         "CXM_SNOWFLAKE_ACCOUNT": settings.snowflake_account,

@@ -51,7 +51,7 @@ def warehouse() -> Any:
     return snowflake.connector.connect(
         account="cxm-embedded",
         user="CXM_EMBEDDED",
-        password="embedded",  # the embedded warehouse checks none
+        password=os.environ["BENCH_WAREHOUSE_PASSWORD"],
         host="127.0.0.1",
         port=int(os.environ["BENCH_WAREHOUSE_PORT"]),
         protocol="http",

@@ -319,6 +319,7 @@ def running(peers: Path) -> Iterator[Bench]:
             "BENCH_BUCKET": settings.bucket,
             "BENCH_LANDED": str(HOME / "landed.pickle"),
             "BENCH_WAREHOUSE_PORT": str(found["warehouse"]["port"]),
+            "BENCH_WAREHOUSE_PASSWORD": settings.warehouse_logins["CXM_EMBEDDED"].get_secret_value(),
             "SNOWFLAKE_HOME": str(HOME / "home"),
         }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -14,14 +14,14 @@ import pytest
 
 from flows.settings import PROJECT
 from flows.steps.handoff import dbt_environment, document
-from tests.conftest import SAMPLE, olist_files, run_flow
+from tests.conftest import SAMPLE, olist_files, prefect_login, run_flow
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def page(summary: Any, quarantined: Any, deployed: None) -> Iterator[Any]:
-    """A page of a headless Chromium, opened after the runs: Prefect turns asynchronous beside Playwright's loop."""
+def page(settings: Any, summary: Any, quarantined: Any, deployed: None) -> Iterator[Any]:
+    """A page of a headless Chromium, logged in, opened after the runs: Prefect turns asynchronous beside Playwright's loop."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on PATH: install the package chromium to run the browser tests")
@@ -32,7 +32,12 @@ def page(summary: Any, quarantined: Any, deployed: None) -> Iterator[Any]:
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
         )
-        yield browser.new_page(viewport={"width": 1440, "height": 1000})
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.goto(settings.stack["prefect"]["ui_url"])
+        page.get_by_placeholder("admin:pass").fill(settings.prefect_auth.get_secret_value())
+        page.get_by_role("button", name="Login").click()
+        page.get_by_text("Work Pools").first.wait_for(timeout=60_000)
+        yield page
         browser.close()
 
 
@@ -70,8 +75,8 @@ def deployed(settings: Any) -> Iterator[None]:
     deployment.deploy()
     yield
     url = settings.stack["prefect"]["api_url"]
-    for left in httpx.post(f"{url}/deployments/filter", json={}, timeout=60).json():
-        httpx.delete(f"{url}/deployments/{left['id']}", timeout=60)
+    for left in httpx.post(f"{url}/deployments/filter", json={}, auth=prefect_login(settings), timeout=60).json():
+        httpx.delete(f"{url}/deployments/{left['id']}", auth=prefect_login(settings), timeout=60)
 
 
 def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: Any) -> None:
@@ -87,7 +92,12 @@ def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: 
 def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any) -> None:
     run_id = summary.flow_run_url.rsplit("/", 1)[1]
     wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}}
-    answer = httpx.post(f"{settings.stack['prefect']['api_url']}/artifacts/filter", json=wanted, timeout=60)
+    answer = httpx.post(
+        f"{settings.stack['prefect']['api_url']}/artifacts/filter",
+        json=wanted,
+        auth=prefect_login(settings),
+        timeout=60,
+    )
     found = {artifact["key"]: json.loads(artifact["data"]) for artifact in answer.json()}
     assert set(found) == {"olist-land", "olist-load", "olist-validation", "olist-freshness"}
     assert {len(rows) for rows in found.values()} == {9}
@@ -134,7 +144,12 @@ def test_screenshots_are_written_where_they_are_asked_for(
     out.mkdir(parents=True, exist_ok=True)
     ui, docs = settings.stack["prefect"]["ui_url"], settings.stack["docs"]["url"]
     wanted = {"artifacts": {"key": {"any_": ["olist-report"]}, "flow_run_id": {"any_": [summary.flow_run_url[-36:]]}}}
-    (report,) = httpx.post(f"{settings.stack['prefect']['api_url']}/artifacts/filter", json=wanted, timeout=60).json()
+    (report,) = httpx.post(
+        f"{settings.stack['prefect']['api_url']}/artifacts/filter",
+        json=wanted,
+        auth=prefect_login(settings),
+        timeout=60,
+    ).json()
     project = PROJECT / "dbt" / "cxm_medtech"
     document(project, dbt_environment(settings), settings.home / "dbt", settings.home / "docs" / "dbt_docs")
 

@@ -14,7 +14,6 @@ from typing import Any
 import boto3
 import pytest
 from click.testing import CliRunner
-from pydantic import SecretStr
 from snowflake.connector.util_text import split_statements
 
 from flows.cli import main
@@ -63,8 +62,9 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
         )
 
     monkeypatch.setattr(blocks, "snowflake_credentials", emulated)
+    user, password = next(iter(settings.warehouse_logins.items()))
     with blocks.SnowflakeEndpointCredentials(
-        account="cxm-embedded", user="ROOT", password=SecretStr("x"), protocol="http",
+        account="cxm-embedded", user=user, password=password, protocol="http",
         host=warehouse["host"], port=warehouse["port"],
     ).get_client(role="ACCOUNTADMIN") as connection:  # fmt: skip
         run(connection, "CREATE USER IF NOT EXISTS SETUP TYPE = SERVICE")

@@ -21,6 +21,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Whom the tests' warehouses know from the start: the administrator, who may take on any role.
+ADMINISTRATOR, PASSWORD = "CXM_TEST", "embedded"
+
 
 def free_port() -> int:
     """A TCP port on loopback that nobody listens on now."""
@@ -31,16 +34,22 @@ def free_port() -> int:
 
 @dataclass
 class Warehouse:
-    """A running warehouse process; `arguments` are those after --port and --dir."""
+    """A running warehouse process; `arguments` are those after --port, --dir and --users. `users` is the file with those whom it
+    knows from the start, by default an administrator alone; everyone else is made with CREATE USER."""
 
     directory: Path
     arguments: list[str] = field(default_factory=list)
+    users: Path | None = None
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Warehouse:
         """Start it and wait until it answers /health."""
         self.port = free_port()
+        if self.users is None:
+            self.users = self.directory.parent / f"{self.directory.name}.users.json"
+            first = {ADMINISTRATOR: {"password": PASSWORD, "roles": ["ACCOUNTADMIN"]}}
+            self.users.write_text(json.dumps({"home": "7e577e57", "users": first}))
         command = [
             sys.executable,
             "-m",
@@ -49,6 +58,8 @@ class Warehouse:
             str(self.port),
             "--dir",
             str(self.directory),
+            "--users",
+            str(self.users),
         ]
         log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
         self.process = subprocess.Popen([*command, *self.arguments], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
@@ -76,14 +87,17 @@ class Warehouse:
         return self.process.wait(30)
 
     def connect(self, **options: Any) -> Any:
-        """A connection of the real connector."""
+        """A connection of the real connector, as the administrator unless `user` and `password` say otherwise."""
         import snowflake.connector
+
+        assert self.users is not None
+        user, entry = next(iter(json.loads(self.users.read_text())["users"].items()))
 
         os.environ.setdefault("SNOWFLAKE_HOME", str(self.directory.parent / "snowflake_home"))
         parameters = {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False, **options.pop("session_parameters", {})}
         settings: dict[str, Any] = {
-            "account": "cxm-embedded", "user": "CXM_TEST", "password": "embedded", "host": "127.0.0.1", "port": self.port,
-            "protocol": "http", "network_timeout": 60, "login_timeout": 60, "session_parameters": parameters,
+            "account": "cxm-embedded", "user": user, "password": entry["password"], "host": "127.0.0.1",
+            "port": self.port, "protocol": "http", "network_timeout": 60, "login_timeout": 60, "session_parameters": parameters,
             "platform_detection_timeout_seconds": 0,
         }  # fmt: skip
         return snowflake.connector.connect(**{**settings, **options})

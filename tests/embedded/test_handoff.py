@@ -26,6 +26,7 @@ from sqlglot import exp
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.contract.render_dbt import render
+from flows.embedded import home_secrets
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import PROJECT, Settings
 from flows.steps.handoff import BuildResult, HandoffResult, SourceFreshness, build, dbt_environment, handoff
@@ -98,7 +99,8 @@ def raw(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]
     daily = replace(payments, load="append", file=f"{payments.stem}_{{date}}.csv")
     source = replace(contract, tables=tuple(daily if t is payments else t for t in contract.tables))
     settings = Settings(database="CXM_ELSEWHERE", home=tmp_path_factory.mktemp("home"))
-    server = Warehouse(settings.home / "warehouse").start()
+    home_secrets.ensure(settings)
+    server = Warehouse(settings.home / "warehouse", users=settings.home / "secrets" / "warehouse.json").start()
     try:
         (settings.home / "run").mkdir()
         stack = {"warehouse": {"host": "127.0.0.1", "port": server.port}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import sqlite3
@@ -13,11 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows.embedded import prefect_server, stack
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
+from tests.conftest import prefect_login
 
 FLOW = """
 from concurrent.futures import ThreadPoolExecutor
@@ -41,25 +42,22 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", prefect_port=random.randrange(24_000, 30_000))
 
 
-def ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    request = urllib.request.Request(
-        url, data=None if body is None else json.dumps(body).encode(), headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.loads(answer.read())
+def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> Any:
+    """What the server's API answers to this home's login."""
+    method, url = "GET" if body is None else "POST", f"{settings.stack['prefect']['api_url']}/{path}"
+    return httpx.request(method, url, json=body, auth=prefect_login(settings), timeout=20).raise_for_status().json()
 
 
 def test_a_flow_runs_on_the_leased_server_and_its_history_survives_a_restart(settings: Settings) -> None:
     with stack.lease(settings, ["prefect"]) as endpoints:
-        api = endpoints["prefect"]["api_url"]
         with urllib.request.urlopen(endpoints["prefect"]["ui_url"], timeout=20) as page:
             assert b"<html" in page.read().lower()
-        server = ask(f"{api}/admin/settings")["server"]
+        server = ask(settings, "admin/settings")["server"]
         assert server["analytics_enabled"] is False
         assert server["services"]["scheduler"]["enabled"] is True
         assert server["services"]["late_runs"]["enabled"] is True
         # The catalogue of the UI has the integrations' blocks although the server did not import them.
-        slugs = {b["slug"] for b in ask(f"{api}/block_types/filter", {"limit": 200})}
+        slugs = {b["slug"] for b in ask(settings, "block_types/filter", {"limit": 200})}
         assert {"aws-credentials", "s3-bucket", "snowflake-connector"} <= slugs
 
         done = subprocess.run(
@@ -71,8 +69,8 @@ def test_a_flow_runs_on_the_leased_server_and_its_history_survives_a_restart(set
         )
         assert done.stdout.splitlines()[-1] == "9900"
         assert "database is locked" not in done.stderr + (settings.home / "logs" / "prefect.log").read_text()
-    with stack.lease(settings, ["prefect"]) as endpoints:
-        runs = ask(f"{endpoints['prefect']['api_url']}/flow_runs/filter", {})
+    with stack.lease(settings, ["prefect"]):
+        runs = ask(settings, "flow_runs/filter", {})
         assert [r["state"]["type"] for r in runs] == ["COMPLETED"]
 
 
@@ -95,7 +93,7 @@ def database(path: Path, flow_runs: int = 0, keys: int = 0) -> None:
 
 
 def migrates(home: Path) -> bool:
-    return prefect_server.environment(home, 4200)["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] == "true"
+    return prefect_server.environment(home, 4200, "cxm:secret")["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] == "true"
 
 
 def test_a_new_home_begins_with_the_database_of_the_first_and_migrates_no_more(

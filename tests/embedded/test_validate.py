@@ -162,7 +162,7 @@ def server(warehouse: Warehouse) -> Iterator[tuple[SnowflakeConnection, int]]:
         f"USE SCHEMA {DATABASE}.RAW",
         "CREATE WAREHOUSE IF NOT EXISTS WH_CXM",
         "CREATE ROLE IF NOT EXISTS CXM_LOADER",
-        "CREATE USER IF NOT EXISTS CXM_LOADER_SVC",
+        f"CREATE OR REPLACE USER CXM_LOADER_SVC PASSWORD = '{PASSWORD}' DEFAULT_SECONDARY_ROLES = ()",
         "GRANT ROLE CXM_LOADER TO USER CXM_LOADER_SVC",
         "GRANT USAGE, OPERATE ON WAREHOUSE WH_CXM TO ROLE CXM_LOADER",
         f"GRANT USAGE ON DATABASE {DATABASE} TO ROLE CXM_LOADER",
@@ -400,8 +400,12 @@ def test_the_pages_show_the_batch_hold_no_values_and_fetch_no_beacon(bench: Benc
     assert not any(b"SECRET STATUS" in p.read_bytes() for p in stored)
 
 
-def test_the_checkpoint_runs_outside_our_code_and_finds_the_newest_batch_that_stands(bench: Bench) -> None:
+def test_the_checkpoint_runs_outside_our_code_and_finds_the_newest_batch_that_stands(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import great_expectations as gx
+
+    monkeypatch.setenv("CXM_WAREHOUSE_LOADER_PASSWORD", PASSWORD.replace("$", r"\$"))
 
     bench.load(OLD, {**GOOD, "hospitals": [("h1", "nowhere"), ("h1", "nowhere")]}, "validated")
     bench.load(NEW, GOOD, "validated")

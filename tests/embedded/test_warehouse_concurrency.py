@@ -221,10 +221,10 @@ def test_a_statement_that_waits_for_a_lock_can_be_cancelled(warehouse: Warehouse
 
 def test_another_users_statement_is_not_for_everyone_to_cancel(warehouse: Warehouse, database: str) -> None:
     with warehouse.connect(database=database) as admin:
-        for sql in ("CREATE OR REPLACE USER MEDDLER", "GRANT ROLE PUBLIC TO USER MEDDLER"):
+        for sql in ("CREATE OR REPLACE USER MEDDLER PASSWORD = 'hers'", "GRANT ROLE PUBLIC TO USER MEDDLER"):
             admin.cursor().execute(sql)
         query_id = admin.cursor().execute_async(LONG)["queryId"]
-        with warehouse.connect(user="MEDDLER", role="PUBLIC") as meddler:
+        with warehouse.connect(user="MEDDLER", password="hers", role="PUBLIC") as meddler:
             with pytest.raises(ProgrammingError) as refused:
                 meddler.cursor().execute(f"SELECT SYSTEM$CANCEL_QUERY('{query_id}')")
             assert (refused.value.errno, refused.value.sqlstate) == (3001, "42501")

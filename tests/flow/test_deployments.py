@@ -20,7 +20,7 @@ import pytest
 
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from tests.conftest import olist_files, run_flow
+from tests.conftest import olist_files, prefect_login, run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -62,7 +62,9 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
                 time.sleep(pause)
             return answer
 
-    with httpx.Client(base_url=settings.stack["prefect"]["api_url"], timeout=60, transport=Patient()) as client:
+    with httpx.Client(
+        base_url=settings.stack["prefect"]["api_url"], timeout=60, transport=Patient(), auth=prefect_login(settings)
+    ) as client:
         yield client
 
 

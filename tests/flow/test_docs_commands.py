@@ -25,7 +25,7 @@ from flows.cli import main
 from flows.contract.sync import check
 from flows.settings import PROJECT, Settings
 from flows.steps.handoff import dbt_environment
-from tests.conftest import free_port
+from tests.conftest import free_port, prefect_login
 from tests.pages import PAGES, Command, commands, name, yaml_block
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -125,10 +125,10 @@ def reader(settings: Settings, olist_published: Path, tmp_path_factory: pytest.T
     SlackWebhook(url="http://127.0.0.1:9/nobody").save("ops", overwrite=True, _sync=True)  # type: ignore[call-arg, arg-type]
     yield Reader(settings, data, tmp_path_factory.mktemp("elsewhere"))
     Variable.set("cxm_work_pool", "cxm-process", overwrite=True, _sync=True)  # type: ignore[call-arg]
-    url = settings.stack["prefect"]["api_url"]
+    url, auth = settings.stack["prefect"]["api_url"], prefect_login(settings)
     for kind in ("deployments", "automations"):
-        for left in httpx.post(f"{url}/{kind}/filter", json={}, timeout=60).json():
-            httpx.delete(f"{url}/{kind}/{left['id']}", timeout=60)
+        for left in httpx.post(f"{url}/{kind}/filter", json={}, auth=auth, timeout=60).json():
+            httpx.delete(f"{url}/{kind}/{left['id']}", auth=auth, timeout=60)
 
 
 class Reader:
@@ -179,10 +179,10 @@ class Reader:
             return str(ledger.batches(connection, self.settings.database, "olist", limit=1)[0]["batch_id"])
 
     def _in_own_home(self, line: str) -> tuple[int, str]:
-        if line.startswith("export "):
-            variable, _, value = line.removeprefix("export ").partition("=")
-            self.own_home[variable] = value.replace(":4200", f":{self.own_home['CXM_PREFECT_PORT']}")
-            return 0, ""
+        if evaluated := re.fullmatch(r'eval "\$\((.+)\)"', line):
+            code, said = self._shell(evaluated[1], self.own_home)
+            self.own_home |= dict(word.split("=", 1) for word in shlex.split(said) if word != "export")
+            return code, said
         done = self._shell(line, self.own_home)
         if line == "make down":
             self.own_home = {}

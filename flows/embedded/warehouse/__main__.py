@@ -1,4 +1,4 @@
-"""`python -m flows.embedded.warehouse --port P --dir DIR [--s3-endpoint URL --s3-identity FILE]` → a Snowflake on 127.0.0.1:P.
+"""`python -m flows.embedded.warehouse --port P --dir DIR --users FILE [--s3-…]` → a Snowflake on 127.0.0.1:P.
 
 Prints one line when it takes connections, logs to stdout, ends at SIGTERM or SIGINT with its files written.
 Exit codes: 0 after a stop, 2 for a wrong argument, 5 when the files or the port are in use.
@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.embedded.warehouse", description="The embedded Snowflake.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dir", type=Path, required=True, help="where databases and the account are kept")
+    parser.add_argument(
+        "--users", type=Path, required=True, help="JSON with the users that the account begins with and their passwords"
+    )
     parser.add_argument("--s3-endpoint", help="URL of the S3 server that external stages read")
     parser.add_argument("--s3-identity", type=Path, help="SeaweedFS identities JSON with the key pair for it")
     parser.add_argument(
@@ -56,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     directory = options.dir.expanduser().resolve()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        engine = Engine(directory, s3, idle_transaction_seconds=options.idle_transaction_seconds)
+        engine = Engine(directory, s3, users=options.users, idle_transaction_seconds=options.idle_transaction_seconds)
+    except (OSError, ValueError) as e:
+        parser.error(str(e))
     except duckdb.IOException as e:
         sys.stderr.write(
             f"{directory}: cannot be opened ({e}); is another warehouse running on it? Stop that one first.\n"

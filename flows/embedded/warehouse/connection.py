@@ -212,11 +212,8 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
     # ---- access
 
     def allowed_roles(self) -> frozenset[str]:
-        """The roles USE ROLE may name: a registered user's own; every role for a user that is not registered,
-        who stands for whoever set up the embedded account."""
-        if self.account.find("USER", self.user):
-            return self.account.roles_of_user(self.user)
-        return frozenset(role.name for role in self.account.all("ROLE"))
+        """The roles USE ROLE may name."""
+        return self.engine.roles_for(self.user)
 
     def active_roles(self) -> frozenset[str]:
         """The current role and, with USE SECONDARY ROLES ALL, the user's other roles, each with what it holds."""

@@ -30,6 +30,7 @@ from flows.embedded.warehouse.account import ACCOUNTADMIN, Account, AccountObjec
 from flows.embedded.warehouse.errors import already_exists, unsupported
 from flows.embedded.warehouse.grammar import ident, quote
 from flows.embedded.warehouse.locks import TableLocks
+from flows.embedded.warehouse.login import FirstUsers
 from flows.embedded.warehouse.running import Running
 from flows.embedded.warehouse.session import S3Access
 
@@ -130,6 +131,7 @@ class Engine:
         directory: Path,
         s3: S3Access | None = None,
         create_on_connect: bool = False,
+        users: Path | None = None,
         idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS,
     ) -> None:
         self.directory = directory
@@ -166,6 +168,9 @@ class Engine:
         self.duck.execute(_remade(info_schema.fs_global_creation_sql()))
         self.duck.execute(_remade(show.fs_global_creation_sql()))
         self.account = Account(self.duck.cursor())
+        self.first_users = (
+            FirstUsers(users, self.account) if users else None
+        )  # without, sessions come from this process only
         for database in self.account.all("DATABASE"):
             self._attach(database.name, str(database.properties["file"]))
 
@@ -177,6 +182,13 @@ class Engine:
             before, stage.LOCAL_BUCKET_PATH = stage.LOCAL_BUCKET_PATH, str(home)
             if "fakesnow_bucket_" in before and os.path.isdir(before) and not os.listdir(before):  # noqa: PTH112, PTH208
                 os.rmdir(before)  # noqa: PTH106
+
+    def roles_for(self, user: str) -> frozenset[str]:
+        """The roles that a user may take on: every one for the administrator and for whom the account does not know, which is
+        this process itself."""
+        if self.account.find("USER", user) and not (self.first_users and user == self.first_users.administrator):
+            return self.account.roles_of_user(user)
+        return frozenset(role.name for role in self.account.all("ROLE"))
 
     # ---- databases
 

@@ -1,5 +1,8 @@
 """Who logs in: user, password or key pair → the name and role that the session gets.
 
+An account begins with users, as every account does with its first: those of the `--users` file, with the passwords that stand
+there. All others are made with CREATE USER. Nobody else gets in.
+
 https://docs.snowflake.com/en/user-guide/key-pair-auth: the client signs a JWT with its private key; issuer
 `ACCOUNT.USER.SHA256:fingerprint`, subject `ACCOUNT.USER`.
 """
@@ -7,11 +10,15 @@ https://docs.snowflake.com/en/user-guide/key-pair-auth: the client signs a JWT w
 from __future__ import annotations
 
 import base64
+import hmac
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.embedded.warehouse.account import ACCOUNTADMIN, PUBLIC, AccountObject
+from flows.embedded.warehouse.account import ACCOUNTADMIN, PUBLIC, Account, AccountObject, Grant
 from flows.embedded.warehouse.credentials import fingerprint, password_matches
 from flows.embedded.warehouse.grammar import normalise, split_name
 
@@ -39,30 +46,74 @@ class Login:
     secondary_roles: str
 
 
+class FirstUsers:
+    """The users that an account begins with: `{"home": mark, "users": {NAME: {"password": …, "roles": […]}}}`, the first of them
+    its administrator.
+
+    They are users of the account like others; their password is the file's, read at each login, so that one that is changed there
+    holds at once. A role that is made later is theirs from the next login on.
+
+    Raises OSError or ValueError when the file cannot be read.
+    """
+
+    def __init__(self, path: Path, account: Account) -> None:
+        self._path, self._account = path, account
+        for name in self._read()["users"]:
+            self.enter(name)
+
+    def _read(self) -> Any:
+        document = json.loads(self._path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or not document.get("users"):
+            raise ValueError(
+                f'{self._path}: no users; expected {{"home": …, "users": {{NAME: {{"password": …, "roles": […]}}}}}}'
+            )
+        return document
+
+    @property
+    def administrator(self) -> str:
+        """The first user. It may take on every role: holding ACCOUNTADMIN, it could grant itself any."""
+        return str(next(iter(self._read()["users"])))
+
+    @property
+    def mark(self) -> str:
+        """What this home's passwords begin with, before a dot."""
+        return str(self._read().get("home", ""))
+
+    def enter(self, name: str) -> str | None:
+        """The password of a first user, None for everyone else; the account knows the user and its roles from here on."""
+        entry = self._read()["users"].get(name)
+        if entry is None:
+            return None
+        if self._account.find("USER", name) is None:
+            properties = {"LOGIN_NAME": name, "DEFAULT_ROLE": entry["roles"][0], "DEFAULT_SECONDARY_ROLES": []}
+            self._account.create(
+                AccountObject("USER", name, ACCOUNTADMIN, "came with the account", properties=properties)
+            )
+        held = (role for role in entry["roles"] if self._account.find("ROLE", role))
+        self._account.grant([Grant("USAGE", "ROLE", role, "USER", name) for role in held])
+        return str(entry["password"])
+
+
 def log_in(engine: Engine, data: Mapping[str, Any], query: Mapping[str, str]) -> Login:
     """Check a login request's `data` and URL parameters (roleName, warehouse, databaseName, schemaName).
 
-    A user that nobody has created is let in with any password as ACCOUNTADMIN, so that an embedded stack without any set-up
-    works; a created one must show its password or key, and gets only the roles that were granted to it.
+    A user must show its password or key, and gets only the roles that were granted to it.
     Raises LoginRefusedError.
     """
-    name = normalise(str(data.get("LOGIN_NAME") or "EMBEDDED"))
+    name = normalise(str(data.get("LOGIN_NAME") or ""))
+    password = engine.first_users.enter(name) if engine.first_users else None
     user = _find_user(engine, name)
     if str(data.get("AUTHENTICATOR", "")).upper() == "SNOWFLAKE_JWT":
         _check_key(user, name, str(data.get("TOKEN") or ""))
-    elif user is not None:
-        _check_password(user, str(data.get("PASSWORD") or ""))
-    if user is not None and user.properties.get("DISABLED"):
+    elif user is None or not _opens(user, password, str(data.get("PASSWORD") or "")):
+        raise _wrong(engine, str(data.get("PASSWORD") or ""))
+    assert user is not None
+    if user.properties.get("DISABLED"):
         raise LoginRefusedError("390101", "User access disabled. Contact your local system administrator.")
-    properties = user.properties if user else {}
+    properties = user.properties
     asked = query.get("roleName")
-    role = (
-        normalise(asked)
-        if asked
-        else normalise(str(properties.get("DEFAULT_ROLE") or (PUBLIC if user else ACCOUNTADMIN)))
-    )
-    held = engine.account.roles_of_user(user.name) if user else None
-    if engine.account.find("ROLE", role) is None or (held is not None and role not in held):
+    role = normalise(asked or str(properties.get("DEFAULT_ROLE") or PUBLIC))
+    if engine.account.find("ROLE", role) is None or role not in engine.roles_for(user.name):
         if asked:
             raise LoginRefusedError(
                 "390189",
@@ -72,15 +123,13 @@ def log_in(engine: Engine, data: Mapping[str, Any], query: Mapping[str, str]) ->
         role = PUBLIC
     namespace = split_name(str(properties.get("DEFAULT_NAMESPACE") or ""))
     return Login(
-        user=user.name if user else name,
+        user=user.name,
         role=role,
         warehouse=query.get("warehouse") or _text(properties.get("DEFAULT_WAREHOUSE")),
         database=query.get("databaseName") or (namespace[0] if namespace else None),
         schema=query.get("schemaName")
         or (namespace[1] if len(namespace) > 1 and not query.get("databaseName") else None),
-        secondary_roles="ALL"
-        if user and "ALL" in _upper_list(properties.get("DEFAULT_SECONDARY_ROLES", ["ALL"]))
-        else "NONE",
+        secondary_roles="ALL" if "ALL" in _upper_list(properties.get("DEFAULT_SECONDARY_ROLES", ["ALL"])) else "NONE",
     )
 
 
@@ -99,16 +148,22 @@ def _upper_list(value: object) -> list[str]:
     return [str(v).upper() for v in value] if isinstance(value, list) else []
 
 
-_WRONG = LoginRefusedError("390100", "Incorrect username or password was specified.")
-
-
-def _check_password(user: AccountObject, given: str) -> None:
+def _opens(user: AccountObject, first: str | None, given: str) -> bool:
+    """Whether the password is the user's: `first` of a first user, else the one that it was created with or got since."""
+    if first is not None:
+        return hmac.compare_digest(first.encode(), given.encode())
     stored = user.properties.get("PASSWORD")
-    if stored is not None:
-        if not password_matches(str(stored), given):
-            raise _WRONG
-    elif user.properties.get("RSA_PUBLIC_KEY") or user.properties.get("RSA_PUBLIC_KEY_2"):
-        raise _WRONG  # it has a key and no password: only the key opens
+    return stored is not None and password_matches(str(stored), given)
+
+
+def _wrong(engine: Engine, given: str) -> LoginRefusedError:
+    message = "Incorrect username or password was specified."
+    mark = re.match(r"([0-9a-f]{8})\.", given)
+    if mark and engine.first_users and mark[1] != engine.first_users.mark:
+        message += f" The password is another home's; this warehouse belongs to {engine.directory.parent}."
+    return LoginRefusedError(
+        "390100", f'{message} `eval "$(cxm env)"` gives a shell the address and the logins of its home.'
+    )
 
 
 def _check_key(user: AccountObject | None, name: str, token: str) -> None:

@@ -1,0 +1,122 @@
+"""The secrets of a home, made at its first start → CXM_HOME/secrets, which nobody else may enter.
+
+    s3.json          the object store's one identity, as SeaweedFS reads it
+    prefect.auth     user:password of the Prefect server's API and pages
+    warehouse.json   the warehouse's users: its administrator, and one for each role that a tool logs in with by hand
+
+Files have mode 0600 and the home 0700 whatever the umask is. `flows.settings` reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import string
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+ADMINISTRATOR = "CXM_EMBEDDED"
+
+
+def ensure(settings: Settings) -> None:
+    """Make the secrets that the home lacks; what is there stays, with mode 0600.
+
+    Raises:
+        ConfigurationError: a file is there but holds something else; it is left as it is.
+    """
+    folder = settings.home / "secrets"
+    for private in (settings.home, folder):
+        private.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(PermissionError):  # a home that belongs to somebody else is as private as that person made it
+            private.chmod(0o700)
+    for left in folder.glob("*.new"):
+        left.unlink()
+    _ensure_identity(folder / "s3.json")
+    _ensure_prefect(folder / "prefect.auth")
+    _ensure_users(folder / "warehouse.json", settings)
+
+
+def write(path: Path, text: str) -> None:
+    """Write whole or not at all, readable by nobody else from the first byte."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)  # a umask can take bits away from the owner too
+        file.write(text)
+    aside.replace(path)
+
+
+def _ensure_identity(path: Path) -> None:
+    """SeaweedFS's identities JSON: one access key and secret key."""
+    document = _read(path)
+    if document is not None:
+        try:
+            key = document["identities"][0]["credentials"][0]
+            usable = bool(key["accessKey"]) and bool(key["secretKey"])
+        except (LookupError, TypeError):
+            usable = False
+        if not usable:
+            raise ConfigurationError(
+                f"{path}: expected an identities JSON with one access key and secret key, got something else; delete the "
+                "file and a new key pair is made (the objects stay readable with it)."
+            )
+        return
+    alphabet = string.ascii_uppercase + string.digits
+    pair = {
+        "accessKey": "CXM" + "".join(secrets.choice(alphabet) for _ in range(17)),
+        "secretKey": secrets.token_hex(20),
+    }
+    actions = ["Admin", "Read", "List", "Tagging", "Write"]
+    write(path, json.dumps({"identities": [{"name": "cxm", "credentials": [pair], "actions": actions}]}))
+
+
+def _ensure_prefect(path: Path) -> None:
+    if path.exists():
+        path.chmod(0o600)
+        return
+    write(path, f"cxm:{secrets.token_urlsafe(24)}")
+
+
+def _ensure_users(path: Path, settings: Settings) -> None:
+    """The warehouse's users. Their passwords begin with a mark of the home, so that a server that gets another home's can
+    tell; a role of another environment (CXM_ENV) joins those that a user has."""
+    roles = {
+        ADMINISTRATOR: "ACCOUNTADMIN",
+        "CXM_LOADER_SVC": settings.loader_role,
+        "CXM_TRANSFORMER_SVC": settings.transformer_role,
+        "CXM_READER_SVC": settings.reporter_role,
+    }
+    before = _read(path)
+    try:
+        document: dict[str, Any] = {"home": secrets.token_hex(4), "users": {}} if before is None else before
+        for user, role in roles.items():
+            entry = document["users"].setdefault(
+                user, {"password": f"{document['home']}.{secrets.token_urlsafe(24)}", "roles": []}
+            )
+            entry["roles"] = list(dict.fromkeys([*entry["roles"], role]))
+    except (LookupError, TypeError, AttributeError):
+        raise ConfigurationError(
+            f"{path}: expected the warehouse's users with their passwords, got something else; delete the file and new "
+            "passwords are made (the tables stay)."
+        ) from None
+    if document != _read(path):
+        write(path, json.dumps(document))
+
+
+def _read(path: Path) -> Any:
+    """The JSON document at `path`, None where there is none; "" where it is no JSON."""
+    if not path.exists():
+        return None
+    path.chmod(0o600)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return ""
