@@ -18,6 +18,7 @@ from snowflake.connector.util_text import split_statements
 
 from flows.cli import main
 from flows.clients.snowflake import run
+from flows.embedded import home_secrets
 from flows.settings import PROJECT, Settings
 from flows.steps import handoff
 from flows.steps.handoff import dbt_environment
@@ -62,6 +63,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
         )
 
     monkeypatch.setattr(blocks, "snowflake_credentials", emulated)
+    home_secrets.ensure(settings.model_copy(update={"transformer_role": "CXM_TRANSFORMER_PAGE"}))  # what dbt logs in with
     user, password = next(iter(settings.warehouse_logins.items()))
     with blocks.SnowflakeEndpointCredentials(
         account="cxm-embedded", user=user, password=password, protocol="http",

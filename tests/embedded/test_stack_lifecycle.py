@@ -405,7 +405,10 @@ def test_a_damaged_key_file_is_named_and_left_as_it_is(make_home: MakeHome) -> N
     settings = make_home()
     (settings.home / "secrets").mkdir(parents=True)
     (settings.home / "secrets" / "s3.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match=r"s3\.json: expected an identities JSON"), stack.lease(settings, ["s3"]):
+    with (
+        pytest.raises(ConfigurationError, match=r"s3\.json: expected an identities JSON"),
+        stack.lease(settings, ["s3"]),
+    ):
         pass
     assert (settings.home / "secrets" / "s3.json").read_text() == "{}"
     assert processes(settings) == []
