@@ -51,11 +51,12 @@ up: $(READY) ## start the embedded stack and leave it running
 down: $(READY) ## stop it
 	@$(BIN)/cxm down
 
-lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, lineage, dbt's structure, YAML, workflow, secrets
+lint: $(READY) ## ruff, mypy, imports, declared packages, sqlfluff, derived files, lineage, dbt, YAML, workflow, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 	$(BIN)/sqlfluff lint sql dbt/cxm_medtech/models dbt/cxm_medtech/snapshots dbt/cxm_medtech/tests
 	$(BIN)/cxm contract check
 	$(BIN)/cxm contract diff --check
@@ -63,6 +64,8 @@ lint: $(READY) ## ruff, mypy, import-linter, sqlfluff, derived files, lineage, d
 	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/detect-secrets-hook --disable-plugin KeywordDetector --exclude-files 'tests/unit/test_synthetic_.*|requirements\.lock' $$(git ls-files)
 	$(BIN)/cxm contract lineage --check
+	$(BIN)/dbt --quiet --warn-error parse --show-all-deprecations --no-partial-parse --project-dir dbt/cxm_medtech \
+	    --profiles-dir dbt/cxm_medtech --target-path ../../.cxm/lint --log-path ../../.cxm/lint
 	$(BIN)/dbt-bouncer run --config-file dbt/cxm_medtech/dbt-bouncer.yml
 
 format: $(READY) ## let ruff rewrite what it can
@@ -70,7 +73,7 @@ format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 lock: $(READY) ## resolve requirements.lock anew, for Linux and macOS, Python 3.11 to 3.14
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
 	@sed -E -i.bak "s/ (;|and) (python_full_version < '3.15' and )?\(sys_platform == 'darwin' or sys_platform == 'linux'\)\$$//; s/ ; python_full_version < '3.15'\$$//" requirements.lock && rm requirements.lock.bak
 

@@ -9,8 +9,10 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flows.settings import Settings
+if TYPE_CHECKING:  # `cxm --help` imports this module, and not pydantic
+    from flows.settings import Settings
 
 MARKER = ".generated.json"
 FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 1` is the full set's 1.55 million

@@ -7,7 +7,7 @@
 | `stg_<source>__<entities>.sql` | a view for each table: typed, trimmed, named as the contract's business names say |
 
 So a table that the contract gains is handed off, staged, documented and tested with no other change. `freshness` and
-`loaded_at_field` stand under `config:`, where dbt 1.11 wants them. A table's age is the age of its newest validated batch: rows
+`loaded_at_field` stand under `config:`, where dbt wants them. A table's age is the age of its newest validated batch: rows
 that staging may not read must not make a source look fresh. The rules are tested on the staging view and not on the RAW table for
 the same reason: quarantined rows in RAW are meant to break them. Patterns and row counts are left to Great Expectations.
 """

@@ -1,8 +1,9 @@
 """The embedded Prefect server and its worker: CXM_HOME/prefect (SQLite) → Prefect's server on loopback, quick to start.
 
-Measured on two cores with Prefect 3.8.8, until /api/health answers: 11 s as it comes, of which 5 s are the import of
+Measured on two idle cores with Prefect 3.8, until /api/health answers: 11 s as it comes, of which 5 s are the import of
 prefect-aws and prefect-snowflake for the block catalogue, done at every start; 5 to 6 s with the settings below. A new database
-adds 12 s for 112 migrations, so an installation keeps one empty migrated database and later homes begin with its copy.
+adds 12 s for its migrations (112, and 3.9 has 115), so an installation keeps one empty migrated database and later homes
+begin with its copy.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def handoff(
         "sources.json",
         timeout,
     )
-    # sources.json of dbt 1.11 leaves out each table whose query failed, so the manifest says which ones were asked for.
+    # dbt's sources.json leaves out each table whose query failed, so the manifest says which ones were asked for.
     manifest = json.loads((workdir / "target" / "manifest.json").read_text(encoding="utf-8"))
     asked = {
         node_id: node["name"]

@@ -37,7 +37,7 @@ def project(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(read, "PROJECT", copy)
     monkeypatch.setattr(tasks, "PROJECT", copy)
     yield copy
-    # dbt 1.11 takes a YAML file for unchanged if it has the time of change that it had two parses ago, and so would go on
+    # dbt takes a YAML file for unchanged if it has the time of change that it had two parses ago, and so would go on
     # with the copy's when it reads the project's own again.
     shutil.rmtree(settings.home / "dbt" / "target")
 
