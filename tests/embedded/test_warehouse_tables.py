@@ -225,6 +225,13 @@ def test_merge_counts_what_it_did_and_refuses_a_row_that_matches_twice(run: Any,
     assert run("SELECT * FROM T ORDER BY ID") == [{"ID": 1, "V": "new"}, {"ID": 2, "V": "old"}, {"ID": 4, "V": "added"}]
     run("INSERT INTO S VALUES (1, 'again')")
     assert refusal(run, "MERGE INTO T USING S ON S.ID = T.ID WHEN MATCHED THEN UPDATE SET V = S.V") == (100090, "42P18")
+    source = "(SELECT ID AS K, V AS W FROM S) AS SRC"
+    merge = f"MERGE INTO T AS DEST USING {source} ON K = ID WHEN MATCHED AND W = %s THEN UPDATE SET V = W"
+    run(merge.replace("%s", "'again'"))  # of the two rows one meets the condition
+    assert run("SELECT V FROM T WHERE ID = 1") == [{"V": "again"}]
+    assert refusal(run, merge.replace("%s", "'again'") + " WHEN MATCHED THEN DELETE") == (100090, "42P18")
+    run(f"MERGE INTO T USING {source} ON K = ID WHEN MATCHED THEN DELETE")  # both say the same
+    assert run("SELECT ID FROM T ORDER BY ID") == [{"ID": 2}]
 
 
 def test_temporary_tables_are_the_sessions_own_under_their_full_name(

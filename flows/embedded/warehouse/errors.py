@@ -96,6 +96,12 @@ _CONVERSIONS = (
 )  # fmt: skip
 
 
+def duplicate_row() -> ProgrammingError:
+    """A row of a MERGE's target that several source rows would change
+    (https://docs.snowflake.com/en/sql-reference/parameters#error-on-nondeterministic-merge)."""
+    return ProgrammingError(msg="Duplicate row detected during DML action", errno=100090, sqlstate="42P18")
+
+
 def from_duckdb(error: Exception, statement: str) -> Error:
     """The Snowflake error for one that DuckDB raised while `statement` ran. Never raises.
 
@@ -111,8 +117,6 @@ def from_duckdb(error: Exception, statement: str) -> Error:
             return ProgrammingError(msg=text.format(value), errno=errno, sqlstate=sqlstate)
     if "ivision by zero" in first:
         return ProgrammingError(msg="Division by zero", errno=100051, sqlstate="22012")
-    if "cannot affect the same target row more than once" in first:
-        return ProgrammingError(msg="Duplicate row detected during DML action", errno=100090, sqlstate="42P18")
     if isinstance(error, duckdb.ConstraintException) and (
         found := re.search(r"NOT NULL constraint failed: (\S+)", message)
     ):

@@ -53,8 +53,15 @@ def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> Non
 
 def _merge(cursor: WarehouseCursor, expression: exp.Merge, bindings: Any) -> None:
     """MERGE by DuckDB's own, which is one statement; Snowflake's answer is a count for each operation it names
-    (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as there."""
+    (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as there; the table is
+    locked, so what was looked at before is what is merged."""
     named = merge_operations(expression)
+    looked = _several_matches(expression)
+    if looked is not None:
+        found = cursor._transform(looked, bindings)
+        bound = bindings if found.find(exp.Placeholder) else None
+        if cursor._duck_conn.execute(found.sql(dialect="duckdb"), bound).fetchone():
+            raise errors.duplicate_row()
     for then in expression.find_all(exp.Update, exp.Insert):
         # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB wants the bare column
         if isinstance(then, exp.Update):
@@ -71,6 +78,33 @@ def _merge(cursor: WarehouseCursor, expression: exp.Merge, bindings: Any) -> Non
     operations = {"inserted": "INSERT", "updated": "UPDATE", "deleted": "DELETE"}
     shown = [(f"number of rows {op}", counts.get(operations[op], 0)) for op, clauses in named.items() if clauses]
     cursor.answer(Result([(name, "BIGINT") for name, _ in shown], [[n for _, n in shown]], sum(n for _, n in shown)))
+
+
+def _several_matches(merge: exp.Merge) -> exp.Select | None:
+    """A query for target rows that several source rows would change, one of them by UPDATE; None where nothing is changed so.
+
+    Deletes alone may match several times: https://docs.snowflake.com/en/sql-reference/sql/merge#duplicate-join-behavior.
+    DuckDB 2.0.1 updates such a row several times without an error, 2.0.0 refused it.
+    """
+    clauses = [when for when in merge.args["whens"] if when.args.get("matched")]
+    if not any(isinstance(when.args["then"], exp.Update) for when in clauses):
+        return None
+    change = exp.Case()
+    for when in clauses:
+        updates = isinstance(when.args["then"], exp.Update)
+        change = change.when((when.args.get("condition") or exp.true()).copy(), exp.Literal.number(int(updates)))
+    target = merge.this
+    row = exp.column("rowid", table=target.alias_or_name)
+    return (
+        exp.select(exp.Literal.number(1))
+        .from_(target.copy())
+        .join(merge.args["using"].copy(), on=merge.args["on"].copy())
+        .where(exp.Not(this=exp.Is(this=change, expression=exp.Null())))
+        .group_by(row)
+        .having(exp.and_(exp.GT(this=exp.Count(this=exp.Star()), expression=exp.Literal.number(1)),
+                         exp.EQ(this=exp.Max(this=change.copy()), expression=exp.Literal.number(1))))
+        .limit(1)
+    )  # fmt: skip
 
 
 def copy(cursor: WarehouseCursor, expression: exp.Copy, command: str, bindings: Any) -> None:
