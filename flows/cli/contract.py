@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.app import Group, json_option, main, make_console, plain, show
+from flows.cli.app import Group, current_settings, json_option, main, make_console, plain, show
 from flows.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -108,6 +108,53 @@ def diff(ref: str | None, source: str | None, only_check: bool, as_json: bool) -
         click.echo(json.dumps(documents, ensure_ascii=False))
     if refused and only_check:
         raise ConfigurationError("\n".join(refused))
+
+
+@contract.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--source", required=True, help="The contract to write to; a new one where none has this name.")
+@click.option("--print", "only_print", is_flag=True, help="Print the text instead of writing it.")
+@click.option("--update", is_flag=True, help="Compare the files with the entries that exist, and propose changes.")
+@json_option
+def draft(files: Sequence[Path], source: str, only_print: bool, update: bool, as_json: bool) -> None:
+    """Describe CSV files that no contract has yet: names, types, keys, value sets, links, guesses at personal data.
+
+    Every record is read. What a file cannot tell is a comment beside its line.
+    """
+    from flows.contract import drafts
+    from flows.contract.read import DICTIONARY, SUFFIX
+    from flows.settings import PROJECT
+    from flows.steps.draft import profile_files
+
+    console, settings = make_console(as_json), current_settings()
+    path = PROJECT / DICTIONARY / f"{source}{SUFFIX}"
+    drafts.check_name(source)
+    parents = drafts.parents(PROJECT, source, settings.data)
+    with console.status("reading the files"):
+        profiles = profile_files(files, source, [p for p in parents if p.path not in files])
+    if update:
+        proposals = drafts.propose(PROJECT, source, profiles)
+        show(console, as_json, "Proposed changes", [plain(p) for p in proposals], empty="the contract fits these files")
+        return
+    text = drafts.add_entries(PROJECT, source, profiles)
+    if only_print:
+        click.echo(text, nl=False)
+        return
+    path.write_text(text, encoding="utf-8")
+    rows = [
+        {
+            "table": p.table,
+            "records": p.rows,
+            "columns": len(p.columns),
+            "key": ", ".join(p.key),
+            "links": ", ".join(f"{link.header} → {link.parent}" for link in p.links),
+            "personal (guess)": ", ".join(c.header for c in p.columns if c.pii != "none"),
+        }
+        for p in profiles
+    ]
+    show(console, as_json, f"Written to {DICTIONARY}/{path.name}", rows)
+    if not as_json:
+        console.print(f"Read it, then: cxm contract sync; cxm run --source {source} --data {files[0].parent}")
 
 
 def _before(new: Source, ref: str | None) -> tuple[str, Source | None]:

@@ -89,7 +89,7 @@ def staging_models(source: Source) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for table in source.tables:
-        name = f"stg_{source.name}__{_plural(_slug(table.business_name))}"
+        name = f"stg_{source.name}__{_plural(slug(table.business_name))}"
         if name in names.values():
             raise ConfigurationError(
                 f"{source.contract}, schema entry {table.name}: found businessName {table.business_name!r}, which makes a second "
@@ -105,17 +105,15 @@ def staging_columns(source: Source, table: Table) -> dict[str, str]:
     Raises:
         ConfigurationError: two columns would have one name, or a name is a word of SQL or of an audit column.
     """
-    taken = {name for name, _, _ in _AUDIT.values()} | _RESERVED
     names: dict[str, str] = {}
     for column in table.columns:
-        name = _slug(column.business_name)
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
+        name = slug(column.business_name)
+        if not is_staging_name(name) or name in names.values():
             raise ConfigurationError(
                 f"{source.contract}, schema entry {table.name}, property {column.header}: found businessName "
                 f"{column.business_name!r}, which makes the staging column {name!r}, a name that is taken or no name; wanted "
                 "one of its own that begins with a letter; say it in other words"
             )
-        taken.add(name)
         names[column.name] = name
     return names
 
@@ -274,7 +272,13 @@ def _sql(source: Source, table: Table) -> str:
     )
 
 
-def _slug(text: str) -> str:
+def is_staging_name(name: str) -> bool:
+    """Whether a staging column may have this name: lower case, a letter first, no word of SQL, no audit column."""
+    taken = {audit for audit, _, _ in _AUDIT.values()} | _RESERVED
+    return re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and name not in taken
+
+
+def slug(text: str) -> str:
     """A business name as a name of SQL, what stands in brackets left out: "Account (hospital)" → account."""
     return "_".join(re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", " ", text).lower()))
 

@@ -1,0 +1,254 @@
+"""What files hold → the schema entries that describe them, as ODCS text; what nobody can know from a file is a comment beside it.
+
+`flows.steps.draft` reads the files. The text keeps to what `flows.contract.read` accepts: a draft is synced and run as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.contract.model import AUDIT_COLUMNS, LogicalType, Pii
+from flows.contract.render_dbt import is_staging_name, slug
+from flows.contract.sql import ident
+from flows.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """One column of a file, over all its records."""
+
+    header: str
+    rows: int
+    nulls: int
+    distinct: int  # values, NULL not counted
+    logical_type: LogicalType
+    pattern: str = ""  # what every value matches, where that identifies an id: 32 hex digits, a UUID
+    lowest: float | None = None  # of integers and numbers
+    highest: float | None = None
+    values: tuple[str, ...] = ()  # the whole set, where it is small and its values are repeated
+    pii: Pii = "none"
+    guess: str = ""  # why it is taken for personal data
+    note: str = ""  # what a person should know about the type
+
+    @property
+    def unique(self) -> bool:
+        """Whether no value occurs twice; a column without values is not unique."""
+        return 0 < self.distinct == self.rows - self.nulls
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A column whose values are all values of another table's key."""
+
+    header: str
+    parent: str  # name of the table
+    parent_header: str
+    source: str = ""  # the contract that owns the parent, where it is another one
+
+
+@dataclass(frozen=True, slots=True)
+class FileProfile:
+    """One file: how it would be called in a contract, and its columns in the file's order."""
+
+    path: Path
+    table: str  # orders
+    file: str  # orders.csv, or orders_{date}.csv where the name ends in a day
+    rows: int
+    columns: tuple[ColumnProfile, ...]
+    key: tuple[str, ...]  # headers; empty where nothing identifies a record
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A table that a contract has already: its key's column, and a file that holds its rows."""
+
+    table: str
+    header: str
+    position: int  # of the key's column, from 1 on
+    path: Path
+    source: str = ""
+
+
+def words_of(header: str) -> list[str]:
+    """`NomeDoMédico_2` → [nome, do, medico, 2]: the words of a header, lower case, without accents."""
+    plain = unicodedata.normalize("NFKD", header).encode("ascii", "ignore").decode()
+    return re.findall(r"[a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", plain).lower())
+
+
+def render_contract(source: str, profiles: Sequence[FileProfile]) -> str:
+    """A whole contract for a source that has none."""
+    upper = source.upper()
+    return f"""# Drafted from files by `cxm contract draft`. Read it, correct what is a guess, then run `cxm contract sync`.
+apiVersion: v3.1.0
+kind: DataContract
+id: {source}
+name: {source}
+version: 0.1.0
+status: draft
+description:
+  purpose: {_quoted(f"Files of the source {source}.")} # say what they are for
+servers:
+  - server: raw
+    type: snowflake
+    account: ${{CXM_SNOWFLAKE_ACCOUNT}}
+    database: CXM_MEDTECH
+    schema: RAW
+    warehouse: WH_CXM
+    customProperties:
+      - {{property: stage, value: {upper}_S3_STAGE}}
+      - {{property: fileFormat, value: CSV_FORMAT}}
+slaProperties: # a file does not say how often it comes: these are for one a day
+  - {{id: freshness_warning, property: freshness, value: 26, unit: h}}
+  - {{id: freshness_error, property: freshness, value: 50, unit: h}}
+
+schema:
+{render_entries(source, profiles)}"""
+
+
+def render_entries(source: str, profiles: Sequence[FileProfile]) -> str:
+    """One entry of `schema:` for each file, for the end of a contract."""
+    return "".join(line + "\n" for profile in profiles for line in _entry(source, profile))
+
+
+def _entry(source: str, profile: FileProfile) -> Iterator[str]:
+    label = _sentence(words_of(profile.table))
+    yield f"  - name: {profile.table}"
+    yield f"    physicalName: {source.upper()}_{profile.table.upper()}"
+    yield f"    businessName: {_quoted(label)} # the staging model is named after it"
+    yield f"    description: {_quoted(f'The records of {profile.file}.')} # say what a row is"
+    yield "    customProperties:"
+    yield f"      - {{property: fileName, value: {_quoted(profile.file)}}}"
+    load = (
+        "append} # the name ends in a day: a file for each day"
+        if "{date}" in profile.file
+        else "snapshot} # each file has all rows"
+    )
+    yield f"      - {{property: loadMode, value: {load}"
+    if not profile.key:
+        yield "    # no column, and no pair of columns called id or number, identifies a record: there is no key"
+    yield f"    properties: # {profile.rows:,} records were read"
+    raw_names, business_names = _raw_names(profile), _business_names(profile)
+    for column in profile.columns:
+        yield from _property(profile, column, raw_names[column.header], business_names[column.header])
+
+
+def _property(profile: FileProfile, column: ColumnProfile, raw_name: str, business_name: str) -> Iterator[str]:
+    yield f"      - name: {_quoted(column.header) if _needs_quotes(column.header) else column.header}"
+    if raw_name != column.header.upper():
+        yield f"        physicalName: {raw_name} # the header is no name that Snowflake takes without quotes, or one of two alike"
+    yield f"        businessName: {_quoted(business_name)}"
+    yield f"        description: {_quoted(f'What the file calls {column.header}.')} # say what a value means"
+    yield f"        logicalType: {column.logical_type}{f' # {column.note}' if column.note else ''}"
+    if options := _options(column):
+        yield f"        logicalTypeOptions: {{{options}}}{_seen(column)}"
+    if column.header in profile.key:
+        position = f"\n        primaryKeyPosition: {profile.key.index(column.header) + 1}"
+        yield f"        primaryKey: true{position if len(profile.key) > 1 else ''}"
+    required = not column.nulls and column.rows > 0
+    empty = "" if required or not column.rows else f" # empty in {column.nulls:,} of {column.rows:,} records"
+    yield f"        required: {str(required).lower()}{empty}"
+    if column.unique and required and profile.key != (column.header,) and column.rows > 1:
+        yield "        # unique in this file: add `unique: true` where it has to be"
+    classification = {"direct": "restricted", "indirect": "confidential", "none": "internal"}[column.pii]
+    guess = f" # a guess: {column.guess}" if column.guess else ""
+    yield f"        classification: {classification}{guess}"
+    yield f"        customProperties: [{{property: pii, value: {column.pii}}}]{guess}"
+    for link in profile.links:
+        if link.header == column.header:
+            other = f"{link.source}.odcs.yaml#/schema/{link.parent}/properties/{link.parent_header}"
+            yield "        relationships: # every value is there"
+            yield f"          - {{to: {_quoted(other) if link.source else f'{link.parent}.{link.parent_header}'}}}"
+    if column.values:
+        yield "        quality: # every value that was seen; the set may be larger"
+        yield "          - metric: invalidValues"
+        yield "            arguments:"
+        yield f"              validValues: [{', '.join(map(_quoted, column.values))}]"
+        yield "            mustBe: 0"
+        yield "            severity: warning"
+
+
+def _options(column: ColumnProfile) -> str:
+    if column.logical_type == "date":
+        return 'format: "yyyy-MM-dd"'
+    if column.logical_type == "timestamp":
+        return 'format: "yyyy-MM-dd HH:mm:ss"'
+    if column.pattern:
+        return f'pattern: "{column.pattern}"'
+    return "minimum: 0" if column.lowest is not None and column.lowest >= 0 else ""
+
+
+def _seen(column: ColumnProfile) -> str:
+    if column.lowest is None or column.highest is None:
+        return ""
+    return f" # seen: {column.lowest:.15g} to {column.highest:.15g}"
+
+
+def _raw_names(profile: FileProfile) -> dict[str, str]:
+    """Header → RAW name: upper case, legal without quotes, each once and none of the audit columns'."""
+    names: dict[str, str] = {}
+    for column in profile.columns:
+        plain = column.header.upper()
+        name = plain if _is_legal(plain) else "_".join(words_of(column.header)).upper() or "COLUMN"
+        name = name if _is_legal(name) else f"{profile.table.upper()}_{name}"
+        names[column.header] = _once(name, {*names.values(), *AUDIT_COLUMNS}, "_")
+    return names
+
+
+def _business_names(profile: FileProfile) -> dict[str, str]:
+    """Header → business name, which names the staging column: a name of SQL that is not reserved, each once."""
+    names: dict[str, str] = {}
+    for column in profile.columns:
+        words = words_of(column.header) or ["column"]
+        name = _sentence(words)
+        if not is_staging_name(slug(name)):
+            name = _sentence([*words_of(profile.table), *words])
+        taken = {slug(other) for other in names.values()}
+        number = 2
+        while slug(name) in taken:
+            name, number = f"{_sentence(words)} {number}", number + 1
+        names[column.header] = name
+    return names
+
+
+def _is_legal(name: str) -> bool:
+    try:
+        ident(name)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _once(name: str, taken: set[str], mark: str) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}{mark}{number}", number + 1
+    return found
+
+
+def _sentence(words: Sequence[str]) -> str:
+    return " ".join(words).capitalize()
+
+
+def _quoted(text: str) -> str:
+    """A YAML double-quoted text; JSON's are."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _needs_quotes(text: str) -> bool:
+    return not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) or text.lower() in (
+        "null",
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "n",
+    )
