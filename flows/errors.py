@@ -5,11 +5,19 @@ Transient errors may be retried, data errors quarantine a batch and are never re
 
 from __future__ import annotations
 
+from flows.escape import visible
+
 
 class CxmError(Exception):
-    """Base of every error that a user is meant to read; `exit_code` is what `cxm` exits with."""
+    """Base of every error that a user is meant to read; `exit_code` is what `cxm` exits with.
+
+    A message quotes files, names and servers; whatever they hold, it reaches terminal, log and UI as text that one can see.
+    """
 
     exit_code = 5
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class ConfigurationError(CxmError):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from flows.errors import ConfigurationError, CxmError
+from flows.escape import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -140,9 +141,9 @@ def show(console: Console, as_json: bool, title: str, rows: Sequence[Mapping[str
         return
     table = Table(title=title or None, title_justify="left")
     for name in rows[0]:
-        table.add_column(str(name))
+        table.add_column(terminal(str(name)))
     for row in rows:
-        table.add_row(*(_readable(value) for value in row.values()))
+        table.add_row(*(terminal(_readable(value)) for value in row.values()))
     console.print(table)
 
 

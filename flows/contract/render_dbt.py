@@ -18,14 +18,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
+from flows.contract.dbt_yaml import Jinja, dbt_yaml
 from flows.contract.model import AUDIT_COLUMNS, Column, Rule, Source, Table
+from flows.contract.sql import literal
 from flows.errors import ConfigurationError
+from flows.escape import jinja, one_line
 
 PROJECT_FOLDER = "dbt/cxm_medtech"
 # dbt renders these when it parses, so one derived file serves every account.
-DATABASE = "{{ env_var('CXM_DATABASE', 'CXM_MEDTECH') }}"
+DATABASE = Jinja("{{ env_var('CXM_DATABASE', 'CXM_MEDTECH') }}")
 
 # Staging name of the column, its type, what it says.
 _AUDIT = {
@@ -71,9 +72,11 @@ def render(source: Source) -> dict[str, str]:
     folder = f"{PROJECT_FOLDER}/models/staging/{source.name}"
     models = staging_models(source)
     files = {
-        f"{folder}/_{source.name}__sources.yml": _yaml(source, {"version": 2, "sources": [_source(source)]}),
-        f"{folder}/_{source.name}__models.yml": _yaml(
-            source, {"version": 2, "models": [_model(source, table, models) for table in source.tables]}
+        f"{folder}/_{source.name}__sources.yml": dbt_yaml(
+            source.derived_line, {"version": 2, "sources": [_source(source)]}
+        ),
+        f"{folder}/_{source.name}__models.yml": dbt_yaml(
+            source.derived_line, {"version": 2, "models": [_model(source, table, models) for table in source.tables]}
         ),
     }
     for table in source.tables:
@@ -122,7 +125,7 @@ def _source(source: Source) -> dict[str, Any]:
     meta = {"contract_version": source.version, "owner": source.owner}
     return {
         "name": source.name,
-        "description": _text(source.description),
+        "description": source.description,
         "database": DATABASE,
         "schema": source.schema,
         "config": {
@@ -139,7 +142,7 @@ def _table(source: Source, table: Table) -> dict[str, Any]:
     columns = [
         {
             "name": column.name,
-            "description": _text(column.description),
+            "description": column.description,
             "data_type": "VARCHAR",
             "config": {
                 "meta": {
@@ -158,12 +161,14 @@ def _table(source: Source, table: Table) -> dict[str, Any]:
     return {
         "name": table.name,
         "identifier": table.raw_name,
-        "description": _text(table.description),
+        "description": table.description,
         "config": {
             "freshness": {
                 "warn_after": {"count": source.warn_after_hours, "period": "hour"},
                 "error_after": {"count": source.error_after_hours, "period": "hour"},
-                "filter": f"_BATCH_ID in (select BATCH_ID from {DATABASE}.{source.schema}.LOAD_LEDGER where {validated})",
+                "filter": Jinja(
+                    f"_BATCH_ID in (select BATCH_ID from {DATABASE}.{source.schema}.LOAD_LEDGER where {validated})"
+                ),
             },
             "meta": {"business_name": table.business_name, "load": table.load, "file": table.file},
         },
@@ -179,7 +184,7 @@ def _model(source: Source, table: Table, models: dict[str, str]) -> dict[str, An
         columns.append(
             {
                 "name": names[column.name],
-                "description": _text(column.description),
+                "description": column.description,
                 "data_type": _TYPES[column.logical_type][1],
                 "config": {"meta": {"classification": column.classification, "pii": column.pii}},
                 **({"data_tests": tests} if tests else {}),
@@ -191,7 +196,7 @@ def _model(source: Source, table: Table, models: dict[str, str]) -> dict[str, An
     tests = _model_tests(source, table, names)
     return {
         "name": models[table.raw_name],
-        "description": _text(f"{table.business_name}. {table.description}"),
+        "description": f"{table.business_name}. {table.description}",
         "config": {"contract": {"enforced": True}, "tags": [source.name]},
         **({"data_tests": tests} if tests else {}),
         "columns": columns,
@@ -208,12 +213,14 @@ def _column_tests(source: Source, table: Table, column: Column) -> list[Any]:
             case "not_null" | "unique":
                 tests.append(_test(rule.kind, rule.severity))
             case "in_set":
-                tests.append(_test("accepted_values", rule.severity, values=list(rule.argument("values"))))
+                tests.append(
+                    _test("accepted_values", rule.severity, values=[_quoted(v) for v in rule.argument("values")])
+                )
     for link in table.relationships:
         if link.columns == (column.name,):
             owner, parent = source.parent(link)
             field = staging_columns(owner, parent)[link.parent_columns[0]]
-            to = f"ref('{staging_models(owner)[parent.raw_name]}')"
+            to = Jinja(f"ref('{staging_models(owner)[parent.raw_name]}')")
             tests.append(_test("relationships", link.severity, to=to, field=field))
     return tests
 
@@ -252,13 +259,18 @@ def _test(name: str, severity: str, **arguments: object) -> Any:
     return {name: body} if body else name
 
 
+def _quoted(value: str) -> str:
+    """A value as dbt's own test puts it between quotes, where it would not escape it."""
+    return literal(value)[1:-1]
+
+
 def _sql(source: Source, table: Table) -> str:
     names = staging_columns(source, table)
     columns = [f"    {{{{ {_TYPES[c.logical_type][0]}('{c.name}') }}}} as {names[c.name]}," for c in table.columns]
     return "\n".join(
         [
             f"-- {source.derived_line}",
-            f"-- {source.schema}.{table.raw_name} → STG: {table.business_name}.",
+            f"-- {source.schema}.{table.raw_name} → STG: {jinja(one_line(table.business_name))}.",
             "with published as (",
             f"    {{{{ published('{source.name}', '{table.name}') }}}}",
             ")",
@@ -287,12 +299,3 @@ def _plural(word: str) -> str:
     if re.search(r"[^aeiou]y$", word):
         return f"{word[:-1]}ies"
     return word if word.endswith("s") else f"{word}s"
-
-
-def _yaml(source: Source, document: dict[str, Any]) -> str:
-    return f"# {source.derived_line}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _text(text: str) -> str:
-    """`text` as dbt will show it: dbt runs descriptions through Jinja, so braces that look like it are fenced."""
-    return f"{{% raw %}}{text}{{% endraw %}}" if any(mark in text for mark in ("{{", "{%", "{#")) else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flows.contract.model import Relationship, Rule, Source, Table
+from flows.escape import code, markdown
 
 PATH = "data_dictionary/README.md"
 
@@ -37,11 +38,11 @@ def render(*sources: Source) -> dict[str, str]:
 
 
 def _source(source: Source) -> list[str]:
-    owner = f" Owner: {source.owner}." if source.owner else ""
+    owner = f" Owner: {markdown(source.owner)}." if source.owner else ""
     return [
-        f"## Source {source.name}, version {source.version}",
+        f"## Source {source.name}, version {markdown(source.version)}",
         "",
-        _line(source.description),
+        markdown(source.description),
         "",
         f"Freshness: a warning after {source.warn_after_hours} hours without a new batch, an error after "
         f"{source.error_after_hours}.{owner} Contract: [{source.name}.odcs.yaml]({source.name}.odcs.yaml).",
@@ -66,10 +67,10 @@ def _source(source: Source) -> list[str]:
 def _overview(source: Source) -> list[str]:
     rows = (
         (
-            f"[{_cell(t.business_name)}](#{t.raw_name.lower()})",
+            f"[{markdown(t.business_name)}](#{t.raw_name.lower()})",
             f"`{t.file}`",
             f"`{source.schema}.{t.raw_name}`",
-            _cell(t.description),
+            markdown(t.description),
         )
         for t in source.tables
     )
@@ -101,7 +102,7 @@ def _table(source: Source, table: Table) -> list[str]:
     about = [
         f"### {table.raw_name}",
         "",
-        f"**{table.business_name}.** {_line(table.description)}",
+        f"**{markdown(table.business_name)}.** {markdown(table.description)}",
         "",
         f"- File: `{table.file}`; {_LOADS[table.load]}",
         f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
@@ -114,11 +115,11 @@ def _table(source: Source, table: Table) -> list[str]:
         (
             f"`{c.name}`",
             c.logical_type,
-            _cell(c.business_name),
-            _cell(c.description),
+            markdown(c.business_name),
+            markdown(c.description),
             _key(table, c.name),
             f"{c.pii}, {c.classification}",
-            _cell("; ".join(_rule(rule) for rule in table.rules if rule.column == c.name)),
+            "; ".join(_rule(rule, in_table=True) for rule in table.rules if rule.column == c.name),
         )
         for c in table.columns
     )
@@ -138,7 +139,7 @@ def _relationship(link: Relationship) -> str:
     return f"{columns} → {theirs} ({link.severity})"
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: Rule, in_table: bool = False) -> str:
     """The rule as a person says it; the severity is told where it is a warning, and errors are the rest."""
     match rule.kind:
         case "row_count":
@@ -148,18 +149,18 @@ def _rule(rule: Rule) -> str:
         case "unique":
             text = f"{', '.join(rule.columns)} unique together" if rule.columns else "unique"
         case "regex":
-            text = f"matches `{rule.argument('pattern')}`"
+            text = f"matches {code(rule.argument('pattern'), in_table)}"
         case "in_set":
-            text = f"one of {', '.join(rule.argument('values'))}"
+            text = f"one of {', '.join(map(markdown, rule.argument('values')))}"
         case "between":
             low, high = rule.argument("min"), rule.argument("max")
             text = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
         case "number":
             text = "whole number" if rule.argument("integer") else "number"
         case "timestamp":
-            text = f"timestamp `{rule.argument('format')}`"
+            text = f"timestamp {code(rule.argument('format'), in_table)}"
         case "date":
-            text = f"date `{rule.argument('format')}`"
+            text = f"date {code(rule.argument('format'), in_table)}"
         case "boolean":
             text = "`true` or `false`"
     return f"{text} (warning)" if rule.severity == "warning" else text
@@ -170,11 +171,3 @@ def markdown_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> 
         return f"| {' | '.join(cells)} |"
 
     return [line(header), f"|{'---|' * len(header)}", *map(line, rows)]
-
-
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -17,6 +17,7 @@ import yaml
 
 from flows.contract.expectations import asset_query, expectations
 from flows.contract.model import Severity, Source, Table
+from flows.escape import html, markdown
 
 PROJECT_DIRECTORY = "expectations/gx"
 DATA_SOURCE = "raw"
@@ -94,14 +95,14 @@ def _suite(source: Source, table: Table) -> dict[str, Any]:
         if expectation.description:
             # Data Docs mark a broken warning as red as an error.
             warning = "Warning only: " if expectation.severity == "warning" else ""
-            entry["description"] = warning + expectation.description
+            entry["description"] = warning + html(expectation.description)  # Data Docs take it for HTML
         found.append(entry)
     return {
         "expectations": found,
         "id": _id("suite", name),
         "meta": {"derived": source.derived_line},
         "name": name,
-        "notes": f"{table.business_name}: {table.description}",
+        "notes": markdown(f"{table.business_name}: {table.description}"),  # Data Docs take them for Markdown
     }
 
 

@@ -219,7 +219,7 @@ def test_every_text_of_the_contract_survives_the_yaml() -> None:
 
 def test_braces_in_a_description_are_not_run_as_jinja() -> None:
     text = render(replace(SOURCE, description="Codes like {{ this }}"))[PATH]
-    assert yaml.safe_load(text)["sources"][0]["description"] == "{% raw %}Codes like {{ this }}{% endraw %}"
+    assert yaml.safe_load(text)["sources"][0]["description"] == (r"{{ 'Codes like \x7b\x7b this \x7d\x7d' }}")
 
 
 def test_the_project_holds_what_the_contract_renders_to() -> None:

@@ -1,0 +1,91 @@
+"""Data → text that its reader takes for text: one writer for each reader, so that what a file or a contract says is never run.
+
+| reader | writer |
+|---|---|
+| dbt's Jinja, in YAML and in SQL | `jinja` |
+| a Markdown page, artifact or table | `markdown`, `code` |
+| HTML: Data Docs | `html` |
+| a terminal that rich writes to | `terminal` |
+| a person who reads a message or a log | `visible`, `one_line` |
+
+SQL has its own two, `ident` and `literal` of `flows.contract.sql`.
+"""
+
+from __future__ import annotations
+
+import html as standard
+import re
+
+# What dbt looks for before it calls Jinja; and what it takes for a call without any braces where it is the argument of a test
+# (add_rendered_test_kwargs in dbt/clients/jinja.py of dbt-core 1.12). Jinja makes \n of every line end and drops the last.
+_JINJA = re.compile(r"\{[{%#]|[#}%]\}|^\s*(env_var|ref|var|source|doc)\s*\(.*\)\s*$|\r|\n\Z", re.S)
+# Jinja reads a string as Python does, so any character may stand as its number: then no mark of Jinja is left in the text.
+_IN_JINJA_STRING = re.compile(r"[\\'\"{}%#\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+_BEGINS_A_BLOCK = re.compile(r"^(?=[-+](\s|$)|#{1,6}(\s|$)|---|===|~~~)")
+_BEGINS_A_LIST = re.compile(r"^(\d+)([.)])(?=\s|$)")
+
+
+def visible(text: str) -> str:
+    r"""`text` with what cannot be seen, or steers a terminal, as Python writes it: \x1b, \xa0; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, visible."""
+    return visible(" ".join(text.split()))
+
+
+def jinja(text: str) -> str:
+    """`text` as dbt will give it back: as it is, or, where Jinja might see something in it, as one string of Jinja.
+
+    `{% raw %}` would not do: the text may hold its end.
+    """
+    if not _JINJA.search(text):
+        return text
+    return "{{ '" + _IN_JINJA_STRING.sub(lambda found: _numbered(found.group()), text) + "' }}"
+
+
+def _numbered(character: str) -> str:
+    return f"\\x{ord(character):02x}" if ord(character) < 0x100 else f"\\u{ord(character):04x}"
+
+
+def markdown(text: str) -> str:
+    """`text` as running text or a table's cell of GitHub's Markdown: one line; no markup but code spans, no link, no HTML."""
+    text = one_line(text)
+    parts = text.split("`")
+    spans = len(parts) % 2 and all(parts[1::2]) and not re.search(r"[\\|<>&]", text)
+    if spans:
+        parts[::2] = map(_plain, parts[::2])
+    written = "`".join(parts) if spans else _plain(text)
+    return _BEGINS_A_LIST.sub(r"\1\\\2", _BEGINS_A_BLOCK.sub(r"\\", written))
+
+
+def _plain(text: str) -> str:
+    text = re.sub(r"&(?=#|\w+;)", "&amp;", text)
+    text = re.sub(r"\\(?=[!-/:-@\[-`{-~]|$)", r"\\\\", text)  # before a letter a backslash is one
+    text = re.sub(r"[`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+    return text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def code(text: str, in_table: bool = False) -> str:
+    """`text` as a code span of Markdown; in a table a bar ends a cell even within one."""
+    text = visible(text).replace("\n", "\\n").replace("\t", "\\t")
+    if in_table and "\\|" in text:  # readers differ in what a backslash before the escaped bar means
+        return f"<code>{_plain(text)}</code>"
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|" if in_table else "|")
+
+
+def html(text: str) -> str:
+    """`text` between two tags of HTML."""
+    return standard.escape(visible(text), quote=False)
+
+
+def terminal(text: str) -> str:
+    """`text` within the markup that rich prints: nothing in it is markup such as [bold] or an escape sequence."""
+    from rich.markup import escape
+
+    return escape(visible(text))
