@@ -12,7 +12,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,11 +20,12 @@ from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import Field, SecretBytes, SecretStr
 
+from flows import lease
 from flows.clients.s3 import CLIENT_CONFIG, insistent
 from flows.clients.snowflake import explain, run, session_parameters
 from flows.contract.sql import literal
 from flows.errors import ConfigurationError, CxmError
-from flows.ledger import Ledger
+from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 
 # The package imports its worker for Snowpark Container Services, and that the whole client of Snowflake's REST API: three seconds
@@ -246,6 +247,25 @@ def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], kept: b
     """
     with snowflake(settings, settings.loader_role, tag, kept) as connection:
         yield Ledger(connection, settings.database, source_name)
+
+
+@contextmanager
+def holding(
+    settings: Settings, source_name: str, tag: Mapping[str, str], info: RunInfo
+) -> Iterator[tuple[Ledger, RunInfo]]:
+    """The ledger of a source, whose lease is held and renewed until the block ends, and the run with its token.
+
+    Raises:
+        BusyError: another run works on this source, or took over.
+        ConfigurationError, InfrastructureError: as `ledger`.
+    """
+    with ledger(settings, source_name, tag) as opened, lease.holding(opened, info, settings.lease_minutes) as holder:
+
+        def beat() -> AbstractContextManager[Ledger]:
+            return ledger(settings, source_name, {"step": "heartbeat"})
+
+        with lease.Heartbeat(beat, holder, settings.lease_minutes, lambda _: cancel_statements(settings)):
+            yield opened, holder
 
 
 def cancel_statements(settings: Settings) -> None:

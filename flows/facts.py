@@ -15,6 +15,7 @@ class Published:
     batch_id: str
     sha256: str
     records: int
+    sequence: int = 0  # its place among the source's batches: the greatest is the newest
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""`RAW.LOAD_LEDGER` and `RAW.LOAD_LEASE`: what became of each object of each batch, and which run may write a source.
+"""`RAW.LOAD_LEDGER`: what became of each object of each batch. Who may write it is in `lease`.
 
     (sent) → landed → loaded → validated        skipped-unchanged: nothing was sent, the content is published already
                  └───────┴────→ quarantined      landed, loaded, validated, quarantined → undone → (replay) loaded → …
 
 `loaded` is written in the transaction of its COPY. Only `validated` rows are published. A batch without a verdict whose run is
-gone is undone by the next run of its source.
+gone is undone by the next run of its source. The newest of a source's batches is the one with the greatest sequence: the lease's
+token when it was loaded. A batch id is a name and orders nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
-from flows.clients.snowflake import Rows, run, transaction
+from flows.clients.snowflake import Rows, run
 from flows.contract.sql import template
 from flows.errors import BusyError, ConfigurationError
 from flows.facts import Published
@@ -49,10 +49,7 @@ class RunInfo:
     flow_run_url: str = ""
     is_generated: bool = False  # its files were made by `cxm generate`
     holder: str = field(default_factory=this_process)  # tasks may run in other processes: it travels along
-
-    def holds(self, lease: Mapping[str, Any]) -> bool:
-        """True where this run has that lease."""
-        return bool(lease["holder"] == self.holder and (lease["flow_run_id"] or "") == self.flow_run_id)
+    token: int = 0  # the lease's, for this run: fences its writes and orders its batch; 0 before it has the lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ class Ledger:
         """(RAW table name, file name) → its newest validated load."""
         return {
             (row["table_name"], row["file_name"]): Published(
-                row["batch_id"], row["content_sha256"], int(row["file_records"])
+                row["batch_id"], row["content_sha256"], int(row["file_records"]), int(row["batch_sequence"])
             )
             for row in self._run("published", self.source).dicts()
         }
@@ -132,20 +129,37 @@ class Ledger:
                 info.flow_run_id,
                 info.flow_run_url,
                 info.is_generated,
+                info.token,
                 json.dumps(some),
             )
 
-    def loaded(self, info: RunInfo, query_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Turn rows (s3_key, rows_parsed, rows_loaded) to loaded; belongs into the COPY's transaction."""
+    def loaded(
+        self, info: RunInfo, query_id: str, rows: Sequence[Mapping[str, Any]], keeps_place: bool = False
+    ) -> None:
+        """Turn rows (s3_key, rows_parsed, rows_loaded) to loaded; belongs into the COPY's transaction.
+
+        The batch becomes the newest of its source, unless it `keeps_place`: what is loaded again is as old as it was.
+
+        Raises:
+            BusyError: the ledger has not exactly one row for each object: somebody else wrote it. Nothing may be committed.
+        """
+        changed = 0
         for some in _slices([{k.upper(): v for k, v in row.items()} for row in rows]):
-            self._run(
+            done = self._run(
                 "loaded",
                 self.source,
                 info.batch_id,
                 query_id,
                 info.flow_run_id,
                 info.flow_run_url,
+                None if keeps_place else info.token,
                 json.dumps(some),
+            )
+            changed += int(done.rows[0][0])
+        if changed != len(rows):
+            raise BusyError(
+                f"source {self.source}: batch {info.batch_id}: expected {len(rows):,} ledger rows of loaded objects, got "
+                f"{changed:,}; another run wrote them. Nothing is committed: see `cxm batches`, then run again"
             )
 
     def mark(
@@ -153,14 +167,24 @@ class Ledger:
         batch_id: str,
         status: Status,
         before: Sequence[Status],
+        expected: int,
         reason: str | None = None,
         table: str | None = None,
-    ) -> int:
-        """Give the batch's rows that are in a state of `before` the new status, with a reason; how many there were."""
+    ) -> None:
+        """Give the batch's rows that are in a state of `before` the new status, with a reason; `expected`: so many there are.
+
+        Raises:
+            BusyError: there were more or fewer: somebody else wrote them. Nothing may be committed.
+        """
         marked = self._run(
             "mark", self.source, batch_id, status, reason[:4000] if reason else None, table, before=tuple(before)
         )
-        return int(marked.rows[0][0])
+        changed = int(marked.rows[0][0])
+        if changed != expected:
+            raise BusyError(
+                f"source {self.source}: batch {batch_id}: expected {expected:,} ledger rows to turn {status}, got {changed:,}; "
+                "another run wrote them. Nothing is committed: see `cxm batches`, then run again"
+            )
 
     def unfinished(self) -> list[str]:
         """Batches without a verdict, oldest first."""
@@ -201,73 +225,6 @@ class Ledger:
         for some in _slices([{"OLD": old, "NEW": new} for old, new in moved.items()]):
             self._run("move", self.source, json.dumps(some))
 
-    # The lease ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _locked_lease(self) -> Iterator[Mapping[str, Any]]:
-        """The lease's row, for a change in this transaction: another run waits, or its own lock is waited for."""
-        with transaction(self.connection):
-            self._run("lease_lock", self.source)
-            yield self._run("lease_read", self.source).dicts()[0]
-
-    def acquire(self, info: RunInfo, minutes: int) -> str | None:
-        """Take the lease for `info.batch_id`; the batch of a run that ended without closing it, if there is one.
-
-        A lease is free when it was given back, has run out, or its process, on this host, is gone. The same flow run (a
-        retry, maybe on another host) takes its own lease again.
-
-        Raises:
-            BusyError: another run works on this source; the message says which, since it is told apart from a dead one by
-                its process (same host) or by time.
-        """
-        with self._locked_lease() as held:
-            mine = info.holds(held) or (info.flow_run_id and held["flow_run_id"] == info.flow_run_id)
-            if held["holder"] and held["lives"] and not mine and not _is_gone(held["holder"]):
-                raise BusyError(
-                    f"source {self.source}: batch {held['batch_id']} is at work (run {held['flow_run_id'] or 'without id'}, "
-                    f"{held['holder']}, until {held['expires_at']} UTC); wait for it. If that run is dead: "
-                    f"`cxm unlock {self.source}`"
-                )
-            self._run("lease_take", self.source, info.batch_id, info.holder, info.flow_run_id, minutes)
-        left = held["batch_id"]
-        return str(left) if left and left != info.batch_id else None
-
-    def fence(self, info: RunInfo) -> None:
-        """Make sure that this run still holds the lease, before it writes.
-
-        Raises:
-            BusyError: it ran out, and another run took over.
-        """
-        held = self._run("lease_read", self.source).dicts()
-        if not held or not info.holds(held[0]):
-            taken = held[0]["batch_id"] if held else "nothing"
-            raise BusyError(
-                f"source {self.source}: this run's lease ran out and batch {taken} took over; nothing more is written. Raise "
-                "CXM_LEASE_MINUTES above the longest run"
-            )
-
-    def release(self, info: RunInfo, closed: bool) -> None:
-        """Give the lease back. `closed`: the batch has its verdict; otherwise the next run looks after what it left."""
-        with self._locked_lease() as held:
-            if info.holds(held):
-                self._run("lease_take", self.source, None if closed else info.batch_id, None, None, 0)
-
-    def unlock(self) -> str | None:
-        """Take the lease from whoever holds it, by hand; the holder, if there was one."""
-        with self._locked_lease() as held:
-            self._run("lease_take", self.source, held["batch_id"], None, None, 0)
-        return str(held["holder"]) if held["holder"] else None
-
-    @contextmanager
-    def lease(self, info: RunInfo, minutes: int) -> Iterator[None]:
-        """Hold the lease for a short piece of work that is one transaction or can be repeated."""
-        left = self.acquire(info, minutes)
-        try:
-            yield
-        finally:
-            # What a dead run left stays noted for the next run of the pipeline.
-            self.release(replace(info, batch_id=left or info.batch_id), closed=left is None)
-
 
 def batches(
     connection: SnowflakeConnection, database: str, source: str | None, batch_id: str | None = None, limit: int = 20
@@ -293,17 +250,6 @@ def batch_source(connection: SnowflakeConnection, database: str, batch_id: str, 
         f"batch {batch_id!r}: not in the ledger{f' of {source}' if source else ''}; the newest are "
         f"{', '.join(newest) or 'none: nothing has been loaded'}. `cxm batches` lists them"
     )
-
-
-def _is_gone(holder: str) -> bool:
-    """True where the holder ran on this host and its process has ended; of another host nothing is known."""
-    host, pid, start = holder.rsplit("/", 2)
-    if host != socket.gethostname():
-        return False
-    try:
-        return abs(psutil.Process(int(pid)).create_time() - float(start)) > 0.05
-    except psutil.NoSuchProcess:
-        return True
 
 
 def _slices(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:

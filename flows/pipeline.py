@@ -7,23 +7,21 @@ what it reports, is in `run`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from prefect import flow, unmapped
 from prefect.runtime import flow_run
 
-from flows import progress, shown, tasks
+from flows import shown, tasks
 from flows.clients import dbt
 from flows.errors import ConfigurationError
-from flows.facts import LandResult
 from flows.generated import source_folder
 from flows.ledger import RunInfo
 from flows.run import PipelineError, RunSummary, handed_off, settle, validated
 from flows.steps.provision import Change
 from flows.task_runner import ConfiguredTaskRunner
+from flows.work import working
 
 
 def batch_id(start: datetime) -> str:
@@ -65,14 +63,15 @@ def pipeline(
     """
     where = tasks.Blocks(aws_block, snowflake_block)
     directory = Path(data) if data else source_folder(where.settings, source)
-    batch = tasks.open_batch(source, directory, run_info(), force, day or _start().date() - timedelta(days=1), where)
+    day = day or _start().date() - timedelta(days=1)
     try:
-        with _closing(batch) as landed:
+        with working(source, run_info(), where) as work:
+            batch = tasks.open_batch(source, directory, work.info, work.left, force, day, where)
+            work.info = batch.info
             dbt.warm()
             landing = tasks.land.map(unmapped(batch), batch.source.tables)
             loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
-            run = settle(batch, landing, loading)
-            landed.extend(run.landed.values())
+            run = settle(batch, landing, loading, work.landed)
             verdict = validated(run)
             summary = handed_off(run, verdict)
             return shown.ended(summary.outcome, summary)
@@ -92,41 +91,21 @@ def replay(
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
-    opened = tasks.reopen_batch(source, run_info(checked_batch_id(batch)), tasks.Blocks(aws_block, snowflake_block))
+    where = tasks.Blocks(aws_block, snowflake_block)
     try:
-        with _closing(opened):
+        with working(source, run_info(checked_batch_id(batch)), where) as work:
+            opened = tasks.reopen_batch(source, work.info, work.left, where)
+            work.info = opened.info
             dbt.warm()
             found = tasks.find_landed(opened)
             again = opened.of([t for t in opened.source.tables if t.name in found])
             landing = [found[t.name] for t in again.source.tables]
             loading = tasks.load.map(unmapped(again), again.source.tables, landing)
-            run = settle(again, landing, loading)
+            run = settle(again, landing, loading, work.landed)
             summary = handed_off(run, validated(run))
             return shown.ended(summary.outcome, summary)
     except PipelineError as error:
         return shown.failed(error)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _closing(batch: tasks.Batch) -> Iterator[list[LandResult]]:
-    """Give the lease back however the block ends; what it landed goes into the list. A run that is told to end stops its queries
-    and uploads first; a batch that got no verdict is noted as open, for the next run to clear."""
-    landed: list[LandResult] = []
-    closed = False
-    progress.go()
-    try:
-        yield landed
-        closed = True
-    except PipelineError as error:
-        closed = error.closed
-        raise
-    except Exception:
-        raise
-    except BaseException:  # Prefect's termination signal, Ctrl-C
-        tasks.stop_work(batch)
-        raise
-    finally:
-        tasks.close_batch(batch, closed, landed)
 
 
 def checked_batch_id(text: str) -> str:

@@ -148,10 +148,14 @@ def _word(found: Any) -> str:
 
 
 def settle(
-    batch: tasks.Batch, landed: Sequence[PrefectFuture[LandResult] | LandResult], loaded: PrefectFutureList[LoadResult]
+    batch: tasks.Batch,
+    landed: Sequence[PrefectFuture[LandResult] | LandResult],
+    loaded: PrefectFutureList[LoadResult],
+    noted: list[LandResult],
 ) -> Run:
     """Wait for every table. If one failed, nothing is published, since a batch is published whole: bad data quarantines what the
-    others loaded; after a server that failed, the batch stays open and the next run (or this one's retry) clears it."""
+    others loaded; after a server that failed, the batch stays open and the next run (or this one's retry) clears it. What
+    landed is `noted` in any case."""
     errors: dict[str, Exception] = {}
 
     def results(futures: Sequence[Any]) -> dict[str, Any]:
@@ -164,6 +168,7 @@ def settle(
         return found
 
     arrived = results(landed)
+    noted.extend(arrived.values())
     if any(r.status != "unchanged" for r in arrived.values()):
         validate.warm()
     run = Run(batch, arrived, results(loaded), errors)
@@ -180,7 +185,7 @@ def settle(
     if errors:
         names = ", ".join(errors)
         if any(isinstance(error, DataError) for error in errors.values()):
-            tasks.mark(batch, "quarantined", f"batch incomplete, failed: {names}")
+            tasks.quarantine(batch, f"batch incomplete, failed: {names}")
         head = (
             f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
         )
@@ -232,13 +237,13 @@ def validated(run: Run) -> Verdict | None:
             for table in verdict.tables
             for f in table.error_failures
         ]
-        tasks.mark(batch, "quarantined", "; ".join(reasons))
+        tasks.quarantine(batch, "; ".join(reasons))
         _report(run, verdict, None, _comparing(run))
         head = (
             f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
         )
         raise PipelineError("\n".join([head, *reasons]), run.summary(verdict), DataError.exit_code)
-    tasks.mark(batch, "validated")
+    tasks.publish(batch, run.fresh)
     return verdict
 
 

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     reporter_role: str = Field("CXM_REPORTER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     plan_role: str = Field("ACCOUNTADMIN", pattern=r"^[A-Z_][A-Z0-9_$]*$")  # `cxm provision --plan` looks with it
 
-    lease_minutes: int = Field(120, ge=1)  # how long a run may be away before another may take over its source
+    lease_minutes: float = Field(5, gt=0)  # how long a run may be away before another may take over its source
     archive_after_days: int = Field(90, ge=0)  # objects of batches with a verdict move from raw/ to archive/
     keep_batches: int = Field(30, ge=1)  # validated loads of a file that stay in RAW, the newest first
     keep_quarantined_days: int = Field(30, ge=0)  # rows of quarantined batches stay in RAW for inspection so long

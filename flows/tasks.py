@@ -16,20 +16,21 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, progress, provisioning, shown
-from flows.clients.snowflake import transaction
+from flows import blocks, lease, progress, provisioning, shown
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
-from flows.errors import BusyError, ConfigurationError, CxmError, InfrastructureError
+from flows.errors import ConfigurationError, InfrastructureError
 from flows.facts import LandResult, Published
 from flows.generated import is_generated
-from flows.ledger import Ledger, RunInfo, Status
+from flows.ledger import Ledger, RunInfo
 from flows.settings import PROJECT, Settings
+from flows.steps import batch as batch_step
 from flows.steps import handoff as handoff_step
 from flows.steps import land as land_step
 from flows.steps import load as load_step
 from flows.steps import profile as profile_step
 from flows.steps import provision as provision_step
+from flows.steps import publish as publish_step
 from flows.steps import reconcile as reconcile_step
 from flows.steps import replay as replay_step
 from flows.steps import retention as retention_step
@@ -101,19 +102,33 @@ def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], T
     )
 
 
+@step("take lease", "take the lease of {source_name}")
+def take_lease(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[RunInfo, tuple[str, ...]]:
+    """Take the source's lease: this run with its token, and what runs that died have left.
+
+    Raises:
+        BusyError: another run works on this source.
+    """
+    settings = where.settings
+    tag = {"batch": info.batch_id, "flow_run": info.flow_run_id, "step": "open"}
+    with blocks.ledger(settings, source_name, tag, kept=True) as ledger:
+        return lease.take(ledger, info, settings.lease_minutes)
+
+
 @step("open batch", "open batch {info.batch_id}")
 def open_batch(
     source_name: str,
     directory: Path,
     info: RunInfo,
+    left: Sequence[str],
     force: bool,
     day: date | None = None,
     where: Blocks = Blocks(),
 ) -> Batch:
-    """Read the contract, take the source's lease, clear up after runs that died, and read what is published now.
+    """Read the contract, clear up after runs that died, and read what is published now. The run has the source's lease.
 
     Raises:
-        BusyError: another run works on this source, or this batch id is another run's.
+        BusyError: this batch id is another run's, or another run took over.
         ConfigurationError: the files are generated, and the target is an account or the source has real rows.
     """
     settings = where.settings
@@ -126,21 +141,10 @@ def open_batch(
         )
     batch = Batch(source, directory, info, force=force, day=day, blocks=where)
     with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
-        left = ledger.acquire(info, settings.lease_minutes)
         if info.is_generated:
-            _refuse_generated(ledger, info, left, str(directory), settings)
-        others = {e.flow_run_id for e in ledger.entries(info.batch_id)} - {info.flow_run_id, "", None}
-        if others:
-            raise BusyError(
-                f"batch {info.batch_id} belongs to flow run {others.pop()}, which was to start in the same second; run again"
-            )
-        for gone in undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left):
-            get_run_logger().warning(
-                "batch %s had no verdict, its run is gone: %s rows taken out of RAW.%s",
-                gone.batch_id,
-                gone.rows,
-                gone.table,
-            )
+            ledger.refuse_generated(str(directory), str(settings.data / source.name))
+        batch_step.claim(ledger, info)
+        _recover(ledger, batch, left)
         published = ledger.published()
 
     def size(table: Table) -> int:
@@ -154,32 +158,34 @@ def open_batch(
 
 
 @step("reopen batch", "reopen batch {info.batch_id}")
-def reopen_batch(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> Batch:
-    """Take the source's lease for a batch that is to be loaded again from S3.
+def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Blocks = Blocks()) -> Batch:
+    """Prepare a batch that is to be loaded again from S3. The run has the source's lease.
 
     Raises:
-        BusyError: another run works on this source.
+        BusyError: another run took over.
         ConfigurationError: the batch's rows are generated, and the source has real ones.
     """
     settings = where.settings
     batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True, blocks=where)
     with blocks.ledger(settings, source_name, batch.tag("open"), kept=True) as ledger:
-        left = ledger.acquire(info, settings.lease_minutes)
         if any(entry.is_generated for entry in ledger.entries(info.batch_id)):
-            _refuse_generated(ledger, info, left, f"batch {info.batch_id}", settings)
+            ledger.refuse_generated(f"batch {info.batch_id}", str(settings.data / source_name))
             batch = replace(batch, info=replace(info, is_generated=True))
             shown.tag_run("generated")
-        undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, batch.source, info, left)
+        _recover(ledger, batch, left)
     return batch
 
 
-def _refuse_generated(ledger: Ledger, info: RunInfo, left: str | None, what: str, settings: Settings) -> None:
-    """Give the lease back, as it was found, where generated rows would stand over real ones."""
-    try:
-        ledger.refuse_generated(what, str(settings.data / ledger.source))
-    except ConfigurationError:
-        ledger.release(replace(info, batch_id=left or info.batch_id), closed=left is None)
-        raise
+def _recover(ledger: Ledger, batch: Batch, left: Sequence[str]) -> None:
+    settings = batch.settings
+    client = blocks.s3_client(settings)
+    for gone in undo_step.recover(ledger, client, settings.bucket, batch.source, batch.info, left):
+        get_run_logger().warning(
+            "batch %s had no verdict, its run is gone: %s rows taken out of RAW.%s",
+            gone.batch_id,
+            gone.rows,
+            gone.table,
+        )
 
 
 @step("find changed days", "find changed days of {source_name}")
@@ -196,41 +202,6 @@ def changed_days(source_name: str, directory: Path, days: Sequence[date], where:
         return known is not None and land_step.checksum(directory / file) == known.sha256
 
     return tuple(day for day in days if not all(same(table, day) for table in source.tables))
-
-
-def stop_work(batch: Batch) -> None:
-    """End what the tasks of this process are at: uploads stop at their next report, running statements are cancelled."""
-    progress.stop()
-    blocks.cancel_statements(batch.settings)
-
-
-def close_batch(batch: Batch, closed: bool, landed: Sequence[LandResult] = ()) -> None:
-    """Write down what was unchanged and give the lease back; `closed`: every loaded table has its verdict.
-
-    Runs however the flow ends. What cannot be told the warehouse is logged: the lease then ends with this process.
-    """
-    settings = batch.settings
-    skipped = [
-        {
-            "table_name": r.raw_name,
-            "file_name": r.file,
-            "bytes": r.bytes,
-            "content_sha256": r.sha256,
-            "file_records": r.records,
-            "unchanged_since": r.since,
-        }
-        for r in landed
-        if r.status == "unchanged"
-    ]
-    try:
-        with blocks.ledger(settings, batch.source.name, batch.tag("close"), kept=True) as ledger:
-            if skipped:
-                ledger.insert(batch.info, "skipped-unchanged", skipped)
-            ledger.release(batch.info, closed)
-    except CxmError as error:
-        get_run_logger().warning("batch %s was not closed: %s", batch.info.batch_id, error)
-    finally:
-        blocks.close_kept()
 
 
 @step("land", "land {table.name}")
@@ -302,21 +273,28 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
     return verdict
 
 
-@step("publish", "{status} {batch.info.batch_id}")
-def mark(batch: Batch, status: Status, reason: str | None = None) -> None:
-    """Publish the loaded tables of the batch, or quarantine them with the reason: one statement, so all or none.
+@step("publish", "publish {batch.info.batch_id}")
+def publish(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> None:
+    """Publish the tables that came in with this batch: one statement, so all or none.
 
     Raises:
         BusyError: another run took over this source.
     """
-    settings = batch.settings
-    with (
-        blocks.ledger(settings, batch.source.name, batch.tag(status), kept=True) as ledger,
-        transaction(ledger.connection),
-    ):
-        ledger.fence(batch.info)
-        ledger.mark(batch.info.batch_id, status, ("loaded",) if status == "validated" else ("landed", "loaded"), reason)
-    shown.tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, reason=reason or "")
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("validated"), kept=True) as ledger:
+        publish_step.publish(ledger, batch.info, [result.raw_name for result in loaded])
+    shown.tell("cxm.batch.validated", batch.source.name, batch=batch.info.batch_id, reason="")
+
+
+@step("quarantine", "quarantine {batch.info.batch_id}")
+def quarantine(batch: Batch, reason: str) -> None:
+    """Quarantine what the batch brought, with the reason.
+
+    Raises:
+        BusyError: another run took over this source.
+    """
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("quarantined"), kept=True) as ledger:
+        publish_step.quarantine(ledger, batch.info, reason)
+    shown.tell("cxm.batch.quarantined", batch.source.name, batch=batch.info.batch_id, reason=reason)
 
 
 @step("compare", "compare {batch.info.batch_id} with the batch before")
@@ -331,7 +309,7 @@ def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profi
                 batch.source.schema,
                 batch.source.table(result.table),
                 batch.info.batch_id,
-                max((p.batch_id for (raw, _), p in batch.published.items() if raw == result.raw_name), default=None),
+                batch_step.newest(batch.published, result.raw_name),
             )
             for result in loaded
         )
@@ -343,7 +321,7 @@ def find_landed(batch: Batch) -> dict[str, LandResult]:
     settings = batch.settings
     with blocks.ledger(settings, batch.source.name, batch.tag("replay"), kept=True) as ledger:
         return replay_step.landed(
-            ledger, blocks.s3_client(settings), settings.bucket, batch.source, batch.info.batch_id
+            ledger, blocks.s3_client(settings), settings.bucket, batch.source, batch.info.batch_id, batch.info
         )
 
 
@@ -352,8 +330,9 @@ def undo(source_name: str, batch_id: str, info: RunInfo, where: Blocks = Blocks(
     """Take a batch's rows out of RAW, under the source's lease."""
     settings = where.settings
     tag = {"step": "undo", "batch": batch_id}
-    with blocks.ledger(settings, source_name, tag) as ledger, ledger.lease(info, settings.lease_minutes):
-        return undo_step.undo(ledger, batch_id, info, f"undone by hand (flow run {info.flow_run_id or 'none'})")
+    reason = f"undone by hand (flow run {info.flow_run_id or 'none'})"
+    with blocks.holding(settings, source_name, tag, info) as (ledger, holder):
+        return undo_step.undo(ledger, batch_id, holder, reason)
 
 
 @step("reconcile", "reconcile {source_name}")
@@ -368,13 +347,10 @@ def reconcile(source_name: str, where: Blocks = Blocks()) -> tuple[reconcile_ste
 def retention(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[retention_step.Kept, ...]:
     """Archive old objects and prune old rows of a source, under its lease."""
     settings = where.settings
-    with (
-        blocks.ledger(settings, source_name, {"step": "maintenance"}) as ledger,
-        ledger.lease(info, settings.lease_minutes),
-    ):
+    with blocks.holding(settings, source_name, {"step": "maintenance"}, info) as (ledger, holder):
         client = blocks.s3_client(settings)
-        archived = retention_step.archive(ledger, client, settings.bucket, info, settings.archive_after_days)
-        return archived + retention_step.prune(ledger, info, settings.keep_batches, settings.keep_quarantined_days)
+        archived = retention_step.archive(ledger, client, settings.bucket, holder, settings.archive_after_days)
+        return archived + retention_step.prune(ledger, holder, settings.keep_batches, settings.keep_quarantined_days)
 
 
 @step("handoff", "dbt source freshness {batch.source.name}")

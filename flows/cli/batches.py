@@ -101,7 +101,7 @@ def reconcile(source: str, as_json: bool) -> None:
 @json_option
 def unlock(source: str, as_json: bool) -> None:
     """Free a source whose run died on another host. A run that still lives stops before it writes again."""
-    from flows import blocks
+    from flows import blocks, lease
     from flows.contract.read import read_source
 
     settings = current_settings()
@@ -110,7 +110,7 @@ def unlock(source: str, as_json: bool) -> None:
         session(settings, make_console(as_json), services=("s3", "warehouse")),
         blocks.ledger(settings, name, {"step": "unlock"}) as ledger,
     ):
-        holder = ledger.unlock()
+        holder = lease.unlock(ledger)
     if as_json:
         click.echo(json.dumps({"source": name, "was_held_by": holder}))
     else:

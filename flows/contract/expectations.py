@@ -204,15 +204,15 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
 
 def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
     """The batch ids whose rows make up a table now: a snapshot's newest; of a daily table the newest of each day's file."""
-    newest = _newest(source, table, statuses)
-    return f"{newest} GROUP BY l.FILE_NAME" if table.load == "append" else newest
+    return _newest(source, table, statuses, "PARTITION BY l.FILE_NAME " if table.load == "append" else "")
 
 
-def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING) -> str:
-    # A batch id is YYYYMMDD_HHMMSS in UTC, so the greatest is the newest.
+def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING, each: str = "") -> str:
+    # The sequence orders batches; those from before there was one are the oldest, in the order of their ids.
     return (
-        f"SELECT MAX(l.BATCH_ID) FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
+        f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
         f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS IN ({', '.join(map(literal, statuses))})"
+        f" QUALIFY ROW_NUMBER() OVER ({each}ORDER BY COALESCE(l.BATCH_SEQUENCE, 0) DESC, l.BATCH_ID DESC) = 1"
     )
 
 

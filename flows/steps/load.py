@@ -10,16 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows.clients.snowflake import Rows, run, transaction
+from flows.clients.snowflake import Rows, run
 from flows.contract.model import Source, Table
 from flows.contract.render_sql import MOST_FILES, copy_into
 from flows.contract.sql import template
 from flows.errors import DataError
 from flows.facts import LandedObject, LandResult
-from flows.ledger import Ledger, RunInfo
+from flows.lease import fenced
+from flows.ledger import Ledger, RunInfo, Status
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
+
+# States that a load leaves when its data is refused; a validated one that was to be replayed stays as it was.
+_REFUSED: tuple[Status, ...] = ("landed", "undone", "quarantined", "loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def load(
     Raises:
         DataError: COPY refused a file, loaded part of it, skipped it, found nothing, or the rows in RAW differ from the
             records; the table's ledger rows are quarantined with that message.
-        BusyError: another run took over this source.
+        BusyError: another run took over this source; nothing was written.
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; the rows stay landed, for another try.
     """
     ledger = Ledger(connection, database, source.name)
@@ -81,35 +85,45 @@ def load(
         for o in missing
     ]
     if rows:
-        ledger.insert(info, "landed", rows)
+        with fenced(ledger, info):
+            ledger.insert(info, "landed", rows)
     try:
-        return _copy(ledger, source, table, landed, info, again=bool(known))
+        return _copy(ledger, source, table, landed, info, again=bool(known), replay=replay)
     except DataError as error:
-        ledger.mark(
-            info.batch_id, "quarantined", ("landed", "undone", "quarantined", "loaded"), str(error), table.raw_name
-        )
+        expected = sum(e.status in _REFUSED for e in known) + len(rows)
+        with fenced(ledger, info) as lock:
+            lock()
+            ledger.mark(info.batch_id, "quarantined", _REFUSED, expected, str(error), table.raw_name)
         raise
 
 
-def _copy(ledger: Ledger, source: Source, table: Table, landed: LandResult, info: RunInfo, again: bool) -> LoadResult:
+def _copy(
+    ledger: Ledger, source: Source, table: Table, landed: LandResult, info: RunInfo, again: bool, replay: bool
+) -> LoadResult:
     """The transaction. `again`: an earlier try or an undone load left its mark, maybe in COPY's load history as well: whatever
-    rows there are go, and the files load in any case; the count before COMMIT keeps this exact."""
+    rows there are go, and the files load in any case; the count before COMMIT keeps this exact.
+
+    The lease and the ledger are locked at its end, when the long work is done: tables of all sources wait for them.
+    """
     connection = ledger.connection
-    with transaction(connection):
-        ledger.fence(info)
+    with fenced(ledger, info) as lock:
         if again:
             delete = template("raw/delete_batch.sql", database=ledger.database, table=table.raw_name)
             run(connection, delete, (info.batch_id,))
+        outcomes: list[tuple[str, list[Mapping[str, Any]]]] = []
         for objects in copies(landed.objects):
             names = [o.name for o in objects]
             copied = run(connection, copy_into(source, table, ledger.database, info.batch_id, names, force=again))
-            ledger.loaded(info, copied.query_id, _outcomes(copied, landed, objects))
+            outcomes.append((copied.query_id, _outcomes(copied, landed, objects)))
         rows = _count(connection, table, info.batch_id, ledger.database)
         if rows != landed.records:
             raise DataError(
                 f"{landed.file} ({landed.folder}): {landed.records:,} records in the file, {rows:,} rows in "
                 f"RAW.{table.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
             )
+        lock()
+        for query_id, of_objects in outcomes:
+            ledger.loaded(info, query_id, of_objects, keeps_place=replay)
     return _result(landed, "loaded", rows, copied.query_id)
 
 

@@ -9,13 +9,16 @@ from flows.clients import s3
 from flows.contract.model import Source
 from flows.errors import ConfigurationError
 from flows.facts import LandedObject, LandResult, object_folder
-from flows.ledger import Ledger
+from flows.lease import check, fenced
+from flows.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def landed(ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str) -> dict[str, LandResult]:
+def landed(
+    ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str, info: RunInfo
+) -> dict[str, LandResult]:
     """Contract name of each table that the batch brought → its objects, all of them present where COPY reads.
 
     Archived objects are copied back under `raw/` first.
@@ -23,6 +26,7 @@ def landed(ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_
     Raises:
         ConfigurationError: the batch brought nothing, a table is no longer in the contract, an object is not in S3, or its run
             ended before it had said how many records the file has; nothing was changed in RAW.
+        BusyError: another run took the lease.
         InfrastructureError: S3 or the warehouse did not answer.
     """
     entries = [e for e in ledger.entries(batch_id) if e.key]
@@ -47,7 +51,7 @@ def landed(ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_
                     f"(`cxm run --source {source.name}`)"
                 )
             objects.append(LandedObject(str(entry.key).rsplit("/", 1)[1], entry.bytes, entry.records))
-        _bring_back(ledger, client, bucket, folder, [str(e.key) for e in of_table])
+        _bring_back(ledger, client, bucket, folder, [str(e.key) for e in of_table], info)
         found[table.name] = LandResult(
             table=table.name,
             raw_name=raw_name,
@@ -62,13 +66,15 @@ def landed(ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_
     return found
 
 
-def _bring_back(ledger: Ledger, client: S3Client, bucket: str, folder: str, keys: list[str]) -> None:
+def _bring_back(ledger: Ledger, client: S3Client, bucket: str, folder: str, keys: list[str], info: RunInfo) -> None:
     archived = [key for key in keys if not key.startswith(folder)]
     moved = {key: folder + key.rsplit("/", 1)[1] for key in archived}
     for old, new in moved.items():
         s3.move(client, bucket, old, new)
     if moved:
-        ledger.move(moved)
+        with fenced(ledger, info):
+            ledger.move(moved)
+        check(ledger, info)
         s3.delete(client, bucket, archived)
     there = s3.keys(client, bucket, folder)
     lost = [name for key in keys if (name := folder + key.rsplit("/", 1)[1]) not in there]

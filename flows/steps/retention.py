@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from flows.clients import s3
-from flows.clients.snowflake import run, transaction
+from flows.clients.snowflake import run
 from flows.contract.sql import template
 from flows.errors import DataError
-from flows.ledger import Ledger, RunInfo
+from flows.lease import check, fenced
+from flows.ledger import Ledger, RunInfo, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
+
+_PRUNED: tuple[Status, ...] = ("validated", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,7 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
         BusyError: another run took the lease.
         ConfigurationError, InfrastructureError: as `flows.clients.s3.move`; what was moved so far is written down.
     """
-    ledger.fence(info)
-    _finish_deletes(ledger, client, bucket)
+    _finish_deletes(ledger, client, bucket, info)
     done = []
     for row in ledger.archivable(days):
         old = row["s3_key"]
@@ -48,17 +50,20 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
         except DataError as error:  # lost: `reconcile` names it; the others are moved all the same
             log.warning("%s", error)
             continue
-        ledger.move({old: new})
+        with fenced(ledger, info):
+            ledger.move({old: new})
+        check(ledger, info)
         s3.delete(client, bucket, [old])
         done.append(Kept("archived", row["batch_id"], new, int(row["bytes"])))
     return tuple(done)
 
 
-def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str) -> None:
+def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo) -> None:
     """Objects whose copy is written down as archived but which an earlier run did not live to delete."""
     archived = {"raw/" + str(o["s3_key"]).removeprefix("archive/"): o for o in ledger.objects()}
     there = s3.keys(client, bucket, f"raw/{ledger.source}/")
     twins = [key for key in there if key in archived and str(archived[key]["s3_key"]).startswith("archive/")]
+    check(ledger, info)
     s3.delete(client, bucket, twins)
 
 
@@ -73,11 +78,12 @@ def prune(ledger: Ledger, info: RunInfo, keep: int, quarantined_days: int) -> tu
     """
     done = []
     for batch_id, table in ledger.prunable(keep, quarantined_days):
-        with transaction(ledger.connection):
-            ledger.fence(info)
+        entries = [e for e in ledger.entries(batch_id, table) if e.status in _PRUNED]
+        with fenced(ledger, info) as lock:
             sql = template("raw/delete_batch.sql", database=ledger.database, table=table)
             rows = int(run(ledger.connection, sql, (batch_id,)).rows[0][0])
             reason = f"retention: beyond the newest {keep} loads, or quarantined over {quarantined_days} days ago"
-            ledger.mark(batch_id, "undone", ("validated", "quarantined"), reason, table)
+            lock()
+            ledger.mark(batch_id, "undone", _PRUNED, len(entries), reason, table)
         done.append(Kept("pruned", batch_id, table, rows))
     return tuple(done)

@@ -5,14 +5,16 @@ What lies in S3 stays there, so that `replay` can load it again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.clients import s3
-from flows.clients.snowflake import run, transaction
+from flows.clients.snowflake import run
 from flows.contract.model import Source
 from flows.contract.sql import template
 from flows.facts import object_folder
+from flows.lease import fenced, recovered
 from flows.ledger import UNDOABLE, Ledger, RunInfo
 
 if TYPE_CHECKING:
@@ -38,28 +40,31 @@ def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[Und
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; RAW and ledger are as before.
     """
     entries = ledger.entries(batch_id)
-    tables = sorted({e.table for e in entries if e.status in UNDOABLE})
-    if not tables:
+    undoable = [e for e in entries if e.status in UNDOABLE]
+    if not undoable:
         return ()
-    with transaction(ledger.connection):
-        ledger.fence(info)
+    with fenced(ledger, info) as lock:
         gone = []
-        for table in tables:
+        for table in sorted({e.table for e in undoable}):
             sql = template("raw/delete_batch.sql", database=ledger.database, table=table)
             deleted = run(ledger.connection, sql, (batch_id,))
             gone.append(UndoneTable(batch_id, table, int(deleted.rows[0][0])))
-        ledger.mark(batch_id, "undone", UNDOABLE, reason)
+        lock()
+        ledger.mark(batch_id, "undone", UNDOABLE, len(undoable), reason)
     return tuple(gone)
 
 
 def recover(
-    ledger: Ledger, client: S3Client, bucket: str, source: Source, info: RunInfo, left: str | None
+    ledger: Ledger, client: S3Client, bucket: str, source: Source, info: RunInfo, left: Sequence[str]
 ) -> tuple[UndoneTable, ...]:
-    """Clear up after runs that ended without a verdict: `left`, whose lease was never given back, and what the ledger holds open.
+    """Clear up after runs that ended without a verdict: `left`, as the lease notes them, and what the ledger holds open.
 
-    Their rows leave RAW; objects of `left` that it did not live to write down come into the ledger as undone.
+    Their rows leave RAW; objects of `left` that they did not live to write down come into the ledger as undone. A batch stays
+    noted until that is done: whoever tries again gets it again.
     """
-    for batch_id in [left] if left else []:
+    gone: list[UndoneTable] = []
+    reason = f"its run ended before a verdict; cleared by the run of batch {info.batch_id}"
+    for batch_id in left:
         known = {e.key for e in ledger.entries(batch_id)}
         rows = []
         for table in source.tables:
@@ -67,11 +72,17 @@ def recover(
                 if key not in known:
                     rows.append({"table_name": table.raw_name, **_described(client, bucket, key)})
         if rows:
-            reason = "its run ended before it was whole in S3; send the file again"
-            ledger.insert(RunInfo(batch_id), "undone", rows, reason)
-    reason = f"its run ended before a verdict; cleared by the run of batch {info.batch_id}"
-    open_batches = [b for b in ledger.unfinished() if b != info.batch_id]
-    return tuple(gone for batch_id in open_batches for gone in undo(ledger, batch_id, info, reason))
+            with fenced(ledger, info):
+                ledger.insert(
+                    RunInfo(batch_id), "undone", rows, "its run ended before it was whole in S3; send the file again"
+                )
+        if batch_id in ledger.unfinished():
+            gone += undo(ledger, batch_id, info, reason)
+        recovered(ledger, info, batch_id)
+    for batch_id in ledger.unfinished():
+        if batch_id != info.batch_id:
+            gone += undo(ledger, batch_id, info, reason)
+    return tuple(gone)
 
 
 def _described(client: S3Client, bucket: str, key: str) -> dict[str, object]:

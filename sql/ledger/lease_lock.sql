@@ -1,6 +1,4 @@
--- Serialises runs of a source: MERGE waits for another transaction's MERGE of the table, and sees what it left.
-MERGE INTO {{ database | ident }}.RAW.LOAD_LEASE AS HELD
-USING (SELECT :1 AS SOURCE) AS ASKED
-    ON HELD.SOURCE = ASKED.SOURCE
-WHEN MATCHED THEN UPDATE SET SOURCE = ASKED.SOURCE
-WHEN NOT MATCHED THEN INSERT (SOURCE) VALUES (ASKED.SOURCE)
+-- Takes the lease table's lock until the transaction ends: one run at a time gets past this. The rows changed are counted.
+UPDATE {{ database | ident }}.RAW.LOAD_LEASE
+SET LOCKED_AT = SYSDATE()
+WHERE SOURCE = :1

@@ -1,9 +1,11 @@
--- Who holds the lease of a source.
+-- The lease of a source. After lease_lock.sql, in its transaction: a statement sees what was committed before it began.
 SELECT
     BATCH_ID,
     HOLDER,
     FLOW_RUN_ID,
     EXPIRES_AT,
+    COALESCE(TOKEN, 0) AS TOKEN,
+    COALESCE(TO_RECOVER, '[]') AS TO_RECOVER,
     COALESCE(EXPIRES_AT > SYSDATE(), FALSE) AS LIVES
 FROM {{ database | ident }}.RAW.LOAD_LEASE
 WHERE SOURCE = :1

@@ -1,4 +1,4 @@
--- What COPY said of each object, in the same transaction as the COPY.
+-- What COPY said of each object, in the same transaction as the COPY. A replay (:6 is NULL) keeps its place in the order.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
 SET
     STATUS = 'loaded',
@@ -8,12 +8,13 @@ SET
     COPY_QUERY_ID = :3,
     FLOW_RUN_ID = :4,
     FLOW_RUN_URL = :5,
-    FINISHED_AT = SYSDATE()
+    FINISHED_AT = SYSDATE(),
+    BATCH_SEQUENCE = COALESCE(:6, LEDGER.BATCH_SEQUENCE)
 FROM (
     SELECT
         ENTRY.VALUE:S3_KEY::VARCHAR AS S3_KEY,
         ENTRY.VALUE:ROWS_PARSED::NUMBER(38, 0) AS ROWS_PARSED,
         ENTRY.VALUE:ROWS_LOADED::NUMBER(38, 0) AS ROWS_LOADED
-    FROM TABLE(FLATTEN(INPUT => PARSE_JSON(:6))) AS ENTRY
+    FROM TABLE(FLATTEN(INPUT => PARSE_JSON(:7))) AS ENTRY
 ) AS COPIED
 WHERE LEDGER.SOURCE = :1 AND LEDGER.BATCH_ID = :2 AND LEDGER.S3_KEY = COPIED.S3_KEY

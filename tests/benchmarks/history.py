@@ -35,10 +35,10 @@ class Batches:
         self.took: dict[str, list[float]] = {"load": [], "validate": []}
 
     def next(self, validated: bool) -> None:
-        from flows import blocks
+        from flows import blocks, lease
         from flows.contract.model import Table
         from flows.ledger import Ledger, RunInfo
-        from flows.steps import land, load, validate
+        from flows.steps import land, load, publish, validate
 
         self.clock += timedelta(seconds=1)
         settings, source, info = self.settings, self.source, RunInfo(self.clock.strftime("%Y%m%d_%H%M%S"))
@@ -55,7 +55,7 @@ class Batches:
                 load.load(own, source, table, what, info, settings.database)
 
         with connection() as own:
-            Ledger(own, settings.database, source.name).acquire(info, 10)
+            info, _ = lease.take(Ledger(own, settings.database, source.name), info, 10)
         with ThreadPoolExecutor(4) as pool:
             files = list(pool.map(landed, source.tables))
             self.timed("load", lambda: list(pool.map(loaded, source.tables, files)))
@@ -63,8 +63,8 @@ class Batches:
             self.timed("validate", lambda: self.validate(validate, blocks, info.batch_id))
         with connection() as own:
             ledger = Ledger(own, settings.database, source.name)
-            ledger.mark(info.batch_id, "validated", ("loaded",))
-            ledger.release(info, closed=True)
+            publish.publish(ledger, info, [t.raw_name for t in source.tables])
+            lease.give_back(ledger, info, closed=True)
 
     def validate(self, validate: Any, blocks: Any, batch_id: str) -> None:
         settings, login = self.settings, blocks.snowflake_credentials(self.settings)

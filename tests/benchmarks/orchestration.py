@@ -26,11 +26,11 @@ from flows.settings import PROJECT, TELEMETRY_OFF, Settings
 
 def plain(settings: Settings, data: Path) -> None:
     """One batch as the flow runs it, without Prefect: lease, land and load on eight threads, validate, publish, freshness."""
-    from flows import blocks
+    from flows import blocks, lease
     from flows.contract.model import Table
     from flows.contract.read import read_source
     from flows.ledger import Ledger, RunInfo
-    from flows.steps import handoff, land, load, validate
+    from flows.steps import handoff, land, load, publish, validate
 
     source = read_source("olist")
     info = RunInfo(datetime.now(UTC).strftime("%Y%m%d_%H%M%S"), "", "")
@@ -40,7 +40,7 @@ def plain(settings: Settings, data: Path) -> None:
 
     with connection() as open_:
         ledger = Ledger(open_, settings.database, source.name)
-        ledger.acquire(info, 10)
+        info, _ = lease.take(ledger, info, 10)
         published = ledger.published()
 
     def table_path(table: Table) -> load.LoadResult:
@@ -67,8 +67,8 @@ def plain(settings: Settings, data: Path) -> None:
     assert verdict.passed
     with connection() as open_:
         ledger = Ledger(open_, settings.database, source.name)
-        ledger.mark(info.batch_id, "validated", ("loaded",))
-        ledger.release(info, closed=True)
+        publish.publish(ledger, info, [t.raw_name for t in source.tables])
+        lease.give_back(ledger, info, closed=True)
     blocks.close_kept()
     handed = handoff.handoff(
         PROJECT / "dbt" / "cxm_medtech", source.name, handoff.dbt_environment(settings), settings.home / "dbt"

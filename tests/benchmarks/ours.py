@@ -114,13 +114,14 @@ def copy(source: Any, tables: list[Any], landing: list[Future[Any]], connecting:
     """COPY each table as soon as it has landed; a connection for each worker, kept from table to table."""
     import threading
 
+    from flows.lease import give_back, take
     from flows.ledger import Ledger, RunInfo
     from flows.steps.load import load
+    from flows.steps.publish import publish
 
-    info = RunInfo(batch_id)
     first = connecting.result()
     ledger = Ledger(first, "CXM_MEDTECH", source.name)
-    ledger.acquire(info, 60)
+    info, _ = take(ledger, RunInfo(batch_id), 60)
     own = threading.local()
 
     def one(table: Any, landed: Future[Any]) -> int:
@@ -130,8 +131,8 @@ def copy(source: Any, tables: list[Any], landing: list[Future[Any]], connecting:
 
     with ThreadPoolExecutor(int(os.environ.get("BENCH_LOADERS", "3"))) as loaders:
         rows = sum(loaders.map(one, tables, landing))
-    ledger.mark(batch_id, "validated", ("loaded",))
-    ledger.release(info, closed=True)
+    publish(ledger, info, [t.raw_name for t in tables])
+    give_back(ledger, info, closed=True)
     return rows
 
 

@@ -274,6 +274,40 @@ def test_a_transaction_that_only_read_changes_what_another_has_committed_since(
         assert two.cursor().execute("SELECT N FROM T").fetchone() == (11,)
 
 
+def test_a_transaction_that_has_written_sees_and_changes_what_others_committed_since(
+    warehouse: Warehouse, database: str
+) -> None:
+    with (
+        warehouse.connect(database=database, schema="PUBLIC") as one,
+        warehouse.connect(database=database, schema="PUBLIC") as two,
+    ):
+        one.cursor().execute("CREATE TABLE A (ID INT)")
+        one.cursor().execute("CREATE TABLE LEDGER AS SELECT 1 AS ID, 'landed' AS STATUS UNION ALL SELECT 2, 'landed'")
+        one.cursor().execute("CREATE TABLE LEASE AS SELECT 'olist' AS SOURCE, 1 AS TOKEN")
+        for verb in ("ROLLBACK", "COMMIT"):
+            one.cursor().execute("BEGIN")
+            one.cursor().execute("INSERT INTO A VALUES (1)")
+            two.cursor().execute("UPDATE LEASE SET TOKEN = 2")
+            two.cursor().execute("UPDATE LEDGER SET STATUS = 'loaded' WHERE ID = 2")
+            assert one.cursor().execute("SELECT TOKEN FROM LEASE").fetchone() == (2,)
+            assert one.cursor().execute("UPDATE LEASE SET TOKEN = TOKEN + 1").rowcount == 1
+            two.cursor().execute("UPDATE LEDGER SET STATUS = 'validated' WHERE ID = 2")
+            assert one.cursor().execute("UPDATE LEDGER SET STATUS = 'loaded' WHERE ID = 1").rowcount == 1
+            assert one.cursor().execute("SELECT TOKEN FROM LEASE").fetchone() == (3,)
+            assert one.cursor().execute("SELECT STATUS FROM LEDGER ORDER BY ID").fetchall() == [
+                ("loaded",),
+                ("validated",),
+            ]
+            assert one.cursor().execute("SELECT COUNT(*) FROM A").fetchone() == (1,)
+            assert two.cursor().execute("SELECT TOKEN, (SELECT COUNT(*) FROM A) FROM LEASE").fetchone() == (2, 0)
+            two.cursor().execute("ALTER SESSION SET LOCK_TIMEOUT = 1")
+            with pytest.raises(ProgrammingError):
+                two.cursor().execute("UPDATE LEASE SET TOKEN = 9")
+            one.cursor().execute(verb)
+            after = two.cursor().execute("SELECT TOKEN, (SELECT COUNT(*) FROM A) FROM LEASE").fetchone()
+            assert after == ((3, 1) if verb == "COMMIT" else (2, 0))
+
+
 def test_the_lock_of_a_client_that_was_killed_goes_to_whoever_waits(warehouse: Warehouse, database: str) -> None:
     with warehouse.connect(database=database, schema="PUBLIC") as connection:
         connection.cursor().execute("CREATE TABLE T AS SELECT 0 AS N")

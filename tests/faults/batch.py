@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows.clients.snowflake import run, transaction
+from flows import lease
+from flows.clients.snowflake import run
 from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.errors import CxmError, InfrastructureError
@@ -26,6 +27,7 @@ from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps.land import land
 from flows.steps.load import load
+from flows.steps.publish import publish as publish_loaded
 from flows.steps.reconcile import reconcile
 from flows.steps.undo import recover
 
@@ -149,17 +151,23 @@ def run_batch(
         CxmError: the run gave up; its batch is left for the next run to clear.
     """
 
-    def start() -> Mapping[tuple[str, str], Any]:
+    def start() -> tuple[RunInfo, tuple[str, ...]]:
         with connect(settings, "open") as connection:
             ledger = Ledger(connection, settings.database, source.name)
-            left = ledger.acquire(info, settings.lease_minutes)
+            return lease.take(ledger, info, settings.lease_minutes)
+
+    info, left = again(start)
+
+    def clear_up() -> Mapping[tuple[str, str], Any]:
+        with connect(settings, "open") as connection:
+            ledger = Ledger(connection, settings.database, source.name)
             recover(ledger, s3(settings), settings.bucket, source, info, left)
             return ledger.published()
 
-    published = again(start)
-    opened()
-    closed = False
+    closed, loaded = False, list[str]()
     try:
+        published = again(clear_up)
+        opened()
         for table in source.tables:
 
             def landing(table: Any = table) -> LandResult:
@@ -177,18 +185,18 @@ def run_batch(
                         load(connection, source, table, landed, info, settings.database)
 
                 again(loading)
+                loaded.append(table.raw_name)
 
         def publish() -> None:
-            with connect(settings, "validated") as connection, transaction(connection):
+            with connect(settings, "validated") as connection:
                 ledger = Ledger(connection, settings.database, source.name)
-                ledger.fence(info)
-                ledger.mark(info.batch_id, "validated", ("loaded",))
+                publish_loaded(ledger, info, loaded)
 
         again(publish)
         closed = True
     finally:
-        with suppress(CxmError), connect(settings, "close") as connection:  # as flows.tasks.close_batch
-            Ledger(connection, settings.database, source.name).release(info, closed)
+        with suppress(CxmError), connect(settings, "close") as connection:  # as flows.work
+            lease.give_back(Ledger(connection, settings.database, source.name), info, closed)
 
 
 def differences(settings: Settings, source: Source) -> Sequence[Any]:

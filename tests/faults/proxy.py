@@ -73,6 +73,24 @@ class Request:
 Rule = Callable[[Request], Fault | None]
 
 
+def after_copy(start: str) -> Callable[[Request], bool]:
+    """The first statement that begins so after a table's COPY, in that table's session."""
+    copied: set[str] = set()
+
+    def at(request: Request) -> bool:
+        table = request.tag.get("table", "")
+        if request.tag.get("step") != "load" or not request.sql:
+            return False
+        if request.sql.startswith("COPY"):
+            copied.add(table)
+        if table in copied and request.sql.startswith(start):
+            copied.clear()
+            return True
+        return False
+
+    return at
+
+
 def calm(_: Request) -> Fault | None:
     """Nothing goes wrong."""
     return None

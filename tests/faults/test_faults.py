@@ -11,12 +11,13 @@ import pytest
 
 from flows.contract.model import Source
 from flows.errors import CxmError, InfrastructureError
+from flows.lease import holding
 from flows.ledger import Ledger
 from flows.steps.replay import landed
 from flows.steps.retention import archive
 from tests.faults import batch
 from tests.faults.conftest import Proxied, Waits
-from tests.faults.proxy import Fault, Kind, Proxy, Request, Rule
+from tests.faults.proxy import Fault, Kind, Proxy, Request, Rule, after_copy
 
 CUTS: tuple[Kind, ...] = (
     "reset before",
@@ -91,11 +92,11 @@ def go_round(proxied: Proxied, source: Source) -> None:
     settings, info = proxied.settings, batch.new_run()
     with batch.connect(settings, "maintenance") as connection:
         ledger = Ledger(connection, settings.database, source.name)
-        with ledger.lease(info, settings.lease_minutes):
+        with holding(ledger, info, settings.lease_minutes) as holder:
             client = batch.s3(settings)
-            archive(ledger, client, settings.bucket, info, days=0)
-            newest = max(p.batch_id for p in ledger.published().values())
-            landed(ledger, client, settings.bucket, source, newest)
+            archive(ledger, client, settings.bucket, holder, days=0)
+            newest = max(ledger.published().values(), key=lambda p: p.sequence).batch_id
+            landed(ledger, client, settings.bucket, source, newest, holder)
 
 
 def settle(proxied: Proxied, source: Source, folder: Path, before: list[str], work: Callable[[], None]) -> bool:
@@ -170,12 +171,12 @@ def test_each_row_arrives_once_through_faults_of_the_warehouse(
 PLACES: dict[str, tuple[str, Callable[[Request], bool]]] = {
     "PUT": ("s3", lambda r: r.method == "PUT"),
     "login": ("warehouse", lambda r: r.logs_in and r.tag.get("step") == "load"),
-    "lease": ("warehouse", lambda r: r.sql.startswith("MERGE")),
+    "lease": ("warehouse", lambda r: r.sql.startswith("UPDATE") and r.tag.get("step") == "open"),
     "ledger INSERT": ("warehouse", lambda r: r.sql.startswith("INSERT")),
     "BEGIN": ("warehouse", lambda r: r.sql.startswith("BEGIN") and r.tag.get("step") == "load"),
     "COPY": ("warehouse", lambda r: r.sql.startswith("COPY")),
-    "ledger UPDATE": ("warehouse", lambda r: r.sql.startswith("UPDATE") and r.tag.get("step") == "load"),
-    "COMMIT": ("warehouse", lambda r: r.sql == "COMMIT" and r.tag.get("step") == "load"),
+    "ledger UPDATE": ("warehouse", lambda r: "LOAD_LEDGER" in r.sql[:60] and r.sql.startswith("UPDATE")),
+    "COMMIT": ("warehouse", after_copy("COMMIT")),
     "publishing COMMIT": ("warehouse", lambda r: r.sql == "COMMIT" and r.tag.get("step") == "validated"),
 }
 CRITICAL = ("PUT", "ledger INSERT", "COPY", "COMMIT")

@@ -17,6 +17,7 @@ import pytest
 
 from flows.contract.model import Source
 from flows.contract.read import read_source
+from flows.lease import holding
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps.retention import archive
@@ -24,7 +25,7 @@ from flows.steps.undo import undo
 from tests.conftest import olist_files, run_flow
 from tests.faults import batch
 from tests.faults.conftest import Proxied
-from tests.faults.proxy import Fault, Kind, Proxy, Request
+from tests.faults.proxy import Fault, Kind, Proxy, Request, after_copy
 
 KILLED = -9
 SECONDS = 240  # a run takes a few; a busy machine gets time
@@ -43,17 +44,17 @@ def undo_ward(home: str, folder: str, batch_id: str) -> None:
     settings, info = Settings(home=Path(home)), RunInfo(batch_id, f"undo-{batch_id}")
     with batch.connect(settings, "undo") as connection:
         ledger = Ledger(connection, settings.database, "ward")
-        newest = max(p.batch_id for p in ledger.published().values())
-        with ledger.lease(info, settings.lease_minutes):
-            undo(ledger, newest, info, "by hand")
+        newest = max(ledger.published().values(), key=lambda p: p.sequence).batch_id
+        with holding(ledger, info, settings.lease_minutes) as holder:
+            undo(ledger, newest, holder, "by hand")
 
 
 def archive_ward(home: str, folder: str, batch_id: str) -> None:
     settings, info = Settings(home=Path(home)), RunInfo(batch_id, f"maintenance-{batch_id}")
     with batch.connect(settings, "maintenance") as connection:
         ledger = Ledger(connection, settings.database, "ward")
-        with ledger.lease(info, settings.lease_minutes):
-            archive(ledger, batch.s3(settings), settings.bucket, info, days=0)
+        with holding(ledger, info, settings.lease_minutes) as holder:
+            archive(ledger, batch.s3(settings), settings.bucket, holder, days=0)
 
 
 def run_pipeline(home: str, folder: str, batch_id: str) -> None:
@@ -110,9 +111,9 @@ BOUNDARIES: dict[str, tuple[str, Kind, Applies]] = {
     "during upload": ("s3", "reset mid-request", put),
     "after upload": ("s3", "reset after", last_put),
     "during COPY": ("warehouse", "reset during", sql("COPY")),
-    "after COPY before commit": ("warehouse", "reset before", sql("COMMIT")),
-    "after commit, its answer lost": ("warehouse", "reset after", sql("COMMIT")),
-    "while it takes the lease": ("warehouse", "reset after", sql("MERGE", "open")),
+    "after COPY before commit": ("warehouse", "reset before", after_copy("COMMIT")),
+    "after commit, its answer lost": ("warehouse", "reset after", after_copy("COMMIT")),
+    "while it takes the lease": ("warehouse", "reset after", sql("UPDATE", "open")),
     "after it took the lease": ("warehouse", "reset after", sql("COMMIT", "open")),
     "before the first upload": ("s3", "reset before", put),
     "after the first upload": ("s3", "reset after", put),
@@ -120,9 +121,10 @@ BOUNDARIES: dict[str, tuple[str, Kind, Applies]] = {
     "when the ledger knows": ("warehouse", "reset after", sql("INSERT")),
     "after COPY, its answer lost": ("warehouse", "reset after", sql("COPY")),
     "before the rows are counted": ("warehouse", "reset before", sql("SELECT COUNT")),
-    "after the ledger's UPDATE": ("warehouse", "reset after", sql("UPDATE")),
+    "when it has the lease's lock": ("warehouse", "reset after", after_copy("UPDATE CXM_MEDTECH.RAW.LOAD_LEASE")),
+    "after the ledger's UPDATE": ("warehouse", "reset after", sql("UPDATE CXM_MEDTECH.RAW.LOAD_LEDGER")),
     "before it publishes": ("warehouse", "reset before", begin("validated")),
-    "while it publishes": ("warehouse", "reset after", sql("UPDATE", "validated")),
+    "while it publishes": ("warehouse", "reset after", sql("UPDATE CXM_MEDTECH.RAW.LOAD_LEDGER", "validated")),
     "after it published": ("warehouse", "reset after", sql("COMMIT", "validated")),
     "while it gives the lease back": ("warehouse", "reset after", sql("UPDATE", "close")),
 }
@@ -164,7 +166,7 @@ def test_a_run_killed_at_a_boundary_leaves_each_row_once_after_the_next(
     ("kind", "at"),
     [
         ("reset after", sql("DELETE", "undo")),
-        ("reset after", sql("UPDATE", "undo")),
+        ("reset after", sql("UPDATE CXM_MEDTECH.RAW.LOAD_LEDGER", "undo")),
         ("reset after", sql("COMMIT", "undo")),
     ],
     ids=["rows deleted", "ledger marked", "committed"],
@@ -187,7 +189,7 @@ def test_an_undo_that_was_killed_is_done_whole_or_not_at_all(
     ("where", "kind", "at"),
     [
         ("s3", "reset after", lambda r: r.method == "PUT" and "/archive/" in r.path),
-        ("warehouse", "reset after", sql("UPDATE", "maintenance")),
+        ("warehouse", "reset after", sql("UPDATE CXM_MEDTECH.RAW.LOAD_LEDGER", "maintenance")),
         ("s3", "reset before", lambda r: r.method == "DELETE"),
         ("s3", "reset after", lambda r: r.method == "DELETE"),
     ],
@@ -201,8 +203,8 @@ def test_an_archive_run_that_was_killed_is_finished_by_the_next(
     info = batch.new_run()
     with batch.connect(proxied.direct, "maintenance") as connection:
         ledger = Ledger(connection, proxied.direct.database, source.name)
-        with ledger.lease(info, 10):
-            archive(ledger, batch.s3(proxied.direct), proxied.direct.bucket, info, days=0)
+        with holding(ledger, info, 10) as holder:
+            archive(ledger, batch.s3(proxied.direct), proxied.direct.bucket, holder, days=0)
         assert all(str(o["s3_key"]).startswith("archive/") for o in ledger.objects() if o["status"] == "validated")
     assert batch.differences(proxied.direct, source) == ()
 
@@ -223,7 +225,7 @@ FLOW_BOUNDARIES: dict[str, tuple[str, Kind, Applies]] = {
     "during validation": ("warehouse", "reset during", in_validation),
     "during hand-off": ("warehouse", "reset during", to_dbt),
     "during upload": ("s3", "reset mid-request", put),
-    "after COPY before commit": ("warehouse", "reset before", sql("COMMIT")),
+    "after COPY before commit": ("warehouse", "reset before", after_copy("COMMIT")),
     "after validation before it publishes": ("warehouse", "reset before", begin("validated")),
     "after it published": ("warehouse", "reset after", sql("COMMIT", "validated")),
 }

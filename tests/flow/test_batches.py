@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from flows import lease
 from flows.errors import BusyError, ConfigurationError, DataError
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
@@ -209,7 +210,7 @@ def test_while_a_run_is_at_work_another_is_refused_and_writes_nothing(
     two: tuple[str, str, Path], ledger: Ledger, query: Query, objects: Callable[[], set[str]]
 ) -> None:
     other = RunInfo("20991231_235959", flow_run_id="another-run")
-    ledger.acquire(other, 10)
+    other, _ = lease.take(ledger, other, 10)
     try:
         before = query("SELECT COUNT(*) FROM RAW.LOAD_LEDGER"), objects()
         for name, parameters in (
@@ -223,22 +224,29 @@ def test_while_a_run_is_at_work_another_is_refused_and_writes_nothing(
             assert caught.value.exit_code == BusyError.exit_code
         assert (query("SELECT COUNT(*) FROM RAW.LOAD_LEDGER"), objects()) == before
     finally:
-        ledger.release(other, closed=True)
+        lease.give_back(ledger, other, closed=True)
     assert run_flow("pipeline", data=str(two[2])).published
 
 
 def test_a_run_whose_lease_was_taken_writes_no_more(two: tuple[str, str, Path], ledger: Ledger) -> None:
     slow, other = RunInfo("20991231_000001", "slow"), RunInfo("20991231_000002", "other")
-    ledger.acquire(slow, 10)
-    assert ledger.unlock() == slow.holder
-    ledger.acquire(other, 10)
+    slow, _ = lease.take(ledger, slow, 10)
+    assert lease.unlock(ledger) == slow.holder
+    with pytest.raises(BusyError, match="lost its lease"):
+        lease.check(ledger, slow)
+    other, left = lease.take(ledger, other, 10)
+    assert other.token > slow.token
     try:
+        assert left == (slow.batch_id,)
         with pytest.raises(BusyError, match="20991231_000002 took over"):
-            ledger.fence(slow)
-        ledger.release(slow, closed=True)  # what a run does at its end must not free another's lease
-        ledger.fence(other)
+            lease.check(ledger, slow)
+        with pytest.raises(BusyError, match="20991231_000002 took over"):
+            lease.renew(ledger, slow, 10)
+        lease.give_back(ledger, slow, closed=True)  # what a run does at its end must not free another's lease
+        lease.check(ledger, other)
+        lease.recovered(ledger, other, slow.batch_id)
     finally:
-        ledger.release(other, closed=True)
+        lease.give_back(ledger, other, closed=True)
 
 
 def test_the_lease_of_a_process_that_is_gone_is_free(two: tuple[str, str, Path], ledger: Ledger) -> None:
@@ -247,13 +255,18 @@ def test_the_lease_of_a_process_that_is_gone_is_free(two: tuple[str, str, Path],
     dead = RunInfo("20991231_000003", "dead", holder=f"{socket.gethostname()}/4194304/1.00")
     far = RunInfo("20991231_000004", "far", holder="another-host/1/1.00")
     mine = RunInfo("20991231_000005", "mine")
-    ledger.acquire(dead, 10)
-    assert ledger.acquire(far, 10) == dead.batch_id
+    lease.take(ledger, dead, 10)
+    assert lease.take(ledger, far, 10)[1] == (dead.batch_id,)
     with pytest.raises(BusyError):  # of a process on another host nothing is known until its time is up
-        ledger.acquire(mine, 10)
-    assert ledger.acquire(RunInfo("20991231_000004", "far", holder="a-third-host/1/1.00"), 0) is None
-    assert ledger.acquire(mine, 10) == far.batch_id
-    ledger.release(mine, closed=True)
+        lease.take(ledger, mine, 10)
+    elsewhere = RunInfo("20991231_000004", "far", holder="a-third-host/1/1.00")
+    assert lease.take(ledger, elsewhere, 1 / 60)[1] == (dead.batch_id,), "noted until it is recovered"
+    time.sleep(1.1)
+    mine, left = lease.take(ledger, mine, 10)
+    assert left == (dead.batch_id, far.batch_id)
+    for batch_id in left:
+        lease.recovered(ledger, mine, batch_id)
+    lease.give_back(ledger, mine, closed=True)
 
 
 def test_batches_lists_what_each_run_did(two: tuple[str, str, Path]) -> None:
@@ -278,7 +291,7 @@ def test_an_object_that_was_changed_between_landing_and_loading_is_not_loaded(
 
     client, olist = blocks.s3_client(settings), read_source("olist")
     table, info = olist.table("sellers"), RunInfo("20991231_000009", "by-steps")
-    ledger.acquire(info, 10)
+    info, _ = lease.take(ledger, info, 10)
     try:
         path = two[2] / table.file
         landed = land(client, settings.bucket, olist, table, path, info.batch_id, None, codec="none")
@@ -296,4 +309,4 @@ def test_an_object_that_was_changed_between_landing_and_loading_is_not_loaded(
         assert rows_of(query, info.batch_id) == 0
     finally:
         query(f"DELETE FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{info.batch_id}'")
-        ledger.release(info, closed=True)
+        lease.give_back(ledger, info, closed=True)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from flows import lease
+from flows.clients.snowflake import run
 from flows.errors import ConfigurationError
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
@@ -81,13 +83,14 @@ def test_the_ledger_keeps_any_text_as_it_is(text: str, settings: Settings, query
 
     with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
         ledger = Ledger(connection, settings.database, f"test {text}")
+        run(connection, "INSERT INTO RAW.LOAD_LEASE (SOURCE, TOKEN) VALUES (:1, 0)", (ledger.source,))
         info = RunInfo("20010101_000000", text, text, holder=f"{text}/1/1.00")
         row = {"table_name": text, "file_name": text, "s3_key": text, "bytes": 1, "content_sha256": text}
         ledger.insert(info, "landed", [row], text)
         (entry,) = ledger.entries("20010101_000000")
         assert (entry.table, entry.file, entry.key, entry.sha256, entry.error) == (text,) * 5
-        assert ledger.mark("20010101_000000", "undone", ("landed",), text, text) == 1
-        ledger.acquire(info, 1)
-        assert ledger.unlock() == info.holder
+        ledger.mark("20010101_000000", "undone", ("landed",), 1, text, text)
+        lease.take(ledger, info, 1)
+        assert lease.unlock(ledger) == info.holder
     for table in ("LOAD_LEDGER", "LOAD_LEASE"):
         query(f"DELETE FROM RAW.{table} WHERE SOURCE LIKE 'test %'")

@@ -22,7 +22,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from flows.clients.snowflake import run, transaction
+from flows import lease
+from flows.clients.snowflake import run
 from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.errors import ConfigurationError
@@ -31,6 +32,7 @@ from flows.settings import Settings
 from flows.steps.land import land
 from flows.steps.load import load
 from flows.steps.provision import provision_warehouse
+from flows.steps.publish import publish, quarantine
 from flows.steps.reconcile import reconcile
 from flows.steps.replay import landed as landed_before
 from flows.steps.undo import recover, undo
@@ -109,7 +111,8 @@ class Batches(RuleBasedStateMachine):
             for table in tables:
                 run(connection, f"DELETE FROM RAW.{table}")
             run(connection, f"DELETE FROM RAW.LOAD_LEDGER WHERE SOURCE = '{self.source.name}'")
-            run(connection, f"DELETE FROM RAW.LOAD_LEASE WHERE SOURCE = '{self.source.name}'")
+            free = "UPDATE RAW.LOAD_LEASE SET HOLDER = NULL, BATCH_ID = NULL, TO_RECOVER = NULL"
+            run(connection, f"{free} WHERE SOURCE = '{self.source.name}'")
         client = self.s3()
         for prefix in ("raw", "archive"):
             listed = client.list_objects_v2(Bucket=self.settings.bucket, Prefix=f"{prefix}/{self.source.name}/")
@@ -154,21 +157,22 @@ class Batches(RuleBasedStateMachine):
         if passes:
             self.good.add(info.batch_id)
 
+        loaded: list[str] = []
+
         def work(ledger: Ledger, client: Any) -> None:
-            left = ledger.acquire(info, 10)
-            recover(ledger, client, self.settings.bucket, self.source, info, left)
+            holder, left = lease.take(ledger, info, 10)
+            recover(ledger, client, self.settings.bucket, self.source, holder, left)
             published = ledger.published()
-            fresh = False
             for table in self.source.tables:
                 path = self.folder / table.file_on(DAY)
                 before = published.get((table.raw_name, path.name))
                 found = land(client, self.settings.bucket, self.source, table, path, info.batch_id, before, force)
                 if found.status == "landed":
-                    fresh = True
-                    load(ledger.connection, self.source, table, found, info, ledger.database)
-            if fresh:
-                self.judge(ledger, info, passes)
-            ledger.release(info, closed=True)
+                    load(ledger.connection, self.source, table, found, holder, ledger.database)
+                    loaded.append(table.raw_name)
+            if loaded:
+                self.judge(ledger, holder, passes, loaded)
+            lease.give_back(ledger, holder, closed=True)
 
         if self.survives(work, dies):
             with self.connection() as connection:
@@ -187,8 +191,8 @@ class Batches(RuleBasedStateMachine):
         info = self.info(batch)
 
         def work(ledger: Ledger, _: Any) -> None:
-            with ledger.lease(info, 10):
-                undo(ledger, batch, info, "test")
+            with lease.holding(ledger, info, 10) as holder:
+                undo(ledger, batch, holder, "test")
 
         if self.survives(work, dies):
             self.undone.add(batch)
@@ -207,21 +211,21 @@ class Batches(RuleBasedStateMachine):
         loaded: list[str] = []
 
         def work(ledger: Ledger, client: Any) -> None:
-            left = ledger.acquire(info, 10)
-            recover(ledger, client, self.settings.bucket, self.source, info, left)
+            holder, left = lease.take(ledger, info, 10)
+            recover(ledger, client, self.settings.bucket, self.source, holder, left)
             try:
-                found = landed_before(ledger, client, self.settings.bucket, self.source, batch)
+                found = landed_before(ledger, client, self.settings.bucket, self.source, batch, holder)
             except ConfigurationError:  # nothing was sent, or its run died before the file was whole
-                ledger.release(info, closed=True)
+                lease.give_back(ledger, holder, closed=False)
                 if not was_good:
                     self.good.discard(batch)
                 return
             for table in self.source.tables:
                 if table.name in found:
-                    load(ledger.connection, self.source, table, found[table.name], info, ledger.database, replay=True)
+                    load(ledger.connection, self.source, table, found[table.name], holder, ledger.database, replay=True)
                     loaded.append(table.raw_name)
-            self.judge(ledger, info, passes)
-            ledger.release(info, closed=True)
+            self.judge(ledger, holder, passes, loaded)
+            lease.give_back(ledger, holder, closed=True)
 
         survived = self.survives(work, dies)
         if survived and loaded:
@@ -264,13 +268,11 @@ class Batches(RuleBasedStateMachine):
                 return True
         return False
 
-    def judge(self, ledger: Ledger, info: RunInfo, passes: bool) -> None:
-        with transaction(ledger.connection):
-            ledger.fence(info)
-            if passes:
-                ledger.mark(info.batch_id, "validated", ("loaded",))
-            else:
-                ledger.mark(info.batch_id, "quarantined", ("landed", "loaded"), "a rule failed")
+    def judge(self, ledger: Ledger, info: RunInfo, passes: bool, tables: list[str]) -> None:
+        if passes:
+            publish(ledger, info, tables)
+        else:
+            quarantine(ledger, info, "a rule failed")
 
     def choose(self, data: st.DataObject) -> str | None:
         return data.draw(st.sampled_from(sorted(self.brought))) if self.brought else None

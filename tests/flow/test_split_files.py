@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from flows import blocks
+from flows import blocks, lease
 from flows.contract.model import Source
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import load as loading
 from flows.steps.land import judge, land, scan
+from flows.steps.publish import publish
 from tests.conftest import olist_files
 
 TABLE = "geolocation"
@@ -54,13 +55,13 @@ def test_a_split_file_loads_every_row_once(
     assert len(landed.objects) > 2
     with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
         ledger = Ledger(connection, settings.database, olist.name)
-        ledger.acquire(info, 5)
+        info, _ = lease.take(ledger, info, 5)
         try:
             loaded = loading.load(connection, olist, table, landed, info, settings.database)
             entries = ledger.entries(batch_id)
-            ledger.mark(batch_id, "validated", ("loaded",))
+            publish(ledger, info, [table.raw_name])
         finally:
-            ledger.release(info, closed=True)
+            lease.give_back(ledger, info, closed=True)
     assert (loaded.rows, loaded.files) == (landed.records, len(landed.objects))
     assert {(e.key, e.records, e.rows_loaded) for e in entries} == {
         (landed.folder + o.name, o.records, o.records) for o in landed.objects

@@ -44,7 +44,8 @@ def published(source: Source, query: Query) -> Callable[[date, date], dict[str, 
             for n in range((last - first).days + 1):
                 file = table.file_on(first + timedelta(days=n))
                 rows = query(
-                    f"SELECT {columns} FROM RAW.{table.raw_name} AS t JOIN (SELECT MAX(BATCH_ID) AS NEWEST FROM RAW.LOAD_LEDGER "
+                    f"SELECT {columns} FROM RAW.{table.raw_name} AS t "
+                    "JOIN (SELECT MAX_BY(BATCH_ID, BATCH_SEQUENCE) AS NEWEST FROM RAW.LOAD_LEDGER "
                     f"WHERE SOURCE = 'synthetic' AND TABLE_NAME = '{table.raw_name}' AND FILE_NAME = '{file}' "
                     "AND STATUS = 'validated') AS l ON t._BATCH_ID = l.NEWEST ORDER BY t._SOURCE_ROW_NUMBER"
                 )

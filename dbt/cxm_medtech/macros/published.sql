@@ -1,6 +1,7 @@
 {#- The rows of a source table that passed validation: RAW.OLIST_ORDERS + RAW.LOAD_LEDGER → what staging may read.
 
-    A table loaded as `snapshot` (each file holds everything) gives its newest validated batch. One loaded as `append` gives of
+    A table loaded as `snapshot` (each file holds everything) gives its newest validated batch: the one of the greatest
+    sequence, which the load gives; a batch id orders nothing. One loaded as `append` gives of
     each file the newest validated batch, so that a day delivered again replaces that day. The mode is `meta.load` of the derived
     source, thus of the contract. A batch that is landed, loaded, quarantined or undone is not seen. The choice is made when
     the view is read, so that a verdict or an undo counts at once. Written as IN, the filter becomes a semi-join on
@@ -18,9 +19,10 @@
     select *
     from {{ rows }}
     where _BATCH_ID in (
-        select max(BATCH_ID)
+        select BATCH_ID
         from {{ source('cxm', 'load_ledger') }}
         where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ raw_name(source_name, table_name) }}' and STATUS = 'validated'
+        qualify row_number() over (order by {{ newest_first() }}) = 1
     )
     {%- endif -%}
 {%- endmacro %}
@@ -32,7 +34,12 @@
             S3_KEY
         from {{ source('cxm', 'load_ledger') }}
         where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ name_in_raw }}' and STATUS = 'validated'
-        qualify rank() over (partition by FILE_NAME order by BATCH_ID desc) = 1
+        qualify rank() over (partition by FILE_NAME order by {{ newest_first() }}) = 1
+{%- endmacro %}
+
+{#- The order of a source's batches. Those from before there was a sequence are the oldest, in the order of their ids. -#}
+{% macro newest_first() -%}
+    coalesce(BATCH_SEQUENCE, 0) desc, BATCH_ID desc
 {%- endmacro %}
 
 {#- The RAW table's name, as the ledger has it; a macro of its own because a unit test gives a source another one. -#}

@@ -6,6 +6,7 @@ SQL ──find_handler──▶ account objects, grants, stages, session  (`stat
     ──else──▶ authorize ──▶ fakesnow's transforms ──▶ DuckDB
 
 Transactions: https://docs.snowflake.com/en/sql-reference/transactions. DDL commits what is open and then itself.
+Long because what happens to a statement, and around it, is read together.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from flows.embedded.warehouse.ddl import run_ddl
 from flows.embedded.warehouse.evolve import create_or_alter_table
 from flows.embedded.warehouse.execution import executing
 from flows.embedded.warehouse.grammar import Words
-from flows.embedded.warehouse.privileges import authorize, parts_of
+from flows.embedded.warehouse.privileges import authorize, parts_of, sources, target_of
 from flows.embedded.warehouse.result import Result, status
 from flows.embedded.warehouse.row_changes import DML, change_rows, copy
 from flows.embedded.warehouse.running import Statement, cancel, cancellation, cancels
@@ -55,6 +56,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
     _rowcount: int | None
     _sqlstate: str | None
     _sfqid: str | None
+    _duck_conn: duckdb.DuckDBPyConnection
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -188,9 +190,8 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         if isinstance(expression, DML):
             change_rows(self, expression, bindings)
         else:
-            expression = tables.resolve_temporary(conn, expression)
-            conn.transaction.refresh_snapshot()
-            self.run_transformed(expression, bindings)
+            with self.seeing(expression):
+                self.run_transformed(tables.resolve_temporary(conn, expression), bindings)
 
     def _end_or_begin(self, expression: Expr) -> None:
         conn = self._conn
@@ -217,6 +218,31 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         kept = self._arrow_table, self._rowcount, self._described
         conn.transaction.end("COMMIT")
         self._arrow_table, self._rowcount, self._described = kept
+
+    @contextlib.contextmanager
+    def seeing(
+        self, expression: Expr, written: tuple[str, str, str] | None = None, adds: bool = False
+    ) -> Iterator[None]:
+        """Around a statement: it sees what was committed before it began (see `later_parts`). `adds`: it adds rows, no more."""
+        transaction = self._conn.transaction
+        transaction.refresh_snapshot()
+        if not transaction.open:
+            yield
+            return
+        part = transaction.parts.first
+        if transaction.wrote:
+            target = target_of(expression) if adds else None
+            names = {self._conn.qualify(parts_of(table)) for table in sources(expression, target)}
+            if not names & self._conn.temporary_tables.keys():  # those are the session's own
+                part = transaction.parts.choose(frozenset(map(".".join, names)), ".".join(written or ()))
+        own: duckdb.DuckDBPyConnection = self._duck_conn
+        self._duck_conn = part.duck
+        try:
+            yield
+        finally:
+            self._duck_conn = own
+        if written:
+            part.wrote.add(".".join(written))
 
     def retried(self, run: Callable[[], None]) -> None:
         """Outside a transaction a conflict with another session's commit is worth another try: Snowflake would have waited."""

@@ -29,6 +29,7 @@ from flows.embedded.warehouse import load_history, relations
 from flows.embedded.warehouse.account import ACCOUNTADMIN, Account, AccountObject
 from flows.embedded.warehouse.errors import already_exists, unsupported
 from flows.embedded.warehouse.grammar import ident, quote
+from flows.embedded.warehouse.later_parts import Commits
 from flows.embedded.warehouse.locks import TableLocks
 from flows.embedded.warehouse.login import FirstUsers
 from flows.embedded.warehouse.running import Running
@@ -142,6 +143,7 @@ class Engine:
         # Two sessions that change the catalogue at once would make DuckDB refuse one of them; DDL takes turns instead.
         self.ddl_lock = threading.RLock()
         self.locks = TableLocks()
+        self.commits = Commits()
         self.running = Running()
         self.sessions: WeakValueDictionary[int, WarehouseConnection] = WeakValueDictionary()
         self.idle_transaction_seconds = idle_transaction_seconds

@@ -36,7 +36,6 @@ def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> Non
     overwrites = isinstance(expression, exp.Insert) and bool(expression.args.get("overwrite"))
     if overwrites or isinstance(expression, (exp.Update, exp.Delete, exp.Merge)):
         _lock_rows(cursor, written)
-    conn.transaction.refresh_snapshot()
 
     def run() -> None:
         again = expression.copy()
@@ -46,7 +45,8 @@ def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> Non
         with cursor.atomic() if overwrites else contextlib.nullcontext():
             cursor.run_transformed(again, bindings)
 
-    cursor.retried(run)
+    with cursor.seeing(expression, written, adds=isinstance(expression, exp.Insert) and not overwrites):
+        cursor.retried(run)
     conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
     _touch(conn, written)
 
@@ -118,11 +118,14 @@ def copy(cursor: WarehouseCursor, expression: exp.Copy, command: str, bindings: 
     if not conn.autocommit_on:
         conn.transaction.begin()
     context = conn.context(cursor._query_id, bindings)
+    target = target_of(expression)
+    written = conn.qualify(parts_of(target)) if target is not None else None
     with cursor.atomic():
         made = copy_into(cursor._duck_conn, context, expression, command)
+        if written:
+            conn.transaction.parts.first.wrote.add(".".join(written))
     conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
-    target = target_of(expression)
-    _touch(conn, conn.qualify(parts_of(target)) if target is not None else None)
+    _touch(conn, written)
     cursor.answer(Result(made.columns, made.rows))
 
 

@@ -87,7 +87,8 @@ class Statement:
         while not self._ended.is_set():
             with self._guard:
                 if self._runs:
-                    self.conn._duck_conn.interrupt()
+                    for part in (self.conn.transaction.parts.first, *self.conn.transaction.parts.later):
+                        part.duck.interrupt()
             self._ended.wait(PRESS_SECONDS)
 
 

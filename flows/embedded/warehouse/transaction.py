@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, cast
 
 import duckdb
 
+from flows.embedded.warehouse.later_parts import LaterParts
+
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
 
@@ -34,10 +36,12 @@ class Transaction:
         self.lost = False  # DuckDB has given it up
         self.changed: set[str] = set()
         self.aborted = 0  # the one that was taken away while it was idle
+        self.parts = LaterParts(conn.engine.commits, duck)
 
     def begin(self) -> None:
         """Open a transaction; when one is open already it goes on."""
         if not self.open:
+            self.parts.begin()
             self._duck.execute("BEGIN TRANSACTION")
             self.open, self.wrote = True, False
             self.id = time.time_ns()
@@ -55,7 +59,11 @@ class Transaction:
                 )
             with self._conn.statement.uninterrupted() if self._conn.statement else contextlib.nullcontext():
                 self._duck.execute(verb)
+                self.parts.end(verb)
+                if verb == "COMMIT":
+                    self._conn.engine.commits.add(self.changed)
         except duckdb.Error:
+            self.parts.end("ROLLBACK")
             with contextlib.suppress(duckdb.TransactionException):  # a failed COMMIT may have ended it already
                 self._duck.execute("ROLLBACK")
             self.changed.clear()
@@ -71,9 +79,11 @@ class Transaction:
         (https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation).
 
         DuckDB keeps one snapshot for a whole transaction; while nothing was written in it, a new one is the same to the user.
+        Afterwards see `later_parts`.
         """
         if self.open and not self.wrote:
             self._duck.execute("ROLLBACK")
+            self.parts.begin()
             self._duck.execute("BEGIN TRANSACTION")
 
     def revive(self) -> None:
@@ -84,6 +94,8 @@ class Transaction:
         """
         if not self.open:
             return
+        if self.parts.drop_broken():
+            self.lost = True
         try:
             self._duck.execute("SELECT 1")
         except duckdb.TransactionException:
@@ -91,6 +103,7 @@ class Transaction:
                 self.lost = True
             else:
                 self._duck.execute("ROLLBACK")
+                self.parts.begin()
                 self._duck.execute("BEGIN TRANSACTION")
         except duckdb.Error:
             return
@@ -117,5 +130,6 @@ class Transaction:
     def flush_changes(self) -> None:
         """Tell the account which tables have committed new rows."""
         if self.changed:
+            self._conn.engine.commits.add(self.changed)
             self._conn.account.changed(self.changed)
             self.changed.clear()

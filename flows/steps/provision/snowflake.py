@@ -58,6 +58,7 @@ _GRANT_IN = re.compile(
     r"TO ROLE (?P<role>\w+)"
 )
 _GRANT_ON = re.compile(r"GRANT (?P<privileges>[A-Z, ]+) ON (?P<kind>[A-Z ]+) (?P<name>[\w.$]+) TO ROLE (?P<role>\w+)")
+_LEASE = re.compile(r"MERGE INTO (?P<table>[\w.$]+) AS HELD\s+USING \(SELECT '(?P<source>\w+)' AS SOURCE\)")
 _MONITOR = re.compile(r"ALTER WAREHOUSE (?P<warehouse>\w+) SET RESOURCE_MONITOR = (?P<monitor>\w+)")
 
 
@@ -139,6 +140,8 @@ def items(account: Account, wanted: Sequence[Statement]) -> Iterator[Item]:
             why = _missing(p for p in wants if (p, found["kind"], found["name"]) not in (granted or ()))
             why = None if granted is None else why
             item = _grant(statement, f"{found['name']} → {found['role']}", why)
+        elif found := _LEASE.match(statement.bare):
+            item = _lease(account, statement, found["table"], found["source"], making)
         elif found := _MONITOR.match(statement.bare):
             row = account.found("WAREHOUSE", found["warehouse"])
             is_ = row["resource_monitor"] if row else "nothing"
@@ -150,6 +153,20 @@ def items(account: Account, wanted: Sequence[Statement]) -> Iterator[Item]:
         else:
             raise ValueError(f"sql/provision: no rule to compare this statement with the account: {statement.bare}")
         yield item
+
+
+def _lease(account: Account, statement: Statement, table: str, source: str, making: set[tuple[str, str]]) -> Item:
+    """The row of a source in the lease table: made, or there."""
+    name = f"{table} of {source}"
+    if ("TABLE", table.rpartition(".")[0]) in making:
+        there = False
+    else:
+        rows = account.seen(f"SELECT SOURCE FROM {table}")
+        if rows is None:
+            return Item(statement.role, "lease", name, "hidden", f"SELECT on {table} is refused")
+        there = source in {str(row["source"]) for row in rows}
+    action, why, steps = ("unchanged", "", ()) if there else ("created", "not there", (statement.sql,))
+    return Item(statement.role, "lease", name, action, why, steps)  # type: ignore[arg-type]
 
 
 def granted_by(

@@ -1,0 +1,79 @@
+"""A flow's work on a source, under its lease: taken before, renewed beside it, given back however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from prefect import get_run_logger
+
+from flows import blocks, progress, tasks
+from flows.errors import CxmError
+from flows.facts import LandResult
+from flows.lease import Heartbeat, give_back
+from flows.ledger import RunInfo
+from flows.run import PipelineError
+from flows.steps.batch import note_unchanged
+
+
+@dataclass
+class Work:
+    """What a flow works on: the run with its lease's token, the batches of dead runs that are to be recovered, what it landed."""
+
+    info: RunInfo
+    left: tuple[str, ...]
+    landed: list[LandResult] = field(default_factory=list)
+
+
+@contextmanager
+def working(source: str, info: RunInfo, where: tasks.Blocks) -> Iterator[Work]:
+    """Hold the source's lease around the block. A run that is told to end, or that lost the lease, stops its queries and uploads
+    first; a batch that got no verdict is noted, for the next run to clear.
+
+    Raises:
+        BusyError: another run works on this source, or took over.
+        InfrastructureError: the lease could not be renewed.
+    """
+    settings = where.settings
+    work = Work(*tasks.take_lease(source, info, where))
+    tag = {"batch": info.batch_id, "flow_run": info.flow_run_id}
+
+    def stop(error: CxmError | None = None) -> None:
+        progress.stop()
+        blocks.cancel_statements(settings)
+
+    closed = False
+    heartbeat = Heartbeat(
+        lambda: blocks.ledger(settings, source, {**tag, "step": "heartbeat"}), work.info, settings.lease_minutes, stop
+    )
+    try:
+        with heartbeat:
+            progress.go()
+            try:
+                yield work
+                closed = True
+            except PipelineError as error:
+                closed = error.closed
+                raise
+            except Exception:
+                raise
+            except BaseException:  # Prefect's termination signal, Ctrl-C
+                stop()
+                raise
+    except Exception as error:
+        if heartbeat.lost:
+            raise heartbeat.lost from error
+        raise
+    finally:
+        # What the warehouse cannot be told is logged: the lease then ends by its time, or with this process.
+        try:
+            with blocks.ledger(settings, source, {**tag, "step": "close"}, kept=True) as ledger:
+                try:
+                    note_unchanged(ledger, work.info, work.landed)
+                finally:
+                    give_back(ledger, work.info, closed and heartbeat.lost is None)
+        except CxmError as error:
+            get_run_logger().warning("batch %s was not closed: %s", info.batch_id, error)
+        finally:
+            blocks.close_kept()

@@ -1,0 +1,10 @@
+-- The lease goes to a run for so many seconds; with holder NULL it is given back. What is to be recovered: a JSON array of batch ids.
+UPDATE {{ database | ident }}.RAW.LOAD_LEASE
+SET
+    TOKEN = :2,
+    BATCH_ID = :3,
+    HOLDER = :4,
+    FLOW_RUN_ID = :5,
+    EXPIRES_AT = IFF(:4 IS NULL, NULL, DATEADD('second', :6, SYSDATE())),
+    TO_RECOVER = :7
+WHERE SOURCE = :1
