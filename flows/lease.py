@@ -111,7 +111,8 @@ def take(ledger: Ledger, info: RunInfo, minutes: float, on_batch: bool = True) -
     """Take the lease to work on `info.batch_id`: the run with its token, and the batches of runs that ended without closing them.
 
     A lease is free when it was given back, has run out, or its process, on this host, is gone. The same flow run (a retry, maybe
-    on another host) takes its own lease again. The batches stay noted until `recovered`, so that a second try gets them again.
+    on another host) takes its own lease again. The batches stay noted until `recovered`, so that a second try gets them again;
+    its own is for the run after it.
 
     Raises:
         BusyError: another run works on this source; the message says which, since it is distinguished from a dead one by its
@@ -129,15 +130,15 @@ def take(ledger: Ledger, info: RunInfo, minutes: float, on_batch: bool = True) -
                 f"`cxm unlock {ledger.source}`"
             )
         batch_id = info.batch_id if on_batch else None
-        left = _noted(held, batch_id)
+        noted = _noted(held)
         info = replace(info, token=held.token + 1)
-        _write(ledger, Held(batch_id, info.holder, info.flow_run_id, "", info.token, left, True), minutes * 60)
-    return info, left
+        _write(ledger, Held(batch_id, info.holder, info.flow_run_id, "", info.token, noted, True), minutes * 60)
+    return info, tuple(b for b in noted if b != batch_id)
 
 
-def _noted(held: Held, batch_id: str | None) -> tuple[str, ...]:
-    """What is to be recovered by a run that works on `batch_id`: all that was noted, and what the holder before was at."""
-    return tuple(sorted({*held.to_recover, *([held.batch_id] if held.batch_id else [])} - {batch_id}))
+def _noted(held: Held) -> tuple[str, ...]:
+    """What is to be recovered: all that was noted, and what the holder was at."""
+    return tuple(sorted({*held.to_recover, *([held.batch_id] if held.batch_id else [])}))
 
 
 def _lost(ledger: Ledger, held: Held) -> BusyError:
@@ -217,7 +218,7 @@ def give_back(ledger: Ledger, info: RunInfo, closed: bool) -> None:
     lease: it may have sent objects after the one that took over had looked."""
     with _changing(ledger) as held:
         if held.is_of(info):
-            note = _noted(held, info.batch_id if closed else None)
+            note = held.to_recover if closed else _noted(held)
             _write(ledger, Held(None, None, "", "", held.token, note, False))
         elif not closed and held.batch_id != info.batch_id and info.batch_id not in held.to_recover:
             note = tuple(sorted({*held.to_recover, info.batch_id}))
@@ -231,7 +232,7 @@ def give_back(ledger: Ledger, info: RunInfo, closed: bool) -> None:
 def unlock(ledger: Ledger) -> str | None:
     """Take the lease from whoever holds it, by hand; the holder, if there was one. It writes nothing more."""
     with _changing(ledger) as held:
-        _write(ledger, Held(None, None, "", "", held.token + 1, _noted(held, None), False))
+        _write(ledger, Held(None, None, "", "", held.token + 1, _noted(held), False))
     return held.holder
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from prefect import get_run_logger
 
-from flows import blocks, progress, tasks
+from flows import blocks, progress, tasks, watch
 from flows.errors import CxmError
 from flows.facts import LandResult
 from flows.lease import Heartbeat, give_back
@@ -43,12 +43,24 @@ def working(source: str, info: RunInfo, where: tasks.Blocks) -> Iterator[Work]:
         progress.stop()
         blocks.cancel_statements(settings)
 
+    def back(closed: bool) -> None:
+        with blocks.ledger(settings, source, {**tag, "step": "close"}) as ledger:
+            give_back(ledger, work.info, closed)
+
+    def gone(error: CxmError) -> None:
+        def goodbye() -> None:
+            progress.stop()
+            with suppress(CxmError):
+                back(closed=False)
+
+        watch.end_process(error, goodbye)
+
     closed = False
     heartbeat = Heartbeat(
         lambda: blocks.ledger(settings, source, {**tag, "step": "heartbeat"}), work.info, settings.lease_minutes, stop
     )
     try:
-        with heartbeat:
+        with heartbeat, watch.Watch(watch.servers(settings), gone):
             progress.go()
             try:
                 yield work

@@ -1,5 +1,5 @@
 -- A role that looks at what provisioning made and changes nothing: `cxm provision --plan` logs in as CXM_PLAN_ROLE.
--- It reads how objects are set, who was granted what, and the structure of tables: no row, no file.
+-- It reads how objects are set, who was granted what, and the structure of tables: no row of data, no file.
 -- `cxm provision --plan-role` prints this; an administrator runs it once, after `cxm provision --apply`.
 USE ROLE USERADMIN;
 
@@ -21,6 +21,9 @@ GRANT USAGE ON WAREHOUSE {{ warehouse | ident }} TO ROLE {{ plan_role | ident }}
 GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ plan_role | ident }};
 GRANT REFERENCES ON ALL TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ plan_role | ident }};
 GRANT REFERENCES ON FUTURE TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ plan_role | ident }};
+
+-- Which sources have a lease: the one table whose rows it reads. They say which run is at work, and nothing of the data.
+GRANT SELECT ON TABLE {{ database | ident }}.RAW.LOAD_LEASE TO ROLE {{ plan_role | ident }};
 
 -- SYSTEM$GET_TAG needs USAGE on the tag's database and schema, and of the table what DESC needs.
 -- https://docs.snowflake.com/en/sql-reference/functions/system_get_tag#usage-notes

@@ -42,6 +42,9 @@ DRIFT = {  # what somebody did by hand → the item that shows it
     f"ALTER TABLE {CASES} DROP COLUMN SURGEON": ("table", CASES),
     f"ALTER TABLE {CASES} UNSET TAG CXM_MEDTECH.RAW.PII": ("table", CASES),
     "ALTER TABLE CXM_MEDTECH.RAW.LOAD_LEASE DROP COLUMN HOLDER": ("table", "CXM_MEDTECH.RAW.LOAD_LEASE"),
+    f"DELETE FROM CXM_MEDTECH.RAW.LOAD_LEASE WHERE SOURCE = '{SOURCE.name}'": (
+        "lease", f"CXM_MEDTECH.RAW.LOAD_LEASE of {SOURCE.name}",
+    ),
 }  # fmt: skip
 
 
@@ -182,7 +185,8 @@ def test_applying_with_it_fails_at_once_and_says_which_role_is_wanted(stage: Sta
     ("USAGE ON FILE FORMAT CXM_MEDTECH.RAW.CSV_FORMAT", [("file format", "CXM_MEDTECH.RAW.CSV_FORMAT")]),
     ("MONITOR ON USER CXM_PIPELINE_SVC", [("user", "CXM_PIPELINE_SVC"), ("public key", "CXM_PIPELINE_SVC")]),
     ("REFERENCES ON TABLE CXM_MEDTECH.RAW.T_CASES", [("table", "CXM_MEDTECH.RAW.T_CASES")]),
-    ("REFERENCES ON TABLE CXM_MEDTECH.RAW.LOAD_LEASE", [("table", "CXM_MEDTECH.RAW.LOAD_LEASE")]),
+    ("REFERENCES ON TABLE CXM_MEDTECH.RAW.LOAD_LEDGER", [("table", "CXM_MEDTECH.RAW.LOAD_LEDGER")]),
+    ("SELECT ON TABLE CXM_MEDTECH.RAW.LOAD_LEASE", [("lease", f"CXM_MEDTECH.RAW.LOAD_LEASE of {SOURCE.name}")]),
     ("USAGE ON SCHEMA CXM_MEDTECH.RAW", [("tag", "CXM_MEDTECH.RAW.PII")]),
 ])  # fmt: skip
 def test_what_the_role_may_not_see_is_said_and_not_listed_as_missing(

@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from flows import lease
 from flows.errors import BusyError, ConfigurationError, DataError
-from flows.ledger import Ledger, RunInfo
+from flows.ledger import Ledger, RunInfo, batches
 from flows.settings import Settings
 from tests.conftest import olist_files, run_flow
 
@@ -310,3 +311,34 @@ def test_an_object_that_was_changed_between_landing_and_loading_is_not_loaded(
     finally:
         query(f"DELETE FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{info.batch_id}'")
         lease.give_back(ledger, info, closed=True)
+
+
+def test_what_was_loaded_last_is_read_whenever_its_run_was_to_start(
+    two: tuple[str, str, Path], ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import pipeline
+
+    now = datetime.now(UTC)
+
+    def run(hours: int) -> Any:
+        monkeypatch.setattr(pipeline, "_start", lambda: now + timedelta(hours=hours))
+        # New orders with new customers and items: judged against another batch's they would all be orphans.
+        return run_flow("pipeline", data=str(olist_files(tmp_path / str(hours), scale=0.001, seed=5000 + hours)))
+
+    early, late = run(6), run(-6)
+    assert late.batch_id < two[1] < early.batch_id
+    sellers = "OLIST_SELLERS", "olist_sellers_dataset.csv"
+    assert ledger.published()[sellers].batch_id == late.batch_id
+    assert {p.batch_id for p in ledger.published().values()} <= {late.batch_id, two[0]}, "two[0] has what never changes"
+    beyond = ledger.prunable(1, 30)
+    assert (early.batch_id, "OLIST_SELLERS") in beyond
+    assert (late.batch_id, "OLIST_SELLERS") not in beyond
+    newest = batches(ledger.connection, ledger.database, "olist", limit=2)
+    assert [row["batch_id"] for row in newest] == [late.batch_id, early.batch_id]
+
+    run_flow("replay", batch=early.batch_id)
+    assert ledger.published()[sellers].batch_id == late.batch_id, "a replay keeps its batch's place"
+    run_flow("undo", batch=late.batch_id)
+    assert ledger.published()[sellers].batch_id == early.batch_id
+    run_flow("undo", batch=early.batch_id)
+    assert ledger.published()[sellers].batch_id == two[1]

@@ -88,4 +88,4 @@ def test_generated_files_that_are_named_are_refused_by_an_account(
 
     monkeypatch.setenv("CXM_TARGET", "snowflake")
     with pytest.raises(ConfigurationError, match=r"made by `cxm generate`.*embedded target only"):
-        tasks.open_batch.fn("olist", made, RunInfo("20260101_000000"), False)
+        tasks.open_batch.fn("olist", made, RunInfo("20260101_000000"), (), False)

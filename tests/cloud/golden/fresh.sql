@@ -162,7 +162,7 @@ CREATE STAGE IF NOT EXISTS CXM_MEDTECH.RAW.T_S3_STAGE
 
 -- table CXM_MEDTECH.RAW.LOAD_LEDGER: not there
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
-    BATCH_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: the flow run''s expected start',
+    BATCH_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: the flow run''s expected start; a name, no order',
     SOURCE VARCHAR NOT NULL COMMENT 'The contract the file belongs to',
     TABLE_NAME VARCHAR NOT NULL COMMENT 'RAW table',
     FILE_NAME VARCHAR NOT NULL COMMENT 'The source file; a split file has several objects',
@@ -180,20 +180,36 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     FLOW_RUN_URL VARCHAR COMMENT 'Prefect flow run, in the UI',
     IS_GENERATED BOOLEAN COMMENT 'The file was made by `cxm generate`; NULL: its run was older than this column',
     STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
-    FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC'
+    FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC',
+    BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of the source''s batches: the lease''s token when it was loaded; the greatest is the newest'
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
 -- table CXM_MEDTECH.RAW.LOAD_LEASE: not there
--- Which run may write a source's batches: one row for each source, written under the row's lock.
+-- Which run may write a source's batches: one row for each source, made here, changed under the table's lock only.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
     SOURCE VARCHAR NOT NULL COMMENT 'The contract',
-    BATCH_ID VARCHAR COMMENT 'The batch at work, or the one whose run ended without closing it',
+    BATCH_ID VARCHAR COMMENT 'The batch at work',
     HOLDER VARCHAR COMMENT 'host/process/start of the run; NULL while nobody holds it',
     FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run of the holder',
-    EXPIRES_AT TIMESTAMP_NTZ COMMENT 'UTC; from then on another run may take over'
+    EXPIRES_AT TIMESTAMP_NTZ COMMENT 'UTC; from then on another run may take over; the holder renews it while it works',
+    TOKEN NUMBER(38, 0) COMMENT 'Grows each time a run takes the lease: whose is smaller writes nothing more',
+    TO_RECOVER VARCHAR COMMENT 'Batches whose runs ended without a verdict, as a JSON array; noted until they are cleared up',
+    LOCKED_AT TIMESTAMP_NTZ COMMENT 'UTC; written to take the lock'
 )
 COMMENT = 'Load lease: one run at a time for each source';
+
+-- lease CXM_MEDTECH.RAW.LOAD_LEASE of olist: not there
+MERGE INTO CXM_MEDTECH.RAW.LOAD_LEASE AS HELD
+USING (SELECT 'olist' AS SOURCE) AS CONTRACT
+    ON HELD.SOURCE = CONTRACT.SOURCE
+WHEN NOT MATCHED THEN INSERT (SOURCE, TOKEN) VALUES (CONTRACT.SOURCE, 0);
+
+-- lease CXM_MEDTECH.RAW.LOAD_LEASE of synthetic: not there
+MERGE INTO CXM_MEDTECH.RAW.LOAD_LEASE AS HELD
+USING (SELECT 'synthetic' AS SOURCE) AS CONTRACT
+    ON HELD.SOURCE = CONTRACT.SOURCE
+WHEN NOT MATCHED THEN INSERT (SOURCE, TOKEN) VALUES (CONTRACT.SOURCE, 0);
 
 -- Snowflake, as SECURITYADMIN ------------------------------------------------------------
 USE ROLE SECURITYADMIN;
