@@ -63,7 +63,9 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
         )
 
     monkeypatch.setattr(blocks, "snowflake_credentials", emulated)
-    home_secrets.ensure(settings.model_copy(update={"transformer_role": "CXM_TRANSFORMER_PAGE"}))  # what dbt logs in with
+    home_secrets.ensure(
+        settings.model_copy(update={"transformer_role": "CXM_TRANSFORMER_PAGE"})
+    )  # what dbt logs in with
     user, password = next(iter(settings.warehouse_logins.items()))
     with blocks.SnowflakeEndpointCredentials(
         account="cxm-embedded", user=user, password=password, protocol="http",
