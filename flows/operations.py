@@ -15,6 +15,7 @@ from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
 from flows.generated import source_folder
 from flows.pipeline import checked_batch_id, pipeline, run_info
+from flows.reports import freshness_rows
 from flows.run import PipelineError
 from flows.steps.handoff import SourceFreshness
 from flows.steps.reconcile import Difference
@@ -22,7 +23,7 @@ from flows.steps.retention import Kept
 from flows.steps.undo import UndoneTable
 
 
-@flow(name="undo", flow_run_name="undo-{batch}")
+@flow(name="undo", flow_run_name=shown.name_run("undo-{batch}"))
 def undo(
     batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[UndoneTable, ...]:
@@ -41,7 +42,11 @@ def undo(
     return shown.ended(f"batch {batch}: {len(gone)} tables, {sum(t.rows for t in gone):,} rows taken out of RAW", gone)
 
 
-@flow(name="maintenance")
+def _maintenance_name() -> str:
+    return f"maintenance-{run_info().batch_id}"
+
+
+@flow(name="maintenance", flow_run_name=shown.name_run(_maintenance_name))
 def maintenance(
     source: str | None = None, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Kept, ...]:
@@ -61,7 +66,7 @@ def maintenance(
     return shown.ended(f"{len(done)} archived or pruned; S3, ledger and RAW agree", done)
 
 
-@flow(name="reconcile", flow_run_name="reconcile-{source}")
+@flow(name="reconcile", flow_run_name=shown.name_run("reconcile-{source}"))
 def reconcile(
     source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Difference, ...]:
@@ -84,7 +89,7 @@ def reconcile(
     return shown.ended("S3, ledger and RAW agree", found)
 
 
-@flow(name="freshness", flow_run_name="freshness-{source}")
+@flow(name="freshness", flow_run_name=shown.name_run("freshness-{source}"))
 def freshness(
     source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[SourceFreshness, ...]:
@@ -98,8 +103,8 @@ def freshness(
     Raises:
         StaleError: a table is older than its contract allows; the message says which.
     """
-    found = tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block))
-    shown.table_artifact(f"{source}-freshness", found.sources, "dbt source freshness")
+    found = shown.facts_of(tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block), return_state=True))
+    shown.table_artifact(f"{source}-freshness", freshness_rows(found.sources), "dbt source freshness")
     if found.stale:
         return shown.failed(StaleError(shown.tell_stale(source, found)))  # type: ignore[no-any-return]
     warned = f", {len(found.warned)} past their warning age" if found.warned else ""
@@ -126,7 +131,7 @@ class BackfillError(CxmError):
         self.exit_code = exit_code
 
 
-@flow(name="backfill", flow_run_name="backfill-{source}-{from_day}-{to_day}")
+@flow(name="backfill", flow_run_name=shown.name_run("backfill-{source}-{from_day}-{to_day}"))
 def backfill(
     source: str,
     from_day: date,

@@ -39,10 +39,14 @@ def _start() -> datetime:
 
 
 def _run_name() -> str:
-    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(flow_run.scheduled_start_time)}"
+    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(_start())}"
 
 
-@flow(name="pipeline", flow_run_name=_run_name, task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
+def _provision_name() -> str:
+    return f"provision-{batch_id(_start())}" if flow_run.parameters.get("apply", True) else f"plan-{batch_id(_start())}"
+
+
+@flow(name="pipeline", flow_run_name=shown.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
 def pipeline(
     source: str = "olist",
     data: str | None = None,
@@ -79,7 +83,7 @@ def pipeline(
         return shown.failed(error)  # type: ignore[no-any-return]
 
 
-@flow(name="replay", flow_run_name="replay-{batch}", task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
+@flow(name="replay", flow_run_name=shown.name_run("replay-{batch}"), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
 def replay(
     batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> RunSummary:
@@ -119,7 +123,7 @@ def checked_batch_id(text: str) -> str:
     return text
 
 
-@flow(name="provision")
+@flow(name="provision", flow_run_name=shown.name_run(_provision_name))
 def provision(
     apply: bool = True, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Change, ...]:

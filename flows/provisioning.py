@@ -18,7 +18,7 @@ from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.contract.read import sources as contract_names
 from flows.settings import Settings
-from flows.steps.provision import ADMINISTRATOR, Cloud
+from flows.steps.provision import ADMINISTRATOR, Cloud, Plan, make_plan
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -65,6 +65,15 @@ def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
         fresh.save(name, overwrite=True, _sync=True)
 
     return Cloud(client, session.client("iam"), session.client("sts"), holds_key, save_key)
+
+
+def plan(
+    settings: Settings, aws_block: str | None = None, snowflake_block: str | None = None, role: str = ADMINISTRATOR
+) -> Plan:
+    """What of the accounts differs from what is expected, as `role` sees it; reads only."""
+    admin = administrator(settings, aws_block, snowflake_block)
+    with connection(admin, role=role) as session:
+        return make_plan(cloud(admin, settings.aws_block), session, admin, contracts())
 
 
 def aws_session(settings: Settings) -> Any:

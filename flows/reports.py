@@ -1,14 +1,18 @@
-"""Facts of a run → its report in markdown, as the Prefect UI shows it; pure, so that a test reads the whole text."""
+"""Facts of a run → its report in markdown and the tables beside it, as the Prefect UI shows them; pure, so a test reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
+from flows.escape import markdown
+from flows.facts import LandResult
+from flows.steps.handoff import SourceFreshness
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
-from flows.steps.validate import Verdict
+from flows.steps.validate import TableVerdict, Verdict
 
 SHIFT = 0.01  # a share of NULLs that moved by a hundredth or more is worth a line
 
@@ -30,10 +34,13 @@ class Report:
 
     source: str
     batch_id: str
+    status: str  # Published, Quarantined, …
     outcome: str
+    landed: Mapping[str, LandResult]  # by table
     loaded: Sequence[LoadResult]
-    folders: Mapping[str, str]  # table → the key prefix where its objects landed
     links: Links
+    seconds: float
+    failed: Mapping[str, str] = field(default_factory=dict)  # table → why it did not land or load
     compared: Sequence[Compared] = ()
     verdict: Verdict | None = None
     freshness: Mapping[str, str] = field(default_factory=dict)
@@ -41,43 +48,153 @@ class Report:
 
 
 def render(report: Report) -> str:
-    """The report: outcome, tables with what changed, findings, links."""
+    """The report: what came of the run and where to look, then tables with what changed, and findings."""
     notice = [
         "**Generated rows**: made by `cxm generate`; they describe no person, company or sale."
     ] * report.is_generated
-    parts = [f"# {report.source}-{report.batch_id}", *notice, report.outcome, _tables(report)]
+    head = f"**{report.status}**: {report.outcome}"
+    parts = [f"# {report.source}-{report.batch_id}", *notice, head, _facts(report), _tables(report)]
     if shifts := _shifts(report.compared):
         parts += ["## Null rates that moved", shifts]
-    if findings := _findings(report.verdict):
-        parts += ["## Findings of the checkpoint", findings]
-    docs = [
-        f"- [{text}]({url})"
-        for text, url in (("Data Docs", report.links.data_docs), ("dbt docs", report.links.dbt_docs))
-        if url
+    if findings := _findings(report):
+        parts += ["## Findings", findings]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(report: Report) -> str:
+    """What came in, how long it took, what changed, the verdict, links: a line each."""
+    came = [r for r in report.loaded if r.status != "unchanged"]
+    sent = sum(found.bytes for found in report.landed.values() if found.status != "unchanged")
+    tables = f"{len(came)} of {len(report.loaded) + len(report.failed)} tables"
+    lines = [f"- Came in: {tables}, {sum(r.rows for r in came):,} rows, {sent:,} bytes, in {age(report.seconds)}"]
+    changes = [(c.table, c.now.rows - c.before.rows) for c in report.compared if c.before]
+    if changes:
+        moved = ", ".join(f"{table} {change:+,}" for table, change in changes if change)
+        lines.append(f"- Since the batch before: {f'{moved} rows' if moved else 'as many rows'}")
+    if report.verdict:
+        tables_judged = report.verdict.tables
+        broken, warned = (sum(len(found) for found in kind) for kind in (
+            [t.error_failures for t in tables_judged], [t.warnings for t in tables_judged]
+        ))  # fmt: skip
+        rules = sum(t.evaluated for t in tables_judged)
+        lines.append(
+            f"- Checkpoint: {rules:,} rules, {broken} broken, {warned} {'warning' if warned == 1 else 'warnings'}"
+        )
+    docs = (("Data Docs", report.links.data_docs), ("dbt docs", report.links.dbt_docs))
+    if links := ", ".join(f"[{text}]({url})" for text, url in docs if url):
+        lines.append(f"- Look at: {links}")
+    return "\n".join(lines)
+
+
+def age(seconds: float) -> str:
+    """`13 s`, `4 min`, `3 h 20 min`, `2 d 4 h`: two units at most, as one says it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if not (days or hours or minutes >= 10):
+        return f"{minutes} min {rest} s" if minutes and rest else f"{minutes} min" if minutes else f"{rest} s"
+    said = [f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if number]
+    return " ".join(said[:2])
+
+
+def verdict_word(found: TableVerdict) -> str:
+    """`passed`, `passed, 2 warnings`, `1 failed`."""
+    if found.error_failures:
+        return f"{len(found.error_failures)} failed"
+    count = len(found.warnings)
+    return f"passed, {count} warning{'s' if count > 1 else ''}" if count else "passed"
+
+
+def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
+    """The table of what landed."""
+    return [
+        {
+            "table": found.table,
+            "rows": f"{found.records:,}",
+            "status": f"unchanged since {found.since}" if found.status == "unchanged" else found.status,
+            "bytes": f"{found.bytes:,}",
+            "file": found.file,
+            "objects": len(found.objects),
+            "folder": found.folder if found.objects else "",
+        }
+        for found in landed
     ]
-    return "\n\n".join([*parts, *(["## Documentation", "\n".join(docs)] if docs else [])]) + "\n"
+
+
+def load_rows(loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
+    """The table of what COPY loaded."""
+    return [
+        {
+            "table": found.table,
+            "rows": f"{found.rows:,}",
+            "status": f"unchanged since {found.since}" if found.status == "unchanged" else found.status,
+            "RAW table": found.raw_name,
+            "objects": found.files,
+            "COPY query": found.query_id,
+        }
+        for found in loaded
+    ]
+
+
+def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
+    """The table of what the checkpoint said."""
+    rows = {result.table: result.rows for result in loaded}
+    return [
+        {
+            "table": table.table,
+            "rows": f"{rows.get(table.table, 0):,}",
+            "status": verdict_word(table),
+            "rules": table.evaluated,
+            "findings": "; ".join(
+                f"{f.severity}: {f.rule} {f.column or ''} ({f.unexpected_count:,})"
+                for f in (*table.error_failures, *table.warnings)
+            ),
+        }
+        for table in verdict.tables
+    ]
+
+
+def freshness_rows(found: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
+    """The table of how old each table's newest rows are, beside what the contract allows."""
+    return [
+        {
+            "table": one.table,
+            "status": one.status,
+            "age": "" if one.age_seconds is None else age(one.age_seconds),
+            "warns after": one.warn_after or "",
+            "fails after": one.error_after or "",
+            "newest (UTC)": (one.max_loaded_at or "").replace("T", " ")[:19],
+            "message": one.message,
+        }
+        for one in found
+    ]
 
 
 def _tables(report: Report) -> str:
     compared = {c.table: c for c in report.compared}
+    judged = {t.table: verdict_word(t) for t in (report.verdict.tables if report.verdict else ())}
     lines = [
-        "| table | load | rows | before | columns | freshness | S3 | COPY query |",
-        "| --- | --- | ---: | ---: | ---: | --- | --- | --- |",
+        "| table | rows | status | before | bytes | columns | freshness | S3 | COPY query |",
+        "| --- | ---: | --- | ---: | ---: | ---: | --- | --- | --- |",
+        *(f"| {table} |  | failed |  |  |  |  |  |  |" for table in report.failed),
     ]
     for result in report.loaded:
-        found = compared.get(result.table)
-        load = f"unchanged since {result.since}" if result.status == "unchanged" else result.status
+        found, landed = compared.get(result.table), report.landed.get(result.table)
+        came = result.status != "unchanged"
         before = (
             "" if not found or not found.before else f"{found.before.rows:,} ({result.rows - found.before.rows:+,})"
         )
         cells = [
             result.table,
-            load,
             f"{result.rows:,}",
+            ", ".join(filter(None, [result.status, judged.get(result.table)]))
+            if came
+            else f"unchanged since {result.since}",
             before,
+            f"{landed.bytes:,}" if landed and came else "",
             _columns(found),
             report.freshness.get(result.table, ""),
-            "" if result.status == "unchanged" else _prefix(report.links, report.folders.get(result.table, "")),
+            _prefix(report.links, landed.folder) if landed and came else "",
             _query(report.links, result.query_id),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -104,12 +221,14 @@ def _shifts(compared: Sequence[Compared]) -> str:
     return "\n".join(["| table | column | before | now |", "| --- | --- | ---: | ---: |", *lines]) if lines else ""
 
 
-def _findings(verdict: Verdict | None) -> str:
-    return "\n".join(
-        f"- **{finding.severity}** {table.table}: {finding.rule} {finding.column or ''}: {finding.unexpected_count} rows"
-        for table in (verdict.tables if verdict else ())
+def _findings(report: Report) -> str:
+    failed = [f"- **failed** {table}: {markdown(why.splitlines()[0])}" for table, why in report.failed.items()]
+    broken = [
+        f"- **{finding.severity}** {table.table}: {finding.rule} {finding.column or ''}: {finding.unexpected_count:,} rows"
+        for table in (report.verdict.tables if report.verdict else ())
         for finding in (*table.error_failures, *table.warnings)
-    )
+    ]
+    return "\n".join([*failed, *broken])
 
 
 def _prefix(links: Links, folder: str) -> str:

@@ -16,7 +16,7 @@ from prefect.futures import PrefectFuture, PrefectFutureList
 from flows import shown, tasks
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandResult
-from flows.reports import Links, Report, render
+from flows.reports import Links, Report, freshness_rows, land_rows, load_rows, render, validation_rows, verdict_word
 from flows.settings import Settings
 from flows.steps import validate
 from flows.steps.handoff import HandoffResult
@@ -124,7 +124,7 @@ class Run:
                     rows_file=landed.records if landed else 0,
                     rows_raw=loaded.rows if loaded else 0,
                     load=status + since,
-                    validation=_word(found) if found else "as published" if since else "",
+                    validation=verdict_word(found) if found else "as published" if since else "",
                     freshness=fresh.get(table.name, ""),
                     error=str(error) if error else "",
                 )
@@ -138,13 +138,6 @@ class Run:
             published=handed is not None,
             is_generated=self.batch.info.is_generated,
         )
-
-
-def _word(found: Any) -> str:
-    if found.error_failures:
-        return f"{len(found.error_failures)} failed"
-    count = len(found.warnings)
-    return f"passed, {count} warning{'s' if count > 1 else ''}" if count else "passed"
 
 
 def settle(
@@ -175,17 +168,18 @@ def settle(
     if run.landed:
         _tell(batch, "landed", bytes=sum(r.bytes for r in run.landed.values()))
         shown.table_artifact(
-            f"{batch.source.name}-land", list(run.landed.values()), f"Landed in batch {batch.info.batch_id}"
+            f"{batch.source.name}-land", land_rows(list(run.landed.values())), f"Landed in batch {batch.info.batch_id}"
         )
     if run.loaded:
         _tell(batch, "loaded", rows=sum(r.rows for r in run.loaded.values()))
         shown.table_artifact(
-            f"{batch.source.name}-load", list(run.loaded.values()), f"Loaded in batch {batch.info.batch_id}"
+            f"{batch.source.name}-load", load_rows(list(run.loaded.values())), f"Loaded in batch {batch.info.batch_id}"
         )
     if errors:
         names = ", ".join(errors)
         if any(isinstance(error, DataError) for error in errors.values()):
             tasks.quarantine(batch, f"batch incomplete, failed: {names}")
+        _report(run, "Failed", None, None, None)
         head = (
             f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
         )
@@ -215,22 +209,9 @@ def validated(run: Run) -> Verdict | None:
         get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since))
         return None
     batch = run.batch
-    verdict = tasks.validate(batch, run.fresh)
-    rows = [
-        {
-            "table": table.table,
-            "verdict": _word(table),
-            "rules": table.evaluated,
-            "findings": "; ".join(
-                f"{f.severity}: {f.rule} {f.column or ''} ({f.unexpected_count})"
-                for f in (*table.error_failures, *table.warnings)
-            ),
-        }
-        for table in verdict.tables
-    ]
+    verdict = shown.facts_of(tasks.validate(batch, run.fresh, return_state=True))
+    rows = validation_rows(verdict, run.fresh)
     shown.table_artifact(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
-    if docs := _docs_url(batch.settings, verdict):
-        shown.link_artifact(f"{batch.source.name}-data-docs", docs, "Data Docs")
     if not verdict.passed:
         reasons = [
             f"- {table.table}: {f.rule} {f.column or ''}: {f.unexpected_count} rows, e.g. {f.observed}"
@@ -238,7 +219,7 @@ def validated(run: Run) -> Verdict | None:
             for f in table.error_failures
         ]
         tasks.quarantine(batch, "; ".join(reasons))
-        _report(run, verdict, None, _comparing(run))
+        _report(run, "Quarantined", verdict, None, _comparing(run))
         head = (
             f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
         )
@@ -254,6 +235,7 @@ def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
 
 def _report(
     run: Run,
+    status: str,
     verdict: Verdict | None,
     handed: HandoffResult | None,
     comparing: PrefectFuture[tuple[Compared, ...]] | None,
@@ -269,10 +251,13 @@ def _report(
     report = Report(
         source=batch.source.name,
         batch_id=batch.info.batch_id,
+        status=status,
         outcome=run.summary(verdict, handed).outcome,
         is_generated=batch.info.is_generated,
+        landed=run.landed,
         loaded=tuple(run.loaded.values()),
-        folders={name: landed.folder for name, landed in run.landed.items()},
+        seconds=shown.run_seconds(),
+        failed={table: str(error) for table, error in run.errors.items()},
         links=Links(
             bucket=settings.bucket,
             console=settings.aws_region if on_aws else "",
@@ -284,7 +269,8 @@ def _report(
         verdict=verdict,
         freshness={s.table: s.status for s in handed.sources} if handed else {},
     )
-    shown.markdown_artifact(f"{batch.source.name}-report", render(report), f"Batch {batch.info.batch_id}")
+    shown.markdown_artifact(f"{batch.source.name}-report", render(report), f"The report. {status}: {report.outcome}")
+    get_run_logger().info("%s: %s; the report is under Artifacts, %s-report", status, report.outcome, batch.source.name)
 
 
 def _docs_page(settings: Settings, page: Path) -> str:
@@ -300,10 +286,12 @@ def _docs_url(settings: Settings, verdict: Verdict) -> str:
 def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:
     """dbt's own freshness verdict over the published sources; stale data fails the run."""
     comparing = _comparing(run)
-    handed = tasks.handoff(run.batch)
-    shown.table_artifact(f"{run.batch.source.name}-freshness", handed.sources, "dbt source freshness")
+    handed = shown.facts_of(tasks.handoff(run.batch, return_state=True))
+    rows = freshness_rows(handed.sources)
+    shown.table_artifact(f"{run.batch.source.name}-freshness", rows, "dbt source freshness")
     summary = run.summary(verdict, handed)
-    _report(run, verdict, handed, comparing)
+    status = ("Published" if run.fresh else "Unchanged") + ", but stale" * bool(handed.stale)
+    _report(run, status, verdict, handed, comparing)
     if handed.stale:
         message = shown.tell_stale(run.batch.source.name, handed, batch=run.batch.info.batch_id)
         raise PipelineError(message, summary, StaleError.exit_code)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
+from coolname.data import config
 from prefect.artifacts import (
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
@@ -25,6 +32,7 @@ from flows.errors import CxmError
 from flows.steps.handoff import HandoffResult
 
 R = TypeVar("R")
+BAR_SECONDS = 2.0  # a table that lands sooner needs no bar
 
 
 def ended(message: str, result: R) -> R:
@@ -35,6 +43,71 @@ def ended(message: str, result: R) -> R:
 def failed(error: CxmError) -> Any:
     """The state of a flow run that failed, with the error's message and no Python class before it; a call raises the error."""
     return Failed(message=str(error), data=error)
+
+
+def judged_bad(message: str, facts: R) -> R:
+    """The state of a task run that found what it was to look for, and judges it a failure; `facts_of` gives the facts."""
+    return Failed(message=message, data=facts)  # type: ignore[return-value]
+
+
+def facts_of(state: State[R]) -> R:
+    """What a task found, also where it judged that a failure; an error that it met is raised.
+
+    Raises:
+        Exception: the task's own, as it was raised.
+    """
+    found: Any = state.result(raise_on_failure=False)
+    if isinstance(found, BaseException):
+        raise found
+    return found  # type: ignore[no-any-return]
+
+
+# What Prefect's form for a run draws the first word of a name from; the server draws both words from coolname's lists.
+FORM_WORDS = re.compile(
+    "Awesome|Rustic|Small|Gorgeous|Fantastic|Sleek|Intelligent|Unbranded|Refined|Licensed|Generic|Practical|Ergonomic"
+    "|Handcrafted|Tasty|Handmade|Incredible"
+)
+
+
+def name_run(template: str | Callable[[], str]) -> Callable[[], str]:
+    """For `flow_run_name`: the template filled with the run's parameters, or the name that somebody gave to the run.
+
+    Prefect calls every run something and does not say whether a person chose it, so a drawn name is known by its words.
+    """
+
+    def name() -> str:
+        given = str(flow_run.name or "")
+        if given and not is_drawn(given):
+            return given
+        return template() if callable(template) else template.format(**flow_run.parameters)
+
+    return name
+
+
+def is_drawn(name: str) -> bool:
+    """Whether Prefect drew this name of a run at random: "nimble-trout", or "Handmade-bear" of the form in its UI."""
+    first, dash, second = name.partition("-")
+    if not dash or not second.isalpha():
+        return False
+    return bool(FORM_WORDS.fullmatch(first)) or {first, second} <= _drawn_words()
+
+
+@cache
+def _drawn_words() -> frozenset[str]:
+    lists: dict[str, Any] = dict(config)  # the lists of words and the lists of lists that "2", two words, is made of
+
+    def words(key: str) -> Iterator[str]:
+        for part in lists[key].get("lists", ()):
+            yield from words(part)
+        yield from lists[key].get("words", ())
+
+    return frozenset(words("2"))
+
+
+def run_seconds() -> float:
+    """How long the flow run of this process has been at work; 0 outside of one."""
+    context = FlowRunContext.get()
+    return (datetime.now(UTC) - context.start_time).total_seconds() if context else 0.0
 
 
 def tag_run(tag: str) -> None:
@@ -65,8 +138,18 @@ def tell_stale(source_name: str, handed: HandoffResult, **facts: Any) -> str:
 
 def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:
     """Rows (dataclasses or dicts) as a table in the UI; the key stays from run to run, so that its history builds up."""
-    plain = [row if isinstance(row, dict) else asdict(row) for row in rows]
+    plain = [{name.replace("_", " "): _readable(value) for name, value in _cells(row).items()} for row in rows]
     create_table_artifact(plain, key=_artifact_key(key), description=description)
+
+
+def _cells(row: Any) -> dict[str, Any]:
+    """A row's cells, what a person looks for first."""
+    plain: dict[str, Any] = row if isinstance(row, dict) else asdict(row)
+    return {**{name: plain[name] for name in ("table", "rows", "status") if name in plain}, **plain}
+
+
+def _readable(value: Any) -> Any:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else "" if value is None else value
 
 
 def markdown_artifact(key: str, text: str, description: str) -> None:
@@ -74,35 +157,39 @@ def markdown_artifact(key: str, text: str, description: str) -> None:
     create_markdown_artifact(text, key=_artifact_key(key), description=description)
 
 
-def link_artifact(key: str, url: str, text: str) -> None:
-    """A link in the UI."""
-    create_link_artifact(url, text, key=_artifact_key(key))
-
-
 def _artifact_key(text: str) -> str:
     """Artifact keys are lower-case letters, digits and dashes only."""
     return "".join(c if c.isalnum() else "-" for c in text.lower())
 
 
-class ProgressArtifact:
-    """A bar in the Prefect UI, at most one update a second; every report goes to the terminal as well."""
+class Bar:
+    """How far a table's landing is. Every report goes to the terminal; in the Prefect UI a bar shows from the third second on,
+    moves at most once a second, and goes when the table has landed, so that what stays on a run's page is its report."""
 
     def __init__(self, key: str, table: str) -> None:
-        self._table = table
-        self._told = time.monotonic()
-        self._id: UUID = create_progress_artifact(0.0, key=_artifact_key(key), description=f"Landing {table}")  # type: ignore[assignment]
+        self._key, self._table = key, table
+        self._since = self._told = time.monotonic()
+        self._id: UUID | None = None
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         progress.publish(progress.Event(phase, self._table, done, total))
         now = time.monotonic()
-        if now - self._told >= 1.0 and total:
-            self._told = now
-            # One pass checks, one sends: each is half of the work that is shown.
-            half = 50.0 * done / total
-            self._update(half if phase == "check" else 50.0 + half)
+        if now - self._told < 1.0 or now - self._since < BAR_SECONDS or not total:
+            return
+        self._told = now
+        # One pass checks, one sends: each is half of the work that is shown.
+        half = 50.0 * done / total
+        percent = min(half if phase == "check" else 50.0 + half, 100.0)
+        if self._id is None:
+            made = create_progress_artifact(percent, key=_artifact_key(self._key), description=f"Landing {self._table}")
+            self._id = made  # type: ignore[assignment]
+        else:
+            update_progress_artifact(self._id, percent)
 
-    def finish(self) -> None:
-        self._update(100.0)
+    def __enter__(self) -> Bar:
+        return self
 
-    def _update(self, percent: float) -> None:
-        update_progress_artifact(self._id, min(percent, 100.0))
+    def __exit__(self, *_: object) -> None:
+        if self._id:
+            with suppress(ObjectNotFound), get_client(sync_client=True) as client:
+                client.delete_artifact(self._id)

@@ -209,20 +209,19 @@ def land(batch: Batch, table: Table) -> LandResult:
     """Check one file and send it to S3."""
     settings = batch.settings
     file = table.file_on(batch.day)
-    report = shown.ProgressArtifact(f"{batch.source.name}-{table.name}", table.name)
-    landed = land_step.land(
-        blocks.s3_client(settings),
-        settings.bucket,
-        batch.source,
-        table,
-        batch.directory / file,
-        batch.info.batch_id,
-        batch.published.get((table.raw_name, file)),
-        batch.force,
-        report,
-        settings.codec,
-    )
-    report.finish()
+    with shown.Bar(f"{batch.source.name}-{table.name}", table.name) as bar:
+        landed = land_step.land(
+            blocks.s3_client(settings),
+            settings.bucket,
+            batch.source,
+            table,
+            batch.directory / file,
+            batch.info.batch_id,
+            batch.published.get((table.raw_name, file)),
+            batch.force,
+            bar,
+            settings.codec,
+        )
     progress.publish(progress.Event("land", table.name, landed.bytes, landed.bytes, landed.status))
     return landed
 
@@ -270,6 +269,9 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
     for found in verdict.tables:
         outcome = "failed" if found.error_failures else "warning" if found.warnings else "passed"
         progress.publish(progress.Event("validate", found.table, outcome=outcome))
+    if not verdict.passed:
+        broken = ", ".join(t.table for t in verdict.tables if t.error_failures)
+        return shown.judged_bad(f"rules of error severity are broken: {broken}", verdict)
     return verdict
 
 
@@ -374,17 +376,16 @@ def _source_freshness(source_name: str, settings: Settings) -> handoff_step.Hand
     )
     for found in result.sources:
         progress.publish(progress.Event("freshness", found.table, outcome=found.status))
+    if result.stale:
+        return shown.judged_bad("stale: " + ", ".join(found.table for found in result.stale), result)
     return result
 
 
 @step("provision plan")
 def provision_plan(where: Blocks = Blocks(), apply: bool = True) -> provision_step.Plan:
     """Compare what is wanted with what is there; reads only. A plan that is to be applied has to see everything."""
-    settings = provisioning.administrator(where.settings, where.aws, where.snowflake)
-    role = provision_step.ADMINISTRATOR if apply else settings.plan_role
-    with provisioning.connection(settings, role=role) as connection:
-        cloud = provisioning.cloud(settings, where.settings.aws_block)
-        return provision_step.make_plan(cloud, connection, settings, provisioning.contracts())
+    role = provision_step.ADMINISTRATOR if apply else where.settings.plan_role
+    return provisioning.plan(where.settings, where.aws, where.snowflake, role)
 
 
 @step("provision apply")

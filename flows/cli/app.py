@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flows.settings import Settings
+    from flows.steps.provision import Change
 
 
 class Group(click.Group):
@@ -88,7 +89,6 @@ def quiet_environment() -> None:
 
     os.environ.update(TELEMETRY_OFF)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_LOGGING_LOGGERS_PREFECT_LEVEL", "ERROR")
 
 
 @contextmanager
@@ -110,9 +110,24 @@ def session(
             os.environ.update(stack.prefect_environment(settings))
         yield
     finally:
-        if handlers := sys.modules.get("prefect.logging.handlers"):
-            handlers.APILogWorker.drain_all(timeout=10)  # what the run logged reaches the server while there is one
+        _deliver()
         lease.__exit__(None, None, None)
+
+
+def _deliver() -> None:
+    """See that what runs logged, and how their tasks ended, reaches the server while there is one."""
+    for module, worker in (("prefect.logging.handlers", "APILogWorker"), ("prefect.events.worker", "EventsWorker")):
+        if loaded := sys.modules.get(module):
+            getattr(loaded, worker).drain_all(timeout=10)
+
+
+def provisioned(settings: Settings) -> Sequence[Change]:
+    """See that what a run needs is there. Only what is missing or differs makes a flow run; a look that finds nothing to do
+    leaves none in the list of runs."""
+    from flows import pipeline, provisioning
+
+    plan = provisioning.plan(settings)
+    return run_flow(pipeline.provision) if plan.todo else tuple(item.change for item in plan.items)
 
 
 def run_flow(flow: Any, **parameters: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from flows.cli.app import current_settings, json_option, main, make_console, run_flow, session, show
+from flows.cli.app import current_settings, json_option, main, make_console, provisioned, session, show
 
 
 @main.command()
@@ -47,18 +47,12 @@ def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -
     services = ("s3", "warehouse") if mode == "plan" else ("s3", "warehouse", "prefect")
     with session(settings, console, services):
         if mode == "apply":
-            from flows import pipeline as flows
-
-            changes = run_flow(flows.provision)
+            changes = provisioned(settings)
             show(console, as_json, "Provisioned", [asdict(change) for change in changes])
             return
         from flows import provisioning
-        from flows.steps.provision import make_plan
 
-        admin = provisioning.administrator(settings)
-        with provisioning.connection(admin, "plan", admin.plan_role) as connection:
-            cloud = provisioning.cloud(admin, settings.aws_block)
-            plan = make_plan(cloud, connection, admin, provisioning.contracts())
+        plan = provisioning.plan(settings, role=settings.plan_role)
     click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)
 
 

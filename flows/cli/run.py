@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.app import current_settings, fail, json_option, main, make_console, run_flow, session, show
+from flows.cli.app import current_settings, fail, json_option, main, make_console, provisioned, run_flow, session, show
 from flows.cli.generate import DAY
 from flows.errors import ConfigurationError, CxmError
 from flows.generated import FIRST_RUN_SCALE, generated_folder, holds
@@ -67,7 +67,7 @@ def run(
         from flows.run import PipelineError
 
         if settings.target == "embedded":
-            run_flow(flows.provision)
+            provisioned(settings)
         if first is not None:
             _backfill(console, source, directory, first.date(), (last or first).date(), as_json)
             return

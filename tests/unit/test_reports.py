@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from flows.reports import Links, Report, render
+from pathlib import Path
+
+import pytest
+
+from flows.facts import LandedObject, LandResult
+from flows.reports import Links, Report, age, freshness_rows, land_rows, load_rows, render, validation_rows
+from flows.steps.handoff import SourceFreshness
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared, Profile
+from flows.steps.validate import RuleFailure, TableVerdict, Verdict
 
 FOLDER = "raw/olist/olist_orders_dataset/20261123_050000/"
+LANDED = [
+    LandResult(
+        "orders",
+        "OLIST_ORDERS",
+        "orders.csv",
+        FOLDER,
+        (LandedObject("orders.csv.zst", 99, 1_200),),
+        1_234_567,
+        1_200,
+        "ab",
+        "landed",
+    ),
+    LandResult(
+        "sellers", "OLIST_SELLERS", "sellers.csv", "raw/olist/never/", (), 500, 5, "cd", "unchanged", "20261121_050000"
+    ),
+]
+LOADED = [
+    LoadResult("orders", "OLIST_ORDERS", 1, 10, 1_200, 1_200, "loaded", "01b2-q"),
+    LoadResult("sellers", "OLIST_SELLERS", 0, 10, 5, 5, "unchanged", since="20261121_050000"),
+]
+WARNING = RuleFailure("orders.channel.in_set", "CHANNEL", "1,100 of 1,200 rows", 1_100, "warning")
+VERDICT = Verdict("20261123_050000", (TableVerdict("orders", True, (), (WARNING,), 12),), Path("index.html"))
 
 
 def report(links: Links) -> str:
     now = Profile("20261123_050000", 1_200, {"ORDER_ID": 0.0, "STATUS": 0.25, "CHANNEL": 0.5})
     before = Profile("20261122_050000", 1_000, {"ORDER_ID": 0.0, "STATUS": 0.20, "CHANNEL": 1.0})
-    loaded = [
-        LoadResult("orders", "OLIST_ORDERS", 1, 10, 1_200, 1_200, "loaded", "01b2-q"),
-        LoadResult("sellers", "OLIST_SELLERS", 0, 10, 5, 5, "unchanged", since="20261121_050000"),
-    ]
     return render(
         Report(
             source="olist",
             batch_id="20261123_050000",
+            status="Published",
             outcome="2 tables, 1,205 rows, 0 failed, fresh",
-            loaded=loaded,
-            folders={"orders": FOLDER, "sellers": "raw/olist/never/"},
+            landed={found.table: found for found in LANDED},
+            loaded=LOADED,
+            seconds=13.4,
             links=links,
             compared=[Compared("orders", now, before)],
+            verdict=VERDICT,
             freshness={"orders": "pass", "sellers": "warn"},
         )
     )
@@ -36,12 +64,17 @@ def test_the_report_tells_rows_columns_and_null_rates_beside_the_batch_before() 
         == f"""\
 # olist-20261123_050000
 
-2 tables, 1,205 rows, 0 failed, fresh
+**Published**: 2 tables, 1,205 rows, 0 failed, fresh
 
-| table | load | rows | before | columns | freshness | S3 | COPY query |
-| --- | --- | ---: | ---: | ---: | --- | --- | --- |
-| orders | loaded | 1,200 | 1,000 (+200) | 3 (1 new) | pass | `s3://landing/{FOLDER}` | `01b2-q` |
-| sellers | unchanged since 20261121_050000 | 5 |  |  | warn |  |  |
+- Came in: 1 of 2 tables, 1,200 rows, 1,234,567 bytes, in 13 s
+- Since the batch before: orders +200 rows
+- Checkpoint: 12 rules, 0 broken, 1 warning
+- Look at: [Data Docs](http://docs/index.html)
+
+| table | rows | status | before | bytes | columns | freshness | S3 | COPY query |
+| --- | ---: | --- | ---: | ---: | ---: | --- | --- | --- |
+| orders | 1,200 | loaded, passed, 1 warning | 1,000 (+200) | 1,234,567 | 3 (1 new) | pass | `s3://landing/{FOLDER}` | `01b2-q` |
+| sellers | 5 | unchanged since 20261121_050000 |  |  |  | warn |  |  |
 
 ## Null rates that moved
 
@@ -50,9 +83,9 @@ def test_the_report_tells_rows_columns_and_null_rates_beside_the_batch_before() 
 | orders | STATUS | 20.0% | 25.0% |
 | orders | CHANNEL | 100.0% | 50.0% |
 
-## Documentation
+## Findings
 
-- [Data Docs](http://docs/index.html)
+- **warning** orders: orders.channel.in_set CHANNEL: 1,100 rows
 """
     )
 
@@ -64,4 +97,60 @@ def test_on_an_account_the_report_links_to_the_s3_console_and_to_snowsight() -> 
         in text
     )
     assert "[01b2-q](https://app.snowflake.com/acme/prod1/#/compute/history/queries/01b2-q/detail)" in text
-    assert "- [dbt docs](http://docs/dbt)" in text
+    assert "- Look at: [dbt docs](http://docs/dbt)" in text
+
+
+def test_a_table_that_did_not_load_stands_first_with_its_reason() -> None:
+    text = render(
+        Report(
+            source="olist",
+            batch_id="20261123_050000",
+            status="Failed",
+            outcome="2 tables, 5 rows, 1 failed",
+            landed={},
+            loaded=LOADED[1:],
+            seconds=2,
+            links=Links(bucket="landing"),
+            failed={"orders": "orders.csv line 7: expected 8 fields, got 9\nmore of it"},
+        )
+    )
+    assert "**Failed**: 2 tables, 5 rows, 1 failed" in text
+    assert "- Came in: 0 of 2 tables, 0 rows, 0 bytes, in 2 s" in text
+    assert text.index("| orders |  | failed |") < text.index("| sellers |")
+    assert "- **failed** orders: orders.csv line 7: expected 8 fields, got 9\n" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.4, "0 s"),
+        (13.2, "13 s"),
+        (59.7, "1 min"),
+        (90, "1 min 30 s"),
+        (1_500, "25 min"),
+        (7_260, "2 h 1 min"),
+        (187_201, "2 d 4 h"),
+    ],
+)
+def test_an_age_reads_as_one_says_it(seconds: float, said: str) -> None:
+    assert age(seconds) == said
+
+
+def test_the_tables_of_a_run_begin_with_table_rows_and_status() -> None:
+    landed, loaded = land_rows(LANDED), load_rows(LOADED)
+    validated = validation_rows(VERDICT, LOADED)
+    for rows in (landed, loaded, validated):
+        assert {tuple(row)[:3] for row in rows} == {("table", "rows", "status")}
+    assert [list(row.values())[:4] for row in landed] == [
+        ["orders", "1,200", "landed", "1,234,567"],
+        ["sellers", "5", "unchanged since 20261121_050000", "500"],
+    ]
+    assert list(loaded[0].values())[:3] == ["orders", "1,200", "loaded"]
+    assert list(validated[0].values())[:3] == ["orders", "1,200", "passed, 1 warning"]
+    fresh = SourceFreshness("orders", "pass", "2026-11-23T05:00:07.123+00:00", 13.2, "24 hour", "48 hour")
+    never = SourceFreshness("sellers", "runtime error", None, None, None, None, "no rows")
+    assert [list(row.values())[:3] for row in freshness_rows([fresh, never])] == [
+        ["orders", "pass", "13 s"],
+        ["sellers", "runtime error", ""],
+    ]
+    assert freshness_rows([fresh])[0]["newest (UTC)"] == "2026-11-23 05:00:07"
