@@ -1,7 +1,8 @@
-"""Code → Prefect automations: a notification when a run fails, when a source is stale, when a run does not start.
+"""Code → Prefect automations: a notification when a run fails, when a source is stale, when a run does not start; and a run
+that died is called so.
 
 They are told apart by name; applying them again brings them up to date and makes none twice. One that was switched off in
-the UI stays off.
+the UI stays off, and without a notification block an automation keeps the actions that somebody gave it in the UI.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.events.actions import SendNotification
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
@@ -36,26 +38,48 @@ class Applied:
     enabled: bool
 
 
-def wanted(block: UUID) -> tuple[AutomationCore, ...]:
-    """The three automations, which notify through the block of that id."""
+# A run's process sends a heartbeat every three minutes (PREFECT_FLOWS_HEARTBEAT_FREQUENCY); three missed ones mean that it died.
+SILENCE = timedelta(minutes=9)
+ENDS = (
+    "Completed",
+    "Failed",
+    "Crashed",
+    "Cancelled",
+    "Cancelling",
+    "TimedOut",
+    "Paused",
+    "Suspended",
+    "AwaitingRetry",
+    "Scheduled",
+)
+NOBODY = "It tells nobody yet: choose Edit, then Actions, then Send a notification."
+
+
+def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[AutomationCore, ...]:
+    """The four automations. Those that notify do so through the block of that id; without one they do nothing yet, and show in
+    the event feed when they would have."""
 
     def automation(name: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
+        if block is None:
+            return _automation(name, f"{description} {NOBODY}", trigger, DoNothing())
         notify = SendNotification(block_document_id=block, subject=subject, body=body)
-        return AutomationCore(name=name, description=description, trigger=trigger, actions=[notify])
+        return _automation(name, description, trigger, notify)
 
     runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
     ends = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")}
     return (
         automation(
             "cxm: a run failed",
-            "Quarantined data, a server that was not reached, a setting that is wrong: the run's message says which.",
+            "Fires when a deployed run fails. The run's page says why: rows that break a rule, a server that was not reached, "
+            "or a setting that is wrong.",
             _reactive(ends, runs, TAGGED),
             "MedTech-CXM: {{ flow_run.name }} failed",
             RUN_BODY,
         ),
         automation(
             "cxm: a source is stale",
-            "Published rows are older than the source's contract allows; at most one message a day for each source.",
+            "Fires when the newest rows of a source are older than its contract allows, at most once a day for each source. Its "
+            "freshness table, under Artifacts, says how old each table is.",
             _reactive(
                 {"cxm.source.stale"},
                 ResourceSpecification({"prefect.resource.id": "cxm.source.*"}),
@@ -66,12 +90,36 @@ def wanted(block: UUID) -> tuple[AutomationCore, ...]:
         ),
         automation(
             "cxm: a run did not start",
-            "A scheduled run is late: no worker, or none that is free.",
+            "Fires when a run is late: no worker is there for its work pool, or none that is free. Look under Work Pools.",
             _reactive({"prefect.flow-run.Late"}, runs, TAGGED),
             "MedTech-CXM: {{ flow_run.name }} did not start",
             RUN_BODY,
         ),
+        _automation(
+            "cxm: a run died",
+            "Marks a run as Crashed whose process has been silent for three heartbeats, so that it does not show as Running for "
+            "ever and gives its place to the next run. Then 'a run failed' fires too.",
+            EventTrigger(
+                after={"prefect.flow-run.heartbeat"},
+                expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in ENDS)},
+                match=runs,
+                match_related=TAGGED,
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=silence,
+            ),
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"no sign of life for {silence.total_seconds() / 60:g} minutes: its process was ended, or its machine "
+                "was. The next run of the source takes its rows out and starts anew",
+            ),
+        ),
     )
+
+
+def _automation(name: str, description: str, trigger: EventTrigger, action: ActionTypes) -> AutomationCore:
+    return AutomationCore(name=name, description=description, trigger=trigger, actions=[action])
 
 
 def _reactive(
@@ -91,8 +139,9 @@ def _reactive(
     )
 
 
-def apply(block: str) -> tuple[Applied, ...]:
-    """Make the automations, or bring them up to date; `block` is `<block type>/<name>` of a notification block.
+def apply(block: str | None) -> tuple[Applied, ...]:
+    """Make the automations, or bring them up to date; `block` is `<block type>/<name>` of a notification block. None: new ones
+    tell nobody, and those that are there keep their actions.
 
     Raises:
         ConfigurationError: no API is named, or there is no such notification block; the message lists those there are.
@@ -100,7 +149,7 @@ def apply(block: str) -> tuple[Applied, ...]:
     if not PREFECT_API_URL.value():
         raise ConfigurationError("PREFECT_API_URL: not set; automations live on a Prefect server, name its …/api")
     with get_client(sync_client=True) as client:
-        return tuple(_apply(client, automation) for automation in wanted(_block_id(client, block)))
+        return tuple(_apply(client, one) for one in expected(_block_id(client, block) if block else None))
 
 
 def _apply(client: SyncPrefectClient, automation: AutomationCore) -> Applied:
@@ -109,6 +158,9 @@ def _apply(client: SyncPrefectClient, automation: AutomationCore) -> Applied:
         client.create_automation(automation)
         return Applied(automation.name, "created", True)
     automation.enabled = found[0].enabled
+    if isinstance(automation.actions[0], DoNothing) and not isinstance(found[0].actions[0], DoNothing):
+        automation.actions = found[0].actions  # somebody chose them in the UI
+        automation.description = automation.description.removesuffix(f" {NOBODY}")
     if _told(found[0]) == _told(automation):
         return Applied(automation.name, "unchanged", automation.enabled)
     client.update_automation(found[0].id, automation)
@@ -123,6 +175,7 @@ def _told(automation: AutomationCore) -> dict[str, Any]:
         **automation.model_dump(mode="json", include={"name", "description", "enabled", "actions"}),
         **trigger.model_dump(mode="json", include={"match", "match_related", "posture", "threshold", "within"}),
         "expect": sorted(trigger.expect),
+        "after": sorted(trigger.after),
         "for_each": sorted(trigger.for_each),
     }
 

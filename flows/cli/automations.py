@@ -1,4 +1,4 @@
-"""`cxm automations apply`: code → Prefect automations that notify on failure, stale sources and runs that do not start."""
+"""`cxm automations apply`: code → Prefect automations that notify on failure, stale sources and runs that do not start or die."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def automations() -> None:
 )
 @json_option
 def apply(notify: str, as_json: bool) -> None:
-    """Make three automations, or bring them up to date: a run failed, a source is stale, a run did not start."""
+    """Make four automations, or bring them up to date: a run failed, a source is stale, a run did not start, a run died."""
     console = make_console(as_json)
     with session(current_settings(), console, services=("prefect",)):
         from flows import automations as code

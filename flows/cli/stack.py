@@ -14,8 +14,8 @@ from flows.cli.app import (
     main,
     make_console,
     plain,
+    provisioned,
     quiet_environment,
-    run_flow,
     session,
     show,
 )
@@ -75,11 +75,12 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
     if not holds(settings.data / "olist"):
         generate_for(settings, console)  # where runs look as long as that folder is empty
     with console.status("provisioning, deploying"):
-        from flows import deployment, pipeline
+        from flows import automations, deployment
 
-        run_flow(pipeline.provision)
+        provisioned(settings)
         deployment.register(settings, "process")
         deployment.deploy()
+        automations.apply(None)
     with console.status("writing the dbt docs"):
         from flows.settings import PROJECT
         from flows.steps.handoff import dbt_environment, document
