@@ -59,6 +59,7 @@ lint: $(READY) ## ruff, mypy, imports, declared packages, sqlfluff, derived file
 	$(BIN)/deptry .
 	$(BIN)/sqlfluff lint sql dbt/cxm_medtech/models dbt/cxm_medtech/snapshots dbt/cxm_medtech/tests
 	$(BIN)/cxm contract check
+	$(BIN)/cxm docs check
 	$(BIN)/cxm contract diff --check
 	$(BIN)/yamllint --strict .
 	$(BIN)/zizmor --offline --quiet .github

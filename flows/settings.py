@@ -37,51 +37,88 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="CXM_", frozen=True, extra="ignore", env_ignore_empty=True, validate_default=True
+        env_prefix="CXM_",
+        use_attribute_docstrings=True,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        validate_default=True,
     )
 
-    env: str = Field("prod", pattern=r"^[a-z][a-z0-9]{0,11}$")  # first: the names below end in it, except for prod
+    env: str = Field("prod", pattern=r"^[a-z][a-z0-9]{0,11}$")
+    """The environment. Names of bucket, database, warehouse, roles, users and policies end in it, except for `prod`."""
     target: Literal["embedded", "snowflake"] = "embedded"
+    """`embedded`: the stack on this machine. `snowflake`: AWS and Snowflake."""
     home: Path = PROJECT / ".cxm"
+    """State, logs, secrets and the embedded stack's data. Two homes run side by side."""
     data: Path = PROJECT / "data"
+    """The folder that holds one folder for each source."""
 
     bucket: str = Field("cxm-medtech-landing-ssen27", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    """The landing bucket."""
     aws_region: str = "us-east-1"
+    """Where the bucket is; Snowflake's account belongs in the same region."""
     aws_block: str | None = None
-    codec: CodecName = "zstd"  # how landed objects are compressed; COPY sees it by the key
+    """The Prefect block (`aws-credentials/…`) that runs log in to AWS with; none: the AWS SDK's own chain."""
+    codec: CodecName = "zstd"
+    """How landed objects are compressed; COPY sees it by the key."""
 
     database: str = Field("CXM_MEDTECH", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    """The database of every schema."""
     warehouse: str = Field("WH_CXM", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    """The virtual warehouse that loads and builds."""
     storage_integration: str = Field("CXM_S3_INTEGRATION", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    storage_role_arn: str | None = None  # made by `cxm provision --apply` unless one is named
-    ingestion_principal: str | None = None  # who assumes the ingestion role; nobody named: a user with an access key
-    credit_quota: int = Field(20, ge=1)  # Snowflake credits a month, then the warehouse is suspended
-    pii_tags: bool = True  # object tags need Enterprise Edition; without them PII stands in the comments only
+    """What lets Snowflake read the bucket."""
+    storage_role_arn: str | None = None
+    """The AWS role that the storage integration assumes; none: `cxm provision --apply` makes it."""
+    ingestion_principal: str | None = None
+    """Who may assume the ingestion role; none: a user with an access key is made."""
+    credit_quota: int = Field(20, ge=1)
+    """Snowflake credits a month, after which the warehouse is suspended."""
+    pii_tags: bool = True
+    """Whether columns about people get object tags, which need Enterprise Edition; without them comments alone say it."""
     snowflake_account: str | None = None
+    """The account, `<organization>-<name>`."""
     snowflake_user: str | None = None
+    """The user that logs in."""
     snowflake_private_key: SecretStr | None = None
+    """That user's private key, as PEM."""
     snowflake_private_key_passphrase: SecretStr | None = None
+    """The passphrase of an encrypted private key."""
     snowflake_block: str | None = None
+    """The Prefect block (`snowflake-connector/…`) that runs log in with, in place of user and key."""
     loader_role: str = Field("CXM_LOADER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    """Loads RAW and keeps the ledger."""
     transformer_role: str = Field("CXM_TRANSFORMER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    """Reads RAW and builds STG, INT, MARTS and SNAPSHOTS: dbt's."""
     reporter_role: str = Field("CXM_REPORTER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    plan_role: str = Field("ACCOUNTADMIN", pattern=r"^[A-Z_][A-Z0-9_$]*$")  # `cxm provision --plan` looks with it
+    """Reads MARTS: Power BI's."""
+    plan_role: str = Field("ACCOUNTADMIN", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    """The role that `cxm provision --plan` looks with."""
 
-    lease_minutes: float = Field(5, gt=0)  # how long a run may be away before another may take over its source
-    archive_after_days: int = Field(90, ge=0)  # objects of batches with a verdict move from raw/ to archive/
-    keep_batches: int = Field(30, ge=1)  # validated loads of a file that stay in RAW, the newest first
-    keep_quarantined_days: int = Field(30, ge=0)  # rows of quarantined batches stay in RAW for inspection so long
+    lease_minutes: float = Field(5, gt=0)
+    """How long a run may be away before another may take over its source."""
+    archive_after_days: int = Field(90, ge=0)
+    """Objects of batches with a verdict move from `raw/` to `archive/` after so many days."""
+    keep_batches: int = Field(30, ge=1)
+    """Validated loads of a file that stay in RAW, the newest first."""
+    keep_quarantined_days: int = Field(30, ge=0)
+    """How long rows of quarantined batches stay in RAW for inspection."""
 
-    # The first port that each embedded server tries; a busy one gives the next free one.
     s3_port: int = Field(8333, ge=1024, le=55000)
+    """The first port that the embedded S3 server tries; a busy one gives the next free one."""
     warehouse_port: int = Field(8088, ge=1024, le=55000)
+    """The same of the embedded warehouse."""
     prefect_port: int = Field(4200, ge=1024, le=55000)
+    """The same of the embedded Prefect server."""
     docs_port: int = Field(8090, ge=1024, le=55000)
-    worker_port: int = Field(8095, ge=1024, le=55000)  # where the worker of `cxm up` tells of its health
+    """The same of the pages: Data Docs and dbt docs."""
+    worker_port: int = Field(8095, ge=1024, le=55000)
+    """The same of the worker of `cxm up`, which tells of its health there."""
 
-    # Where tables and file parts fan out to: `threads` of the run's process, `dask` (a cluster of this machine), or the address
-    # of a Dask scheduler, tcp://host:8786.
     task_runner: str = Field("threads", pattern=r"^(threads|dask|(tcp|tls|ucx|ws|wss)://.+)$")
+    """Where tables and file parts fan out to: `threads` of the run's process, `dask` (a cluster of this machine), or the
+    address of a Dask scheduler, `tcp://host:8786`."""
 
     @field_validator(
         "bucket",

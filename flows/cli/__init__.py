@@ -1,6 +1,19 @@
 """The `cxm` command: one line of a terminal → a flow, a query or the embedded stack; people read tables, programs `--json`."""
 
-from flows.cli import automations, batches, blocks, contract, doctor, environment, generate, keys, provision, run, stack
+from flows.cli import (
+    automations,
+    batches,
+    blocks,
+    contract,
+    docs,
+    doctor,
+    environment,
+    generate,
+    keys,
+    provision,
+    run,
+    stack,
+)
 from flows.cli.app import main
 
 __all__ = [
@@ -8,6 +21,7 @@ __all__ = [
     "batches",
     "blocks",
     "contract",
+    "docs",
     "doctor",
     "environment",
     "generate",

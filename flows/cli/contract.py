@@ -44,7 +44,7 @@ def check(as_json: bool) -> None:
     from flows.settings import PROJECT
 
     contract_sync.check_standard(PROJECT)
-    _tell(contract_sync.check(PROJECT), as_json, "cxm contract sync")
+    tell_differences(contract_sync.check(PROJECT), as_json, "cxm contract sync")
 
 
 @contract.command()
@@ -195,13 +195,13 @@ def lineage(only_check: bool, as_json: bool) -> None:
     page = render_lineage.render(columns.trace(manifest, contracts), contracts)
     wanted = {Path(path): text for path, text in page.items()}
     if only_check:
-        _tell(contract_sync.compare(PROJECT, wanted), as_json, "cxm contract lineage")
+        tell_differences(contract_sync.compare(PROJECT, wanted), as_json, "cxm contract lineage")
         return
     written = [{"written": str(path)} for path in contract_sync.write(PROJECT, wanted)]
     show(make_console(as_json), as_json, "Derived files written", written, empty="the lineage is up to date")
 
 
-def _tell(differences: Sequence[Difference], as_json: bool, fix: str) -> None:
+def tell_differences(differences: Sequence[Difference], as_json: bool, fix: str) -> None:
     if as_json:
         click.echo(json.dumps([plain(d) for d in differences], ensure_ascii=False))
     for difference in differences if not as_json else ():

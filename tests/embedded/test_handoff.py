@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -391,6 +392,31 @@ def test_the_months_of_an_account_add_up_and_carry_the_score_of_their_day(raw: R
         "on health.account_id = months.account_id and health.window_end = last_day(months.month_start)"
     )
     assert newest == [(1610, scored, scored)]
+
+
+def test_the_answers_on_the_analysts_page_are_those_of_the_marts(raw: Raw, built: BuildResult) -> None:
+    page = (PROJECT / "architecture" / "analysts.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (\d+)\. .*?\n\n```sql\n(.*?)\n```\n\n(.*?)\n\n(?=## )", page, flags=re.M | re.S)
+    assert [int(number) for number, _, _ in sections] == list(range(1, 11))
+    expected = {number: answer for number, _, answer in sections}
+    assert expected == {number: _as_markdown(raw, statement) for number, statement, _ in sections}
+
+
+def _as_markdown(raw: Raw, statement: str) -> str:
+    """The answer of a query, as a page shows it."""
+    with raw.connection.cursor() as cursor:
+        rows = cursor.execute(statement).fetchall()
+        names = [column.name.lower() for column in cursor.description]
+    numbers = [all(isinstance(row[n], int | float | Decimal) for row in rows) for n in range(len(names))]
+    lines = [names, ["---:" if number else "---" for number in numbers]]
+    lines += [[_cell(value) for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int | float | Decimal) and abs(value) >= 10_000 else str(value)
 
 
 def test_marts_follow_quarantine_publication_and_undo(

@@ -31,6 +31,9 @@ from tests.pages import PAGES, Command, commands, name, yaml_block
 pytestmark = pytest.mark.xdist_group("flow")
 
 ELSEWHERE = {
+    "architecture/cli.md": "derived from the commands themselves",
+    "architecture/faq.md": "names commands that other pages show",
+    "architecture/settings.md": "names commands that other pages show",
     "architecture/benchmarks.md": "`make bench` writes it and runs what it names",
     "README.md: Add a table": "run below, in a copy of the project",
     "architecture/deployment/README.md": "tests/cloud/test_deployment_page.py runs its commands",
@@ -46,6 +49,7 @@ NOT_RUN = {
     "make lock": "asks the package index for newer versions",
     "export PREFECT_API_URL=… CXM_TARGET=snowflake CXM_SNOWFLAKE_ACCOUNT=… CXM_SNOWFLAKE_USER=… "
     'CXM_SNOWFLAKE_PRIVATE_KEY="$(cat key.p8)"': "needs an account; what follows it is run",
+    "prefect cloud login": "needs an account; what follows it is run",
     "pip install prefect-docker && prefect worker start --pool cxm-docker": "needs Docker",
     "pip install prefect-aws && prefect worker start --pool cxm-ecs": "needs a cluster",
     "pip install prefect-kubernetes && prefect worker start --pool cxm-kubernetes": "needs a cluster",

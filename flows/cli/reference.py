@@ -1,0 +1,118 @@
+"""Settings and commands → the reference pages architecture/settings.md and architecture/cli.md; pure text."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+import click
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from flows.settings import PROJECT, Settings
+
+DERIVED = "<!-- Derived from {} by `cxm docs sync`. -->"
+
+
+def pages(command: click.Group) -> dict[Path, str]:
+    """Each derived page by its path in the project."""
+    return {
+        Path("architecture/settings.md"): settings_page(),
+        Path("architecture/cli.md"): cli_page(command),
+    }
+
+
+def settings_page() -> str:
+    """Every setting: its variable, what it takes, its default, what it is."""
+    rows = [
+        f"| `CXM_{name.upper()}` | {_takes(found)} | {_default(found)} | {_cell(found.description or '')} |"
+        for name, found in Settings.model_fields.items()
+    ]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            DERIVED.format("`flows/settings.py`"),
+            "",
+            "Every setting is an environment variable, and each has a default but for the account and its login. An empty\n"
+            "variable counts as not set. On a Prefect server of your own, `cxm blocks register` copies those that a run needs\n"
+            "into its variables and blocks.",
+            "",
+            "| variable | takes | default | what it is |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _takes(found: FieldInfo) -> str:
+    kinds = [a for a in get_args(found.annotation) if a is not NoneType]
+    if found.annotation is bool:
+        return "`true`, `false`"
+    if get_origin(found.annotation) is not None and all(isinstance(a, str) for a in kinds):
+        return ", ".join(f"`{a}`" for a in kinds)
+    kind: Any = kinds[0] if kinds else found.annotation
+    limits = {n: v for rule in found.metadata for n in ("ge", "le") if (v := getattr(rule, n, None)) is not None}
+    if kind is int:
+        most = f" to {limits['le']}" if "le" in limits else " on"
+        return f"a whole number from {limits['ge']}{most}" if "ge" in limits else "a whole number"
+    if kind is float:
+        return "a number"
+    pattern = next((p for rule in found.metadata if (p := getattr(rule, "pattern", None))), None)
+    if pattern:
+        return f"text like `{_cell(str(pattern))}`"
+    return {Path: "a folder", SecretStr: "a secret"}.get(kind, "text")
+
+
+def _default(found: FieldInfo) -> str:
+    value = found.default
+    if value is None:
+        return ""
+    if isinstance(value, Path):
+        return f"`{value.relative_to(PROJECT)}` in the project"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def cli_page(command: click.Group) -> str:
+    """Every command with its arguments and options, as its `--help` has them."""
+    parts = [
+        "# The commands of cxm",
+        DERIVED.format("the commands' own `--help`"),
+        _prose(command),
+        "Every command that prints takes `--json`. What to do about an exit code: the [runbook](operations.md).",
+    ]
+    for path, found in _commands(command, ()):
+        parts += [f"## cxm {' '.join(path)}", _prose(found)]
+        if rows := list(_parameters(found)):
+            parts.append("\n".join(["| option | what it does |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name in sorted(group.commands):
+        found = group.commands[name]
+        if isinstance(found, click.Group):
+            yield from _commands(found, (*path, name))
+        elif not found.hidden:
+            yield (*path, name), found
+
+
+def _prose(command: click.Command) -> str:
+    return inspect.cleandoc(command.help or "").replace("\b\n", "")
+
+
+def _parameters(command: click.Command) -> Iterator[str]:
+    context = click.Context(command)
+    for found in command.params:
+        if isinstance(found, click.Argument):
+            yield f"| `{found.make_metavar(context)}` | {'' if found.required else 'may be left out'} |"
+        elif record := found.get_help_record(context):
+            yield f"| `{record[0]}` | {_cell(record[1])} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,43 @@
+"""The reference pages: settings and commands derive from the code, and the contract's page names every key that is read."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+
+from flows.cli import main
+from flows.cli.reference import pages
+from flows.contract import model
+from flows.contract.sync import compare
+from flows.settings import PROJECT, Settings
+
+CONTRACT = PROJECT / "architecture" / "contract.md"
+
+
+def test_the_pages_of_settings_and_commands_are_those_of_the_code() -> None:
+    differs = [str(found.path) for found in compare(PROJECT, pages(main))]
+    assert differs == [], "run `cxm docs sync`"
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, found in Settings.model_fields.items() if not found.description] == []
+
+
+def test_the_contracts_page_names_every_property_of_ours_that_is_read() -> None:
+    page = CONTRACT.read_text(encoding="utf-8")
+    code = "".join(file.read_text(encoding="utf-8") for file in (PROJECT / "flows" / "contract").glob("read*.py"))
+    own = {
+        name
+        for names in re.findall(r"place\.custom\([^,]+, \(([^)]*)\)\)", code)
+        for name in re.findall(r'"(\w+)"', names)
+    }
+    assert len(own) > 4
+    assert {name for name in own if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize("kind", ["Load", "LogicalType", "Classification", "Pii", "Severity"])
+def test_the_contracts_page_names_every_value_of_a_key(kind: str) -> None:
+    page = CONTRACT.read_text(encoding="utf-8")
+    assert {value for value in get_args(getattr(model, kind)) if f"`{value}`" not in page} == set()
