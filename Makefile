@@ -24,6 +24,11 @@ $(READY): requirements.lock pyproject.toml
 
 run: $(READY) ## one batch through the whole pipeline on the embedded stack
 	@$(BIN)/cxm run
+	@printf '%s\n' '' 'What to do next:' \
+	    '  make up                            the Prefect UI, schedules and a worker, Data Docs and dbt docs; make down ends them' \
+	    '  .venv/bin/cxm dbt build            the marts, out of what was published' \
+	    '  .venv/bin/cxm run --data FOLDER    your own files' \
+	    '  architecture/README.md             every page: for those who ask, run, set up, change'
 
 test: $(READY) ## every test that needs no account
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not soak"

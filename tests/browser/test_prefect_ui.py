@@ -68,15 +68,17 @@ def quarantined(settings: Any, summary: Any, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def deployed(settings: Any) -> Iterator[None]:
-    """The deployments of prefect.yaml on the server."""
-    from flows import deployment
+    """The deployments of prefect.yaml and the automations on the server, as `cxm up` makes them."""
+    from flows import automations, deployment
 
     deployment.register(settings)
     deployment.deploy()
+    automations.apply(None)
     yield
     url = settings.stack["prefect"]["api_url"]
-    for left in httpx.post(f"{url}/deployments/filter", json={}, auth=prefect_login(settings), timeout=60).json():
-        httpx.delete(f"{url}/deployments/{left['id']}", auth=prefect_login(settings), timeout=60)
+    for kind in ("deployments", "automations"):
+        for left in httpx.post(f"{url}/{kind}/filter", json={}, auth=prefect_login(settings), timeout=60).json():
+            httpx.delete(f"{url}/{kind}/{left['id']}", auth=prefect_login(settings), timeout=60)
 
 
 def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: Any) -> None:
@@ -127,6 +129,23 @@ def test_the_deployments_page_shows_schedules_and_next_runs(page: Any, settings:
     page.get_by_text("Scheduled", exact=True).first.wait_for(timeout=60_000)
 
 
+def test_the_run_page_opens_with_the_log_and_its_artifacts_are_the_report_and_a_table_for_each_step(
+    page: Any, summary: Any
+) -> None:
+    page.goto(summary.flow_run_url)
+    page.get_by_text("the report is under Artifacts, olist-report").first.wait_for(timeout=60_000)
+    page.get_by_text("Artifacts", exact=True).last.click()
+    page.get_by_text("The report. Published: 9 tables").first.wait_for(timeout=60_000)
+    assert "Landing " not in page.content()  # the bars of landing are gone
+
+
+def test_the_automations_page_says_what_each_does(page: Any, settings: Any) -> None:
+    page.goto(f"{settings.stack['prefect']['ui_url']}/automations")
+    for name in ("a run failed", "a source is stale", "a run did not start", "a run died"):
+        page.get_by_text(f"cxm: {name}").first.wait_for(timeout=60_000)
+    page.get_by_text("Marks a run as Crashed").first.wait_for(timeout=60_000)
+
+
 def test_data_docs_open_over_http(page: Any, summary: Any, settings: Any) -> None:
     relative = Path(summary.data_docs).relative_to(settings.home / "docs")
     page.goto(f"{settings.stack['docs']['url']}/{relative}")
@@ -158,6 +177,8 @@ def test_screenshots_are_written_where_they_are_asked_for(
 
     views: dict[str, tuple[str, Callable[[], object]]] = {
         "prefect-run.png": (summary.flow_run_url, shows("Task Runs")),
+        "prefect-run-artifacts.png": (f"{summary.flow_run_url}?tab=Artifacts", shows("The report.")),
+        "prefect-automations.png": (f"{ui}/automations", shows("cxm: a run died")),
         "prefect-artifacts.png": (f"{ui}/artifacts", shows("olist-load")),
         "prefect-deployments.png": (f"{ui}/deployments", shows("At 05:00 AM")),
         "prefect-quarantined.png": (

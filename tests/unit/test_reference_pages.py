@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from typing import get_args
 
 import pytest
@@ -12,6 +14,7 @@ from flows.cli.reference import pages
 from flows.contract import model
 from flows.contract.sync import compare
 from flows.settings import PROJECT, Settings
+from tests.pages import check_cxm
 
 CONTRACT = PROJECT / "architecture" / "contract.md"
 
@@ -41,3 +44,16 @@ def test_the_contracts_page_names_every_property_of_ours_that_is_read() -> None:
 def test_the_contracts_page_names_every_value_of_a_key(kind: str) -> None:
     page = CONTRACT.read_text(encoding="utf-8")
     assert {value for value in get_args(getattr(model, kind)) if f"`{value}`" not in page} == set()
+
+
+def test_make_run_ends_with_what_to_do_next_and_each_of_it_exists() -> None:
+    done = subprocess.run(["make", "-n", "run"], cwd=PROJECT, check=True, capture_output=True, text=True)
+    said = done.stdout.split("What to do next:")[1]
+    for word in re.findall(r"'  (\S+(?: \S+)*)   ", said):
+        name, *words = shlex.split(word)
+        if name == "make":
+            subprocess.run(["make", "-n", *words], cwd=PROJECT, check=True, capture_output=True)
+        elif name.endswith("/cxm"):
+            check_cxm(words, word)
+        else:
+            assert (PROJECT / name).exists()
