@@ -15,10 +15,9 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
+from flows.project import PROJECT
 
 CodecName = Literal["zstd", "gzip", "none"]
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 # Every tool that could call home is told not to before it is imported: the rows describe healthcare professionals.
 TELEMETRY_OFF = {
@@ -49,6 +48,8 @@ class Settings(BaseSettings):
     """The environment. Names of bucket, database, warehouse, roles, users and policies end in it, except for `prod`."""
     target: Literal["embedded", "snowflake"] = "embedded"
     """`embedded`: the stack on this machine. `snowflake`: AWS and Snowflake."""
+    project: Path = PROJECT
+    """Contracts, the dbt and the expectations project: a checkout, or the nearest folder upward that `cxm init` made."""
     home: Path = PROJECT / ".cxm"
     """State, logs, secrets and the embedded stack's data. Two homes run side by side."""
     data: Path = PROJECT / "data"
@@ -143,7 +144,7 @@ class Settings(BaseSettings):
         """What names of this environment end in: nothing for prod, else `<separator><env>`."""
         return "" if self.env == "prod" else f"{separator}{self.env}"
 
-    @field_validator("home", "data")
+    @field_validator("project", "home", "data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()

@@ -72,8 +72,10 @@ def main() -> None:
 def current_settings() -> Settings:
     from pydantic import ValidationError
 
-    from flows.settings import Settings
+    from flows import project
+    from flows.settings import PROJECT, Settings
 
+    project.check(PROJECT)
     try:
         return Settings()
     except ValidationError as error:

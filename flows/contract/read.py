@@ -32,8 +32,8 @@ from flows.contract.model import (
 from flows.contract.odcs import parse
 from flows.contract.place import Place, show
 from flows.contract.read_rules import quality_rules, typed_rules
+from flows.project import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 DICTIONARY = "data_dictionary"
 SUFFIX = ".odcs.yaml"
 

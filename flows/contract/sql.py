@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
 import jinja2
 
 from flows.errors import ConfigurationError
+from flows.project import SQL
 
-SQL = Path(__file__).resolve().parent.parent.parent / "sql"
 _IDENTIFIER = re.compile(r"[A-Z_][A-Z0-9_$]{0,254}")
 
 

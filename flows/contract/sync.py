@@ -64,7 +64,9 @@ def contracts_of(project: Path) -> list[Source]:
     """
     contracts = [read_source(project / DICTIONARY / f"{name}{SUFFIX}") for name in sources(project)]
     if not contracts:
-        raise ConfigurationError(f"{project / DICTIONARY}: found no contract, wanted one *{SUFFIX} at least")
+        raise ConfigurationError(
+            f"{project / DICTIONARY}: found no contract, wanted one *{SUFFIX} at least; go to a project, or make one: `cxm init`"
+        )
     owners: dict[tuple[str, str], str] = {}
     for source in contracts:
         for table in source.tables:

@@ -23,7 +23,8 @@ import psutil
 from flows.embedded import home_secrets, supervisor
 from flows.embedded.supervisor import SERVICES, WORKER, alive, end_leftovers, read_json, write_json
 from flows.errors import InfrastructureError
-from flows.settings import PROJECT, TELEMETRY_OFF, Settings
+from flows.project import CHECKOUT
+from flows.settings import TELEMETRY_OFF, Settings
 
 STOP_SECONDS = 20.0
 
@@ -228,13 +229,20 @@ def _spawn_supervisor(settings: Settings) -> None:
     for log in (settings.home / "logs").glob("*.log"):
         log.replace(log.with_suffix(".log.1"))  # a log tells of one start and the one before; it does not grow for ever
     inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("CXM_")}
-    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(filter(None, [CHECKOUT and str(CHECKOUT), os.environ.get("PYTHONPATH")]))
     with (settings.home / "logs" / "supervisor.log").open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.embedded.supervisor", str(settings.home)]
             + [f"{name}={port}" for name, port in _first_ports(settings).items()],
-            # The servers import this project whether or not it is installed, and nothing from where they happen to run.
-            env={**inherited, **TELEMETRY_OFF, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            # The servers import a checkout whether or not it is installed, and nothing from where they happen to run, which is
+            # no place to look for the project either.
+            env={
+                **inherited,
+                **TELEMETRY_OFF,
+                "CXM_PROJECT": str(settings.project),
+                "PYTHONPATH": path,
+                "PYTHONSAFEPATH": "1",
+            },
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
