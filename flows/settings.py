@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
-from flows.project import PROJECT
+from flows.project import PROJECT as PROJECT  # most of flows/ and the tests take it from here
 
 CodecName = Literal["zstd", "gzip", "none"]
 

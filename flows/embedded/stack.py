@@ -229,7 +229,7 @@ def _spawn_supervisor(settings: Settings) -> None:
     for log in (settings.home / "logs").glob("*.log"):
         log.replace(log.with_suffix(".log.1"))  # a log tells of one start and the one before; it does not grow for ever
     inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("CXM_")}
-    path = os.pathsep.join(filter(None, [CHECKOUT and str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(CHECKOUT or ""), os.environ.get("PYTHONPATH")]))
     with (settings.home / "logs" / "supervisor.log").open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.embedded.supervisor", str(settings.home)]

@@ -15,7 +15,8 @@ from io import StringIO
 from typing import Any
 
 from flows.contract.model import Source
-from flows.contract.sql import SQL, literal, template
+from flows.contract.sql import literal, template
+from flows.project import SQL
 from flows.settings import Settings
 from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Item
