@@ -8,11 +8,14 @@ CREATE RESOURCE MONITOR IF NOT EXISTS {{ monitor | ident }} WITH
     TRIGGERS ON 80 PERCENT DO NOTIFY ON 100 PERCENT DO SUSPEND ON 110 PERCENT DO SUSPEND_IMMEDIATE;
 
 -- The one virtual warehouse: X-Small, asleep after a minute, awake on the first query.
--- Not CREATE OR REPLACE: that would reset a size that an operator has set.
+-- Not CREATE OR REPLACE: that would reset a size that an operator has set. The generation and query acceleration are
+-- said, since new accounts choose the dearer of both: generation 2, and serverless compute that no monitor stops.
 USE ROLE SYSADMIN;
 
 CREATE WAREHOUSE IF NOT EXISTS {{ warehouse | ident }}
     WAREHOUSE_SIZE = 'XSMALL'
+    GENERATION = '1'
+    ENABLE_QUERY_ACCELERATION = FALSE
     AUTO_SUSPEND = 60
     AUTO_RESUME = TRUE
     INITIALLY_SUSPENDED = TRUE

@@ -152,9 +152,9 @@ def test_a_file_format_keeps_every_option_and_shows_snowflakes_default_for_the_r
         for r in run("DESC FILE FORMAT CSV_FORMAT")
     }
     assert found["SKIP_HEADER"] == ("Integer", "1", "0")
-    assert found["NULL_IF"] == ("List", '["", "null"]', '["\\\\N"]')
-    assert found["FIELD_OPTIONALLY_ENCLOSED_BY"] == ("String", '"', "NONE")
-    assert found["ESCAPE_UNENCLOSED_FIELD"] == ("String", "NONE", "\\")
+    assert found["NULL_IF"] == ("List", "[, null]", r"[\\N]")
+    assert found["FIELD_OPTIONALLY_ENCLOSED_BY"] == ("String", r"\"", "NONE")
+    assert found["ESCAPE_UNENCLOSED_FIELD"] == ("String", "NONE", r"\\")
     assert found["RECORD_DELIMITER"] == ("String", "\\n", "\\n")
     assert found["COMPRESSION"] == ("String", "AUTO", "AUTO")
     run("ALTER FILE FORMAT CSV_FORMAT SET SKIP_HEADER = 2")

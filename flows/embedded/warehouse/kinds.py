@@ -89,12 +89,13 @@ KINDS: dict[str, Kind] = {
                 "MIN_CLUSTER_COUNT": _count, "SCALING_POLICY": _one_of("STANDARD", "ECONOMY"), "RESOURCE_MONITOR": _text,
                 "ENABLE_QUERY_ACCELERATION": _flag, "QUERY_ACCELERATION_MAX_SCALE_FACTOR": _count,
                 "MAX_CONCURRENCY_LEVEL": _count, "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS": _count,
-                "STATEMENT_TIMEOUT_IN_SECONDS": _count, "RESOURCE_CONSTRAINT": _text, "GENERATION": _text,
+                "STATEMENT_TIMEOUT_IN_SECONDS": _count, "RESOURCE_CONSTRAINT": _text, "GENERATION": _one_of("1", "2"),
             },
             {
                 "WAREHOUSE_SIZE": "XSMALL", "WAREHOUSE_TYPE": "STANDARD", "AUTO_SUSPEND": 600, "AUTO_RESUME": True,
                 "MAX_CLUSTER_COUNT": 1, "MIN_CLUSTER_COUNT": 1, "SCALING_POLICY": "STANDARD",
-                "ENABLE_QUERY_ACCELERATION": False, "QUERY_ACCELERATION_MAX_SCALE_FACTOR": 8,
+                # Bundle 2026_03: https://docs.snowflake.com/en/release-notes/bcr-bundles/2026_03/bcr-2250, …/bcr-2269
+                "GENERATION": "2", "ENABLE_QUERY_ACCELERATION": True, "QUERY_ACCELERATION_MAX_SCALE_FACTOR": 2,
             },
         ),
         Kind("ROLE", "CREATE ROLE", {}),

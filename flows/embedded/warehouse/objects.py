@@ -52,6 +52,9 @@ def _monitor_options(words: Words) -> dict[str, object]:
         key = words.part()
         words.expect("=")
         found[key] = words.value()
+    if "FREQUENCY" in found and "START_TIMESTAMP" not in found:
+        # "If you set a frequency for a resource monitor, you must also set START_TIMESTAMP."
+        raise errors.invalid_value(found["FREQUENCY"], "FREQUENCY (without START_TIMESTAMP)")
     return found
 
 

@@ -66,7 +66,7 @@ def _warehouse_row(conn: WarehouseConnection, item: AccountObject) -> dict[str, 
         "query_acceleration_max_scale_factor": p["QUERY_ACCELERATION_MAX_SCALE_FACTOR"],
         "resource_monitor": p.get("RESOURCE_MONITOR") or "null", "actives": 0, "pendings": 0, "failed": 0, "suspended": 0,
         "uuid": "0", "scaling_policy": p["SCALING_POLICY"], "budget": None, "owner_role_type": "ROLE",
-        "resource_constraint": p.get("RESOURCE_CONSTRAINT"),
+        "resource_constraint": p.get("RESOURCE_CONSTRAINT"), "generation": p.get("GENERATION"),
     }  # fmt: skip
 
 
@@ -162,7 +162,7 @@ _SHOWN: dict[str, tuple[list[str | tuple[str, str]], Callable[[WarehouseConnecti
             ("resumed_on", _AT), ("updated_on", _AT), "owner", "comment", "enable_query_acceleration",
             ("query_acceleration_max_scale_factor", "BIGINT"), "resource_monitor", ("actives", "BIGINT"), ("pendings", "BIGINT"),
             ("failed", "BIGINT"), ("suspended", "BIGINT"), "uuid", "scaling_policy", "budget", "owner_role_type",
-            "resource_constraint",
+            "resource_constraint", "generation",
         ],
         _warehouse_row,
     ),

@@ -60,11 +60,16 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def _shown(value: object) -> str:
+    """A value as accounts print it: strings with backslash and double quote escaped, lists without quotes around members
+    (https://github.com/snowflakedb/terraform-provider-snowflake/blob/main/pkg/sdk/testint/file_formats_gen_integration_test.go).
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return "[" + ", ".join(json.dumps(str(v), ensure_ascii=False) for v in value) + "]"
-    return "NONE" if value is None else str(value).replace("\n", "\\n").replace("\t", "\\t")
+        return "[" + ", ".join(_shown(str(v)) for v in value) + "]"
+    if value is None:
+        return "NONE"
+    return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _format_rows(written: Mapping[str, object]) -> list[tuple[str, str, str, str]]:

@@ -23,7 +23,12 @@ from flows.steps.provision.plan import Item
 
 # What SHOW calls a property that CREATE takes; what is not named here is not compared: a warehouse's size is its operator's.
 _SHOWN = {
-    "WAREHOUSE": {"AUTO_SUSPEND": "auto_suspend", "AUTO_RESUME": "auto_resume"},
+    "WAREHOUSE": {
+        "GENERATION": "generation",
+        "ENABLE_QUERY_ACCELERATION": "enable_query_acceleration",
+        "AUTO_SUSPEND": "auto_suspend",
+        "AUTO_RESUME": "auto_resume",
+    },
     "RESOURCE MONITOR": {"CREDIT_QUOTA": "credit_quota", "FREQUENCY": "frequency"},
     "STAGE": {"URL": "url", "STORAGE_INTEGRATION": "storage_integration"},
 }
@@ -48,6 +53,8 @@ _DESCRIBED = {
         "COMPRESSION",
     ),
 }
+# What is set only together with another property, which alone would not be compared: a monitor's start goes by in time.
+_TOGETHER = {"FREQUENCY": "START_TIMESTAMP"}
 # SHOW RESOURCE MONITORS shows no comment, and a monitor takes none.
 _COMMENTED = ("WAREHOUSE", "DATABASE", "SCHEMA", "ROLE", "STORAGE INTEGRATION", "FILE FORMAT", "STAGE", "TAG")
 
@@ -233,10 +240,14 @@ def _created(account: Account, statement: Statement, kind: str, name: str, rest:
 
 
 def _compared(statement: Statement, kind: str, name: str, there: dict[str, str], options: dict[str, str]) -> Item:
-    differ = {key: value for key, value in options.items() if key in there and not _same(there[key], value)}
+    differ = {key: v for key, v in options.items() if key in there and not same(kind, there[key], v)}
     if not differ:
         return Item(statement.role, kind.lower(), name, "unchanged")
-    why = "; ".join(f"{key}: found {_plain(there[key]) or 'nothing'}, wanted {_plain(v)}" for key, v in differ.items())
+    why = "; ".join(
+        f"{key}: found {there[key].strip() or 'nothing'}, wanted {', '.join(_said(v)[0]) or 'nothing'}"
+        for key, v in differ.items()
+    )
+    differ |= {_TOGETHER[key]: options[_TOGETHER[key]] for key in differ if key in _TOGETHER}
     alter = f"ALTER {kind} {name} SET\n    " + "\n    ".join(f"{key} = {value}" for key, value in differ.items())
     return Item(statement.role, kind.lower(), name, "changed", why, (alter,))
 
@@ -247,7 +258,8 @@ def _without_comments(sql: str) -> str:
 
 def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
     """What an object's properties are, as text, by the name that CREATE gives them; and those that may not be seen."""
-    found = {key: str(row.get(column) or "") for key, column in _SHOWN.get(kind, {}).items()}
+    # A column that an account does not have yet cannot be compared.
+    found = {key: str(row[column] or "") for key, column in _SHOWN.get(kind, {}).items() if column in row}
     if kind in _COMMENTED:
         found["COMMENT"] = str(row.get("comment") or "")
     hidden: set[str] = set()
@@ -262,18 +274,46 @@ def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> 
     return found, frozenset(hidden)
 
 
-def _same(found: str, wanted: str) -> bool:
-    """Whether SHOW's or DESC's text means what CREATE's says: lists by their members, numbers by value, words in any case."""
-    return _plain(found).casefold() == _plain(wanted).casefold()
+def same(kind: str, shown: str, says: str) -> bool:
+    """Whether what SHOW or DESC prints of a property means what CREATE says of it.
+
+    The forms are recorded in `tests/cloud/account_forms.yaml`: lists by their members, numbers by value, words in any case,
+    strings letter by letter. DESC FILE FORMAT alone escapes what it prints.
+    """
+    members, exact = _said(says)
+    found = shown.strip()
+    if says.strip().startswith("("):
+        found = found[1:-1] if found[:1] + found[-1:] == "[]" else found
+        parts = [part.strip() for part in found.split(",")] if found else []
+        parts = [part[1:-1] if len(part) > 1 and part[0] == part[-1] == '"' else part for part in parts]
+    else:
+        parts = [found]
+    if kind == "FILE FORMAT":
+        parts = [_unescaped(part) for part in parts]
+    if exact:
+        return parts == members
+    return [_number(part).casefold() for part in parts] == [_number(member).casefold() for member in members]
 
 
-def _plain(value: str) -> str:
-    """`('', 'null')`, `["", "null"]` and `[, null]` → `, null`; `'s3://x/'` → `s3://x/`; `20.00` → `20`."""
-    text = value.strip()
-    if text[:1] + text[-1:] in ("()", "[]"):
-        return ", ".join(_plain(part) for part in text[1:-1].split(","))
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1].replace("\\'", "'").replace("\\\\", "\\").replace("''", "'")
+def _said(says: str) -> tuple[list[str], bool]:
+    """The members of a value in a statement, or its one; and whether it is text, which has one spelling.
+
+    `('', 'null')` → (["", "null"], True); `TRUE` → (["TRUE"], False).
+    """
+    text = says.strip()
+    strings = re.findall(r"'((?:[^'\\]|\\.|'')*)'", text, re.S)
+    if text.startswith("("):
+        return [_unescaped(s.replace("''", "'")) for s in strings], True
+    return ([_unescaped(strings[0].replace("''", "'"))], True) if strings else ([text], False)
+
+
+def _unescaped(text: str) -> str:
+    known = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
+    return re.sub(r"\\(.)", lambda m: known.get(m[1], m[1]), text, flags=re.S)
+
+
+def _number(text: str) -> str:
+    """`20.00` → `20`: SHOW RESOURCE MONITORS prints credits so."""
     return str(int(float(text))) if re.fullmatch(r"\d+\.0+", text) else text
 
 

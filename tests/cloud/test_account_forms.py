@@ -1,0 +1,98 @@
+"""What real accounts print (`account_forms.yaml`), held against the plan's comparison and against the emulated warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.clients.snowflake import run
+from flows.settings import Settings
+from flows.steps import provision
+from flows.steps.provision import snowflake
+from tests.cloud.test_plan import SOURCE
+from tests.embedded.conftest import Warehouse
+
+FORMS: dict[str, list[dict[str, Any]]] = yaml.safe_load(Path(__file__).with_name("account_forms.yaml").read_text())
+
+
+def shown(form: dict[str, Any]) -> str:
+    return f"{form['kind']} {form['property']} = {form['says']} shown as {form['shown']}"
+
+
+@pytest.mark.parametrize("form", FORMS["same"], ids=shown)
+def test_what_an_account_prints_of_a_property_is_what_was_asked_for(form: dict[str, Any]) -> None:
+    assert snowflake.same(form["kind"], form["shown"], form["says"])
+
+
+@pytest.mark.parametrize("form", FORMS["differ"], ids=shown)
+def test_a_property_that_is_something_else_is_noticed(form: dict[str, Any]) -> None:
+    assert not snowflake.same(form["kind"], form["shown"], form["says"])
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An administrator's connection to an account of this module's own."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("forms") / "state").start()
+    with warehouse.connect(role="ACCOUNTADMIN", paramstyle="numeric") as connection:
+        run(connection, "CREATE DATABASE F")
+        yield connection
+    warehouse.stop()
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS["same"] if f["kind"] == "FILE FORMAT"], ids=shown)
+def test_the_emulated_warehouse_describes_a_file_format_as_an_account_does(account: Any, form: dict[str, Any]) -> None:
+    run(account, f"CREATE OR REPLACE FILE FORMAT F.PUBLIC.X TYPE = CSV {form['property']} = {form['says']}")
+    rows = run(account, "DESC FILE FORMAT F.PUBLIC.X").dicts()
+
+    assert {r["property"]: r["property_value"] for r in rows}[form["property"]] == form["shown"]
+
+
+def test_a_new_warehouse_is_of_generation_2_with_query_acceleration_unless_it_says_otherwise(account: Any) -> None:
+    run(account, "CREATE WAREHOUSE W_DEFAULT")
+    (row,) = run(account, "SHOW WAREHOUSES LIKE 'W_DEFAULT'").dicts()
+
+    assert (row["generation"], row["enable_query_acceleration"]) == ("2", "true")
+
+
+@pytest.fixture(scope="module")
+def provisioned(account: Any, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    plan = provision.warehouse_plan(account, settings, [SOURCE])
+    provision.apply(plan, None, account, settings, [SOURCE])
+    return settings
+
+
+def test_the_warehouse_costs_what_was_agreed(account: Any, provisioned: Settings) -> None:
+    (row,) = run(account, "SHOW WAREHOUSES LIKE 'WH_CXM'").dicts()
+
+    assert (row["generation"], row["enable_query_acceleration"]) == ("1", "false")
+
+
+def test_a_cost_that_somebody_turned_on_is_in_the_plan(account: Any, provisioned: Settings) -> None:
+    run(account, "ALTER WAREHOUSE WH_CXM SET ENABLE_QUERY_ACCELERATION = TRUE GENERATION = '2'")
+    plan = provision.warehouse_plan(account, provisioned, [SOURCE])
+    provision.apply(plan, None, account, provisioned, [SOURCE])
+
+    assert [(i.kind, i.name, i.steps) for i in plan.todo] == [
+        (
+            "warehouse",
+            "WH_CXM",
+            ("ALTER WAREHOUSE WH_CXM SET\n    GENERATION = '1'\n    ENABLE_QUERY_ACCELERATION = FALSE",),
+        )
+    ]
+    assert provision.warehouse_plan(account, provisioned, [SOURCE]).todo == ()
+
+
+def test_the_frequency_of_a_monitor_is_set_together_with_its_start(account: Any, provisioned: Settings) -> None:
+    """https://docs.snowflake.com/en/sql-reference/sql/create-resource-monitor: one is not set without the other."""
+    run(account, "ALTER RESOURCE MONITOR WH_CXM_QUOTA SET FREQUENCY = DAILY START_TIMESTAMP = IMMEDIATELY")
+    plan = provision.warehouse_plan(account, provisioned, [SOURCE])
+    provision.apply(plan, None, account, provisioned, [SOURCE])
+
+    (item,) = plan.todo
+    assert "START_TIMESTAMP = IMMEDIATELY" in str(item.steps[0])
+    assert provision.warehouse_plan(account, provisioned, [SOURCE]).todo == ()
