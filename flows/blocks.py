@@ -21,6 +21,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import Field, SecretBytes, SecretStr
 
 from flows import lease
+from flows.clients.private_key import read_private_key
 from flows.clients.s3 import CLIENT_CONFIG, insistent
 from flows.clients.snowflake import explain, run, session_parameters
 from flows.contract.sql import literal
@@ -122,7 +123,7 @@ def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
     """
     if settings.snowflake_block:
         # A connector keeps its credentials' own fields as extras, so this one login serves the embedded endpoint as well.
-        return cast(SnowflakeCredentials, _load(SnowflakeConnector, settings.snowflake_block).credentials)
+        return _readable(cast(SnowflakeCredentials, _load(SnowflakeConnector, settings.snowflake_block).credentials))
     if settings.target == "embedded":
         warehouse = settings.stack["warehouse"]
         user, password = next(iter(settings.warehouse_logins.items()))
@@ -144,18 +145,42 @@ def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
             f"{', '.join(missing)}: not set; the snowflake target logs in with a key pair: set them, or name a Prefect block in "
             "CXM_SNOWFLAKE_BLOCK"
         )
-    key = cast(SecretStr, settings.snowflake_private_key).get_secret_value().replace("\\n", "\n")
+    passphrase = settings.snowflake_private_key_passphrase
+    key = read_private_key(
+        cast(SecretStr, settings.snowflake_private_key).get_secret_value(),
+        passphrase.get_secret_value() if passphrase else None,
+    )
     return SnowflakeCredentials(
         account=settings.snowflake_account or "",
         user=settings.snowflake_user,
-        private_key=SecretBytes(key.encode()),
-        private_key_passphrase=settings.snowflake_private_key_passphrase,
+        private_key=SecretBytes(key.pem.encode()),
+        private_key_passphrase=SecretStr(key.passphrase) if key.passphrase else None,
+    )
+
+
+def _readable(credentials: SnowflakeCredentials) -> SnowflakeCredentials:
+    """The login with its key, if it has one, as `read_private_key` leaves it: a form in the Prefect UI keeps no line ends."""
+    path, text = credentials.private_key_path, credentials.private_key
+    if path is None and text is None:
+        return credentials
+    try:
+        found = path.read_text() if path else cast(SecretBytes, text).get_secret_value().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"private key of the SnowflakeCredentials block: {path or ''} {error}") from None
+    passphrase = credentials.private_key_passphrase
+    key = read_private_key(found, passphrase.get_secret_value() if passphrase else None)
+    return credentials.model_copy(
+        update={
+            "private_key": SecretBytes(key.pem.encode()),
+            "private_key_path": None,
+            "private_key_passphrase": SecretStr(key.passphrase) if key.passphrase else None,
+        }
     )
 
 
 def with_login(settings: Settings) -> Settings:
-    """`settings` with the account, user and key of the named SnowflakeConnector block, for tools that take variables: dbt."""
-    if settings.target == "embedded" or not settings.snowflake_block:
+    """`settings` with the account, user and key of the login, as `read_private_key` leaves it, for tools that take variables: dbt."""
+    if settings.target == "embedded":
         return settings
     credentials = snowflake_credentials(settings)
     key, passphrase = credentials.private_key, credentials.private_key_passphrase

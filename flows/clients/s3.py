@@ -21,15 +21,20 @@ CLIENT_CONFIG: dict[str, Any] = {
     "max_pool_connections": 32,
 }
 
+_LOGIN_AGAIN = "log in again: a fresh key in the AwsCredentials block that CXM_AWS_BLOCK names, or `aws sso login`"
 _FIX_BY_CODE = {
     "NoSuchBucket": "create the bucket with `cxm provision --apply`, or set CXM_BUCKET",
     "AccessDenied": "grant the identity the policy CXMMedTechLandingS3Access",
     "InvalidAccessKeyId": "set the access key of the AwsCredentials block that CXM_AWS_BLOCK names",
     "SignatureDoesNotMatch": "set the secret key of the AwsCredentials block that CXM_AWS_BLOCK names",
     "PermanentRedirect": "set CXM_AWS_REGION to the bucket's region",
+    "AuthorizationHeaderMalformed": "set CXM_AWS_REGION to the bucket's region",
+    "ExpiredToken": _LOGIN_AGAIN,
+    "InvalidToken": _LOGIN_AGAIN,
+    "TokenRefreshRequired": _LOGIN_AGAIN,
+    "RequestTimeTooSkewed": "set this machine's clock: S3 takes requests that are signed within 15 minutes of its own",
+    "AccountProblem": "AWS has suspended the account; its owner asks AWS Support",
 }
-
-
 # What a whole answer has. Where a connection ends within the headers, Python's HTTP client takes those that arrived for all of
 # them, and an answer without a body shows nothing else.
 _WANTED = {
@@ -66,6 +71,11 @@ def explain(error: Exception, what: str) -> Exception:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if fix := _FIX_BY_CODE.get(code):
             return ConfigurationError(f"{what}: S3 answered {code}; {fix}")
+        if code == "403":  # to HEAD, whose answer has no body and so no code but its status
+            return ConfigurationError(
+                f"{what}: S3 answered 403: the object is missing or the identity may not read it; `cxm reconcile` tells what is "
+                "missing, the policy CXMMedTechLandingS3Access gives the right"
+            )
         if code == "BadDigest":
             return InfrastructureError(f"{what}: bytes were damaged on the way (S3 answered {code}); run again")
         return InfrastructureError(f"{what}: S3 answered {status} {code}: {error.response['Error'].get('Message', '')}")
@@ -106,7 +116,10 @@ def move(client: S3Client, bucket: str, old: str, new: str) -> None:
         client.copy({"Bucket": bucket, "Key": old}, bucket, new)
         arrived = client.head_object(Bucket=bucket, Key=new)["ContentLength"]
     except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+        # Without the right to list all of the bucket, HEAD of a key that is missing answers 403; LIST of its prefix is allowed
+        # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status == 404 or (status == 403 and old not in keys(client, bucket, old)):
             raise DataError(f"{where}: no such object; `cxm reconcile` tells what is where") from error
         raise explain(error, where) from error
     except BotoCoreError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,18 +22,63 @@ log = logging.getLogger("flows.sql")
 
 # Snowflake error numbers, https://docs.snowflake.com/en/developer-guide/sql-api/reference and the connector's errorcode module.
 _CONFIGURATION = {
-    390100: "check the user and its key (`ALTER USER … SET RSA_PUBLIC_KEY`)",
-    390144: "the JWT was refused: the key pair does not match the user's RSA_PUBLIC_KEY",
-    390186: "grant the login role to the user",
-    390189: "grant the login role to the user",
-    390201: "grant the login role to the user",
     3001: "grant the privilege to the role: `cxm provision --apply`",
     2003: "create the object or grant its use: `cxm provision --apply`",
     2043: "create the object or grant its use: `cxm provision --apply`",
     606: "set CXM_WAREHOUSE to a warehouse that the role may use",
 }
-# 390111: the session is gone, the server closed it; a step that is tried again logs in anew.
-_TRANSIENT = {250001, 250002, 250003, 250005, 390111, 390112, 390114, 390195, 604, 253012}
+_KEY = (
+    "no such user, or the key is not its own: check CXM_SNOWFLAKE_USER; `cxm keys create`, then `cxm provision --apply`, sets "
+    "another key"
+)
+_USER = "set CXM_SNOWFLAKE_USER to a user that exists and log in with its key"
+_ROLE = "grant the role to the user: `cxm provision --apply`"
+_ACCOUNT = (
+    "set CXM_SNOWFLAKE_ACCOUNT to <organization>-<account>, which `SELECT CURRENT_ORGANIZATION_NAME() || '-' || "
+    "CURRENT_ACCOUNT_NAME()` tells"
+)
+# A login that was refused: some versions of the connector pass on the server's number, others say 250001 as for a server that is
+# down, so the text decides as well (snowflake/connector/auth/_auth.py; 394300 to 394306 are its CREDENTIAL_REJECTION_GS_CODES).
+_REFUSED = {
+    390100: _USER,
+    390101: "an administrator enables the user: ALTER USER … SET DISABLED = FALSE",
+    390102: "the user is locked after failed logins; wait 15 minutes, or ALTER USER … SET MINS_TO_UNLOCK = 0",
+    390144: _KEY,
+    390186: _ROLE,
+    390189: _ROLE,
+    390201: _ROLE,
+    390422: "the network policy does not let this address in: an administrator allows it",
+    **dict.fromkeys(range(394300, 394307), _KEY),
+    290403: _ACCOUNT,
+    290404: _ACCOUNT,
+}
+_REFUSED_TEXT = (
+    (re.compile(r"JWT token|public key", re.I), _KEY),
+    (re.compile(r"incorrect username or password|user (?:is empty|does not exist)", re.I), _USER),
+    (re.compile(r"\brole\b.*(?:not granted|not authorized|not assigned|does not exist)", re.I | re.S), _ROLE),
+    (re.compile(r"user access disabled", re.I), _REFUSED[390101]),
+    (re.compile(r"temporarily locked", re.I), _REFUSED[390102]),
+    (re.compile(r"not allowed to access|network policy", re.I), _REFUSED[390422]),
+    (re.compile(r"verify the account name|40[34] (?:Forbidden|Not Found)", re.I), _ACCOUNT),
+)
+_LOGIN = (250001, 250003)  # numbers that a refused login may come with; 403 comes as 540001
+# What another try may cure, and why. 390111: the session is gone; 604: cancelled; 625: a lock was not to be had in time, the
+# statement was a deadlock's victim, or more than 20 were waiting; 630: the statement's time was up
+# (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking).
+_UNREACHED = "the server was not reached or ended the session: run again"
+_TRANSIENT = {
+    **dict.fromkeys((250001, 250002, 250003, 250005, 253012, 390111, 390112, 390114, 390195, 604), _UNREACHED),
+    625: "another transaction holds the lock: run again",
+    630: "its time was up: run again; if it happens again, raise the warehouse's size or STATEMENT_TIMEOUT_IN_SECONDS",
+}
+# What COPY says of a file's records and casts of a value; other numbers between 100000 and 101000 are those of functions, MERGE,
+# external services: the statement's fault and not the data's. 91016: a file that COPY names is not on the stage.
+_DATA = frozenset(
+    (
+        *(100016, 100063, 100065, 100067, 100068, 100080, 100082, 100086, 100144, 100145, 91016),
+        *(100035, 100037, 100038, 100039, 100040, 100046, 100069, 100071, 100072, 100074, 100078, 100096, 100108),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +96,15 @@ class Rows:
 
 
 def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
-    """Session parameters of every connection: UTC, the JSON query tag, no out-of-band telemetry.
+    """Session parameters of every connection: AUTOCOMMIT, UTC, the JSON query tag, no out-of-band telemetry.
+
+    An account or a user may have turned AUTOCOMMIT off: a statement outside BEGIN … COMMIT would then be lost at the end of the
+    session (https://docs.snowflake.com/en/sql-reference/parameters#autocommit).
 
     The tag shows in QUERY_HISTORY (https://docs.snowflake.com/en/sql-reference/parameters#query-tag, at most 2,000 characters).
     """
     return {
+        "AUTOCOMMIT": True,
         "TIMEZONE": "UTC",
         "QUERY_TAG": json.dumps({"app": "medtech-cxm", **tag}, separators=(",", ":"), sort_keys=True)[:2000],
         "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
@@ -99,23 +149,34 @@ def explain(error: Exception, sql: str) -> Exception:
     from snowflake.connector import errors
     from snowflake.connector.vendored.requests.exceptions import RequestException
 
+    head = _statement(sql)
     if isinstance(error, RequestException):  # an answer that breaks off in its middle: the connector lets it through
-        head = " ".join(sql.split())[:120]
         return InfrastructureError(f"the warehouse's answer to `{head}` broke off: {error}; run again")
     if not isinstance(error, errors.Error):
         return error
     number = int(error.errno or -1)
-    head = " ".join(sql.split())[:120]
-    text = f"Snowflake error {number} ({error.sqlstate or 'no SQL state'}) in `{head}`: {error.raw_msg or error.msg}"
+    said = str(error.raw_msg or error.msg)
+    text = f"Snowflake error {number} ({error.sqlstate or 'no SQL state'}) in `{head}`: {said}"
     if getattr(error, "sfqid", None):
         text += f" (query {error.sfqid})"
-    if number in _CONFIGURATION:
-        return ConfigurationError(f"{text}; {_CONFIGURATION[number]}")
-    if number in _TRANSIENT or isinstance(error, errors.OperationalError | errors.InterfaceError):
-        return InfrastructureError(f"{text}; the server was not reached or ended the session: run again")
-    # Value and file errors of COPY and casts; 91016: a file that COPY names is not on the stage.
-    if 100000 <= number < 101000 or number == 91016:
+    if fix := _REFUSED.get(number) or _CONFIGURATION.get(number):
+        return ConfigurationError(f"{text}; {fix}")
+    if number in _LOGIN or "Failed to connect to DB" in said:
+        for pattern, fix in _REFUSED_TEXT:
+            if pattern.search(said):
+                return ConfigurationError(f"{text}; {fix}")
+    if number in _TRANSIENT:
+        return InfrastructureError(f"{text}; {_TRANSIENT[number]}")
+    if isinstance(error, errors.OperationalError | errors.InterfaceError):
+        return InfrastructureError(f"{text}; {_UNREACHED}")
+    if number in _DATA:
         return DataError(text)
     if isinstance(error, errors.ProgrammingError):  # the statement itself: another try gives the same answer
         return ConfigurationError(text)
     return InfrastructureError(text)
+
+
+def _statement(sql: str) -> str:
+    """The statement's beginning, for a message: without the template's comments before it, in one line."""
+    bare = re.sub(r"\A(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", "", sql, flags=re.S)
+    return " ".join((bare or sql).split())[:120]
