@@ -179,7 +179,7 @@ def _readable(credentials: SnowflakeCredentials) -> SnowflakeCredentials:
 
 
 def with_login(settings: Settings) -> Settings:
-    """`settings` with the account, user and key of the login, as `read_private_key` leaves it, for tools that take variables: dbt."""
+    """`settings` with the login's account, user and key, as `read_private_key` leaves it, for what takes variables: dbt."""
     if settings.target == "embedded":
         return settings
     credentials = snowflake_credentials(settings)

@@ -12,7 +12,7 @@ import yaml
 from flows.clients.snowflake import run
 from flows.settings import Settings
 from flows.steps import provision
-from flows.steps.provision import snowflake
+from flows.steps.provision.shown import same
 from tests.cloud.test_plan import SOURCE
 from tests.embedded.conftest import Warehouse
 
@@ -25,12 +25,12 @@ def shown(form: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("form", FORMS["same"], ids=shown)
 def test_what_an_account_prints_of_a_property_is_what_was_asked_for(form: dict[str, Any]) -> None:
-    assert snowflake.same(form["kind"], form["shown"], form["says"])
+    assert same(form["kind"], form["shown"], form["says"])
 
 
 @pytest.mark.parametrize("form", FORMS["differ"], ids=shown)
 def test_a_property_that_is_something_else_is_noticed(form: dict[str, Any]) -> None:
-    assert not snowflake.same(form["kind"], form["shown"], form["says"])
+    assert not same(form["kind"], form["shown"], form["says"])
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from flows.project import SQL
 from flows.settings import Settings
 from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Item
+from flows.steps.provision.shown import members, same
 
 # What SHOW calls a property that CREATE takes; what is not named here is not compared: a warehouse's size is its operator's.
 _SHOWN = {
@@ -244,7 +245,7 @@ def _compared(statement: Statement, kind: str, name: str, there: dict[str, str],
     if not differ:
         return Item(statement.role, kind.lower(), name, "unchanged")
     why = "; ".join(
-        f"{key}: found {there[key].strip() or 'nothing'}, wanted {', '.join(_said(v)[0]) or 'nothing'}"
+        f"{key}: found {there[key].strip() or 'nothing'}, wanted {', '.join(members(v)) or 'nothing'}"
         for key, v in differ.items()
     )
     differ |= {_TOGETHER[key]: options[_TOGETHER[key]] for key in differ if key in _TOGETHER}
@@ -272,49 +273,6 @@ def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> 
             found |= {key: value for key, value in (values or {}).items() if key in wanted}
             hidden |= set(wanted) if values is None else set()
     return found, frozenset(hidden)
-
-
-def same(kind: str, shown: str, says: str) -> bool:
-    """Whether what SHOW or DESC prints of a property means what CREATE says of it.
-
-    The forms are recorded in `tests/cloud/account_forms.yaml`: lists by their members, numbers by value, words in any case,
-    strings letter by letter. DESC FILE FORMAT alone escapes what it prints.
-    """
-    members, exact = _said(says)
-    found = shown.strip()
-    if says.strip().startswith("("):
-        found = found[1:-1] if found[:1] + found[-1:] == "[]" else found
-        parts = [part.strip() for part in found.split(",")] if found else []
-        parts = [part[1:-1] if len(part) > 1 and part[0] == part[-1] == '"' else part for part in parts]
-    else:
-        parts = [found]
-    if kind == "FILE FORMAT":
-        parts = [_unescaped(part) for part in parts]
-    if exact:
-        return parts == members
-    return [_number(part).casefold() for part in parts] == [_number(member).casefold() for member in members]
-
-
-def _said(says: str) -> tuple[list[str], bool]:
-    """The members of a value in a statement, or its one; and whether it is text, which has one spelling.
-
-    `('', 'null')` → (["", "null"], True); `TRUE` → (["TRUE"], False).
-    """
-    text = says.strip()
-    strings = re.findall(r"'((?:[^'\\]|\\.|'')*)'", text, re.S)
-    if text.startswith("("):
-        return [_unescaped(s.replace("''", "'")) for s in strings], True
-    return ([_unescaped(strings[0].replace("''", "'"))], True) if strings else ([text], False)
-
-
-def _unescaped(text: str) -> str:
-    known = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
-    return re.sub(r"\\(.)", lambda m: known.get(m[1], m[1]), text, flags=re.S)
-
-
-def _number(text: str) -> str:
-    """`20.00` → `20`: SHOW RESOURCE MONITORS prints credits so."""
-    return str(int(float(text))) if re.fullmatch(r"\d+\.0+", text) else text
 
 
 def _own_table(account: Account, statement: Statement, name: str, rest: str) -> Item:

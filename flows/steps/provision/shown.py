@@ -1,0 +1,53 @@
+"""What CREATE says of a property, what SHOW or DESC prints of it ──▶ whether they mean the same."""
+
+from __future__ import annotations
+
+import re
+
+
+def members(says: str) -> list[str]:
+    """The members of a value in a statement, or its one: `('', 'null')` → ["", "null"]."""
+    return _said(says)[0]
+
+
+def same(kind: str, shown: str, says: str) -> bool:
+    """Whether what SHOW or DESC prints of a property means what CREATE says of it.
+
+    The forms are recorded in `tests/cloud/account_forms.yaml`: lists by their members, numbers by value, words in any case,
+    strings letter by letter. DESC FILE FORMAT alone escapes what it prints.
+    """
+    meant, exact = _said(says)
+    found = shown.strip()
+    if says.strip().startswith("("):
+        found = found[1:-1] if found[:1] + found[-1:] == "[]" else found
+        parts = [part.strip() for part in found.split(",")] if found else []
+        parts = [part[1:-1] if len(part) > 1 and part[0] == part[-1] == '"' else part for part in parts]
+    else:
+        parts = [found]
+    if kind == "FILE FORMAT":
+        parts = [_unescaped(part) for part in parts]
+    if exact:
+        return parts == meant
+    return [_number(part).casefold() for part in parts] == [_number(member).casefold() for member in meant]
+
+
+def _said(says: str) -> tuple[list[str], bool]:
+    """The members of a value in a statement, or its one; and whether it is text, which has one spelling.
+
+    `('', 'null')` → (["", "null"], True); `TRUE` → (["TRUE"], False).
+    """
+    text = says.strip()
+    strings = re.findall(r"'((?:[^'\\]|\\.|'')*)'", text, re.S)
+    if text.startswith("("):
+        return [_unescaped(s.replace("''", "'")) for s in strings], True
+    return ([_unescaped(strings[0].replace("''", "'"))], True) if strings else ([text], False)
+
+
+def _unescaped(text: str) -> str:
+    known = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
+    return re.sub(r"\\(.)", lambda m: known.get(m[1], m[1]), text, flags=re.S)
+
+
+def _number(text: str) -> str:
+    """`20.00` → `20`: SHOW RESOURCE MONITORS prints credits so."""
+    return str(int(float(text))) if re.fullmatch(r"\d+\.0+", text) else text
