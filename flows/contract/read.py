@@ -33,6 +33,7 @@ from flows.contract.odcs import parse
 from flows.contract.place import Place, show
 from flows.contract.read_rules import quality_rules, typed_rules
 from flows.project import PROJECT
+from flows.contract.reserved import NO_TABLE, RESERVED
 
 DICTIONARY = "data_dictionary"
 SUFFIX = ".odcs.yaml"
@@ -126,7 +127,7 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
         name=name,
         version=place.text(contract.version, "version", "1.0.0"),
         description=place.text(purpose, "description.purpose", "What it is for"),
-        schema=place.identifier(place.text(server.schema_, "servers, schema", "RAW"), "servers, schema"),
+        schema=place.one_of(server.schema_, "servers, schema", ["RAW"]),  # where the ledger is; the grants name it
         stage=place.identifier(str(own.get("stage", "")), "servers, customProperties, stage"),
         file_format=place.identifier(str(own.get("fileFormat", "")), "servers, customProperties, fileFormat"),
         tables=tables,
@@ -205,11 +206,14 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         ),
         *(r for link in entry.relationships or () for r in _relationship(link, None, name, place)),
     ]
+    raw_name = place.identifier(place.text(entry.physicalName, "physicalName", f"OLIST_{name.upper()}"), "physicalName")
+    if raw_name in NO_TABLE:
+        place.fail(
+            f"physicalName: found {raw_name}, a word of SQL's FROM, wanted another name, such as OLIST_{raw_name}"
+        )
     return Table(
         name=name,
-        raw_name=place.identifier(
-            place.text(entry.physicalName, "physicalName", f"OLIST_{name.upper()}"), "physicalName"
-        ),
+        raw_name=raw_name,
         file=file,
         business_name=place.text(entry.businessName, "businessName", "Surgical case shipment"),
         description=place.text(entry.description, "description", "What a row is"),
@@ -226,7 +230,12 @@ def _column(found: SchemaProperty, position: int, place: Place) -> tuple[Column,
     place = replace(place, property=found.name or f"at position {position}")
     header = place.text(found.name, "name", "order_id")
     place.one_of(found.id or header, "id", [header])
-    name = place.identifier(found.physicalName or header.upper(), "name")
+    if not found.physicalName and header.upper() in RESERVED:
+        place.fail(
+            f"name: found {header}, a word that Snowflake reserves, wanted another name for the RAW column; add "
+            f"`physicalName: {header.upper()}_`: the file keeps its header"
+        )
+    name = place.identifier(found.physicalName or header.upper(), "physicalName" if found.physicalName else "name")
     if name in AUDIT_COLUMNS:
         place.fail(f"name: found {name}, which is an audit column that the load fills; set another physicalName")
     kind = cast(LogicalType, place.one_of(found.logicalType, "logicalType", get_args(LogicalType)))

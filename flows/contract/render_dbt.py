@@ -20,6 +20,7 @@ from typing import Any
 
 from flows.contract.dbt_yaml import Jinja, dbt_yaml
 from flows.contract.model import AUDIT_COLUMNS, Column, Rule, Source, Table
+from flows.contract.reserved import RESERVED
 from flows.contract.sql import literal
 from flows.errors import ConfigurationError
 from flows.escape import jinja, one_line
@@ -43,23 +44,6 @@ _TYPES = {
     "timestamp": ("timestamp", "timestamp_ntz"),
     "date": ("date", "date"),
     "boolean": ("boolean", "boolean"),
-}
-# A name that SQL takes for something else would have to be quoted in every query.
-_RESERVED = {
-    "order",
-    "group",
-    "select",
-    "from",
-    "where",
-    "table",
-    "case",
-    "when",
-    "then",
-    "end",
-    "row",
-    "rows",
-    "values",
-    "account",
 }
 
 
@@ -286,7 +270,7 @@ def _sql(source: Source, table: Table) -> str:
 
 def is_staging_name(name: str) -> bool:
     """Whether a staging column may have this name: lower case, a letter first, no word of SQL, no audit column."""
-    taken = {audit for audit, _, _ in _AUDIT.values()} | _RESERVED
+    taken = {audit for audit, _, _ in _AUDIT.values()} | {word.lower() for word in RESERVED}
     return re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and name not in taken
 
 

@@ -1,7 +1,8 @@
 """Names and values → SQL text: the one `ident()`, the one `literal()`, and the templates under `sql/` that use them.
 
 RAW keeps its identifiers unquoted and upper case (https://docs.snowflake.com/en/sql-reference/identifiers-syntax), so a name that
-would need quotes is refused rather than quoted. Owned here, used by render_sql and by the provision and load steps.
+would need quotes, a reserved word among them, is refused rather than quoted. Owned here, used by render_sql and by the provision
+and load steps.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cache
 
 import jinja2
 
+from flows.contract.reserved import RESERVED
 from flows.errors import ConfigurationError
 from flows.project import SQL
 
@@ -21,12 +23,18 @@ def ident(name: str) -> str:
     """`name` as an unquoted identifier.
 
     Raises:
-        ConfigurationError: it is not upper case letters, digits, `_` and `$`, beginning with a letter or `_`.
+        ConfigurationError: it is not upper case letters, digits, `_` and `$`, beginning with a letter or `_`; or a word that
+            Snowflake reserves.
     """
     if not _IDENTIFIER.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} cannot stand unquoted as a Snowflake name; wanted upper case letters, digits, _ or $, not beginning "
             "with a digit, at most 255 characters"
+        )
+    if name in RESERVED:
+        raise ConfigurationError(
+            f"{name} is a reserved word and cannot stand unquoted as a Snowflake name; wanted another name, such as {name}_ "
+            "(https://docs.snowflake.com/en/sql-reference/reserved-keywords)"
         )
     return name
 

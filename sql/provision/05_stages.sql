@@ -1,6 +1,6 @@
--- How files are read, and from where: one file format, one stage for each source.
+-- How files are read, and from where: the file formats that contracts name, one stage for each source.
 USE ROLE SYSADMIN;
-
+{% for file_format in file_formats %}
 CREATE FILE FORMAT IF NOT EXISTS {{ database | ident }}.RAW.{{ file_format | ident }}
     TYPE = CSV
     FIELD_DELIMITER = ','
@@ -26,10 +26,11 @@ CREATE FILE FORMAT IF NOT EXISTS {{ database | ident }}.RAW.{{ file_format | ide
     -- The key's ending says it: .csv.zst, .csv.gz or .csv.
     COMPRESSION = AUTO
     COMMENT = 'Comma-separated UTF-8 with a header';
+{% endfor -%}
 {% for source in sources %}
 CREATE STAGE IF NOT EXISTS {{ database | ident }}.RAW.{{ source.stage | ident }}
     URL = {{ ('s3://' ~ bucket ~ '/raw/' ~ source.name ~ '/') | literal }}
     STORAGE_INTEGRATION = {{ integration | ident }}
-    FILE_FORMAT = (FORMAT_NAME = {{ (database ~ '.RAW.' ~ file_format) | literal }})
+    FILE_FORMAT = (FORMAT_NAME = {{ (database ~ '.RAW.' ~ source.file_format) | literal }})
     COMMENT = {{ ('Landing zone of ' ~ source.name) | literal }};
 {% endfor -%}

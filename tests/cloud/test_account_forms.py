@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from flows.clients.snowflake import run
+from flows.errors import ConfigurationError
 from flows.settings import Settings
 from flows.steps import provision
 from flows.steps.provision.shown import same
@@ -96,3 +98,34 @@ def test_the_frequency_of_a_monitor_is_set_together_with_its_start(account: Any,
     (item,) = plan.todo
     assert "START_TIMESTAMP = IMMEDIATELY" in str(item.steps[0])
     assert provision.warehouse_plan(account, provisioned, [SOURCE]).todo == ()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE F.PUBLIC.T1 (ORDER VARCHAR)",
+        "CREATE TABLE F.PUBLIC.T1 (A VARCHAR, START VARCHAR)",
+        "CREATE TABLE F.PUBLIC.T1 (group VARCHAR)",
+        "CREATE TABLE F.PUBLIC.T1 (CURRENT_DATE VARCHAR)",
+        "CREATE TABLE F.PUBLIC.T1 (VALUES VARCHAR)",
+        "CREATE TABLE F.PUBLIC.SAMPLE (A VARCHAR)",
+        "ALTER TABLE F.PUBLIC.T0 ADD COLUMN IF NOT EXISTS INCREMENT VARCHAR",
+        "SELECT A, ROWS FROM F.PUBLIC.T0",
+    ],
+)
+def test_the_emulated_warehouse_takes_no_reserved_word_for_a_name(account: Any, sql: str) -> None:
+    """https://docs.snowflake.com/en/sql-reference/reserved-keywords"""
+    run(account, 'CREATE TABLE IF NOT EXISTS F.PUBLIC.T0 (A VARCHAR, "START" VARCHAR, "left" VARCHAR)')
+    with pytest.raises(ConfigurationError, match=r"1003 \(42000\)"):
+        run(account, sql)
+    assert run(account, 'SELECT "START", "left", CURRENT_DATE AS TODAY, LEFT(A, 1) FROM F.PUBLIC.T0').rows == ()
+
+
+def test_each_file_format_that_a_contract_names_is_made(account: Any, provisioned: Settings) -> None:
+    other = replace(SOURCE, name="u", stage="U_S3_STAGE", file_format="U_FORMAT", tables=())
+    plan = provision.warehouse_plan(account, provisioned, [SOURCE, other])
+    provision.apply(plan, None, account, provisioned, [SOURCE, other])
+    rows = run(account, "DESC STAGE CXM_MEDTECH.RAW.U_S3_STAGE").dicts()
+
+    assert "CXM_MEDTECH.RAW.U_FORMAT" in [r["property_value"] for r in rows if r["property"] == "FORMAT_NAME"]
+    assert provision.warehouse_plan(account, provisioned, [SOURCE, other]).todo == ()

@@ -47,7 +47,7 @@ def items(holds: bool = True, principal: str | None = None) -> list[provision.It
     """Everything that provisioning wants of AWS, as it differs now."""
     client, iam = boto3.client("s3"), boto3.client("iam")
     return [
-        *wanted.bucket_items(client, BUCKET, "us-east-1", True),
+        *wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"]),
         *wanted.ingestion_items(iam, NAMES, BUCKET, principal, lambda _: holds),
         *wanted.storage_items(iam, NAMES, BUCKET, TRUST),
     ]
@@ -59,7 +59,7 @@ def make(principal: str | None = None, **login_: str) -> dict[str, str]:
     clients = {name: boto3.client(name, **login_) for name in ("s3", "iam", "sts")}  # type: ignore[call-overload]
     cloud = provision.Cloud(**clients, save_key=lambda i, s: saved.update(aws_access_key_id=i, aws_secret_access_key=s))
     found = [
-        *wanted.bucket_items(clients["s3"], BUCKET, "us-east-1", True),
+        *wanted.bucket_items(clients["s3"], BUCKET, "us-east-1", True, ["olist", "synthetic"]),
         *wanted.ingestion_items(clients["iam"], NAMES, BUCKET, principal, lambda _: False),
         *wanted.storage_items(clients["iam"], NAMES, BUCKET, TRUST),
     ]
@@ -206,7 +206,7 @@ def test_an_administrator_with_the_plan_policy_can_plan_and_not_apply(aws: None)
     client = boto3.client("s3", **keys)
 
     def run() -> tuple[list[provision.Item], bool]:
-        found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True))
+        found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"]))
         found += wanted.ingestion_items(boto3.client("iam", **keys), NAMES, BUCKET, None, lambda _: True)
         return found, refused(client.delete_public_access_block, Bucket=BUCKET)
 

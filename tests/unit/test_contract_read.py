@@ -196,6 +196,24 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("property rating%", "'RATING%'", "cannot stand unquoted"),
     ),
     "injected column name": ("- name: rating", "- name: 'a varchar); drop table x; --'", ("cannot stand unquoted",)),
+    "reserved word as a column": (
+        "- name: rating",
+        "- name: order",
+        ("property order", "a word that Snowflake reserves", "`physicalName: ORDER_`"),
+    ),
+    "reserved word that only snowflake-sqlalchemy quotes": (
+        "- name: rating",
+        "- name: copy",
+        ("`physicalName: COPY_`",),
+    ),
+    "reserved word as another name": (
+        "- name: rating",
+        "- name: rating\n        physicalName: START",
+        ("property rating", "physicalName", "START is a reserved word"),
+    ),
+    "reserved word as a table": ("CLINIC_VISITS", "TABLE", ("schema entry visits", "TABLE is a reserved word")),
+    "word of FROM as a table": ("CLINIC_VISITS", "LATERAL", ("schema entry visits", "LATERAL", "FROM")),
+    "other schema": ("schema: RAW", "schema: LANDING", ("servers, schema", "'LANDING'", "RAW")),
     "audit column": ("- name: rating", "- name: _batch_id", ("_BATCH_ID", "audit column")),
     "bad stage": ("CLINIC_STAGE", "'@x'", ("servers, customProperties, stage", "'@x'")),
     "no stage": ("- {property: stage, value: CLINIC_STAGE}", "", ("servers, customProperties, stage", "''")),
@@ -366,3 +384,21 @@ def test_a_document_that_is_no_contract_is_refused(tmp_path: Path, text: str) ->
     path.write_text(text)
     with pytest.raises(ConfigurationError, match="wanted an Open Data Contract Standard document"):
         read_source(path)
+
+
+def test_a_header_that_is_a_reserved_word_loads_under_another_raw_name(tmp_path: Path) -> None:
+    path = changed(tmp_path, "- name: rating", "- name: order\n        physicalName: ORDER_")
+    columns = {c.header: c.name for t in read_source(path).tables for c in t.columns}
+
+    assert columns["order"] == "ORDER_"
+
+
+def test_the_reserved_words_are_snowflakes_and_those_that_sqlalchemy_quotes() -> None:
+    from snowflake.sqlalchemy.base import RESERVED_WORDS
+
+    from flows.contract.reserved import NO_TABLE, RESERVED
+    from flows.embedded.warehouse import reserved
+
+    assert {word.upper() for word in RESERVED_WORDS} <= RESERVED
+    assert RESERVED - {"COPY"} == reserved.RESERVED | reserved.NO_COLUMN
+    assert NO_TABLE == reserved.NO_TABLE

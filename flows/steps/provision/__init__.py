@@ -69,7 +69,10 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
         ConfigurationError, InfrastructureError: as `flows.clients` tells them apart; a bucket that is not ours or elsewhere.
     """
     names = cloud.names(settings)
-    items = [*aws.bucket_items(cloud.s3, settings.bucket, settings.aws_region, cloud.iam is not None)]
+    guarded = cloud.iam is not None
+    items = [
+        *aws.bucket_items(cloud.s3, settings.bucket, settings.aws_region, guarded, [source.name for source in sources])
+    ]
     if cloud.iam:
         items += aws.ingestion_items(
             cloud.iam, names, settings.bucket, settings.ingestion_principal, cloud.holds_key

@@ -8,7 +8,7 @@ Long because each AWS object is a few lines of read, compare and mend, and there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,6 @@ from flows.errors import ConfigurationError, DataError, InfrastructureError
 from flows.settings import Settings
 from flows.steps.provision import policies
 from flows.steps.provision.plan import Action, Call, Item
-
-PREFIXES = ("raw/olist/", "raw/synthetic/", "archive/")
 
 BLOCKED = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 ENFORCED = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
@@ -90,8 +88,8 @@ def account_id(sts: Any) -> str:
     return str((ask(sts.get_caller_identity, "sts:GetCallerIdentity") or {})["Account"])
 
 
-def bucket_items(client: Any, bucket: str, region: str, guarded: bool) -> Iterator[Item]:
-    """The bucket, what guards it (on AWS; a server that only speaks S3 has none of that), and its visible folders."""
+def bucket_items(client: Any, bucket: str, region: str, guarded: bool, sources: Sequence[str]) -> Iterator[Item]:
+    """The bucket, what guards it (on AWS; a server that only speaks S3 has none of that), and a folder for each source."""
     what = f"bucket {bucket}"
     try:
         there = ask(client.head_bucket, what, "404", "NoSuchBucket", Bucket=bucket) is not None
@@ -111,7 +109,7 @@ def bucket_items(client: Any, bucket: str, region: str, guarded: bool) -> Iterat
 
     if guarded:
         yield from _guards(client, bucket, there)
-    for prefix in PREFIXES:
+    for prefix in (*(f"{policies.RAW}{source}/" for source in sources), policies.ARCHIVE):
         here = there and ask(client.head_object, prefix, "404", "NoSuchKey", Bucket=bucket, Key=prefix) is not None
         call = Call("s3", "put_object", {"Bucket": bucket, "Key": prefix})
         yield _item("prefix", prefix, here, "not there", call)

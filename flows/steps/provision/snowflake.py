@@ -100,7 +100,7 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
         "integration": settings.storage_integration,
         "storage_role_arn": storage_role_arn,
         "bucket": settings.bucket,
-        "file_format": sources[0].file_format,
+        "file_formats": list(dict.fromkeys(source.file_format for source in sources)),
         "pii_tags": settings.pii_tags,
         "sources": sources,
     }
