@@ -29,12 +29,8 @@ from flows.embedded.warehouse.ddl import run_ddl
 from flows.embedded.warehouse.evolve import create_or_alter_table
 from flows.embedded.warehouse.execution import executing
 from flows.embedded.warehouse.grammar import Words
-<<<<<<< HEAD
 from flows.embedded.warehouse.privileges import authorize, parts_of, sources, target_of
-=======
-from flows.embedded.warehouse.privileges import authorize, parts_of
 from flows.embedded.warehouse.reserved import refuse_reserved
->>>>>>> fee1e97 (Reserved words are refused in the contract with the name to give instead, and by the emulated warehouse; schema, file format and folders of a contract are honoured or refused)
 from flows.embedded.warehouse.result import Result, status
 from flows.embedded.warehouse.row_changes import DML, change_rows, copy
 from flows.embedded.warehouse.running import Statement, cancel, cancellation, cancels

@@ -1,2 +1,2 @@
 
--- Plan: 55 unchanged.
+-- Plan: 56 unchanged.
