@@ -32,8 +32,8 @@ from flows.contract.model import (
 from flows.contract.odcs import parse
 from flows.contract.place import Place, show
 from flows.contract.read_rules import quality_rules, typed_rules
-from flows.project import PROJECT
 from flows.contract.reserved import NO_TABLE, RESERVED
+from flows.project import PROJECT
 
 DICTIONARY = "data_dictionary"
 SUFFIX = ".odcs.yaml"
