@@ -22,7 +22,7 @@ GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ plan_role | ident }};
 GRANT REFERENCES ON ALL TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ plan_role | ident }};
 GRANT REFERENCES ON FUTURE TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ plan_role | ident }};
 
--- Which sources have a lease: the one table whose rows it reads. They say which run is at work, and nothing of the data.
+-- Which sources have a lease: the one table whose rows it reads. They tell which run works, and nothing of the data.
 GRANT SELECT ON TABLE {{ database | ident }}.RAW.LOAD_LEASE TO ROLE {{ plan_role | ident }};
 
 -- SYSTEM$GET_TAG needs USAGE on the tag's database and schema, and of the table what DESC needs.

@@ -1,4 +1,5 @@
--- The lease goes to a run for so many seconds; with holder NULL it is given back. What is to be recovered: a JSON array of batch ids.
+-- The lease goes to a run for so many seconds; with holder NULL it is given back.
+-- What is to be recovered is a JSON array of batch ids.
 UPDATE {{ database | ident }}.RAW.LOAD_LEASE
 SET
     TOKEN = :2,

@@ -1,4 +1,5 @@
--- What COPY said of each object, in the same transaction as the COPY. A replay (:6 is NULL) keeps its place in the order.
+-- What COPY said of each object, in the same transaction as the COPY.
+-- A replay (:6 is NULL) keeps its place in the order.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
 SET
     STATUS = 'loaded',

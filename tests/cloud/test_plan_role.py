@@ -187,7 +187,9 @@ def test_applying_with_it_fails_at_once_and_says_which_role_is_wanted(stage: Sta
     ("REFERENCES ON TABLE CXM_MEDTECH.RAW.T_CASES", [("table", "CXM_MEDTECH.RAW.T_CASES")]),
     ("REFERENCES ON TABLE CXM_MEDTECH.RAW.LOAD_LEDGER", [("table", "CXM_MEDTECH.RAW.LOAD_LEDGER")]),
     ("SELECT ON TABLE CXM_MEDTECH.RAW.LOAD_LEASE", [("lease", f"CXM_MEDTECH.RAW.LOAD_LEASE of {SOURCE.name}")]),
-    ("USAGE ON SCHEMA CXM_MEDTECH.RAW", [("tag", "CXM_MEDTECH.RAW.PII")]),
+    ("USAGE ON SCHEMA CXM_MEDTECH.RAW", [
+        ("tag", "CXM_MEDTECH.RAW.PII"), ("lease", f"CXM_MEDTECH.RAW.LOAD_LEASE of {SOURCE.name}"),
+    ]),
 ])  # fmt: skip
 def test_what_the_role_may_not_see_is_said_and_not_listed_as_missing(
     stage: Stage, privilege: str, unseen: list[tuple[str, str]]

@@ -183,7 +183,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     IS_GENERATED BOOLEAN COMMENT 'The file was made by `cxm generate`; NULL: its run was older than this column',
     STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
     FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC',
-    BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of the source''s batches: the lease''s token when it was loaded; the greatest is the newest'
+    BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of a source''s batches, the greatest is the newest: the lease''s token'
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
@@ -196,7 +196,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
     FLOW_RUN_ID VARCHAR COMMENT 'Prefect flow run of the holder',
     EXPIRES_AT TIMESTAMP_NTZ COMMENT 'UTC; from then on another run may take over; the holder renews it while it works',
     TOKEN NUMBER(38, 0) COMMENT 'Grows each time a run takes the lease: whose is smaller writes nothing more',
-    TO_RECOVER VARCHAR COMMENT 'Batches whose runs ended without a verdict, as a JSON array; noted until they are cleared up',
+    TO_RECOVER VARCHAR COMMENT 'Batches to clear up, as a JSON array: their runs ended without a verdict',
     LOCKED_AT TIMESTAMP_NTZ COMMENT 'UTC; written to take the lock'
 )
 COMMENT = 'Load lease: one run at a time for each source';
