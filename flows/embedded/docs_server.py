@@ -1,0 +1,74 @@
+"""`python -m flows.embedded.docs_server PORT FOLDER` → the pages in FOLDER on 127.0.0.1:PORT: Data Docs, dbt docs.
+
+Over HTTP, since a page of the Prefect UI may not link to a file. The root says what there is; no folder is listed, a name that
+begins with a dot is not served, and the pages answer to this machine's own address only. They hold no secret.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from html import escape
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote
+
+HOSTS = ("127.0.0.1", "localhost")
+# What a home publishes, in the order in which the root names it.
+SHELVES = {
+    "data_docs": "Data Docs: what each batch was checked for, and what was found",
+    "dbt_docs": "dbt docs: every model, column and test, and the lineage",
+}
+ROOT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>MedTech-CXM: pages</title>
+<style>body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 40em; margin: 4em auto; padding: 0 1em }}</style>
+<h1>MedTech-CXM</h1>
+<ul>{items}</ul>
+"""
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Files of one folder, nothing else."""
+
+    def send_head(self) -> BytesIO | BinaryIO | None:
+        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+        if host not in HOSTS:
+            self.send_error(HTTPStatus.BAD_REQUEST, "Invalid host header")
+            return None
+        path = unquote(self.path.partition("?")[0])
+        if any(part.startswith(".") for part in path.split("/")):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        if path == "/" and not (Path(self.directory) / "index.html").exists():
+            return self._root()
+        return super().send_head()
+
+    def end_headers(self) -> None:
+        self.send_header("X-Content-Type-Options", "nosniff")
+        super().end_headers()
+
+    def list_directory(self, path: object) -> None:
+        """No listing."""
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def _root(self) -> BytesIO:
+        there = {name: words for name, words in SHELVES.items() if (Path(self.directory) / name).is_dir()}
+        items = "".join(f'<li><a href="{name}/">{escape(words)}</a></li>' for name, words in there.items())
+        page = ROOT.format(items=items or "<li>Nothing yet: a run publishes here.</li>").encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        return BytesIO(page)
+
+
+def main(port: int, folder: str) -> None:
+    """Serve until SIGTERM."""
+    ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=folder)).serve_forever()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
