@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from flows.escape import markdown
+from flows.escape import code, markdown
 from flows.facts import LandResult
 from flows.steps.handoff import SourceFreshness
 from flows.steps.load import LoadResult
@@ -52,7 +52,7 @@ def render(report: Report) -> str:
     notice = [
         "**Generated rows**: made by `cxm generate`; they describe no person, company or sale."
     ] * report.is_generated
-    head = f"**{report.status}**: {report.outcome}"
+    head = f"**{report.status}**: {markdown(report.outcome)}"
     parts = [f"# {report.source}-{report.batch_id}", *notice, head, _facts(report), _tables(report)]
     if shifts := _shifts(report.compared):
         parts += ["## Null rates that moved", shifts]
@@ -193,7 +193,7 @@ def _tables(report: Report) -> str:
             before,
             f"{landed.bytes:,}" if landed and came else "",
             _columns(found),
-            report.freshness.get(result.table, ""),
+            markdown(report.freshness.get(result.table, "")),
             _prefix(report.links, landed.folder) if landed and came else "",
             _query(report.links, result.query_id),
         ]
@@ -224,7 +224,8 @@ def _shifts(compared: Sequence[Compared]) -> str:
 def _findings(report: Report) -> str:
     failed = [f"- **failed** {table}: {markdown(why.splitlines()[0])}" for table, why in report.failed.items()]
     broken = [
-        f"- **{finding.severity}** {table.table}: {finding.rule} {finding.column or ''}: {finding.unexpected_count:,} rows"
+        f"- **{finding.severity}** {table.table}: {markdown(finding.rule)} {markdown(finding.column or '')}: "
+        f"{finding.unexpected_count:,} rows"
         for table in (report.verdict.tables if report.verdict else ())
         for finding in (*table.error_failures, *table.warnings)
     ]
@@ -235,9 +236,9 @@ def _prefix(links: Links, folder: str) -> str:
     if not folder:
         return ""
     if not links.console:
-        return f"`s3://{links.bucket}/{folder}`"
+        return code(f"s3://{links.bucket}/{folder}", in_table=True)
     url = f"https://{links.console}.console.aws.amazon.com/s3/buckets/{links.bucket}?region={links.console}&prefix={quote(folder)}"
-    return f"[{folder}]({url})"
+    return f"[{markdown(folder)}]({url})"
 
 
 def _query(links: Links, query_id: str) -> str:

@@ -29,6 +29,7 @@ from prefect.states import Completed, Failed
 
 from flows import progress
 from flows.errors import CxmError
+from flows.escape import markdown
 from flows.steps.handoff import HandoffResult
 
 R = TypeVar("R")
@@ -149,6 +150,11 @@ def _cells(row: Any) -> dict[str, Any]:
 
 
 def _readable(value: Any) -> Any:
+    """A value for a cell, which the UI takes for Markdown."""
+    if isinstance(value, list | tuple):
+        return [_readable(entry) for entry in value]
+    if isinstance(value, str):
+        return markdown(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else "" if value is None else value
 
 

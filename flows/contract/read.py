@@ -229,6 +229,11 @@ def _column(found: SchemaProperty, position: int, place: Place) -> tuple[Column,
     """The column, and the rules that its own fields say."""
     place = replace(place, property=found.name or f"at position {position}")
     header = place.text(found.name, "name", "order_id")
+    if len(header.splitlines()) > 1 or header.endswith(("\n", "\r")):
+        place.fail(
+            f"name: got {header!r}, expected a name on one line: COPY skips the file's first line as its header, and no more; "
+            "give the column another name in the file and here"
+        )
     place.one_of(found.id or header, "id", [header])
     if not found.physicalName and header.upper() in RESERVED:
         place.fail(

@@ -244,6 +244,11 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "        physicalType: FLOAT\n        logicalType: number",
         ("property rating", "physicalType", "'FLOAT'", "VARCHAR"),
     ),
+    "column whose name has a line break": (
+        "- name: rating",
+        '- name: "rat\\ning"',
+        ("rat\\ning", "on one line"),
+    ),
     "other time format": (
         "yyyy-MM-dd HH:mm:ss",
         "dd/MM/yyyy",

@@ -48,6 +48,13 @@ def refused(path: Path, content: bytes | None = None) -> str:
         ("name,id,score", "another order: column 1 is name, wanted id"),
         ("id,name,name,score", "column name stands in it more than once"),
         ("id,name,Score", "renamed: score is called Score"),
+        ("id,name\xa0,score", r"renamed: name is called 'name\xa0'"),
+        ("id,name,score ", "renamed: score is called 'score '"),
+        ("id,\u200bname,score", r"renamed: name is called '\u200bname'"),
+        ("\ufeff\ufeffid,name,score", r"renamed: id is called '\ufeffid'"),
+        ("id,n\u0430me,score", r"renamed: name is called 'n\u0430me'"),
+        ("id,name\x1b[31m,score", r"renamed: name is called 'name\x1b[31m'"),
+        ("id,\x1b[31m,x,score", r"not in the contract: '\x1b[31m', 'x'"),
         ("id;name;score", "missing id, name, score; not in the contract: 'id;name;score'"),
     ],
 )
@@ -56,6 +63,7 @@ def test_a_header_that_differs_is_refused_with_the_difference(path: Path, header
     assert said in message
     assert "line 1" in message
     assert "wanted id,name,score" in message
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,11 @@ def test_a_header_that_differs_is_refused_with_the_difference(path: Path, header
         (b"id,name,score\n1,a\0b,5\n", "line 2: NUL byte at byte 17"),
         (b"id,name,score\n1,a,5\n\n2,b,4\n", "line 3: blank line"),
         (b"id,name,score\r1,a,5\r2,b,4\r", "a bare CR ends a line"),
+        # csv passes over each CR before LF and at the end; COPY over one before LF, and the rest would stand in RAW.
+        (b"id,name,score\n1,a,5\r\r\n2,b,4\n", "line 2: ends in CR CR LF"),
+        (b'id,name,score\n1,"a\n",5\n2,b,"4"\r\r\n', "line 4: ends in CR CR LF"),
+        (b"id,name,score\r\r\n1,a,5\n", "line 1: ends in CR CR LF"),
+        (b"id,name,score\n1,a,5\r", "line 2: a bare CR ends a line"),
         (b'id,name,score\n1,"a"b,5\n', "not valid CSV"),
     ],
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flows import shown
 from flows.facts import LandedObject, LandResult
 from flows.reports import Links, Report, age, freshness_rows, land_rows, load_rows, render, validation_rows
 from flows.steps.handoff import SourceFreshness
@@ -154,3 +158,35 @@ def test_the_tables_of_a_run_begin_with_table_rows_and_status() -> None:
         ["sellers", "runtime error", ""],
     ]
     assert freshness_rows([fresh])[0]["newest (UTC)"] == "2026-11-23 05:00:07"
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "[x](javascript:alert(1))", "a | b", "\x1b[31mred"])
+def test_what_a_server_or_a_file_said_is_no_markup_in_a_report_nor_in_an_artifacts_cell(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = RuleFailure("regex", text, "…", 3, "error")
+    page = render(
+        Report(
+            source="olist",
+            batch_id="20261123_050000",
+            status="Failed",
+            outcome=text,
+            landed={found.table: found for found in LANDED},
+            loaded=LOADED,
+            seconds=1.0,
+            links=Links(bucket="landing"),
+            failed={"products": text},
+            verdict=Verdict("20261123_050000", (TableVerdict("orders", False, (finding,), (), 1),), Path("index.html")),
+            freshness={"orders": text},
+        )
+    )
+    made: list[list[dict[str, Any]]] = []
+    monkeypatch.setattr(shown, "create_table_artifact", lambda rows, **_: made.append(rows))
+    shown.table_artifact("a-key", [{"key": text, "files": (text,), "rows": 3}], "said")
+    for written in (page, json.dumps(made, ensure_ascii=False)):
+        assert "<script" not in written
+        assert "[x](" not in written
+        assert "\x1b" not in written
+    [row] = [line for line in page.splitlines() if line.startswith("| orders")]
+    assert len(re.split(r"(?<!\\)\|", row)) == 11
+    assert made[0][0]["rows"] == "3"

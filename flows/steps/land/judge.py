@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -37,11 +38,13 @@ def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block
         if header is None or (not header and size <= len(BOM)):
             raise DataError(f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record")
         _check_header(path, header, table)
+        _check_end(path, 1, taken[-1])
         yield Block(_joined(taken), 0)
         line = reader.line_num + 1
         for record in reader:
             if len(record) != wanted:
                 raise DataError(_field_count(path, line, record, table))
+            _check_end(path, reader.line_num, taken[-1])
             records += 1
             line = reader.line_num + 1
             if records % RECORDS_AT_ONCE == 0:
@@ -52,6 +55,17 @@ def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block
         raise DataError(f"{path}: has a header and no records; wanted at least one (send the file once it is filled)")
     if taken:
         yield Block(_joined(taken), records % RECORDS_AT_ONCE)
+
+
+def _check_end(path: Path, number: int, line: bytes) -> None:
+    """The end of a record's last line: csv passes over every CR before LF and at the file's end, COPY over one before LF."""
+    if line.endswith(b"\r\r\n"):
+        raise DataError(
+            f"{path}, line {number}: ends in CR CR LF; expected LF or CRLF. Open the file with newline='' where it is written: "
+            "text mode on Windows makes CR CR LF of CR LF"
+        )
+    if line.endswith(b"\r"):
+        raise DataError(f"{path}, line {number}: a bare CR ends a line; wanted LF or CRLF")
 
 
 def _joined(taken: list[bytes]) -> bytes:
@@ -96,23 +110,28 @@ def _check_header(path: Path, found: list[str], table: Table) -> None:
     missing = [name for name in wanted if name not in found]
     extra = [name for name in found if name not in wanted]
     if repeated:
-        what = f"column {', '.join(repeated)} stands in it more than once"
+        what = f"column {', '.join(map(_name, repeated))} stands in it more than once"
     elif missing and extra and len(found) == len(wanted):
-        pairs = [f"{w} is called {f}" for w, f in zip(wanted, found, strict=True) if w != f]
+        pairs = [f"{_name(w)} is called {_name(f)}" for w, f in zip(wanted, found, strict=True) if w != f]
         what = f"renamed: {', '.join(pairs)}"
     elif missing and extra:
-        what = f"missing {', '.join(missing)}; not in the contract: {', '.join(map(repr, extra))}"
+        what = f"missing {', '.join(missing)}; not in the contract: {', '.join(map(ascii, extra))}"
     elif missing:
         what = f"missing {', '.join(missing)}"
     elif extra:
-        what = f"not in the contract: {', '.join(map(repr, extra))}"
+        what = f"not in the contract: {', '.join(map(ascii, extra))}"
     else:
         place = next(i for i, (w, f) in enumerate(zip(wanted, found, strict=True)) if w != f)
-        what = f"another order: column {place + 1} is {found[place]}, wanted {wanted[place]}"
+        what = f"another order: column {place + 1} is {_name(found[place])}, wanted {_name(wanted[place])}"
     raise DataError(
-        f"{path}, line 1: the header differs from the contract: {what}. Found {','.join(found)[:500]}; wanted "
+        f"{path}, line 1: the header differs from the contract: {what}. Found {','.join(map(_name, found))[:500]}; wanted "
         f"{','.join(wanted)}. Mend the file, or change the table's entry in the contract and run `cxm contract sync`"
     )
+
+
+def _name(text: str) -> str:
+    """A column's name as it is, or spelled out, where it holds what cannot be seen or told from others: 'v\\xa0', 'v '."""
+    return text if re.fullmatch(r"[!-~]+( [!-~]+)*", text) else ascii(text)
 
 
 def _field_count(path: Path, line: int, record: list[str], table: Table) -> str:

@@ -61,6 +61,8 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
         if len(carry) > 4 * MAX_FIELD_CHARACTERS:
             raise UnusualError
     if carry:  # the last line has no end
+        if carry.endswith(b"\r"):
+            raise UnusualError
         records, cut = _whole_records(carry + b"\n", width)
         if cut != len(carry) + 1:
             raise UnusualError
@@ -73,7 +75,7 @@ def is_header(line: bytes, table: Table) -> bool:
         found = next(csv.reader([line.removeprefix(BOM).decode()], strict=True), None)
     except (csv.Error, UnicodeDecodeError):
         return False
-    return found == list(table.header) and line.endswith(b"\n")
+    return found == list(table.header) and line.endswith(b"\n") and not line.endswith(b"\r\r\n")
 
 
 def _whole_records(data: bytes, width: int) -> tuple[int, int]:
