@@ -154,9 +154,9 @@ def show(console: Console, as_json: bool, title: str, rows: Sequence[Mapping[str
         click.echo(json.dumps(rows, ensure_ascii=False, default=_jsonable))
         return
     if not rows:
-        console.print(empty)
+        console.print(terminal(empty))
         return
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=terminal(title) or None, title_justify="left")
     for name in rows[0]:
         table.add_column(terminal(str(name)))
     for row in rows:

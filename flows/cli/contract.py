@@ -11,6 +11,7 @@ import click
 
 from flows.cli.app import Group, current_settings, json_option, main, make_console, plain, show
 from flows.errors import ConfigurationError
+from flows.escape import terminal
 
 if TYPE_CHECKING:
     from flows.contract.model import Source
@@ -77,7 +78,7 @@ def diff(ref: str | None, source: str | None, only_check: bool, as_json: bool) -
         if old is None:
             documents.append({"source": new.name, "since": base, "version": new.version, "changes": []})
             if not as_json:
-                console.print(f"{new.name}: nothing to compare with ({base})")
+                console.print(f"{new.name}: nothing to compare with ({terminal(str(base))})")
             continue
         changes = compare.compare(old, new)
         asked = compare.version_for(old.version, changes)
@@ -154,7 +155,9 @@ def draft(files: Sequence[Path], source: str, only_print: bool, update: bool, as
     ]
     show(console, as_json, f"Written to {DICTIONARY}/{path.name}", rows)
     if not as_json:
-        console.print(f"Read it, then: cxm contract sync; cxm run --source {source} --data {files[0].parent}")
+        console.print(
+            f"Read it, then: cxm contract sync; cxm run --source {source} --data {terminal(str(files[0].parent))}"
+        )
 
 
 def _before(new: Source, ref: str | None) -> tuple[str, Source | None]:

@@ -16,6 +16,7 @@ import click
 from flows.cli.app import current_settings, fail, json_option, main, make_console, provisioned, run_flow, session, show
 from flows.cli.generate import DAY
 from flows.errors import ConfigurationError, CxmError
+from flows.escape import terminal
 from flows.generated import FIRST_RUN_SCALE, generated_folder, holds
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_
 
     folder = generated_folder(settings, scale)
     console.print(
-        f"[yellow]No CSV files in {settings.data / 'olist'}[/]: using [bold]generated, Olist-shaped data[/] (scale {scale:g}, in "
+        f"[yellow]No CSV files in {terminal(str(settings.data / 'olist'))}[/]: "
+        f"using [bold]generated, Olist-shaped data[/] (scale {scale:g}, in "
         f"{folder}). For the real rows put the Kaggle files there, or use --data."
     )
     with console.status("generating data"):
@@ -238,9 +240,9 @@ def _show(console: Console, summary: RunSummary) -> None:
             f"{t.bytes:,}",
             f"{t.rows_file:,}",
             f"{t.rows_raw:,}",
-            t.load,
-            t.validation,
-            t.freshness,
+            terminal(t.load),
+            terminal(t.validation),
+            terminal(t.freshness),
             style=color,
         )
     console.print(table)

@@ -20,6 +20,7 @@ from dbt.clients.jinja import get_rendered
 from great_expectations.render.view import DefaultJinjaPageView
 from rich.console import Console
 
+from flows.cli.app import show
 from flows.contract import render_dbt, render_dictionary, render_expectations
 from flows.contract.model import Rule, Source, Table
 from flows.contract.read import read_source
@@ -129,6 +130,15 @@ def test_a_terminal_is_not_steered(text: str) -> None:
     )
     assert out.getvalue().removesuffix("\n") == visible(text).replace("\t", "        ")
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202e\xa0\ufeff]", out.getvalue())
+
+
+def test_a_table_of_the_command_line_prints_names_and_values_as_they_are() -> None:
+    out = io.StringIO()
+    row = {"a [red]name": "[bold]v[/bold] \x1b]0;title\x07"}
+    show(Console(file=out, width=120), False, "In /tmp/[bold]x[/bold]\x1b[31m", [row])
+    assert "\x1b" not in out.getvalue()
+    for text in ("a [red]name", r"[bold]v[/bold] \x1b]0;title\x07", r"In /tmp/[bold]x[/bold]\x1b[31m"):
+        assert text in out.getvalue()
 
 
 @pytest.mark.parametrize("text", STEERS[:-1])
