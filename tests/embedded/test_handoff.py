@@ -503,7 +503,9 @@ def test_published_reads_only_validated_batches(workdir: Path, built: BuildResul
         query = sqlglot.parse_one((compiled / f"stg_olist__{entity}.sql").read_text(), dialect="snowflake")
         within = next(found for found in query.find_all(exp.In) if "_BATCH_ID" in found.this.sql())
         assert "STATUS = 'validated'" in within.sql("snowflake")
-        assert bool(list(within.find_all(exp.Max))) == (table != "order_payments")
+        order = next(within.find_all(exp.Window))
+        assert "BATCH_SEQUENCE" in order.sql("snowflake"), "the newest by its place, not by its name"
+        assert bool(order.args.get("partition_by")) == (table == "order_payments"), "one batch, or one for each file"
 
 
 def test_freshness_is_the_age_of_the_newest_validated_rows(handed: HandoffResult) -> None:
