@@ -30,7 +30,7 @@ def undo(
     """Take a batch out of RAW: its rows go and its ledger rows say so, in one transaction. dbt then reads the batch before it.
 
     Args:
-        batch: the batch id, as `cxm batches` lists it.
+        batch: the batch id, YYYYMMDD_HHMMSS: the end of its run's name, and the heading of its report.
         source: the contract it belongs to.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.

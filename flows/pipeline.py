@@ -90,7 +90,7 @@ def replay(
     """Load a batch again from what lies in S3, validate it and hand it off: after a rule was mended, rows were lost, or an undo.
 
     Args:
-        batch: the batch id, as `cxm batches` lists it.
+        batch: the batch id, YYYYMMDD_HHMMSS: the end of its run's name, and the heading of its report.
         source: the contract it belongs to.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
