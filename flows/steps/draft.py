@@ -4,6 +4,8 @@ file ──DuckDB, whole content──▶ `FileProfile` ──`flows.contract.re
 
 Nothing is sampled: a type, a key or a value set is true of every record, so that a run of the same file breaks no drafted rule.
 Values are read as COPY reads them: an empty field and `null` are NULL, spaces are data.
+
+Long because each guess at a column has its own evidence, and they are read together.
 """
 
 from __future__ import annotations
