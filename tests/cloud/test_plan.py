@@ -14,6 +14,7 @@ from snowflake.connector.errors import ProgrammingError
 
 from flows.clients.snowflake import run
 from flows.contract.model import Column, Source, Table
+from flows.errors import ConfigurationError
 from flows.settings import Settings
 from flows.steps import provision
 from flows.steps.provision.plan import Call
@@ -173,7 +174,7 @@ def test_a_role_can_do_its_work_and_nothing_beyond(
         assert refusal.value.errno == 3001
 
 
-def test_a_key_made_for_the_service_user_logs_it_in_and_a_second_one_goes_beside_it(
+def test_a_key_logs_its_user_in_a_second_goes_beside_it_and_a_third_overwrites_neither(
     scenarios: dict[str, provision.Plan], account: Any, settings: Settings, server: Warehouse
 ) -> None:
     from cryptography.hazmat.primitives import serialization
@@ -197,3 +198,15 @@ def test_a_key_made_for_the_service_user_logs_it_in_and_a_second_one_goes_beside
         ) as c:  # fmt: skip
             assert c.cursor().execute("SELECT CURRENT_ROLE()").fetchone() == ("CXM_LOADER",)
     assert provision.warehouse_plan(account, settings, [MORE]).todo == ()
+    held = run(account, "DESC USER CXM_PIPELINE_SVC").dicts()
+    _, third = key_pair("a passphrase")
+    (folder / "CXM_PIPELINE_SVC.pub").write_text(third)
+    with pytest.raises(ConfigurationError, match="UNSET RSA_PUBLIC_KEY") as refusal:
+        provision.warehouse_plan(account, settings, [MORE])
+    fingerprints = [str(r["value"]) for r in held if str(r["property"]).endswith("_FP")]
+    assert len(fingerprints) == 2
+    assert all(f in str(refusal.value) for f in fingerprints)
+
+    run(account, "ALTER USER CXM_PIPELINE_SVC UNSET RSA_PUBLIC_KEY")
+    (step,) = [s for i in provision.warehouse_plan(account, settings, [MORE]).todo for s in i.steps]
+    assert str(step).startswith("ALTER USER CXM_PIPELINE_SVC SET RSA_PUBLIC_KEY = ")

@@ -85,3 +85,22 @@ def test_doctor_finds_the_accounts_in_order(environment: str) -> None:
     mine = ("AWS identity", "may nothing else in AWS")  # an administrator runs these tests
 
     assert [c for c, one in found.items() if one["status"] == "fail" and c not in mine] == []
+
+
+@pytest.mark.parametrize("wrong", ["key", "role", "user", "account"])
+def test_a_login_that_is_wrong_ends_at_once_with_its_fix(
+    environment: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import blocks
+    from flows.cli.keys import key_pair
+    from flows.errors import ConfigurationError
+    from flows.settings import Settings
+
+    if wrong == "key":
+        monkeypatch.setenv("CXM_SNOWFLAKE_PRIVATE_KEY", key_pair("other")[0])
+        monkeypatch.setenv("CXM_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "other")
+    elif wrong != "role":
+        monkeypatch.setenv(f"CXM_SNOWFLAKE_{wrong.upper()}", "CXM-NOBODY")
+    role = "CXM_NO_SUCH_ROLE" if wrong == "role" else Settings().loader_role
+    with pytest.raises(ConfigurationError, match="login"), blocks.snowflake(Settings(), role, {"step": "test"}):
+        pass

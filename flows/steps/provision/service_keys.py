@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 
 from flows.contract.sql import ident, literal
+from flows.errors import ConfigurationError
 from flows.settings import Settings
 from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Item
@@ -16,8 +17,11 @@ from flows.steps.provision.snowflake import pipeline_user, reporter_user
 def items(account: Account, settings: Settings) -> Iterator[Item]:
     """The public keys that `cxm keys create` left in CXM_HOME/keys, set on their service users.
 
-    A user that has another key keeps it: the new one goes beside it (RSA_PUBLIC_KEY_2), so that a rotation interrupts nothing
-    (https://docs.snowflake.com/en/user-guide/key-pair-auth#configuring-key-pair-rotation).
+    A user that has another key keeps it: the new one goes beside it, into the free one of the two slots, so that a rotation
+    interrupts nothing (https://docs.snowflake.com/en/user-guide/key-pair-auth#configuring-key-pair-rotation).
+
+    Raises:
+        ConfigurationError: both slots hold other keys; none is overwritten, since somebody may log in with it.
     """
     for user in (pipeline_user(settings), reporter_user(settings)):
         path = settings.home / "keys" / f"{user}.pub"
@@ -33,7 +37,15 @@ def items(account: Account, settings: Settings) -> Iterator[Item]:
             yield Item("USERADMIN", "public key", user, "unchanged")
             continue
         empty = [slot for slot in slots if there.get(f"{slot}_FP", "null") in ("null", "", "None")]
-        slot = empty[0] if empty else slots[1]
+        if not empty:
+            last = (account.found("USER", user) or {}).get("last_success_login") or "not shown to this role, or never"
+            held = ", ".join(f"{slot} is {there[f'{slot}_FP']}" for slot in slots)
+            raise ConfigurationError(
+                f"public key of {user}: both slots are full ({held}; last login of the user: {last}) and neither is "
+                f"{path.name} in CXM_HOME/keys ({fingerprint(key)}); unset the one that no run logs in with, by its fingerprint: "
+                f"`ALTER USER {ident(user)} UNSET {slots[0]}` or `… UNSET {slots[1]}`, then run again"
+            )
+        slot = empty[0]
         why = f"{path.name} in CXM_HOME/keys is not the user's key; goes to {slot}"
         statement = f"ALTER USER {ident(user)} SET {slot} = {literal(key)}"
         yield Item("USERADMIN", "public key", user, "changed" if there else "created", why, (statement,))
