@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from flows.clients import s3
 from flows.clients.upload import PART_BYTES, Upload
+from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
 from flows.steps import provision
 from flows.steps.provision import aws as wanted
@@ -213,6 +214,17 @@ def test_an_administrator_with_the_plan_policy_can_plan_and_not_apply(aws: None)
     found, no = enforced(run)
     assert [i.kind for i in found if i.action != "unchanged"] == ["public access block"]
     assert no
+
+
+def test_a_bucket_with_a_kms_key_is_refused_since_the_policies_give_no_rights_on_it(aws: None) -> None:
+    make()
+    client = boto3.client("s3")
+    key = "arn:aws:kms:us-east-1:123456789012:key/abc"
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    client.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})  # type: ignore[list-item]
+
+    with pytest.raises(ConfigurationError, match=r"aws:kms with key .*key/abc, wanted AES256"):
+        list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist"]))
 
 
 def test_drift_in_aws_shows_in_the_plan_with_what_was_found_and_is_mended(aws: None) -> None:

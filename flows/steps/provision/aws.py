@@ -148,12 +148,27 @@ def _guards(client: Any, bucket: str, there: bool) -> Iterator[Item]:
         "default encryption",
         "get_bucket_encryption",
         "ServerSideEncryptionConfigurationNotFoundError",
-        lambda a: "" if _algorithm(a) else "found none, wanted AES256",
+        lambda a: _unencrypted(a, bucket),
         "put_bucket_encryption",
         ServerSideEncryptionConfiguration=ENCRYPTED,
     )
     yield _bucket_policy(client, bucket, there)
     yield _lifecycle(client, bucket, there)
+
+
+def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
+    """Why the bucket is not encrypted as wanted. With a KMS key, whoever reads and writes needs rights on that key as well, which
+    the policies here lack (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html): refused."""
+    rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
+    default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
+    algorithm = default.get("SSEAlgorithm", "")
+    if algorithm not in ("", "AES256"):
+        raise ConfigurationError(
+            f"bucket {bucket}: found default encryption {algorithm} with key {default.get('KMSMasterKeyID', 'aws/s3')}, wanted "
+            "AES256: the policies of the ingestion user and of Snowflake's role give no rights on a KMS key, so that each read and write "
+            "would be refused; set the bucket's default encryption to AES256 (SSE-S3), or CXM_BUCKET to a new name"
+        )
+    return "" if algorithm else "found none, wanted AES256"
 
 
 def _open_doors(found: Mapping[str, bool]) -> str:
@@ -164,11 +179,6 @@ def _open_doors(found: Mapping[str, bool]) -> str:
 def _ownership(answer: Mapping[str, Any]) -> str:
     rules = answer.get("OwnershipControls", {}).get("Rules", [])
     return ", ".join(rule["ObjectOwnership"] for rule in rules) or "none"
-
-
-def _algorithm(answer: Mapping[str, Any]) -> str:
-    rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
-    return str(rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "")) if rules else ""
 
 
 def _bucket_policy(client: Any, bucket: str, there: bool) -> Item:
