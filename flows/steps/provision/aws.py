@@ -163,10 +163,11 @@ def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
     default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
     algorithm = default.get("SSEAlgorithm", "")
     if algorithm not in ("", "AES256"):
+        key = default.get("KMSMasterKeyID", "aws/s3")
         raise ConfigurationError(
-            f"bucket {bucket}: found default encryption {algorithm} with key {default.get('KMSMasterKeyID', 'aws/s3')}, wanted "
-            "AES256: the policies of the ingestion user and of Snowflake's role give no rights on a KMS key, so that each read and write "
-            "would be refused; set the bucket's default encryption to AES256 (SSE-S3), or CXM_BUCKET to a new name"
+            f"bucket {bucket}: found default encryption {algorithm} with key {key}, wanted AES256: the policies of the ingestion "
+            "user and of Snowflake's role give no rights on a KMS key, so that each read and write would be refused; set the "
+            "bucket's default encryption to AES256 (SSE-S3), or CXM_BUCKET to a new name"
         )
     return "" if algorithm else "found none, wanted AES256"
 
