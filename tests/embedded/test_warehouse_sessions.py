@@ -140,7 +140,7 @@ def test_query_history_is_narrowed_by_time_and_limit(connection: Any) -> None:
         ("SELECT 'open", 1003, "42000", "SELECT"),
         ("-- nothing", 900, "42601", "Empty SQL statement"),
         ("SELECT * FROM NOWHERE", 2003, "42S02", "NOWHERE"),
-        ("SELECT * FROM NO_DB.NO_SCHEMA.NOWHERE", 2003, "42S02", "does not exist"),
+        ("SELECT * FROM NO_DB.NO_SCHEMA.NOWHERE", 2003, "02000", "does not exist"),
         ("SELECT NO_COLUMN FROM (SELECT 1 AS A)", 904, "42000", "NO_COLUMN"),
         ("SELECT NO_FUNCTION(1)", 2140, "42601", "NO_FUNCTION"),
         ("SELECT * FROM READ_CSV('x.csv')", 2140, "42601", "READ_CSV"),

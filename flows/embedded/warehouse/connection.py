@@ -81,6 +81,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.transaction = Transaction(self, duck)
         self.client = "PythonConnector"
         self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
+        self.registered: dict[str, duckdb.DuckDBPyConnection] = {}  # Arrow tables that the engine reads for the running statement
         self.temporary_tables: dict[tuple[str, str, str], str] = {}
         self.last_query_ids: list[str] = []
         self.last_used = datetime.now(UTC)
@@ -290,5 +291,6 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
             bindings=bindings,
             role=self.role,
             user=self.user,
+            scratch=self.engine.directory / "tmp",
             check=self.statement.check if self.statement else lambda: None,
         )

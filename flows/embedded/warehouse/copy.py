@@ -82,10 +82,13 @@ def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, statemen
     Raises:
         ProgrammingError: with Snowflake's code, state and text; nothing was loaded and the transaction is still usable.
     """
+    for place in statement.args.get("files") or []:
+        if isinstance(place.this, exp.Literal) and not place.this.name.startswith("s3://"):
+            raise compilation(1011, "42601", f"invalid URL prefix found in: '{place.this.name}'")
     if not _reads_csv(session, statement):
         return _copy_other(duck, session, statement)
     copy = _Copy(duck, session, statement)
-    with tempfile.TemporaryDirectory(prefix="cxm-copy-") as spool:
+    with tempfile.TemporaryDirectory(prefix="cxm-copy-", dir=session.scratch) as spool:
         return copy.run(Path(spool))
 
 

@@ -45,7 +45,7 @@ class Source:
             base = self.url = location
         self.base = base
         parts = urlsplit(self.url)
-        if parts.scheme not in ("s3", "file"):
+        if (parts.scheme != "s3" and self.stage is None) or ".." in parts.path.split("/"):
             raise compilation(1011, "42601", f"invalid URL prefix found in: '{location}'")
         self.external = parts.scheme == "s3"
         self.bucket, self.prefix = parts.netloc, self.url.split("://", 1)[1].partition("/")[2]
@@ -96,7 +96,7 @@ class Source:
     def _one(self, key: str) -> File | None:
         if not self.external:
             path = self.root / key
-            if not path.is_file():
+            if not path.is_file() or not path.resolve().is_relative_to(self.root.resolve()):
                 return None
             status = path.stat()
             modified = datetime.fromtimestamp(status.st_mtime, UTC)

@@ -12,7 +12,6 @@ Long because what happens to a statement, and around it, is read together.
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import snowflake.connector.errors
-from fakesnow import info_schema, transforms
+from fakesnow import transforms
 from fakesnow.cursor import FakeSnowflakeCursor
-from sqlglot import Expr, exp, parse_one
+from sqlglot import Expr, exp
 
-from flows.embedded.warehouse import corrections, errors, functions, load_history, tables, visibility
+from flows.embedded.warehouse import corrections, errors, functions, legal, load_history, tables, visibility
 from flows.embedded.warehouse.ddl import run_ddl
+from flows.embedded.warehouse.dialect import parse
 from flows.embedded.warehouse.evolve import create_or_alter_table
 from flows.embedded.warehouse.execution import executing
 from flows.embedded.warehouse.grammar import Words
@@ -35,7 +35,13 @@ from flows.embedded.warehouse.result import Result, status
 from flows.embedded.warehouse.row_changes import DML, change_rows, copy
 from flows.embedded.warehouse.running import Statement, cancel, cancellation, cancels
 from flows.embedded.warehouse.session_statements import unset_variables
-from flows.embedded.warehouse.statement_text import summary, variables_inlined, with_literals
+from flows.embedded.warehouse.statement_text import (
+    refused,
+    refused_description,
+    statement_count,
+    variables_inlined,
+    with_literals,
+)
 from flows.embedded.warehouse.statements import find_handler
 
 if TYPE_CHECKING:
@@ -86,7 +92,10 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         with executing(self, command):
             if bindings is None:
                 command, bindings = self._rewrite_with_params(command, params)
-            self._run(command, bindings)
+            try:
+                self._run(command, bindings)
+            finally:
+                self._let_go()
             ran = self._last_transformed
             if not kwargs.get("server") and ran is not None and (upload := ran.args.get("put_stage_data")):
                 self._put_files(upload)
@@ -134,9 +143,15 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         words = Words(command)
         if words.at_end:
             raise errors.empty_statement()
-        if self._conn.nop_regexes and any(re.match(p, command, re.IGNORECASE) for p in self._conn.nop_regexes):
-            self.answer(status())
-            return
+        if (count := statement_count(command)) > 1:
+            raise errors.several_statements(count)
+        if words.sees("COPY") and not words.sees("COPY", "INTO"):
+            words.take()
+            raise words.unexpected()
+        if words.sees("SET") and words.upper(1) != "(" and words.upper(2) != "=":
+            words.take()
+            words.take()
+            raise words.unexpected()
         if words.sees("UNSET"):
             self.answer(unset_variables(self._conn, words))
             return
@@ -144,6 +159,8 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             create_or_alter_table(self, command)
             return
         handler = find_handler(words)
+        if handler is None and words.upper() in ("DESC", "DESCRIBE"):
+            raise refused_description(words)
         if handler is not None:
             conn = self._conn
             looks = words.upper() in ("USE", "SHOW", "DESC", "DESCRIBE", "LIST", "LS") or words.sees("ALTER", "SESSION")
@@ -159,13 +176,13 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         self._run_parsed(self._parsed(command), command, bindings)
 
     def _parsed(self, command: str) -> Expr:
-        expression = parse_one(variables_inlined(command, self._conn.variables._variables), read="snowflake")
+        expression = parse(variables_inlined(command, self._conn.variables._variables))
         if isinstance(expression, exp.Alias) and expression.this.name.upper() == "START":
             return exp.Transaction()
         if isinstance(expression, exp.Command):
             if transforms.alter_table_strip_cluster_by(expression) is not expression:
                 return expression
-            raise errors.unsupported(summary(command))
+            raise refused(command)
         if not isinstance(expression, _TAKEN):
             raise errors.syntax(command.strip().split()[0])
         refuse_reserved(expression)
@@ -173,17 +190,21 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
 
     def _run_parsed(self, expression: Expr, command: str, bindings: Any) -> None:
         conn = self._conn
-        if isinstance(expression, exp.Copy):
-            copy(self, expression, command, bindings)
-            return
         if isinstance(expression, (exp.Transaction, exp.Commit, exp.Rollback)):
             self._end_or_begin(expression)
+            return
+        expression = legal.check(expression, bindings)
+        if isinstance(expression, exp.Copy):
+            copy(self, expression, command, bindings)
             return
         self.check_db_and_schema(expression)
         authorize(conn, expression)
         expression = visibility.filtered(conn, expression)
-        expression = load_history.rewrite(expression, conn.database, conn.schema, datetime.now(UTC))
-        expression = functions.rewrite(conn, expression, self._query_id, command)
+        expression = load_history.rewrite(
+            expression, conn.database, conn.schema, datetime.now(UTC), lambda name: visibility.sees_table(conn, name)
+        )
+        if isinstance(expression, (*_DDL, *DML)):
+            expression = functions.rewrite(conn, expression, self._query_id, command, self._duck_conn)
         if isinstance(expression, _DDL):
             conn.transaction.end("COMMIT")
             with conn.engine.ddl_lock:
@@ -193,7 +214,19 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
             change_rows(self, expression, bindings)
         else:
             with self.seeing(expression):
+                # what is registered for the engine would be gone with an older snapshot
+                expression = functions.rewrite(conn, expression, self._query_id, command, self._duck_conn)
                 self.run_transformed(tables.resolve_temporary(conn, expression), bindings)
+            if isinstance(expression, exp.Show):
+                self._arrow_table = visibility.shown_columns(conn, self._arrow_table)
+                self._rowcount = self._arrow_table.num_rows
+
+    def _let_go(self) -> None:
+        """Forget the Arrow tables that the statement read."""
+        while self._conn.registered:
+            name, duck = self._conn.registered.popitem()
+            with contextlib.suppress(duckdb.Error):
+                duck.unregister(name)
 
     def _end_or_begin(self, expression: Expr) -> None:
         conn = self._conn
@@ -297,6 +330,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
     def _execute(self, transformed: Expr, params: Any = None) -> None:
         lengths = transformed.args.pop("text_lengths", None)
         transformed.args.pop("table_comment", None)
+        legal.check_engine_sql(self._conn.engine.parser, transformed)
         super()._execute(transformed, params)
         if lengths and (table := transformed.find(exp.Table)) and not transformed.find(exp.TemporaryProperty):
             self._write_lengths(table, lengths)
@@ -306,8 +340,15 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
     def _write_lengths(self, table: exp.Table, lengths: list[tuple[str, int]]) -> None:
         """Lengths of VARCHAR columns, written apart from the session's transaction, which may have its rows elsewhere."""
         name = self._conn.qualify(parts_of(table))
+        rows = [[*name, column, size, min(size * 4, 16777216)] for column, size in lengths]
         with self._duck_conn.cursor() as duck:
-            duck.execute(info_schema.insert_text_lengths_sql(*name, lengths))
+            duck.executemany(
+                "INSERT INTO _fs_global._fs_information_schema._fs_columns_ext VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
+                "(ext_table_catalog, ext_table_schema, ext_table_name, ext_column_name) DO UPDATE SET "
+                "ext_character_maximum_length = excluded.ext_character_maximum_length, "
+                "ext_character_octet_length = excluded.ext_character_octet_length",
+                rows,
+            )
 
     def _describe_last_sql(self) -> list[tuple[Any, ...]]:
         return self._described if self._described is not None else super()._describe_last_sql()

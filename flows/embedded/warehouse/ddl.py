@@ -11,7 +11,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse import errors, load_history, tables
 from flows.embedded.warehouse.evolve import swap_tables
-from flows.embedded.warehouse.privileges import exists, folded, is_named, parts_of, target_of
+from flows.embedded.warehouse.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
 from flows.embedded.warehouse.result import status
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def run_ddl(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
     name = conn.qualify(parts_of(target)) if target is not None and is_named(target) and kind != "SCHEMA" else None
     gone = [conn.qualify(parts_of(t)) for t in expression.args.get("tables") or [] if isinstance(t, exp.Table)]
     before = exists(conn, name) if name and kind in ("TABLE", "VIEW") else ""
+    for new in _made(conn, expression, name):
+        if other := spelled_otherwise(conn, new):
+            raise errors.unsupported(f"{new[2]} beside {other}: names that differ by case alone")
     spec = None
     if name and isinstance(expression, exp.Create):
         if conn.account.find("DATABASE", name[0]) is None:
@@ -83,6 +86,14 @@ def run_ddl(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
         tables.altered(conn, spec, expression)
     elif isinstance(expression, exp.TruncateTable):
         conn.account.changed(".".join(conn.qualify(parts_of(t))) for t in original.expressions)
+
+
+def _made(conn: WarehouseConnection, expression: Expr, name: tuple[str, str, str] | None) -> list[tuple[str, str, str]]:
+    """The names that a CREATE or a RENAME brings into a schema."""
+    if isinstance(expression, exp.Create):
+        return [name] if name else []
+    renames = [a.this for a in expression.args.get("actions") or [] if isinstance(a, exp.AlterRename)]
+    return [conn.qualify(parts_of(to)) for to in renames if isinstance(to, exp.Table)]
 
 
 def _refuse_stage_sources(expression: Expr) -> None:

@@ -149,7 +149,8 @@ class Engine:
         self.idle_transaction_seconds = idle_transaction_seconds
         # whether a session's client is still there; the server, which sees its sockets, knows better
         self.client_lives: Callable[[WarehouseConnection], bool] = lambda _: True
-        (directory / "databases").mkdir(parents=True, exist_ok=True)
+        for folder in ("databases", "tmp"):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
         self._own_internal_stages(directory / "stages")
         self.duck = duckdb.connect(
             ":memory:",
@@ -157,6 +158,10 @@ class Engine:
                 "lambda_syntax": "ENABLE_SINGLE_ARROW",  # sqlglot writes DuckDB's older arrow lambdas
                 "temp_directory": str(directory / "tmp"),
                 "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "allow_community_extensions": "false",
+                "allow_persistent_secrets": "false",
+                "python_enable_replacements": "false",
                 # A checkpoint makes the COMMIT that it falls on wait for seconds; what is not in it is in the log.
                 "checkpoint_threshold": "256MB",
             },
@@ -173,8 +178,22 @@ class Engine:
         self.first_users = (
             FirstUsers(users, self.account) if users else None
         )  # without, sessions come from this process only
+        self._lock_engine()
+        self.parser = duckdb.connect(config={"lambda_syntax": "ENABLE_SINGLE_ARROW", "enable_external_access": "false"})
         for database in self.account.all("DATABASE"):
             self._attach(database.name, str(database.properties["file"]))
+
+    def _lock_engine(self) -> None:
+        """Before the first statement, for good: no file but the account's own, no extension, no setting but those of a session.
+
+        https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview. Staged files are read by this package, not by
+        SQL, but for COPY of JSON and Parquet from an internal stage. Where a session stands and its time zone stay settings.
+        """
+        own = [str(self.directory / name) + "/" for name in ("databases", "stages", "tmp")]
+        self.duck.execute(f"SET GLOBAL allowed_directories = [{', '.join(map(quote, own))}]")
+        self.duck.execute("SET GLOBAL enable_external_access = false")
+        self.duck.execute("SET GLOBAL allowed_configs = ['TimeZone', 'schema', 'search_path']")
+        self.duck.execute("SET GLOBAL lock_configuration = true")
 
     @staticmethod
     def _own_internal_stages(home: Path) -> None:
@@ -266,6 +285,7 @@ class Engine:
                 except duckdb.Error:  # an open transaction: the log stays, and is replayed at the next start
                     continue
         self.duck.close()
+        self.parser.close()
 
 
 def _macros(catalog: str) -> str:

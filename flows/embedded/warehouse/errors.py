@@ -28,6 +28,11 @@ def not_found(kind: str, name: str) -> ProgrammingError:
     return _compilation(f"{title(kind)} '{name}' does not exist or not authorized.", 2003, state)
 
 
+def no_object(name: str) -> ProgrammingError:
+    """002003: a query names what is no table or view, or none that the role may know of."""
+    return _compilation(f"Object '{name}' does not exist or not authorized.", 2003, "42S02")
+
+
 def cannot_perform() -> ProgrammingError:
     """002043: what USE answers for a name that is not there."""
     return _compilation("Object does not exist, or operation cannot be performed.", 2043, "02000")
@@ -60,6 +65,24 @@ def syntax(found: str, position: int = 0) -> ProgrammingError:
     """001003: the text is no statement; `position` counts characters from the start of the statement."""
     shown = found if len(found) <= 80 else found[:77] + "..."
     return _compilation(f"syntax error line 1 at position {position} unexpected '{shown}'.", 1003, "42000")
+
+
+def unknown_function(name: str) -> ProgrammingError:
+    """002140: a function that Snowflake does not have."""
+    return _compilation(f"Unknown function {name}.", 2140, "42601")
+
+
+def unsupported_type(name: str) -> ProgrammingError:
+    """002040: a data type that Snowflake does not have."""
+    return _compilation(f"Unsupported data type '{name}'.", 2040, "42601")
+
+
+def several_statements(found: int) -> ProgrammingError:
+    """000008: more statements in one request than MULTI_STATEMENT_COUNT says
+    (https://docs.snowflake.com/en/sql-reference/parameters#multi-statement-count)."""
+    return ProgrammingError(
+        msg=f"Actual statement count {found} did not match the desired statement count 1.", errno=8, sqlstate="0A000"
+    )
 
 
 def invalid_property(prop: str, kind: str) -> ProgrammingError:
@@ -131,7 +154,7 @@ def from_duckdb(error: Exception, statement: str) -> Error:
     if found := re.search(
         r"(?:Scalar |Table |Aggregate |Macro )?Function with name \"?(\S+?)\"? does not exist", message
     ):
-        return _compilation(f"Unknown function {found[1].upper()}.", 2140, "42601")
+        return unknown_function(found[1].upper())
     if found := re.search(
         r"(?:Table|View|Schema|Sequence|Catalog|Database) (?:with name )?\"?(\S+?)\"? does not exist", message
     ):

@@ -11,9 +11,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from sqlglot import exp, parse_one
+from sqlglot import exp
 
-from flows.embedded.warehouse import errors, tables
+from flows.embedded.warehouse import errors, legal, tables
+from flows.embedded.warehouse.dialect import parse
 from flows.embedded.warehouse.grammar import ident
 from flows.embedded.warehouse.privileges import authorize, exists, folded
 from flows.embedded.warehouse.result import status
@@ -51,7 +52,7 @@ def create_or_alter_table(cursor: WarehouseCursor, command: str) -> None:
     A change of a column's type or nullability is refused (000002), so that nothing is converted by surprise.
     """
     conn = cursor._conn
-    expression = parse_one(cursor._inline_variables(command), read="snowflake")
+    expression = legal.check(parse(cursor._inline_variables(command)))
     assert isinstance(expression, exp.Create)
     expression.set("replace", False)
     cursor.check_db_and_schema(expression)

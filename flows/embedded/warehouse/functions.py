@@ -21,18 +21,18 @@ from flows.embedded.warehouse.engine import ACCOUNT_NAME, ORGANIZATION, REGION, 
 from flows.embedded.warehouse.privileges import folded
 
 if TYPE_CHECKING:
+    import duckdb
+
     from flows.embedded.warehouse.connection import WarehouseConnection
 
-# What DuckDB would answer but Snowflake does not have: reading files and looking into the engine.
-_ENGINE_PREFIXES = ("read_", "parquet_", "duckdb_", "pragma_")
-_ENGINE_FUNCTIONS = frozenset({"sniff_csv", "glob", "getenv", "query", "query_table", "which_secret"})
 
-
-def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str) -> Expr:
+def rewrite(
+    conn: WarehouseConnection, expression: Expr, query_id: str, sql: str, duck: duckdb.DuckDBPyConnection
+) -> Expr:
     """Put the session's answers in place of its functions; `expression` is changed and returned.
 
-    A top-level column keeps the name that Snowflake gives it: the call's own text in upper case.
-    Raises ProgrammingError: 000709 (02000) for RESULT_SCAN of an unknown id, 002140 (42601) for an engine's own function.
+    `duck` is where the statement will run. A top-level column keeps the name that Snowflake gives it: the call's own text in upper case.
+    Raises ProgrammingError 000709 (02000) for RESULT_SCAN of an unknown id.
     """
     ddl = isinstance(expression, exp.Create) and not isinstance(expression.expression, exp.Query)
     view = isinstance(expression, exp.Create) and str(expression.args.get("kind")).upper() == "VIEW"
@@ -40,7 +40,6 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
         name = _name(node)
         value = _value(conn, name, node, query_id, sql)
         if value is None:
-            _refuse(node, name)
             continue
         if ddl or view:
             raise errors.unsupported(f"{name}() in the definition of an object")
@@ -61,7 +60,8 @@ def rewrite(conn: WarehouseConnection, expression: Expr, query_id: str, sql: str
         found = _table_function(conn, rows)
         if found is not None:
             name, table = found
-            conn._duck_conn.register(name, table)
+            duck.register(name, table)
+            conn.registered[name] = duck
             rows.replace(exp.Table(this=exp.to_identifier(name, quoted=True), alias=rows.args.get("alias")))
     return expression
 
@@ -98,12 +98,6 @@ def _first_select(query: Expr) -> exp.Select | None:
 
 def _name(node: exp.Func) -> str:
     return str(node.this).upper() if isinstance(node, exp.Anonymous) else node.sql_names()[0]
-
-
-def _refuse(node: exp.Func, name: str) -> None:
-    plain = name.lower()
-    if isinstance(node, exp.ReadCSV) or plain.startswith(_ENGINE_PREFIXES) or plain in _ENGINE_FUNCTIONS:
-        raise ProgrammingError(msg=f"SQL compilation error:\nUnknown function {name}.", errno=2140, sqlstate="42601")
 
 
 def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, sql: str) -> Expr | None:
@@ -207,7 +201,10 @@ def _table_function(conn: WarehouseConnection, rows: exp.TableFromRows) -> tuple
         if not isinstance(wanted, exp.Literal):
             raise errors.unsupported("RESULT_SCAN of anything but a query id")
         kept = conn.results_cache.get(wanted.name)
-        if kept is None:
+        # "You cannot access the results of a query that another user has run", …/functions/result_scan#usage-notes
+        if kept is None or any(
+            r.query_id == wanted.name and r.user_name != conn.user for r in conn.engine.history.all()
+        ):
             raise ProgrammingError(msg=f"Statement {wanted.name} not found", errno=709, sqlstate="02000")
         return f"_cxm_result_{wanted.name}", kept[0]
     if name in ("QUERY_HISTORY", "QUERY_HISTORY_BY_SESSION", "QUERY_HISTORY_BY_USER", "QUERY_HISTORY_BY_WAREHOUSE"):

@@ -9,14 +9,14 @@ https://docs.snowflake.com/en/sql-reference/sql/truncate-table).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from snowflake.connector.errors import ProgrammingError
 
-from flows.embedded.warehouse.errors import no_current
+from flows.embedded.warehouse.errors import no_current, not_found
 from flows.embedded.warehouse.grammar import ident, quote, split_name
 
 if TYPE_CHECKING:
@@ -142,15 +142,20 @@ WHERE schema_name = {schema} AND table_name = {table} AND last_load_time > CAST(
 SHOWN = timedelta(days=14)
 
 
-def rewrite(statement: Expr, database: str | None, schema: str | None, now: datetime) -> Expr:
+def rewrite(
+    statement: Expr, database: str | None, schema: str | None, now: datetime, sees: Callable[[str], bool]
+) -> Expr:
     """INFORMATION_SCHEMA.LOAD_HISTORY and TABLE(INFORMATION_SCHEMA.COPY_HISTORY(…)) as queries over the history table.
 
     `statement` is a tree in the Snowflake dialect before any translation; it is changed in place and returned. Both show 14 days.
     https://docs.snowflake.com/en/sql-reference/info-schema/load_history
     https://docs.snowflake.com/en/sql-reference/functions/copy_history
 
+    `sees` tells whether the role may know of a table by its full name.
+
     Raises:
-        ProgrammingError: COPY_HISTORY without TABLE_NAME or START_TIME, or no current database for it.
+        ProgrammingError: COPY_HISTORY of a table that the role does not see,
+            without TABLE_NAME or START_TIME, or no current database for it.
     """
     from sqlglot import exp, parse_one
 
@@ -176,6 +181,8 @@ def rewrite(statement: Expr, database: str | None, schema: str | None, now: date
         where = [catalog if len(names) < 3 else names[0], names[-2] if len(names) > 1 else schema, names[-1]]
         if where[0] is None or where[1] is None:
             raise no_current("database" if where[0] is None else "schema", "SELECT")
+        if not sees(".".join(map(str, where))):
+            raise not_found("TABLE", ".".join(map(str, where)))
         query = parse_one(
             _COPY_HISTORY.format(
                 relation=relation(where[0]),

@@ -103,6 +103,8 @@ def create_database(conn: WarehouseConnection, words: Words) -> Result:
     words.finish()
     with conn.engine.ddl_lock:
         before = conn.account.find("DATABASE", name)
+        if how != "ALTER":
+            conn.require("CREATE DATABASE", "ACCOUNT", "")
         if before and if_absent:
             return status(f"{name} already exists, statement succeeded.")
         if before and how == "ALTER":
@@ -180,6 +182,8 @@ def create_schema(conn: WarehouseConnection, words: Words) -> Result:
         raise errors.not_found("DATABASE", database)
     with conn.engine.ddl_lock:
         before = conn.has_schema(database, schema)
+        if how != "ALTER":
+            conn.require("CREATE SCHEMA", "DATABASE", database)
         if before and if_absent:
             return status(f"{schema} already exists, statement succeeded.")
         found = conn.account.find("SCHEMA", full)

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 # An idle session ends after 4 hours, https://docs.snowflake.com/en/user-guide/session-policies
 IDLE = timedelta(hours=4)
+SOCKETS = 64  # so many of one session are remembered before those that are closed are forgotten
 
 # What clients are told at login; https://docs.snowflake.com/en/sql-reference/parameters
 _CLIENT_PARAMETERS = (
@@ -42,14 +43,18 @@ class OpenSessions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._by_token: dict[str, WarehouseConnection] = {}
+        self._masters: dict[str, str] = {}  # session token → master token, which renews it
         self._lock = threading.Lock()
         self.open_sockets: Callable[[], set[tuple[str, int]]] | None = None  # whoever runs the app can tell
 
     def __len__(self) -> int:
         return len(self._by_token)
 
-    def __contains__(self, token: str) -> bool:
-        return token in self._by_token
+    def may_renew(self, token: str, master: str) -> bool:
+        """Whether a session's token is renewed for whoever shows this master token."""
+        return (
+            secrets.compare_digest(self._masters.get(token, "").encode(), master.encode()) and token in self._by_token
+        )
 
     def open(self, data: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
         """Start a session and answer as a login does. Raises LoginRefusedError."""
@@ -67,7 +72,7 @@ class OpenSessions:
         conn.client = f"{data.get('CLIENT_APP_ID', 'Client')} {data.get('CLIENT_APP_VERSION', '')}".strip()
         token, master = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self._lock:
-            self._by_token[token] = conn
+            self._by_token[token], self._masters[token] = conn, master
         logger.info("session %d: user %s, role %s", conn.session_id, conn.user, conn.role)
         settings = [{"name": n, "value": conn.parameter(n)} for n in _CLIENT_PARAMETERS]
         settings.append({"name": "AUTOCOMMIT", "value": conn.autocommit_on})
@@ -102,26 +107,29 @@ class OpenSessions:
             socket = (request.client.host, request.client.port)
             conn.keeps_sockets = conn.keeps_sockets or socket in conn.sockets
             conn.sockets.add(socket)
+            if len(conn.sockets) > SOCKETS and self.open_sockets is not None:
+                conn.sockets &= self.open_sockets()
         return conn
 
     def end(self, token: str) -> None:
         """Forget a session; closing it is the caller's."""
         with self._lock:
             self._by_token.pop(token, None)
+            self._masters.pop(token, None)
 
     def _close_idle(self) -> None:
         limit = datetime.now(UTC) - IDLE
         with self._lock:
             idle = [(token, conn) for token, conn in self._by_token.items() if conn.last_used < limit]
             for token, _ in idle:
-                del self._by_token[token]
+                del self._by_token[token], self._masters[token]
         for _, conn in idle:
             conn.close()
 
     def close(self) -> None:
         """Interrupt what runs, roll back what is open."""
         with self._lock:
-            sessions, self._by_token = list(self._by_token.values()), {}
+            sessions, self._by_token, self._masters = list(self._by_token.values()), {}, {}
         for conn in sessions:
             conn._duck_conn.interrupt()
             conn.close()

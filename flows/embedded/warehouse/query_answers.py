@@ -7,6 +7,8 @@ Formats are those that snowflake-connector-python 4.8 sends and reads; Arrow enc
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +101,7 @@ def _type_id(sql: str) -> int:
     """The statement type id that clients tell DML by."""
     try:
         return int(statement_type_id(parse_one(sql, read="snowflake")))
-    except (SqlglotError, ValueError):
+    except (SqlglotError, ValueError, RecursionError):
         return 0
 
 
@@ -126,10 +128,22 @@ def _value(binding: dict[str, Any]) -> Any:
     return value
 
 
+_UPLOAD_KEY = secrets.token_bytes(32)
+
+
+def _signature(path: str) -> str:
+    return hmac.new(_UPLOAD_KEY, path.encode(), "sha256").hexdigest()
+
+
+def signed(path: str, signature: str) -> bool:
+    """Whether this server has given out the address of an upload: whoever sends a file there shows no token of a session."""
+    return hmac.compare_digest(_signature(path).encode(), signature.encode())
+
+
 def _upload_target(base_url: str, expression: Any, upload: Any) -> dict[str, Any]:
     """Where PUT sends a file: to this server, by fakesnow's presigned-URL way."""
     import os.path
-    from urllib.parse import quote
+    from urllib.parse import quote, unquote
 
     from fakesnow.transforms import stage
 
@@ -140,5 +154,5 @@ def _upload_target(base_url: str, expression: Any, upload: Any) -> dict[str, Any
         "locationType": "GCS",
         "location": f"{expression.args['put_stage_name']}/",
         "creds": {},
-        "presignedUrl": f"{base_url}/fs_bucket/{path}",
+        "presignedUrl": f"{base_url}/fs_bucket/{path}?signature={_signature(unquote(path))}",
     }

@@ -12,8 +12,6 @@ progress" with the address of its result, which clients ask until it is there.
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
 import logging
 from collections import OrderedDict
 from contextlib import asynccontextmanager, nullcontext
@@ -24,14 +22,24 @@ from fakesnow.server import bucket_upload
 from snowflake.connector.errors import Error
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flows.embedded.warehouse import errors
+from flows.embedded.warehouse.incoming import (
+    BEFORE_LOGIN,
+    STATEMENT,
+    BadRequestError,
+    Doorkeeper,
+    as_object,
+    read_body,
+    refusal,
+)
 from flows.embedded.warehouse.login import LoginRefusedError
 from flows.embedded.warehouse.open_sessions import OpenSessions, token_of
-from flows.embedded.warehouse.query_answers import DETACHED, IN_PROGRESS, failure, in_progress, run
+from flows.embedded.warehouse.query_answers import DETACHED, IN_PROGRESS, failure, in_progress, run, signed
 from flows.embedded.warehouse.running import Statement, cancels
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ class Server:
         self._answers: OrderedDict[str, asyncio.Task[dict[str, Any]]] = (
             OrderedDict()
         )  # by query id, running and detached ones
+        self._askers: dict[str, str] = {}  # whose they are
 
     def app(self) -> Starlette:
         """The ASGI application; shutting it down closes every session and the engine."""
@@ -72,6 +81,8 @@ class Server:
 
         return Starlette(
             lifespan=lifespan,
+            middleware=[Middleware(Doorkeeper)],
+            exception_handlers={BadRequestError: _bad_request},
             routes=[
                 Route("/health", self.health),
                 Route("/session/v1/login-request", self.login, methods=["POST"]),
@@ -84,7 +95,7 @@ class Server:
                 Route("/queries/{query_id}/result", self.result, methods=["GET"]),
                 Route("/monitoring/queries/{query_id}", self.monitoring, methods=["GET"]),
                 Route("/telemetry/send", self.ignored, methods=["POST"]),
-                Route("/fs_bucket/{path:path}", bucket_upload, methods=["PUT"]),
+                Route("/fs_bucket/{path:path}", self.upload, methods=["PUT"]),
             ],
         )
 
@@ -105,7 +116,9 @@ class Server:
 
     async def login(self, request: Request) -> JSONResponse:
         """Start a session."""
-        data = (await _body(request)).get("data") or {}
+        body = await read_body(request, BEFORE_LOGIN, BEFORE_LOGIN)
+        data = as_object(body.get("data"), "data")
+        as_object(data.get("SESSION_PARAMETERS"), "SESSION_PARAMETERS")
         try:
             return JSONResponse(await run_in_threadpool(self.sessions.open, data, dict(request.query_params)))
         except LoginRefusedError as e:
@@ -114,9 +127,9 @@ class Server:
 
     async def renew(self, request: Request) -> JSONResponse:
         """A client whose token has run out asks for another; tokens here live as long as the session."""
-        body = await _body(request)
+        body = await read_body(request, BEFORE_LOGIN, BEFORE_LOGIN)
         token = str(body.get("oldSessionToken") or "")
-        if token not in self.sessions:
+        if not self.sessions.may_renew(token, token_of(request)):
             return _gone()
         data = {
             "sessionToken": token,
@@ -152,7 +165,8 @@ class Server:
                     "id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR",
                     "errorCode": r.error_code, "errorMessage": r.error_message,
                 }
-                for r in self.engine.history.all() if r.query_id == wanted
+                for r in self.engine.history.all()
+                if r.query_id == wanted and (r.user_name == conn.user or conn.may("MONITOR", "ACCOUNT", ""))
             ]  # fmt: skip
         return JSONResponse({"data": {"queries": queries}, "success": True})
 
@@ -169,7 +183,7 @@ class Server:
             if statement is not None and statement.conn.user != conn.user:
                 statement = None
         else:
-            statement = self.engine.running.asked_as(str((await _body(request)).get("requestId") or ""), conn)
+            statement = self.engine.running.asked_as(str((await read_body(request)).get("requestId") or ""), conn)
         if statement is not None:
             statement.stop(errors.canceled())
         return JSONResponse({"data": None, "code": None, "message": None, "success": True})
@@ -179,7 +193,11 @@ class Server:
         conn = self.sessions.of(request)
         if conn is None:
             return _gone()
-        body = await _body(request)
+        body = await read_body(request)
+        for part in ("parameters", "bindings"):
+            as_object(body.get(part), part)
+        if not isinstance(body.get("sqlText"), str):
+            raise BadRequestError("Expected sqlText to be a text.")
         request_id = request.query_params.get("requestId") or request.query_params.get("request_guid") or ""
         statement = self.engine.running.asked_as(request_id, conn)
         if statement is None and conn.answered[0] == request_id != "":
@@ -190,6 +208,7 @@ class Server:
             statement = Statement(conn, request_id)
             self.engine.running.add(statement)
             base_url = f"{request.url.scheme}://{request.url.netloc}"
+            self._askers[statement.query_id] = conn.user
             self._answers[statement.query_id] = asyncio.create_task(self._answered(statement, body, base_url))
         if body.get("asyncExec"):
             return JSONResponse(in_progress(statement.query_id, DETACHED))
@@ -201,7 +220,7 @@ class Server:
         if conn is None:
             return _gone()
         query_id = request.path_params["query_id"]
-        if query_id in self._answers:
+        if query_id in self._answers and self._askers.get(query_id) == conn.user:
             return await self._awaited(query_id, keep=True)
         return JSONResponse(failure("000709", "02000", f"Statement {query_id} not found", query_id))
 
@@ -212,7 +231,7 @@ class Server:
         if not done:
             return JSONResponse(in_progress(query_id, IN_PROGRESS))
         if not keep:
-            self._answers.pop(query_id, None)
+            self._forget(query_id)
         return JSONResponse(task.result())
 
     async def _answered(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
@@ -229,10 +248,25 @@ class Server:
             self.engine.running.remove(statement)
             ended = [i for i, task in self._answers.items() if task.done()]
             for query_id in ended[: max(0, len(ended) - KEPT_ANSWERS)]:
-                self._answers.pop(query_id, None)
+                self._forget(query_id)
+
+    def _forget(self, query_id: str) -> None:
+        self._answers.pop(query_id, None)
+        self._askers.pop(query_id, None)
+
+    async def upload(self, request: Request) -> Response:
+        """A file of a PUT, to the address that its statement was answered with."""
+        if not signed(request.path_params["path"], request.query_params.get("signature", "")):
+            return refusal("This address was not given out by this server.", 403)
+        answer: Response = await bucket_upload(request)
+        return answer
 
     def _query(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
-        conn, sql = statement.conn, str(body["sqlText"])
+        conn, sql = statement.conn, body["sqlText"]
+        if len(sql) > STATEMENT:
+            return failure(
+                "000002", "0A000", f"A statement of {len(sql)} characters; at most {STATEMENT} are taken here.", None
+            )
         with nullcontext() if cancels(sql) else conn.lock:
             before = conn.parameters.copy()
             for name, value in (body.get("parameters") or {}).items():
@@ -254,12 +288,9 @@ class Server:
                             conn.parameters[name] = before[name]
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    raw = await request.body()
-    if request.headers.get("Content-Encoding") == "gzip":
-        raw = gzip.decompress(raw)
-    found: dict[str, Any] = json.loads(raw) if raw else {}
-    return found
+async def _bad_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BadRequestError)
+    return refusal(str(error), error.status)
 
 
 def _gone() -> JSONResponse:

@@ -70,6 +70,7 @@ class SessionContext:
     `bindings` are the values of server-side binds, in order (or the named ones, as a mapping).
     `now` is the statement's start, UTC with time zone; `in_transaction` tells whether a transaction is open already
     (the cursor opens one around a COPY in autocommit and ends it, so a handler never sends BEGIN or COMMIT).
+    `scratch` is the folder for files that the engine may read for a while.
     `check` raises when the statement has been cancelled or ran out of time; whoever takes long calls it between two steps.
     """
 
@@ -84,6 +85,7 @@ class SessionContext:
     user: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     check: Callable[[], None] = lambda: None
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from snowflake.connector.errors import ProgrammingError
+
 from flows.embedded.warehouse import errors
+from flows.embedded.warehouse.function_names import KNOWN_FUNCTIONS
 from flows.embedded.warehouse.grammar import Words, quote
 
 _VARIABLE = re.compile(
@@ -56,6 +59,48 @@ def with_literals(command: str, bindings: Any) -> str:
         return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else quote(str(value))
 
     return _BIND.sub(one, command)
+
+
+# https://docs.snowflake.com/en/sql-reference/sql-all: what a statement may begin with on an account
+_VERBS = frozenset({
+    "ALTER", "BEGIN", "CALL", "COMMENT", "COMMIT", "COPY", "CREATE", "DECLARE", "DELETE", "DESC", "DESCRIBE", "DROP",
+    "EXECUTE", "EXPLAIN", "GET", "GRANT", "INSERT", "LIST", "LS", "MERGE", "PUT", "REMOVE", "REVOKE", "RM", "ROLLBACK",
+    "SELECT", "SET", "SHOW", "START", "TRUNCATE", "UNDROP", "UNSET", "UPDATE", "USE", "WITH",
+})  # fmt: skip
+
+
+def refused(command: str) -> ProgrammingError:
+    """The error for a statement that no parser knew: unknown to Snowflake too, or only not here."""
+    words = Words(command)
+    verb = words.upper()
+    if verb == "CALL":
+        words.take()
+        name = ".".join(words.name())
+        return errors.unsupported(f"CALL {name}") if name in KNOWN_FUNCTIONS else errors.unknown_function(name)
+    return errors.unsupported(summary(command)) if verb in _VERBS else words.unexpected()
+
+
+def refused_description(words: Words) -> ProgrammingError:
+    """The error for a DESCRIBE of what is not here; that of a query or a file is no statement
+    (https://docs.snowflake.com/en/sql-reference/sql/desc)."""
+    text = words.sql
+    words.take()
+    described = words.upper()
+    if described.isalpha() and described not in ("SELECT", "WITH", "VALUES", "TABLE", "VIEW") and words.peek(1):
+        return errors.unsupported(summary(text))
+    return words.unexpected()
+
+
+def statement_count(command: str) -> int:
+    """How many statements a text holds; those without a word in them do not count."""
+    if ";" not in command.rstrip().rstrip(";"):
+        return 1
+    words, count, begun = Words(command), 0, False
+    while words.peek() is not None:
+        ends = words.take().text == ";"
+        count += not ends and not begun
+        begun = not ends
+    return count
 
 
 def summary(command: str) -> str:

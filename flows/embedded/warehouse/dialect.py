@@ -1,0 +1,54 @@
+"""Snowflake's grammar and nothing more: what sqlglot adds to it from other dialects is a syntax error or an unknown function.
+
+SQL text ──parse──▶ syntax tree in which every call of a function remembers how it was spelled (`spelled`)
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlglot import Expr, exp, parse_one
+from sqlglot.dialects.snowflake import Snowflake
+from sqlglot.parsers.snowflake import SnowflakeParser
+from sqlglot.tokenizer_core import TokenType
+
+SPELLED = "spelled"
+# Calls with a grammar of their own. Those of other dialects (STRING_AGG, SAFE_CAST …) are left to the list of known names.
+_OWN_GRAMMAR = (
+    "CAST", "TRY_CAST", "CEIL", "FLOOR", "CHAR", "CHR", "DATE_PART", "DECODE", "EXTRACT", "INITCAP", "LISTAGG", "MAX_BY",
+    "MIN_BY", "OBJECT_CONSTRUCT_KEEP_NULL", "POSITION", "SUBSTR", "SUBSTRING",
+)  # fmt: skip
+_NO_QUERY = (TokenType.FROM, TokenType.SUMMARIZE, TokenType.DESCRIBE)
+
+
+class _Parser(SnowflakeParser):
+    FUNCTION_PARSERS: ClassVar = {k: v for k, v in SnowflakeParser.FUNCTION_PARSERS.items() if k in _OWN_GRAMMAR}
+
+    def _parse_select_query(self, *args: Any, **kwargs: Any) -> Expr | None:
+        # DuckDB's `FROM t`, `(SUMMARIZE t)` and `(DESCRIBE t)` are no queries
+        if self._curr and self._curr.token_type in _NO_QUERY:
+            return None
+        return super()._parse_select_query(*args, **kwargs)
+
+
+class EmbeddedSnowflake(Snowflake):
+    """Snowflake's dialect with the parser above."""
+
+    ORIGINAL_NAME_META_KEY = SPELLED
+    Parser = _Parser
+
+
+def parse(sql: str) -> Expr:
+    """The tree of one statement. Raises sqlglot's errors."""
+    return parse_one(sql, dialect=EmbeddedSnowflake)
+
+
+def spelled(call: exp.Func) -> str | None:
+    """How a function's name stands in the statement, upper case unless it is quoted; None for what is no call by name."""
+    if isinstance(call, exp.Anonymous):
+        name = call.this
+        if isinstance(name, Expr):
+            return name.name if name.args.get("quoted") else name.name.upper()
+        return str(name).upper()
+    name = call.meta.get(SPELLED)
+    return str(name).upper() if name else None
