@@ -103,6 +103,15 @@ def test_session_parameters_are_set_shown_and_unset(connection: Any) -> None:
     assert run("SHOW PARAMETERS LIKE 'STATEMENT_TIMEOUT%'").fetchall()[0][1] == "600"
 
 
+def test_the_whole_range_of_timestamps_comes_back(connection: Any) -> None:
+    for text in (
+        "0001-01-01 00:00:00", "1600-01-01 12:34:56.789", "1684-07-28 23:59:59.999999", "1969-12-31 23:59:59.999999",
+        "1970-01-01 00:00:00", "2255-06-06 00:00:00.000001", "9999-12-31 23:59:59",
+    ):  # fmt: skip
+        sql = f"SELECT '{text}'::TIMESTAMP_NTZ"
+        assert connection.cursor().execute(sql).fetchone()[0] == datetime.fromisoformat(text), text
+
+
 def test_query_history_has_text_tag_and_outcome(warehouse: Warehouse, database: str) -> None:
     with warehouse.connect(database=database, session_parameters={"QUERY_TAG": "at login"}) as connection:
         connection.cursor().execute("SELECT 1 AS FIRST_ONE")

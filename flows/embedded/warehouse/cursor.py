@@ -3,7 +3,7 @@
 SQL ──find_handler──▶ account objects, grants, stages, session  (`statements`)
     ──COPY, INSERT, UPDATE, DELETE, MERGE──▶ `row_changes`
     ──CREATE, ALTER, DROP──▶ `ddl`
-    ──else──▶ authorize ──▶ fakesnow's transforms ──▶ DuckDB
+    ──else──▶ legal, authorize ──▶ fakesnow's transforms ──▶ DuckDB
 
 Transactions: https://docs.snowflake.com/en/sql-reference/transactions. DDL commits what is open and then itself.
 Long because what happens to a statement, and around it, is read together.
@@ -36,9 +36,9 @@ from flows.embedded.warehouse.row_changes import DML, change_rows, copy
 from flows.embedded.warehouse.running import Statement, cancel, cancellation, cancels
 from flows.embedded.warehouse.session_statements import unset_variables
 from flows.embedded.warehouse.statement_text import (
+    check_form,
     refused,
     refused_description,
-    statement_count,
     variables_inlined,
     with_literals,
 )
@@ -143,15 +143,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         words = Words(command)
         if words.at_end:
             raise errors.empty_statement()
-        if (count := statement_count(command)) > 1:
-            raise errors.several_statements(count)
-        if words.sees("COPY") and not words.sees("COPY", "INTO"):
-            words.take()
-            raise words.unexpected()
-        if words.sees("SET") and words.upper(1) != "(" and words.upper(2) != "=":
-            words.take()
-            words.take()
-            raise words.unexpected()
+        check_form(words)
         if words.sees("UNSET"):
             self.answer(unset_variables(self._conn, words))
             return
@@ -333,22 +325,9 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
         legal.check_engine_sql(self._conn.engine.parser, transformed)
         super()._execute(transformed, params)
         if lengths and (table := transformed.find(exp.Table)) and not transformed.find(exp.TemporaryProperty):
-            self._write_lengths(table, lengths)
+            tables.write_lengths(self._conn, self._conn.qualify(parts_of(table)), lengths)
         if self._arrow_table is not None and self._duck_conn.description:
             self._described = [(c[0], str(c[1]), "YES", None, None, None) for c in self._duck_conn.description]
-
-    def _write_lengths(self, table: exp.Table, lengths: list[tuple[str, int]]) -> None:
-        """Lengths of VARCHAR columns, written apart from the session's transaction, which may have its rows elsewhere."""
-        name = self._conn.qualify(parts_of(table))
-        rows = [[*name, column, size, min(size * 4, 16777216)] for column, size in lengths]
-        with self._duck_conn.cursor() as duck:
-            duck.executemany(
-                "INSERT INTO _fs_global._fs_information_schema._fs_columns_ext VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
-                "(ext_table_catalog, ext_table_schema, ext_table_name, ext_column_name) DO UPDATE SET "
-                "ext_character_maximum_length = excluded.ext_character_maximum_length, "
-                "ext_character_octet_length = excluded.ext_character_octet_length",
-                rows,
-            )
 
     def _describe_last_sql(self) -> list[tuple[Any, ...]]:
         return self._described if self._described is not None else super()._describe_last_sql()

@@ -80,6 +80,19 @@ def refused(command: str) -> ProgrammingError:
     return errors.unsupported(summary(command)) if verb in _VERBS else words.unexpected()
 
 
+def check_form(words: Words) -> None:
+    """Raise 000008 for several statements, 001003 for the engine's COPY without INTO and its SET of anything but variables."""
+    if (count := statement_count(words.sql)) > 1:
+        raise errors.several_statements(count)
+    if words.sees("COPY") and not words.sees("COPY", "INTO"):
+        words.take()
+        raise words.unexpected()
+    if words.sees("SET") and words.upper(1) != "(" and words.upper(2) != "=":
+        words.take()
+        words.take()
+        raise words.unexpected()
+
+
 def refused_description(words: Words) -> ProgrammingError:
     """The error for a DESCRIBE of what is not here; that of a query or a file is no statement
     (https://docs.snowflake.com/en/sql-reference/sql/desc)."""

@@ -217,6 +217,19 @@ def write_comment(conn: WarehouseConnection, name: tuple[str, str, str], comment
         )
 
 
+def write_lengths(conn: WarehouseConnection, name: tuple[str, str, str], lengths: list[tuple[str, int]]) -> None:
+    """Lengths of VARCHAR columns, written apart from the session's transaction, which may have its rows elsewhere."""
+    rows = [[*name, column, size, min(size * 4, 16777216)] for column, size in lengths]
+    with conn.engine.duck.cursor() as duck:
+        duck.executemany(
+            "INSERT INTO _fs_global._fs_information_schema._fs_columns_ext VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
+            "(ext_table_catalog, ext_table_schema, ext_table_name, ext_column_name) DO UPDATE SET "
+            "ext_character_maximum_length = excluded.ext_character_maximum_length, "
+            "ext_character_octet_length = excluded.ext_character_octet_length",
+            rows,
+        )
+
+
 def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
     """Move column comments out of ALTER TABLE … ADD COLUMN; None when there is nothing to register afterwards."""
     target = target_of(expression)

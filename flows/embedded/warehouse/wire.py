@@ -89,10 +89,9 @@ def _timestamps(column: pa.Array) -> pa.Array:
     """Structs of epoch seconds, nanoseconds and, for a zone, its offset in minutes + 1440 (here always UTC)."""
     micros = column.cast(pa.timestamp("us", tz=column.type.tz)).cast(pa.int64())
     filled = pc.fill_null(micros, 0)
-    seconds = pc.floor(pc.divide(filled.cast(pa.float64()), 1_000_000.0)).cast(pa.int64())
-    # exact: the float above is only near the whole second, so it is corrected with integers
+    seconds = pc.divide(filled, 1_000_000)  # whole numbers, towards zero; before 1970 the second below is meant
     rest = pc.subtract(filled, pc.multiply(seconds, 1_000_000))
-    seconds = pc.add(seconds, pc.if_else(pc.less(rest, 0), -1, pc.if_else(pc.greater_equal(rest, 1_000_000), 1, 0)))
+    seconds = pc.subtract(seconds, pc.if_else(pc.less(rest, 0), 1, 0))
     fraction = pc.multiply(pc.subtract(filled, pc.multiply(seconds, 1_000_000)), 1000).cast(pa.int32())
     arrays = [seconds, fraction]
     fields = [pa.field("epoch", pa.int64(), nullable=False), pa.field("fraction", pa.int32(), nullable=False)]
