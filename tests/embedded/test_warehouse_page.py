@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("page", ["embedded_warehouse.md", "embedded_warehouse_copy.md"])
 def test_each_test_named_on_the_page_exists(page: str) -> None:
-    files = [path for folder in ("embedded", "security") for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))]
+    files = [
+        path for folder in ("embedded", "security") for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))
+    ]
     tests = "".join(path.read_text(encoding="utf-8") for path in files)
     written = set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
     # the files that tests are in are named there too

@@ -81,7 +81,9 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.transaction = Transaction(self, duck)
         self.client = "PythonConnector"
         self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
-        self.registered: dict[str, duckdb.DuckDBPyConnection] = {}  # Arrow tables that the engine reads for the running statement
+        self.registered: dict[
+            str, duckdb.DuckDBPyConnection
+        ] = {}  # Arrow tables that the engine reads for the running statement
         self.temporary_tables: dict[tuple[str, str, str], str] = {}
         self.last_query_ids: list[str] = []
         self.last_used = datetime.now(UTC)

@@ -31,7 +31,8 @@ def rewrite(
 ) -> Expr:
     """Put the session's answers in place of its functions; `expression` is changed and returned.
 
-    `duck` is where the statement will run. A top-level column keeps the name that Snowflake gives it: the call's own text in upper case.
+    `duck` is where the statement will run.
+    A top-level column keeps the name that Snowflake gives it: the call's own text in upper case.
     Raises ProgrammingError 000709 (02000) for RESULT_SCAN of an unknown id.
     """
     ddl = isinstance(expression, exp.Create) and not isinstance(expression.expression, exp.Query)
