@@ -147,10 +147,11 @@ def transaction(connection: SnowflakeConnection) -> Iterator[None]:
 def explain(error: Exception, sql: str) -> Exception:
     """The error of ours that the connector's `error` means; anything that is not the connector's comes back as it is."""
     from snowflake.connector import errors
-    from snowflake.connector.vendored.requests.exceptions import RequestException
 
     head = _statement(sql)
-    if isinstance(error, RequestException):  # an answer that breaks off in its middle: the connector lets it through
+    if isinstance(
+        error, OSError
+    ):  # an answer that breaks off in its middle: the connector lets requests' own error through
         return InfrastructureError(f"the warehouse's answer to `{head}` broke off: {error}; run again")
     if not isinstance(error, errors.Error):
         return error

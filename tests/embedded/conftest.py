@@ -51,7 +51,7 @@ class Warehouse:
             first = {ADMINISTRATOR: {"password": PASSWORD, "roles": ["ACCOUNTADMIN"]}}
             self.users.write_text(json.dumps({"home": "7e577e57", "users": first}))
         command = [
-            sys.executable,
+            os.environ.get("WAREHOUSE_PYTHON", sys.executable),  # `make next`: another connector's environment speaks to it
             "-m",
             "flows.embedded.warehouse",
             "--port",
