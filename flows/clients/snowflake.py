@@ -149,9 +149,7 @@ def explain(error: Exception, sql: str) -> Exception:
     from snowflake.connector import errors
 
     head = _statement(sql)
-    if isinstance(
-        error, OSError
-    ):  # an answer that breaks off in its middle: the connector lets requests' own error through
+    if isinstance(error, OSError):  # an answer that breaks off: the connector lets requests' own error through
         return InfrastructureError(f"the warehouse's answer to `{head}` broke off: {error}; run again")
     if not isinstance(error, errors.Error):
         return error
