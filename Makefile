@@ -13,13 +13,22 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
 
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+# The Python of .venv with its packages; nothing where it went away, as after an upgrade of the system's.
+HAVE := $(shell $(BIN)/python -c 'import uv; $(VERSION)' 2>/dev/null)
+ASKED := $(if $(filter-out file,$(origin PYTHON)),$(shell $(PYTHON) -c '$(VERSION)' 2>/dev/null),$(HAVE))
+ifneq ($(HAVE),$(or $(ASKED),none))
+.PHONY: $(READY)
+endif
+
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 14) else "Python 3.11 to 3.14 wanted, %s is %d.%d: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
 	@echo "setting up $(VENV) (once; about a minute)"
+	@test ! -d $(VENV) || test "$(HAVE)" = "$(or $(ASKED),none)" || { echo "$(VENV) is of another Python: made anew"; rm -rf $(VENV); }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/python .ci/uv.py pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock
+	@$(BIN)/python .ci/uv.py pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
 run: $(READY) ## one batch through the whole pipeline on the embedded stack

@@ -23,9 +23,10 @@ from prefect.variables import Variable
 from prefect_aws import AwsCredentials, S3Bucket
 from prefect_snowflake import SnowflakeConnector
 
-from flows import blocks
+from flows import blocks, ledger
+from flows.contract.read import sources
 from flows.errors import ConfigurationError, InfrastructureError
-from flows.generated import MARKER
+from flows.generated import MARKER, holds, source_folder
 from flows.settings import PROJECT, Settings
 
 NAME = "cxm"
@@ -88,6 +89,31 @@ def deploy() -> None:
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
         raise InfrastructureError(f"`prefect deploy --all` ended with exit code {done.returncode}:\n{said}")
+
+
+def hold_back(settings: Settings) -> tuple[str, ...]:
+    """Pause the deployments with a schedule of each source that has neither files nor a batch, since their runs could only fail;
+    resume those that were paused here before and have something to load now. The sources that wait.
+
+    What somebody pauses in the UI stays paused: only what this function paused is resumed.
+    """
+    waiting: set[str] = set()
+    with blocks.snowflake(settings, settings.loader_role, {"step": "up"}) as connection:
+        for source in sources():
+            files = holds(source_folder(settings, source))
+            if not files and not ledger.batches(connection, settings.database, source, limit=1):
+                waiting.add(source)
+    waited = set(json.loads(str(Variable.get(f"{NAME}_waiting", default="[]"))))
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            if not deployment.schedules:
+                continue
+            if waiting & set(deployment.tags):
+                client.pause_deployment(deployment.id)
+            elif waited & set(deployment.tags):
+                client.resume_deployment(deployment.id)
+    _set(f"{NAME}_waiting", json.dumps(sorted(waiting)))
+    return tuple(sorted(waiting))
 
 
 def _blocks(settings: Settings) -> list[Registered]:

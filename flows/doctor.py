@@ -18,7 +18,7 @@ from typing import Any, Literal
 from flows import blocks, provisioning
 from flows.clients.snowflake import run
 from flows.contract.sql import ident
-from flows.errors import CxmError
+from flows.failures import meaning
 from flows.settings import Settings
 from flows.steps.provision import Account, aws, snowflake
 
@@ -48,11 +48,31 @@ def examine(settings: Settings) -> tuple[Finding, ...]:
     for name, check in CHECKS.items():
         try:
             found += check(settings)
-        except CxmError as error:
-            found.append(Finding(name, "fail", str(error), "see the message"))
         except Exception as error:  # a check that breaks must not hide the others
-            found.append(Finding(name, "fail", f"{type(error).__name__}: {error}", "see the message"))
+            found.append(Finding(name, "fail", *_found_and_fix(error)))
     return tuple(found)
+
+
+def _found_and_fix(error: Exception) -> tuple[str, str]:
+    """What a check that broke off met, and what to do about it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, BotoCoreError):
+        kind = type(error).__name__
+        if any(word in kind for word in ("Credential", "Token", "Profile", "SSO", "Login")):
+            return str(
+                error
+            ), "log in to AWS: `aws sso login`, or set AWS_PROFILE, or name a Prefect block in CXM_AWS_BLOCK"
+        return str(error), "look at the network between here and AWS: proxy, certificates, CXM_AWS_REGION"
+    if isinstance(error, ClientError):
+        return str(error), "`cxm provision --plan` shows what of the bucket and its access is missing"
+    if known := meaning(error):
+        found, _, fix = str(known).rpartition("; ")
+        return (found, fix) if found else (fix, "`cxm provision --plan` shows what is missing")
+    return (
+        f"{type(error).__name__}: {error}",
+        "a check that should not break: report it with the output of `cxm doctor --json`",
+    )
 
 
 def _judge(check: str, good: bool, found: str, fix: str) -> Finding:

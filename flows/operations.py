@@ -100,6 +100,8 @@ def freshness(
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
 
+    A source of which nothing was ever published is not late: the run completes and says so.
+
     Raises:
         StaleError: a table is older than its contract allows; the message says which.
     """
@@ -107,6 +109,11 @@ def freshness(
     shown.table_artifact(f"{source}-freshness", freshness_rows(found.sources), "dbt source freshness")
     if found.stale:
         return shown.failed(StaleError(shown.tell_stale(source, found)))  # type: ignore[no-any-return]
+    if found.never_loaded:
+        return shown.ended(
+            f"never loaded: nothing of {source} was published yet, so nothing is late; load it with `cxm run --source {source}`",
+            found.sources,
+        )
     warned = f", {len(found.warned)} past their warning age" if found.warned else ""
     return shown.ended(f"{len(found.sources)} tables fresh{warned}", found.sources)
 

@@ -145,10 +145,7 @@ def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict
             "rows": f"{rows.get(table.table, 0):,}",
             "status": verdict_word(table),
             "rules": table.evaluated,
-            "findings": "; ".join(
-                f"{f.severity}: {f.rule} {f.column or ''} ({f.unexpected_count:,})"
-                for f in (*table.error_failures, *table.warnings)
-            ),
+            "findings": "; ".join(f"{f.severity}: {f.told}" for f in (*table.error_failures, *table.warnings)),
         }
         for table in verdict.tables
     ]
@@ -224,8 +221,7 @@ def _shifts(compared: Sequence[Compared]) -> str:
 def _findings(report: Report) -> str:
     failed = [f"- **failed** {table}: {markdown(why.splitlines()[0])}" for table, why in report.failed.items()]
     broken = [
-        f"- **{finding.severity}** {table.table}: {markdown(finding.rule)} {markdown(finding.column or '')}: "
-        f"{finding.unexpected_count:,} rows"
+        f"- **{finding.severity}** {table.table}: {markdown(finding.told)}"
         for table in (report.verdict.tables if report.verdict else ())
         for finding in (*table.error_failures, *table.warnings)
     ]

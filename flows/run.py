@@ -16,6 +16,7 @@ from prefect.futures import PrefectFuture, PrefectFutureList
 from flows import shown, tasks
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandResult
+from flows.failures import meaning
 from flows.reports import Links, Report, freshness_rows, land_rows, load_rows, render, validation_rows, verdict_word
 from flows.settings import Settings
 from flows.steps import validate
@@ -157,7 +158,8 @@ def settle(
             try:
                 found[table.name] = future.result() if isinstance(future, PrefectFuture) else future
             except Exception as error:
-                errors.setdefault(table.name, error)  # the first error is the cause, a later one its consequence
+                # The first error is the cause, a later one its consequence.
+                errors.setdefault(table.name, meaning(error) or error)
         return found
 
     arrived = results(landed)
@@ -213,11 +215,7 @@ def validated(run: Run) -> Verdict | None:
     rows = validation_rows(verdict, run.fresh)
     shown.table_artifact(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
     if not verdict.passed:
-        reasons = [
-            f"- {table.table}: {f.rule} {f.column or ''}: {f.unexpected_count} rows, e.g. {f.observed}"
-            for table in verdict.tables
-            for f in table.error_failures
-        ]
+        reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
         tasks.quarantine(batch, "; ".join(reasons))
         _report(run, "Quarantined", verdict, None, _comparing(run))
         head = (

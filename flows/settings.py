@@ -7,11 +7,13 @@ embedded target the endpoints come from the running stack (`CXM_HOME/run/stack.j
 from __future__ import annotations
 
 import json
+import os
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
@@ -27,6 +29,21 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "false",
     "FAKESNOW_DISABLE_TELEMETRY": "1",
 }
+
+
+# Variables of other readers: dbt's profile, Great Expectations' project, the tests. Every other CXM_* variable is a setting.
+NOT_SETTINGS = frozenset(
+    {
+        "CXM_DBT_THREADS",
+        "CXM_QUERY_TAG",
+        "CXM_WAREHOUSE_HOST",
+        "CXM_WAREHOUSE_PASSWORD",
+        "CXM_VALIDATE_SECRET",
+        "CXM_LIVE",
+        "CXM_SCREENSHOTS",
+        "CXM_UPDATE_GOLDEN",
+    }
+)
 
 
 class Settings(BaseSettings):
@@ -139,6 +156,17 @@ class Settings(BaseSettings):
             return value
         suffix = "" if env == "prod" else f"-{env}" if info.field_name == "bucket" else f"_{env.upper()}"
         return value if value.endswith(suffix) else value + suffix
+
+    @model_validator(mode="after")
+    def _no_unknown_variable(self) -> Settings:
+        """A setting with a typo would be passed over in silence, and a run would go to the default bucket."""
+        known = {f"CXM_{name.upper()}" for name in type(self).model_fields} | NOT_SETTINGS
+        for name in sorted(os.environ):
+            if name.upper().startswith("CXM_") and name.upper() not in known:
+                near = get_close_matches(name.upper(), known - NOT_SETTINGS, 1, 0.75)
+                hint = f"did you mean {near[0]}?" if near else "unset it; the settings are those of flows/settings.py"
+                raise ConfigurationError(f"{name}: no such setting; {hint}")
+        return self
 
     def env_suffix(self, separator: str) -> str:
         """What names of this environment end in: nothing for prod, else `<separator><env>`."""

@@ -131,10 +131,13 @@ def tell_stale(source_name: str, handed: HandoffResult, **facts: Any) -> str:
     """Send the event that a source is stale; what to say of it, for the error that ends the run."""
     names = ", ".join(f"{s.table} ({s.status})" for s in handed.stale)
     tell("cxm.source.stale", source_name, tables=names, **facts)
-    return (
-        f"stale: {names}; the newest rows are older than the contract allows. Files were unchanged or nothing was "
-        "delivered: look at what writes them"
-    )
+    why = {
+        "error": "the newest rows are older than the contract allows: nothing new was delivered; look at what writes the files",
+        "never loaded": "a table has no published row while others have: load the source (`cxm run --source "
+        f"{source_name}`)",
+        "runtime error": "a table's age could not be read: `cxm doctor` says what is missing",
+    }
+    return f"stale: {names}; " + ". ".join(why[status] for status in dict.fromkeys(s.status for s in handed.stale))
 
 
 def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:

@@ -266,6 +266,9 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
         validate_step.connection_from(blocks.snowflake_credentials(settings), settings, batch.tag("validate")),
         settings.home / "docs",
     )
+    if not verdict.passed:
+        with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), kept=True) as connection:
+            verdict = validate_step.with_examples(connection, batch.source, verdict)
     for found in verdict.tables:
         outcome = "failed" if found.error_failures else "warning" if found.warnings else "passed"
         progress.publish(progress.Event("validate", found.table, outcome=outcome))

@@ -13,6 +13,7 @@ from flows.cli import (
     keys,
     provision,
     run,
+    sql,
     stack,
 )
 from flows.cli.app import main
@@ -31,5 +32,6 @@ __all__ = [
     "main",
     "provision",
     "run",
+    "sql",
     "stack",
 ]

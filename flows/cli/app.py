@@ -5,6 +5,7 @@ Imports that cost (Prefect, Great Expectations, dbt, the connector) happen insid
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ import click
 
 from flows.errors import ConfigurationError, CxmError
 from flows.escape import terminal
+from flows.failures import meaning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,8 +36,16 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except CxmError as error:
-            fail(error, as_json=bool(ctx.meta.get("json")))
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:  # whoever reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except Exception as error:
+            known = meaning(error)
+            if known is None:
+                raise
+            fail(known, as_json=bool(ctx.meta.get("json")))
 
 
 def fail(error: CxmError, as_json: bool) -> NoReturn:
@@ -83,6 +93,23 @@ def current_settings() -> Settings:
             f"CXM_{str(e['loc'][0]).upper()}={e.get('input')!r}: {e['msg'].lower()}" for e in error.errors() if e["loc"]
         )
         raise ConfigurationError(problems) from None
+
+
+def known_source(name: str | None) -> None:
+    """Make sure that a source is one of the project's, before servers are started for it.
+
+    Raises:
+        ConfigurationError: it is none; the message lists those there are, the near one first.
+    """
+    from flows.contract.read import sources
+
+    known = sources()
+    if name is not None and name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise ConfigurationError(
+            f"source {name}: no contract data_dictionary/{name}.odcs.yaml; "
+            + (f"did you mean {near[0]}? There are {', '.join(known)}" if near else f"name one of {', '.join(known)}")
+        )
 
 
 def quiet_environment() -> None:
@@ -144,14 +171,15 @@ def run_flow(flow: Any, **parameters: Any) -> Any:
 def make_console(as_json: bool) -> Console:
     from rich.console import Console
 
-    return Console(quiet=as_json, highlight=False, width=None if sys.stdout.isatty() else 160)
+    # A pipe or a file takes what a table needs: nothing is cut there.
+    return Console(quiet=as_json, highlight=False, width=None if sys.stdout.isatty() else 10_000)
 
 
 def show(console: Console, as_json: bool, title: str, rows: Sequence[Mapping[str, Any]], empty: str = "") -> None:
     from rich.table import Table
 
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, default=_jsonable))
+        click.echo(json.dumps(rows, ensure_ascii=False, default=jsonable))
         return
     if not rows:
         console.print(terminal(empty))
@@ -160,15 +188,15 @@ def show(console: Console, as_json: bool, title: str, rows: Sequence[Mapping[str
     for name in rows[0]:
         table.add_column(terminal(str(name)))
     for row in rows:
-        table.add_row(*(terminal(_readable(value)) for value in row.values()))
+        table.add_row(*(terminal(readable(value)) for value in row.values()))
     console.print(table)
 
 
-def _readable(value: Any) -> str:
+def readable(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, Decimal):
-        value = _jsonable(value)
+        value = jsonable(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 100_000:
         return f"{value:,}"  # ports and pids stay as they are typed
     return "" if value is None else str(value)
@@ -179,7 +207,7 @@ def plain(value: Any) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in document.items()}
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, Decimal):

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from flows.cli.app import current_settings, json_option, main, make_console, run_flow, session, show
+from flows.cli.app import current_settings, json_option, known_source, main, make_console, run_flow, session, show
 from flows.cli.run import report
 from flows.errors import CxmError, DataError
 
@@ -22,6 +22,7 @@ def batches(source: str | None, limit: int, as_json: bool) -> None:
     """The newest batches: status, rows, times, and what went wrong."""
     from flows import blocks, ledger
 
+    known_source(source)
     settings = current_settings()
     console = make_console(as_json)
     with (
@@ -40,6 +41,7 @@ def batches(source: str | None, limit: int, as_json: bool) -> None:
 @json_option
 def undo(batch: str, source: str | None, as_json: bool) -> None:
     """Take a batch out of RAW; dbt then reads the one validated before it. Its objects stay in S3 for `cxm replay`."""
+    known_source(source)
     settings = current_settings()
     console = make_console(as_json)
     with session(settings, console):
@@ -62,6 +64,7 @@ def undo(batch: str, source: str | None, as_json: bool) -> None:
 @json_option
 def replay(batch: str, source: str | None, as_json: bool) -> None:
     """Load a batch again from what lies in S3, then validate and publish it."""
+    known_source(source)
     settings = current_settings()
     console = make_console(as_json)
     with session(settings, console):
@@ -81,6 +84,7 @@ def replay(batch: str, source: str | None, as_json: bool) -> None:
 @json_option
 def reconcile(source: str, as_json: bool) -> None:
     """Compare S3, ledger and RAW; every difference is printed with its fix, and any means exit code 3."""
+    known_source(source)
     settings = current_settings()
     console = make_console(as_json)
     with session(settings, console, services=("s3", "warehouse")):
@@ -122,6 +126,7 @@ def unlock(source: str, as_json: bool) -> None:
 @json_option
 def maintenance(source: str | None, as_json: bool) -> None:
     """Archive old objects, prune old rows from RAW (never the newest validated load of a file), then reconcile."""
+    known_source(source)
     settings = current_settings()
     console = make_console(as_json)
     with session(settings, console):

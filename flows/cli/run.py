@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.app import current_settings, fail, json_option, main, make_console, provisioned, run_flow, session, show
+from flows.cli.app import (
+    current_settings,
+    fail,
+    json_option,
+    known_source,
+    main,
+    make_console,
+    provisioned,
+    run_flow,
+    session,
+    show,
+)
 from flows.cli.generate import DAY
 from flows.errors import ConfigurationError, CxmError
 from flows.escape import terminal
@@ -60,6 +71,7 @@ def run(
         raise ConfigurationError(
             "--force: found with --from; wanted one of them: days that are published are passed over"
         )
+    known_source(source)
     settings = current_settings()
     console = make_console(as_json)
     directory = data_directory(settings, source, data, scale, console)

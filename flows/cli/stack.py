@@ -1,4 +1,4 @@
-"""`cxm up`, `down`, `status` and `sql`: the embedded stack, and a query on the configured warehouse."""
+"""`cxm up`, `down` and `status`: the embedded stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from flows.cli.app import (
     plain,
     provisioned,
     quiet_environment,
-    session,
     show,
 )
 from flows.cli.run import generate_for
@@ -25,22 +24,6 @@ from flows.generated import holds
 
 if TYPE_CHECKING:
     from flows.settings import Settings
-
-
-@main.command()
-@click.argument("statement")
-@json_option
-def sql(statement: str, as_json: bool) -> None:
-    """A query on the configured warehouse, in the transformer's role (it reads every schema and cannot write RAW)."""
-    settings = current_settings()
-    console = make_console(as_json)
-    with session(settings, console, services=("s3", "warehouse")):
-        from flows import blocks
-        from flows.clients.snowflake import run as run_sql
-
-        with blocks.snowflake(settings, settings.transformer_role, {"step": "cxm sql"}) as connection:
-            rows = run_sql(connection, statement)
-    show(console, as_json, "", [dict(zip(rows.columns, row, strict=True)) for row in rows.rows], empty="no rows")
 
 
 @main.command()
@@ -80,6 +63,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         provisioned(settings)
         deployment.register(settings, "process")
         deployment.deploy()
+        waiting = deployment.hold_back(settings)
         automations.apply(None)
     with console.status("writing the dbt docs"):
         from flows.settings import PROJECT
@@ -91,6 +75,10 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         stack.up(settings, [*SERVICES, WORKER])
     _status(settings, as_json)
     if not as_json:
+        for source in waiting:
+            console.print(
+                f"{source} is not scheduled yet: put its files into {settings.data / source} and run `cxm up` again"
+            )
         api, docs = settings.stack["prefect"], settings.stack["docs"]["url"]
         auth = settings.home / "secrets" / "prefect.auth"
         login = settings.prefect_auth.get_secret_value() if console.is_terminal else f"the line in {auth}"

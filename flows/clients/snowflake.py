@@ -32,7 +32,7 @@ _KEY = (
     "another key"
 )
 _USER = "set CXM_SNOWFLAKE_USER to a user that exists and log in with its key"
-_ROLE = "grant the role to the user: `cxm provision --apply`"
+_ROLE = "grant the role to the user: `cxm provision --apply`, or on the embedded stack the first `cxm run`, makes it too"
 _ACCOUNT = (
     "set CXM_SNOWFLAKE_ACCOUNT to <organization>-<account>, which `SELECT CURRENT_ORGANIZATION_NAME() || '-' || "
     "CURRENT_ACCOUNT_NAME()` tells"
@@ -68,6 +68,7 @@ _LOGIN = (250001, 250003)  # numbers that a refused login may come with; 403 com
 _UNREACHED = "the server was not reached or ended the session: run again"
 _TRANSIENT = {
     **dict.fromkeys((250001, 250002, 250003, 250005, 253012, 390111, 390112, 390114, 390195, 604), _UNREACHED),
+    603: "the server failed at it: look at its log, give its disk room if that is full, and run again",
     625: "another transaction holds the lock: run again",
     630: "its time was up: run again; if it happens again, raise the warehouse's size or STATEMENT_TIMEOUT_IN_SECONDS",
 }
@@ -144,6 +145,17 @@ def transaction(connection: SnowflakeConnection) -> Iterator[None]:
     run(connection, "COMMIT")
 
 
+def _built(text: str, sql: str) -> str:
+    """What to do where the object that is missing is one that dbt builds."""
+    missing = re.search(r"'([\w$.\"]*)' does not exist", text)
+    if not missing:
+        return ""
+    # Snowflake repeats the name as the statement has it, or without what stood before it.
+    name = re.escape(missing[1].replace('"', "").rpartition(".")[2])
+    schema = rf"\b(STG|INT|MARTS|SNAPSHOTS|SEEDS)\.{name}\b"
+    return "build it: `cxm dbt build`" if re.search(schema, f"{missing[1]} {sql}".replace('"', ""), re.I) else ""
+
+
 def explain(error: Exception, sql: str) -> Exception:
     """The error of ours that the connector's `error` means; anything that is not the connector's comes back as it is."""
     from snowflake.connector import errors
@@ -159,6 +171,7 @@ def explain(error: Exception, sql: str) -> Exception:
     if getattr(error, "sfqid", None):
         text += f" (query {error.sfqid})"
     if fix := _REFUSED.get(number) or _CONFIGURATION.get(number):
+        fix = _built(text, sql) or fix
         return ConfigurationError(f"{text}; {fix}")
     if number in _LOGIN or "Failed to connect to DB" in said:
         for pattern, fix in _REFUSED_TEXT:

@@ -17,7 +17,7 @@ from flows.clients.dbt import run_dbt
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 
-FreshnessStatus = Literal["pass", "warn", "error", "runtime error"]
+FreshnessStatus = Literal["pass", "warn", "error", "runtime error", "never loaded"]
 
 # What dbt may take: freshness is nine small queries; a build is bounded by the warehouse.
 FRESHNESS_SECONDS = 600.0
@@ -28,8 +28,9 @@ BUILD_SECONDS = 3600.0
 class SourceFreshness:
     """The age of one source table's newest validated batch, as dbt found it.
 
-    `max_loaded_at` is ISO 8601 in UTC; it and `age_seconds` are None where there is no validated row or the table could not be
-    read. `warn_after` and `error_after` are the contract's limits, for example "24 hour"; `message` is dbt's for a runtime error.
+    `max_loaded_at` is ISO 8601 in UTC; it and `age_seconds` are None where there is no validated row ("never loaded") or the
+    table could not be read. `warn_after` and `error_after` are the contract's limits, for example "24 hour"; `message` is dbt's
+    for a runtime error.
     """
 
     table: str
@@ -49,9 +50,16 @@ class HandoffResult:
     seconds: float
 
     @property
+    def never_loaded(self) -> bool:
+        """Whether no table has a row: a source that nobody has loaded yet is not late."""
+        return all(s.status == "never loaded" for s in self.sources)
+
+    @property
     def stale(self) -> tuple[SourceFreshness, ...]:
-        """The tables that must not be taken for fresh: error-stale, or of an age that could not be read."""
-        return tuple(s for s in self.sources if s.status in ("error", "runtime error"))
+        """The tables that must not be taken for fresh: error-stale, of an age that could not be read, or without a row where
+        other tables of the source have some, since a batch is published whole."""
+        bad = ("error", "runtime error") if self.never_loaded else ("error", "runtime error", "never loaded")
+        return tuple(s for s in self.sources if s.status in bad)
 
     @property
     def warned(self) -> tuple[SourceFreshness, ...]:
@@ -229,7 +237,7 @@ def _freshness(table: str, result: Mapping[str, Any] | None, message: str) -> So
     empty = str(result["max_loaded_at"]).startswith("0001-01-01")
     return SourceFreshness(
         table,
-        cast(FreshnessStatus, result["status"]),
+        "never loaded" if empty else cast(FreshnessStatus, result["status"]),
         None if empty else result["max_loaded_at"],
         None if empty else float(result["max_loaded_at_time_ago_in_s"]),
         _limit(criteria.get("warn_after")),

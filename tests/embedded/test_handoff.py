@@ -526,9 +526,11 @@ def test_a_table_that_cannot_be_read_is_not_taken_for_fresh(handed: HandoffResul
     assert "OLIST_GEOLOCATION" in missing.message
 
 
-def test_a_table_without_validated_rows_is_stale_and_has_no_age(handed: HandoffResult) -> None:
+def test_a_table_without_validated_rows_beside_loaded_ones_was_never_loaded_and_has_no_age(
+    handed: HandoffResult,
+) -> None:
     products = _of(handed, "products")
-    assert (products.status, products.max_loaded_at, products.age_seconds) == ("error", None, None)
+    assert (products.status, products.max_loaded_at, products.age_seconds) == ("never loaded", None, None)
 
 
 def test_stale_names_what_must_stop_a_run(handed: HandoffResult) -> None:

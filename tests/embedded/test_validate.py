@@ -110,7 +110,8 @@ class Bench:
             names = ", ".join(c.name for c in table.columns)
             values = ", ".join(f"r.value[{n}]::VARCHAR" for n in range(len(table.columns)))
             self.sql(  # one bound value for all rows: the emulator parses each literal of an INSERT
-                f"INSERT INTO RAW.{table.raw_name} ({names}, _BATCH_ID) SELECT {values}, '{batch}'"
+                f"INSERT INTO RAW.{table.raw_name} ({names}, _BATCH_ID, _SOURCE_FILENAME, _SOURCE_ROW_NUMBER)"
+                f" SELECT {values}, '{batch}', 'raw/clinic/cases.csv.zst', r.index + 1"
                 " FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r",
                 [json.dumps(rows[table.name])],
             )
@@ -246,7 +247,7 @@ def broken_tables(
         last = tuple(change.get(name, value) for name, value in zip(names, GOOD["cases"][2], strict=True))
         rows[table.name] = [*GOOD["cases"][:2], last]
     bench.load(NEW, rows)
-    verdict = bench.judge()
+    verdict = validate_step.with_examples(bench.connection, source, bench.judge())
     assert not verdict.passed
     return {table.table: table for table in verdict.tables}
 
@@ -263,7 +264,28 @@ def test_a_row_that_breaks_a_rule_fails_that_rule_only(broken_tables: dict[str, 
         (f"cases_{number}.{rule}", count, "error")
     ]
     assert found.error_failures[0].observed.startswith(f"{count} ")
+    # The first broken row, with what it has in the rule's columns.
+    (failure,) = found.error_failures
+    assert failure.column is not None
+    row = 1 if rule.startswith("unique") else 3
+    names = [c.name for c in CASES.columns]
+    good = dict(zip(names, GOOD["cases"][row - 1], strict=True))
+    values = {c: {**good, **(BREAKS[number][0] if row == 3 else {})}[c] for c in failure.column.split(", ")}
+    shown = ", ".join(f"{c} is {repr(v) if v is not None else 'empty'}" for c, v in values.items())
+    assert failure.example == f"row {row} of cases.csv.zst: {shown}"
+    assert failure.told == f"{failure.rule} {failure.column}: {failure.observed}, e.g. {failure.example}"
     assert broken_tables["hospitals"].success
+
+
+def test_a_broken_row_is_told_by_its_number_and_no_personal_value_leaves_the_warehouse(bench: Bench) -> None:
+    columns = tuple(replace(c, pii="indirect" if c.name == "STATUS" else "none") for c in CASES.columns)
+    source = replace(CLINIC, tables=(HOSPITALS, replace(CASES, columns=columns)))
+    row = (*GOOD["cases"][2][:3], "lost by Dr Example", *GOOD["cases"][2][4:])
+    bench.load(NEW, {**GOOD, "cases": [*GOOD["cases"][:2], row]})
+    verdict = validate_step.with_examples(bench.connection, source, bench.judge())
+    (failure,) = verdict.tables[1].error_failures
+    assert failure.example == "row 3 of cases.csv.zst"
+    assert "Example" not in str(verdict)
 
 
 def test_a_single_key_that_repeats_fails(bench: Bench) -> None:

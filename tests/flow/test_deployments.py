@@ -154,6 +154,33 @@ def test_deploying_twice_changes_nothing_and_a_paused_schedule_stays_paused(
     assert snapshot(api) == before
 
 
+def test_a_source_without_files_or_batches_is_not_scheduled_until_it_has_some(
+    settings: Settings, deployed: Any, api: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import deployment
+
+    monkeypatch.setattr(deployment.ledger, "batches", lambda *_, **__: [])
+    for source in ("olist", "synthetic"):
+        (tmp_path / source).mkdir()
+    (tmp_path / "olist" / "olist_orders_dataset.csv").touch()
+    here = settings.model_copy(update={"data": tmp_path})
+
+    def paused() -> set[str]:
+        return {name for name, one in snapshot(api).items() if one["paused"]}
+
+    by_user = snapshot(api)["freshness/olist-freshness"]["id"]
+    api.patch(f"/deployments/{by_user}", json={"paused": True}).raise_for_status()
+    try:
+        assert deployment.hold_back(here) == ("synthetic",)
+        waiting = {"pipeline/synthetic", "freshness/synthetic-freshness"}
+        assert paused() == {*waiting, "freshness/olist-freshness"}
+        (tmp_path / "synthetic" / "support_tickets_2018-03-01.csv").touch()
+        assert deployment.hold_back(here) == ()
+        assert paused() == {"freshness/olist-freshness"}, "what somebody paused in the UI stays paused"
+    finally:
+        api.patch(f"/deployments/{by_user}", json={"paused": False}).raise_for_status()
+
+
 def test_registered_blocks_log_in_and_do_not_show_their_secrets(
     settings: Settings, deployed: Any, api: httpx.Client
 ) -> None:

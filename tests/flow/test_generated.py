@@ -69,3 +69,13 @@ def test_generated_rows_are_marked_and_never_stand_over_real_ones(
     assert query(ledger) == before
     free = "SELECT COUNT(*) FROM CXM_MEDTECH_MADE.RAW.LOAD_LEASE WHERE HOLDER IS NOT NULL"
     assert query(free) == [(0,)], "a refused run gives the lease back"
+
+
+def test_a_source_that_nobody_loaded_is_not_late(data: Path) -> None:
+    from flows import operations
+
+    run_flow("provision")
+    state = operations.freshness(source="synthetic", return_state=True)
+    assert state.is_completed(), state.message
+    assert str(state.message).startswith("never loaded: nothing of synthetic was published yet")
+    assert {found.status for found in state.result()} == {"never loaded"}

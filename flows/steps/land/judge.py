@@ -43,7 +43,7 @@ def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block
         line = reader.line_num + 1
         for record in reader:
             if len(record) != wanted:
-                raise DataError(_field_count(path, line, record, table))
+                raise DataError(_field_count(path, line, record, table, whole=taken[-1].endswith(b"\n")))
             _check_end(path, reader.line_num, taken[-1])
             records += 1
             line = reader.line_num + 1
@@ -134,11 +134,16 @@ def _name(text: str) -> str:
     return text if re.fullmatch(r"[!-~]+( [!-~]+)*", text) else ascii(text)
 
 
-def _field_count(path: Path, line: int, record: list[str], table: Table) -> str:
+def _field_count(path: Path, line: int, record: list[str], table: Table, whole: bool) -> str:
     wanted = len(table.columns)
     if not record:
         return f"{path}, line {line}: blank line; wanted a record of {wanted} fields"
     begin = ",".join(record)[:80]
+    if len(record) < wanted and not whole:
+        return (
+            f"{path}, line {line}: the file ends inside this record, after {len(record)} of {wanted} fields; it was cut off on "
+            "its way: send it again whole"
+        )
     return (
         f"{path}, line {line}: {len(record)} fields, wanted {wanted} ({', '.join(table.header)}); the record begins {begin!r}; "
         "quote fields that hold commas"
@@ -148,7 +153,10 @@ def _field_count(path: Path, line: int, record: list[str], table: Table) -> str:
 def _csv_error(path: Path, begin: int, line: int, error: csv.Error) -> str:
     text = str(error)
     if "unexpected end of data" in text:
-        return f"{path}, line {begin}: a quote opens in this record and never closes; wanted a closing quote before the file ends"
+        return (
+            f"{path}, line {begin}: a quote opens in this record and never closes; wanted a closing quote before the file ends; "
+            "close it, or send the file again if it was cut off on its way"
+        )
     if "field larger than field limit" in text:
         return (
             f"{path}, line {begin}: a field is longer than {MAX_FIELD_CHARACTERS:,} characters, the most a Snowflake VARCHAR "

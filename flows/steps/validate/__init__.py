@@ -29,9 +29,19 @@ from flows.contract.render_expectations import (
 from flows.errors import ConfigurationError, CxmError, InfrastructureError
 from flows.steps.validate import pages
 from flows.steps.validate.context import WarehouseConnection, connection_from, opened, refresh, share_engine
+from flows.steps.validate.examples import with_examples
 from flows.steps.validate.verdicts import RuleFailure, TableVerdict, Verdict, verdict_of
 
-__all__ = ["RuleFailure", "TableVerdict", "Verdict", "WarehouseConnection", "connection_from", "validate", "warm"]
+__all__ = [
+    "RuleFailure",
+    "TableVerdict",
+    "Verdict",
+    "WarehouseConnection",
+    "connection_from",
+    "validate",
+    "warm",
+    "with_examples",
+]
 
 # Tables side by side: what they wait for is the network.
 WORKERS = 4

@@ -13,13 +13,21 @@ from flows.errors import InfrastructureError
 
 @dataclass(frozen=True, slots=True)
 class RuleFailure:
-    """One rule that rows broke. `observed` tells in words; `unexpected_count` is rows, 0 for a rule that is not on rows."""
+    """One rule that rows broke. `observed` tells in words; `unexpected_count` is rows, 0 for a rule that is not on rows;
+    `example` is the first of those rows, where one was looked for."""
 
     rule: str
     column: str | None
     observed: str
     unexpected_count: int
     severity: Severity
+    example: str = ""
+
+    @property
+    def told(self) -> str:
+        """The rule, its column, how many rows broke it, and one of them."""
+        head = f"{self.rule} {self.column or ''}".rstrip()
+        return f"{head}: {self.observed}" + (f", e.g. {self.example}" if self.example else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +84,13 @@ def _failure(entry: Mapping[str, Any]) -> RuleFailure:
     meta, result = entry["expectation_config"]["meta"], entry["result"]
     count = int(result.get("unexpected_count") or 0)
     if "unexpected_count" in result:
-        observed = f"{count} of {result['element_count']} rows"
+        observed = f"{count:,} of {result['element_count']:,} rows"
     elif meta["rule"].endswith((".column_set", ".column_order")):
         kwargs = entry["expectation_config"]["kwargs"]
         observed = _difference(kwargs.get("column_set") or kwargs["column_list"], result["observed_value"])
     elif entry["expectation_config"]["type"] == "unexpected_rows_expectation":
         count = int(result["observed_value"])
-        observed = f"{count} rows"
+        observed = f"{count:,} rows"
     else:
         observed = f"{result['observed_value']} rows"
     return RuleFailure(meta["rule"], ", ".join(meta["columns"]) or None, observed, count, meta["severity"])

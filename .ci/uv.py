@@ -1,0 +1,69 @@
+"""pip's own configuration → uv's variables, then uv: set-up asks the index, and trusts the certificates, that pip does here.
+
+    .venv/bin/python .ci/uv.py pip sync requirements.lock
+
+uv reads neither pip.conf nor PIP_*. What is set for uv already stays (https://docs.astral.sh/uv/reference/environment/).
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+# pip's option → uv's variable; the value's words are joined as uv wants them.
+NAMES = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "cert": ("SSL_CERT_FILE", " "),
+    "client-cert": ("SSL_CLIENT_CERT", " "),
+    "no-index": ("UV_NO_INDEX", " "),
+}
+
+
+def of_pip(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """uv's variables for what `pip config list` prints; of an option in several sections pip's order of precedence holds."""
+    found = dict(_options(listed))
+    if "UV_INDEX_URL" in environment:  # uv's older name
+        found.pop("index-url", None)
+    return {
+        variable: joint.join(found[option].split())
+        for option, (variable, joint) in NAMES.items()
+        if found.get(option) and variable not in environment
+    }
+
+
+def _options(listed: str) -> Iterator[tuple[str, str]]:
+    """(option, value) in the order in which later ones win: global, then install, then the environment."""
+    lines = [line.partition("=") for line in listed.splitlines() if "=" in line]
+    order = ("global", "install", ":env:")
+    for section in order:
+        for key, _, value in lines:
+            owner, _, option = key.rpartition(".")
+            if owner == section:
+                yield option, str(ast.literal_eval(value))
+
+
+def main() -> int:
+    """Run uv as pip would be run here."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"], capture_output=True, text=True
+    ).stdout
+    variables = of_pip(listed, os.environ)
+    done = subprocess.run([Path(sys.executable).with_name("uv"), *sys.argv[1:]], env={**os.environ, **variables})
+    if done.returncode:
+        set_ = ", ".join(sorted(variables)) or "nothing"
+        sys.stderr.write(
+            f"set-up: uv ended with exit code {done.returncode}. From pip's configuration it was given {set_}. Where packages "
+            "come from another index, set UV_DEFAULT_INDEX to its address and SSL_CERT_FILE to its certificates; run make again\n"
+        )
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
