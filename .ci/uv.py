@@ -31,11 +31,15 @@ def of_pip(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
     found = dict(_options(listed))
     if "UV_INDEX_URL" in environment:  # uv's older name
         found.pop("index-url", None)
-    return {
+    variables = {
         variable: joint.join(found[option].split())
         for option, (variable, joint) in NAMES.items()
         if found.get(option) and variable not in environment
     }
+    if "UV_INDEX" in variables and "UV_INDEX_STRATEGY" not in environment:
+        # pip looks at all of its indexes, uv at the first that has the package at all.
+        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return variables
 
 
 def _options(listed: str) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ def test_uv_asks_the_index_and_trusts_the_certificates_that_pip_does() -> None:
     assert of_pip(LISTED, {}) == {
         "UV_DEFAULT_INDEX": "https://packages.example/simple",
         "UV_INDEX": "https://one.example/simple https://two.example/simple",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
         "UV_FIND_LINKS": "/opt/wheels,/opt/more",
         "UV_INSECURE_HOST": "packages.example",
         "SSL_CERT_FILE": "/etc/ours.pem",
