@@ -3,6 +3,7 @@ look how old the data is, load the files of past days."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Literal
 
 from prefect import flow
 
-from flows import shown, tasks
+from flows import progress, shown, tasks
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
 from flows.generated import source_folder
-from flows.pipeline import checked_batch_id, pipeline, run_info
+from flows.pipeline import checked_batch_id, one_day, run_info
 from flows.reports import freshness_rows
 from flows.run import PipelineError
 from flows.steps.handoff import SourceFreshness
@@ -138,6 +139,13 @@ class BackfillError(CxmError):
         self.exit_code = exit_code
 
 
+def _told(day: DaySummary) -> DaySummary:
+    """The day, after whoever watches was told of it: what became of it, and its rows in RAW."""
+    with suppress(progress.StoppedError):  # the day lost its lease, say: that is told with its error
+        progress.publish(progress.Event("day", day.day.isoformat(), day.rows, day.rows, day.status))
+    return day
+
+
 @flow(name="backfill", flow_run_name=shown.name_run("backfill-{source}-{from_day}-{to_day}"))
 def backfill(
     source: str,
@@ -147,7 +155,8 @@ def backfill(
     aws_block: str | None = None,
     snowflake_block: str | None = None,
 ) -> tuple[DaySummary, ...]:
-    """Load the files of a range of days: a batch for each day, in order, each under a lease of its own.
+    """Load the files of a range of days: a batch for each day, in order, each under a lease of its own. dbt's freshness and the
+    Data Docs come once, after the last day.
 
     Run again, it goes on where it stopped: a day whose files are all published as they are is passed over. Bad data of a day is
     quarantined and does not keep the days after it from loading, as in daily runs; any other error ends the backfill there.
@@ -176,21 +185,21 @@ def backfill(
     exit_code = 0
     for day in days:
         if day not in changed:
-            done.append(DaySummary(day, "", "unchanged", 0))
+            done.append(_told(DaySummary(day, "", "unchanged", 0)))
             continue
         try:
-            run = pipeline(
-                source=source, data=str(directory), day=day, aws_block=aws_block, snowflake_block=snowflake_block
-            )
-            done.append(DaySummary(day, run.batch_id, "published", sum(t.rows_raw for t in run.tables)))
+            run = one_day(source, str(directory), day, aws_block, snowflake_block)
+            done.append(_told(DaySummary(day, run.batch_id, "published", sum(t.rows_raw for t in run.tables))))
         except PipelineError as error:
             exit_code = error.exit_code
             quarantined = exit_code == DataError.exit_code
             in_raw = sum(t.rows_raw for t in error.summary.tables)
             status: Literal["quarantined", "failed"] = "quarantined" if quarantined else "failed"
-            done.append(DaySummary(day, error.summary.batch_id, status, in_raw, str(error)))
+            done.append(_told(DaySummary(day, error.summary.batch_id, status, in_raw, str(error))))
             if not quarantined:
                 break
+    if judged := [d.batch_id for d in done if d.status in ("published", "quarantined")]:
+        tasks.build_pages(source, judged, where)
     rows = [{**asdict(d), "day": d.day.isoformat()} for d in done]
     shown.table_artifact(f"{source}-backfill", rows, f"Days {from_day} to {to_day}")
     bad = [d for d in done if d.error]
@@ -201,6 +210,11 @@ def backfill(
         stopped = f"; days after {bad[-1].day} were not tried" if bad[-1].status == "failed" else ""
         message = "\n".join([head + stopped, *(f"- {d.day}: {d.error}" for d in bad)])
         return shown.failed(BackfillError(message, tuple(done), exit_code))  # type: ignore[no-any-return]
+    fresh = tasks.freshness(source, where)
+    shown.table_artifact(f"{source}-freshness", freshness_rows(fresh.sources), "dbt source freshness")
+    if fresh.stale:
+        stale = BackfillError(shown.tell_stale(source, fresh), tuple(done), StaleError.exit_code)
+        return shown.failed(stale)  # type: ignore[no-any-return]
     loaded = [d for d in done if d.status == "published"]
     outcome = f"{len(loaded)} days, {sum(d.rows for d in loaded):,} rows, {len(done) - len(loaded)} days unchanged"
     return shown.ended(outcome, tuple(done))

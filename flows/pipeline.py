@@ -7,6 +7,7 @@ what it reports, is in `run`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from flows.clients import dbt
 from flows.errors import ConfigurationError
 from flows.generated import source_folder
 from flows.ledger import RunInfo
-from flows.run import PipelineError, RunSummary, handed_off, settle, validated
+from flows.run import PipelineError, Run, RunSummary, handed_off, settle, validated
 from flows.steps.provision import Change
 from flows.task_runner import ConfiguredTaskRunner
-from flows.work import working
+from flows.work import Work, working
 
 
 def batch_id(start: datetime) -> str:
@@ -73,14 +74,43 @@ def pipeline(
             batch = tasks.open_batch(source, directory, work.info, work.left, force, day, where)
             work.info = batch.info
             dbt.warm()
-            landing = tasks.land.map(unmapped(batch), batch.source.tables)
-            loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
-            run = settle(batch, landing, loading, work.landed)
-            verdict = validated(run)
-            summary = handed_off(run, verdict)
+            run = _loaded(batch, work)
+            summary = handed_off(run, validated(run))
             return shown.ended(summary.outcome, summary)
     except PipelineError as error:
         return shown.failed(error)  # type: ignore[no-any-return]
+
+
+@flow(name="day", flow_run_name=shown.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
+def one_day(
+    source: str, data: str, day: date, aws_block: str | None = None, snowflake_block: str | None = None
+) -> RunSummary:
+    """One day of a backfill: landed, loaded, validated and published. Freshness and Data Docs come once, after the last day.
+
+    Args:
+        source: the contract's name.
+        data: the folder with the source's files.
+        day: which day's files.
+        aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
+        snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
+    """
+    where = tasks.Blocks(aws_block, snowflake_block)
+    try:
+        with working(source, run_info(), where) as work:
+            batch = tasks.open_batch(source, Path(data), work.info, work.left, False, day, where)
+            work.info = batch.info
+            run = _loaded(batch, work)
+            summary = replace(run.summary(validated(run, build_pages=False)), published=True)
+            return shown.ended(summary.outcome, summary)
+    except PipelineError as error:
+        return shown.failed(error)  # type: ignore[no-any-return]
+
+
+def _loaded(batch: tasks.Batch, work: Work) -> Run:
+    """Every table of the batch landed and loaded."""
+    landing = tasks.land.map(unmapped(batch), batch.source.tables)
+    loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
+    return settle(batch, landing, loading, work.landed)
 
 
 @flow(name="replay", flow_run_name=shown.name_run("replay-{batch}"), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]

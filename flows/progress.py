@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class Event:
     """One table's step moved on: `done` of `total` bytes or rows, or a word on how it ended."""
 
-    step: str  # check, upload, load, validate, freshness
+    step: str  # check, upload, load, validate, freshness; day, of a backfill, whose table is the day
     table: str
     done: int = 0
     total: int = 0

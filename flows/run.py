@@ -204,14 +204,14 @@ def _exit_code(errors: Any) -> int:
     return DataError.exit_code if all(isinstance(e, DataError) for e in errors) else InfrastructureError.exit_code
 
 
-def validated(run: Run) -> Verdict | None:
+def validated(run: Run, build_pages: bool = True) -> Verdict | None:
     """Audit what was loaded: publish it, or quarantine it and fail. Nothing new loaded: nothing to audit."""
     if not run.fresh:
         since = sorted({r.since for r in run.loaded.values() if r.since})
         get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since))
         return None
     batch = run.batch
-    verdict = shown.facts_of(tasks.validate(batch, run.fresh, return_state=True))
+    verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
     rows = validation_rows(verdict, run.fresh)
     shown.table_artifact(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
     if not verdict.passed:

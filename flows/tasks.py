@@ -251,7 +251,7 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
 
 
 @step("validate", "validate {batch.info.batch_id}")
-def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_step.Verdict:
+def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: bool = True) -> validate_step.Verdict:
     """Run the checkpoint over the rows of the tables that came in with this batch, and build the Data Docs."""
     settings = batch.settings
     tables = [batch.source.table(result.table) for result in loaded]
@@ -265,6 +265,7 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
         settings.home / "expectations",
         validate_step.connection_from(blocks.snowflake_credentials(settings), settings, batch.tag("validate")),
         settings.home / "docs",
+        build_pages,
     )
     if not verdict.passed:
         with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), kept=True) as connection:
@@ -276,6 +277,18 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
         broken = ", ".join(t.table for t in verdict.tables if t.error_failures)
         return shown.judged_bad(f"rules of error severity are broken: {broken}", verdict)
     return verdict
+
+
+@step("build pages", "Data Docs of {source_name}")
+def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Blocks()) -> Path:
+    """The Data Docs of several batches of a source, at once."""
+    settings = where.settings
+    return validate_step.build_pages_of(
+        batch_ids,
+        settings.home / "expectations",
+        validate_step.connection_from(blocks.snowflake_credentials(settings), settings, {"step": "pages"}),
+        settings.home / "docs",
+    )
 
 
 @step("publish", "publish {batch.info.batch_id}")

@@ -98,7 +98,7 @@ def _backfill(console: Console, source: str, directory: Path, first: date, last:
     from flows import operations
 
     error: operations.BackfillError | None = None
-    with _live(console, source):
+    with _days(console):
         try:
             days = run_flow(operations.backfill, source=source, from_day=first, to_day=last, data=str(directory))
         except operations.BackfillError as failed:
@@ -172,6 +172,26 @@ def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_
 
 
 @contextmanager
+def _days(console: Console) -> Iterator[None]:
+    """A line for each day as it ends; on a terminal, below them, what is at work."""
+    from flows import progress
+
+    if console.quiet:
+        yield
+        return
+    with console.status("loading the days") as status:
+
+        def line(event: progress.Event) -> None:
+            if event.step == "day":
+                console.print(f"{event.table}  {event.outcome:<12} {event.done:>12,} rows in RAW")
+            elif console.is_terminal:
+                status.update(f"{event.step} {event.table}")
+
+        with progress.listening(line):
+            yield
+
+
+@contextmanager
 def _live(console: Console, source: str) -> Iterator[None]:
     """A moving table of the run on a terminal; one plain line for each finished step elsewhere."""
     from flows import progress
@@ -183,7 +203,9 @@ def _live(console: Console, source: str) -> Iterator[None]:
 
         def line(event: progress.Event) -> None:
             if event.outcome:
-                console.print(f"{event.step:<10} {event.table:<34} {event.outcome:<12} {event.done or ''}")
+                unit = {"land": "bytes", "load": "rows"}.get(event.step)
+                amount = f"{event.done:,} {unit}" if unit else ""
+                console.print(f"{event.step:<10} {event.table:<34} {event.outcome:<12} {amount}".rstrip())
 
         with progress.listening(line):
             yield

@@ -77,7 +77,7 @@ def backfill(folder: Path, first: date, last: date, source: str = "synthetic") -
 
 @pytest.mark.soak
 def test_a_bad_day_is_quarantined_then_replaced_and_the_days_around_it_are_not_loaded_again(
-    shipments: Shipments, published: Callable[..., Any], query: Query, tmp_path: Path
+    shipments: Shipments, published: Callable[..., Any], query: Query, settings: Settings, tmp_path: Path
 ) -> None:
     before, bad, after = (date(2018, 3, day) for day in (5, 6, 7))
     generate(tmp_path, shipments, before, after, scale=TINY)
@@ -95,6 +95,8 @@ def test_a_bad_day_is_quarantined_then_replaced_and_the_days_around_it_are_not_l
     assert "2018-03-06: batch" in str(error)
     for rule in ("timestamp(OPENED_AT)", "number(SCORE)", "relationship(ACCOUNT_ID)", "unique(SURVEY_ID)"):
         assert rule in str(error)
+    pages = settings.home / "docs" / "data_docs" / "validations"
+    assert {page.parts[-3] for page in pages.glob("*/*/*/*.html")} >= set(batches), "each day has its pages"
     assert published(before, after) == in_files(tmp_path, before, after)
     assert [d.rows for d in error.days] == [sum(map(len, in_files(tmp_path, d.day).values())) for d in error.days]
 
@@ -133,18 +135,47 @@ def test_a_server_that_fails_ends_the_backfill_and_the_next_one_goes_on_there(
     generate(tmp_path, shipments, first, last, scale=TINY)
     called = []
 
-    def run(day: date, **_: Any) -> RunSummary:
+    def run(_source: str, _data: str, day: date, *_: Any) -> RunSummary:
         called.append(day)
         summary = RunSummary("synthetic", f"20260101_00000{len(called)}", ())
         if day.day == 2:
             raise PipelineError("the warehouse was not reached", summary, InfrastructureError.exit_code, closed=False)
         return summary
 
-    monkeypatch.setattr(operations, "pipeline", run)
+    monkeypatch.setattr(operations, "one_day", run)
+    monkeypatch.setattr(operations.tasks, "build_pages", lambda *_: None)  # nothing was judged
     error = backfill(tmp_path, first, last)
     assert error.exit_code == InfrastructureError.exit_code
     assert "days after 2018-05-02 were not tried" in str(error)
     assert ([d.status for d in error.days], called) == (["published", "failed"], [first, date(2018, 5, 2)])
+
+
+def test_freshness_and_pages_come_once_after_the_last_day_and_each_day_is_a_line(
+    shipments: Shipments, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import operations, progress
+    from flows.run import RunSummary, TableSummary
+    from flows.steps.handoff import HandoffResult
+
+    first, last = date(2018, 5, 11), date(2018, 5, 13)
+    generate(tmp_path, shipments, first, last, scale=TINY)
+    done: list[Any] = []
+
+    def run(_source: str, _data: str, day: date, *_: Any) -> RunSummary:
+        done.append(day)
+        table = TableSummary("rep_visits", 1, 999_999, day.day, day.day, "loaded", "passed", "")
+        return RunSummary("synthetic", f"20260101_0000{day.day}", (table,), published=True)
+
+    monkeypatch.setattr(operations, "one_day", run)
+    monkeypatch.setattr(operations.tasks, "build_pages", lambda _, batches, *__: done.append(batches))
+    monkeypatch.setattr(operations.tasks, "freshness", lambda *_: done.append("freshness") or HandoffResult((), 0.0))
+    lines: list[tuple[str, str, int]] = []
+    with progress.listening(lambda event: lines.append((event.table, event.outcome, event.done))):
+        days = backfill(tmp_path, first, last)
+    batches = [f"20260101_0000{n}" for n in (11, 12, 13)]
+    assert done == [*(date(2018, 5, n) for n in (11, 12, 13)), batches, "freshness"]
+    assert [d.batch_id for d in days] == batches
+    assert lines == [(f"2018-05-{n}", "published", n) for n in (11, 12, 13)]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_without_a_terminal_each_finished_step_is_one_plain_line() -> None:
     assert "\x1b" not in text
     lines = [line.split() for line in text.splitlines()]
     assert lines == [
-        ["land", "orders", "landed", "2000000"],
-        ["load", "orders", "loaded", "12345"],
+        ["land", "orders", "landed", "2,000,000", "bytes"],
+        ["load", "orders", "loaded", "12,345", "rows"],
         ["freshness", "orders", "pass"],
     ]

@@ -37,6 +37,7 @@ __all__ = [
     "TableVerdict",
     "Verdict",
     "WarehouseConnection",
+    "build_pages_of",
     "connection_from",
     "validate",
     "warm",
@@ -60,6 +61,7 @@ def validate(
     workdir: Path,
     connection: WarehouseConnection,
     docs_dir: Path,
+    build_pages: bool = True,
 ) -> Verdict:
     """Judge the rows of `batch_id` in the RAW tables `tables` by their suites, and build their Data Docs.
 
@@ -67,6 +69,7 @@ def validate(
         project: the committed project (`expectations/`); it is only read.
         workdir: the working copy, refreshed from `project`; results are kept under it.
         docs_dir: the directory that is served; pages go to `data_docs/` in it.
+        build_pages: now; `build_pages_of` does it later for several batches, in the time of one.
 
     Raises:
         ConfigurationError: the project has no suite for a table (it is older than the contract), or the login, a table or a
@@ -98,8 +101,16 @@ def validate(
 
     with ThreadPoolExecutor(len(shares), "validate") as pool:
         verdicts = {verdict.table: verdict for share in pool.map(judge, shares) for verdict in share}
-    pages.build(context, run_id, [asset_name(table) for table in tables], docs)
+    if build_pages:
+        pages.build(context, run_id, [asset_name(table) for table in tables], docs)
     return Verdict(batch_id, tuple(verdicts[table.name] for table in tables), docs / "index.html")
+
+
+def build_pages_of(batch_ids: Sequence[str], workdir: Path, connection: WarehouseConnection, docs_dir: Path) -> Path:
+    """Data Docs of batches that were judged without them; the index page."""
+    docs = docs_dir / DOCS_SITE
+    pages.build_of(opened(workdir, connection, docs), batch_ids, docs)
+    return docs / "index.html"
 
 
 def _definition(context: Any, source: Source, table: Table, batch_id: str) -> Any:
