@@ -15,6 +15,7 @@ import click
 
 from flows.cli.app import current_settings, json_option, jsonable, main, make_console, readable, session
 from flows.errors import ConfigurationError
+from flows.escape import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +127,8 @@ def _print(console: Console, rows: Rows, vertical: bool) -> None:
         console.print("no rows")
         return
     table = _table(rows)
-    if vertical or Measurement.get(console, console.options, table).maximum > console.width:
+    unbound = console.options.update(max_width=1_000_000)
+    if vertical or Measurement.get(console, unbound, table).maximum > console.width:
         _print_vertical(console, rows.columns, rows.rows)
     else:
         console.print(table)
@@ -138,9 +140,9 @@ def _table(rows: Rows) -> Table:
 
     table = Table()
     for name in rows.columns:
-        table.add_column(name, no_wrap=True)
+        table.add_column(Text(visible(name)), no_wrap=True)
     for row in rows.rows:
-        table.add_row(*(Text(readable(value)) for value in row))
+        table.add_row(*(Text(visible(readable(value))) for value in row))
     return table
 
 
@@ -151,4 +153,4 @@ def _print_vertical(console: Console, columns: Sequence[str], rows: Sequence[Seq
     for number, row in enumerate(rows, 1):
         console.print(f"row {number}", style="bold")
         for name, value in zip(columns, row, strict=True):
-            console.print(Text(f"  {name:<{width}}  {readable(value)}"), soft_wrap=True)
+            console.print(Text(visible(f"  {name:<{width}}  {readable(value)}")), soft_wrap=True)
