@@ -89,7 +89,7 @@ def test_the_report_tells_rows_columns_and_null_rates_beside_the_batch_before() 
 
 ## Findings
 
-- **warning** orders: orders.channel.in_set CHANNEL: 1,100 rows
+- **warning** orders: orders.channel.in_set CHANNEL: 1,100 of 1,200 rows
 """
     )
 
