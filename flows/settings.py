@@ -35,6 +35,7 @@ TELEMETRY_OFF = {
 NOT_SETTINGS = frozenset(
     {
         "CXM_DBT_THREADS",
+        "CXM_PROJECT",
         "CXM_QUERY_TAG",
         "CXM_WAREHOUSE_HOST",
         "CXM_WAREHOUSE_PASSWORD",
