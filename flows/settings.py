@@ -39,6 +39,7 @@ NOT_SETTINGS = frozenset(
         "CXM_QUERY_TAG",
         "CXM_WAREHOUSE_HOST",
         "CXM_WAREHOUSE_PASSWORD",
+        "CXM_WAREHOUSE_LOADER_PASSWORD",
         "CXM_VALIDATE_SECRET",
         "CXM_LIVE",
         "CXM_SCREENSHOTS",

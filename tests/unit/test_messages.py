@@ -199,3 +199,19 @@ def test_every_cause_stands_in_the_page() -> None:
     ]:
         assert cause in rows, f"architecture/errors.md: no row for {cause!r} (exit code {code}: {said})"
         assert rows[cause][1] == str(code), cause
+
+
+def test_what_the_project_reads_itself_is_no_typo() -> None:
+    """A variable that a file of the project reads, or that `cxm env` exports, is a setting or known beside them."""
+    from flows.settings import NOT_SETTINGS, Settings
+
+    reading = re.compile(
+        r"""(?:env_var\(\\?['"]|environ(?:\.get\(|\[)"|\$\{|\{?")(CXM_[A-Z_]+)(?:['"\\}]+:|['"\\,)\]}])"""
+    )
+    folders = [PROJECT / "flows", PROJECT / "dbt" / "cxm_medtech", PROJECT / "expectations"]
+    files = [f for folder in folders for kind in ("*.py", "*.yml") for f in folder.rglob(kind)]
+    found = {name for file in files for name in reading.findall(file.read_text(encoding="utf-8"))}
+    known = {f"CXM_{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
+    names = {"CXM_MEDTECH", "CXM_LOADER", "CXM_TRANSFORMER", "CXM_REPORTER", "CXM_S3_INTEGRATION", "CXM_EMBEDDED"}
+    assert {"CXM_WAREHOUSE_PORT", "CXM_WAREHOUSE_PASSWORD"} <= found
+    assert {n for n in found - known - names if not n.endswith("_SVC")} == set()
