@@ -32,7 +32,9 @@ _KEY = (
     "another key"
 )
 _USER = "set CXM_SNOWFLAKE_USER to a user that exists and log in with its key"
-_ROLE = "grant the role to the user: `cxm provision --apply`, or on the embedded stack the first `cxm run`, makes it too"
+_ROLE = (
+    "grant the role to the user: `cxm provision --apply`, or on the embedded stack the first `cxm run`, makes it too"
+)
 _ACCOUNT = (
     "set CXM_SNOWFLAKE_ACCOUNT to <organization>-<account>, which `SELECT CURRENT_ORGANIZATION_NAME() || '-' || "
     "CURRENT_ACCOUNT_NAME()` tells"

@@ -92,4 +92,7 @@ def test_before_the_first_run_the_message_says_to_run(
     monkeypatch.setenv("CXM_ENV", "unmade")
     result = cxm(*command)
     assert result.exit_code == 2, result.output
-    assert "grant the role to the user: `cxm provision --apply`, or on the embedded stack the first `cxm run`" in result.output
+    assert (
+        "grant the role to the user: `cxm provision --apply`, or on the embedded stack the first `cxm run`"
+        in result.output
+    )

@@ -131,9 +131,9 @@ ANSWERS = {
     "a mart that was not built": (2003, MISSING.format("MARTS.DIM_ACCOUNTS"), 2, "build it: `cxm dbt build`"),
     "a snapshot that was not taken": (2003, MISSING.format("SNAPSHOTS.S"), 2, "build it: `cxm dbt build`"),
     "a RAW table that is not there": (2003, MISSING.format("RAW.OLIST_ORDERS"), 2, "`cxm provision --apply`"),
-    "a role that is not there": (390189, "Role 'CXM_LOADER' … does not exist", 2, "grant the role to the user: `cxm provision --apply`"),
+    "a role that is not there": (390189, "no role CXM_LOADER", 2, "grant the role to the user: `cxm provision --apply`"),
     "a privilege that is not granted": (3001, "Insufficient privileges to operate on table", 2, "`cxm provision --apply`"),
-    "a server that failed": (603, "SQL execution internal error", 5, "give its disk room if that is full, and run again"),
+    "a server that failed": (603, "SQL execution internal error", 5, "give its disk room if that is full"),
 }  # fmt: skip
 
 
