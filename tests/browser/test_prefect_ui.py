@@ -133,7 +133,7 @@ def test_the_run_page_opens_with_the_log_and_its_artifacts_are_the_report_and_a_
     page: Any, summary: Any
 ) -> None:
     page.goto(summary.flow_run_url)
-    page.get_by_text("the report is under Artifacts, olist-report").first.wait_for(timeout=60_000)
+    page.get_by_text("Beginning flow run").first.wait_for(timeout=60_000)
     page.get_by_text("Artifacts", exact=True).last.click()
     page.get_by_text("The report. Published: 9 tables").first.wait_for(timeout=60_000)
     assert "Landing " not in page.content()  # the bars of landing are gone
@@ -177,7 +177,10 @@ def test_screenshots_are_written_where_they_are_asked_for(
 
     views: dict[str, tuple[str, Callable[[], object]]] = {
         "prefect-run.png": (summary.flow_run_url, shows("Task Runs")),
-        "prefect-run-artifacts.png": (f"{summary.flow_run_url}?tab=Artifacts", shows("The report.")),
+        "prefect-run-artifacts.png": (
+            summary.flow_run_url,
+            lambda: page.get_by_text("Artifacts", exact=True).last.click(),
+        ),
         "prefect-automations.png": (f"{ui}/automations", shows("cxm: a run died")),
         "prefect-artifacts.png": (f"{ui}/artifacts", shows("olist-load")),
         "prefect-deployments.png": (f"{ui}/deployments", shows("At 05:00 AM")),
