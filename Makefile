@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak coverage bench lint format up down lock clean
+.PHONY: help run test soak coverage bench next lint format up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1\t\2/' | expand -t 16
@@ -58,6 +58,18 @@ coverage: $(READY) ## which lines of flows/ the tests of `make test` run, in eve
 
 bench: .cxm/bench/.peers ## ours against its peers, measured; writes architecture/benchmarks.md (about ten minutes)
 	@$(BIN)/python -m tests.benchmarks.run .cxm/bench/peers $(BENCH)
+
+# Environments of their own: the emulated warehouse needs today's connector, so it stays in .venv. See architecture/next_versions.md.
+next: $(READY) ## what comes: the wire tests with connector 5, the dbt project parsed by dbt 2
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .cxm/next/connector
+	@$(BIN)/uv pip sync --quiet --python .cxm/next/connector/bin/python requirements.lock
+	@$(BIN)/uv pip install --quiet --python .cxm/next/connector/bin/python --no-deps --editable .
+	@$(BIN)/uv pip install --quiet --python .cxm/next/connector/bin/python --upgrade 'snowflake-connector-python>=5'
+	-WAREHOUSE_PYTHON=$(CURDIR)/$(BIN)/python .cxm/next/connector/bin/python -m pytest -m "not soak" --timeout 60 \
+	    tests/embedded/test_warehouse_sessions.py tests/embedded/test_warehouse_tables.py tests/embedded/test_warehouse_objects.py
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .cxm/next/dbt
+	@$(BIN)/uv pip install --quiet --python .cxm/next/dbt/bin/python 'dbt-oss>=2'
+	.cxm/next/dbt/bin/dbt parse --project-dir dbt/cxm_medtech --profiles-dir dbt/cxm_medtech --target-path ../../.cxm/next/target
 
 up: $(READY) ## start the embedded stack and leave it running
 	@$(BIN)/cxm up

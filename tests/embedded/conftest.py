@@ -50,8 +50,9 @@ class Warehouse:
             self.users = self.directory.parent / f"{self.directory.name}.users.json"
             first = {ADMINISTRATOR: {"password": PASSWORD, "roles": ["ACCOUNTADMIN"]}}
             self.users.write_text(json.dumps({"home": "7e577e57", "users": first}))
+        python = os.environ.get("WAREHOUSE_PYTHON", sys.executable)  # `make next`: the tests have another connector
         command = [
-            os.environ.get("WAREHOUSE_PYTHON", sys.executable),  # `make next`: another connector's environment speaks to it
+            python,
             "-m",
             "flows.embedded.warehouse",
             "--port",
