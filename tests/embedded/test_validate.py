@@ -95,7 +95,7 @@ class Bench:
         """The tables and the ledger, empty."""
         self.sql(
             "CREATE OR REPLACE TABLE RAW.LOAD_LEDGER (BATCH_ID VARCHAR, SOURCE VARCHAR, TABLE_NAME VARCHAR, "
-            "FILE_NAME VARCHAR, STATUS VARCHAR)"
+            "FILE_NAME VARCHAR, STATUS VARCHAR, BATCH_SEQUENCE NUMBER(38, 0))"
         )
         for table in self.source.tables:
             columns = ", ".join(f"{c.name} VARCHAR" for c in table.columns)
@@ -116,7 +116,7 @@ class Bench:
                 [json.dumps(rows[table.name])],
             )
             self.sql(
-                "INSERT INTO RAW.LOAD_LEDGER VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, STATUS) VALUES (?, ?, ?, ?, ?)",
                 [batch, self.source.name, table.raw_name, table.file.replace("{date}", batch[:8]), status],
             )
 
