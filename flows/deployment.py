@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.variables import Variable
+from prefect.workers.process import ProcessWorker
 from prefect_aws import AwsCredentials, S3Bucket
 from prefect_snowflake import SnowflakeConnector
 
@@ -60,8 +62,8 @@ class Registered:
 def register(settings: Settings, pool_type: PoolType | None = None) -> tuple[Registered, ...]:
     """Make the blocks, variables and the work pool, or bring them up to date with the settings.
 
-    A work pool that is there keeps its template, since an operator may have changed it. `pool_type` chooses the pool that
-    the deployments use from then on; None leaves the choice as it is, at first `process`.
+    A work pool that is there keeps its template, since an operator may have changed it, unless it is still Prefect's own.
+    `pool_type` chooses the pool that the deployments use from then on; None leaves the choice as it is, at first `process`.
 
     Raises:
         ConfigurationError: no API is named, or a key that the blocks need is not set.
@@ -202,15 +204,23 @@ def _make_pool(client: SyncPrefectClient, name: str) -> list[Registered]:
     template = PROJECT / "architecture" / "deployment" / f"{name.removeprefix(NAME + '-')}.json"
     if not template.exists():
         return []  # a pool of the operator's own
+    job = json.loads(template.read_text())
     try:
-        client.read_work_pool(name)
+        there = client.read_work_pool(name)
     except ObjectNotFound:
-        pool = WorkPoolCreate(
-            name=name,
-            type=template.stem,
-            description="Runs of MedTech-CXM",
-            base_job_template=json.loads(template.read_text()),
-        )
+        pool = WorkPoolCreate(name=name, type=template.stem, description="Runs of MedTech-CXM", base_job_template=job)
         client.create_work_pool(pool)
         return [Registered("work-pool", name, "created")]
+    if _is_bare(client, there):
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=job))
+        return [Registered("work-pool", name, "updated")]
     return [Registered("work-pool", name, "unchanged")]
+
+
+def _is_bare(client: SyncPrefectClient, pool: WorkPool) -> bool:
+    """Whether the pool's template is Prefect's own: a worker that was started first made the pool, and nobody has changed it."""
+    kinds = [kind for package in client.read_worker_metadata().values() for kind in package.values()]
+    defaults = [kind["default_base_job_configuration"] for kind in kinds if kind["type"] == pool.type]
+    if pool.type == ProcessWorker.type:
+        defaults.append(ProcessWorker.get_default_base_job_template())
+    return pool.base_job_template in ({}, *defaults)

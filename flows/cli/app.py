@@ -15,7 +15,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
@@ -122,11 +122,20 @@ def quiet_environment() -> None:
 
 @contextmanager
 def session(
-    settings: Settings, console: Console, services: Sequence[str] = ("s3", "warehouse", "prefect", "docs")
+    settings: Settings,
+    console: Console,
+    services: Sequence[str] = ("s3", "warehouse", "prefect", "docs"),
+    named_server: bool = False,
 ) -> Iterator[None]:
-    """The servers that a command needs: the embedded ones for as long as it runs, or those the environment names."""
+    """The servers that a command needs: the embedded ones for as long as it runs, or those the environment names.
+
+    With `named_server` the Prefect server is the one that the environment or the user's Prefect profile names, if they name one,
+    on every target.
+    """
     quiet_environment()
-    if settings.target != "embedded":
+    if named_server and prefect_server():
+        services = [service for service in services if service != "prefect"]
+    if settings.target != "embedded" or not services:
         yield
         return
     from flows.embedded import stack
@@ -137,10 +146,21 @@ def session(
     try:
         if "prefect" in services:
             os.environ.update(stack.prefect_environment(settings))
+            if "prefect" in sys.modules:
+                from prefect.context import refresh_global_settings_context
+
+                refresh_global_settings_context()
         yield
     finally:
         _deliver()
         lease.__exit__(None, None, None)
+
+
+def prefect_server() -> str | None:
+    """The API of the Prefect server that is spoken to now, by the environment or the user's Prefect profile."""
+    from prefect.settings import PREFECT_API_URL
+
+    return cast("str | None", PREFECT_API_URL.value())
 
 
 def _deliver() -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from flows.cli.app import current_settings, json_option, main, make_console, session, show
+from flows.cli.app import current_settings, json_option, main, make_console, prefect_server, session, show
 
 
 @main.group()
@@ -25,8 +25,9 @@ def automations() -> None:
 def apply(notify: str, as_json: bool) -> None:
     """Make four automations, or bring them up to date: a run failed, a source is stale, a run did not start, a run died."""
     console = make_console(as_json)
-    with session(current_settings(), console, services=("prefect",)):
+    with session(current_settings(), console, services=("prefect",), named_server=True):
         from flows import automations as code
 
+        server = prefect_server()
         done = code.apply(notify)
-    show(console, as_json, "Automations", [asdict(one) for one in done])
+    show(console, as_json, f"Automations of {server}", [asdict(one) for one in done])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.app import current_settings, json_option, main, make_console, session, show
+from flows.cli.app import current_settings, json_option, main, make_console, prefect_server, session, show
 
 if TYPE_CHECKING:
     from flows.deployment import PoolType
@@ -26,15 +26,17 @@ def blocks() -> None:
 )
 @json_option
 def register(pool: PoolType | None, as_json: bool) -> None:
-    """Save blocks, variables and the work pool named cxm with a Prefect server, or bring them up to date.
+    """Save blocks, variables and the work pool named cxm with a Prefect server, or bring them up to date: the one that
+    PREFECT_API_URL or your Prefect profile names, else the embedded one.
 
     AwsCredentials, S3Bucket, SnowflakeCredentials and SnowflakeConnector come from the CXM_ variables; the server keeps secrets
     encrypted. Then `prefect --no-prompt deploy --all`.
     """
     settings = current_settings()
     console = make_console(as_json)
-    with session(settings, console, services=("s3", "warehouse", "prefect")):
+    with session(settings, console, services=("s3", "warehouse", "prefect"), named_server=True):
         from flows import deployment
 
+        server = prefect_server()
         done = deployment.register(settings, pool)
-    show(console, as_json, "Registered", [asdict(one) for one in done])
+    show(console, as_json, f"Registered with {server}", [asdict(one) for one in done])
