@@ -20,11 +20,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class LandedObject:
-    """One S3 object of a file: its name below the folder, bytes as stored, CSV records (header not counted)."""
+    """One S3 object of a file: its name below the folder, bytes as stored, CSV records (header not counted), entity tag."""
 
     name: str
     bytes: int
     records: int
+    etag: str = ""  # empty: sent before the ledger had a column for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class Entry:
     query_id: str | None
     flow_run_id: str | None
     is_generated: bool
+    etag: str  # empty where nothing was sent, and in rows older than the column
 
 
 # States that undo can leave.
@@ -110,6 +111,7 @@ class Ledger:
                 query_id=row["copy_query_id"],
                 flow_run_id=row["flow_run_id"],
                 is_generated=bool(row["is_generated"]),
+                etag=row["etag"] or "",
             )
             for row in self._run("entries", self.source, batch_id).dicts()
             if table in (None, row["table_name"])
@@ -118,7 +120,8 @@ class Ledger:
     def insert(
         self, info: RunInfo, status: Status, rows: Sequence[Mapping[str, Any]], reason: str | None = None
     ) -> None:
-        """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, unchanged_since (keys may lack)."""
+        """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, etag, unchanged_since (keys may
+        lack)."""
         for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} for row in rows]):
             self._run(
                 "insert",
@@ -208,11 +211,12 @@ class Ledger:
             )
 
     def objects(self) -> list[dict[str, Any]]:
-        """Every object that the ledger knows: batch_id, table_name, file_name, s3_key, bytes, status, rows_loaded."""
+        """Every object that the ledger knows: batch_id, table_name, file_name, s3_key, bytes, etag, status, rows_loaded."""
         return self._run("objects", self.source).dicts()
 
     def archivable(self, days: int) -> list[dict[str, Any]]:
-        """Objects under `raw/` of batches that had their verdict more than so many days ago: batch_id, s3_key, bytes."""
+        """Objects under `raw/` of batches that had their verdict more than so many days ago: batch_id, s3_key, bytes,
+        etag."""
         return self._run("archivable", self.source, days).dicts()
 
     def prunable(self, keep: int, quarantined_days: int) -> list[tuple[str, str]]:
@@ -220,9 +224,9 @@ class Ledger:
         found = self._run("prunable", self.source, keep, quarantined_days).dicts()
         return [(row["batch_id"], row["table_name"]) for row in found]
 
-    def move(self, moved: Mapping[str, str]) -> None:
-        """Write where objects lie now: old key → new key."""
-        for some in _slices([{"OLD": old, "NEW": new} for old, new in moved.items()]):
+    def move(self, moved: Mapping[str, tuple[str, str]]) -> None:
+        """Write where objects lie now: old key → new key, and the entity tag of the copy there."""
+        for some in _slices([{"OLD": old, "NEW": new, "ETAG": etag} for old, (new, etag) in moved.items()]):
             self._run("move", self.source, json.dumps(some))
 
 

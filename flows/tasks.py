@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
 from flows import blocks, lease, progress, provisioning, shown
+from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.errors import ConfigurationError, InfrastructureError
@@ -234,9 +236,10 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
     if landed.status == "unchanged":
         loaded = load_step.unchanged(landed)
     else:
+        stored = partial(s3.etags, blocks.s3_client(settings), settings.bucket)
         with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name), kept=True) as connection:
             loaded = load_step.load(
-                connection, batch.source, table, landed, batch.info, settings.database, batch.replay
+                connection, batch.source, table, landed, batch.info, settings.database, stored, batch.replay
             )
     get_run_logger().info(
         "%s: %s rows in RAW.%s, %s, COPY query %s",

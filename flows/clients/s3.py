@@ -84,8 +84,31 @@ def explain(error: Exception, what: str) -> Exception:
     return error
 
 
+def plain_etag(answered: str) -> str:
+    """An entity tag without the quotes of its header."""
+    return answered.strip('"')
+
+
 def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
     """Key → bytes of every object below `prefix`, folder markers left out.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `explain`.
+    """
+    return {key: size for key, (size, _) in stored(client, bucket, prefix).items()}
+
+
+def etags(client: S3Client, bucket: str, prefix: str) -> dict[str, str]:
+    """Key → entity tag of every object below `prefix`; a listing of a thousand keys costs as much as one HEAD.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `explain`.
+    """
+    return {key: etag for key, (_, etag) in stored(client, bucket, prefix).items()}
+
+
+def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
+    """Key → bytes and entity tag of every object below `prefix`, folder markers left out.
 
     Raises:
         ConfigurationError, InfrastructureError: as `explain`.
@@ -94,27 +117,37 @@ def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
 
     try:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", []) if not o["Key"].endswith("/")}
+        return {
+            o["Key"]: (o["Size"], plain_etag(o.get("ETag", "")))
+            for page in pages
+            for o in page.get("Contents", [])
+            if not o["Key"].endswith("/")
+        }
     except (ClientError, BotoCoreError) as error:
         raise explain(error, f"s3://{bucket}/{prefix}") from error
 
 
-def move(client: S3Client, bucket: str, old: str, new: str) -> None:
-    """Copy `old` to `new` on the server and check that it arrived whole. The old object stays until `delete`.
+def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> str:
+    """Copy `old`, if it has the entity tag `etag`, to `new` on the server, check that it arrived whole and return the copy's tag.
+
+    The old object stays until `delete`.
 
     Over 5 GiB the copy goes in parts. A second try finds its copy there and keeps it.
 
     Raises:
-        DataError: the copy differs in size, or `old` is not there.
+        DataError: the copy differs in size, or `old` is not there or was overwritten.
         ConfigurationError, InfrastructureError: as `explain`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
     where = f"s3://{bucket}/{old} → {new}"
     try:
-        size = client.head_object(Bucket=bucket, Key=old)["ContentLength"]
+        found = client.head_object(Bucket=bucket, Key=old)
+        size = found["ContentLength"]
+        if etag and plain_etag(found["ETag"]) != etag:
+            raise DataError(overwritten(f"s3://{bucket}/{old}", etag, plain_etag(found["ETag"])))
         client.copy({"Bucket": bucket, "Key": old}, bucket, new)
-        arrived = client.head_object(Bucket=bucket, Key=new)["ContentLength"]
+        copy = client.head_object(Bucket=bucket, Key=new)
     except ClientError as error:
         # Without the right to list all of the bucket, HEAD of a key that is missing answers 403; LIST of its prefix is allowed
         # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
@@ -124,8 +157,19 @@ def move(client: S3Client, bucket: str, old: str, new: str) -> None:
         raise explain(error, where) from error
     except BotoCoreError as error:
         raise explain(error, where) from error
-    if arrived != size:
-        raise DataError(f"{where}: {arrived:,} bytes arrived, wanted {size:,}; the old object was kept; run again")
+    if copy["ContentLength"] != size:
+        raise DataError(
+            f"{where}: {copy['ContentLength']:,} bytes arrived, wanted {size:,}; the old object was kept; run again"
+        )
+    return plain_etag(copy["ETag"])
+
+
+def overwritten(where: str, expected: str, got: str) -> str:
+    """What to say of an object that is not the one that landed."""
+    return (
+        f"{where}: somebody wrote over it after it landed: expected ETag {expected}, got {got or 'no object'}; restore that "
+        "version (bucket versioning) and `cxm replay` the batch, or send the file again with `cxm run --force`"
+    )
 
 
 def delete(client: S3Client, bucket: str, keys: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flows.clients.s3 import explain
+from flows.clients.s3 import explain, plain_etag
 from flows.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Upload:
 
     def __init__(self, client: S3Client, bucket: str, key: str, media_type: str, metadata: Mapping[str, str]) -> None:
         self.bytes = 0
+        self.etag = ""  # of the object, from `finish` on
         self._client = client
         self._place: dict[str, Any] = {"Bucket": bucket, "Key": key}
         self._about: dict[str, Any] = {"ContentType": media_type, "Metadata": dict(metadata)}
@@ -91,22 +92,25 @@ class Upload:
         checksum = _composite(parts) if parts else _checksum(body)
         try:
             if parts:
-                self._client.complete_multipart_upload(
+                answer: Any = self._client.complete_multipart_upload(
                     **self._place, UploadId=self._id, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
                 )
             else:
                 about = {**self._about, "Metadata": {**self._about["Metadata"], **metadata}}
-                self._client.put_object(**self._place, **about, Body=body, ChecksumSHA256=checksum, IfNoneMatch="*")
+                answer = self._client.put_object(
+                    **self._place, **about, Body=body, ChecksumSHA256=checksum, IfNoneMatch="*"
+                )
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 412 and code != "NoSuchUpload":
                 raise explain(error, self._where) from error
             # NoSuchUpload: an answer was lost on the way, and botocore asked again for what had been done.
-            self._compare(checksum)
+            self.etag = self._compare(checksum)
             self.abort()
             return False
         except BotoCoreError as error:
             raise explain(error, self._where) from error
+        self.etag = plain_etag(answer["ETag"])
         self._done = True
         return True
 
@@ -160,7 +164,8 @@ class Upload:
             if error := part.exception():
                 raise explain(error, self._where) from error
 
-    def _compare(self, checksum: str) -> None:
+    def _compare(self, checksum: str) -> str:
+        """The entity tag of the object that is there, which has these bytes."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -172,6 +177,7 @@ class Upload:
                 f"{self._where}: the key exists with other bytes ({there['ContentLength']:,}, wanted {self.bytes:,}; SHA-256 "
                 f"{there.get('ChecksumSHA256')}, wanted {checksum}) and is never overwritten; run again under a new batch id"
             )
+        return plain_etag(there["ETag"])
 
 
 def _checksum(data: bytes) -> str:

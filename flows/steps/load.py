@@ -1,15 +1,17 @@
 """`s3://<bucket>/raw/olist/…/olist_orders_dataset.csv.zst` → `RAW.OLIST_ORDERS`, its ledger rows in the same transaction.
 
 One COPY per table over all its objects (FILES takes 1,000 names), its result rows read, the rows in RAW counted against the
-records in the file before COMMIT: what does not add up is rolled back, so RAW and the ledger are as before.
+records in the file, and the objects compared with those that landed, before COMMIT: what does not add up is rolled back, so RAW
+and the ledger are as before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from flows.clients.s3 import overwritten
 from flows.clients.snowflake import Rows, run
 from flows.contract.model import Source, Table
 from flows.contract.render_sql import MOST_FILES, copy_into
@@ -21,6 +23,8 @@ from flows.ledger import Ledger, RunInfo, Status
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
+
+Stored = Callable[[str], Mapping[str, str]]  # a folder's keys → the entity tags that their objects have now
 
 # States that a load leaves when its data is refused; a validated one that was to be replayed stays as it was.
 _REFUSED: tuple[Status, ...] = ("landed", "undone", "quarantined", "loaded")
@@ -55,16 +59,17 @@ def load(
     landed: LandResult,
     info: RunInfo,
     database: str,
+    stored: Stored,
     replay: bool = False,
 ) -> LoadResult:
     """COPY the landed objects into their RAW table and turn their ledger rows to loaded; both commit, or neither.
 
     A table that this batch has loaded before (a retry) is not loaded again, unless it is a `replay`: that replaces the batch's
-    rows by what lies in S3.
+    rows by what lies in S3. `stored` says what that is, after COPY has read it.
 
     Raises:
-        DataError: COPY refused a file, loaded part of it, skipped it, found nothing, or the rows in RAW differ from the
-            records; the table's ledger rows are quarantined with that message.
+        DataError: COPY refused a file, loaded part of it, skipped it, found nothing, the rows in RAW differ from the
+            records, or somebody wrote over an object; the table's ledger rows are quarantined with that message.
         BusyError: another run took over this source; nothing was written.
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; the rows stay landed, for another try.
     """
@@ -81,6 +86,7 @@ def load(
             "bytes": o.bytes,
             "content_sha256": landed.sha256,
             "file_records": o.records,
+            "etag": o.etag or None,
         }
         for o in missing
     ]
@@ -88,7 +94,7 @@ def load(
         with fenced(ledger, info):
             ledger.insert(info, "landed", rows)
     try:
-        return _copy(ledger, source, table, landed, info, again=bool(known), replay=replay)
+        return _copy(ledger, source, table, landed, info, stored, again=bool(known), replay=replay)
     except DataError as error:
         expected = sum(e.status in _REFUSED for e in known) + len(rows)
         with fenced(ledger, info) as lock:
@@ -98,7 +104,14 @@ def load(
 
 
 def _copy(
-    ledger: Ledger, source: Source, table: Table, landed: LandResult, info: RunInfo, again: bool, replay: bool
+    ledger: Ledger,
+    source: Source,
+    table: Table,
+    landed: LandResult,
+    info: RunInfo,
+    stored: Stored,
+    again: bool,
+    replay: bool,
 ) -> LoadResult:
     """The transaction. `again`: an earlier try or an undone load left its mark, maybe in COPY's load history as well: whatever
     rows there are go, and the files load in any case; the count before COMMIT keeps this exact.
@@ -121,10 +134,20 @@ def _copy(
                 f"{landed.file} ({landed.folder}): {landed.records:,} records in the file, {rows:,} rows in "
                 f"RAW.{table.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
             )
+        _refuse_overwritten(landed, stored(landed.folder))
         lock()
         for query_id, of_objects in outcomes:
             ledger.loaded(info, query_id, of_objects, keeps_place=replay)
     return _result(landed, "loaded", rows, copied.query_id)
+
+
+def _refuse_overwritten(landed: LandResult, stored: Mapping[str, str]) -> None:
+    """S3's entity tag changes with an object's bytes, so a tag that is still the same after COPY means that COPY read what landed
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
+    for landed_object in landed.objects:
+        key = landed.folder + landed_object.name
+        if landed_object.etag and stored.get(key, "") != landed_object.etag:
+            raise DataError(f"{overwritten(key, landed_object.etag, stored.get(key, ''))}; rolled back")
 
 
 def _result(landed: LandResult, status: Literal["loaded", "already loaded"], rows: int, query_id: str) -> LoadResult:

@@ -31,24 +31,25 @@ class Difference:
 
 
 def reconcile(ledger: Ledger, client: S3Client, bucket: str, source: Source) -> tuple[Difference, ...]:
-    """Orphan, half moved and lost objects, rows without ledger, ledger without rows, batches without a verdict. None: all agree.
+    """Orphan, half moved, overwritten and lost objects, rows without ledger, ledger without rows, batches without a verdict.
+    None: all agree.
 
     Raises:
         ConfigurationError, InfrastructureError: S3 or the warehouse refused or did not answer.
     """
     known = ledger.objects()
     objects = {
-        key: size
+        key: found
         for top in ("raw", "archive")
-        for key, size in s3.keys(client, bucket, f"{top}/{source.name}/").items()
+        for key, found in s3.stored(client, bucket, f"{top}/{source.name}/").items()
     }
     return (*_objects(known, objects, bucket), *_rows(ledger, source, known), *_open(ledger))
 
 
-def _objects(known: list[dict[str, object]], objects: dict[str, int], bucket: str) -> list[Difference]:
+def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]], bucket: str) -> list[Difference]:
     entries = {str(row["s3_key"]): row for row in known}
     found = []
-    for key, size in objects.items():
+    for key, (size, _) in objects.items():
         top, _, rest = key.partition("/")
         twin = f"{'archive' if top == 'raw' else 'raw'}/{rest}"
         if key in entries:
@@ -85,13 +86,25 @@ def _objects(known: list[dict[str, object]], objects: dict[str, int], bucket: st
                     "its rows stay valid, but cannot be replayed; restore the object (bucket versioning) or send the file again",
                 )
             )
-        elif objects[key] != row["bytes"]:
+            continue
+        size, etag = objects[key]
+        if size != row["bytes"]:
             found.append(
                 Difference(
                     "object of another size",
                     f"s3://{bucket}/{key}",
-                    f"{objects[key]:,} bytes",
+                    f"{size:,} bytes",
                     f"{row['bytes']:,} bytes",
+                    "somebody wrote over it: restore it (bucket versioning) or send the file again",
+                )
+            )
+        elif row["etag"] and etag != row["etag"]:
+            found.append(
+                Difference(
+                    "object of other bytes",
+                    f"s3://{bucket}/{key}",
+                    f"ETag {etag}",
+                    f"ETag {row['etag']}",
                     "somebody wrote over it: restore it (bucket versioning) or send the file again",
                 )
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ def landed(
         ConfigurationError: the batch brought nothing, a table is no longer in the contract, an object is not in S3, or its run
             ended before it had said how many records the file has; nothing was changed in RAW.
         BusyError: another run took the lease.
+        DataError: somebody wrote over an archived object; it stays where it is.
         InfrastructureError: S3 or the warehouse did not answer.
     """
     entries = [e for e in ledger.entries(batch_id) if e.key]
@@ -43,15 +45,17 @@ def landed(
         except KeyError as error:
             raise ConfigurationError(f"batch {batch_id}: {error.args[0]}; it cannot be loaded any more") from None
         folder = object_folder(source, table, batch_id)
-        objects = []
         for entry in of_table:
             if entry.records is None:
                 raise ConfigurationError(
                     f"batch {batch_id}: {entry.key} was sent by a run that ended before the file was whole; send the file again "
                     f"(`cxm run --source {source.name}`)"
                 )
-            objects.append(LandedObject(str(entry.key).rsplit("/", 1)[1], entry.bytes, entry.records))
-        _bring_back(ledger, client, bucket, folder, [str(e.key) for e in of_table], info)
+        moved = _bring_back(ledger, client, bucket, folder, {str(e.key): e.etag for e in of_table}, info)
+        objects = [
+            LandedObject(str(e.key).rsplit("/", 1)[1], e.bytes, int(e.records or 0), moved.get(str(e.key), e.etag))
+            for e in of_table
+        ]
         found[table.name] = LandResult(
             table=table.name,
             raw_name=raw_name,
@@ -66,11 +70,15 @@ def landed(
     return found
 
 
-def _bring_back(ledger: Ledger, client: S3Client, bucket: str, folder: str, keys: list[str], info: RunInfo) -> None:
+def _bring_back(
+    ledger: Ledger, client: S3Client, bucket: str, folder: str, keys: Mapping[str, str], info: RunInfo
+) -> dict[str, str]:
+    """Old key → entity tag of each object that had to come back; `keys` has the tags that the ledger knows."""
     archived = [key for key in keys if not key.startswith(folder)]
-    moved = {key: folder + key.rsplit("/", 1)[1] for key in archived}
-    for old, new in moved.items():
-        s3.move(client, bucket, old, new)
+    moved = {}
+    for old in archived:
+        new = folder + old.rsplit("/", 1)[1]
+        moved[old] = (new, s3.move(client, bucket, old, new, keys[old]))
     if moved:
         with fenced(ledger, info):
             ledger.move(moved)
@@ -83,3 +91,4 @@ def _bring_back(ledger: Ledger, client: S3Client, bucket: str, folder: str, keys
             f"s3://{bucket}/{lost[0]}: not there, and {len(lost) - 1} more of the batch; what is not in S3 cannot be loaded "
             "again; send the file as a new batch"
         )
+    return {old: etag for old, (_, etag) in moved.items()}

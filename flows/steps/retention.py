@@ -46,12 +46,12 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
         old = row["s3_key"]
         new = "archive/" + old.removeprefix("raw/")
         try:
-            s3.move(client, bucket, old, new)
-        except DataError as error:  # lost: `reconcile` names it; the others are moved all the same
+            etag = s3.move(client, bucket, old, new, row["etag"] or "")
+        except DataError as error:  # lost or overwritten: `reconcile` names it; the others are moved all the same
             log.warning("%s", error)
             continue
         with fenced(ledger, info):
-            ledger.move({old: new})
+            ledger.move({old: (new, etag)})
         check(ledger, info)
         s3.delete(client, bucket, [old])
         done.append(Kept("archived", row["batch_id"], new, int(row["bytes"])))

@@ -86,10 +86,16 @@ def recover(
 
 
 def _described(client: S3Client, bucket: str, key: str) -> dict[str, object]:
-    head = client.head_object(Bucket=bucket, Key=key)
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        head = client.head_object(Bucket=bucket, Key=key)
+    except (ClientError, BotoCoreError) as error:
+        raise s3.explain(error, f"s3://{bucket}/{key}") from error
     return {
         "file_name": head["Metadata"].get("file-name") or key.rsplit("/", 1)[1],
         "s3_key": key,
         "bytes": head["ContentLength"],
+        "etag": s3.plain_etag(head["ETag"]),
         "content_sha256": head["Metadata"].get("content-sha256", ""),
     }

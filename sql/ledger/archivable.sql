@@ -2,7 +2,8 @@
 SELECT
     BATCH_ID,
     S3_KEY,
-    BYTES
+    BYTES,
+    ETAG
 FROM {{ database | ident }}.RAW.LOAD_LEDGER
 WHERE
     SOURCE = :1

@@ -16,7 +16,8 @@ INSERT INTO {{ database | ident }}.RAW.LOAD_LEDGER (
     FLOW_RUN_URL,
     IS_GENERATED,
     STARTED_AT,
-    BATCH_SEQUENCE
+    BATCH_SEQUENCE,
+    ETAG
 )
 SELECT
     :1,
@@ -34,5 +35,6 @@ SELECT
     :6,
     :7,
     SYSDATE(),
-    :8
+    :8,
+    ENTRY.VALUE:ETAG::VARCHAR
 FROM TABLE(FLATTEN(INPUT => PARSE_JSON(:9))) AS ENTRY

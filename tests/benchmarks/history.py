@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Batches:
 
     def next(self, validated: bool) -> None:
         from flows import blocks, lease
+        from flows.clients import s3
         from flows.contract.model import Table
         from flows.ledger import Ledger, RunInfo
         from flows.steps import land, load, publish, validate
@@ -51,8 +53,9 @@ class Batches:
             return land.land(client, settings.bucket, source, table, path, info.batch_id, None)
 
         def loaded(table: Table, what: Any) -> None:
+            stored = partial(s3.etags, blocks.s3_client(settings), settings.bucket)
             with connection() as own:
-                load.load(own, source, table, what, info, settings.database)
+                load.load(own, source, table, what, info, settings.database, stored)
 
         with connection() as own:
             info, _ = lease.take(Ledger(own, settings.database, source.name), info, 10)

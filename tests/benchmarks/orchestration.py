@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from flows.settings import PROJECT, TELEMETRY_OFF, Settings
 def plain(settings: Settings, data: Path) -> None:
     """One batch as the flow runs it, without Prefect: lease, land and load on eight threads, validate, publish, freshness."""
     from flows import blocks, lease
+    from flows.clients import s3
     from flows.contract.model import Table
     from flows.contract.read import read_source
     from flows.ledger import Ledger, RunInfo
@@ -51,7 +53,9 @@ def plain(settings: Settings, data: Path) -> None:
             client, settings.bucket, source, table, path, info.batch_id, before, True, codec=settings.codec
         )
         with connection() as own:
-            return load.load(own, source, table, landed, info, settings.database)
+            return load.load(
+                own, source, table, landed, info, settings.database, partial(s3.etags, client, settings.bucket)
+            )
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(table_path, source.tables))

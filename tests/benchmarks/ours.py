@@ -69,8 +69,9 @@ def main(what: str, data: Path, batch_id: str, codec: Any) -> dict[str, Any]:
     started = time.perf_counter()
     kept = Path(os.environ["BENCH_LANDED"])
     with ThreadPoolExecutor(1) as aside, ThreadPoolExecutor(WORKERS) as pool:
-        client: Any = Soon(aside.submit(s3)) if what != "copy" else None
+        client: Any = Soon((pool if what == "copy" else aside).submit(s3))
         connecting = aside.submit(warehouse) if what != "land" else None
+        from flows.clients.s3 import etags
         from flows.contract.read import read_source
         from flows.facts import Published
         from flows.steps.land import land
@@ -97,7 +98,7 @@ def main(what: str, data: Path, batch_id: str, codec: Any) -> dict[str, Any]:
         landing = [pool.submit(send, table) for table in tables]
         rows = 0
         if what in ("load", "copy"):
-            rows = copy(source, tables, landing, connecting, batch_id)
+            rows = copy(source, tables, landing, connecting, batch_id, lambda folder: etags(client, bucket, folder))
         landed = [future.result() for future in landing]
     if what == "land":
         kept.write_bytes(pickle.dumps({r.table: r for r in landed}))
@@ -110,7 +111,9 @@ def main(what: str, data: Path, batch_id: str, codec: Any) -> dict[str, Any]:
     }
 
 
-def copy(source: Any, tables: list[Any], landing: list[Future[Any]], connecting: Any, batch_id: str) -> int:
+def copy(
+    source: Any, tables: list[Any], landing: list[Future[Any]], connecting: Any, batch_id: str, stored: Any
+) -> int:
     """COPY each table as soon as it has landed; a connection for each worker, kept from table to table."""
     import threading
 
@@ -127,7 +130,7 @@ def copy(source: Any, tables: list[Any], landing: list[Future[Any]], connecting:
     def one(table: Any, landed: Future[Any]) -> int:
         if not hasattr(own, "connection"):
             own.connection = warehouse()
-        return load(own.connection, source, table, landed.result(), info, "CXM_MEDTECH").rows
+        return load(own.connection, source, table, landed.result(), info, "CXM_MEDTECH", stored).rows
 
     with ThreadPoolExecutor(int(os.environ.get("BENCH_LOADERS", "3"))) as loaders:
         rows = sum(loaders.map(one, tables, landing))

@@ -17,7 +17,7 @@ import pytest
 import zstandard
 from botocore.exceptions import ClientError
 
-from flows.clients import upload
+from flows.clients import s3, upload
 from flows.contract.model import Source
 from flows.errors import DataError, InfrastructureError
 from flows.facts import LandResult, Published
@@ -96,7 +96,7 @@ def test_a_small_file_is_one_object_that_unpacks_to_the_file(
     assert keys(client, bucket) == [FOLDER + name]
     assert stored(client, bucket, FOLDER + name) == data
     head = client.head_object(Bucket=bucket, Key=FOLDER + name)
-    assert result.objects == (landing.LandedObject(name, head["ContentLength"], 1000),)
+    assert result.objects == (landing.LandedObject(name, head["ContentLength"], 1000, head["ETag"].strip('"')),)
     assert (result.bytes, result.records, result.sha256) == (len(data), 1000, hashlib.sha256(data).hexdigest())
     assert head["Metadata"]["content-sha256"] == result.sha256
     assert head["Metadata"]["file-name"] == "kits.csv"
@@ -129,6 +129,7 @@ def test_a_large_file_is_split_between_records_with_a_header_in_each_part(
     assert min(sizes) > 150_000
     assert max(sizes) < 800_000
     assert result.sha256 == hashlib.sha256(data).hexdigest()
+    assert {FOLDER + o.name: o.etag for o in result.objects} == s3.etags(client, bucket, FOLDER)
 
 
 def test_a_byte_order_mark_stands_in_front_of_the_file_only(client: Any, bucket: str, path: Path) -> None:
@@ -147,6 +148,7 @@ def test_a_second_try_of_a_batch_finds_its_own_objects(object_bytes: int, client
     first = send(client, bucket, path, codec="zstd", object_bytes=object_bytes)
     before = client.list_objects_v2(Bucket=bucket)["Contents"]
     assert send(client, bucket, path, codec="zstd", object_bytes=object_bytes) == first
+    assert {FOLDER + o.name: o.etag for o in first.objects} == s3.etags(client, bucket, FOLDER)
     assert client.list_objects_v2(Bucket=bucket)["Contents"] == before
 
 

@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows import lease
+from flows.clients import s3 as s3_client
 from flows.clients.snowflake import run
 from flows.contract.model import Source
 from flows.contract.read import read_source
@@ -182,7 +184,8 @@ def run_batch(
 
                 def loading(table: Any = table, landed: LandResult = landed) -> None:
                     with connect(settings, "load", table.name) as connection:
-                        load(connection, source, table, landed, info, settings.database)
+                        stored = partial(s3_client.etags, s3(settings), settings.bucket)
+                        load(connection, source, table, landed, info, settings.database, stored)
 
                 again(loading)
                 loaded.append(table.raw_name)

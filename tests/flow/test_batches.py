@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows import lease
+from flows.clients import s3
 from flows.errors import BusyError, ConfigurationError, DataError
 from flows.ledger import Ledger, RunInfo, batches
 from flows.settings import Settings
@@ -298,18 +300,60 @@ def test_an_object_that_was_changed_between_landing_and_loading_is_not_loaded(
         landed = land(client, settings.bucket, olist, table, path, info.batch_id, None, codec="none")
         short = b"".join(path.read_bytes().splitlines(keepends=True)[:-1])
         client.put_object(Bucket=settings.bucket, Key=landed.keys[0], Body=short)
+        stored = partial(s3.etags, client, settings.bucket)
         with pytest.raises(DataError, match=rf"{landed.records} records in the file, {landed.records - 1} rows in"):
-            load(ledger.connection, olist, table, landed, info, settings.database)
+            load(ledger.connection, olist, table, landed, info, settings.database, stored)
         assert rows_of(query, info.batch_id) == 0
         (entry,) = ledger.entries(info.batch_id)
         assert (entry.status, entry.rows_loaded) == ("quarantined", 0)
         assert "rolled back" in str(entry.error)
         client.delete_object(Bucket=settings.bucket, Key=landed.keys[0])
         with pytest.raises(DataError):
-            load(ledger.connection, olist, table, landed, info, settings.database, replay=True)
+            load(ledger.connection, olist, table, landed, info, settings.database, stored, replay=True)
         assert rows_of(query, info.batch_id) == 0
     finally:
         query(f"DELETE FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{info.batch_id}'")
+        lease.give_back(ledger, info, closed=True)
+
+
+def test_an_object_that_was_written_over_with_as_many_records_is_not_loaded_and_reconcile_names_it(
+    two: tuple[str, str, Path], settings: Settings, ledger: Ledger, query: Query
+) -> None:
+    from flows import blocks
+    from flows.contract.read import read_source
+    from flows.steps.land import land
+    from flows.steps.load import load
+    from flows.steps.reconcile import reconcile
+
+    client, olist = blocks.s3_client(settings), read_source("olist")
+    table, info = olist.table("sellers"), RunInfo("20991231_000011", "by-steps")
+    info, _ = lease.take(ledger, info, 10)
+    stored = partial(s3.etags, client, settings.bucket)
+    try:
+        path = two[2] / table.file
+        landed = land(client, settings.bucket, olist, table, path, info.batch_id, None, codec="none")
+        (key,), good = landed.keys, path.read_bytes()
+        other = good.replace(b"0", b"1")
+        assert (len(other), other.count(b"\n")) == (len(good), good.count(b"\n"))
+        client.put_object(Bucket=settings.bucket, Key=key, Body=other)
+        with pytest.raises(DataError, match=rf"{key}: somebody wrote over it.*expected ETag \w+, got \w+.*rolled back"):
+            load(ledger.connection, olist, table, landed, info, settings.database, stored)
+        assert rows_of(query, info.batch_id) == 0
+        (entry,) = ledger.entries(info.batch_id)
+        assert (entry.status, entry.rows_loaded) == ("quarantined", 0)
+        found = reconcile(ledger, client, settings.bucket, olist)
+        assert [(d.kind, d.where) for d in found] == [("object of other bytes", f"s3://{settings.bucket}/{key}")]
+        with pytest.raises(DataError, match="somebody wrote over it"):
+            s3.move(client, settings.bucket, key, f"archive/{key.removeprefix('raw/')}", entry.etag)
+        assert reconcile(ledger, client, settings.bucket, olist) == found, "nothing of it was copied"
+
+        client.put_object(Bucket=settings.bucket, Key=key, Body=good)  # as the message says: that version restored
+        loaded = load(ledger.connection, olist, table, landed, info, settings.database, stored, replay=True)
+        assert loaded.rows == landed.records
+    finally:
+        query(f"DELETE FROM RAW.OLIST_SELLERS WHERE _BATCH_ID = '{info.batch_id}'")
+        query(f"DELETE FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{info.batch_id}'")
+        client.delete_object(Bucket=settings.bucket, Key=key)
         lease.give_back(ledger, info, closed=True)
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from flows import lease
+from flows.clients import s3
 from flows.clients.snowflake import run
 from flows.contract.model import Source
 from flows.contract.read import read_source
@@ -170,7 +172,8 @@ class Batches(RuleBasedStateMachine):
                 before = published.get((table.raw_name, path.name))
                 found = land(client, self.settings.bucket, self.source, table, path, info.batch_id, before, force)
                 if found.status == "landed":
-                    load(ledger.connection, self.source, table, found, holder, ledger.database)
+                    stored = partial(s3.etags, client, self.settings.bucket)
+                    load(ledger.connection, self.source, table, found, holder, ledger.database, stored)
                     loaded.append(table.raw_name)
             if loaded:
                 self.judge(ledger, holder, passes, loaded)
@@ -224,7 +227,8 @@ class Batches(RuleBasedStateMachine):
                 return
             for table in self.source.tables:
                 if table.name in found:
-                    load(ledger.connection, self.source, table, found[table.name], holder, ledger.database, replay=True)
+                    again, stored = found[table.name], partial(s3.etags, client, self.settings.bucket)
+                    load(ledger.connection, self.source, table, again, holder, ledger.database, stored, replay=True)
                     loaded.append(table.raw_name)
             self.judge(ledger, holder, passes, loaded)
             lease.give_back(ledger, holder, closed=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows import blocks, lease
+from flows.clients import s3
 from flows.contract.model import Source
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
@@ -57,7 +59,9 @@ def test_a_split_file_loads_every_row_once(
         ledger = Ledger(connection, settings.database, olist.name)
         info, _ = lease.take(ledger, info, 5)
         try:
-            loaded = loading.load(connection, olist, table, landed, info, settings.database)
+            loaded = loading.load(
+                connection, olist, table, landed, info, settings.database, partial(s3.etags, client, settings.bucket)
+            )
             entries = ledger.entries(batch_id)
             publish(ledger, info, [table.raw_name])
         finally:

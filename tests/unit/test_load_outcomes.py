@@ -78,7 +78,7 @@ def test_what_does_not_add_up_is_rolled_back_and_quarantined_with_the_reason(nam
     landed = LandResult("kits", "OLIST_KITS", "kits.csv", FOLDER, objects, 1, 14, "0" * 64, "landed")
     source = Source("olist", "1", "…", "RAW", "S", "F", (table(),), 1, 1)
     with pytest.raises(DataError, match=rf"(?s){said}.*COPY query 01b2|{said}") as caught:
-        load(warehouse, source, table(), landed, INFO, "CXM_MEDTECH")  # type: ignore[arg-type]
+        load(warehouse, source, table(), landed, INFO, "CXM_MEDTECH", lambda _: {})  # type: ignore[arg-type]
     kinds = [" ".join(sql.split("\n--")[0].split())[:8] for sql, _ in warehouse.asked]
     assert "ROLLBACK" in kinds
     copy = next(n for n, (sql, _) in enumerate(warehouse.asked) if "COPY INTO" in sql)

@@ -72,12 +72,13 @@ class Warehouse:
 
 
 def test_a_hundred_thousand_objects_load_in_a_hundred_copies_and_one_transaction() -> None:
-    objects = tuple(LandedObject(f"kits.{i:06d}.csv.zst", 1000, 7) for i in range(OBJECTS))
+    objects = tuple(LandedObject(f"kits.{i:06d}.csv.zst", 1000, 7, f"{i:032x}") for i in range(OBJECTS))
     landed = LandResult("kits", "OLIST_KITS", "kits.csv", FOLDER, objects, 1, 7 * OBJECTS, "0" * 64, "landed")
     source = Source("olist", "1", "…", "RAW", "S", "F", (table(),), 1, 1)
     warehouse = Warehouse(7 * OBJECTS)
+    stored = {FOLDER + o.name: o.etag for o in objects}
     began = time.process_time()
-    result = load(warehouse, source, table(), landed, INFO, "CXM_MEDTECH")  # type: ignore[arg-type]
+    result = load(warehouse, source, table(), landed, INFO, "CXM_MEDTECH", lambda _: stored)  # type: ignore[arg-type]
     took = time.process_time() - began
 
     assert (result.files, result.rows, result.status) == (OBJECTS, 7 * OBJECTS, "loaded")
@@ -98,11 +99,11 @@ def test_a_hundred_thousand_objects_load_in_a_hundred_copies_and_one_transaction
 def test_what_a_load_asks_does_not_depend_on_earlier_batches() -> None:
     """Every statement names the batch, but those on the lease, which has one row for each source."""
     landed = LandResult(
-        "kits", "OLIST_KITS", "kits.csv", FOLDER, (LandedObject("kits.csv.zst", 9, 7),), 9, 7, "0" * 64, "landed"
+        "kits", "OLIST_KITS", "kits.csv", FOLDER, (LandedObject("kits.csv.zst", 9, 7, "e"),), 9, 7, "0" * 64, "landed"
     )
     source = Source("olist", "1", "…", "RAW", "S", "F", (table(),), 1, 1)
     warehouse = Warehouse(7)
-    load(warehouse, source, table(), landed, INFO, "CXM_MEDTECH")  # type: ignore[arg-type]
+    load(warehouse, source, table(), landed, INFO, "CXM_MEDTECH", lambda folder: {f"{folder}kits.csv.zst": "e"})  # type: ignore[arg-type]
     reading = [(s, v) for s, v in warehouse.asked if "FROM" in s and "LOAD_LEASE" not in s]
     assert len(reading) >= 4
     for sql, values in reading:

@@ -90,9 +90,9 @@ def land(
         with Objects(client, bucket, folder, path.name, size, CODECS[codec], about, object_bytes) as objects:
             with _readers:
                 facts = read(path, file, table, objects.write, objects.restart, report)
-            sent = objects.finish(lambda done, total: report("upload", done, total))
+            objects.finish(lambda done, total: report("upload", done, total))
             _refuse_changed(path, file, before)
-            objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
+            sent = objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
     return _result(table, facts, folder, sent, None)
 
 

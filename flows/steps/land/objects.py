@@ -78,20 +78,20 @@ class Objects:
             self._write(Block(self._header.removeprefix(BOM), 0))
         self._write(block)
 
-    def finish(self, report: Callable[[int, int], None] = lambda *_: None) -> tuple[LandedObject, ...]:
-        """Wait until all was sent, then let all objects be seen; `report` gets (bytes sent, bytes in all)."""
+    def finish(self, report: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Wait until all was sent; `report` gets (bytes sent, bytes in all)."""
         self._close()
         total = sum(one.upload.bytes for one in self._objects)
         done = 0
         for one in self._objects:
             one.upload.wait(lambda sent, before=done: report(before + sent, total))  # type: ignore[misc]
             done += one.upload.bytes
-        return tuple(LandedObject(one.name, one.upload.bytes, one.records) for one in self._objects)
 
-    def publish(self, metadata: Mapping[str, str]) -> None:
+    def publish(self, metadata: Mapping[str, str]) -> tuple[LandedObject, ...]:
         """Let the objects be seen, all sent before; `metadata` is what is known only now."""
         for one in self._objects:
             one.upload.finish(metadata)
+        return tuple(LandedObject(one.name, one.upload.bytes, one.records, one.upload.etag) for one in self._objects)
 
     def _write(self, block: Block) -> None:
         if self._open is None:

@@ -183,7 +183,8 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     IS_GENERATED BOOLEAN COMMENT 'The file was made by `cxm generate`; NULL: its run was older than this column',
     STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
     FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC',
-    BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of a source''s batches, the greatest is the newest: the lease''s token'
+    BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of a source''s batches, the greatest is the newest: the lease''s token',
+    ETAG VARCHAR COMMENT 'The object''s entity tag, as S3 gave it when it was written: other bytes have another one'
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
