@@ -1,4 +1,7 @@
-"""`python -m flows.embedded.docs_server PORT FOLDER` → the pages in FOLDER on 127.0.0.1:PORT: Data Docs, dbt docs.
+"""`python -m flows.embedded.docs_server PORT FOLDER HOME` → the pages in FOLDER on 127.0.0.1:PORT: Data Docs, dbt docs.
+
+A link to a page begins with `/home-HOME/`: another home's server that has the port by then refuses it and shows no page of
+its own.
 
 Over HTTP, since a page of the Prefect UI may not link to a file. The root says what there is; no folder is listed, a name that
 begins with a dot is not served, and the pages answer to this machine's own address only. They hold no secret.
@@ -6,6 +9,7 @@ begins with a dot is not served, and the pages answer to this machine's own addr
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import partial
 from html import escape
@@ -13,7 +17,7 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 HOSTS = ("127.0.0.1", "localhost")
@@ -22,6 +26,10 @@ SHELVES = {
     "data_docs": "Data Docs: what each batch was checked for, and what was found",
     "dbt_docs": "dbt docs: every model, column and test, and the lineage",
 }
+OF_A_HOME = re.compile(r"/home-(?P<home>[0-9a-f]+)(?P<page>/.*)?$")
+WHOSE = (
+    "this server belongs to another home than the link, home {home}; start that one's with cxm up and see cxm status"
+)
 ROOT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>MedTech-CXM: pages</title>
 <style>body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 40em; margin: 4em auto; padding: 0 1em }}</style>
@@ -33,11 +41,20 @@ ROOT = """<!doctype html>
 class Handler(SimpleHTTPRequestHandler):
     """Files of one folder, nothing else."""
 
+    def __init__(self, *args: Any, home: str, **options: Any) -> None:
+        self.home = home
+        super().__init__(*args, **options)
+
     def send_head(self) -> BytesIO | BinaryIO | None:
         host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
         if host not in HOSTS:
             self.send_error(HTTPStatus.BAD_REQUEST, "Invalid host header")
             return None
+        if (named := OF_A_HOME.match(self.path)) is not None:
+            if named["home"] != self.home:
+                self.send_error(HTTPStatus.NOT_FOUND, "A page of another home", WHOSE.format(home=named["home"]))
+                return None
+            self.path = named["page"] or "/"
         path = unquote(self.path.partition("?")[0])
         if any(part.startswith(".") for part in path.split("/")):
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -65,10 +82,10 @@ class Handler(SimpleHTTPRequestHandler):
         return BytesIO(page)
 
 
-def main(port: int, folder: str) -> None:
+def main(port: int, folder: str, home: str) -> None:
     """Serve until SIGTERM."""
-    ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=folder)).serve_forever()
+    ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=folder, home=home)).serve_forever()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), *sys.argv[2:])

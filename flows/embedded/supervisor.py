@@ -158,7 +158,7 @@ class Supervisor:
         """Port, command line, environment and endpoint of a service; makes its directory."""
         home = self.home / name
         home.mkdir(exist_ok=True)
-        port = self.ports.take(self.first_ports[name], object_store.GRPC_OFFSET if name == "s3" else 0)
+        port = self._take_port(name)
         url = f"http://127.0.0.1:{port}"
         identities = self.home / "secrets" / "s3.json"
         if name == "s3":
@@ -187,7 +187,21 @@ class Supervisor:
                 self._prefect_auth(),
             )
             return port, prefect_server.worker_command(), environment, {"url": url}
-        return port, [sys.executable, "-m", "flows.embedded.docs_server", str(port), str(home)], {}, {"url": url}
+        mark = read_json(self.home / "secrets" / "warehouse.json")["home"]
+        command = [sys.executable, "-m", "flows.embedded.docs_server", str(port), str(home), mark]
+        return port, command, {}, {"url": f"{url}/home-{mark}"}
+
+    def _take_port(self, name: str) -> int:
+        """The port that the service had before in this home, so that links of earlier runs open, where it is free and the setting
+        is as it was; else the next free one from the setting on."""
+        first, offset = self.first_ports[name], object_store.GRPC_OFFSET if name == "s3" else 0
+        had = read_json(self.home / "ports.json") or {}
+        before = had.get(name, {})
+        port = self.ports.try_take(before["port"], offset) if before.get("first") == first else None
+        if port is None:
+            port = self.ports.take(first, offset)
+        write_json(self.home / "ports.json", {**had, name: {"first": first, "port": port}})
+        return port
 
     def _prefect_auth(self) -> str:
         return (self.home / "secrets" / "prefect.auth").read_text(encoding="utf-8")
@@ -279,13 +293,19 @@ class Ports:
             InfrastructureError: every port is busy.
         """
         for port in range(first, 55_536 - offset):
-            needed = {port, port + offset}
-            if not needed & self._taken and all(self._hold(p) and is_free(p) for p in needed):
-                self._taken |= needed
+            if self.try_take(port, offset) is not None:
                 return port
         raise InfrastructureError(
             f"no free port from {first} to {55_535 - offset}; end what listens there, or set another"
         )
+
+    def try_take(self, port: int, offset: int = 0) -> int | None:
+        """This port, with the one that much higher, or None where either is busy."""
+        needed = {port, port + offset}
+        if needed & self._taken or not all(self._hold(p) and is_free(p) for p in needed):
+            return None
+        self._taken |= needed
+        return port
 
     def _hold(self, port: int) -> bool:
         try:

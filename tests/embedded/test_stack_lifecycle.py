@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -251,6 +252,7 @@ def test_two_homes_with_the_same_settings_start_at_once_and_keep_apart(make_home
     ports = {
         e[k].split(":")[-1] for e in (first["s3"], second["s3"], first["docs"], second["docs"]) for k in e if k != "pid"
     }
+    assert first["docs"]["url"].split("/")[3] != second["docs"]["url"].split("/")[3], "each link names its home"
     assert len(ports) == 4
     notes = {s.note for settings in (one, two) for s in stack.status(settings) if s.name == "s3"}
     assert notes == {"", f"port {one.s3_port} (CXM_S3_PORT) was busy"}
@@ -272,8 +274,27 @@ def test_a_busy_port_gives_the_next_free_one(make_home: MakeHome) -> None:
             taken.listen()
         with stack.lease(settings, ("s3", "docs")) as endpoints:
             assert endpoints["s3"]["endpoint"] == f"http://127.0.0.1:{settings.s3_port + 2}"
-            assert endpoints["docs"]["url"] == f"http://127.0.0.1:{settings.docs_port + 1}"
+            assert endpoints["docs"]["url"].startswith(f"http://127.0.0.1:{settings.docs_port + 1}/home-")
             assert stack.status(settings)[3].note == f"port {settings.docs_port} (CXM_DOCS_PORT) was busy"
+
+
+def test_a_home_keeps_its_ports_and_a_link_of_another_home_is_refused(make_home: MakeHome) -> None:
+    """Two homes with the same settings; the one that got the next port is started alone, then the other one beside it."""
+    one = make_home("one")
+    two = make_home("two", s3_port=one.s3_port, docs_port=one.docs_port)
+    with stack.lease(one, ["docs"]) as first, stack.lease(two, ["docs"]) as second:
+        links = first["docs"]["url"], second["docs"]["url"]
+    assert f":{one.docs_port + 1}/" in links[1]
+    with stack.lease(two, ["docs"]) as again:
+        assert again["docs"]["url"] == links[1], "although the first port is free"
+        assert get(links[1])
+    for path in two.home.glob("ports.json"):
+        path.unlink()  # as if its old port had been busy: it gets the port that the first home had
+    with stack.lease(two, ["docs"]) as moved:
+        assert moved["docs"]["url"].split("/")[2] == links[0].split("/")[2]
+        with pytest.raises(HTTPError) as refused:
+            get(links[0])
+        assert refused.value.code == 404
 
 
 def test_a_killed_command_leaves_nothing_running(make_home: MakeHome) -> None:
@@ -331,7 +352,8 @@ def test_a_start_ends_what_a_supervisor_killed_with_its_keeper_left(make_home: M
     kill_with_keeper(known)
     assert supervisor.alive(known["docs"])
     with stack.lease(settings, ["docs"]) as again:
-        assert again["docs"]["url"] == f"http://127.0.0.1:{settings.docs_port}"  # the left one no longer has the port
+        # The left one no longer has the port.
+        assert again["docs"]["url"].startswith(f"http://127.0.0.1:{settings.docs_port}/home-")
         assert supervisor.alive(known["docs"]) is None
     assert processes(settings) == []
 

@@ -15,6 +15,8 @@ from flows.embedded.supervisor import answers
 from flows.settings import PROJECT
 from tests.conftest import free_port
 
+HOME = "5eed0001"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def base(folder: Path) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "flows.embedded.docs_server", str(port), str(folder)]
+    command = [sys.executable, "-m", "flows.embedded.docs_server", str(port), str(folder), HOME]
     with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.DEVNULL) as process:
         while not answers(port, "/"):
             time.sleep(0.05)
@@ -72,3 +74,15 @@ def test_a_foreign_name_of_this_machine_is_refused(base: str, host: str) -> None
     for path in ("/", "/data_docs/"):
         assert httpx.get(f"{base}{path}", headers={"Host": host}).status_code == 400
     assert httpx.get(f"{base}/", headers={"Host": "localhost"}).status_code == 200
+
+
+def test_a_link_names_its_home_and_another_homes_server_refuses_it(base: str) -> None:
+    assert httpx.get(f"{base}/home-{HOME}/data_docs/index.html").text == "<p>checked</p>"
+    assert httpx.get(f"{base}/home-{HOME}").status_code == 200
+    for path in ("", "/", "/data_docs/", "/data_docs/index.html"):
+        refused = httpx.get(f"{base}/home-0123abcd{path}")
+        assert refused.status_code == 404
+        assert "belongs to another home" in refused.text
+        assert "checked" not in refused.text
+    assert httpx.get(f"{base}/home-{HOME}/../secret").status_code == 404
+    assert httpx.get(f"{base}/home-{HOME}/data_docs/.git").status_code == 404
