@@ -178,6 +178,16 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]
         server.wait(30)
 
 
+def integration_for(connection: Any, bucket: str) -> str:
+    """The name of a storage integration that lets stages read the whole bucket, made if it is not there."""
+    name = "READS_" + bucket.replace("-", "_").upper()
+    connection.cursor().execute(
+        f"CREATE STORAGE INTEGRATION IF NOT EXISTS {name} TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE "
+        f"STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::000000000000:role/r' STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/')"
+    )
+    return name
+
+
 @pytest.fixture(scope="session")
 def loading_warehouse(tmp_path_factory: pytest.TempPathFactory, s3_server: ObjectStore) -> Iterator[Warehouse]:
     """One warehouse that reads external stages from the S3 server."""

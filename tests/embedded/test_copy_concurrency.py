@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from snowflake.connector.errors import ProgrammingError
 
-from tests.embedded.conftest import ObjectStore, Warehouse
+from tests.embedded.conftest import ObjectStore, Warehouse, integration_for
 
 BUCKET = "copy-at-once"
 
@@ -26,7 +26,8 @@ def stage(warehouse: Warehouse, s3_server: ObjectStore, files: dict[str, bytes])
     with warehouse.connect() as connection:
         connection.cursor().execute(f"CREATE DATABASE {database}")
         connection.cursor().execute(
-            f"CREATE STAGE ST URL = 's3://{BUCKET}/{folder}/' FILE_FORMAT = (TYPE = CSV SKIP_HEADER = 0)"
+            f"CREATE STAGE ST URL = 's3://{BUCKET}/{folder}/' STORAGE_INTEGRATION = {integration_for(connection, BUCKET)} "
+            "FILE_FORMAT = (TYPE = CSV SKIP_HEADER = 0)"
         )
     return database
 

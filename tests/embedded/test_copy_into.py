@@ -23,7 +23,7 @@ from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse.copy import copy_into
 from flows.embedded.warehouse.engine import Engine
-from tests.embedded.conftest import ObjectStore, Warehouse
+from tests.embedded.conftest import ObjectStore, Warehouse, integration_for
 
 BUCKET = "copy-tests"
 RESULT = [
@@ -38,6 +38,7 @@ class Lab:
     def __init__(self, connection: Any, s3: Any) -> None:
         self.connection, self.s3 = connection, s3
         self.folder = f"raw/{uuid.uuid4().hex}/"
+        self.integration = integration_for(connection, BUCKET)
         self.description: list[str] = []
         self.sfqid = ""
         self.run(
@@ -46,7 +47,8 @@ class Lab:
         )
         self.run("CREATE OR REPLACE FILE FORMAT PLAIN TYPE = CSV FIELD_OPTIONALLY_ENCLOSED_BY = '\"'")
         self.run(
-            f"CREATE OR REPLACE STAGE ST URL = 's3://{BUCKET}/{self.folder}' FILE_FORMAT = (FORMAT_NAME = 'PLAIN')"
+            f"CREATE OR REPLACE STAGE ST URL = 's3://{BUCKET}/{self.folder}' STORAGE_INTEGRATION = {self.integration} "
+            "FILE_FORMAT = (FORMAT_NAME = 'PLAIN')"
         )
 
     def run(self, sql: str) -> list[tuple[Any, ...]]:
@@ -662,7 +664,9 @@ def test_return_failed_only_leaves_loaded_files_out_of_the_answer(lab: Lab) -> N
 def test_an_external_location_may_stand_in_the_statement(lab: Lab) -> None:
     lab.table()
     lab.put("x.csv", "1,2\n")
-    assert lab.run(f"COPY INTO T FROM 's3://{BUCKET}/{lab.folder}' FILE_FORMAT = (TYPE = CSV)")[0][1] == "LOADED"
+    allowed = f"STORAGE_INTEGRATION = {lab.integration}"
+    read = f"COPY INTO T FROM 's3://{BUCKET}/{lab.folder}' {allowed} FILE_FORMAT = (TYPE = CSV)"
+    assert lab.run(read)[0][1] == "LOADED"
     assert lab.refused("COPY INTO T FROM 'nowhere/x'").errno == 1011
     sealed = f"COPY INTO T FROM 's3://{BUCKET}/{lab.folder}' ENCRYPTION = (TYPE = 'AWS_CSE' MASTER_KEY = 'x')"
     assert lab.refused(sealed).errno == 2

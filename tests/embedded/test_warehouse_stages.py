@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from snowflake.connector.errors import ProgrammingError
 
-from tests.embedded.conftest import ObjectStore, Warehouse
+from tests.embedded.conftest import ObjectStore, Warehouse, integration_for
 
 
 @pytest.fixture
@@ -34,12 +34,17 @@ def bucket(s3_server: ObjectStore) -> str:
     return name
 
 
+def make_stage(connection: Any, bucket: str, folder: str = "") -> None:
+    integration = integration_for(connection, bucket)
+    connection.cursor().execute(f"CREATE STAGE S URL = 's3://{bucket}/{folder}' STORAGE_INTEGRATION = {integration}")
+
+
 def names(connection: Any, sql: str) -> list[str]:
     return [row[0] for row in connection.cursor().execute(sql)]
 
 
 def test_list_names_sizes_digests_and_times_of_what_is_under_the_path(connection: Any, bucket: str) -> None:
-    connection.cursor().execute(f"CREATE STAGE S URL = 's3://{bucket}/raw/'")
+    make_stage(connection, bucket, "raw/")
     cursor = connection.cursor().execute("LIST @S/a/")
     assert [column.name for column in cursor.description] == ["name", "size", "md5", "last_modified"]
     rows = cursor.fetchall()
@@ -60,7 +65,7 @@ def test_list_names_sizes_digests_and_times_of_what_is_under_the_path(connection
 
 
 def test_a_stage_over_a_bucket_that_is_not_there_is_an_error(connection: Any) -> None:
-    connection.cursor().execute("CREATE STAGE S URL = 's3://no-such-bucket-here/'")
+    make_stage(connection, "no-such-bucket-here")
     with pytest.raises(ProgrammingError) as refused:
         connection.cursor().execute("LIST @S")
     assert refused.value.errno == 100016
@@ -71,8 +76,8 @@ def test_a_stage_over_a_bucket_that_is_not_there_is_an_error(connection: Any) ->
 
 def test_a_role_without_usage_cannot_list_a_stage(loading_warehouse: Warehouse, connection: Any, bucket: str) -> None:
     role = f"R_{secrets.token_hex(3).upper()}"
-    for sql in (f"CREATE STAGE S URL = 's3://{bucket}/raw/'", f"CREATE ROLE {role}"):
-        connection.cursor().execute(sql)
+    make_stage(connection, bucket, "raw/")
+    connection.cursor().execute(f"CREATE ROLE {role}")
     database = connection.cursor().execute("SELECT CURRENT_DATABASE()").fetchone()[0]
     with loading_warehouse.connect(role=role) as other:
         with pytest.raises(ProgrammingError) as refused:

@@ -27,6 +27,7 @@ from flows.embedded.warehouse.grammar import ident, normalise, quote
 from flows.embedded.warehouse.parameters import SESSION_DEFAULTS, check_parameter
 from flows.embedded.warehouse.session import SessionContext
 from flows.embedded.warehouse.stage_lookup import file_format_options, stage_info
+from flows.embedded.warehouse.storage import storage_of
 from flows.embedded.warehouse.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         return SessionContext(
             database=self.database,
             schema=self.schema,
-            s3=self.engine.s3,
+            storage=partial(storage_of, self),
             stage=partial(stage_info, self),
             file_format=partial(file_format_options, self),
             query_id=query_id,

@@ -44,6 +44,7 @@ from flows.embedded.warehouse.copy_options import (
     folded,
     invalid,
     read_options,
+    url_storage,
 )
 from flows.embedded.warehouse.csv_format import CsvFormat, OptionError
 from flows.embedded.warehouse.csv_reader import Batch, RowError, read_csv, read_header, schema
@@ -106,11 +107,19 @@ def _reads_csv(session: SessionContext, statement: exp.Copy) -> bool:
 
 
 def _copy_other(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> CopyResult:
-    """JSON and Parquet: fakesnow's own COPY, which reads internal stages."""
+    """JSON and Parquet: fakesnow's own COPY, which reads internal stages; the role's right to the stage is checked here."""
     from fakesnow import copy_into as base
     from fakesnow import transforms
     from fakesnow.transforms.stage import TableStages
 
+    source = next(iter(statement.args.get("files") or []), None)
+    place = source.find(exp.Var) if source is not None else None
+    if (
+        place is None
+        or not str(place.this).startswith("@")
+        or session.stage(split_stage(str(place.this)[1:])[0]).external
+    ):
+        raise fail(2, "0A000", "Unsupported feature 'COPY INTO from JSON or PARQUET files' outside an internal stage.")
     tree = statement.transform(transforms.upper_case_unquoted_identifiers)
     try:
         sql = base.copy_into(duck, session.database, session.schema, tree, TableStages(duck))
@@ -201,7 +210,7 @@ class _Copy:
         self.select, location = self._from()
         self.database, self.schema, self.table = self._target()
         self.columns = self._columns()
-        self.source = Source(location, session)
+        self.source = Source(location, session, url_storage(statement, session))
         self.format = self._format()
         self._check()
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows.embedded.warehouse.copy_options import compilation, fail
-from flows.embedded.warehouse.session import S3Access, SessionContext, StageInfo
+from flows.embedded.warehouse.session import S3Access, SessionContext, StageInfo, UrlStorage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class File:
 class Source:
     """The stage or URL after FROM: lists, opens and removes its files."""
 
-    def __init__(self, location: str, session: SessionContext) -> None:
-        self.session = session
+    def __init__(self, location: str, session: SessionContext, beside: UrlStorage) -> None:
         self.stage: StageInfo | None = None
         if location.startswith("@"):
             name, path = split_stage(location[1:])
@@ -52,13 +51,9 @@ class Source:
         if not self.external:
             root = Path(urlsplit(self.stage.url if self.stage else self.url).path)
             self.root, self.prefix = root, parts.path[len(str(root)) :].lstrip("/")
-        self._client: Any = None
-
-    @property
-    def client(self) -> Any:
-        if self._client is None:
-            self._client = s3_client(self.session.s3)
-        return self._client
+        else:
+            self.storage = session.storage(self.url, self.stage or beside)
+            self.client = s3_client(self.storage.access)
 
     def named(self, names: Sequence[str]) -> list[File]:
         """The files in FILES: the name is put behind the path as it is, without a slash between.
@@ -103,6 +98,7 @@ class Source:
             return File(self._shown(key), key, status.st_size, _digest(path), modified)
         from botocore.exceptions import ClientError
 
+        self.storage.check(f"s3://{self.bucket}/{key}")
         try:
             with self._translated(f"s3://{self.bucket}/{key}"):
                 head = self.client.head_object(Bucket=self.bucket, Key=key)
@@ -111,6 +107,7 @@ class Source:
         return self._s3_file(key, head["ContentLength"], head["ETag"], head["LastModified"])
 
     def _s3_file(self, key: str, size: int, etag: str, modified: datetime) -> File:
+        self.storage.check(f"s3://{self.bucket}/{key}")
         return File(f"s3://{self.bucket}/{key}", key, size, etag.strip('"'), modified.astimezone(UTC))
 
     def _shown(self, key: str) -> str:
@@ -165,17 +162,9 @@ def missing(name: str) -> str:
     )
 
 
-def s3_client(access: S3Access | None) -> Any:
-    """A boto3 client of the embedded object store. Raises ProgrammingError 091003 when the warehouse has none."""
-    if access is None:
-        raise fail(
-            91003, "55000", "Failure using stage area. Cause: [this warehouse was started without an object store]"
-        )
-    return _client(access)
-
-
 @lru_cache(maxsize=4)
-def _client(access: S3Access) -> Any:
+def s3_client(access: S3Access) -> Any:
+    """A boto3 client of the embedded object store."""
     # Clients are thread-safe and making one takes a tenth of a second.
     import boto3
     from botocore.config import Config

@@ -13,7 +13,8 @@ from typing import Any
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 
-from flows.embedded.warehouse.session import SessionContext
+from flows.embedded.warehouse.grammar import split_name
+from flows.embedded.warehouse.session import SessionContext, UrlStorage
 
 MAX_FILES = 1000
 METADATA = (
@@ -136,6 +137,8 @@ def read_options(statement: exp.Copy, session: SessionContext) -> Options:
         if name == "INCLUDE_METADATA":
             found["include_metadata"] = _include_metadata(param.expression)
             continue
+        if name == "STORAGE_INTEGRATION":
+            continue  # url_storage reads it, wherever it stands
         value = _value(param.expression, session)
         word = str(value).upper()
         match name:
@@ -169,6 +172,24 @@ def read_options(statement: exp.Copy, session: SessionContext) -> Options:
             case _:
                 raise compilation(1006, "42601", f"invalid parameter '{param.this.name}'")
     return Options(**found)
+
+
+def url_storage(statement: exp.Copy, session: SessionContext) -> UrlStorage:
+    """STORAGE_INTEGRATION = name or CREDENTIALS = (…) of a COPY from a URL
+    (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#additional-cloud-provider-parameters)."""
+    beside = statement.args.get("credentials")
+    integration = beside.args.get("storage") if beside is not None else None
+    for param in statement.args.get("params") or []:
+        if param.this.name.upper() == "STORAGE_INTEGRATION":
+            integration = param.expression
+    keys = (beside.args.get("credentials") if beside is not None else None) or []
+    credentials = {item.this.name.upper(): str(_value(item.args.get("value"), session)) for item in keys}
+    name = None
+    if isinstance(integration, exp.Identifier):
+        name = folded(integration)
+    elif integration is not None:
+        name = split_name(integration.sql(dialect="snowflake"))[-1]
+    return UrlStorage(name, credentials or None)
 
 
 def _boolean(name: str, value: object) -> bool:

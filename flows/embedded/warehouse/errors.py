@@ -233,6 +233,15 @@ def location_not_allowed(url: str, integration: str) -> ProgrammingError:
     )
 
 
+def storage_denied() -> ProgrammingError:
+    """091003: S3 read without a storage integration or keys; what a private bucket answers whom it does not know."""
+    return ProgrammingError(
+        msg="Failure using stage area. Cause: [Access Denied (Status Code: 403; Error Code: AccessDenied)]",
+        errno=91003,
+        sqlstate="55000",
+    )
+
+
 def no_object_store(url: str) -> ProgrammingError:
     """000002: a statement that reads an external stage on a server that was started without --s3-endpoint."""
     return unsupported(f"reading {url} (this server was started without --s3-endpoint and --s3-identity)")

@@ -58,6 +58,24 @@ class StageInfo:
     url: str
     external: bool
     file_format: Mapping[str, object] = field(default_factory=dict)
+    integration: str | None = None
+    has_credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UrlStorage:
+    """What COPY FROM 's3://…' says beside the URL; the name of the integration as the account has it."""
+
+    integration: str | None = None
+    credentials: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a statement reads S3: the key, and what raises ProgrammingError 003167 for a URL that it may not touch."""
+
+    access: S3Access
+    check: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,7 @@ class SessionContext:
     `stage` and `file_format` take a name as written in SQL, without '@' and without quotes around the whole
     (`DB.SCHEMA.NAME`, `SCHEMA.NAME`, `NAME`, parts in double quotes allowed), resolve it against the session and raise
     snowflake.connector.errors.ProgrammingError 002003 (02000) when there is no such object or it is not authorized.
+    `storage` takes a URL and the stage, or what stands beside the URL in the statement, and tells how S3 is read there.
     `bindings` are the values of server-side binds, in order (or the named ones, as a mapping).
     `now` is the statement's start, UTC with time zone; `in_transaction` tells whether a transaction is open already
     (the cursor opens one around a COPY in autocommit and ends it, so a handler never sends BEGIN or COMMIT).
@@ -76,7 +95,7 @@ class SessionContext:
 
     database: str | None
     schema: str | None
-    s3: S3Access | None
+    storage: Callable[[str, StageInfo | UrlStorage], Storage]
     stage: Callable[[str], StageInfo]
     file_format: Callable[[str], Mapping[str, object]]
     query_id: str

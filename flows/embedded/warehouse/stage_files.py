@@ -14,7 +14,9 @@ from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.copy_files import s3_client, split_stage
 from flows.embedded.warehouse.grammar import Words
 from flows.embedded.warehouse.result import Result
+from flows.embedded.warehouse.session import StageInfo
 from flows.embedded.warehouse.stage_lookup import stage_info
+from flows.embedded.warehouse.storage import storage_of
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -46,7 +48,7 @@ def list_external(conn: WarehouseConnection, words: Words) -> Result | None:
     if not stage.external:
         return None
     rows = []
-    for entry in _objects_under(conn, stage.url + path):
+    for entry in _objects_under(conn, stage, stage.url + path):
         if pattern is None or re.fullmatch(pattern, entry["Key"]):
             rows.append(
                 (
@@ -57,17 +59,17 @@ def list_external(conn: WarehouseConnection, words: Words) -> Result | None:
     return Result([("name", "VARCHAR"), ("size", "BIGINT"), ("md5", "VARCHAR"), ("last_modified", "VARCHAR")], rows)
 
 
-def _objects_under(conn: WarehouseConnection, url: str) -> list[dict[str, Any]]:
+def _objects_under(conn: WarehouseConnection, stage: StageInfo, url: str) -> list[dict[str, Any]]:
     """Every object whose key starts with the URL's, sorted by key, as boto3 tells of it, with its Bucket."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    access = conn.engine.s3
-    if access is None:
-        raise errors.no_object_store(url)
+    storage = storage_of(conn, url, stage)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:
-        pages = s3_client(access).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = s3_client(storage.access).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         found = [{**entry, "Bucket": bucket} for page in pages for entry in page.get("Contents", [])]
-        return sorted(found, key=lambda entry: str(entry["Key"]))
     except (ClientError, BotoCoreError) as e:
         raise errors.remote_failure(url, str(e)) from e
+    for entry in found:
+        storage.check(f"s3://{bucket}/{entry['Key']}")
+    return sorted(found, key=lambda entry: str(entry["Key"]))

@@ -50,5 +50,12 @@ def stage_info(conn: WarehouseConnection, name: str) -> StageInfo:
     if not url:
         url = f"file://{conn.engine.directory / 'stages'}/{database}/{schema}/{stage}/"
     return StageInfo(
-        database, schema, stage, url if url.endswith("/") else url + "/", not url.startswith("file:"), options
+        database,
+        schema,
+        stage,
+        url if url.endswith("/") else url + "/",
+        not url.startswith("file:"),
+        options,
+        integration=str(found.properties.get("STORAGE_INTEGRATION") or "") or None,
+        has_credentials=bool(found.properties.get("HAS_CREDENTIALS")),
     )

@@ -12,6 +12,7 @@ from flows.embedded.warehouse import errors
 from flows.embedded.warehouse.csv_format import COMPRESSIONS
 from flows.embedded.warehouse.grammar import split_name
 from flows.embedded.warehouse.stage_lookup import find_file_format
+from flows.embedded.warehouse.storage import locations
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.connection import WarehouseConnection
@@ -92,11 +93,8 @@ def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -
                 raise errors.unsupported(f"stage URL {value} (s3:// only)")
             found[key] = str(value)
         elif key == "STORAGE_INTEGRATION":
-            integration = split_name(str(value))[-1]
-            if conn.account.find("INTEGRATION", integration) is None:
-                raise errors.not_found("INTEGRATION", integration)
-            conn.require("USAGE", "INTEGRATION", integration)
-            found[key] = integration
+            found[key] = split_name(str(value))[-1]
+            locations(conn, str(found[key]), usage=True)
         elif key == "FILE_FORMAT":
             found[key] = file_format_clause(conn, value)
         elif key == "CREDENTIALS":
@@ -106,7 +104,8 @@ def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -
         else:
             raise errors.invalid_property(key, "STAGE")
     if found.get("STORAGE_INTEGRATION") and found.get("URL"):
-        _check_location(conn, str(found["STORAGE_INTEGRATION"]), str(found["URL"]))
+        url = str(found["URL"])
+        locations(conn, str(found["STORAGE_INTEGRATION"]), usage=True)(url if url.endswith("/") else url + "/")
     return found
 
 
@@ -118,23 +117,6 @@ def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, ob
         options = {k: v for k, v in format_options(options).items() if k in options} if options else {}
         return {"FORMAT_NAME": found.name, **options}
     return format_options(options)
-
-
-def _check_location(conn: WarehouseConnection, integration: str, url: str) -> None:
-    """A stage's URL lies in one of the integration's STORAGE_ALLOWED_LOCATIONS
-    (https://docs.snowflake.com/en/sql-reference/sql/create-storage-integration#required-parameters)."""
-    found = conn.account.find("INTEGRATION", integration)
-    assert found is not None
-
-    def lists(key: str) -> bool:
-        places = found.properties.get(key) or []
-        assert isinstance(places, list)
-        return any(p == "*" or (url.rstrip("/") + "/").startswith(str(p).rstrip("/") + "/") for p in places)
-
-    if not found.properties.get("ENABLED"):
-        raise errors.invalid_value(f"{integration} is not enabled", "STORAGE_INTEGRATION")
-    if not lists("STORAGE_ALLOWED_LOCATIONS") or lists("STORAGE_BLOCKED_LOCATIONS"):
-        raise errors.location_not_allowed(url, integration)
 
 
 def all_options(written: Mapping[str, object]) -> dict[str, object]:
