@@ -28,6 +28,7 @@ from flows.settings import TELEMETRY_OFF
 _POLITE_SECONDS = 10.0  # for dbt to cancel its queries on the server after an interrupt
 # How long a flow's cancellation, which is raised in this thread between two waits, may go unheard.
 _WAIT_SECONDS = 0.5
+_FOR_DBT = ("CXM_DBT_THREADS", "CXM_QUERY_TAG")  # what profiles.yml lets a person set
 
 _one_command = threading.Lock()
 _helper: subprocess.Popen[str] | None = None
@@ -39,7 +40,7 @@ def warm() -> None:
     if _helper is None or _helper.poll() is not None:
         _helper = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__],
-            env={**os.environ, **TELEMETRY_OFF},
+            env={**_inherited(), **TELEMETRY_OFF},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
@@ -49,8 +50,8 @@ def warm() -> None:
 def run_dbt(arguments: Sequence[str], environment: Mapping[str, str], workdir: Path, timeout: float) -> tuple[str, int]:
     """What `dbt arguments` wrote, run in `workdir` within `timeout` seconds, and its exit code.
 
-    `environment` is added to this process's own (proxy, certificates, locale), which is passed on unread. However this function
-    is left, dbt has ended.
+    `environment` is added to this process's own (proxy, certificates, locale), without the settings and logins in it: what dbt
+    needs of those, `environment` names. However this function is left, dbt has ended.
 
     Raises:
         InfrastructureError: dbt did not start, or did not end in time.
@@ -62,7 +63,7 @@ def run_dbt(arguments: Sequence[str], environment: Mapping[str, str], workdir: P
         try:
             request = {
                 "arguments": list(arguments),
-                "environment": {**os.environ, **environment, **TELEMETRY_OFF},
+                "environment": {**_inherited(), **environment, **TELEMETRY_OFF},
                 "workdir": str(workdir),
                 "output": output.name,
             }
@@ -85,6 +86,15 @@ def run_dbt(arguments: Sequence[str], environment: Mapping[str, str], workdir: P
             elif sys.exc_info()[0] is not None:
                 _stop_helper()
         return output.read(), code
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment without what may hold a login: dbt gets its own by the request."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _FOR_DBT or not name.startswith(("CXM_", "PREFECT_", "AWS_", "SNOWFLAKE_"))
+    }
 
 
 def _send(line: str) -> None:

@@ -257,6 +257,7 @@ class Supervisor:
         if self.keeper is None or self.keeper.poll() is not None:
             self.keeper = subprocess.Popen(
                 ["/bin/sh", "-c", KEEPER, "cxm-keeper", str(os.getpgrp())],
+                env={"PATH": os.environ.get("PATH", os.defpath)},  # none of the settings that the worker is to have
                 stdin=subprocess.PIPE,
                 start_new_session=True,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,12 +17,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretBytes, SecretStr
 
 from flows.settings import PROJECT, Settings
+from tests.conftest import free_port
 
 pytestmark = pytest.mark.soak
 
 PASSPHRASE = "planted-passphrase-7f3a91"
 DBT_PASSWORD = "planted-dbt-password-b81c44"
 USER = "CXM_PLANTED_SVC"
+# Every setting that is secret.
+SETTINGS = {
+    f"CXM_{name.upper()}": f"planted-{name}-4e9d02"
+    for name, field in Settings.model_fields.items()
+    if "Secret" in str(field.annotation)
+}
+
+OTHERS = {"AWS_SECRET_ACCESS_KEY": "planted-aws-5c1", "PREFECT_API_AUTH_STRING": "cxm:planted-auth-77b0"}
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +140,26 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
     assert not found, found
     for path in (settings.home / "secrets").iterdir():
         assert path.stat().st_mode & 0o077 == 0, f"{path} is readable by others"
+
+
+def test_a_server_of_the_stack_gets_no_secret_that_it_does_not_need(tmp_path: Path) -> None:
+    """A stack that is started with every secret setting in the environment, umask 000."""
+    home = tmp_path / "home"
+    ports = {f"CXM_{name}_PORT": str(free_port()) for name in ("S3", "WAREHOUSE", "DOCS")}
+    environment = {**os.environ, **SETTINGS, **ports, "CXM_HOME": str(home), **OTHERS}
+    cxm = str(Path(sys.executable).parent / "cxm")
+    only = ["--only", "s3", "--only", "warehouse", "--only", "docs"]
+    subprocess.run([cxm, "up", *only], env=environment, cwd=PROJECT, check=True, capture_output=True, umask=0)
+    try:
+        known = json.loads((home / "run" / "processes.json").read_text())
+        assert {"s3", "warehouse", "docs", "keeper"} <= set(known)
+        mine = {*SETTINGS.values(), *OTHERS.values()}
+        mine |= {p.get_secret_value() for p in Settings(home=home).warehouse_logins.values()}
+        for name, process in known.items():
+            values = "\n".join(psutil.Process(process["pid"]).environ().values())
+            assert not [secret for secret in mine if secret in values], name
+    finally:
+        subprocess.run([cxm, "down"], env=environment, cwd=PROJECT, check=True, capture_output=True)
+    for path in home.rglob("*"):
+        if path.is_file() and home / "secrets" not in path.parents:
+            assert not [secret for secret in mine if secret.encode() in path.read_bytes()], path
