@@ -287,6 +287,30 @@ def test_text_that_is_no_timestamp_is_null_for_the_try_functions_only(run: Any) 
     assert refusal(run, "SELECT TO_TIMESTAMP_NTZ(V) FROM T") == (100035, "22007")
 
 
+def test_a_date_is_written_in_its_format_whether_its_type_is_seen_or_not(run: Any) -> None:
+    """https://docs.snowflake.com/en/sql-reference/functions/to_char"""
+    run("CREATE TABLE MOMENTS (D DATE, TS TIMESTAMP_NTZ, LTZ TIMESTAMP_LTZ, T TIME, N NUMBER(5, 2), V VARCHAR)")
+    moment = "2026-11-27 08:05:09.123"
+    run(f"INSERT INTO MOMENTS VALUES ('2026-11-27', '{moment}', '{moment}', '08:05:09', 1.5, 'x')")
+    for call, expected in (
+        ("TO_VARCHAR(D, 'YYYY-MM')", "2026-11"), ("TO_CHAR(D, 'DD.MM.YYYY')", "27.11.2026"),
+        ("TO_VARCHAR(TS, 'HH24:MI')", "08:05"),
+        ("TO_CHAR(TS, 'YYYYMMDD_HH24MISS')", "20261127_080509"), ("TO_VARCHAR(LTZ, 'YYYY-MM-DD HH24:MI:SS')", moment[:19]),
+        ("TO_VARCHAR(T, 'HH24:MI')", "08:05"), ("TO_VARCHAR('08:05:09'::TIME, 'MI:SS')", "05:09"),
+        ("TO_VARCHAR(MAX(D), 'YYYY')", "2026"), ("TO_VARCHAR(DATEADD(DAY, 4, D), 'YYYY-MM')", "2026-12"),
+        ("TO_VARCHAR(NULLIF(D, D), 'YYYY')", None), ("TO_VARCHAR(D)", "2026-11-27"), ("TO_VARCHAR(V)", "x"),
+    ):  # fmt: skip
+        assert run(f"SELECT {call} AS X FROM (SELECT * FROM MOMENTS) GROUP BY D, TS, LTZ, T, V") == [{"X": expected}], (
+            call
+        )
+    run("CREATE VIEW MONTHS AS SELECT TO_VARCHAR(D, 'YYYY-MM') AS MONTH FROM MOMENTS")
+    assert run("SELECT MONTH FROM MONTHS") == [{"MONTH": "2026-11"}]
+    for call in ("TO_CHAR(N, '999.00')", "TO_VARCHAR(D, V)"):
+        assert refusal(run, f"SELECT {call} FROM MOMENTS") == (2, "0A000"), call
+    with pytest.raises(ProgrammingError):
+        run("SELECT TO_CHAR(N, 'YYYY') FROM MOMENTS")
+
+
 def test_tags_are_set_on_tables_and_columns_with_values_that_they_admit(run: Any) -> None:
     run("CREATE TAG PII ALLOWED_VALUES 'direct', 'none'")
     run("CREATE TABLE T (A INT)")

@@ -289,7 +289,7 @@ class WarehouseCursor(FakeSnowflakeCursor):  # type: ignore[misc]
 
     def run_transformed(self, expression: Expr, bindings: Any) -> None:
         """fakesnow's way, its rewriting of numbers and TRIM put right (see `corrections`)."""
-        expression = corrections.trims(expression)
+        expression = corrections.texts(corrections.trims(expression))
         exact = corrections.sums(expression)
         try:
             self._executed(exact, bindings)

@@ -289,14 +289,20 @@ class Engine:
 
 
 def _macros(catalog: str) -> str:
-    """fakesnow's macros, and one that it lacks: a text that is no timestamp is NULL for TRY_CAST and TRY_TO_TIMESTAMP
-    (https://docs.snowflake.com/en/sql-reference/functions/try_to_timestamp); digits alone are seconds since 1970."""
+    """fakesnow's macros, and those that it lacks.
+
+    A text that is no timestamp is NULL for TRY_CAST and TRY_TO_TIMESTAMP, digits alone are seconds since 1970
+    (https://docs.snowflake.com/en/sql-reference/functions/try_to_timestamp). `_cxm_moment` makes of a TIME what strftime takes.
+    """
     home = ident(catalog)
     return f"""
         {macros.creation_sql(catalog)}
         CREATE OR REPLACE MACRO {home}._cxm_try_timestamp(val) AS (
             CASE WHEN TRY_CAST(val AS BIGINT) IS NULL THEN TRY_CAST(val AS TIMESTAMP)
             ELSE to_timestamp(TRY_CAST(val AS BIGINT))::TIMESTAMP END
+        );
+        CREATE OR REPLACE MACRO {home}._cxm_moment(val) AS (
+            CASE WHEN typeof(val) = 'TIME' THEN DATE '1970-01-01' + TRY_CAST(val::VARCHAR AS TIME) ELSE CAST(val AS TIMESTAMP) END
         )
     """
 
