@@ -109,7 +109,8 @@ def test_a_kill_loses_no_committed_row_and_keeps_no_open_transaction(own: Wareho
 
 def test_a_second_server_on_the_same_files_ends_at_once_and_says_why(own: Warehouse) -> None:
     second = subprocess.run(
-        [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(free_port()), "--dir", str(own.directory)],
+        [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(free_port()), "--dir", str(own.directory),
+         "--users", str(own.users)],
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert second.returncode == 5
