@@ -46,6 +46,7 @@ NOT_RUN = {
     "make lint test soak": "takes an hour",
     "make lint": "CI runs it before the tests",
     "make bench": "takes ten minutes, and needs an environment for the peers",
+    "make next": "takes minutes, and makes environments of its own",
     "make lock": "asks the package index for newer versions",
     "export PREFECT_API_URL=… CXM_TARGET=snowflake CXM_SNOWFLAKE_ACCOUNT=… CXM_SNOWFLAKE_USER=… "
     'CXM_SNOWFLAKE_PRIVATE_KEY="$(cat key.p8)"': "needs an account; what follows it is run",
