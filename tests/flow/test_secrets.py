@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretBytes, SecretStr
 
 from flows.settings import PROJECT, Settings
-from tests.conftest import free_port
+from tests.conftest import free_port, prefect_login
 
 pytestmark = pytest.mark.soak
 
@@ -74,8 +74,14 @@ def planted(settings: Settings) -> dict[str, bytes]:
         credentials=login, database=settings.database, warehouse=settings.warehouse, schema="RAW"
     )
     connector.save("planted", overwrite=True, _sync=True)
+    secrets = settings.home / "secrets"
     return {
         "S3 secret key": settings.s3_identity[1].get_secret_value().encode(),
+        "TLS key": (secrets / "s3.key").read_bytes().splitlines()[1],
+        "Prefect's password": prefect_login(settings)[1].encode(),
+        **{f"password of {u}": p.get_secret_value().encode() for u, p in settings.warehouse_logins.items()},
+        "setting snowflake_private_key": SETTINGS["CXM_SNOWFLAKE_PRIVATE_KEY"].encode(),
+        "setting snowflake_private_key_passphrase": SETTINGS["CXM_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"].encode(),
         "key passphrase": PASSPHRASE.encode(),
         "encrypted private key": pem.splitlines()[3],
         "private key": plain.splitlines()[3],
@@ -83,27 +89,39 @@ def planted(settings: Settings) -> dict[str, bytes]:
     }
 
 
-def watched(arguments: list[str], environment: dict[str, str]) -> tuple[bytes, set[bytes], int]:
-    """Run `cxm`; what it said, the arguments of every process that it and the stack had, its exit code."""
+def watched(
+    arguments: list[str], environment: dict[str, str], secrets: Mapping[str, bytes]
+) -> tuple[bytes, set[bytes], dict[str, set[str]], int]:
+    """Run `cxm`, with a umask that takes nothing away; what it said, the arguments of every process that it and the stack had,
+    the command lines of those whose environment holds a secret with its names, its exit code."""
     command = [str(Path(sys.executable).parent / "cxm"), *arguments]
-    process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, umask=0
+    )
     seen: set[bytes] = set()
+    holders: dict[str, set[str]] = {}
     said = b""
     while True:
-        for one in psutil.process_iter(["cmdline"]):
-            seen.add(" ".join(one.info["cmdline"] or []).encode(errors="replace"))
+        for one in psutil.process_iter(["cmdline", "environ"]):
+            line = " ".join(one.info["cmdline"] or [])
+            seen.add(line.encode(errors="replace"))
+            values = "\n".join((one.info["environ"] or {}).values()).encode(errors="replace")
+            if held := {name for name, secret in secrets.items() if secret in values}:
+                holders.setdefault(line, set()).update(held)
         try:
             said += process.communicate(timeout=0.3)[0]
-            return said, seen, process.returncode
+            return said, seen, holders, process.returncode
         except subprocess.TimeoutExpired:
             continue
 
 
 def test_no_secret_is_written_said_or_passed_in_the_open(
-    planted: dict[str, bytes], small: Path, settings: Settings, query: Callable[..., Any]
+    planted: dict[str, bytes], small: Path, settings: Settings, query: Callable[..., Any], tmp_path: Path
 ) -> None:
     environment = {
         **os.environ,
+        **SETTINGS,
+        "TMPDIR": str(tmp_path),
         "CXM_AWS_BLOCK": "planted",
         "CXM_SNOWFLAKE_BLOCK": "planted",
         "CXM_WAREHOUSE_PASSWORD": DBT_PASSWORD,
@@ -112,6 +130,7 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
     }
     said: list[bytes] = []
     arguments: set[bytes] = set()
+    holders: dict[str, set[str]] = {}
     bad = {"CXM_AWS_BLOCK": "planted", "CXM_SNOWFLAKE_BLOCK": "absent"}
     for command, changes, exit_code in (
         (["run", "--data", str(small)], {}, 0),
@@ -119,16 +138,27 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
         (["run", "--data", str(small)], bad, 2),
         (["run", "--data", str(small / "missing")], {}, 2),
     ):
-        output, seen, code = watched(command, {**environment, **changes})
+        output, seen, held, code = watched(command, {**environment, **changes}, planted)
         assert code == exit_code, (command, output.decode())
         said.append(output)
         arguments |= seen
+        for line, names in held.items():
+            holders.setdefault(line, set()).update(names)
+    needed = {
+        "cxm": set(planted),
+        "flows.embedded.prefect_app": {"Prefect's password"},
+        # dbt starts it, and so it inherits what the request gave to dbt.
+        "multiprocessing.resource_tracker": {"password of CXM_TRANSFORMER_SVC"},
+    }
+    for line, names in holders.items():
+        allowed = next((may for who, may in needed.items() if f"{who} " in line), set())
+        assert names <= allowed, f"in the environment of {line}: {names - allowed}"
     history = "TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 10000))"
     users = query(f"SELECT COUNT(*) FROM {history} WHERE USER_NAME = '{USER}'", role="ACCOUNTADMIN")
     assert users[0][0] > 0, "the planted key was the one that logged in"
 
     places: dict[str, bytes] = {"terminal": b"\n".join(said), "process arguments": b"\n".join(arguments)}
-    for path in settings.home.rglob("*"):
+    for path in (*settings.home.rglob("*"), *tmp_path.rglob("*")):
         # Where the embedded object store's identity is kept, readable by its owner only.
         if path.is_file() and settings.home / "secrets" not in path.parents:
             places[str(path)] = path.read_bytes()
