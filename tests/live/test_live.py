@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,24 @@ def test_a_batch_goes_through_and_its_rerun_changes_nothing(environment: str, sa
 
     assert all(table["rows_file"] == table["rows_raw"] > 0 for table in first["tables"])
     assert all(table["load"].startswith("unchanged") for table in second["tables"])
+
+
+def test_two_sources_that_load_at_once_are_both_published(environment: str, sample: Path, tmp_path: Path) -> None:
+    from flows.synthetic.medtech import generate
+    from flows.synthetic.shipments import read_shipments
+
+    day = date(2018, 4, 11)
+    generate(tmp_path, read_shipments(sample), day, day, scale=0.05)
+    command = [str(Path(sys.executable).with_name("cxm")), "run", "--json"]
+    runs = [
+        subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for more in (
+            ["--data", str(sample), "--force"],
+            ["--source", "synthetic", "--data", str(tmp_path), "--from", str(day), "--to", str(day)],
+        )
+    ]
+    told = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
 
 
 def test_doctor_finds_the_accounts_in_order(environment: str) -> None:
