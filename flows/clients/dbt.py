@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -149,6 +150,9 @@ def _serve() -> None:
     import dbt.adapters.snowflake
     import dbt.cli.main  # noqa: F401
 
+    # Python 3.12 and later count native threads too. numpy and pyarrow start two at import, which hold no lock while this
+    # process only waits for its next line; of Python's own there is the main thread alone (looked at on 3.13, 2026-11-27).
+    warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     for line in sys.stdin:
         child = os.fork()
         if not child:
