@@ -44,12 +44,13 @@ class Watch:
         self._end.set()
 
     def _ask(self, name: str) -> None:
-        while not self._end.wait(_ASK_EVERY):
+        while not self._end.is_set():
             try:
                 self._servers[name]()
                 self._silent[name] = 0
             except Exception:  # no answer, whatever the reason; the next question may get one
-                continue
+                pass
+            self._end.wait(_ASK_EVERY)
 
     def _look(self) -> None:
         """Count the seconds in which this process ran: one that was stopped itself knows nothing of the servers."""

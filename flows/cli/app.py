@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
-from flows.errors import ConfigurationError, CxmError
+from flows.errors import ConfigurationError, CxmError, InfrastructureError
 from flows.escape import terminal
 from flows.failures import meaning
 
@@ -181,10 +181,19 @@ def provisioned(settings: Settings) -> Sequence[Change]:
 
 def run_flow(flow: Any, **parameters: Any) -> Any:
     """Run a flow in this process and give its result, or raise its error as it was raised."""
-    state = flow(**parameters, return_state=True)
-    result = state.result(raise_on_failure=False)
-    if isinstance(result, BaseException):
-        raise result
+    from httpx import HTTPError
+
+    try:
+        state = flow(**parameters, return_state=True)
+        result = state.result(raise_on_failure=False)
+        if isinstance(result, BaseException):
+            raise result
+    except HTTPError as error:  # of Prefect's client, which had tried for long: nothing else of ours speaks with httpx
+        from flows.watch import end_process
+
+        # Prefect's own threads would go on trying for minutes before they let the process end.
+        what = f"the Prefect server did not answer ({type(error).__name__}); the run ended"
+        end_process(InfrastructureError(f"{what}. Look with `cxm status`, then run again"), lambda: None)
     return result
 
 

@@ -208,11 +208,13 @@ def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
 
 
 def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING, each: str = "") -> str:
-    # The sequence orders batches; those from before there was one are the oldest, in the order of their ids.
+    # What is loaded and has no verdict is the batch that is judged now, be it an old one that is replayed. Then the sequence
+    # orders batches; those from before there was one are the oldest, in the order of their ids.
+    judged = "IFF(l.STATUS = 'loaded', 1, 0) DESC, " if "loaded" in statuses else ""
     return (
         f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
         f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS IN ({', '.join(map(literal, statuses))})"
-        f" QUALIFY ROW_NUMBER() OVER ({each}ORDER BY COALESCE(l.BATCH_SEQUENCE, 0) DESC, l.BATCH_ID DESC) = 1"
+        f" QUALIFY ROW_NUMBER() OVER ({each}ORDER BY {judged}COALESCE(l.BATCH_SEQUENCE, 0) DESC, l.BATCH_ID DESC) = 1"
     )
 
 

@@ -227,7 +227,7 @@ def sleep_at(
 
 
 SLEEPS: dict[str, tuple[str, Applies]] = {
-    "before it recovers": ("warehouse", sql("SELECT", "open")),
+    "before it recovers": ("warehouse", sql("SELECT DISTINCT", "open")),
     "while it uploads": ("s3", put),
     "before the ledger knows": ("warehouse", sql("INSERT")),
     "during COPY": ("warehouse", sql("COPY")),
@@ -261,7 +261,7 @@ def test_a_run_that_slept_through_its_lease_writes_nothing_more(
 @pytest.mark.parametrize(
     ("work", "where", "at"),
     [
-        pytest.param(undo_sleepily, "warehouse", sql("BEGIN", "undo"), id="undo"),
+        pytest.param(undo_sleepily, "warehouse", sql("DELETE", "undo"), id="undo"),
         pytest.param(archive_sleepily, "s3", lambda r: r.method == "PUT" and "/archive/" in r.path, id="archive"),
     ],
 )

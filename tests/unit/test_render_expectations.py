@@ -129,13 +129,14 @@ def test_a_suite_is_exactly_this() -> None:
 
 
 NEWEST = " QUALIFY ROW_NUMBER() OVER (ORDER BY COALESCE(l.BATCH_SEQUENCE, 0) DESC, l.BATCH_ID DESC) = 1"
+JUDGED = NEWEST.replace("ORDER BY ", "ORDER BY IFF(l.STATUS = 'loaded', 1, 0) DESC, ")
 
 
 def test_an_asset_finds_the_newest_batch_that_stands_and_a_run_names_its_own() -> None:
     twin = "SELECT t.*, TRY_TO_DOUBLE(t.PRICE) AS PRICE__NUMBER FROM RAW.T_CASES AS t WHERE t._BATCH_ID = "
     assert asset_query(SOURCE, CASES) == (
         f"{twin}(SELECT l.BATCH_ID FROM RAW.LOAD_LEDGER AS l WHERE l.SOURCE = 'clinic' AND l.TABLE_NAME = 'T_CASES'"
-        f" AND l.STATUS IN ('loaded', 'validated'){NEWEST})"
+        f" AND l.STATUS IN ('loaded', 'validated'){JUDGED})"
     )
     assert asset_query(SOURCE, CASES, "20261122_101500") == f"{twin}'20261122_101500'"
 
@@ -148,7 +149,7 @@ def test_an_orphan_is_looked_for_in_the_current_batch_of_a_snapshot_and_in_the_n
     assert query("snapshot") == (
         "SELECT 1 AS ORPHAN FROM {batch} AS child LEFT JOIN (SELECT DISTINCT p.HOSPITAL_ID FROM RAW.T_HOSPITALS AS p"
         " WHERE p._BATCH_ID IN (SELECT l.BATCH_ID FROM RAW.LOAD_LEDGER AS l WHERE l.SOURCE = 'clinic'"
-        f" AND l.TABLE_NAME = 'T_HOSPITALS' AND l.STATUS IN ('loaded', 'validated'){NEWEST})) AS parent"
+        f" AND l.TABLE_NAME = 'T_HOSPITALS' AND l.STATUS IN ('loaded', 'validated'){JUDGED})) AS parent"
         " ON child.HOSPITAL_ID = parent.HOSPITAL_ID WHERE child.HOSPITAL_ID IS NOT NULL AND parent.HOSPITAL_ID IS NULL"
     )
     assert query("append") == query("snapshot").replace("OVER (ORDER", "OVER (PARTITION BY l.FILE_NAME ORDER")
