@@ -46,6 +46,8 @@ NOT_RUN = {
     "make lint test soak": "takes an hour",
     "make lint": "CI runs it before the tests",
     "make bench": "takes ten minutes, and needs an environment for the peers",
+    "uv build --wheel": "tests/flow/test_installed_wheel.py builds and installs it",
+    "uv pip install --python ENV/bin/python -c requirements.lock dist/medtech_cxm-*.whl": "the same",
     "make next": "takes minutes, and makes environments of its own",
     "make lock": "asks the package index for newer versions",
     "export PREFECT_API_URL=… CXM_TARGET=snowflake CXM_SNOWFLAKE_ACCOUNT=… CXM_SNOWFLAKE_USER=… "
