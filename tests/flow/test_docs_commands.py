@@ -241,6 +241,7 @@ def test_the_steps_that_add_a_table_end_in_its_rows_in_dbt(tmp_path: Path) -> No
     for folder in ("data_dictionary", "dbt", "expectations", "flows", "sql"):
         made = shutil.ignore_patterns("target", "logs", "uncommitted", "__pycache__")
         shutil.copytree(PROJECT / folder, project / folder, ignore=made)
+    shutil.copy(PROJECT / "prefect.yaml", project)
     contract = project / "data_dictionary" / "synthetic.odcs.yaml"
     contract.write_text(contract.read_text(encoding="utf-8") + yaml_block(PROJECT / "README.md"), encoding="utf-8")
     environment = {**elsewhere(), "PYTHONPATH": str(project), "COLUMNS": "200"}
