@@ -50,7 +50,9 @@ def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
     held = ""
     if account.found("DATABASE", settings.database):
         rows = account.rows(f"SHOW TABLES IN DATABASE {ident(settings.database)}")
-        full = {f"{r['schema_name']}.{r['name']}": int(r["rows"] or 0) for r in rows if int(r["rows"] or 0)}
+        # the lease's rows come with provisioning: they are nobody's data
+        rows = [r for r in rows if int(r["rows"] or 0) and r["name"] != "LOAD_LEASE"]
+        full = {f"{r['schema_name']}.{r['name']}": int(r["rows"]) for r in rows}
         held = ", ".join(f"{name} {count:,} rows" for name, count in sorted(full.items()))
     drops = (
         ("SYSADMIN", "DATABASE", settings.database, held),
