@@ -209,9 +209,7 @@ def _business_names(profile: FileProfile) -> dict[str, str]:
         if not is_staging_name(slug(name)):
             name = _sentence([*words_of(profile.table), *words])
         taken = {slug(other) for other in names.values()}
-        number = 2
-        while slug(name) in taken:
-            name, number = f"{_sentence(words)} {number}", number + 1
+        name = _sentence(_once(slug(name), taken, "_").split("_"))
         names[column.header] = name
     return names
 
