@@ -137,8 +137,8 @@ class ObjectStore:
 
     def client(self) -> Any:
         """A boto3 client of it."""
-        from flows.embedded.warehouse.copy_files import s3_client
-        from flows.embedded.warehouse.session import S3Access
+        from flows.embedded.warehouse.copy.source import s3_client
+        from flows.embedded.warehouse.session.context import S3Access
 
         return s3_client(S3Access.from_identity_file(self.endpoint, self.identity))
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flows.embedded.warehouse import csv_reader
-from flows.embedded.warehouse.csv_format import CsvFormat, OptionError
-from flows.embedded.warehouse.csv_reader import RowError, read_csv
+from flows.embedded.warehouse.copy import csv_reader
+from flows.embedded.warehouse.copy.csv_format import CsvFormat, OptionError
+from flows.embedded.warehouse.copy.csv_reader import RowError, read_csv
 
 PROJECT_FORMAT = {
     "TYPE": "CSV",

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from snowflake.connector.errors import ProgrammingError
 
-from flows.embedded.warehouse.copy import copy_into
-from flows.embedded.warehouse.engine import Engine
+from flows.embedded.warehouse.copy.statement import copy_into
+from flows.embedded.warehouse.storage.engine import Engine
 from tests.embedded.conftest import ObjectStore, Warehouse, integration_for
 
 BUCKET = "copy-tests"

@@ -402,7 +402,7 @@ def test_the_reserved_words_are_snowflakes_and_those_that_sqlalchemy_quotes() ->
     from snowflake.sqlalchemy.base import RESERVED_WORDS
 
     from flows.contract.reserved import NO_TABLE, RESERVED
-    from flows.embedded.warehouse import reserved
+    from flows.embedded.warehouse.text import reserved
 
     assert {word.upper() for word in RESERVED_WORDS} <= RESERVED
     assert RESERVED - {"COPY"} == reserved.RESERVED | reserved.NO_COLUMN

@@ -47,10 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     import duckdb
     import uvicorn
 
-    from flows.embedded.warehouse.engine import Engine
-    from flows.embedded.warehouse.open_sessions import IDLE
-    from flows.embedded.warehouse.server import Server
-    from flows.embedded.warehouse.session import S3Access
+    from flows.embedded.warehouse.protocol.open_sessions import IDLE
+    from flows.embedded.warehouse.protocol.server import Server
+    from flows.embedded.warehouse.session.context import S3Access
+    from flows.embedded.warehouse.storage.engine import Engine
 
     try:
         s3 = S3Access.from_identity_file(options.s3_endpoint, options.s3_identity) if options.s3_endpoint else None

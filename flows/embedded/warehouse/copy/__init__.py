@@ -1,0 +1,1 @@
+"""COPY INTO <table>: the statement, its files, the CSV in them."""

@@ -1,0 +1,134 @@
+"""Around one execution of a statement: its turn, its id, its timeout, its place in the history, Snowflake's errors.
+
+WarehouseCursor ──with executing(cursor, command)──▶ whatever the statement does ──▶ QUERY_HISTORY, or a Snowflake error
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+import snowflake.connector.errors
+from sqlglot.errors import ParseError, SqlglotError
+
+from flows.embedded.warehouse.session.running import Statement
+from flows.embedded.warehouse.storage.engine import QueryRecord
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import Words
+from flows.embedded.warehouse.text.statement_text import query_type, summary
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.execute.cursor import WarehouseCursor
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def executing(cursor: WarehouseCursor, command: str, alone: bool = True) -> Iterator[Statement]:
+    """Around one statement: lock, id, timeout, history, Snowflake's errors. `alone`: after those before it in its session."""
+    conn = cursor._conn
+    statement, cursor.statement = cursor.statement or Statement(conn), None
+    conn.engine.running.add(statement)
+    with conn.lock if alone else contextlib.nullcontext():
+        started = conn.last_used = datetime.now(UTC)
+        query_id = cursor._query_id = statement.query_id
+        conn.last_query_ids = [*conn.last_query_ids[-99:], query_id]
+        cursor._described, cursor._sqlstate, cursor._sfqid = None, None, None
+        failure: snowflake.connector.errors.Error | None = None
+        before, timer = conn.statement, _timeout(statement) if alone else None
+        try:
+            if alone:
+                conn.statement, conn.last_statement = statement, time.monotonic()
+                statement.start()
+                _hear_of_abortion(conn, command)
+                conn.refresh_namespace()
+            yield statement
+            if cursor._sfqid and cursor._sfqid != query_id:
+                conn.engine.results.move(cursor._sfqid, query_id)
+        except Exception as e:
+            statement.end()
+            failure = statement.stopped or _error(e, command)
+            failure.sfqid = query_id
+            cursor._sqlstate = failure.sqlstate
+            if alone:
+                conn.transaction.revive()
+            raise failure from None if failure is e else e
+        finally:
+            conn.engine.running.remove(statement)
+            if timer:
+                timer.cancel()
+            if alone:
+                conn.statement, conn.last_statement = before, time.monotonic()
+            if alone and conn.autocommit_on and not conn.transaction.open:
+                conn.engine.locks.release(conn.session_id)
+            cursor._sfqid = query_id
+            _remember(cursor, command, started, failure)
+
+
+def _hear_of_abortion(conn: WarehouseConnection, command: str) -> None:
+    """A session whose idle transaction was taken away is told so once, unless it gives the transaction up itself."""
+    aborted, conn.transaction.aborted = conn.transaction.aborted, 0
+    if aborted and not Words(command).sees("ROLLBACK"):
+        raise errors.transaction_aborted(aborted)
+
+
+def _timeout(statement: Statement) -> threading.Timer | None:
+    """STATEMENT_TIMEOUT_IN_SECONDS (https://docs.snowflake.com/en/sql-reference/parameters#statement-timeout-in-seconds)."""
+    seconds = int(str(statement.conn.parameter("STATEMENT_TIMEOUT_IN_SECONDS")))
+    if not 0 < seconds < 172800:
+        return None
+    timer = threading.Timer(seconds, statement.stop, [errors.timed_out(seconds)])
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _error(error: Exception, command: str) -> snowflake.connector.errors.Error:
+    """The Snowflake error for whatever a statement raised."""
+    cause = error.__cause__ if isinstance(error, snowflake.connector.errors.Error) else error
+    if isinstance(cause, duckdb.ResourceInUseException) or (
+        isinstance(error, snowflake.connector.errors.Error) and error.errno in (100103, 2002)
+    ):
+        assert isinstance(error, snowflake.connector.errors.Error)
+        return error
+    if isinstance(cause, duckdb.Error):
+        return errors.from_duckdb(cause, command)
+    if isinstance(error, snowflake.connector.errors.Error) and not isinstance(cause, NotImplementedError):
+        return error
+    if isinstance(error, (ParseError, SqlglotError)):
+        return errors.from_parser(error, command)
+    logger.warning("refused %r", command[:200], exc_info=error)
+    return errors.unsupported(f"{summary(command)} ({type(cause or error).__name__}: {str(cause or error)[:200]})")
+
+
+def _remember(
+    cursor: WarehouseCursor, command: str, started: datetime, failure: snowflake.connector.errors.Error | None
+) -> None:
+    conn = cursor._conn
+    conn.engine.history.add(
+        QueryRecord(
+            query_id=cursor._query_id,
+            query_text=command[:100_000],
+            database_name=conn.database,
+            schema_name=conn.schema,
+            query_type=query_type(command),
+            session_id=conn.session_id,
+            user_name=conn.user,
+            role_name=conn.role,
+            warehouse_name=conn.warehouse,
+            query_tag=str(conn.parameter("QUERY_TAG")),
+            execution_status="FAIL" if failure else "SUCCESS",
+            error_code=f"{failure.errno:06d}" if failure and failure.errno else None,
+            error_message=str(failure.raw_msg) if failure else None,
+            start_time=started,
+            end_time=datetime.now(UTC),
+            rows_produced=None if failure else cursor._rowcount,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Snowflake's wire protocol: HTTP, logins, answers."""

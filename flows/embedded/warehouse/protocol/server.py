@@ -1,0 +1,298 @@
+"""Snowflake's wire protocol over one Engine: HTTP on loopback ──▶ WarehouseConnection, WarehouseCursor.
+
+POST /session/v1/login-request, /queries/v1/query-request, /queries/v1/abort-request, /session (delete, heartbeat, token-request);
+GET /queries/<id>/result, /monitoring/queries/<id>, /health. Who is logged in is in `open_sessions`, what a query answers in
+`query_answers`.
+
+A statement that fails answers HTTP 200 with `success: false`, code and SQL state; never HTTP 500,
+which clients retry for minutes. One that runs longer than POLL_SECONDS, or was sent to run detached (`asyncExec`), answers "in
+progress" with the address of its result, which clients ask until it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fakesnow.server import bucket_upload
+from snowflake.connector.errors import Error
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from flows.embedded.warehouse.protocol.incoming import (
+    BEFORE_LOGIN,
+    STATEMENT,
+    BadRequestError,
+    Doorkeeper,
+    as_object,
+    read_body,
+    refusal,
+)
+from flows.embedded.warehouse.protocol.login import LoginRefusedError
+from flows.embedded.warehouse.protocol.open_sessions import OpenSessions, token_of
+from flows.embedded.warehouse.protocol.query_answers import DETACHED, IN_PROGRESS, failure, in_progress, run, signed
+from flows.embedded.warehouse.session.running import Statement, cancels
+from flows.embedded.warehouse.text import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from flows.embedded.warehouse.storage.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+THREADS = 128
+POLL_SECONDS = 45.0  # a Snowflake account's own time; clients give up reading an answer after 60 s
+KEPT_ANSWERS = 64
+
+
+class Server:
+    """The sessions of one engine and the routes that reach them."""
+
+    def __init__(self, engine: Engine, poll_seconds: float = POLL_SECONDS) -> None:
+        self.engine = engine
+        self.poll_seconds = poll_seconds
+        self.sessions = OpenSessions(engine)
+        engine.client_lives = self.sessions.client_lives
+        self._answers: OrderedDict[str, asyncio.Task[dict[str, Any]]] = (
+            OrderedDict()
+        )  # by query id, running and detached ones
+        self._askers: dict[str, str] = {}  # whose they are
+
+    def app(self) -> Starlette:
+        """The ASGI application; shutting it down closes every session and the engine."""
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            import anyio.to_thread
+
+            # each running statement keeps a thread; 32 sessions at once must not wait for one
+            anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+            yield
+            await run_in_threadpool(self.close)
+
+        return Starlette(
+            lifespan=lifespan,
+            middleware=[Middleware(Doorkeeper)],
+            exception_handlers={BadRequestError: _bad_request},
+            routes=[
+                Route("/health", self.health),
+                Route("/session/v1/login-request", self.login, methods=["POST"]),
+                Route("/session/token-request", self.renew, methods=["POST"]),
+                Route("/session/heartbeat", self.session, methods=["POST"]),
+                Route("/session", self.session, methods=["POST"]),
+                Route("/queries/v1/query-request", self.query, methods=["POST"]),
+                Route("/queries/v1/abort-request", self.abort, methods=["POST"]),
+                Route("/queries/{query_id}/abort-request", self.abort, methods=["POST"]),
+                Route("/queries/{query_id}/result", self.result, methods=["GET"]),
+                Route("/monitoring/queries/{query_id}", self.monitoring, methods=["GET"]),
+                Route("/telemetry/send", self.ignored, methods=["POST"]),
+                Route("/fs_bucket/{path:path}", self.upload, methods=["PUT"]),
+            ],
+        )
+
+    def close(self) -> None:
+        """Interrupt what runs, roll back what is open, write the files."""
+        self.sessions.close()
+        self.engine.close()
+
+    # ---- sessions
+
+    async def health(self, _: Request) -> JSONResponse:
+        """200 as soon as statements are taken."""
+        return JSONResponse({"status": "ok", "sessions": len(self.sessions)})
+
+    async def ignored(self, _: Request) -> JSONResponse:
+        """Telemetry that a client sends all the same goes nowhere."""
+        return JSONResponse({"success": True, "data": None, "code": None, "message": None})
+
+    async def login(self, request: Request) -> JSONResponse:
+        """Start a session."""
+        body = await read_body(request, BEFORE_LOGIN, BEFORE_LOGIN)
+        data = as_object(body.get("data"), "data")
+        as_object(data.get("SESSION_PARAMETERS"), "SESSION_PARAMETERS")
+        try:
+            return JSONResponse(await run_in_threadpool(self.sessions.open, data, dict(request.query_params)))
+        except LoginRefusedError as e:
+            logger.info("login refused: %s", e.message)
+            return JSONResponse({"data": {}, "code": e.code, "message": e.message, "success": False})
+
+    async def renew(self, request: Request) -> JSONResponse:
+        """A client whose token has run out asks for another; tokens here live as long as the session."""
+        body = await read_body(request, BEFORE_LOGIN, BEFORE_LOGIN)
+        token = str(body.get("oldSessionToken") or "")
+        if not self.sessions.may_renew(token, token_of(request)):
+            return _gone()
+        data = {
+            "sessionToken": token,
+            "validityInSecondsST": 14400,
+            "masterToken": token_of(request),
+            "validityInSecondsMT": 14400,
+        }
+        return JSONResponse({"data": data, "code": None, "message": None, "success": True})
+
+    async def session(self, request: Request) -> JSONResponse:
+        """Heartbeat, or the end of a session (`?delete=true`)."""
+        conn = self.sessions.of(request)
+        if conn is None:
+            return _gone()
+        conn.last_used = datetime.now(UTC)
+        if request.query_params.get("delete"):
+            self.sessions.end(token_of(request))
+            await run_in_threadpool(conn.close)
+        return JSONResponse({"data": None, "code": None, "message": None, "success": True})
+
+    async def monitoring(self, request: Request) -> JSONResponse:
+        """The state of one statement by its id; none for an id that nobody knows."""
+        conn = self.sessions.of(request)
+        if conn is None:
+            return _gone()
+        wanted = request.path_params["query_id"]
+        if statement := self.engine.running.get(wanted):
+            blocked = self.engine.locks.waits(statement.conn.session_id)
+            queries = [{"id": wanted, "status": "BLOCKED" if blocked else "RUNNING"}]
+        else:
+            queries = [
+                {
+                    "id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR",
+                    "errorCode": r.error_code, "errorMessage": r.error_message,
+                }
+                for r in self.engine.history.all()
+                if r.query_id == wanted and (r.user_name == conn.user or conn.may("MONITOR", "ACCOUNT", ""))
+            ]  # fmt: skip
+        return JSONResponse({"data": {"queries": queries}, "success": True})
+
+    # ---- statements
+
+    async def abort(self, request: Request) -> JSONResponse:
+        """Cancel a statement of this session, by the request id that its client gave it or by its query id
+        (https://docs.snowflake.com/en/user-guide/querying-cancel-statements)."""
+        conn = self.sessions.of(request)
+        if conn is None:
+            return _gone()
+        if query_id := request.path_params.get("query_id"):
+            statement = self.engine.running.get(query_id)
+            if statement is not None and statement.conn.user != conn.user:
+                statement = None
+        else:
+            statement = self.engine.running.asked_as(str((await read_body(request)).get("requestId") or ""), conn)
+        if statement is not None:
+            statement.stop(errors.canceled())
+        return JSONResponse({"data": None, "code": None, "message": None, "success": True})
+
+    async def query(self, request: Request) -> JSONResponse:
+        """Run one statement; the same request again, after a broken socket, joins the one that runs."""
+        conn = self.sessions.of(request)
+        if conn is None:
+            return _gone()
+        body = await read_body(request)
+        for part in ("parameters", "bindings"):
+            as_object(body.get(part), part)
+        if not isinstance(body.get("sqlText"), str):
+            raise BadRequestError("Expected sqlText to be a text.")
+        request_id = request.query_params.get("requestId") or request.query_params.get("request_guid") or ""
+        statement = self.engine.running.asked_as(request_id, conn)
+        if statement is None and conn.answered[0] == request_id != "":
+            # A client that lost the answer sends the same request id again, and the statement does not run again,
+            # https://docs.snowflake.com/en/developer-guide/sql-api/submitting-requests#resubmitting-a-request-to-execute-sql-statements
+            return JSONResponse(conn.answered[1])
+        if statement is None or statement.query_id not in self._answers:
+            statement = Statement(conn, request_id)
+            self.engine.running.add(statement)
+            base_url = f"{request.url.scheme}://{request.url.netloc}"
+            self._askers[statement.query_id] = conn.user
+            self._answers[statement.query_id] = asyncio.create_task(self._answered(statement, body, base_url))
+        if body.get("asyncExec"):
+            return JSONResponse(in_progress(statement.query_id, DETACHED))
+        return await self._awaited(statement.query_id)
+
+    async def result(self, request: Request) -> JSONResponse:
+        """The answer of a statement that was in progress when its client last asked."""
+        conn = self.sessions.of(request)
+        if conn is None:
+            return _gone()
+        query_id = request.path_params["query_id"]
+        if query_id in self._answers and self._askers.get(query_id) == conn.user:
+            return await self._awaited(query_id, keep=True)
+        return JSONResponse(failure("000709", "02000", f"Statement {query_id} not found", query_id))
+
+    async def _awaited(self, query_id: str, keep: bool = False) -> JSONResponse:
+        """The answer, or after POLL_SECONDS that it is in progress. `keep`: a client whose socket breaks may ask again."""
+        task = self._answers[query_id]
+        done, _ = await asyncio.wait([task], timeout=self.poll_seconds)
+        if not done:
+            return JSONResponse(in_progress(query_id, IN_PROGRESS))
+        if not keep:
+            self._forget(query_id)
+        return JSONResponse(task.result())
+
+    async def _answered(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
+        try:
+            answer = await run_in_threadpool(self._query, statement, body, base_url)
+            statement.conn.answered = statement.request_id, answer
+            return answer
+        except Exception:
+            # what fails outside the statement itself, such as a value that cannot be put on the wire
+            logger.exception("no answer for %r", str(body.get("sqlText"))[:200])
+            message = "The embedded warehouse ran the statement and could not send its result; its log says why."
+            return failure("000603", "XX000", message, None)
+        finally:
+            self.engine.running.remove(statement)
+            ended = [i for i, task in self._answers.items() if task.done()]
+            for query_id in ended[: max(0, len(ended) - KEPT_ANSWERS)]:
+                self._forget(query_id)
+
+    def _forget(self, query_id: str) -> None:
+        self._answers.pop(query_id, None)
+        self._askers.pop(query_id, None)
+
+    async def upload(self, request: Request) -> Response:
+        """A file of a PUT, to the address that its statement was answered with."""
+        if not signed(request.path_params["path"], request.query_params.get("signature", "")):
+            return refusal("This address was not given out by this server.", 403)
+        answer: Response = await bucket_upload(request)
+        return answer
+
+    def _query(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
+        conn, sql = statement.conn, body["sqlText"]
+        if len(sql) > STATEMENT:
+            return failure(
+                "000002", "0A000", f"A statement of {len(sql)} characters; at most {STATEMENT} are taken here.", None
+            )
+        with nullcontext() if cancels(sql) else conn.lock:
+            before = conn.parameters.copy()
+            for name, value in (body.get("parameters") or {}).items():
+                # a statement's own parameters, such as _statement_params={"QUERY_TAG": …}
+                if name.upper() in ("QUERY_TAG", "STATEMENT_TIMEOUT_IN_SECONDS", "LOCK_TIMEOUT"):
+                    conn.parameters[name.upper()] = value
+            cur = conn.cursor()
+            cur.statement = statement
+            try:
+                return run(conn, cur, sql, body, base_url)
+            except Error as e:
+                logger.info("%s: %s", e.errno, e.raw_msg)
+                return failure(f"{e.errno or 603:06d}", e.sqlstate or "XX000", e.raw_msg or "", cur._query_id)
+            finally:
+                for name in ("QUERY_TAG", "STATEMENT_TIMEOUT_IN_SECONDS", "LOCK_TIMEOUT"):
+                    if name in {n.upper() for n in body.get("parameters") or {}}:
+                        conn.parameters.pop(name, None)
+                        if name in before:
+                            conn.parameters[name] = before[name]
+
+
+async def _bad_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BadRequestError)
+    return refusal(str(error), error.status)
+
+
+def _gone() -> JSONResponse:
+    message = "Session no longer exists. New login required to access the service."
+    return JSONResponse({"data": None, "code": "390111", "message": message, "success": False})

@@ -1,0 +1,1 @@
+"""Who runs a statement and where: role, namespace, transaction, locks, rights."""

@@ -1,0 +1,299 @@
+"""One Snowflake session: who runs it, where it stands, what it has set, whether a transaction is open.
+
+login ──Engine.connect──▶ WarehouseConnection ──cursor()──▶ WarehouseCursor; state lives as long as the session's token
+
+Its transaction is in `transaction`, stages by name in `stage_lookup`.
+Roles and privileges: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from fakesnow.conn import FakeSnowflakeConnection
+from snowflake.connector.cursor import DictCursor, SnowflakeCursor
+
+from flows.embedded.warehouse.account.account import ACCOUNTADMIN
+from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, check_parameter
+from flows.embedded.warehouse.session.context import SessionContext
+from flows.embedded.warehouse.session.stage_lookup import file_format_options, stage_info
+from flows.embedded.warehouse.session.storage_access import storage_of
+from flows.embedded.warehouse.session.transaction import Transaction
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import ident, normalise, quote
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.execute.cursor import WarehouseCursor
+    from flows.embedded.warehouse.session.running import Statement
+    from flows.embedded.warehouse.storage.engine import Engine
+
+
+class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
+    """fakesnow's connection with a user, a role, a warehouse, session parameters and real transaction boundaries.
+
+    `lock` is held while one of its statements runs: a session runs its statements one after the other.
+    """
+
+    database: str | None
+    _schema: str | None
+
+    def __init__(
+        self,
+        engine: Engine,
+        duck: duckdb.DuckDBPyConnection,
+        database: str | None = None,
+        schema: str | None = None,
+        *,
+        user: str = "EMBEDDED",
+        role: str | None = None,
+        warehouse: str | None = None,
+        autocommit: bool = True,
+        parameters: Mapping[str, object] | None = None,
+        nop_regexes: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            duck,
+            engine.results,
+            create_database=False,
+            create_schema=False,
+            db_path=engine.directory,
+            nop_regexes=nop_regexes,
+            **kwargs,
+        )
+        self.engine = engine
+        self.account = engine.account
+        self.lock = threading.RLock()
+        self.session_id = secrets.randbelow(2**53)
+        self.user = user
+        self.role = role or ACCOUNTADMIN
+        self.warehouse: str | None = None
+        self.secondary_roles = "NONE"
+        self.parameters: dict[str, object] = {}
+        self.autocommit_on = autocommit
+        self.transaction = Transaction(self, duck)
+        self.client = "PythonConnector"
+        self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
+        self.registered: dict[
+            str, duckdb.DuckDBPyConnection
+        ] = {}  # Arrow tables that the engine reads for the running statement
+        self.temporary_tables: dict[tuple[str, str, str], str] = {}
+        self.last_query_ids: list[str] = []
+        self.last_used = datetime.now(UTC)
+        self.last_statement = time.monotonic()
+        self.statement: Statement | None = None  # the one that runs
+        self.sockets: set[tuple[str, int]] = set()  # (host, port) of the client, one per socket
+        self.keeps_sockets = False
+        for name, value in (parameters or {}).items():
+            if name.upper() in SESSION_DEFAULTS:
+                self.set_parameter(name, value)
+        if warehouse and self.account.find("WAREHOUSE", normalise(warehouse)):
+            self.warehouse = normalise(warehouse)
+        if database and engine.create_on_connect and normalise(database) not in engine.databases():
+            engine.create_database(normalise(database))
+        if database and normalise(database) in engine.databases() and self.may_see("DATABASE", normalise(database)):
+            self.use_database(normalise(database))
+            if schema and engine.create_on_connect and normalise(schema) not in [*engine.schemas(normalise(database))]:
+                duck.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(normalise(database))}.{ident(normalise(schema))}")
+            if schema and self.has_schema(normalise(database), normalise(schema)):
+                self.use_schema(normalise(database), normalise(schema))
+
+    # ---- what fakesnow calls
+
+    @property
+    def _autocommit(self) -> bool:
+        return True  # transaction boundaries are the cursor's work; fakesnow's own bookkeeping stays out of it
+
+    @_autocommit.setter
+    def _autocommit(self, mode: bool) -> None:
+        self.autocommit_on = mode
+
+    def autocommit(self, mode: bool) -> None:
+        """Turn autocommit on or off; what is open commits (https://docs.snowflake.com/en/sql-reference/transactions#autocommit)."""
+        self.transaction.end("COMMIT")
+        self.autocommit_on = mode
+
+    def cursor(self, cursor_class: type[SnowflakeCursor] = SnowflakeCursor) -> WarehouseCursor:
+        """A cursor on this session."""
+        from flows.embedded.warehouse.execute.cursor import WarehouseCursor
+
+        return WarehouseCursor(self, self._duck_conn, use_dict_result=cursor_class == DictCursor)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        if not self.autocommit_on:
+            self.transaction.end("ROLLBACK" if exc_type else "COMMIT")
+        self.close()
+
+    def close(self, retry: bool = True) -> None:
+        """End the session; what it has not committed is rolled back."""
+        with self.lock:
+            if self._is_closed:
+                return
+            try:
+                self.transaction.end("ROLLBACK")
+            finally:
+                super().close(retry)
+
+    # ---- namespace
+
+    def has_schema(self, database: str, schema: str) -> bool:
+        """Whether a schema is there, INFORMATION_SCHEMA included."""
+        return schema == "INFORMATION_SCHEMA" or schema in self.engine.schemas(database)
+
+    def use_database(self, database: str) -> None:
+        """Make a database current, and its PUBLIC schema when it has one
+        (https://docs.snowflake.com/en/sql-reference/sql/use-database)."""
+        self.database, self.database_set = database, True
+        if "PUBLIC" in self.engine.schemas(database):
+            self.use_schema(database, "PUBLIC")
+        else:
+            self._schema, self.schema_set = None, False
+            self._duck_conn.execute(f"SET schema = {quote(ident(database) + '.main')}")
+
+    def use_schema(self, database: str, schema: str) -> None:
+        """Make a schema current."""
+        kept = "_FS_INFORMATION_SCHEMA" if schema == "INFORMATION_SCHEMA" else schema
+        self._duck_conn.execute(f"SET schema = {quote(ident(database) + '.' + ident(kept))}")
+        self.database, self.database_set = database, True
+        self._schema, self.schema_set = kept, True
+
+    def refresh_namespace(self) -> None:
+        """Let go of a current database or schema that another session has dropped, so that DuckDB can go on."""
+        if self.database and self.account.find("DATABASE", self.database) is None:
+            self.database, self.database_set = None, False
+            self._schema, self.schema_set = None, False
+            self._duck_conn.execute("SET schema = 'memory.main'")
+        elif self.database and self.schema and not self.has_schema(self.database, self.schema):
+            self._schema, self.schema_set = None, False
+            self._duck_conn.execute(f"SET schema = {quote(ident(self.database) + '.main')}")
+
+    def qualify(self, parts: Sequence[str], command: str = "SELECT") -> tuple[str, str, str]:
+        """(database, schema, name) for a name of one to three parts.
+
+        Raises ProgrammingError 090105 / 090106 (22000) when there is no current database / schema to complete it.
+        """
+        if len(parts) == 3:
+            return parts[0], parts[1], parts[2]
+        if self.database is None:
+            raise errors.no_current("database", command)
+        if len(parts) == 2:
+            return self.database, parts[0], parts[1]
+        if self.schema is None:
+            raise errors.no_current("schema", command)
+        return self.database, self.schema, parts[0]
+
+    def qualify_schema(self, parts: Sequence[str], command: str = "SELECT") -> tuple[str, str]:
+        """(database, schema) for a schema's name of one or two parts."""
+        if len(parts) == 2:
+            return parts[0], parts[1]
+        if self.database is None:
+            raise errors.no_current("database", command)
+        return self.database, parts[0]
+
+    def full_name(self, kind: str, parts: Sequence[str], command: str = "SELECT") -> str:
+        """The registry's name for an object of `kind` called `parts` here."""
+        from flows.embedded.warehouse.account.account import GLOBAL_KINDS
+
+        if kind in GLOBAL_KINDS or kind == "ACCOUNT":
+            return ".".join(parts)
+        if kind == "SCHEMA":
+            return ".".join(self.qualify_schema(parts, command))
+        return ".".join(self.qualify(parts, command))
+
+    # ---- access
+
+    def allowed_roles(self) -> frozenset[str]:
+        """The roles USE ROLE may name."""
+        return self.engine.roles_for(self.user)
+
+    def active_roles(self) -> frozenset[str]:
+        """The current role and, with USE SECONDARY ROLES ALL, the user's other roles, each with what it holds."""
+        held = self.account.roles_of(self.role)
+        return held | self.account.roles_of_user(self.user) if self.secondary_roles == "ALL" else held
+
+    def may(self, privilege: str, kind: str, name: str) -> bool:
+        """Whether the current role has a privilege on an object; creating is the primary role's right alone
+        (https://docs.snowflake.com/en/user-guide/security-access-control-overview#authorization-through-primary-role-and-secondary-roles)."""
+        roles = self.account.roles_of(self.role) if privilege.startswith("CREATE ") else self.active_roles()
+        return self.account.holds(roles, privilege, kind, name)
+
+    def may_see(self, kind: str, name: str) -> bool:
+        """Whether the current role may know of an object."""
+        return self.account.holds_any(self.active_roles(), kind, name)
+
+    def require(self, privilege: str, kind: str, name: str) -> None:
+        """Raise 003001 (42501) unless the current role has the privilege on the object."""
+        if not self.may(privilege, kind, name):
+            raise errors.insufficient(kind, name.rpartition(".")[2])
+
+    def require_use_of(self, database: str, schema: str | None = None) -> None:
+        """Raise 003001 (42501) unless the role has USAGE on the database, and on the schema when one is given."""
+        self.require("USAGE", "DATABASE", database)
+        if schema is not None and schema != "INFORMATION_SCHEMA":
+            self.require("USAGE", "SCHEMA", f"{database}.{schema}")
+
+    # ---- parameters
+
+    def parameter(self, name: str) -> object:
+        """A session parameter's value: the session's, else the user's, else the account's, else Snowflake's default."""
+        name = name.upper()
+        if name in self.parameters:
+            return self.parameters[name]
+        for kind, owner in (("USER", self.user), ("PARAMETER", "ACCOUNT")):
+            found = self.account.find(kind, owner)
+            if found and name in found.properties:
+                return found.properties[name]
+        return SESSION_DEFAULTS[name].default
+
+    def set_parameter(self, name: str, value: object) -> None:
+        """ALTER SESSION SET one parameter (https://docs.snowflake.com/en/sql-reference/sql/alter-session)."""
+        name = name.upper()
+        self.parameters[name] = check_parameter(name, value)
+        self._apply(name)
+
+    def unset_parameter(self, name: str) -> None:
+        """ALTER SESSION UNSET one parameter."""
+        name = name.upper()
+        check_parameter(name, None)
+        self.parameters.pop(name, None)
+        self._apply(name)
+
+    def _apply(self, name: str) -> None:
+        value = self.parameter(name)
+        if name == "TIMEZONE":
+            try:
+                self._duck_conn.execute(f"SET TimeZone = {quote(str(value))}")
+            except duckdb.Error:
+                self.parameters.pop(name, None)
+                raise errors.invalid_value(value, name) from None  # the cause is no statement of the user
+        elif name == "AUTOCOMMIT":
+            self.autocommit(bool(value))
+
+    def context(self, query_id: str, bindings: Sequence[object] | Mapping[str, object] | None = None) -> SessionContext:
+        """What a COPY may know of this session."""
+        return SessionContext(
+            database=self.database,
+            schema=self.schema,
+            storage=partial(storage_of, self),
+            stage=partial(stage_info, self),
+            file_format=partial(file_format_options, self),
+            query_id=query_id,
+            bindings=bindings,
+            role=self.role,
+            user=self.user,
+            scratch=self.engine.directory / "tmp",
+            check=self.statement.check if self.statement else lambda: None,
+        )

@@ -1,0 +1,61 @@
+"""A stage or file format by the name that a statement gives: found from the session's place, if its role may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.account.account import AccountObject
+from flows.embedded.warehouse.session.context import StageInfo
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import split_name
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+def find_file_format(conn: WarehouseConnection, name: str) -> AccountObject:
+    """A named file format. Raises 002003 (02000)."""
+    parts = split_name(name)
+    full = ".".join(conn.qualify(parts))
+    found = conn.account.find("FILE FORMAT", full)
+    if found is None:
+        raise errors.not_found("FILE FORMAT", ".".join(parts))
+    conn.require_use_of(*full.split(".", 2)[:2])
+    conn.require("USAGE", "FILE FORMAT", full)
+    return found
+
+
+def file_format_options(conn: WarehouseConnection, name: str) -> Mapping[str, object]:
+    """The options written on a named file format, TYPE included."""
+    return dict(find_file_format(conn, name).properties)
+
+
+def stage_info(conn: WarehouseConnection, name: str) -> StageInfo:
+    """A stage as COPY needs it; the named file format on it is resolved and checked for USAGE. Raises 002003 (02000)."""
+    database, schema, stage = conn.qualify(split_name(name))
+    found = conn.account.find("STAGE", f"{database}.{schema}.{stage}")
+    if found is None:
+        raise errors.not_found("STAGE", f"{database}.{schema}.{stage}")
+    conn.require_use_of(database, schema)
+    if found.properties.get("URL"):
+        conn.require("USAGE", "STAGE", found.name)
+    else:
+        conn.require("READ", "STAGE", found.name)
+    written = found.properties.get("FILE_FORMAT") or {}
+    options: dict[str, object] = dict(written) if isinstance(written, Mapping) else {}
+    if named := options.pop("FORMAT_NAME", None):
+        options = {**file_format_options(conn, str(named)), **options}
+    url = str(found.properties.get("URL") or "")
+    if not url:
+        url = f"file://{conn.engine.directory / 'stages'}/{database}/{schema}/{stage}/"
+    return StageInfo(
+        database,
+        schema,
+        stage,
+        url if url.endswith("/") else url + "/",
+        not url.startswith("file:"),
+        options,
+        integration=str(found.properties.get("STORAGE_INTEGRATION") or "") or None,
+        has_credentials=bool(found.properties.get("HAS_CREDENTIALS")),
+    )

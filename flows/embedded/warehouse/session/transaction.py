@@ -1,0 +1,135 @@
+"""A session's transaction: BEGIN, COMMIT, ROLLBACK as Snowflake has them, on DuckDB's.
+
+begin ──▶ DuckDB's BEGIN; end ──▶ COMMIT | ROLLBACK, the session's locks are let go, the account hears of changed tables
+
+https://docs.snowflake.com/en/sql-reference/transactions
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import weakref
+from typing import TYPE_CHECKING, cast
+
+import duckdb
+
+from flows.embedded.warehouse.session.later_parts import LaterParts
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+logger = logging.getLogger(__name__)
+
+
+class Transaction:
+    """What one session has open, and what it has done in it."""
+
+    def __init__(self, conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection) -> None:
+        # no cycle: a session that has ended is freed at once
+        self._conn = cast("WarehouseConnection", weakref.proxy(conn))
+        self._duck = duck
+        self.open = False
+        self.id = 0
+        self.wrote = False
+        self.lost = False  # DuckDB has given it up
+        self.changed: set[str] = set()
+        self.aborted = 0  # the one that was taken away while it was idle
+        self.parts = LaterParts(conn.engine.commits, duck)
+
+    def begin(self) -> None:
+        """Open a transaction; when one is open already it goes on."""
+        if not self.open:
+            self.parts.begin()
+            self._duck.execute("BEGIN TRANSACTION")
+            self.open, self.wrote = True, False
+            self.id = time.time_ns()
+
+    def end(self, verb: str) -> None:
+        """COMMIT or ROLLBACK what is open; a COMMIT that fails has rolled back."""
+        if not self.open:
+            return
+        self.open = False
+        lost, self.lost = self.lost, False
+        try:
+            if lost and verb == "COMMIT":  # DuckDB would answer that all is well
+                raise duckdb.TransactionException(
+                    "its rows were lost when a statement in it failed; nothing is committed"
+                )
+            with self._conn.statement.uninterrupted() if self._conn.statement else contextlib.nullcontext():
+                self._duck.execute(verb)
+                self.parts.end(verb)
+                if verb == "COMMIT":
+                    self._conn.engine.commits.add(self.changed)
+        except duckdb.Error:
+            self.parts.end("ROLLBACK")
+            with contextlib.suppress(duckdb.TransactionException):  # a failed COMMIT may have ended it already
+                self._duck.execute("ROLLBACK")
+            self.changed.clear()
+            raise
+        finally:
+            self._conn.engine.locks.release(self._conn.session_id)
+        if verb == "COMMIT":
+            self.flush_changes()
+        self.changed.clear()
+
+    def refresh_snapshot(self) -> None:
+        """Let the next statement of an open transaction see what others have committed: READ COMMITTED
+        (https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation).
+
+        DuckDB keeps one snapshot for a whole transaction; while nothing was written in it, a new one is the same to the user.
+        Afterwards see `later_parts`.
+        """
+        if self.open and not self.wrote:
+            self._duck.execute("ROLLBACK")
+            self.parts.begin()
+            self._duck.execute("BEGIN TRANSACTION")
+
+    def revive(self) -> None:
+        """A failed statement leaves a Snowflake transaction open and usable; DuckDB may have given it up.
+
+        When nothing was written in it yet, a new one is the same transaction. Otherwise it stays given up, and all that
+        follows fails until ROLLBACK: rows that DuckDB has lost are never committed by half.
+        """
+        if not self.open:
+            return
+        if self.parts.drop_broken():
+            self.lost = True
+        try:
+            self._duck.execute("SELECT 1")
+        except duckdb.TransactionException:
+            if self.wrote:
+                self.lost = True
+            else:
+                self._duck.execute("ROLLBACK")
+                self.parts.begin()
+                self._duck.execute("BEGIN TRANSACTION")
+        except duckdb.Error:
+            return
+
+    def release_if_abandoned(self) -> None:
+        """Roll back the open transaction when another session waits for it and its own client is gone, or has been idle for long
+        (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions)."""
+        if not self._conn.lock.acquire(blocking=False):
+            return  # a statement runs
+        try:
+            idle = time.monotonic() - self._conn.last_statement
+            if self.open and (
+                idle > self._conn.engine.idle_transaction_seconds or not self._conn.engine.client_lives(self._conn)
+            ):
+                logger.warning(
+                    "session %d: transaction %d rolled back after %.0f s without a statement, another session waits for it",
+                    self._conn.session_id, self.id, idle,
+                )  # fmt: skip
+                self.aborted = self.id
+                self.end("ROLLBACK")
+        finally:
+            self._conn.lock.release()
+
+    def flush_changes(self) -> None:
+        """Tell the account which tables have committed new rows."""
+        if self.changed:
+            self._conn.engine.commits.add(self.changed)
+            self._conn.account.changed(self.changed)
+            self.changed.clear()

@@ -1,0 +1,107 @@
+"""What a role may know of: SHOW's rows, a user's properties, INFORMATION_SCHEMA's rows.
+
+SHOW … ──may_show──▶ each object; SHOW GRANTS ──may_show_grant──▶ each grant; SELECT … INFORMATION_SCHEMA ──filtered──▶ SELECT
+
+https://docs.snowflake.com/en/sql-reference/sql/show#general-usage-notes: any privilege on the object, one on its schema and one
+on its database; whoever has MANAGE GRANTS sees every object. So does whoever has RESOLVE ALL, in SHOW:
+https://docs.snowflake.com/en/user-guide/security-access-control-privileges#global-privileges-account-privileges.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from sqlglot import Expr, exp, parse_one
+
+from flows.embedded.warehouse.account.account import ACCOUNTADMIN, GLOBAL_KINDS, Grant
+from flows.embedded.warehouse.session.privileges import parts_of, sources
+from flows.embedded.warehouse.text.grammar import quote
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+def may_show(conn: WarehouseConnection, kind: str, name: str) -> bool:
+    """Whether SHOW tells the current role of an object. Names of users and roles are everyone's
+    (https://docs.snowflake.com/en/sql-reference/sql/show-users#access-control-requirements, …/sql/show-roles)."""
+    if kind in ("ROLE", "USER") or any(conn.may(p, "ACCOUNT", "") for p in ("RESOLVE ALL", "MANAGE GRANTS")):
+        return True
+    places = [] if kind in GLOBAL_KINDS else name.split(".")[:-1]
+    around = [(("DATABASE", "SCHEMA")[i], ".".join(places[: i + 1])) for i in range(len(places))]
+    return all(conn.may_see(*one) for one in [*around, (kind, name)])
+
+
+def may_show_grant(conn: WarehouseConnection, grant: Grant) -> bool:
+    """Whether SHOW GRANTS lists a grant: where the role is told of its object, of its database or schema for a future one
+    (https://docs.snowflake.com/en/sql-reference/sql/show-grants#usage-notes)."""
+    kind = grant.on_kind
+    if grant.future:
+        kind = "SCHEMA" if "." in grant.on_name else "DATABASE"
+    return kind == "ACCOUNT" or may_show(conn, kind, grant.on_name)
+
+
+def may_see_user(conn: WarehouseConnection, name: str) -> bool:
+    """Whether the current role sees a user's properties: it has OWNERSHIP, or on the account MANAGE GRANTS or MONITOR USER
+    (https://docs.snowflake.com/en/sql-reference/sql/show-users#access-control-requirements,
+    https://docs.snowflake.com/en/user-guide/security-access-control-privileges#global-privileges-account-privileges)."""
+    wide = any(conn.may(privilege, "ACCOUNT", "") for privilege in ("MANAGE GRANTS", "MONITOR USER"))
+    return wide or conn.may("OWNERSHIP", "USER", name)
+
+
+def sees_table(conn: WarehouseConnection, full: str) -> bool:
+    """Whether a table is there and the current role may know of it; a session's own temporary tables are."""
+    if any(".".join(name) == full for name in conn.temporary_tables):
+        return True
+    return conn.account.find("TABLE", full) is not None and conn.may_see("TABLE", full)
+
+
+# The columns of INFORMATION_SCHEMA's views that say which object a row tells of.
+_TELL_OF = {
+    "TABLES": ("TABLE_SCHEMA", "TABLE_NAME"), "VIEWS": ("TABLE_SCHEMA", "TABLE_NAME"), "COLUMNS": ("TABLE_SCHEMA", "TABLE_NAME"),
+    "LOAD_HISTORY": ("SCHEMA_NAME", "TABLE_NAME"), "SCHEMATA": ("SCHEMA_NAME",), "DATABASES": ("DATABASE_NAME",),
+}  # fmt: skip
+
+
+def filtered(conn: WarehouseConnection, expression: Expr) -> Expr:
+    """A query in which INFORMATION_SCHEMA's views hold what the role has privileges on
+    (https://docs.snowflake.com/en/sql-reference/info-schema#general-usage-notes)."""
+    if ACCOUNTADMIN in conn.active_roles():
+        return expression
+    for table in list(sources(expression)):
+        parts = parts_of(table)
+        if parts[-2:-1] != ("INFORMATION_SCHEMA",) or parts[-1] not in _TELL_OF:
+            continue
+        database, columns = conn.qualify(parts)[0], _TELL_OF[parts[-1]]
+        kinds = (
+            ("TABLE", "VIEW") if len(columns) == 2 else ("SCHEMA",) if columns[0] == "SCHEMA_NAME" else ("DATABASE",)
+        )
+        seen = [
+            item.name.removeprefix(f"{database}.")
+            for kind in kinds
+            for item in conn.account.all(kind)
+            if (kind == "DATABASE" or item.name.startswith(f"{database}.")) and conn.may_see(kind, item.name)
+        ]
+        if kinds == ("SCHEMA",):
+            seen.append("INFORMATION_SCHEMA")
+        named = " || '.' || ".join(columns)
+        within = f"{named} IN ({', '.join(map(quote, seen))})" if seen else "FALSE"
+        alias = table.args.get("alias") or exp.TableAlias(this=table.this.copy())
+        table.set("alias", None)
+        query = parse_one(f"SELECT * FROM {table.sql(dialect='snowflake')} WHERE {within}", read="snowflake")
+        table.replace(exp.Subquery(this=query, alias=alias))
+    return expression
+
+
+def shown_columns(conn: WarehouseConnection, rows: Any) -> Any:
+    """SHOW COLUMNS without the columns of tables and views that the role has no privilege on
+    (https://docs.snowflake.com/en/sql-reference/sql/show-columns#usage-notes)."""
+    names = [
+        rows.schema.names.index(n) if n in rows.schema.names else -1
+        for n in ("database_name", "schema_name", "table_name")
+    ]
+    if ACCOUNTADMIN in conn.active_roles() or -1 in names:
+        return rows
+    full = [".".join(parts) for parts in zip(*(rows.column(i).to_pylist() for i in names), strict=True)]
+    seen = {o.name for kind in ("TABLE", "VIEW") for o in conn.account.all(kind) if conn.may_see(kind, o.name)}
+    return rows.filter(pa.array([name in seen for name in full], pa.bool_()))

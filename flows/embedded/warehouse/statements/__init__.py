@@ -1,0 +1,1 @@
+"""What each statement does, a file for each family; `dispatch` tells whose a statement is."""

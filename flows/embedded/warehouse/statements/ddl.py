@@ -1,0 +1,132 @@
+"""CREATE, ALTER, DROP, TRUNCATE, COMMENT of tables, views and sequences: what DuckDB runs, then what the account keeps of it.
+
+parsed DDL ──refused, answered, or taken apart (`tables`)──▶ fakesnow, DuckDB ──▶ owners, comments, keys in the account
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
+from flows.embedded.warehouse.session.result import status
+from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.statements.evolve import swap_tables
+from flows.embedded.warehouse.storage import load_history
+from flows.embedded.warehouse.text import errors
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.execute.cursor import WarehouseCursor
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+def run_ddl(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
+    """Tables, views and sequences: what DuckDB runs, then what the account keeps of it."""
+    conn = cursor._conn
+    kind = str(expression.args.get("kind") or "").upper()
+    original = expression.copy()
+    target = target_of(expression)
+    name = conn.qualify(parts_of(target)) if target is not None and is_named(target) and kind != "SCHEMA" else None
+    gone = [conn.qualify(parts_of(t)) for t in expression.args.get("tables") or [] if isinstance(t, exp.Table)]
+    before = exists(conn, name) if name and kind in ("TABLE", "VIEW") else ""
+    for new in _made(conn, expression, name):
+        if other := spelled_otherwise(conn, new):
+            raise errors.unsupported(f"{new[2]} beside {other}: names that differ by case alone")
+    spec = None
+    if name and isinstance(expression, exp.Create):
+        if conn.account.find("DATABASE", name[0]) is None:
+            raise errors.not_found("DATABASE", name[0])
+        if name[1] == "INFORMATION_SCHEMA" or not conn.has_schema(*name[:2]):
+            raise errors.not_found("SCHEMA", f"{name[0]}.{name[1]}")
+    if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
+        spec = tables.take_apart(conn, expression)
+        if before and expression.args.get("exists"):
+            cursor.answer(status(f"{spec.name[2]} already exists, statement succeeded."))
+            return
+        if before and not spec.replaces and not spec.temporary:
+            raise errors.already_exists(spec.full)
+        _refuse_stage_sources(expression)
+    elif isinstance(expression, exp.Create) and kind not in ("SEQUENCE",):
+        raise errors.unsupported(f"CREATE {kind}")
+    elif isinstance(expression, exp.Drop):
+        if kind not in ("TABLE", "VIEW", "SEQUENCE"):
+            raise errors.unsupported(f"DROP {kind}")
+        if name and kind in ("TABLE", "VIEW") and not before:
+            if expression.args.get("exists"):
+                cursor.answer(status(f"Drop statement executed successfully ({name[2]} already dropped)."))
+                return
+            raise errors.not_found(kind, ".".join(name))
+    elif isinstance(expression, exp.Alter) and kind in ("TABLE", "VIEW"):
+        if name and not before:
+            if expression.args.get("exists"):
+                cursor.answer(status())
+                return
+            raise errors.not_found(kind, ".".join(name))
+        if _swap(cursor, expression, name):
+            return
+        spec = tables.alter(conn, expression)
+    elif isinstance(expression, exp.Comment):
+        _comment(conn, expression)
+        cursor.answer(status())
+        return
+    if isinstance(expression, exp.Alter) and not expression.args.get("actions"):
+        cursor.answer(status())  # comments only
+    else:
+        made = target if isinstance(expression, exp.Create) else None
+        expression = tables.resolve_temporary(conn, expression, made)
+        cursor.retried(lambda: cursor.run_transformed(expression.copy(), bindings))
+    load_history.after_statement(cursor._duck_conn, original, conn.database, conn.schema)
+    if isinstance(expression, exp.Create) and spec is not None:
+        tables.register(conn, spec)
+    elif isinstance(expression, exp.Create) and name:
+        tables.ownership(conn, kind, ".".join(name))
+    elif isinstance(expression, exp.Drop):
+        for one in gone:
+            tables.dropped(conn, one, kind)
+    elif isinstance(expression, exp.Alter) and spec is not None:
+        tables.altered(conn, spec, expression)
+    elif isinstance(expression, exp.TruncateTable):
+        conn.account.changed(".".join(conn.qualify(parts_of(t))) for t in original.expressions)
+
+
+def _made(conn: WarehouseConnection, expression: Expr, name: tuple[str, str, str] | None) -> list[tuple[str, str, str]]:
+    """The names that a CREATE or a RENAME brings into a schema."""
+    if isinstance(expression, exp.Create):
+        return [name] if name else []
+    renames = [a.this for a in expression.args.get("actions") or [] if isinstance(a, exp.AlterRename)]
+    return [conn.qualify(parts_of(to)) for to in renames if isinstance(to, exp.Table)]
+
+
+def _refuse_stage_sources(expression: Expr) -> None:
+    for table in expression.find_all(exp.Table):
+        if table.name.startswith("@"):
+            raise errors.unsupported("a query over a staged file (COPY INTO a table first)")
+
+
+def _swap(cursor: WarehouseCursor, expression: exp.Alter, name: tuple[str, str, str] | None) -> bool:
+    """ALTER TABLE a SWAP WITH b: both names change hands at once
+    (https://docs.snowflake.com/en/sql-reference/sql/alter-table#parameters)."""
+    actions = expression.args.get("actions") or []
+    swap = next((a for a in actions if isinstance(a, exp.SwapTable)), None)
+    if swap is None or name is None:
+        return False
+    swap_tables(cursor._conn, name, cursor._conn.qualify(parts_of(swap.this)))
+    cursor.answer(status())
+    return True
+
+
+def _comment(conn: WarehouseConnection, expression: exp.Comment) -> None:
+    """COMMENT ON TABLE | VIEW | COLUMN … IS '…' (https://docs.snowflake.com/en/sql-reference/sql/comment)."""
+    text = expression.expression.name
+    if str(expression.args["kind"]).upper() == "COLUMN":
+        column = expression.this
+        *table, short = [folded(p) for p in column.parts]
+        name = conn.qualify(table)
+        tables.comment_column(conn, name, short, text)
+    else:
+        name = conn.qualify(parts_of(expression.this))
+        found = exists(conn, name)
+        if not found:
+            raise errors.not_found("TABLE", ".".join(name))
+        tables.set_comment(conn, found, name, text)

@@ -1,0 +1,175 @@
+"""Which statement is whose: the first words decide.
+
+SQL text ──find_handler──▶ a handler of this package, or None: then fakesnow's way (queries, DML, tables, views) is taken
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.account.kinds import KINDS, PLURALS
+from flows.embedded.warehouse.session.result import Result, status, table
+from flows.embedded.warehouse.statements import (
+    grants,
+    namespaces,
+    objects,
+    objects_described,
+    objects_shown,
+    relations,
+    session_statements,
+    stage_files,
+    stages,
+    stages_shown,
+)
+from flows.embedded.warehouse.statements.show_filter import show_filter
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import Words
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+Handler = Callable[["WarehouseConnection", Words], Result | None]
+
+_OBJECTS = ("WAREHOUSE", "ROLE", "USER", "STORAGE", "INTEGRATION", "TAG")
+
+
+def find_handler(words: Words) -> Handler | None:
+    """The handler for a statement; nothing of `words` is consumed. It may answer None: then fakesnow takes the statement."""
+    verb = words.upper()
+    if verb == "USE":
+        return namespaces.use
+    if verb in ("GRANT", "REVOKE"):
+        return grants.grant if verb == "GRANT" else grants.revoke
+    if verb in ("LIST", "LS"):
+        return stage_files.list_external
+    if verb in ("CREATE", "ALTER", "DROP", "DESC", "DESCRIBE"):
+        return _ddl(verb, words)
+    if verb == "SHOW":
+        return _show(words)
+    if verb == "COMMENT":
+        return _comment(words)
+    return None
+
+
+def _ddl(verb: str, words: Words) -> Handler | None:
+    at = 1
+    if verb == "CREATE" and words.upper(1) == "OR":
+        at = 3
+    while words.upper(at) in ("TRANSIENT", "TEMPORARY", "TEMP", "VOLATILE"):
+        at += 1
+    kind, following = words.upper(at), words.upper(at + 1)
+    if verb in ("DESC", "DESCRIBE"):
+        verb = "DESC"
+    if kind == "SESSION" and verb == "ALTER":
+        return session_statements.alter_session
+    if kind == "ACCOUNT" and verb == "ALTER":
+        return session_statements.alter_account
+    if kind == "DATABASE" and following != "ROLE":
+        return {"CREATE": namespaces.create_database, "ALTER": namespaces.alter_database,
+                "DROP": namespaces.drop_database, "DESC": namespaces.describe}[verb]  # fmt: skip
+    if kind == "SCHEMA":
+        return {"CREATE": namespaces.create_schema, "ALTER": namespaces.alter_schema,
+                "DROP": namespaces.drop_schema, "DESC": namespaces.describe}[verb]  # fmt: skip
+    if kind == "STAGE" or (kind, following) == ("FILE", "FORMAT"):
+        create = stages.create_stage if kind == "STAGE" else stages.create_file_format
+        return {"CREATE": create, "ALTER": stages.alter, "DROP": stages.drop, "DESC": stages_shown.describe}[verb]
+    if verb == "DESC" and kind in ("TABLE", "VIEW"):
+        return relations.describe
+    if verb == "ALTER" and kind in ("TABLE", "VIEW"):
+        return relations.alter_details
+    if kind in _OBJECTS or (kind, following) in (("RESOURCE", "MONITOR"), ("NETWORK", "POLICY")):
+        return {
+            "CREATE": objects.create,
+            "ALTER": objects.alter,
+            "DROP": objects.drop,
+            "DESC": objects_described.describe,
+        }[verb]
+    return None
+
+
+def _show(words: Words) -> Handler | None:
+    at = 2 if words.upper(1) == "TERSE" else 1
+    kind, following = words.upper(at), words.upper(at + 1)
+    if kind == "GRANTS" or (kind, following) == ("FUTURE", "GRANTS"):
+        return grants.show_grants
+    if kind == "DATABASES":
+        return namespaces.show_databases
+    if kind == "SCHEMAS":
+        return namespaces.show_schemas
+    if kind == "STAGES" or (kind, following) == ("FILE", "FORMATS"):
+        return stages_shown.show
+    if kind in ("TABLES", "VIEWS", "OBJECTS"):
+        return relations.show
+    if kind in ("PRIMARY", "UNIQUE", "IMPORTED", "EXPORTED") and following == "KEYS":
+        return relations.show_keys
+    if kind == "PARAMETERS":
+        return session_statements.show_parameters
+    if kind == "USER" and following in ("FUNCTIONS", "PROCEDURES"):
+        return show_routines
+    if kind in PLURALS or f"{kind} {following}" in PLURALS or (kind, following) == ("STORAGE", "INTEGRATIONS"):
+        return objects_shown.show
+    return None
+
+
+def _comment(words: Words) -> Handler | None:
+    at = 1
+    if words.upper(1) == "IF":
+        at = 3
+    kind = words.upper(at + 1)
+    if kind in ("TABLE", "VIEW", "COLUMN"):
+        return None
+    return comment_on
+
+
+def comment_on(conn: WarehouseConnection, words: Words) -> Result:
+    """COMMENT [IF EXISTS] ON <kind> <name> IS '…' for all but tables, views and columns
+    (https://docs.snowflake.com/en/sql-reference/sql/comment)."""
+    words.expect("COMMENT")
+    if_exists = words.accept("IF", "EXISTS")
+    words.expect("ON")
+    kind = words.accept_any("DATABASE", "SCHEMA", "STAGE", "FILE FORMAT", *KINDS)
+    if not kind:
+        raise errors.unsupported(f"COMMENT ON {words.upper()}")
+    name = conn.full_name(kind, words.name(), "COMMENT")
+    words.expect("IS")
+    text = words.string()
+    words.finish()
+    found = conn.account.find(kind, name)
+    if found is None:
+        if if_exists:
+            return status()
+        raise errors.not_found(kind, name)
+    conn.require("OWNERSHIP", kind, name)
+    conn.account.put(replace(found, comment=text))
+    return status()
+
+
+def show_routines(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW USER FUNCTIONS | PROCEDURES: none, as the embedded account takes no CREATE FUNCTION or PROCEDURE.
+
+    dbt asks before it builds (https://docs.snowflake.com/en/sql-reference/sql/show-user-functions).
+    """
+    words.expect("SHOW", "USER")
+    words.accept_any("FUNCTIONS", "PROCEDURES")
+    show_filter(words)
+    columns = ["created_on", "name", "schema_name", "is_builtin", "is_aggregate", "is_ansi", "min_num_arguments"]
+    columns += [
+        "max_num_arguments",
+        "arguments",
+        "description",
+        "catalog_name",
+        "is_table_function",
+        "valid_for_clustering",
+    ]
+    columns += [
+        "is_secure",
+        "secrets",
+        "external_access_integrations",
+        "is_external_function",
+        "language",
+        "is_memoizable",
+    ]
+    columns += ["is_data_metric"]
+    return table([], columns)

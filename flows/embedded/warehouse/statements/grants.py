@@ -1,0 +1,346 @@
+"""GRANT, REVOKE and SHOW GRANTS.
+
+GRANT <privileges> ON <object | ALL … | FUTURE …> TO ROLE r ──▶ Account.grant; GRANT ROLE a TO ROLE b ──▶ the hierarchy
+
+https://docs.snowflake.com/en/sql-reference/sql/grant-privilege, …/grant-role, …/grant-ownership, …/revoke-privilege,
+…/revoke-role, …/show-grants; the privileges of each kind: https://docs.snowflake.com/en/user-guide/security-access-control-privileges.
+
+Long because GRANT, REVOKE and SHOW GRANTS share one grammar of objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.account.account import Grant, objects_inside
+from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.session.visibility import may_show, may_show_grant
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import Words
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+PRIVILEGES: dict[str, tuple[str, ...]] = {
+    "ACCOUNT": (
+        "APPLY TAG", "CREATE DATABASE", "CREATE INTEGRATION", "CREATE NETWORK POLICY", "CREATE RESOURCE MONITOR", "CREATE ROLE",
+        "CREATE USER", "CREATE WAREHOUSE", "EXECUTE TASK", "IMPORT SHARE", "MANAGE GRANTS", "MANAGE WAREHOUSES",
+        "MONITOR EXECUTION", "MONITOR ROLE", "MONITOR USAGE", "MONITOR USER", "MONITOR", "RESOLVE ALL",
+    ),
+    "WAREHOUSE": ("APPLYBUDGET", "MODIFY", "MONITOR", "OPERATE", "USAGE"),
+    "DATABASE": ("APPLYBUDGET", "CREATE SCHEMA", "CREATE DATABASE ROLE", "IMPORTED PRIVILEGES", "MODIFY", "MONITOR", "USAGE"),
+    "SCHEMA": (
+        "ADD SEARCH OPTIMIZATION", "APPLYBUDGET", "CREATE DYNAMIC TABLE", "CREATE EXTERNAL TABLE",
+        "CREATE FILE FORMAT", "CREATE FUNCTION",
+        "CREATE MASKING POLICY", "CREATE MATERIALIZED VIEW", "CREATE PIPE", "CREATE PROCEDURE", "CREATE ROW ACCESS POLICY",
+        "CREATE SEQUENCE", "CREATE STAGE", "CREATE STREAM", "CREATE TABLE", "CREATE TAG", "CREATE TASK", "CREATE TEMPORARY TABLE",
+        "CREATE VIEW", "MODIFY", "MONITOR", "USAGE",
+    ),
+    "TABLE": ("APPLYBUDGET", "DELETE", "EVOLVE SCHEMA", "INSERT", "REBUILD", "REFERENCES", "SELECT", "TRUNCATE", "UPDATE"),
+    "VIEW": ("DELETE", "INSERT", "REBUILD", "REFERENCES", "SELECT", "TRUNCATE", "UPDATE"),
+    "STAGE": ("READ", "USAGE", "WRITE"),
+    "FILE FORMAT": ("USAGE",),
+    "SEQUENCE": ("USAGE",),
+    "INTEGRATION": ("USAGE", "USE_ANY_ROLE"),
+    "RESOURCE MONITOR": ("MODIFY", "MONITOR"),
+    "NETWORK POLICY": (),
+    "USER": ("MONITOR",),
+    "ROLE": ("USAGE",),
+    "TAG": ("APPLY", "READ"),
+}  # fmt: skip
+
+# Kinds that have no objects here: grants on ALL or FUTURE of them are kept and mean nothing yet.
+EMPTY_KINDS = (
+    "DYNAMIC TABLE", "EXTERNAL TABLE", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "STREAM", "TASK", "PIPE",
+    "ICEBERG TABLE", "EVENT TABLE",
+)  # fmt: skip
+
+_ON = ("FILE FORMAT", "RESOURCE MONITOR", "NETWORK POLICY", "STORAGE INTEGRATION", "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE",
+       "SEQUENCE", "INTEGRATION", "WAREHOUSE", "USER", "ROLE", "TAG")  # fmt: skip
+
+
+def _plural(kind: str) -> str:
+    return kind[:-1] + "IES" if kind.endswith("Y") else kind + "S"
+
+
+def _accept_kind(words: Words, plural: bool = False) -> str:
+    choices = {(_plural(k) if plural else k): k for k in (*_ON, *EMPTY_KINDS)}
+    found = words.accept_any(*choices)
+    if not found and not plural and words.upper(1) in ("", ".", "TO", "FROM", ";"):
+        return "TABLE"  # the kind may be left out before a table's or view's name
+    if not found:
+        raise words.unexpected()
+    return choices[found].replace("STORAGE ", "")
+
+
+def grant(conn: WarehouseConnection, words: Words) -> Result:
+    """GRANT privileges, ownership or a role."""
+    return _change(conn, words, give=True)
+
+
+def revoke(conn: WarehouseConnection, words: Words) -> Result:
+    """REVOKE privileges or a role; [CASCADE | RESTRICT] is read, dependent grants do not exist here."""
+    return _change(conn, words, give=False)
+
+
+def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
+    words.expect("GRANT" if give else "REVOKE")
+    option_only = not give and words.accept("GRANT", "OPTION", "FOR")
+    if words.accept("DATABASE", "ROLE") or words.accept("APPLICATION", "ROLE"):
+        raise errors.unsupported("database and application roles")
+    if words.sees("ROLE") and words.upper(1) not in (",", "ON"):
+        return _change_role(conn, words, give)
+    wanted = [_privilege(words)]
+    while words.accept(","):
+        wanted.append(_privilege(words))
+    words.expect("ON")
+    targets, future = _targets(conn, words)
+    words.expect("TO" if give else "FROM")
+    to_kind, to_name = _grantee(conn, words)
+    option = give and words.accept("WITH", "GRANT", "OPTION")
+    current = words.accept_any("COPY CURRENT GRANTS", "REVOKE CURRENT GRANTS")
+    words.accept_any("CASCADE", "RESTRICT")
+    words.finish()
+    for kind, name in targets:
+        if not future and conn.account.find(kind, name) is None and kind != "ACCOUNT":
+            raise errors.not_found(kind, name)
+        for privilege in wanted:
+            if not future:
+                _may_grant(conn, privilege, kind, name)
+            else:
+                conn.require("MANAGE GRANTS", "ACCOUNT", "") if not _owns_scope(conn, name) else None
+    if "OWNERSHIP" in wanted and not future:
+        if not give:
+            raise errors.unsupported("REVOKE OWNERSHIP (grant it to another role)")
+        for kind, name in targets:
+            item = conn.account.find(kind, name)
+            assert item is not None
+            others = [
+                g
+                for g in conn.account.grants()
+                if (g.on_kind, g.on_name) == (kind, name) and g.privilege != "OWNERSHIP"
+            ]
+            if others and not current and item.owner != to_name:
+                raise errors.dependent_grants(kind, name)
+            conn.account.own(item, to_name, keep=current != "REVOKE CURRENT GRANTS")
+        return status()
+    made = [
+        Grant(privilege, kind, name, to_kind, to_name, future, option, conn.role)
+        for kind, name in targets
+        for privilege in _expand(wanted, kind)
+    ]
+    if give:
+        conn.account.grant(made)
+    elif option_only:
+        held = {g.key: g for g in conn.account.grants()}
+        again = [replace(held[g.key], grant_option=False) for g in made if g.key in held]
+        conn.account.revoke(again)
+        conn.account.grant(again)
+    else:
+        conn.account.revoke(made)
+    return status()
+
+
+def _privilege(words: Words) -> str:
+    """One privilege of one or more words: `CREATE FILE FORMAT`, `ALL [PRIVILEGES]`."""
+    found: list[str] = []
+    while words.upper() not in (",", "ON", ""):
+        found.append(words.part())
+    if not found:
+        raise words.unexpected()
+    if found[0] == "ALL":
+        return "ALL"
+    if words.sees("("):
+        raise errors.unsupported("privileges on columns")
+    return " ".join(found)
+
+
+def _expand(wanted: list[str], kind: str) -> list[str]:
+    known = PRIVILEGES.get(kind)
+    out: list[str] = []
+    for privilege in wanted:
+        if privilege == "ALL":
+            out += known or ["ALL PRIVILEGES"]
+        elif known is not None and privilege not in known and privilege != "OWNERSHIP":
+            raise errors.syntax(f"{privilege} (not a privilege on {kind})")
+        else:
+            out.append(privilege)
+    return list(dict.fromkeys(out))
+
+
+def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, str]], bool]:
+    """What stands after ON: [(kind, name), …] and whether it is FUTURE (then the names are those of the scope)."""
+    if words.accept("ACCOUNT"):
+        return [("ACCOUNT", "")], False
+    scope = words.accept_any("ALL", "FUTURE")
+    if not scope:
+        kind = _accept_kind(words)
+        parts = words.name()
+        if words.sees("("):
+            raise errors.unsupported(f"grants on {kind} signatures")
+        name = conn.full_name(kind, parts, "GRANT")
+        if kind == "TABLE" and conn.account.find("TABLE", name) is None and conn.account.find("VIEW", name):
+            kind = "VIEW"  # Snowflake takes a view for a table here
+        return [(kind, name)], False
+    kind = _accept_kind(words, plural=True)
+    words.expect("IN")
+    where = words.accept_any("DATABASE", "SCHEMA")
+    if not where:
+        raise words.unexpected()
+    place = conn.full_name(where, words.name(), "GRANT")
+    if conn.account.find(where, place) is None:
+        raise errors.not_found(where, place)
+    if scope == "FUTURE":
+        return [(kind, place)], True
+    return [(kind, o.name) for o in objects_inside(conn.account, place, kind)], False
+
+
+def _grantee(conn: WarehouseConnection, words: Words) -> tuple[str, str]:
+    if words.accept("DATABASE", "ROLE") or words.accept("APPLICATION") or words.accept("SHARE"):
+        raise errors.unsupported("grants to database roles, applications and shares")
+    kind = words.accept_any("ROLE", "USER") or "ROLE"
+    name = words.part()
+    if conn.account.find(kind, name) is None:
+        raise errors.not_found(kind, name)
+    return kind, name
+
+
+def _owns_scope(conn: WarehouseConnection, name: str) -> bool:
+    database = name.split(".")[0]
+    if conn.may("OWNERSHIP", "DATABASE", database):
+        return True
+    return "." in name and conn.may("OWNERSHIP", "SCHEMA", name)
+
+
+def _may_grant(conn: WarehouseConnection, privilege: str, kind: str, name: str) -> None:
+    """Owner, MANAGE GRANTS, or the privilege WITH GRANT OPTION."""
+    if conn.may("MANAGE GRANTS", "ACCOUNT", "") or (
+        kind != "ACCOUNT" and conn.account.owner(kind, name) in conn.active_roles()
+    ):
+        return
+    roles = conn.active_roles()
+    for g in conn.account.grants():
+        if g.grant_option and g.to_name in roles and (g.privilege, g.on_kind, g.on_name) == (privilege, kind, name):
+            return
+    raise errors.insufficient(kind, name or "ACCOUNT")
+
+
+def _change_role(conn: WarehouseConnection, words: Words, give: bool) -> Result:
+    words.expect("ROLE")
+    role = words.part()
+    words.expect("TO" if give else "FROM")
+    to_kind = words.accept_any("ROLE", "USER")
+    if not to_kind:
+        raise words.unexpected()
+    to_name = words.part()
+    words.finish()
+    for kind, name in (("ROLE", role), (to_kind, to_name)):
+        if conn.account.find(kind, name) is None:
+            raise errors.not_found(kind, name)
+    if not conn.may("MANAGE GRANTS", "ACCOUNT", ""):
+        conn.require("OWNERSHIP", "ROLE", role)
+    if give and to_kind == "ROLE" and to_name in conn.account.roles_of(role):
+        raise errors.role_loop(role, to_name)
+    made = [Grant("USAGE", "ROLE", role, to_kind, to_name, granted_by=conn.role)]
+    conn.account.grant(made) if give else conn.account.revoke(made)
+    return status()
+
+
+_AT = ("created_on", TIMESTAMP_LTZ)
+_ON_COLUMNS: list[str | tuple[str, str]] = [
+    _AT,
+    "privilege",
+    "granted_on",
+    "name",
+    "granted_to",
+    "grantee_name",
+    "grant_option",
+    "granted_by",
+    "granted_by_role_type",
+]
+
+
+def show_grants(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW [FUTURE] GRANTS [ON … | TO … | OF ROLE … | IN …]: those on objects that SHOW tells the role of
+    (https://docs.snowflake.com/en/sql-reference/sql/show-grants#usage-notes)."""
+    words.expect("SHOW")
+    future = words.accept("FUTURE")
+    words.expect("GRANTS")
+    every = [g for g in conn.account.grants() if may_show_grant(conn, g)]
+    if future:
+        return _show_future(conn, words, every)
+    if words.at_end:
+        wanted = [g for g in every if g.on_kind == "ROLE" and (g.to_kind, g.to_name) == ("USER", conn.user)]
+        return _role_rows(wanted)
+    if words.accept("ON"):
+        if words.accept("ACCOUNT"):
+            wanted = [g for g in every if g.on_kind == "ACCOUNT"]
+        else:
+            kind = _accept_kind(words)
+            parts = words.name()
+            name = conn.full_name(kind, parts, "SHOW GRANTS")
+            if kind == "TABLE" and conn.account.find(kind, name) is None:
+                kind = "VIEW"
+            if conn.account.find(kind, name) is None or not may_show(conn, kind, name):
+                raise errors.not_found("TABLE" if kind == "VIEW" else kind, name)
+            wanted = [
+                g for g in every if (g.on_kind, g.on_name) == (kind, name) and not g.future and g.on_kind != "ROLE"
+            ]
+        words.finish()
+        return _object_rows(wanted)
+    if words.accept("TO"):
+        kind, name = _grantee(conn, words)
+        words.finish()
+        wanted = [g for g in every if (g.to_kind, g.to_name) == (kind, name) and not g.future]
+        return _role_rows(wanted) if kind == "USER" else _object_rows(wanted)
+    words.expect("OF")
+    words.accept("ROLE")
+    role = words.part()
+    words.finish()
+    if conn.account.find("ROLE", role) is None:
+        raise errors.not_found("ROLE", role)
+    return _role_rows([g for g in every if (g.on_kind, g.on_name) == ("ROLE", role) and g.privilege == "USAGE"])
+
+
+def _object_rows(grants: list[Grant]) -> Result:
+    rows = [
+        {
+            "created_on": g.created_on.astimezone(UTC), "privilege": g.privilege, "granted_on": g.on_kind.replace(" ", "_"),
+            "name": g.on_name or "CXM_EMBEDDED", "granted_to": g.to_kind, "grantee_name": g.to_name,
+            "grant_option": str(g.grant_option).lower(), "granted_by": g.granted_by, "granted_by_role_type": "ROLE",
+        }
+        for g in grants
+    ]  # fmt: skip
+    return table(rows, _ON_COLUMNS)
+
+
+def _role_rows(grants: list[Grant]) -> Result:
+    rows = [
+        {"created_on": g.created_on.astimezone(UTC), "role": g.on_name, "granted_to": g.to_kind, "grantee_name": g.to_name,
+         "granted_by": g.granted_by}
+        for g in grants
+    ]  # fmt: skip
+    return table(rows, [_AT, "role", "granted_to", "grantee_name", "granted_by"])
+
+
+def _show_future(conn: WarehouseConnection, words: Words, every: list[Grant]) -> Result:
+    if words.accept("IN"):
+        where = words.accept_any("DATABASE", "SCHEMA")
+        if not where:
+            raise words.unexpected()
+        place = conn.full_name(where, words.name(), "SHOW GRANTS")
+        wanted = [g for g in every if g.future and g.on_name == place]
+    else:
+        words.expect("TO")
+        kind, name = _grantee(conn, words)
+        wanted = [g for g in every if g.future and (g.to_kind, g.to_name) == (kind, name)]
+    words.finish()
+    rows = [
+        {"created_on": g.created_on.astimezone(UTC), "privilege": g.privilege, "grant_on": g.on_kind.replace(" ", "_"),
+         "name": f"{g.on_name}.<{g.on_kind}>", "grant_to": g.to_kind, "grantee_name": g.to_name,
+         "grant_option": str(g.grant_option).lower()}
+        for g in wanted
+    ]  # fmt: skip
+    return table(rows, [_AT, "privilege", "grant_on", "name", "grant_to", "grantee_name", "grant_option"])

@@ -1,0 +1,350 @@
+"""USE, and databases and schemas: what stands around tables.
+
+USE … ──▶ the session; CREATE | ALTER | DROP | SHOW | DESC DATABASE, SCHEMA ──▶ a DuckDB file, a DuckDB schema, the account
+
+https://docs.snowflake.com/en/sql-reference/sql/use, …/create-database, …/create-schema, …/drop-database, …/drop-schema.
+
+Long because databases and schemas have the same five statements and share the files behind them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from flows.embedded.warehouse.account.account import AccountObject
+from flows.embedded.warehouse.account.kinds import Kind, checked
+from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.session.visibility import may_show
+from flows.embedded.warehouse.statements.objects import changed
+from flows.embedded.warehouse.statements.show_filter import show_filter
+from flows.embedded.warehouse.storage import load_history
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import Words, accept_create_prefix, ident
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+def _retention(value: object) -> object:
+    return int(str(value))
+
+
+def _text(value: object) -> object:
+    return str(value)
+
+
+DATABASE = Kind(
+    "DATABASE",
+    "CREATE DATABASE",
+    {
+        "DATA_RETENTION_TIME_IN_DAYS": _retention,
+        "MAX_DATA_EXTENSION_TIME_IN_DAYS": _retention,
+        "LOG_LEVEL": _text,
+        "TRACE_LEVEL": _text,
+    },
+)
+SCHEMA = Kind("SCHEMA", "CREATE SCHEMA", DATABASE.properties)
+
+
+def use(conn: WarehouseConnection, words: Words) -> Result:
+    """USE [ROLE | WAREHOUSE | DATABASE | SCHEMA | SECONDARY ROLES] <name>."""
+    words.expect("USE")
+    if words.accept("SECONDARY", "ROLES"):
+        choice = words.accept_any("ALL", "NONE")
+        if choice:
+            conn.secondary_roles = choice
+        else:
+            raise errors.unsupported("USE SECONDARY ROLES with a list")
+    elif words.accept("ROLE"):
+        name = words.part()
+        words.finish()
+        if conn.account.find("ROLE", name) is None or name not in conn.allowed_roles():
+            raise errors.role_not_assigned(name, conn.user, conn.account.find("ROLE", name) is not None)
+        conn.role = name
+    elif words.accept("WAREHOUSE"):
+        name = words.part()
+        words.finish()
+        if conn.account.find("WAREHOUSE", name) is None or not conn.may_see("WAREHOUSE", name):
+            raise errors.cannot_perform()
+        conn.require("USAGE", "WAREHOUSE", name)
+        conn.warehouse = name
+    else:
+        what = words.accept_any("DATABASE", "SCHEMA")
+        parts = words.name()
+        words.finish()
+        if what == "DATABASE" or (not what and len(parts) == 1):
+            if conn.account.find("DATABASE", parts[-1]) is None or not conn.may_see("DATABASE", parts[-1]):
+                raise errors.cannot_perform()
+            conn.use_database(parts[-1])
+        else:
+            database, schema = conn.qualify_schema(parts, "USE SCHEMA")
+            if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
+                raise errors.cannot_perform()
+            if schema != "INFORMATION_SCHEMA" and not conn.may_see("SCHEMA", f"{database}.{schema}"):
+                raise errors.cannot_perform()
+            conn.use_schema(database, schema)
+    words.finish()
+    return status()
+
+
+def create_database(conn: WarehouseConnection, words: Words) -> Result:
+    """CREATE [OR REPLACE] [TRANSIENT] DATABASE [IF NOT EXISTS] <name> …; it becomes the session's database."""
+    how = accept_create_prefix(words)
+    transient = words.accept("TRANSIENT")
+    words.expect("DATABASE")
+    if_absent = words.accept("IF", "NOT", "EXISTS")
+    name = words.part()
+    if words.sees("CLONE") or words.sees("FROM"):
+        raise errors.unsupported("CREATE DATABASE … CLONE / FROM SHARE")
+    properties, comment = checked(DATABASE, words.options())
+    words.finish()
+    with conn.engine.ddl_lock:
+        before = conn.account.find("DATABASE", name)
+        if how != "ALTER":
+            conn.require("CREATE DATABASE", "ACCOUNT", "")
+        if before and if_absent:
+            return status(f"{name} already exists, statement succeeded.")
+        if before and how == "ALTER":
+            conn.require("OWNERSHIP", "DATABASE", name)
+            conn.account.put(replace(before, comment=comment or "", properties={**before.properties, **properties}))
+            return status(f"{name} successfully altered.")
+        if before and not how:
+            raise errors.already_exists(name)
+        conn.require("CREATE DATABASE", "ACCOUNT", "")
+        if before:
+            conn.require("OWNERSHIP", "DATABASE", name)
+            _leave(conn, name)
+            conn.engine.drop_database(name)
+        conn.engine.create_database(name, conn.role, comment or "", transient)
+    conn.use_database(name)
+    return status(f"Database {name} successfully created.")
+
+
+def drop_database(conn: WarehouseConnection, words: Words) -> Result:
+    """DROP DATABASE [IF EXISTS] <name> [CASCADE | RESTRICT]."""
+    words.expect("DROP", "DATABASE")
+    if_exists = words.accept("IF", "EXISTS")
+    name = words.part()
+    words.accept_any("CASCADE", "RESTRICT")
+    words.finish()
+    with conn.engine.ddl_lock:
+        if conn.account.find("DATABASE", name) is None:
+            if if_exists:
+                return status(f"Drop statement executed successfully ({name} already dropped).")
+            raise errors.not_found("DATABASE", name)
+        conn.require("OWNERSHIP", "DATABASE", name)
+        _leave(conn, name)
+        conn.engine.drop_database(name)
+    return status(f"{name} successfully dropped.")
+
+
+def _leave(conn: WarehouseConnection, name: str) -> None:
+    """DuckDB cannot detach the database that a connection stands in."""
+    if conn.database == name:
+        conn.database, conn.database_set, conn._schema, conn.schema_set = None, False, None, False
+        conn._duck_conn.execute("SET schema = 'memory.main'")
+
+
+def alter_database(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER DATABASE [IF EXISTS] <name> SET … | UNSET …; RENAME and SWAP are refused."""
+    words.expect("ALTER", "DATABASE")
+    if_exists = words.accept("IF", "EXISTS")
+    name = words.part()
+    found = conn.account.find("DATABASE", name)
+    if found is None:
+        if if_exists:
+            return status()
+        raise errors.not_found("DATABASE", name)
+    if words.upper() not in ("SET", "UNSET"):
+        raise errors.unsupported(f"ALTER DATABASE … {words.upper()}")
+    conn.require("MODIFY", "DATABASE", name)
+    conn.account.put(changed(DATABASE, found, words))
+    return status()
+
+
+def create_schema(conn: WarehouseConnection, words: Words) -> Result:
+    """CREATE [OR REPLACE] [TRANSIENT] SCHEMA [IF NOT EXISTS] <name> [WITH MANAGED ACCESS] …; it becomes the session's schema."""
+    how = accept_create_prefix(words)
+    transient = words.accept("TRANSIENT")
+    words.expect("SCHEMA")
+    if_absent = words.accept("IF", "NOT", "EXISTS")
+    database, schema = conn.qualify_schema(words.name(), "CREATE SCHEMA")
+    if words.sees("CLONE"):
+        raise errors.unsupported("CREATE SCHEMA … CLONE")
+    managed = words.accept("WITH", "MANAGED", "ACCESS")
+    properties, comment = checked(SCHEMA, words.options())
+    words.finish()
+    full = f"{database}.{schema}"
+    if conn.account.find("DATABASE", database) is None:
+        raise errors.not_found("DATABASE", database)
+    with conn.engine.ddl_lock:
+        before = conn.has_schema(database, schema)
+        if how != "ALTER":
+            conn.require("CREATE SCHEMA", "DATABASE", database)
+        if before and if_absent:
+            return status(f"{schema} already exists, statement succeeded.")
+        found = conn.account.find("SCHEMA", full)
+        if before and found and how == "ALTER":
+            conn.require("OWNERSHIP", "SCHEMA", full)
+            conn.account.put(replace(found, comment=comment or "", properties={**found.properties, **properties}))
+            return status(f"{schema} successfully altered.")
+        if before and not how:
+            raise errors.already_exists(schema)
+        conn.require("CREATE SCHEMA", "DATABASE", database)
+        if before:
+            conn.require("OWNERSHIP", "SCHEMA", full)
+            _drop_schema(conn, database, schema)
+        conn._duck_conn.execute(f"CREATE SCHEMA {ident(database)}.{ident(schema)}")
+        conn.account.create(
+            AccountObject(
+                "SCHEMA",
+                full,
+                conn.role,
+                comment or "",
+                properties={**properties, "transient": transient, "managed": managed},
+            )
+        )
+    conn.use_schema(database, schema)
+    return status(f"Schema {schema} successfully created.")
+
+
+def drop_schema(conn: WarehouseConnection, words: Words) -> Result:
+    """DROP SCHEMA [IF EXISTS] <name> [CASCADE | RESTRICT], with everything in it."""
+    words.expect("DROP", "SCHEMA")
+    if_exists = words.accept("IF", "EXISTS")
+    parts = words.name()
+    words.accept_any("CASCADE", "RESTRICT")
+    words.finish()
+    database, schema = conn.qualify_schema(parts, "DROP SCHEMA")
+    with conn.engine.ddl_lock:
+        if conn.account.find("DATABASE", database) is None or schema not in conn.engine.schemas(database):
+            if if_exists:
+                return status(f"Drop statement executed successfully ({schema} already dropped).")
+            raise errors.not_found("SCHEMA", f"{database}.{schema}")
+        conn.require("OWNERSHIP", "SCHEMA", f"{database}.{schema}")
+        _drop_schema(conn, database, schema)
+    return status(f"{schema} successfully dropped.")
+
+
+def _drop_schema(conn: WarehouseConnection, database: str, schema: str) -> None:
+    if (conn.database, conn.schema) == (database, schema):
+        conn._schema, conn.schema_set = None, False
+        conn._duck_conn.execute(f"SET schema = '{ident(database)}.main'")
+    conn._duck_conn.execute(f"DROP SCHEMA {ident(database)}.{ident(schema)} CASCADE")
+    gone = exp.Drop(
+        this=exp.Table(this=exp.to_identifier(schema, True), db=exp.to_identifier(database, True)), kind="SCHEMA"
+    )
+    load_history.after_statement(conn._duck_conn, gone, database, schema)
+    for name in ("_fs_stages", "_fs_file_formats"):
+        conn._duck_conn.execute(
+            f"DELETE FROM _fs_global._fs_information_schema.{name} WHERE database_name = ? AND schema_name = ?",
+            [database, schema],
+        )
+    conn.account.drop("SCHEMA", f"{database}.{schema}")
+
+
+def alter_schema(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER SCHEMA [IF EXISTS] <name> SET … | UNSET …; RENAME and SWAP are refused."""
+    words.expect("ALTER", "SCHEMA")
+    if_exists = words.accept("IF", "EXISTS")
+    full = ".".join(conn.qualify_schema(words.name(), "ALTER SCHEMA"))
+    found = conn.account.find("SCHEMA", full)
+    if found is None:
+        if if_exists:
+            return status()
+        raise errors.not_found("SCHEMA", full)
+    if words.upper() not in ("SET", "UNSET"):
+        raise errors.unsupported(f"ALTER SCHEMA … {words.upper()}")
+    conn.require("MODIFY", "SCHEMA", full)
+    conn.account.put(changed(SCHEMA, found, words))
+    return status()
+
+
+def show_databases(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW [TERSE] DATABASES: those the role may know of (https://docs.snowflake.com/en/sql-reference/sql/show-databases)."""
+    words.expect("SHOW")
+    terse = words.accept("TERSE")
+    words.expect("DATABASES")
+    wanted = show_filter(words)
+    rows = [
+        {
+            "created_on": d.created_on.astimezone(UTC), "name": d.name, "is_default": "N",
+            "is_current": "Y" if d.name == conn.database else "N", "origin": "", "owner": d.owner, "comment": d.comment,
+            "options": "TRANSIENT" if d.properties.get("transient") else "",
+            "retention_time": str(d.properties.get("DATA_RETENTION_TIME_IN_DAYS", 1)),
+            "kind": "STANDARD", "budget": None, "owner_role_type": "ROLE", "object_visibility": None,
+            "database_name": None, "schema_name": None,
+        }
+        for d in conn.account.all("DATABASE")
+        if wanted.admits(d.name) and may_show(conn, "DATABASE", d.name)
+    ]  # fmt: skip
+    rows = rows[: wanted.limit] if wanted.limit is not None else rows
+    if terse:
+        return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
+    return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "origin", "owner",
+        "comment", "options",
+                        "retention_time", "kind", "budget", "owner_role_type", "object_visibility"])  # fmt: skip
+
+
+def show_schemas(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW [TERSE] SCHEMAS [IN {ACCOUNT | [DATABASE] <name>}] (https://docs.snowflake.com/en/sql-reference/sql/show-schemas)."""
+    words.expect("SHOW")
+    terse = words.accept("TERSE")
+    words.expect("SCHEMAS")
+    wanted = show_filter(words)
+    if wanted.scope and conn.account.find("DATABASE", wanted.scope[-1]) is None:
+        raise errors.cannot_perform()
+    one = wanted.scope[-1] if wanted.scope else conn.database if wanted.scope_kind != "ACCOUNT" else None
+    rows: list[dict[str, object]] = []
+    for database in [one] if one else conn.engine.databases():
+        if not may_show(conn, "DATABASE", database):
+            continue
+        for schema in sorted([*conn.engine.schemas(database), "INFORMATION_SCHEMA"]):
+            found = conn.account.find("SCHEMA", f"{database}.{schema}")
+            if not wanted.admits(schema) or (
+                schema != "INFORMATION_SCHEMA" and not may_show(conn, "SCHEMA", f"{database}.{schema}")
+            ):
+                continue
+            home = conn.account.find("DATABASE", database)
+            created = found.created_on if found else home.created_on if home else None
+            rows.append({
+                "created_on": created and created.astimezone(UTC), "name": schema, "is_default": "N",
+                "is_current": "Y" if (database, schema) == (conn.database, conn.schema) else "N", "database_name": database,
+                "owner": found.owner if found else "", "comment": found.comment if found else "",
+                "options": "MANAGED ACCESS" if found and found.properties.get("managed") else "",
+                "retention_time": str(found.properties.get("DATA_RETENTION_TIME_IN_DAYS", 1)) if found else "",
+                "owner_role_type": "ROLE" if found else "", "budget": None, "kind": None, "schema_name": None,
+            })  # fmt: skip
+    rows = rows[: wanted.limit] if wanted.limit is not None else rows
+    if terse:
+        return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
+    return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "database_name", "owner",
+        "comment", "options",
+                        "retention_time", "owner_role_type", "budget"])  # fmt: skip
+
+
+def describe(conn: WarehouseConnection, words: Words) -> Result:
+    """DESC DATABASE: its schemas; DESC SCHEMA: its tables and views (https://docs.snowflake.com/en/sql-reference/sql/desc-database)."""
+    words.accept_any("DESCRIBE", "DESC")
+    kind = words.accept_any("DATABASE", "SCHEMA")
+    parts = words.name()
+    words.finish()
+    columns: list[str | tuple[str, str]] = [("created_on", TIMESTAMP_LTZ), "name", "kind"]
+    full = conn.full_name(kind, parts, f"DESCRIBE {kind}")
+    home = conn.account.find(kind, full)
+    if home is None or not conn.may_see(kind, full):
+        raise errors.not_found(kind, full)
+    if kind == "DATABASE":
+        names = [(s, "SCHEMA") for s in sorted([*conn.engine.schemas(full), "INFORMATION_SCHEMA"])]
+    else:
+        names = [
+            (o.name.rpartition(".")[2], k)
+            for k in ("TABLE", "VIEW")
+            for o in conn.account.all(k)
+            if o.name.startswith(f"{full}.")
+        ]
+    return table([{"created_on": home.created_on.astimezone(UTC), "name": n, "kind": k} for n, k in names], columns)

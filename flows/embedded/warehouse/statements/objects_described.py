@@ -1,0 +1,91 @@
+"""DESCRIBE INTEGRATION | USER | WAREHOUSE | NETWORK POLICY: one account object ──▶ its properties, one a row."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.account.account import AccountObject
+from flows.embedded.warehouse.account.credentials import fingerprint
+from flows.embedded.warehouse.account.kinds import accept_kind
+from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, table
+from flows.embedded.warehouse.session.visibility import may_see_user
+from flows.embedded.warehouse.statements.objects_shown import list_text
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import Words
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+def describe(conn: WarehouseConnection, words: Words) -> Result:
+    """DESC[RIBE] INTEGRATION | USER | WAREHOUSE | NETWORK POLICY <name>.
+
+    A user: one's own, or by OWNERSHIP (https://docs.snowflake.com/en/sql-reference/sql/desc-user), or with MONITOR on it
+    (https://docs.snowflake.com/en/developer-guide/streamlit/app-development/personalization).
+    """
+    words.accept_any("DESCRIBE", "DESC")
+    kind = accept_kind(words)
+    assert kind is not None
+    parts = words.name()
+    words.finish()
+    found = conn.account.find(kind.name, conn.full_name(kind.name, parts, "DESCRIBE"))
+    if found is None or (kind.name != "USER" and not conn.may_see(kind.name, found.name)):
+        raise errors.not_found(kind.name, parts[-1])
+    if kind.name == "INTEGRATION":
+        return _describe_integration(found)
+    if kind.name == "USER":
+        if not (found.name == conn.user or conn.may("MONITOR", "USER", found.name) or may_see_user(conn, found.name)):
+            raise errors.insufficient("USER", found.name)
+        return _describe_user(found)
+    if kind.name == "WAREHOUSE":
+        return table(
+            [{"created_on": found.created_on.astimezone(UTC), "name": found.name, "kind": "WAREHOUSE"}],
+            [("created_on", TIMESTAMP_LTZ), "name", "kind"],
+        )
+    if kind.name == "NETWORK POLICY":
+        return table(
+            [
+                {"name": key, "value": ",".join(map(str, value))}
+                for key, value in found.properties.items()
+                if isinstance(value, list)
+            ],
+            ["name", "value"],
+        )
+    raise errors.unsupported(f"DESCRIBE {kind.name}")
+
+
+def _describe_integration(found: AccountObject) -> Result:
+    """https://docs.snowflake.com/en/sql-reference/sql/desc-integration: what the bucket's trust policy needs."""
+    p = found.properties
+    rows = [
+        ("ENABLED", "Boolean", str(p["ENABLED"]).lower(), "false"),
+        ("STORAGE_PROVIDER", "String", p["STORAGE_PROVIDER"], ""),
+    ]
+    for key in ("STORAGE_ALLOWED_LOCATIONS", "STORAGE_BLOCKED_LOCATIONS"):
+        rows.append((key, "List", ",".join(map(str, p.get(key) or [])), "[]"))  # type: ignore[call-overload]
+    for key in ("STORAGE_AWS_IAM_USER_ARN", "STORAGE_AWS_ROLE_ARN", "STORAGE_AWS_EXTERNAL_ID"):
+        rows.append((key, "String", p.get(key), ""))
+    rows.append(("USE_PRIVATELINK_ENDPOINT", "Boolean", str(bool(p.get("USE_PRIVATELINK_ENDPOINT"))).lower(), "false"))
+    rows.append(("COMMENT", "String", found.comment, ""))
+    return Result([(c, "VARCHAR") for c in ("property", "property_type", "property_value", "property_default")], rows)
+
+
+def _describe_user(found: AccountObject) -> Result:
+    """https://docs.snowflake.com/en/sql-reference/sql/desc-user."""
+    p = dict(found.properties)
+    rows: list[tuple[str, str | None, str | None, str]] = [("NAME", found.name, "null", "Name")]
+    rows.append(("COMMENT", found.comment or "null", "null", "user comment associated to an object in the dictionary"))
+    for key in ("DISPLAY_NAME", "TYPE", "LOGIN_NAME", "EMAIL", "DISABLED", "DEFAULT_WAREHOUSE", "DEFAULT_NAMESPACE",
+        "DEFAULT_ROLE",
+                "DEFAULT_SECONDARY_ROLES", "RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2", "NETWORK_POLICY"):  # fmt: skip
+        value = p.get(key)
+        rows.append(
+            (key, "null" if value is None else list_text(value) if isinstance(value, list) else str(value), "null", "")
+        )
+        if key.startswith("RSA"):
+            text = fingerprint(str(value)) if value else "null"
+            rows.append((key.replace("RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_FP") if not key.endswith("2") else "RSA_PUBLIC_KEY_2_FP",
+                         text, "null", ""))  # fmt: skip
+    rows.append(("PASSWORD", "********" if "PASSWORD" in p else "null", "null", "Password of the user"))
+    return Result([(c, "VARCHAR") for c in ("property", "value", "default", "description")], rows)

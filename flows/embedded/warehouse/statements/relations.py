@@ -1,0 +1,376 @@
+"""Tables and views as the account sees them: SHOW TABLES | VIEWS | OBJECTS | … KEYS, DESC TABLE, INFORMATION_SCHEMA.TABLES.
+
+DuckDB's catalogue + owners, comments, times, keys of the account ──▶ Snowflake's columns
+
+https://docs.snowflake.com/en/sql-reference/sql/show-tables, …/show-views, …/show-objects, …/show-primary-keys, …/desc-table,
+https://docs.snowflake.com/en/sql-reference/info-schema/tables.
+
+Long because SHOW and DESC of tables and views give some forty columns, each computed here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.session.privileges import exists
+from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.session.visibility import may_show
+from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import Words, ident, quote
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.account.account import AccountObject
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+_AT = ("created_on", TIMESTAMP_LTZ)
+_COLUMNS: dict[str, list[str | tuple[str, str]]] = {
+    "TABLES": [
+        _AT, "name", "database_name", "schema_name", "kind", "comment", "cluster_by", ("rows", "BIGINT"), ("bytes",
+            "BIGINT"), "owner",
+        "retention_time", "automatic_clustering", "change_tracking", "search_optimization", "search_optimization_progress",
+        "search_optimization_bytes", "is_external", "enable_schema_evolution", "owner_role_type", "is_event", "budget",
+        "is_hybrid",
+        "is_iceberg", "is_dynamic", "is_immutable",
+    ],
+    "VIEWS": [
+        _AT, "name", "reserved", "database_name", "schema_name", "owner", "comment", "text", "is_secure", "is_materialized",
+        "owner_role_type", "change_tracking",
+    ],
+    "OBJECTS": [
+        _AT, "name", "database_name", "schema_name", "kind", "comment", "cluster_by", ("rows", "BIGINT"), ("bytes",
+            "BIGINT"), "owner",
+        "retention_time", "owner_role_type", "budget", "is_hybrid", "is_dynamic", "is_iceberg",
+    ],
+}  # fmt: skip
+_TERSE: list[str | tuple[str, str]] = [_AT, "name", "kind", "database_name", "schema_name"]
+
+
+def show(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW [TERSE] TABLES | VIEWS | OBJECTS [LIKE …] [IN …] [STARTS WITH …] [LIMIT …]: what the role may know of."""
+    words.expect("SHOW")
+    terse = words.accept("TERSE")
+    what = words.accept_any("TABLES", "VIEWS", "OBJECTS")
+    wanted = show_filter(words)
+    if (
+        wanted.scope
+        and wanted.scope_kind in ("DATABASE", "NAME")
+        and len(wanted.scope) == 1
+        and conn.account.find("DATABASE", wanted.scope[0])
+    ):
+        wanted = type(wanted)(wanted.like, "DATABASE", wanted.scope, wanted.starts, wanted.limit)
+    elif wanted.scope:
+        database, schema = (
+            conn.qualify_schema(wanted.scope, "SHOW") if wanted.scope_kind != "DATABASE" else (wanted.scope[0], None)
+        )
+        if conn.account.find("DATABASE", database) is None or (
+            schema is not None and not conn.has_schema(database, schema)
+        ):
+            raise errors.cannot_perform()
+    kinds = {"TABLES": "('TABLE')", "VIEWS": "('VIEW')", "OBJECTS": "('TABLE', 'VIEW')"}[what]
+    found = conn._duck_conn.execute(
+        f"""
+        SELECT * FROM (
+            SELECT database_name, schema_name, table_name, 'TABLE' AS kind, estimated_size, temporary,
+                NULL AS text FROM duckdb_tables()
+            UNION ALL
+            SELECT database_name, schema_name, view_name, 'VIEW', NULL, temporary, sql FROM duckdb_views() WHERE NOT internal
+        ) WHERE kind IN {kinds} AND schema_name NOT IN ('main', '_fs_information_schema', 'account') AND NOT temporary
+        ORDER BY 1, 2, 3
+        """
+    ).fetchall()
+    rows: list[dict[str, object]] = []
+    for database, schema, name, kind, size, _, text in found:
+        full = f"{database}.{schema}.{name}"
+        if not wanted.admits(name) or not in_scope(conn, wanted, full) or not may_show(conn, kind, full):
+            continue
+        item = conn.account.find(kind, full)
+        p = item.properties if item else {}
+        if kind == "TABLE":  # DuckDB's own figure still counts deleted rows
+            size = conn._duck_conn.execute(
+                f"SELECT count(*) FROM {'.'.join(map(ident, (database, schema, name)))}"
+            ).fetchall()[0][0]
+        rows.append({
+            "created_on": item.created_on.astimezone(UTC) if item else None, "name": name, "database_name": database,
+            "schema_name": schema,
+            "kind": "TRANSIENT" if what == "TABLES" and p.get("transient") else kind, "comment": item.comment if item else "",
+            "cluster_by": p.get("cluster_by", ""), "rows": size, "bytes": None if size is None else 0,
+            "owner": conn.account.owner(kind, full), "retention_time": "1",
+            "automatic_clustering": "ON" if p.get("cluster_by") else "OFF",
+            "change_tracking": "OFF", "search_optimization": "OFF", "is_external": "N", "enable_schema_evolution": "N",
+            "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N", "is_dynamic": "N",
+            "is_immutable": "N",
+            "reserved": "", "text": text, "is_secure": "false", "is_materialized": "false",
+        })  # fmt: skip
+    return table(rows[: wanted.limit] if wanted.limit is not None else rows, _TERSE if terse else _COLUMNS[what])
+
+
+_KEY_COLUMNS: dict[str, list[str | tuple[str, str]]] = {
+    "PRIMARY": [_AT, "database_name", "schema_name", "table_name", "column_name", ("key_sequence", "BIGINT"),
+    "constraint_name", "rely", "comment"],
+    "UNIQUE": [_AT, "database_name", "schema_name", "table_name", "column_name", ("key_sequence", "BIGINT"),
+    "constraint_name", "rely", "comment"],
+    "IMPORTED": [
+        _AT, "pk_database_name", "pk_schema_name", "pk_table_name", "pk_column_name", "fk_database_name",
+        "fk_schema_name", "fk_table_name",
+        "fk_column_name", ("key_sequence", "BIGINT"), "update_rule", "delete_rule", "fk_name", "pk_name",
+        "deferrability", "rely", "comment",
+    ],
+}  # fmt: skip
+
+
+def show_keys(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW PRIMARY | UNIQUE | IMPORTED | EXPORTED KEYS [IN {ACCOUNT | DATABASE | SCHEMA | TABLE} …]."""
+    words.expect("SHOW")
+    words.accept("TERSE")
+    what = words.accept_any("PRIMARY", "UNIQUE", "IMPORTED", "EXPORTED")
+    words.expect("KEYS")
+    scope, place = "", ""
+    if words.accept("IN"):
+        scope = words.accept_any("ACCOUNT", "DATABASE", "SCHEMA", "TABLE") or "TABLE"
+        if scope != "ACCOUNT" and not words.at_end:
+            place = conn.full_name("TABLE" if scope == "TABLE" else scope, words.name(), "SHOW")
+    words.finish()
+    if not place and scope != "ACCOUNT":
+        place = ".".join(p for p in (conn.database, conn.schema if scope != "DATABASE" else None) if p)
+    kind = {"PRIMARY": "PRIMARY KEY", "UNIQUE": "UNIQUE"}.get(what, "FOREIGN KEY")
+    rows: list[dict[str, object]] = []
+    for item in conn.account.all("TABLE"):
+        if place and item.name != place and not item.name.startswith(f"{place}.") and what != "EXPORTED":
+            continue
+        for number, (key, name, columns, *reference) in enumerate(_keys(item)):
+            if key != kind:
+                continue
+            shown = str(name) if name else f"SYS_CONSTRAINT_{zlib.crc32(f'{item.name}.{number}'.encode()):010d}"
+            rows += _key_rows(conn, item, shown, columns, reference)
+    if what == "EXPORTED":
+        rows = [
+            r for r in rows if f"{r['pk_database_name']}.{r['pk_schema_name']}.{r['pk_table_name']}".startswith(place)
+        ]
+    return table(rows, _KEY_COLUMNS["IMPORTED" if kind == "FOREIGN KEY" else what])
+
+
+def _keys(item: AccountObject) -> list[list[object]]:
+    found = item.properties.get("keys") or []
+    assert isinstance(found, list)
+    return found
+
+
+def _key_rows(
+    conn: WarehouseConnection, item: AccountObject, name: str, columns: object, reference: list[object]
+) -> list[dict[str, object]]:
+    database, schema, short = item.name.split(".", 2)
+    assert isinstance(columns, list)
+    at = item.created_on.astimezone(UTC)
+    if not reference:
+        return [
+            {"created_on": at, "database_name": database, "schema_name": schema, "table_name": short, "column_name": c,
+            "key_sequence": i,
+             "constraint_name": name, "rely": "false", "comment": None}
+            for i, c in enumerate(columns, 1)
+        ]  # fmt: skip
+    to, to_columns = reference
+    assert isinstance(to, list)
+    assert isinstance(to_columns, list)
+    pk = [*[database, schema][: 3 - len(to)], *to]
+    return [
+        {"created_on": at, "pk_database_name": pk[0], "pk_schema_name": pk[1], "pk_table_name": pk[2],
+         "pk_column_name": to_columns[i - 1] if i <= len(to_columns) else None, "fk_database_name": database,
+         "fk_schema_name": schema,
+         "fk_table_name": short, "fk_column_name": c, "key_sequence": i, "update_rule": "NO ACTION", "delete_rule": "NO ACTION",
+         "fk_name": name, "pk_name": None, "deferrability": "NOT DEFERRABLE", "rely": "false", "comment": None}
+        for i, c in enumerate(columns, 1)
+    ]  # fmt: skip
+
+
+_DESCRIBED = ["name", "type", "kind", "null?", "default", "primary key", "unique key", "check", "expression",
+    "comment", "policy name",
+              ("privacy domain", "JSON")]  # fmt: skip
+
+
+def describe(conn: WarehouseConnection, words: Words) -> Result | None:
+    """DESC[RIBE] TABLE | VIEW <name>, keys and comments included; None for INFORMATION_SCHEMA, which fakesnow describes."""
+    words.accept_any("DESCRIBE", "DESC")
+    words.accept_any("TABLE", "VIEW")
+    name = conn.qualify(words.name(), "DESCRIBE TABLE")
+    if words.accept("TYPE", "=") and not words.accept("COLUMNS"):
+        raise errors.unsupported("DESCRIBE TABLE TYPE = STAGE")
+    words.finish()
+    if name[1] == "INFORMATION_SCHEMA":
+        return None
+    kind = exists(conn, name)
+    full = ".".join(name)
+    if not kind:
+        raise errors.not_found("TABLE", full)
+    temporary = name in conn.temporary_tables
+    if not temporary and not conn.may_see(kind, full):
+        raise errors.insufficient(kind, name[2])
+    item = conn.account.find(kind, full)
+    keys = _keys(item) if item else []
+    primary = {c for k, _, columns, *_ in keys if k == "PRIMARY KEY" for c in columns}  # type: ignore[attr-defined]
+    unique = {c for k, _, columns, *_ in keys if k == "UNIQUE" for c in columns}  # type: ignore[attr-defined]
+    comments = dict(item.properties.get("columns") or {}) if item and kind == "VIEW" else {}  # type: ignore[call-overload]
+    found = conn._duck_conn.execute(
+        """
+        SELECT column_name,
+            CASE data_type WHEN 'NUMBER' THEN 'NUMBER(' || numeric_precision || ',' || numeric_scale || ')'
+                WHEN 'TEXT' THEN 'VARCHAR(' || coalesce(character_maximum_length, 16777216) || ')'
+                WHEN 'TIMESTAMP_NTZ' THEN 'TIMESTAMP_NTZ(9)' WHEN 'TIMESTAMP_TZ' THEN 'TIMESTAMP_TZ(9)' WHEN 'TIME' THEN 'TIME(9)'
+                WHEN 'BINARY' THEN 'BINARY(8388608)' WHEN 'HUGEINT' THEN 'NUMBER(38,0)' ELSE data_type END,
+            is_nullable, column_default, comment
+        FROM _fs_global._fs_information_schema._fs_columns
+        WHERE table_catalog = ? AND table_schema = ? AND table_name = ? ORDER BY ordinal_position
+        """,
+        ["temp", "main", name[2]] if temporary else [*name],
+    ).fetchall()
+    rows = [
+        {
+            "name": column, "type": type_, "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N", "default": default,
+            "primary key": "Y" if column in primary else "N", "unique key": "Y" if column in unique else "N", "check": None,
+            "expression": None, "comment": comments.get(column) or comment, "policy name": None, "privacy domain": None,
+        }
+        for column, type_, nullable, default, comment in found
+    ]  # fmt: skip
+    return table(rows, _DESCRIBED)  # type: ignore[arg-type]
+
+
+def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
+    """ALTER TABLE | VIEW <name> with SET TAG, UNSET TAG or columns' comments; None for every other ALTER.
+
+    https://docs.snowflake.com/en/sql-reference/sql/alter-table#set-tag (a tag must exist and admit the value),
+    https://docs.snowflake.com/en/sql-reference/sql/alter-table-column (`ALTER [COLUMN] a COMMENT '…', [COLUMN] b COMMENT '…'`).
+    """
+    words.expect("ALTER")
+    kind = words.accept_any("TABLE", "VIEW")
+    words.accept("IF", "EXISTS")
+    name = conn.qualify(words.name(), f"ALTER {kind}")
+    column = ""
+    comments: dict[str, str] = {}
+    if words.accept_any("ALTER", "MODIFY"):
+        words.accept("(")
+        words.accept("COLUMN")
+        column = words.part()
+        while words.accept("COMMENT"):
+            comments[column] = words.string()
+            if not words.accept(","):
+                break
+            words.accept_any("ALTER", "MODIFY")
+            words.accept("COLUMN")
+            column = words.part()
+    if comments:
+        words.accept(")")
+        words.finish()
+        _owned(conn, kind, name)
+        for one, text in comments.items():
+            tables.comment_column(conn, name, one, text)
+        return status()
+    if words.sees("SET", "TAG") or words.sees("UNSET", "TAG"):
+        _tag(conn, words, _owned(conn, kind, name), f"COLUMN {column}" if column else "SELF")
+        return status()
+    return None
+
+
+def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str]) -> AccountObject | None:
+    """The registered table or view, which the role must own."""
+    found = exists(conn, name)
+    if not found:
+        raise errors.not_found(kind, ".".join(name))
+    if name not in conn.temporary_tables:
+        conn.require_use_of(*name[:2])
+        conn.require("OWNERSHIP", found, ".".join(name))
+    return conn.account.find(found, ".".join(name))
+
+
+def _tag(conn: WarehouseConnection, words: Words, item: AccountObject | None, key: str) -> None:
+    give = words.take().text.upper() == "SET"
+    words.expect("TAG")
+    every = dict((item.properties if item else {}).get("tags") or {})  # type: ignore[call-overload]
+    tags = dict(every.get(key) or {})
+    while True:
+        tag = ".".join(conn.qualify(words.name()))
+        known = conn.account.find("TAG", tag)
+        if known is None:
+            raise errors.not_found("TAG", tag)
+        if give:
+            words.expect("=")
+            value = words.string()
+            allowed = known.properties.get("ALLOWED_VALUES")
+            if isinstance(allowed, list) and allowed and value not in allowed:
+                raise errors.invalid_value(value, f"TAG {tag}")
+            tags[tag] = value
+        else:
+            tags.pop(tag, None)
+        if not words.accept(","):
+            break
+    words.finish()
+    if item is not None:
+        conn.account.put(replace(item, properties={**item.properties, "tags": {**every, key: tags}}))
+
+
+def information_schema_sql(database: str) -> str:
+    """INFORMATION_SCHEMA.TABLES, VIEWS and SCHEMATA of a database with owners, times and comments; fakesnow's have none.
+
+    Views read the account's tables in _fs_global, so they are right for every session and after a restart.
+    """
+    name, home = quote(database), f"{ident(database)}._fs_information_schema"
+    joined = f"""
+        FROM ({{source}}) t
+        LEFT JOIN _fs_global.account.objects o
+            ON o.kind = t.kind AND o.name = {name} || '.' || t.schema_name || '.' || t.table_name
+        LEFT JOIN _fs_global.account.changes c ON c.name = {name} || '.' || t.schema_name || '.' || t.table_name
+        WHERE t.schema_name NOT IN ('main', '_fs_information_schema')
+    """
+    altered = (
+        "greatest(o.created_on, c.changed_on, TRY_CAST(json_extract_string(o.properties, '$.altered') AS TIMESTAMPTZ))"
+    )
+    views = (
+        "SELECT schema_name, view_name AS table_name, sql, 'VIEW' AS kind FROM duckdb_views() "
+        f"WHERE database_name = {name} AND NOT internal"
+    )
+    source = (
+        "SELECT schema_name, table_name, estimated_size, 'TABLE' AS kind FROM duckdb_tables() "
+        f"WHERE database_name = {name} AND NOT temporary "
+        f"UNION ALL SELECT schema_name, table_name, NULL, kind FROM ({views})"
+    )
+    return f"""
+        CREATE OR REPLACE VIEW {home}._fs_tables AS SELECT
+            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
+            'ACCOUNTADMIN') AS TABLE_OWNER,
+            CASE t.kind WHEN 'TABLE' THEN 'BASE TABLE' ELSE 'VIEW' END AS TABLE_TYPE,
+            CASE WHEN json_extract_string(o.properties, '$.transient') = 'true' THEN 'YES' ELSE 'NO' END AS IS_TRANSIENT,
+            json_extract_string(o.properties, '$.cluster_by') AS CLUSTERING_KEY,
+            t.estimated_size::BIGINT AS ROW_COUNT, CASE t.kind WHEN 'TABLE' THEN 0::BIGINT END AS BYTES,
+            CASE t.kind WHEN 'TABLE' THEN 1 END AS RETENTION_TIME,
+            NULL::VARCHAR AS SELF_REFERENCING_COLUMN_NAME, NULL::VARCHAR AS REFERENCE_GENERATION,
+            NULL::VARCHAR AS USER_DEFINED_TYPE_CATALOG, NULL::VARCHAR AS USER_DEFINED_TYPE_SCHEMA,
+            NULL::VARCHAR AS USER_DEFINED_TYPE_NAME,
+            'YES' AS IS_INSERTABLE_INTO, 'YES' AS IS_TYPED, NULL::VARCHAR AS COMMIT_ACTION,
+            o.created_on AS CREATED, {altered} AS LAST_ALTERED,
+            greatest(o.created_on, TRY_CAST(json_extract_string(o.properties, '$.altered') AS TIMESTAMPTZ)) AS LAST_DDL,
+            coalesce(o.owner, 'ACCOUNTADMIN') AS LAST_DDL_BY, 'NO' AS AUTO_CLUSTERING_ON, nullif(o.comment, '') AS COMMENT,
+            'NO' AS IS_TEMPORARY, 'NO' AS IS_ICEBERG, 'NO' AS IS_DYNAMIC, 'NO' AS IS_IMMUTABLE, 'NO' AS IS_HYBRID
+        {joined.format(source=source)};
+        CREATE OR REPLACE VIEW {home}._fs_views AS SELECT
+            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
+            'ACCOUNTADMIN') AS TABLE_OWNER,
+            t.sql AS VIEW_DEFINITION, 'NONE' AS CHECK_OPTION, 'NO' AS IS_UPDATABLE, 'NO' AS INSERTABLE_INTO, 'NO' AS IS_SECURE,
+            o.created_on AS CREATED, {altered} AS LAST_ALTERED, {altered} AS LAST_DDL,
+            coalesce(o.owner, 'ACCOUNTADMIN') AS LAST_DDL_BY, nullif(o.comment, '') AS COMMENT
+        {joined.format(source=views)};
+        CREATE OR REPLACE VIEW {home}._fs_schemata AS SELECT
+            {name} AS CATALOG_NAME,
+            CASE WHEN s.schema_name = '_fs_information_schema' THEN 'INFORMATION_SCHEMA' ELSE s.schema_name END AS SCHEMA_NAME,
+            coalesce(o.owner, 'ACCOUNTADMIN') AS SCHEMA_OWNER, 'NO' AS IS_TRANSIENT, 'NO' AS IS_MANAGED_ACCESS,
+            1 AS RETENTION_TIME,
+            NULL::VARCHAR AS DEFAULT_CHARACTER_SET_CATALOG, NULL::VARCHAR AS DEFAULT_CHARACTER_SET_SCHEMA,
+            NULL::VARCHAR AS DEFAULT_CHARACTER_SET_NAME, NULL::VARCHAR AS SQL_PATH, o.created_on AS CREATED,
+            o.created_on AS LAST_ALTERED,
+            nullif(o.comment, '') AS COMMENT, 'UNSET' AS REPLICABLE_WITH_FAILOVER_GROUPS, 'ROLE' AS OWNER_ROLE_TYPE
+        FROM duckdb_schemas() s
+        LEFT JOIN _fs_global.account.objects o ON o.kind = 'SCHEMA' AND o.name = {name} || '.' || s.schema_name
+        WHERE s.database_name = {name} AND s.schema_name NOT IN ('main', 'pg_catalog', 'information_schema')
+    """

@@ -1,0 +1,129 @@
+"""Parameters and variables of a session: ALTER SESSION, ALTER ACCOUNT, SHOW PARAMETERS, UNSET.
+
+ALTER SESSION SET … ──▶ the session; ALTER ACCOUNT SET … ──▶ the account, for every session
+
+https://docs.snowflake.com/en/sql-reference/parameters
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.account.account import AccountObject
+from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, check_parameter, shown
+from flows.embedded.warehouse.session.result import Result, status, table
+from flows.embedded.warehouse.statements.show_filter import like
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import Words
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+def alter_session(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER SESSION SET <parameter> = <value> … | UNSET <parameter>, … (https://docs.snowflake.com/en/sql-reference/sql/alter-session)."""
+    words.expect("ALTER", "SESSION")
+    if words.accept("UNSET"):
+        while not words.at_end:
+            conn.unset_parameter(words.part())
+            words.accept(",")
+    else:
+        words.expect("SET")
+        for name, value in words.options().items():
+            conn.set_parameter(name, "" if value is None else value)
+    words.finish()
+    return status()
+
+
+def alter_account(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER ACCOUNT SET | UNSET a session parameter for every session (https://docs.snowflake.com/en/sql-reference/sql/alter-account)."""
+    words.expect("ALTER", "ACCOUNT")
+    conn.require("OWNERSHIP", "ACCOUNT", "")
+    found = conn.account.find("PARAMETER", "ACCOUNT") or AccountObject("PARAMETER", "ACCOUNT", conn.role)
+    values = dict(found.properties)
+    if words.accept("UNSET"):
+        while not words.at_end:
+            name = words.part()
+            check_parameter(name, None)
+            values.pop(name, None)
+            words.accept(",")
+    else:
+        words.expect("SET")
+        values.update({name: check_parameter(name, value) for name, value in words.options().items()})
+    words.finish()
+    conn.account.put(replace(found, properties=values))
+    return status()
+
+
+def unset_variables(conn: WarehouseConnection, words: Words) -> Result:
+    """UNSET name | (name, …) (https://docs.snowflake.com/en/sql-reference/sql/unset)."""
+    words.expect("UNSET")
+    bracket = words.accept("(")
+    while True:
+        name = words.part()
+        for known in [k for k in conn.variables._variables if k.upper() == name]:
+            conn.variables._unset(known)
+        if not words.accept(","):
+            break
+    if bracket:
+        words.expect(")")
+    words.finish()
+    return status()
+
+
+def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW PARAMETERS [LIKE '…'] [IN {SESSION | ACCOUNT | USER [name] | WAREHOUSE name}] (https://docs.snowflake.com/en/sql-reference/sql/show-parameters)."""
+    words.expect("SHOW", "PARAMETERS")
+    pattern = words.string() if words.accept("LIKE") else "%"
+    scope = "SESSION"
+    if words.accept_any("IN", "FOR"):
+        scope = words.accept_any("SESSION", "ACCOUNT", "USER", "WAREHOUSE", "DATABASE", "SCHEMA", "TABLE")
+        if scope == "WAREHOUSE":
+            return _warehouse_parameters(conn, words, pattern)
+        if scope not in ("SESSION", "ACCOUNT", "USER"):
+            raise errors.unsupported(f"SHOW PARAMETERS IN {scope or words.upper()}")
+        if scope == "USER" and not words.at_end:
+            words.part()
+    words.finish()
+    account = conn.account.find("PARAMETER", "ACCOUNT")
+    user = conn.account.find("USER", conn.user)
+    rows = []
+    for name, parameter in SESSION_DEFAULTS.items():
+        if not like(pattern, name):
+            continue
+        value, level = parameter.default, ""
+        if name == "TIMEZONE":
+            level = "ACCOUNT"  # set for the embedded account; Snowflake's own default is below
+        for found, where in ((account, "ACCOUNT"), (user if scope != "ACCOUNT" else None, "USER")):
+            if found and name in found.properties:
+                value, level = found.properties[name], where
+        if scope == "SESSION" and name in conn.parameters:
+            value, level = conn.parameters[name], "SESSION"
+        default = "America/Los_Angeles" if name == "TIMEZONE" else shown(parameter.default)
+        rows.append({"key": name, "value": shown(value), "default": default, "level": level,
+                     "description": parameter.description, "type": parameter.type})  # fmt: skip
+    return table(rows, ["key", "value", "default", "level", "description", "type"])
+
+
+# https://docs.snowflake.com/en/sql-reference/parameters#object-parameters: name → default.
+_WAREHOUSE_PARAMETERS = {
+    "MAX_CONCURRENCY_LEVEL": 8,
+    "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS": 0,
+    "STATEMENT_TIMEOUT_IN_SECONDS": 172800,
+}
+
+
+def _warehouse_parameters(conn: WarehouseConnection, words: Words, pattern: str) -> Result:
+    name = words.part()
+    words.finish()
+    found = conn.account.find("WAREHOUSE", name)
+    if found is None or not conn.may_see("WAREHOUSE", name):
+        raise errors.not_found("WAREHOUSE", name)
+    rows = [
+        {"key": key, "value": shown(found.properties.get(key, default)), "default": shown(default),
+         "level": "WAREHOUSE" if key in found.properties else "", "description": "", "type": "NUMBER"}
+        for key, default in _WAREHOUSE_PARAMETERS.items()
+        if like(pattern, key)
+    ]  # fmt: skip
+    return table(rows, ["key", "value", "default", "level", "description", "type"])

@@ -1,0 +1,74 @@
+"""Which objects a SHOW statement asks for: LIKE, IN, STARTS WITH, LIMIT.
+
+https://docs.snowflake.com/en/sql-reference/sql/show
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.text.grammar import Words
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+@dataclass(frozen=True)
+class ShowFilter:
+    """LIKE, IN, STARTS WITH and LIMIT of a SHOW statement."""
+
+    like: str | None = None
+    scope_kind: str = ""
+    scope: tuple[str, ...] = ()
+    starts: str | None = None
+    limit: int | None = None
+
+    def admits(self, name: str) -> bool:
+        """Whether a name passes LIKE (case does not matter) and STARTS WITH (case matters)."""
+        if self.like is not None and not like(self.like, name):
+            return False
+        return self.starts is None or name.startswith(self.starts)
+
+
+def like(pattern: str, text: str) -> bool:
+    """SQL LIKE with % and _, ignoring case, as SHOW … LIKE does."""
+    regex = "".join(".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
+    return re.fullmatch(regex, text, re.IGNORECASE | re.DOTALL) is not None
+
+
+def show_filter(words: Words) -> ShowFilter:
+    """What follows the plural: [HISTORY] [LIKE '…'] [IN …] [STARTS WITH '…'] [LIMIT n [FROM '…']]."""
+    words.accept("HISTORY")
+    pattern = words.string() if words.accept("LIKE") else None
+    scope_kind = ""
+    scope: tuple[str, ...] = ()
+    if words.accept("IN"):
+        scope_kind = words.accept_any("ACCOUNT", "DATABASE", "SCHEMA") or "NAME"
+        if scope_kind != "ACCOUNT" and not words.at_end and not words.sees("STARTS") and not words.sees("LIMIT"):
+            scope = words.name()
+    starts = words.string() if words.accept("STARTS", "WITH") else None
+    limit = None
+    if words.accept("LIMIT"):
+        limit = int(str(words.value()))
+        if words.accept("FROM"):
+            words.string()
+    words.finish()
+    return ShowFilter(pattern, scope_kind, scope, starts, limit)
+
+
+def in_scope(conn: WarehouseConnection, wanted: ShowFilter, name: str) -> bool:
+    """Whether an object in a schema lies where SHOW … IN looks: the given place, else the current schema or database."""
+    database, schema, _ = name.split(".", 2)
+    if wanted.scope_kind == "ACCOUNT":
+        return True
+    if wanted.scope_kind == "DATABASE":
+        return database == (wanted.scope[0] if wanted.scope else conn.database)
+    if wanted.scope_kind == "SCHEMA" or (wanted.scope_kind == "NAME" and wanted.scope):
+        if not wanted.scope:
+            return (database, schema) == (conn.database, conn.schema)
+        return (database, schema) == conn.qualify_schema(wanted.scope, "SHOW")
+    if conn.database is None:
+        return True
+    return database == conn.database and (conn.schema is None or schema == conn.schema)

@@ -1,0 +1,132 @@
+"""The options of stages and file formats: as a statement writes them ──checked──▶ as the account keeps them.
+
+https://docs.snowflake.com/en/sql-reference/sql/create-stage, …/create-file-format. A stage carries a file format's options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from flows.embedded.warehouse.copy.csv_format import COMPRESSIONS
+from flows.embedded.warehouse.session.stage_lookup import find_file_format
+from flows.embedded.warehouse.session.storage_access import locations
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import split_name
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+# name → (type as DESC writes it, Snowflake's default); https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
+CSV_OPTIONS: dict[str, tuple[str, object]] = {
+    "TYPE": ("String", "CSV"),
+    "RECORD_DELIMITER": ("String", "\n"),
+    "FIELD_DELIMITER": ("String", ","),
+    "FILE_EXTENSION": ("String", ""),
+    "SKIP_HEADER": ("Integer", 0),
+    "PARSE_HEADER": ("Boolean", False),
+    "DATE_FORMAT": ("String", "AUTO"),
+    "TIME_FORMAT": ("String", "AUTO"),
+    "TIMESTAMP_FORMAT": ("String", "AUTO"),
+    "BINARY_FORMAT": ("String", "HEX"),
+    "ESCAPE": ("String", None),
+    "ESCAPE_UNENCLOSED_FIELD": ("String", "\\"),
+    "TRIM_SPACE": ("Boolean", False),
+    "FIELD_OPTIONALLY_ENCLOSED_BY": ("String", None),
+    "NULL_IF": ("List", ["\\N"]),
+    "COMPRESSION": ("String", "AUTO"),
+    "ERROR_ON_COLUMN_COUNT_MISMATCH": ("Boolean", True),
+    "VALIDATE_UTF8": ("Boolean", True),
+    "SKIP_BLANK_LINES": ("Boolean", False),
+    "REPLACE_INVALID_CHARACTERS": ("Boolean", False),
+    "EMPTY_FIELD_AS_NULL": ("Boolean", True),
+    "SKIP_BYTE_ORDER_MARK": ("Boolean", True),
+    "ENCODING": ("String", "UTF8"),
+    "MULTI_LINE": ("Boolean", True),
+}
+_OTHER_TYPES = ("JSON", "AVRO", "ORC", "PARQUET", "XML")
+
+
+def format_options(options: Mapping[str, object]) -> dict[str, object]:
+    """The written options of a file format, checked by name and type; only what was written.
+
+    Raises ProgrammingError 001420 for an unknown option, 001008 for a bad value, 000002 for two that exclude each other.
+    """
+    kind = str(options.get("TYPE", "CSV")).upper()
+    if kind not in ("CSV", *_OTHER_TYPES):
+        raise errors.invalid_value(kind, "TYPE")
+    found: dict[str, object] = {}
+    for key, value in options.items():
+        if kind != "CSV":
+            found[key] = value
+            continue
+        if key not in CSV_OPTIONS:
+            raise errors.invalid_property(key, "FILE FORMAT")
+        wanted, _ = CSV_OPTIONS[key]
+        if wanted == "Boolean" and not isinstance(value, bool):
+            raise errors.invalid_value(value, key)
+        if wanted == "Integer" and not (isinstance(value, int) and value >= 0):
+            raise errors.invalid_value(value, key)
+        if wanted == "List":
+            value = [str(v) for v in value] if isinstance(value, list) else [str(value)]
+        if key == "COMPRESSION":
+            value = "NONE" if value is None else str(value).upper()
+            if value not in COMPRESSIONS:
+                raise errors.invalid_value(value, key)
+        elif wanted == "String" and value is not None:
+            value = str(value)
+        if key in ("ESCAPE", "ESCAPE_UNENCLOSED_FIELD", "FIELD_OPTIONALLY_ENCLOSED_BY") and value == "":
+            value = None
+        found[key] = value
+    found["TYPE"] = kind
+    if found.get("PARSE_HEADER") and found.get("SKIP_HEADER"):
+        raise errors.unsupported("PARSE_HEADER together with SKIP_HEADER")
+    return found
+
+
+def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -> dict[str, object]:
+    """The options of CREATE and ALTER STAGE, checked. Keys of the cloud (CREDENTIALS) are seen and not kept."""
+    found: dict[str, object] = {}
+    for key, value in options.items():
+        if key == "URL":
+            if not str(value).startswith("s3://"):
+                raise errors.unsupported(f"stage URL {value} (s3:// only)")
+            found[key] = str(value)
+        elif key == "STORAGE_INTEGRATION":
+            found[key] = split_name(str(value))[-1]
+            locations(conn, str(found[key]), usage=True)
+        elif key == "FILE_FORMAT":
+            found[key] = file_format_clause(conn, value)
+        elif key == "CREDENTIALS":
+            found["HAS_CREDENTIALS"] = True
+        elif key in ("ENCRYPTION", "DIRECTORY", "COPY_OPTIONS", "TAG", "USE_PRIVATELINK_ENDPOINT"):
+            found[key] = value
+        else:
+            raise errors.invalid_property(key, "STAGE")
+    if found.get("STORAGE_INTEGRATION") and found.get("URL"):
+        url = str(found["URL"])
+        locations(conn, str(found["STORAGE_INTEGRATION"]), usage=True)(url if url.endswith("/") else url + "/")
+    return found
+
+
+def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, object]:
+    """`FILE_FORMAT = (FORMAT_NAME = 'x')`, `= (TYPE = CSV …)` or `= x`, as a dict; a named format must exist."""
+    options = dict(value) if isinstance(value, Mapping) else {"FORMAT_NAME": str(value)}
+    if named := options.pop("FORMAT_NAME", None):
+        found = find_file_format(conn, str(named))
+        options = {k: v for k, v in format_options(options).items() if k in options} if options else {}
+        return {"FORMAT_NAME": found.name, **options}
+    return format_options(options)
+
+
+def all_options(written: Mapping[str, object]) -> dict[str, object]:
+    """A file format's options with the defaults of those that nobody wrote; the types other than CSV have none here."""
+    if written.get("TYPE") != "CSV":
+        return dict(written)
+    return {key: default for key, (_, default) in CSV_OPTIONS.items()} | dict(written)
+
+
+def stage_type(properties: Mapping[str, object]) -> str:
+    """INTERNAL or EXTERNAL, TEMPORARY or not, as SHOW STAGES writes it."""
+    place = "EXTERNAL" if properties.get("URL") else "INTERNAL"
+    return f"{place} TEMPORARY" if properties.get("TEMPORARY") else place

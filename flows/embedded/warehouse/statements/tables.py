@@ -1,0 +1,334 @@
+"""What a table's DDL says besides its columns' types: comments, clustering, keys, owners.
+
+CREATE TABLE … (COMMENT, CLUSTER BY, PRIMARY KEY …) ──take_apart──▶ DDL that DuckDB runs + TableSpec ──register──▶ the account
+
+https://docs.snowflake.com/en/sql-reference/sql/create-table. Keys are kept and shown, and never enforced, as on Snowflake
+(https://docs.snowflake.com/en/sql-reference/constraints-overview); NOT NULL is enforced.
+
+Long because what CREATE TABLE takes apart, ALTER and DROP have to find again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.account.account import AccountObject, Grant
+from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, target_of
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import ident, quote
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+@dataclass
+class TableSpec:
+    """What CREATE TABLE or VIEW says beyond DuckDB: `keys` as (kind, constraint name, columns)."""
+
+    kind: str
+    name: tuple[str, str, str]
+    temporary: bool = False
+    replaces: bool = False
+    copy_grants: bool = False
+    comment: str = ""
+    cluster_by: str = ""
+    transient: bool = False
+    comments: bool = False  # ALTER … SET COMMENT: `comment` is meant even when it is empty
+    columns: dict[str, str] = field(default_factory=dict)
+    keys: list[list[object]] = field(default_factory=list)
+
+    @property
+    def full(self) -> str:
+        """DATABASE.SCHEMA.NAME."""
+        return ".".join(self.name)
+
+
+_DROPPED_PROPERTIES = {
+    "DATA_RETENTION_TIME_IN_DAYS", "MAX_DATA_EXTENSION_TIME_IN_DAYS", "CHANGE_TRACKING", "ENABLE_SCHEMA_EVOLUTION",
+    "DEFAULT_DDL_COLLATION",
+}  # fmt: skip
+
+
+def resolve_temporary(conn: WarehouseConnection, expression: Expr, made: exp.Table | None = None) -> Expr:
+    """Names of the session's temporary tables and views as DuckDB knows them: without database and schema.
+
+    `made`, the table that the statement makes, is left as it is.
+
+    A permanent table that shares only the last part of its name with a temporary one is written in full
+    (https://docs.snowflake.com/en/user-guide/tables-temp-transient#potential-naming-conflicts-with-other-table-types).
+    """
+    if not conn.temporary_tables:
+        return expression
+    shorts = {name[2] for name in conn.temporary_tables}
+    ctes = {folded(c.args["alias"].this) for c in expression.find_all(exp.CTE) if c.args.get("alias")}
+    for table in expression.find_all(exp.Table):
+        if table is made or not is_named(table) or folded(table.this) not in shorts:
+            continue
+        if not table.args.get("db") and folded(table.this) in ctes:
+            continue
+        name = conn.qualify(parts_of(table))
+        if name in conn.temporary_tables:
+            table.set("db", None)
+            table.set("catalog", None)
+        else:
+            table.set("catalog", exp.to_identifier(name[0], quoted=True))
+            table.set("db", exp.to_identifier(name[1], quoted=True))
+    return expression
+
+
+def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
+    """Move out of a CREATE TABLE or VIEW (changed in place) what DuckDB does not know, and return it."""
+    kind = str(expression.args["kind"]).upper()
+    target = target_of(expression)
+    assert target is not None
+    spec = TableSpec(
+        kind, conn.qualify(parts_of(target), f"CREATE {kind}"), replaces=bool(expression.args.get("replace"))
+    )
+    kept: list[Expr] = []
+    properties = expression.args.get("properties")
+    for prop in properties.expressions if properties else []:
+        if isinstance(prop, exp.SchemaCommentProperty):
+            spec.comment = prop.this.name
+        elif isinstance(prop, exp.TransientProperty):
+            spec.transient = True
+        elif isinstance(prop, exp.CopyGrantsProperty):
+            spec.copy_grants = True
+        elif isinstance(prop, (exp.Cluster, exp.ClusterProperty, exp.ClusteredByProperty)):
+            spec.cluster_by = f"LINEAR({', '.join(e.sql(dialect='snowflake') for e in prop.expressions)})"
+        elif isinstance(prop, exp.TemporaryProperty):
+            spec.temporary = True
+            kept.append(prop)
+        elif isinstance(prop, (exp.SecureProperty, exp.Tags)) or (
+            isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES
+        ):
+            continue
+        else:
+            raise errors.unsupported(f"CREATE {kind} with {prop.sql(dialect='snowflake') or type(prop).__name__}")
+    if properties:
+        expression.set("properties", exp.Properties(expressions=kept) if kept else None)
+    if isinstance(expression.this, exp.Schema):
+        _columns(expression.this, spec)
+    if spec.temporary:
+        if any(n[2] == spec.name[2] and n != spec.name for n in conn.temporary_tables):
+            raise errors.unsupported(f"two temporary tables called {spec.name[2]} in one session")
+        # DuckDB keeps temporary tables in a place of their own
+        target.set("db", None)
+        target.set("catalog", None)
+    return spec
+
+
+def _columns(schema: exp.Schema, spec: TableSpec) -> None:
+    remaining: list[Expr] = []
+    for item in schema.expressions:
+        if isinstance(item, exp.ColumnDef):
+            take_column_apart(item, spec)
+            remaining.append(item)
+        elif isinstance(item, exp.Constraint):
+            for inner in item.expressions:
+                _key(inner, folded(item.this), spec)
+        elif isinstance(item, (exp.PrimaryKey, exp.UniqueColumnConstraint, exp.ForeignKey)):
+            _key(item, "", spec)
+        else:
+            remaining.append(item)
+    schema.set("expressions", remaining)
+
+
+def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
+    """Move comment, key and policy out of one column's definition."""
+    kept: list[Expr] = []
+    for constraint in column.args.get("constraints") or []:
+        kind = constraint.args.get("kind")
+        if isinstance(kind, exp.CommentColumnConstraint):
+            spec.columns[folded(column.this)] = kind.this.name
+        elif isinstance(kind, exp.PrimaryKeyColumnConstraint):
+            spec.keys.append(["PRIMARY KEY", "", [folded(column.this)]])
+            kept.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
+        elif isinstance(kind, exp.UniqueColumnConstraint):
+            spec.keys.append(["UNIQUE", "", [folded(column.this)]])
+        elif isinstance(kind, exp.Reference):
+            spec.keys.append(["FOREIGN KEY", "", [folded(column.this)], *_reference(kind)])
+        else:
+            kept.append(constraint)
+    column.set("constraints", kept)
+
+
+def _key(item: Expr, name: str, spec: TableSpec) -> None:
+    if isinstance(item, exp.PrimaryKey):
+        spec.keys.append(["PRIMARY KEY", name, [folded(e) for e in item.expressions]])
+    elif isinstance(item, exp.UniqueColumnConstraint):
+        columns = item.this.expressions if isinstance(item.this, exp.Schema) else item.expressions
+        spec.keys.append(["UNIQUE", name, [folded(e) for e in columns]])
+    elif isinstance(item, exp.ForeignKey):
+        spec.keys.append(
+            ["FOREIGN KEY", name, [folded(e) for e in item.expressions], *_reference(item.args["reference"])]
+        )
+    else:
+        raise errors.unsupported(f"constraint {item.sql(dialect='snowflake')}")
+
+
+def _reference(reference: Expr) -> list[object]:
+    to = reference.this
+    if isinstance(to, exp.Schema):
+        return [list(parts_of(to.this)), [folded(e) for e in to.expressions]]
+    return [list(parts_of(to)), []]
+
+
+def register(conn: WarehouseConnection, spec: TableSpec) -> None:
+    """Write what `take_apart` moved out, once DuckDB has made the table or view; future grants become grants."""
+    if spec.temporary:
+        conn.temporary_tables[spec.name] = spec.kind
+        return
+    target = ".".join(ident(p) for p in spec.name)
+    if spec.kind == "TABLE":
+        for column, text in spec.columns.items():
+            conn._duck_conn.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text)}")
+    kept = []
+    for kind in ("TABLE", "VIEW"):
+        if conn.account.find(kind, spec.full):
+            if spec.copy_grants:
+                kept += [
+                    g
+                    for g in conn.account.grants()
+                    if (g.on_kind, g.on_name) == (kind, spec.full) and g.privilege != "OWNERSHIP"
+                ]
+            conn.account.drop(kind, spec.full)
+    properties: dict[str, object] = {"transient": spec.transient, "keys": spec.keys}
+    if spec.cluster_by:
+        properties["cluster_by"] = spec.cluster_by
+    if spec.kind == "VIEW":
+        properties["columns"] = spec.columns
+    conn.account.create(AccountObject(spec.kind, spec.full, conn.role, spec.comment, properties=properties))
+    if kept:
+        conn.account.grant([replace(g, on_kind=spec.kind) for g in kept])
+    write_comment(conn, spec.name, spec.comment)
+
+
+def write_comment(conn: WarehouseConnection, name: tuple[str, str, str], comment: str) -> None:
+    """A table's or view's comment where fakesnow's INFORMATION_SCHEMA looks for it."""
+    with conn.engine.duck.cursor() as duck:
+        duck.execute(
+            "INSERT INTO _fs_global._fs_information_schema._fs_tables_ext VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (ext_table_catalog, ext_table_schema, ext_table_name) DO UPDATE SET comment = excluded.comment",
+            [*name, comment or None],
+        )
+
+
+def write_lengths(conn: WarehouseConnection, name: tuple[str, str, str], lengths: list[tuple[str, int]]) -> None:
+    """Lengths of VARCHAR columns, written apart from the session's transaction, which may have its rows elsewhere."""
+    rows = [[*name, column, size, min(size * 4, 16777216)] for column, size in lengths]
+    with conn.engine.duck.cursor() as duck:
+        duck.executemany(
+            "INSERT INTO _fs_global._fs_information_schema._fs_columns_ext VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
+            "(ext_table_catalog, ext_table_schema, ext_table_name, ext_column_name) DO UPDATE SET "
+            "ext_character_maximum_length = excluded.ext_character_maximum_length, "
+            "ext_character_octet_length = excluded.ext_character_octet_length",
+            rows,
+        )
+
+
+def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
+    """Move column comments out of ALTER TABLE … ADD COLUMN; None when there is nothing to register afterwards."""
+    target = target_of(expression)
+    if target is None or not is_named(target):
+        return None
+    spec = TableSpec("TABLE", conn.qualify(parts_of(target), "ALTER TABLE"))
+    kept: list[Expr] = []
+    for action in expression.args.get("actions") or []:
+        if isinstance(action, exp.ColumnDef):
+            take_column_apart(action, spec)
+        elif isinstance(action, exp.AlterColumn) and (comment := action.args.get("comment")):
+            spec.columns[folded(action.this)] = comment.name
+            continue
+        elif isinstance(action, exp.AlterSet) and (comment := action.find(exp.SchemaCommentProperty)):
+            spec.comment = comment.this.name
+            spec.comments = True
+            continue
+        kept.append(action)
+    expression.set("actions", kept)
+    return spec
+
+
+def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -> None:
+    """After ALTER TABLE: column comments, the new name, the time."""
+    for column, text in spec.columns.items():
+        comment_column(conn, spec.name, column, text)
+    kind = "VIEW" if conn.account.find("VIEW", spec.full) else "TABLE"
+    for action in expression.args.get("actions") or []:
+        if isinstance(action, exp.AlterRename) and isinstance(action.this, exp.Table):
+            to = conn.qualify(parts_of(action.this))
+            moved(conn, spec.name, to, kind)
+            spec.name = to
+    if spec.comments:
+        set_comment(conn, kind, spec.name, spec.comment)
+    touched(conn, kind, spec.full)
+
+
+def moved(conn: WarehouseConnection, old: tuple[str, str, str], new: tuple[str, str, str], kind: str) -> None:
+    """A table or view has a new name: its grants, comment and text lengths go along."""
+    if conn.account.find(kind, ".".join(old)):
+        conn.account.rename(kind, ".".join(old), ".".join(new))
+    with conn.engine.duck.cursor() as duck:
+        for table in ("_fs_tables_ext", "_fs_columns_ext"):
+            where = "ext_table_catalog = ? AND ext_table_schema = ? AND ext_table_name = ?"
+            rows = duck.execute(
+                f"SELECT * FROM _fs_global._fs_information_schema.{table} WHERE {where}", [*old]
+            ).fetchall()
+            duck.execute(f"DELETE FROM _fs_global._fs_information_schema.{table} WHERE {where} ", [*old])
+            duck.execute(f"DELETE FROM _fs_global._fs_information_schema.{table} WHERE {where} ", [*new])
+            for row in rows:
+                marks = ", ".join("?" * len(row))
+                duck.execute(
+                    f"INSERT INTO _fs_global._fs_information_schema.{table} VALUES ({marks})", [*new, *row[3:]]
+                )
+
+
+def dropped(conn: WarehouseConnection, name: tuple[str, str, str], kind: str) -> None:
+    """Forget a dropped table, view or sequence."""
+    if name in conn.temporary_tables:
+        del conn.temporary_tables[name]
+        return
+    conn.account.drop(kind, ".".join(name))
+    with conn.engine.duck.cursor() as duck:
+        for table in ("_fs_tables_ext", "_fs_columns_ext"):
+            duck.execute(
+                f"DELETE FROM _fs_global._fs_information_schema.{table} "
+                "WHERE ext_table_catalog = ? AND ext_table_schema = ? AND ext_table_name = ?",
+                [*name],
+            )
+
+
+def touched(conn: WarehouseConnection, kind: str, full: str) -> None:
+    """Remember when an object was last altered (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
+    if found := conn.account.find(kind, full):
+        conn.account.put(replace(found, properties={**found.properties, "altered": datetime.now(UTC).isoformat()}))
+
+
+def ownership(conn: WarehouseConnection, kind: str, full: str) -> None:
+    """Register an object that needs nothing but an owner (a sequence)."""
+    if conn.account.find(kind, full) is None:
+        conn.account.create(AccountObject(kind, full, conn.role))
+        conn.account.grant([Grant("OWNERSHIP", kind, full, "ROLE", conn.role, False, True, conn.role)])
+
+
+def comment_column(conn: WarehouseConnection, name: tuple[str, str, str], column: str, text: str) -> None:
+    """Set a column's comment; a view's are kept in the account."""
+    found = exists(conn, name)
+    if not found:
+        raise errors.not_found("TABLE", ".".join(name))
+    if found == "TABLE":
+        target = ".".join(ident(p) for p in name)
+        conn._duck_conn.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text) if text else 'NULL'}")
+    elif item := conn.account.find("VIEW", ".".join(name)):
+        columns = dict(item.properties.get("columns") or {})  # type: ignore[call-overload]
+        conn.account.put(replace(item, properties={**item.properties, "columns": {**columns, column: text}}))
+
+
+def set_comment(conn: WarehouseConnection, kind: str, name: tuple[str, str, str], text: str) -> None:
+    """Set a table's or view's comment."""
+    if item := conn.account.find(kind, ".".join(name)):
+        conn.account.put(replace(item, comment=text))
+    write_comment(conn, name, text)

@@ -1,0 +1,1 @@
+"""The files: one DuckDB, a file for each database, the account's own, what each table has loaded."""

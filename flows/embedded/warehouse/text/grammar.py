@@ -1,0 +1,262 @@
+"""The words of a statement that no SQL parser knows well: account objects, grants, session parameters.
+
+"CREATE ROLE IF NOT EXISTS r COMMENT = 'x'" ──Words──▶ accept("CREATE", "ROLE"), name(), options()
+
+Lexical rules: https://docs.snowflake.com/en/sql-reference/identifiers-syntax,
+https://docs.snowflake.com/en/sql-reference/data-types-text (string constants).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from snowflake.connector.errors import ProgrammingError
+
+from flows.embedded.warehouse.text.errors import syntax
+
+_TOKEN = re.compile(
+    r"""(?P<skip>\s+|--[^\n]*|//[^\n]*|/\*.*?\*/)
+      | (?P<string>'(?:[^'\\]|\\.|'')*')
+      | (?P<raw>\$\$.*?\$\$)
+      | (?P<quoted>"(?:[^"]|"")+")
+      | (?P<number>-?\d+(?:\.\d+)?)
+      | (?P<word>[A-Za-z_][\w$]*)
+      | (?P<mark>=>|[^\s])""",
+    re.VERBOSE | re.DOTALL,
+)
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One lexical token; `text` as written, `start` and `end` as offsets into the statement."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def unescape(literal: str) -> str:
+    """The value of a string constant, quotes included: `'it''s\\n'` → `it's` and a line feed."""
+
+    def one(match: re.Match[str]) -> str:
+        if match[0] == "''":
+            return "'"
+        if match[1]:
+            return chr(int(match[1], 16))
+        return _ESCAPES.get(match[2], match[2])
+
+    return re.sub(r"''|\\(?:x([0-9A-Fa-f]{2})|(.))", one, literal[1:-1], flags=re.DOTALL)
+
+
+def quote(text: str) -> str:
+    """A SQL string constant that both DuckDB and the catalogue views read back as `text`."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def ident(name: str) -> str:
+    """A quoted identifier that DuckDB reads as exactly `name`."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def normalise(part: str) -> str:
+    """One part of a name as Snowflake stores it: upper case unless it stands in double quotes."""
+    if len(part) > 1 and part.startswith('"') and part.endswith('"'):
+        return part[1:-1].replace('""', '"')
+    return part.upper()
+
+
+def split_name(text: str) -> tuple[str, ...]:
+    """`db."Schema".name` → ("DB", "Schema", "NAME")."""
+    return tuple(normalise(part) for part in re.findall(r'"(?:[^"]|"")+"|[^."]+', text.strip()))
+
+
+class Words:
+    """A cursor over the tokens of one statement; every method that reads moves past what it read.
+
+    Tokens are made as they are asked for, so that looking at the first word of a 20 MB INSERT costs nothing.
+    Raises ProgrammingError 001003 (42000) when something else stands where a name, string or word is wanted.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self._source = self._scan(sql)
+        self._ahead: list[Token] = []
+
+    @staticmethod
+    def _scan(sql: str) -> Iterator[Token]:
+        for match in _TOKEN.finditer(sql):
+            kind = match.lastgroup or "mark"
+            if kind != "skip":
+                yield Token(kind, match[0], match.start(), match.end())
+
+    def peek(self, offset: int = 0) -> Token | None:
+        """The token `offset` places ahead, None after the end."""
+        while len(self._ahead) <= offset:
+            token = next(self._source, None)
+            if token is None:
+                return None
+            self._ahead.append(token)
+        return self._ahead[offset]
+
+    def take(self) -> Token:
+        """The next token, and move on."""
+        token = self.peek()
+        if token is None:
+            raise syntax("<EOF>", len(self.sql))
+        self._ahead.pop(0)
+        return token
+
+    def upper(self, offset: int = 0) -> str:
+        """The word `offset` places ahead in upper case, or the mark; "" after the end and for strings."""
+        token = self.peek(offset)
+        return token.text.upper() if token and token.kind in ("word", "mark") else ""
+
+    def sees(self, *words: str) -> bool:
+        """Whether exactly these words come next."""
+        return all(self.upper(i) == word for i, word in enumerate(words))
+
+    def accept(self, *words: str) -> bool:
+        """Move past these words when they come next."""
+        if not self.sees(*words):
+            return False
+        for _ in words:
+            self.take()
+        return True
+
+    def accept_any(self, *choices: str) -> str:
+        """Move past the first of `choices` (each of one or more words) that comes next and return it; "" when none does."""
+        for choice in choices:
+            if self.accept(*choice.split()):
+                return choice
+        return ""
+
+    def expect(self, *words: str) -> None:
+        """Move past these words; anything else is a syntax error."""
+        for word in words:
+            if not self.accept(word):
+                raise self.unexpected()
+
+    def unexpected(self) -> ProgrammingError:
+        """The syntax error for the token that stands here."""
+        token = self.peek()
+        return syntax(token.text if token else "<EOF>", token.start if token else len(self.sql))
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing is left but a closing semicolon."""
+        return self.peek() is None or (self.upper() == ";" and self.peek(1) is None)
+
+    def finish(self) -> None:
+        """Require the end of the statement."""
+        if not self.at_end:
+            raise self.unexpected()
+
+    def part(self) -> str:
+        """One identifier, normalised; a string constant is taken too, as Snowflake does for account objects."""
+        token = self.take()
+        if token.kind == "quoted":
+            return normalise(token.text)
+        if token.kind == "word":
+            return token.text.upper()
+        if token.kind == "string":
+            return unescape(token.text)
+        raise syntax(token.text, token.start)
+
+    def name(self) -> tuple[str, ...]:
+        """A name with one to three parts, IDENTIFIER('…') included (https://docs.snowflake.com/en/sql-reference/identifier-literal)."""
+        if self.accept("IDENTIFIER", "("):
+            text = self.string()
+            self.expect(")")
+            return split_name(text)
+        parts = [self.part()]
+        while self.accept("."):
+            if self.sees("."):  # db..table: the schema in the middle is PUBLIC
+                parts.append("PUBLIC")
+                continue
+            parts.append(self.part())
+        return tuple(parts)
+
+    def string(self) -> str:
+        """A string constant's value."""
+        token = self.take()
+        if token.kind == "string":
+            return unescape(token.text)
+        if token.kind == "raw":
+            return token.text[2:-2]
+        raise syntax(token.text, token.start)
+
+    def value(self) -> object:
+        """An option's value: string, number, TRUE/FALSE, NULL and NONE (None), word, dotted name, list or nested options."""
+        token = self.peek()
+        if token is None:
+            raise self.unexpected()
+        if token.kind in ("string", "raw"):
+            return self.string()
+        if token.kind == "number":
+            self.take()
+            return float(token.text) if "." in token.text else int(token.text)
+        if token.text == "(":
+            self.take()
+            if self.peek(1) and self.upper(1) == "=":
+                found: object = self.options(end=")")
+            else:
+                items: list[object] = []
+                while not self.sees(")"):
+                    items.append(self.value())
+                    self.accept(",")
+                found = items
+            self.expect(")")
+            return found
+        if token.kind not in ("word", "quoted"):
+            raise self.unexpected()
+        text = self.take().text
+        while self.sees("."):
+            self.take()
+            text += "." + self.take().text
+        upper = text.upper()
+        if upper in ("TRUE", "FALSE"):
+            return upper == "TRUE"
+        if upper in ("NONE", "NULL"):
+            return None
+        return text if '"' in text else upper
+
+    def options(self, end: str = "") -> dict[str, object]:
+        """`KEY = value …` up to the end (or the mark `end`), keys in upper case; commas between them are optional."""
+        found: dict[str, object] = {}
+        while not self.at_end and not (end and self.sees(end)):
+            if self.accept(","):
+                continue
+            token = self.take()
+            if token.kind != "word":
+                raise syntax(token.text, token.start)
+            if token.text.upper() in ("WITH", "TAG") and not self.sees("="):
+                if self.sees("("):
+                    found["TAG"] = self.tags()
+                continue
+            self.expect("=")
+            found[token.text.upper()] = self.value()
+        return found
+
+    def tags(self) -> dict[str, str]:
+        """`(name = 'value', …)` of a WITH TAG clause."""
+        found: dict[str, str] = {}
+        self.expect("(")
+        while not self.accept(")"):
+            key = ".".join(self.name())
+            self.expect("=")
+            found[key] = self.string()
+            self.accept(",")
+        return found
+
+
+def accept_create_prefix(words: Words) -> str:
+    """Move past CREATE [OR REPLACE | OR ALTER]; returns "", "REPLACE" or "ALTER"."""
+    words.expect("CREATE")
+    if words.accept("OR", "REPLACE"):
+        return "REPLACE"
+    return "ALTER" if words.accept("OR", "ALTER") else ""

@@ -1,0 +1,37 @@
+"""A reserved word as an unquoted name ──▶ 001003, where sqlglot's parser takes it.
+
+https://docs.snowflake.com/en/sql-reference/reserved-keywords: reserved for every name, no name of a column, no name of a table.
+"""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+
+_EVERYWHERE = """
+ALL ALTER AND ANY AS BETWEEN BY CHECK COLUMN CONNECT CREATE CURRENT DELETE DISTINCT DROP ELSE EXISTS FOLLOWING FOR FROM GRANT
+GROUP HAVING ILIKE IN INCREMENT INSERT INTERSECT INTO IS LIKE MINUS NOT NULL OF ON OR ORDER QUALIFY REGEXP REVOKE RLIKE ROW ROWS
+SAMPLE SELECT SET SOME START TABLE TABLESAMPLE THEN TO TRIGGER UNION UNIQUE UPDATE VALUES WHENEVER WHERE WITH
+"""
+_COLUMNS = """
+CASE CAST CONSTRAINT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER FALSE LOCALTIME LOCALTIMESTAMP TRUE TRY_CAST WHEN
+"""
+_TABLES = "CROSS FULL INNER JOIN LATERAL LEFT NATURAL RIGHT USING"
+
+RESERVED = frozenset(_EVERYWHERE.split())
+NO_COLUMN = frozenset(_COLUMNS.split())
+NO_TABLE = frozenset(_TABLES.split())
+
+
+def refuse_reserved(expression: Expr) -> None:
+    """Nothing, when no column or table of the statement has a reserved word for its unquoted name. Raises 001003 (42000)."""
+    for node in expression.find_all(exp.Column, exp.ColumnDef, exp.Table):
+        name = node.this
+        if isinstance(node, exp.ColumnDef) and isinstance(name, exp.Func):  # CURRENT_DATE VARCHAR
+            raise errors.syntax(name.sql("snowflake"), 0)
+        if not isinstance(name, exp.Identifier) or name.quoted:
+            continue
+        word = name.name.upper()
+        if word in RESERVED or word in (NO_TABLE if isinstance(node, exp.Table) else NO_COLUMN):
+            raise errors.syntax(name.name, 0)

@@ -1,0 +1,141 @@
+"""What a statement's text tells and holds before any parser sees it: what it is, `$variables`, binds.
+
+"SELECT $day, ?" ──variables_inlined, with_literals──▶ "SELECT '2018-01-01', 7"; ──query_type──▶ SELECT
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from snowflake.connector.errors import ProgrammingError
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
+from flows.embedded.warehouse.text.grammar import Words, quote
+
+_VARIABLE = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | //[^\n]* | /\*.*?\*/ | \$\$.*?\$\$ | (?<![\w$])\$([A-Za-z_]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+# Not `::type` nor `value:path`.
+_BIND = re.compile(
+    r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | (\? | (?<![:\w\])]):\w+)""", re.VERBOSE | re.DOTALL
+)
+
+
+def variables_inlined(sql: str, variables: Mapping[str, Any]) -> str:
+    """$name outside strings, quoted names and comments becomes its value
+    (https://docs.snowflake.com/en/sql-reference/session-variables#using-variables-in-sql)."""
+    if "$" not in sql:
+        return sql
+    values = {name.upper(): value for name, value in variables.items()}
+
+    def one(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
+        if match[1].upper() not in values:
+            raise errors.unknown_variable(match[1].upper())
+        return str(values[match[1].upper()])
+
+    return _VARIABLE.sub(one, sql)
+
+
+def with_literals(command: str, bindings: Any) -> str:
+    """The statement with its server-side binds (`?`, `:1`, `:name`) as constants, for those that DuckDB never sees."""
+    if not bindings:
+        return command
+    left = list(bindings.values() if isinstance(bindings, dict) else bindings)
+
+    def one(match: re.Match[str]) -> str:
+        mark = match[1]
+        if mark is None:
+            return match[0]
+        if mark == "?":
+            value = left.pop(0) if left else None
+        else:
+            value = bindings[mark[1:]] if isinstance(bindings, dict) else bindings[int(mark[1:]) - 1]
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else quote(str(value))
+
+    return _BIND.sub(one, command)
+
+
+# https://docs.snowflake.com/en/sql-reference/sql-all: what a statement may begin with on an account
+_VERBS = frozenset({
+    "ALTER", "BEGIN", "CALL", "COMMENT", "COMMIT", "COPY", "CREATE", "DECLARE", "DELETE", "DESC", "DESCRIBE", "DROP",
+    "EXECUTE", "EXPLAIN", "GET", "GRANT", "INSERT", "LIST", "LS", "MERGE", "PUT", "REMOVE", "REVOKE", "RM", "ROLLBACK",
+    "SELECT", "SET", "SHOW", "START", "TRUNCATE", "UNDROP", "UNSET", "UPDATE", "USE", "WITH",
+})  # fmt: skip
+
+
+def refused(command: str) -> ProgrammingError:
+    """The error for a statement that no parser knew: unknown to Snowflake too, or only not here."""
+    words = Words(command)
+    verb = words.upper()
+    if verb == "CALL":
+        words.take()
+        name = ".".join(words.name())
+        return errors.unsupported(f"CALL {name}") if name in KNOWN_FUNCTIONS else errors.unknown_function(name)
+    return errors.unsupported(summary(command)) if verb in _VERBS else words.unexpected()
+
+
+def check_form(words: Words) -> None:
+    """Raise 000008 for several statements, 001003 for the engine's COPY without INTO and its SET of anything but variables."""
+    if (count := statement_count(words.sql)) > 1:
+        raise errors.several_statements(count)
+    if words.sees("COPY") and not words.sees("COPY", "INTO"):
+        words.take()
+        raise words.unexpected()
+    if words.sees("SET") and words.upper(1) != "(" and words.upper(2) != "=":
+        words.take()
+        words.take()
+        raise words.unexpected()
+
+
+def refused_description(words: Words) -> ProgrammingError:
+    """The error for a DESCRIBE of what is not here; that of a query or a file is no statement
+    (https://docs.snowflake.com/en/sql-reference/sql/desc)."""
+    text = words.sql
+    words.take()
+    described = words.upper()
+    if described.isalpha() and described not in ("SELECT", "WITH", "VALUES", "TABLE", "VIEW") and words.peek(1):
+        return errors.unsupported(summary(text))
+    return words.unexpected()
+
+
+def statement_count(command: str) -> int:
+    """How many statements a text holds; those without a word in them do not count."""
+    if ";" not in command.rstrip().rstrip(";"):
+        return 1
+    words, count, begun = Words(command), 0, False
+    while words.peek() is not None:
+        ends = words.take().text == ";"
+        count += not ends and not begun
+        begun = not ends
+    return count
+
+
+def summary(command: str) -> str:
+    """The statement's first words, enough to know it by."""
+    words = Words(command)
+    shown: list[str] = []
+    while len(shown) < 6 and words.peek():
+        shown.append(words.take().text)
+    return " ".join(shown)[:80]
+
+
+def query_type(command: str) -> str:
+    """QUERY_TYPE of QUERY_HISTORY: SELECT, INSERT, CREATE_TABLE …"""
+    words = Words(command)
+    first = words.upper()
+    if first == "WITH":
+        return "SELECT"
+    if first in ("CREATE", "ALTER", "DROP"):
+        at = 3 if words.upper(1) == "OR" else 1
+        while words.upper(at) in ("TRANSIENT", "TEMPORARY", "TEMP"):
+            at += 1
+        return f"{first}_{words.upper(at)}"
+    return {"BEGIN": "BEGIN_TRANSACTION", "DESC": "DESCRIBE", "LS": "LIST_FILES", "LIST": "LIST_FILES"}.get(
+        first, first
+    )

@@ -1,0 +1,75 @@
+"""Where fakesnow's rewriting changes values: SUM, TRIM with characters, TO_CHAR with a format, put right before it sees them.
+
+syntax tree ──trims, texts, sums──▶ the same tree, those calls as plain functions that fakesnow passes on to DuckDB
+"""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+from sqlglot.dialects.snowflake import Snowflake
+
+from flows.embedded.warehouse.text import errors
+
+# DuckDB's refusal of SUM over text; Snowflake casts the text to a number.
+SUM_OF_TEXT = "'sum(VARCHAR)'"
+
+_TRIMS = {"BOTH": "TRIM", "LEADING": "LTRIM", "TRAILING": "RTRIM"}
+
+
+def trims(expression: Expr) -> Expr:
+    """TRIM, LTRIM and RTRIM with the characters to take away, spaces unless given; fakesnow 0.12.1 forgets them and the side.
+
+    https://docs.snowflake.com/en/sql-reference/functions/trim
+    """
+    return expression.transform(_trim)
+
+
+def _trim(node: Expr) -> Expr:
+    if not isinstance(node, exp.Trim):
+        return node
+    position = str(node.args.get("position") or "BOTH").upper()
+    arguments: list[Expr] = [exp.cast(node.this, "TEXT")]
+    if node.expression:
+        arguments.append(node.expression)
+    return exp.Anonymous(this=_TRIMS[position], expressions=arguments)
+
+
+def texts(expression: Expr) -> Expr:
+    """TO_CHAR and TO_VARCHAR of a date, time or timestamp in its format, also where the argument's type is not written out;
+    sqlglot's DuckDB forgets the format then. A format of numbers is refused.
+
+    https://docs.snowflake.com/en/sql-reference/functions/to_char
+    """
+    return expression.transform(_text)
+
+
+def _text(node: Expr) -> Expr:
+    if isinstance(node, exp.TimeToStr) and node.this.is_type(exp.DataType.Type.TIME):
+        node.set("this", exp.Anonymous(this="_cxm_moment", expressions=[node.this]))
+    if not isinstance(node, exp.ToChar) or node.args.get("format") is None:
+        return node
+    written = node.args["format"]
+    if not isinstance(written, exp.Literal) or not written.is_string:
+        raise errors.unsupported("TO_CHAR with a format that is not a constant")
+    found = Snowflake().format_time(written)
+    if found is None or "%" not in found.name:
+        raise errors.unsupported(f"TO_CHAR with the format '{written.name}'")
+    return exp.TimeToStr(this=exp.Anonymous(this="_cxm_moment", expressions=[node.this]), format=found)
+
+
+def sums(expression: Expr) -> Expr:
+    """SUM of a NUMBER is a NUMBER: fakesnow 0.12.1 casts every argument to DOUBLE, so 0.1 + 0.2 was not 0.3.
+
+    The call becomes one that fakesnow does not know; text, which DuckDB then refuses, is for the caller to run its way.
+    https://docs.snowflake.com/en/sql-reference/functions/sum
+    """
+    return expression.transform(_sum)
+
+
+def _sum(node: Expr) -> Expr:
+    if not isinstance(node, exp.Sum) or isinstance(node.this, exp.Cast):
+        return node
+    call = exp.Anonymous(this="SUM", expressions=[node.this])
+    if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+        return exp.alias_(call, node.sql(dialect="snowflake").upper(), quoted=True)
+    return call

@@ -1,0 +1,126 @@
+"""Whether a statement is Snowflake's SQL: its functions, its types, what stands in FROM. The engine's own names are unknown.
+
+syntax tree ──check──▶ the same tree, IDENTIFIER('…') and TABLE('…') as the names they stand for; or 001003, 002140, 002040
+DuckDB's SQL ──check_engine_sql──▶ nothing, when the engine reads from it what the tree says
+
+Which objects a name may stand for is in `privileges`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import duckdb
+from fakesnow.transforms import identifier
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.dialect import spelled
+from flows.embedded.warehouse.text.function_names import INFORMATION_SCHEMA_FUNCTIONS, KNOWN_FUNCTIONS
+from flows.embedded.warehouse.text.grammar import split_name
+
+_T = exp.DataType.Type
+# https://docs.snowflake.com/en/sql-reference/intro-summary-data-types
+_TYPES = frozenset({
+    _T.DECIMAL, _T.INT, _T.BIGINT, _T.SMALLINT, _T.TINYINT, _T.DOUBLE, _T.FLOAT, _T.VARCHAR, _T.CHAR, _T.NCHAR, _T.NVARCHAR,
+    _T.TEXT, _T.BINARY, _T.VARBINARY, _T.BOOLEAN, _T.DATE, _T.DATETIME, _T.TIME, _T.TIMESTAMP, _T.TIMESTAMPLTZ,
+    _T.TIMESTAMPNTZ, _T.TIMESTAMPTZ, _T.VARIANT, _T.OBJECT, _T.ARRAY, _T.MAP, _T.GEOGRAPHY, _T.GEOMETRY, _T.VECTOR, _T.FILE,
+    _T.DECFLOAT, _T.INTERVAL, _T.NULL, _T.UNKNOWN,
+})  # fmt: skip
+_SHOWN = ("COLUMNS", "FUNCTIONS", "PROCEDURES", "SEQUENCES")
+# A part of a date, the name of a stage: what sqlglot writes into the engine's SQL as it stands.
+_PLAIN_WORD = re.compile(r"[\w$.@%/~=+:&\-]*")
+_NAMING = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.Describe, exp.Put, exp.ListStage)
+
+
+def check(expression: Expr, bindings: Any = None) -> Expr:
+    """The statement with its IDENTIFIER('…') and TABLE('…') as plain names.
+
+    Raises ProgrammingError: 001003 for what is no Snowflake SQL, 002140 for an unknown function, 002040 for an unknown type.
+    """
+    expression = expression.transform(lambda node: identifier(node, bindings), copy=False)
+    for call in list(expression.find_all(exp.Func)):
+        _check_call(call)
+    for rows in list(expression.find_all(exp.TableFromRows)):
+        if isinstance(rows.this, exp.Literal):
+            rows.replace(_named(rows.this.name, rows.args.get("alias")))
+    for node in expression.walk():
+        _check_node(node, expression)
+    return expression
+
+
+def _check_call(call: exp.Func) -> None:
+    name = spelled(call)
+    if isinstance(call, exp.DynamicIdentifier):
+        # its text would become SQL as it is
+        raise errors.unsupported("IDENTIFIER(…) for anything but a table, a view or a stage")
+    if isinstance(call, exp.Unnest):
+        raise errors.unknown_function("UNNEST")
+    if name is None:
+        return
+    if name not in KNOWN_FUNCTIONS:
+        raise errors.unknown_function(name)
+    dot = call.parent
+    if isinstance(dot, exp.Dot) and dot.expression is call:
+        before = dot.this.name.upper() if not isinstance(dot.this, exp.Dot) else dot.this.expression.name.upper()
+        if before != "INFORMATION_SCHEMA" or name not in INFORMATION_SCHEMA_FUNCTIONS:
+            raise errors.unknown_function(f"{dot.this.sql(dialect='snowflake')}.{name}")
+
+
+def _named(text: str, alias: Expr | None) -> exp.Table:
+    """The table that a text names (https://docs.snowflake.com/en/sql-reference/literals-table)."""
+    parts = [exp.to_identifier(part, quoted=True) for part in split_name(text)][::-1]
+    if not 1 <= len(parts) <= 3:
+        raise errors.not_found("TABLE", text)
+    return exp.Table(**dict(zip(("this", "db", "catalog"), parts, strict=False)), alias=alias)
+
+
+def _check_node(node: Expr, root: Expr) -> None:
+    node.comments = None  # nothing of them is for the engine
+    if isinstance(node, exp.Table) and not isinstance(root, (exp.Copy, exp.Put)):
+        _check_table(node)
+    elif isinstance(node, exp.DataType) and isinstance(node.this, _T) and node.this not in _TYPES:
+        raise errors.unsupported_type(node.sql(dialect="snowflake"))
+    elif isinstance(node, exp.Dot) and isinstance(node.this, exp.Struct):
+        raise errors.syntax(f".{node.expression.name}")
+    elif isinstance(node, exp.Var) and not _PLAIN_WORD.fullmatch(str(node.this)):
+        raise errors.syntax(str(node.this))
+    elif isinstance(node, exp.Identifier) and "'" in node.name and isinstance(root, _NAMING):
+        raise errors.unsupported(f"the name {node.name} with an apostrophe in it")
+    elif isinstance(node, exp.SetItem) and (
+        node.args.get("kind") not in (None, "VARIABLE") or not isinstance(node.this, exp.EQ)
+    ):
+        raise errors.syntax(str(node.args.get("kind") or node.sql(dialect="snowflake")))
+    elif isinstance(node, (exp.Summarize, exp.Pragma, exp.Attach, exp.Detach, exp.Command)) and node is not root:
+        raise errors.syntax(node.sql(dialect="snowflake"))
+    elif isinstance(node, exp.Show) and node.name.upper() not in _SHOWN:
+        raise errors.unsupported(f"SHOW {node.name}")
+
+
+def _check_table(table: exp.Table) -> None:
+    this = table.this
+    if isinstance(this, exp.Literal):
+        raise errors.syntax(this.sql(dialect="snowflake"))
+    if isinstance(this, exp.Var):
+        raise errors.unsupported("a query over a staged file (COPY INTO a table first)")
+    if not isinstance(this, (exp.Identifier, exp.Func, exp.Values)):
+        raise errors.syntax(table.sql(dialect="snowflake"))
+
+
+def check_engine_sql(parser: duckdb.DuckDBPyConnection, tree: Expr) -> None:
+    """Refuse a query in whose text DuckDB itself reads a table that the tree, whose rights were checked, does not have.
+
+    `parser` is an engine without any objects, so that a view is read as its name.
+    """
+    query = tree if isinstance(tree, exp.Query) else tree.args.get("expression")
+    if not isinstance(query, exp.Query) or isinstance(query, exp.Values):
+        return
+    try:
+        with parser.cursor() as duck:
+            read = duck.get_table_names(query.sql(dialect="duckdb"), qualified=True)
+    except duckdb.Error:
+        return  # the statement itself will say why
+    known = {table.name.casefold() for table in tree.find_all(exp.Table)}
+    if any(split_name(name.partition(" AS ")[0])[-1].casefold() not in known for name in read):
+        raise errors.unsupported("a query in which the engine reads more than it names")
