@@ -1,0 +1,127 @@
+"""What Snowflake's documentation says of a statement, held against the embedded warehouse. The cases are data: `documented/*.yaml`.
+
+The rule: a statement gives what Snowflake documents, or is refused at once with a message that says so. `documented/README.md`
+says how a case is written.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snowflake.connector.constants import FIELD_ID_TO_NAME
+from snowflake.connector.errors import Error
+
+from tests.embedded.conftest import Warehouse
+
+CASES = Path(__file__).with_name("documented")
+KEYS = {"sql", "before", "rows", "types", "names", "columns", "error", "message", "refused", "known", "page"}
+REFUSED = 2  # 000002: legal on Snowflake, and not here
+_numbers = itertools.count(1)
+
+
+def cases() -> list[dict[str, Any]]:
+    """Every case, with the area whose file it is in."""
+    found = []
+    for file in sorted(CASES.glob("*.yaml")):
+        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found += [{**case, "area": file.stem} for case in read]
+    return found
+
+
+def _parameter(case: dict[str, Any]) -> Any:
+    known = [pytest.mark.xfail(strict=True, reason=case["known"])] if "known" in case else []
+    return pytest.param(case, id=f"{case['area']}: {' '.join(case['sql'].split())[:90]}", marks=known)
+
+
+@pytest.fixture(scope="module")
+def database(warehouse: Warehouse) -> Iterator[str]:
+    with warehouse.connect() as connection:
+        connection.cursor().execute("CREATE DATABASE DOCUMENTED")
+    yield "DOCUMENTED"
+    with warehouse.connect() as connection:
+        connection.cursor().execute("DROP DATABASE DOCUMENTED")
+
+
+@pytest.fixture(scope="module")
+def shared(warehouse: Warehouse, database: str) -> Iterator[Any]:
+    """One session for the cases that change nothing in it."""
+    with warehouse.connect(database=database, schema="PUBLIC") as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("case", [_parameter(case) for case in cases()])
+def test_a_statement_gives_what_is_documented_or_is_refused(
+    case: dict[str, Any], warehouse: Warehouse, database: str, shared: Any
+) -> None:
+    if "before" not in case:
+        _check(case, shared.cursor(), "PUBLIC")
+        return
+    schema = f"S{next(_numbers)}"
+    with warehouse.connect(database=database) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE SCHEMA {schema}")
+        for sql in case["before"]:
+            cursor.execute(sql.replace("{unique}", schema))
+        _check(case, cursor, schema)
+
+
+def _check(case: dict[str, Any], cursor: Any, unique: str) -> None:
+    sql = case["sql"].replace("{unique}", unique)
+    expected = REFUSED if "refused" in case else case.get("error")
+    try:
+        cursor.execute(sql)
+        got = cursor.fetchall()
+    except Error as e:
+        assert e.errno == expected, f"expected {expected or 'rows'}, got {e.errno}: {e.msg}"
+        assert case.get("message", "") in str(e.msg)
+        return
+    names = [column.name for column in cursor.description]
+    types = [_type(column) for column in cursor.description]
+    if picked := case.get("columns"):
+        got = [[row[names.index(name)] for name in picked] for row in got]
+    rows = [[_plain(value) for value in row] for row in got]
+    assert expected is None, f"expected error {expected}, got {rows}"
+    if "rows" in case:
+        assert rows == case["rows"]
+    if "names" in case:
+        assert names == case["names"]
+    if "types" in case:
+        shown = [t if "(" in e else t.partition("(")[0] for t, e in zip(types, case["types"], strict=True)]
+        assert shown == case["types"]
+
+
+def _plain(value: Any) -> Any:
+    """A cell as YAML writes it: a NUMBER with a scale and a time as text, BINARY as hex."""
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex().upper()
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def _type(column: Any) -> str:
+    """The type that the connector describes a result's column with, as Snowflake writes it."""
+    name = FIELD_ID_TO_NAME[column.type_code]
+    if name == "FIXED":
+        return f"NUMBER({column.precision},{column.scale})"
+    if name == "TEXT":
+        return f"VARCHAR({column.internal_size})"
+    if name.startswith("TIME"):
+        return f"{name}({column.scale})"
+    return {"REAL": "FLOAT"}.get(name, str(name))
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=f"{c['area']} {i}") for i, c in enumerate(cases())])
+def test_a_case_says_what_is_documented_and_where(case: dict[str, Any]) -> None:
+    assert set(case) - KEYS == {"area"}
+    assert case["page"].startswith(("sql-reference/", "user-guide/", "developer-guide/", "release-notes/"))
+    assert {"rows", "error", "types", "names"} & set(case)
