@@ -77,7 +77,7 @@ def _check(case: dict[str, Any], cursor: Any, unique: str) -> None:
     expected = REFUSED if "refused" in case else case.get("error")
     if expected:
         with pytest.raises(Error) as raised:
-            print("got", cursor.execute(sql).fetchall())
+            cursor.execute(sql).fetchall()
         assert raised.value.errno == expected, raised.value.msg
         assert case.get("message", "") in str(raised.value.msg)
         return
