@@ -78,8 +78,8 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
         ),
         automation(
             "cxm: a source is stale",
-            "Fires when the newest rows of a source are older than its contract allows, at most once a day for each source. Its "
-            "freshness table, under Artifacts, says how old each table is.",
+            "Fires when the last delivery of a source is longer ago than its contract allows, at most once a day for each. "
+            "Its freshness table, under Artifacts, says how old each table is.",
             _reactive(
                 {"cxm.source.stale"},
                 ResourceSpecification({"prefect.resource.id": "cxm.source.*"}),

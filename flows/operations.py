@@ -94,7 +94,7 @@ def reconcile(
 def freshness(
     source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[SourceFreshness, ...]:
-    """dbt source freshness over the published rows of a source; nothing is loaded.
+    """dbt source freshness over the deliveries of a source: how long ago each table's last one was; nothing is loaded.
 
     Args:
         source: the contract.
@@ -104,12 +104,14 @@ def freshness(
     A source of which nothing was ever published is not late: the run completes and says so.
 
     Raises:
-        StaleError: a table is older than its contract allows; the message says which.
+        StaleError: a table's last delivery is longer ago than its contract allows; the message says which.
     """
     found = shown.facts_of(tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block), return_state=True))
     shown.table_artifact(f"{source}-freshness", freshness_rows(found.sources), "dbt source freshness")
     if found.stale:
         return shown.failed(StaleError(shown.tell_stale(source, found)))  # type: ignore[no-any-return]
+    if not found.sources:
+        return shown.ended(f"no table of {source} is ever late: its contract has no limits of freshness", found.sources)
     if found.never_loaded:
         return shown.ended(
             f"never loaded: nothing of {source} was published yet, so nothing is late; load it with `cxm run --source {source}`",

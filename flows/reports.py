@@ -152,7 +152,7 @@ def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict
 
 
 def freshness_rows(found: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
-    """The table of how old each table's newest rows are, beside what the contract allows."""
+    """The table of how long ago each table's last delivery was, beside what the contract allows."""
     return [
         {
             "table": one.table,
@@ -160,7 +160,7 @@ def freshness_rows(found: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
             "age": "" if one.age_seconds is None else age(one.age_seconds),
             "warns after": one.warn_after or "",
             "fails after": one.error_after or "",
-            "newest (UTC)": (one.max_loaded_at or "").replace("T", " ")[:19],
+            "last delivery (UTC)": (one.max_loaded_at or "").replace("T", " ")[:19],
             "message": one.message,
         }
         for one in found

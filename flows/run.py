@@ -282,8 +282,10 @@ def _docs_url(settings: Settings, verdict: Verdict) -> str:
 
 
 def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:
-    """dbt's own freshness verdict over the published sources; stale data fails the run."""
+    """dbt's own freshness verdict over the deliveries of the source; stale data fails the run."""
     comparing = _comparing(run)
+    if unchanged := [found for found in run.landed.values() if found.status == "unchanged"]:
+        tasks.note_unchanged(run.batch, unchanged)
     handed = shown.facts_of(tasks.handoff(run.batch, return_state=True))
     rows = freshness_rows(handed.sources)
     shown.table_artifact(f"{run.batch.source.name}-freshness", rows, "dbt source freshness")

@@ -132,10 +132,11 @@ def tell_stale(source_name: str, handed: HandoffResult, **facts: Any) -> str:
     names = ", ".join(f"{s.table} ({s.status})" for s in handed.stale)
     tell("cxm.source.stale", source_name, tables=names, **facts)
     why = {
-        "error": "the newest rows are older than the contract allows: nothing new was delivered; look at what writes the files",
+        "error": "the last delivery is longer ago than the contract allows (a file that arrived unchanged counts as delivered); "
+        "look at what writes the files",
         "never loaded": "a table has no published row while others have: load the source (`cxm run --source "
         f"{source_name}`)",
-        "runtime error": "a table's age could not be read: `cxm doctor` says what is missing",
+        "runtime error": "the ledger could not be asked for a table's last delivery: `cxm doctor` says what is missing",
     }
     return f"stale: {names}; " + ". ".join(why[status] for status in dict.fromkeys(s.status for s in handed.stale))
 

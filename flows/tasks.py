@@ -374,25 +374,43 @@ def retention(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tupl
         return archived + retention_step.prune(ledger, holder, settings.keep_batches, settings.keep_quarantined_days)
 
 
+@step("note deliveries", "deliveries of {batch.info.batch_id}")
+def note_unchanged(batch: Batch, landed: Sequence[LandResult]) -> None:
+    """Write down the files that arrived and were published already: they count as delivered when dbt is asked how old a table is.
+
+    Raises:
+        BusyError: another run took over this source.
+    """
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("deliveries"), kept=True) as ledger:
+        batch_step.note_unchanged(ledger, batch.info, landed)
+
+
 @step("handoff", "dbt source freshness {batch.source.name}")
 def handoff(batch: Batch) -> handoff_step.HandoffResult:
     """Let dbt judge the freshness of every source table."""
-    return _source_freshness(batch.source.name, batch.settings)
+    return _judged(source_freshness(batch.source.name, batch.settings))
 
 
 @step("freshness", "dbt source freshness {source_name}")
 def freshness(source_name: str, where: Blocks = Blocks()) -> handoff_step.HandoffResult:
     """dbt's freshness of a source, without a batch."""
-    return _source_freshness(source_name, where.settings)
+    return _judged(source_freshness(source_name, where.settings))
 
 
-def _source_freshness(source_name: str, settings: Settings) -> handoff_step.HandoffResult:
-    result = handoff_step.handoff(
+def source_freshness(source_name: str, settings: Settings) -> handoff_step.HandoffResult:
+    """How long ago each table of a source was delivered, as dbt says; no table where the contract has no limits."""
+    source = read_source(source_name)
+    if not any(source.limits(table) for table in source.tables):  # dbt would have nothing to ask
+        return handoff_step.HandoffResult((), 0.0)
+    return handoff_step.handoff(
         PROJECT / "dbt" / "cxm_medtech",
         source_name,
         handoff_step.dbt_environment(blocks.with_login(settings)),
         settings.home / "dbt",
     )
+
+
+def _judged(result: handoff_step.HandoffResult) -> handoff_step.HandoffResult:
     for found in result.sources:
         progress.publish(progress.Event("freshness", found.table, outcome=found.status))
     if result.stale:

@@ -1,4 +1,4 @@
-"""`cxm batches`, `undo`, `replay`, `reconcile`, `unlock`, `maintenance`: the ledger and what one does with it."""
+"""`cxm batches`, `undo`, `replay`, `reconcile`, `freshness`, `unlock`, `maintenance`: the ledger and what one does with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from flows.cli.app import current_settings, json_option, known_source, main, make_console, run_flow, session, show
 from flows.cli.run import report
-from flows.errors import CxmError, DataError
+from flows.errors import CxmError, DataError, StaleError
 
 source_option = click.option("--source", help="The contract; needed only where two sources have the same batch id.")
 
@@ -98,6 +98,28 @@ def reconcile(source: str, as_json: bool) -> None:
         show(console, as_json, f"{source}: differences", rows, empty=f"{source}: S3, ledger and RAW agree")
     if found:
         raise click.exceptions.Exit(DataError.exit_code)
+
+
+@main.command()
+@click.option("--source", default="olist", show_default=True, help="The contract.")
+@json_option
+def freshness(source: str, as_json: bool) -> None:
+    """How long ago each table was delivered, as `dbt source freshness` says; exit code 4 where that is too long."""
+    known_source(source)
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console, services=("s3", "warehouse")):
+        from flows import tasks
+        from flows.reports import freshness_rows
+
+        found = tasks.source_freshness(source, settings)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found.sources], ensure_ascii=False))
+    else:
+        never = f"{source}: its contract has no limits of freshness, so no table is ever late"
+        show(console, as_json, f"{source}: last deliveries", freshness_rows(found.sources), empty=never)
+    if found.stale:
+        raise click.exceptions.Exit(StaleError.exit_code)
 
 
 @main.command()

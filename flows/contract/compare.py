@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from flows.contract.model import Column, Relationship, Rule, Source, Table
+from flows.contract.model import Column, Limits, Relationship, Rule, Source, Table
 from flows.errors import ConfigurationError
 
 Level = Literal["breaking", "widening", "addition", "note"]
@@ -40,6 +40,7 @@ def compare(old: Source, new: Source) -> tuple[Change, ...]:
     changes += [Change("addition", name, "", "table added") for name in after.keys() - before.keys()]
     for name in before.keys() & after.keys():
         changes += _table(before[name], after[name])
+        changes += _own_limits(before[name], after[name])
     return tuple(sorted(changes, key=lambda c: (LEVELS.index(c.level), c.table, c.column, c.what)))
 
 
@@ -83,6 +84,22 @@ def _contract(old: Source, new: Source) -> Iterator[Change]:
     for name in ("description", "owner", "tags"):
         if getattr(old, name) != getattr(new, name):
             yield Change("note", "", "", f"{name} changed")
+
+
+def _own_limits(old: Table, new: Table) -> Iterator[Change]:
+    """A table's own limits of freshness; the source's are the contract's own change."""
+    before, after = old.own_limits, new.own_limits
+    if before == after:
+        return
+    hours = [limits.error_after_hours if isinstance(limits, Limits) else None for limits in (before, after)]
+    tighter = hours[1] is not None and (before == "none" or (hours[0] is not None and hours[1] < hours[0]))
+    texts = [
+        f"{limits.warn_after_hours} h and {limits.error_after_hours} h"
+        if isinstance(limits, Limits)
+        else limits or "the source's"
+        for limits in (before, after)
+    ]
+    yield Change("breaking" if tighter else "note", new.name, "", f"freshness: {' → '.join(texts)}")
 
 
 def _table(old: Table, new: Table) -> Iterator[Change]:

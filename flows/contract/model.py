@@ -81,6 +81,14 @@ class Relationship:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """After how many hours without a delivery `dbt source freshness` warns, and fails."""
+
+    warn_after_hours: int
+    error_after_hours: int
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One file and its RAW table."""
 
@@ -94,6 +102,7 @@ class Table:
     primary_key: tuple[str, ...]  # RAW names; empty where the file has none
     relationships: tuple[Relationship, ...] = ()
     rules: tuple[Rule, ...] = ()
+    own_limits: Limits | Literal["none"] | None = None  # of its freshness; None: those of its source
 
     @property
     def stem(self) -> str:
@@ -147,6 +156,12 @@ class Source:
     def derived_line(self) -> str:
         """What stands in every file derived from this contract; `cxm contract sync` knows its own files by it."""
         return f"derived from {self.contract} by `cxm contract sync`"
+
+    def limits(self, table: Table) -> Limits | None:
+        """A table's limits of freshness: its own, or the source's; None where the contract says that it is never late."""
+        if table.own_limits == "none":
+            return None
+        return table.own_limits or Limits(self.warn_after_hours, self.error_after_hours)
 
     def parent(self, link: Relationship) -> tuple[Source, Table]:
         """The table that a relationship points at, and the source that owns it."""

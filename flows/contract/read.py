@@ -31,6 +31,7 @@ from flows.contract.model import (
 )
 from flows.contract.odcs import parse
 from flows.contract.place import Place, show
+from flows.contract.read_freshness import source_limits, table_limits
 from flows.contract.read_rules import quality_rules, typed_rules
 from flows.contract.reserved import NO_TABLE, RESERVED
 from flows.project import PROJECT
@@ -115,11 +116,13 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
 
     server = _snowflake(contract.servers, place)
     own = place.custom(server.customProperties, ("stage", "fileFormat"))
-    warn, error = _freshness(contract, place)
+    limits = source_limits(contract, place)
 
     tables = tuple(_table(entry, place) for entry in contract.schema_ or ())
     if not tables:
         place.fail("schema: found no entry, wanted one for each file")
+    own_limits = table_limits(contract, [t.name for t in tables], place)
+    tables = tuple(replace(t, own_limits=own_limits.get(t.name)) for t in tables)
     place.once((t.name for t in tables), "schema, names")
     place.once((t.raw_name for t in tables), "schema, physicalNames")
     place.once((t.file for t in tables), "schema, fileNames")
@@ -131,8 +134,8 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
         stage=place.identifier(str(own.get("stage", "")), "servers, customProperties, stage"),
         file_format=place.identifier(str(own.get("fileFormat", "")), "servers, customProperties, fileFormat"),
         tables=tables,
-        warn_after_hours=warn,
-        error_after_hours=error,
+        warn_after_hours=limits.warn_after_hours,
+        error_after_hours=limits.error_after_hours,
         owner=(getattr(contract.team, "name", None) or ""),
         tags=tuple(contract.tags or ()),
     )
@@ -145,23 +148,6 @@ def _snowflake(servers: Sequence[Server] | None, place: Place) -> Server:
             f"servers: found {len(found)} of type snowflake, wanted one: with the schema, stage and file format of RAW"
         )
     return found[0]
-
-
-def _freshness(contract: OpenDataContractStandard, place: Place) -> tuple[int, int]:
-    """Hours until a warning and until an error."""
-    hours = []
-    for name in ("freshness_warning", "freshness_error"):
-        found = [p for p in contract.slaProperties or () if p.id == name]
-        value = found[0].value if len(found) == 1 and (found[0].property, found[0].unit) == ("freshness", "h") else None
-        if type(value) is not int or value < 1:
-            place.fail(
-                f"slaProperties: found {len(found)} with id {name}, wanted one, with property freshness, unit h and a whole "
-                "number of hours from 1 on as its value"
-            )
-        hours.append(value)
-    if hours[0] > hours[1]:
-        place.fail(f"slaProperties: freshness_warning is {hours[0]} h, wanted at most freshness_error's {hours[1]} h")
-    return hours[0], hours[1]
 
 
 def _table(entry: SchemaObject, place: Place) -> Table:

@@ -7,9 +7,10 @@
 | `stg_<source>__<entities>.sql` | a view for each table: typed, trimmed, named as the contract's business names say |
 
 So a table that the contract gains is handed off, staged, documented and tested with no other change. `freshness` and
-`loaded_at_field` stand under `config:`, where dbt wants them. A table's age is the age of its newest validated batch: rows
-that staging may not read must not make a source look fresh. The rules are tested on the staging view and not on the RAW table for
-the same reason: quarantined rows in RAW are meant to break them. Patterns and row counts are left to Great Expectations.
+`loaded_at_query` stand under `config:`, where dbt wants them. A table's age is that of its last delivery, which the ledger knows
+and the rows do not: a file that arrived unchanged brought none (macros/last_delivery.sql). The rules are tested on the staging
+view and not on the RAW table, where quarantined rows are meant to break them. Patterns and row counts are left to Great
+Expectations.
 """
 
 from __future__ import annotations
@@ -113,7 +114,6 @@ def _source(source: Source) -> dict[str, Any]:
         "database": DATABASE,
         "schema": source.schema,
         "config": {
-            "loaded_at_field": "_LOAD_TIMESTAMP",
             "meta": {key: value for key, value in meta.items() if value},
             **({"tags": list(source.tags)} if source.tags else {}),
         },
@@ -122,7 +122,6 @@ def _source(source: Source) -> dict[str, Any]:
 
 
 def _table(source: Source, table: Table) -> dict[str, Any]:
-    validated = f"SOURCE = '{source.name}' and TABLE_NAME = '{table.raw_name}' and STATUS = 'validated'"
     columns = [
         {
             "name": column.name,
@@ -147,16 +146,27 @@ def _table(source: Source, table: Table) -> dict[str, Any]:
         "identifier": table.raw_name,
         "description": table.description,
         "config": {
-            "freshness": {
-                "warn_after": {"count": source.warn_after_hours, "period": "hour"},
-                "error_after": {"count": source.error_after_hours, "period": "hour"},
-                "filter": Jinja(
-                    f"_BATCH_ID in (select BATCH_ID from {DATABASE}.{source.schema}.LOAD_LEDGER where {validated})"
-                ),
-            },
+            **_freshness(source, table),
             "meta": {"business_name": table.business_name, "load": table.load, "file": table.file},
         },
         "columns": columns,
+    }
+
+
+def _freshness(source: Source, table: Table) -> dict[str, Any]:
+    """dbt's limits and its question for the last delivery; null where the contract says that the table is never late
+    (https://docs.getdbt.com/reference/resource-properties/freshness)."""
+    limits = source.limits(table)
+    if limits is None:
+        return {"freshness": None}
+    return {
+        "freshness": {
+            "warn_after": {"count": limits.warn_after_hours, "period": "hour"},
+            "error_after": {"count": limits.error_after_hours, "period": "hour"},
+        },
+        "loaded_at_query": Jinja(
+            f"{{{{ last_delivery('{source.name}', '{table.raw_name}'{', by_day=true' * table.daily}) }}}}"
+        ),
     }
 
 

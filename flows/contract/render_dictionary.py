@@ -44,7 +44,7 @@ def _source(source: Source) -> list[str]:
         "",
         markdown(source.description),
         "",
-        f"Freshness: a warning after {source.warn_after_hours} hours without a new batch, an error after "
+        f"Freshness: a warning after {source.warn_after_hours} hours without a delivery, an error after "
         f"{source.error_after_hours}.{owner} Contract: [{source.name}.odcs.yaml]({source.name}.odcs.yaml).",
         "",
         *_overview(source),
@@ -106,6 +106,7 @@ def _table(source: Source, table: Table) -> list[str]:
         "",
         f"- File: `{table.file}`; {_LOADS[table.load]}",
         f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
+        *_lateness(table),
         f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",
         *(f"- Points at: {_relationship(link)}" for link in table.relationships),
         *(f"- Rule: {_rule(rule)}" for rule in table.rules if rule.column is None),
@@ -125,6 +126,15 @@ def _table(source: Source, table: Table) -> list[str]:
     )
     header = ("Column", "Type", "Business name", "Description", "Key", "PII, class", "Rules")
     return [*about, *markdown_table(header, rows), ""]
+
+
+def _lateness(table: Table) -> list[str]:
+    if table.own_limits == "none":
+        return ["- Freshness: never late"]
+    if limits := table.own_limits:
+        hours = f"{limits.warn_after_hours} hours without a delivery, an error after {limits.error_after_hours}"
+        return [f"- Freshness: a warning after {hours}"]
+    return []
 
 
 def _key(table: Table, column: str) -> str:

@@ -26,10 +26,10 @@ BUILD_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class SourceFreshness:
-    """The age of one source table's newest validated batch, as dbt found it.
+    """The age of one source table's last delivery, as dbt found it; a table whose contract says that it is never late has none.
 
-    `max_loaded_at` is ISO 8601 in UTC; it and `age_seconds` are None where there is no validated row ("never loaded") or the
-    table could not be read. `warn_after` and `error_after` are the contract's limits, for example "24 hour"; `message` is dbt's
+    `max_loaded_at` is ISO 8601 in UTC; it and `age_seconds` are None where nothing was published ("never loaded") or the ledger
+    could not be read. `warn_after` and `error_after` are the contract's limits, for example "24 hour"; `message` is dbt's
     for a runtime error.
     """
 
@@ -52,12 +52,12 @@ class HandoffResult:
     @property
     def never_loaded(self) -> bool:
         """Whether no table has a row: a source that nobody has loaded yet is not late."""
-        return all(s.status == "never loaded" for s in self.sources)
+        return bool(self.sources) and all(s.status == "never loaded" for s in self.sources)
 
     @property
     def stale(self) -> tuple[SourceFreshness, ...]:
-        """The tables that must not be taken for fresh: error-stale, of an age that could not be read, or without a row where
-        other tables of the source have some, since a batch is published whole."""
+        """The tables that must not be taken for fresh: error-stale, of an age that could not be read, or never published where
+        other tables of the source were, since a batch is published whole."""
         bad = ("error", "runtime error") if self.never_loaded else ("error", "runtime error", "never loaded")
         return tuple(s for s in self.sources if s.status in bad)
 

@@ -24,7 +24,7 @@ import sqlglot
 from sqlfluff.core import FluffConfig, Linter
 from sqlglot import exp
 
-from flows.contract.model import Source, Table
+from flows.contract.model import Limits, Source, Table
 from flows.contract.read import read_source
 from flows.contract.render_dbt import render
 from flows.embedded import home_secrets
@@ -49,6 +49,7 @@ STAGED = {
 }
 # Hours since the validated batch was loaded; the contract warns after 26 and fails after 50.
 AGES = {"customers": 30, "sellers": 60}
+NEVER_LATE = "product_category_name_translation"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,16 @@ class Raw:
         self.sql(
             "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, S3_KEY, BYTES, CONTENT_SHA256, FILE_RECORDS, "
             f"STATUS, STARTED_AT) values ('{batch}', '{source}', '{table.raw_name}', '{file}', '{key}', 1, '…', {len(rows)}, "
-            f"'{status}', sysdate())"
+            f"'{status}', '{loaded:%Y-%m-%d %H:%M:%S}'::timestamp_ntz)"
+        )
+
+    def arrive_unchanged(self, table: Table, batch: str, since: str, hours: float, day: date | None = None) -> None:
+        """What a run notes of a file that arrived `hours` ago and equals the batch `since`: nothing was sent or loaded."""
+        source, file = table.raw_name.split("_")[0].lower(), table.file_on(day)
+        self.sql(
+            "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
+            f"UNCHANGED_SINCE, STARTED_AT) values ('{batch}', '{source}', '{table.raw_name}', '{file}', 1, '…', 1, "
+            f"'skipped-unchanged', '{since}', dateadd('second', {-round(3600 * hours)}, sysdate()))"
         )
 
     def mark(self, batch: str, table: Table, status: str) -> None:
@@ -97,8 +107,9 @@ def raw(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]
     # Payments come a file for each day here, so that both modes are seen; the contract of olist has snapshots only.
     contract = read_source("olist")
     payments = contract.table("order_payments")
-    daily = replace(payments, load="append", file=f"{payments.stem}_{{date}}.csv")
-    source = replace(contract, tables=tuple(daily if t is payments else t for t in contract.tables))
+    daily = replace(payments, load="append", file=f"{payments.stem}_{{date}}.csv", own_limits=Limits(40, 500))
+    changed = {payments.name: daily, NEVER_LATE: replace(contract.table(NEVER_LATE), own_limits="none")}
+    source = replace(contract, tables=tuple(changed.get(t.name, t) for t in contract.tables))
     settings = Settings(database="CXM_ELSEWHERE", home=tmp_path_factory.mktemp("home"))
     home_secrets.ensure(settings)
     server = Warehouse(settings.home / "warehouse", users=settings.home / "secrets" / "warehouse.json").start()
@@ -156,13 +167,28 @@ def built(raw: Raw, project: Path, workdir: Path) -> BuildResult:
 
 @pytest.fixture(scope="module")
 def handed(raw: Raw, project: Path, workdir: Path, built: BuildResult) -> HandoffResult:
-    """Freshness with one table away (geolocation) and one without any validated batch (products)."""
-    raw.sql("alter table RAW.OLIST_GEOLOCATION rename to RAW.GEOLOCATION_ELSEWHERE")
+    """Freshness where the ledger cannot be asked for one table (geolocation), one has no validated batch (products), one arrived
+    unchanged (order_items), one equals a batch that was undone since (order_reviews), one is never late (the category names), and
+    of a daily one an old day came again (payments)."""
+    sources = project / "models" / "staging" / "olist" / "_olist__sources.yml"
+    asked = "{{ last_delivery(''olist'', ''OLIST_GEOLOCATION'') }}"
+    text = sources.read_text(encoding="utf-8")
+    assert asked in text
+    sources.write_text(text.replace(asked, "select max(STARTED_AT) from LEDGER_ELSEWHERE"), encoding="utf-8")
+    items, reviews, payments = (raw.source.table(f"order_{name}") for name in ("items", "reviews", "payments"))
+    age = "update RAW.LOAD_LEDGER set STARTED_AT = dateadd('hour', -60, sysdate()) where STATUS = 'validated' and TABLE_NAME = ?"
+    for table in (items, reviews, payments):
+        raw.sql(age, table.raw_name)
+    raw.arrive_unchanged(items, NEWEST, NEW, 3)
+    raw.insert(reviews, NEWER, "undone", 60, [])
+    raw.arrive_unchanged(reviews, NEWEST, NEWER, 3)
+    raw.arrive_unchanged(payments, NEWEST, OLD, 3, date(2026, 11, 1))
     raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'validated'")
     try:
         return handoff(project, "olist", raw.environment, workdir)
     finally:
-        raw.sql("alter table RAW.GEOLOCATION_ELSEWHERE rename to RAW.OLIST_GEOLOCATION")
+        raw.sql("delete from RAW.LOAD_LEDGER where STATUS = 'skipped-unchanged'")
+        sources.write_text(text, encoding="utf-8")
         raw.sql(
             "update RAW.LOAD_LEDGER set STATUS = 'validated' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'undone'"
         )
@@ -508,8 +534,8 @@ def test_published_reads_only_validated_batches(workdir: Path, built: BuildResul
         assert bool(order.args.get("partition_by")) == (table == "order_payments"), "one batch, or one for each file"
 
 
-def test_freshness_is_the_age_of_the_newest_validated_rows(handed: HandoffResult) -> None:
-    assert {source.table for source in handed.sources} == set(STAGED)
+def test_freshness_is_the_age_of_the_last_delivery(handed: HandoffResult) -> None:
+    assert {source.table for source in handed.sources} == set(STAGED) - {NEVER_LATE}
     assert _of(handed, "orders").status == "pass"
     assert _of(handed, "customers").status == "warn"
     assert _of(handed, "sellers").status == "error"  # though a quarantined batch came just now
@@ -520,10 +546,20 @@ def test_freshness_is_the_age_of_the_newest_validated_rows(handed: HandoffResult
     assert _of(handed, "customers").error_after == "50 hour"
 
 
-def test_a_table_that_cannot_be_read_is_not_taken_for_fresh(handed: HandoffResult) -> None:
+def test_a_file_that_arrived_unchanged_was_delivered_unless_its_batch_was_undone(handed: HandoffResult) -> None:
+    assert _of(handed, "order_items").status == "pass"
+    assert _of(handed, "order_reviews").status == "error"
+
+
+def test_an_old_day_that_is_delivered_again_makes_nothing_fresh(handed: HandoffResult) -> None:
+    payments = _of(handed, "order_payments")
+    assert (payments.status, payments.error_after) == ("warn", "500 hour"), "it has limits of its own"
+
+
+def test_a_table_whose_ledger_rows_cannot_be_read_is_not_taken_for_fresh(handed: HandoffResult) -> None:
     missing = _of(handed, "geolocation")
     assert (missing.status, missing.max_loaded_at, missing.age_seconds) == ("runtime error", None, None)
-    assert "OLIST_GEOLOCATION" in missing.message
+    assert "LEDGER_ELSEWHERE" in missing.message
 
 
 def test_a_table_without_validated_rows_beside_loaded_ones_was_never_loaded_and_has_no_age(
@@ -534,8 +570,8 @@ def test_a_table_without_validated_rows_beside_loaded_ones_was_never_loaded_and_
 
 
 def test_stale_names_what_must_stop_a_run(handed: HandoffResult) -> None:
-    assert [source.table for source in handed.stale] == ["geolocation", "products", "sellers"]
-    assert [source.table for source in handed.warned] == ["customers"]
+    assert [source.table for source in handed.stale] == ["geolocation", "order_reviews", "products", "sellers"]
+    assert [source.table for source in handed.warned] == ["customers", "order_payments"]
 
 
 def test_when_dbt_itself_fails_an_old_result_is_not_read_and_no_secret_is_written(tmp_path: Path) -> None:

@@ -107,6 +107,11 @@ CASES = [
         id="freshness-looser",
     ),
     pytest.param(
+        [("24, unit: h}\n", "24, unit: h}\n  - {id: all, property: freshness, element: visits, value: none}\n")],
+        ["note : freshness: the source's → none"],
+        id="freshness-of-a-table",
+    ),
+    pytest.param(
         [("pii, value: indirect", "pii, value: direct")],
         ["note rating: pii: indirect → direct"],
         id="pii",

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from flows.contract.model import Relationship, Rule, Source
+from flows.contract.model import Limits, Relationship, Rule, Source
 from flows.contract.read import PROJECT, read_source, sources
 from flows.errors import ConfigurationError
 
@@ -124,6 +124,8 @@ RATED = "          - {metric: nullValues, mustBe: 0, severity: warning, descript
 def rated(entry: str) -> tuple[str, str]:
     return RATED, f"          - {{{entry}}}"
 
+
+SLA_END = "value: 24, unit: h}\n"
 
 BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "unknown key": (
@@ -330,6 +332,16 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "freshness in days": ("value: 24, unit: h", "value: 24, unit: d", ("freshness_error", "unit h")),
     "freshness the wrong way round": ("value: 24, unit: h", "value: 6, unit: h", ("12 h", "at most", "6 h")),
+    "freshness of no table": (
+        SLA_END,
+        f"{SLA_END}  - {{id: a, property: freshness, element: wards, value: none}}\n",
+        ("element: got 'wards'", "expected a table: sites, visits"),
+    ),
+    "freshness of a table by half": (
+        SLA_END,
+        f"{SLA_END}  - {{id: sites_freshness_error, property: freshness, element: sites, value: 90, unit: h}}\n",
+        ("found 0 with id sites_freshness_warning", "`value: none`"),
+    ),
     "no freshness": ("id: freshness_error", "id: other", ("slaProperties: found 0", "freshness_error")),
 }
 
@@ -407,3 +419,15 @@ def test_the_reserved_words_are_snowflakes_and_those_that_sqlalchemy_quotes() ->
     assert {word.upper() for word in RESERVED_WORDS} <= RESERVED
     assert RESERVED - {"COPY"} == reserved.RESERVED | reserved.NO_COLUMN
     assert NO_TABLE == reserved.NO_TABLE
+
+
+def test_a_table_has_limits_of_its_own_or_is_never_late(tmp_path: Path) -> None:
+    own = "".join(
+        f"  - {{id: sites_freshness_{end}, property: freshness, element: sites, value: {hours}, unit: h}}\n"
+        for end, hours in (("warning", 200), ("error", 400))
+    )
+    never = "  - {id: visits_freshness, property: freshness, element: visits, value: none}\n"
+    source = read_source(changed(tmp_path, SLA_END, SLA_END + own + never))
+    assert [source.limits(table) for table in source.tables] == [Limits(200, 400), None]
+    plain = read_source(CLINIC)
+    assert [plain.limits(table) for table in plain.tables] == [Limits(12, 24), Limits(12, 24)]

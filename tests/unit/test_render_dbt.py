@@ -73,7 +73,6 @@ sources:
   database: '{{ env_var(''CXM_DATABASE'', ''CXM_MEDTECH'') }}'
   schema: RAW
   config:
-    loaded_at_field: _LOAD_TIMESTAMP
     meta:
       contract_version: 1.2.0
       owner: customer-experience
@@ -89,8 +88,7 @@ sources:
         error_after:
           count: 50
           period: hour
-        filter: _BATCH_ID in (select BATCH_ID from {{ env_var('CXM_DATABASE', 'CXM_MEDTECH') }}.RAW.LOAD_LEDGER where SOURCE
-          = 'olist' and TABLE_NAME = 'OLIST_SELLERS' and STATUS = 'validated')
+      loaded_at_query: '{{ last_delivery(''olist'', ''OLIST_SELLERS'') }}'
       meta:
         business_name: Account
         load: snapshot

@@ -157,7 +157,7 @@ def test_the_tables_of_a_run_begin_with_table_rows_and_status() -> None:
         ["orders", "pass", "13 s"],
         ["sellers", "runtime error", ""],
     ]
-    assert freshness_rows([fresh])[0]["newest (UTC)"] == "2026-11-23 05:00:07"
+    assert freshness_rows([fresh])[0]["last delivery (UTC)"] == "2026-11-23 05:00:07"
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "[x](javascript:alert(1))", "a | b", "\x1b[31mred"])

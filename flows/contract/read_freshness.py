@@ -1,0 +1,68 @@
+"""`slaProperties` of a contract → how long ago a table's last delivery may be: the source's limits, and those of single tables.
+
+The standard's `element` names the tables that an entry is about
+(https://bitol-io.github.io/open-data-contract-standard/latest/service-level-agreement/); an entry without one is the source's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
+
+from flows.contract.model import Limits
+from flows.contract.place import Place, show
+
+_ENDS = ("freshness_warning", "freshness_error")
+
+
+def source_limits(contract: OpenDataContractStandard, place: Place) -> Limits:
+    """The limits of every table that has none of its own.
+
+    Raises:
+        ConfigurationError: one is missing, there twice, not a whole number of hours, or they are the wrong way round.
+    """
+    of_source = [p for p in contract.slaProperties or () if not p.element]
+    return _limits([[p for p in of_source if p.id == end] for end in _ENDS], _ENDS, place)
+
+
+def table_limits(
+    contract: OpenDataContractStandard, tables: Sequence[str], place: Place
+) -> dict[str, Limits | Literal["none"]]:
+    """The limits of the tables that have their own, by table name; `none`: its age is not judged.
+
+    Raises:
+        ConfigurationError: an entry names a table that there is not, or a table's limits are wrong in themselves.
+    """
+    entries: dict[str, list[ServiceLevelAgreementProperty]] = {}
+    for entry in contract.slaProperties or ():
+        if entry.property == "freshness" and entry.element:
+            for name in (part.strip() for part in entry.element.split(",")):
+                if name not in tables:
+                    place.fail(f"slaProperties, element: got {show(name)}, expected a table: {', '.join(tables)}")
+                entries.setdefault(name, []).append(entry)
+    found: dict[str, Limits | Literal["none"]] = {}
+    for name, own in entries.items():
+        if len(own) == 1 and own[0].value == "none":
+            found[name] = "none"
+            continue
+        ends = [f"{name}_{end}" for end in _ENDS]
+        found[name] = _limits([[p for p in own if str(p.id).endswith(end)] for end in _ENDS], ends, place)
+    return found
+
+
+def _limits(found: Sequence[Sequence[ServiceLevelAgreementProperty]], names: Sequence[str], place: Place) -> Limits:
+    hours = []
+    for entries, name in zip(found, names, strict=True):
+        one = entries[0] if len(entries) == 1 else None
+        value = one.value if one and (one.property, one.unit) == ("freshness", "h") else None
+        if type(value) is not int or value < 1:
+            place.fail(
+                f"slaProperties: found {len(entries)} with id {name}, wanted one, with property freshness, unit h and a whole "
+                "number of hours from 1 on as its value (of a table that is never late one entry, with `value: none`)"
+            )
+        hours.append(value)
+    if hours[0] > hours[1]:
+        place.fail(f"slaProperties: {names[0]} is {hours[0]} h, wanted at most {names[1]}'s {hours[1]} h")
+    return Limits(*hours)
