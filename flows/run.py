@@ -169,12 +169,12 @@ def settle(
     run = Run(batch, arrived, results(loaded), errors)
     if run.landed:
         _tell(batch, "landed", bytes=sum(r.bytes for r in run.landed.values()))
-        shown.table_artifact(
+        tasks.show_table(
             f"{batch.source.name}-land", land_rows(list(run.landed.values())), f"Landed in batch {batch.info.batch_id}"
         )
     if run.loaded:
         _tell(batch, "loaded", rows=sum(r.rows for r in run.loaded.values()))
-        shown.table_artifact(
+        tasks.show_table(
             f"{batch.source.name}-load", load_rows(list(run.loaded.values())), f"Loaded in batch {batch.info.batch_id}"
         )
     if errors:
@@ -213,7 +213,7 @@ def validated(run: Run, build_pages: bool = True) -> Verdict | None:
     batch = run.batch
     verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
     rows = validation_rows(verdict, run.fresh)
-    shown.table_artifact(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
+    tasks.show_table(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
     if not verdict.passed:
         reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
         tasks.quarantine(batch, "; ".join(reasons))
@@ -288,7 +288,7 @@ def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:
         tasks.note_unchanged(run.batch, unchanged)
     handed = shown.facts_of(tasks.handoff(run.batch, return_state=True))
     rows = freshness_rows(handed.sources)
-    shown.table_artifact(f"{run.batch.source.name}-freshness", rows, "dbt source freshness")
+    tasks.show_table(f"{run.batch.source.name}-freshness", rows, "dbt source freshness")
     summary = run.summary(verdict, handed)
     status = ("Published" if run.fresh else "Unchanged") + ", but stale" * bool(handed.stale)
     _report(run, status, verdict, handed, comparing)

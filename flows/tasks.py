@@ -253,6 +253,13 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
     return loaded
 
 
+@step("show table", "table {key}")
+def show_table(key: str, rows: Sequence[Any], description: str) -> None:
+    """A step's table as an artifact of a task: the page of a run lists the run's own artifacts first, and those of its tasks
+    below, so that the report leads."""
+    shown.table_artifact(key, rows, description)
+
+
 @step("validate", "validate {batch.info.batch_id}")
 def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: bool = True) -> validate_step.Verdict:
     """Run the checkpoint over the rows of the tables that came in with this batch, and build the Data Docs."""

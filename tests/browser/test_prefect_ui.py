@@ -135,7 +135,13 @@ def test_the_run_page_opens_with_the_log_and_its_artifacts_are_the_report_and_a_
     page.goto(summary.flow_run_url)
     page.get_by_text("Beginning flow run").first.wait_for(timeout=60_000)
     page.get_by_text("Artifacts", exact=True).last.click()
-    page.get_by_text("The report. Published: 9 tables").first.wait_for(timeout=60_000)
+    report = page.get_by_text("The report. Published: 9 tables").first
+    report.wait_for(timeout=60_000)
+    step = page.get_by_text(f"Landed in batch {summary.batch_id}").first.bounding_box()
+    leads = report.bounding_box()
+    assert leads
+    assert step
+    assert leads["y"] < step["y"]  # read from the top, the report comes first
     assert "Landing " not in page.content()  # the bars of landing are gone
 
 
@@ -182,7 +188,6 @@ def test_screenshots_are_written_where_they_are_asked_for(
             lambda: page.get_by_text("Artifacts", exact=True).last.click(),
         ),
         "prefect-automations.png": (f"{ui}/automations", shows("cxm: a run died")),
-        "prefect-artifacts.png": (f"{ui}/artifacts", shows("olist-load")),
         "prefect-deployments.png": (f"{ui}/deployments", shows("At 05:00 AM")),
         "prefect-quarantined.png": (
             quarantined.flow_run_url,
