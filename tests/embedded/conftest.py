@@ -137,8 +137,7 @@ class ObjectStore:
 
     def client(self) -> Any:
         """A boto3 client of it."""
-        from flows.embedded.warehouse.copy.source import s3_client
-        from flows.embedded.warehouse.session.context import S3Access
+        from flows.embedded.warehouse.storage.s3 import S3Access, s3_client
 
         return s3_client(S3Access.from_identity_file(self.endpoint, self.identity))
 

@@ -289,7 +289,6 @@ def test_latin1_bytes_in_a_utf8_file_are_refused_at_their_place_or_replaced(way:
         ("GZIP", gzip.compress, True),
         ("ZSTD", lambda d: pa.compress(d, "zstd", asbytes=True), True),
         ("BZ2", bz2.compress, True),
-        ("BROTLI", lambda d: pa.compress(d, "brotli", asbytes=True), False),
         ("DEFLATE", zlib.compress, False),
         ("RAW_DEFLATE", lambda d: zlib.compress(d, wbits=-15), False),
         ("NONE", lambda d: d, True),

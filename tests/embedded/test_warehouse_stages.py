@@ -1,12 +1,10 @@
-"""What lies in a stage: LIST of an S3 stage against the real object store, PUT and LIST of an internal one."""
+"""What lies in a stage: LIST of an S3 stage against the real object store."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,14 +84,3 @@ def test_a_role_without_usage_cannot_list_a_stage(loading_warehouse: Warehouse, 
         for target in (f"DATABASE {database}", "SCHEMA PUBLIC", "STAGE S"):
             connection.cursor().execute(f"GRANT USAGE ON {target} TO ROLE {role}")
         assert len(other.cursor().execute(f"LIST @{database}.PUBLIC.S").fetchall()) == 4
-
-
-def test_put_sends_a_file_to_an_internal_stage_and_list_shows_it(connection: Any, tmp_path: Path) -> None:
-    file = tmp_path / "rows.csv"
-    file.write_text("a,b\n1,2\n")
-    connection.cursor().execute("CREATE STAGE INTERNAL")
-    sent = connection.cursor().execute(f"PUT 'file://{file}' @INTERNAL").fetchall()
-    assert sent[0][6] == "UPLOADED"
-    ((name, size, *_),) = connection.cursor().execute("LIST @INTERNAL").fetchall()
-    assert name == "internal/rows.csv.gz"
-    assert size > len(gzip.compress(b""))

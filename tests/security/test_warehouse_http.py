@@ -108,16 +108,6 @@ def test_a_token_is_renewed_by_its_master_token_alone(attacked: Attacked) -> Non
     assert answer["success"]
 
 
-def test_a_file_is_uploaded_only_where_a_put_was_answered_with(attacked: Attacked) -> None:  # noqa: F811
-    connection = http.client.HTTPConnection("127.0.0.1", attacked.warehouse.port, timeout=30)
-    for path in ("CXM/RAW/INBOX/x.csv", "CXM/RAW/INBOX/x.csv?signature=0", "..%2f..%2fx.csv?signature="):
-        connection.request("PUT", f"/fs_bucket/{path}", b"x")
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status in (403, 404), path
-    connection.close()
-
-
 def test_what_a_session_held_is_given_back_when_it_ends(attacked: Attacked) -> None:  # noqa: F811
     warehouse = attacked.warehouse
     with warehouse.connect(database="CXM", schema="MARTS") as admin:

@@ -37,7 +37,8 @@ class Landing:
             f"STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::000000000000:role/r' STORAGE_ALLOWED_LOCATIONS = ('s3://{self.bucket}/raw/') "
             f"STORAGE_BLOCKED_LOCATIONS = ('s3://{self.bucket}/raw/private/')",
             f"CREATE STAGE GIVEN URL = 's3://{self.bucket}/raw/' STORAGE_INTEGRATION = {self.integration}",
-            "CREATE STAGE INBOX", "CREATE TABLE T (V VARCHAR)",
+            f"CREATE STAGE INBOX URL = 's3://{self.bucket}/raw/' STORAGE_INTEGRATION = {self.integration}",
+            "CREATE TABLE T (V VARCHAR)",
             f"GRANT USAGE ON DATABASE {self.database} TO ROLE {self.role}",
             f"GRANT USAGE, CREATE STAGE ON SCHEMA PUBLIC TO ROLE {self.role}",
             f"GRANT SELECT, INSERT ON TABLE T TO ROLE {self.role}",

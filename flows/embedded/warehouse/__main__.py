@@ -13,8 +13,6 @@ import signal
 import sys
 from pathlib import Path
 
-from flows.settings import TELEMETRY_OFF
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the server until it is told to stop."""
@@ -39,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if bool(options.s3_endpoint) != bool(options.s3_identity):
         parser.error("--s3-endpoint and --s3-identity go together")
-    os.environ.update(TELEMETRY_OFF)
+    os.environ.update(DO_NOT_TRACK="1", FAKESNOW_DISABLE_TELEMETRY="1")
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # the parser warns of every statement that it leaves to this package
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -47,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     import duckdb
     import uvicorn
 
+    from flows.embedded.warehouse.execute.warehouse import Warehouse
     from flows.embedded.warehouse.protocol.open_sessions import IDLE
     from flows.embedded.warehouse.protocol.server import Server
-    from flows.embedded.warehouse.session.context import S3Access
-    from flows.embedded.warehouse.storage.engine import Engine
+    from flows.embedded.warehouse.storage.s3 import S3Access
 
     try:
         s3 = S3Access.from_identity_file(options.s3_endpoint, options.s3_identity) if options.s3_endpoint else None
@@ -59,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     directory = options.dir.expanduser().resolve()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        engine = Engine(directory, s3, users=options.users, idle_transaction_seconds=options.idle_transaction_seconds)
+        warehouse = Warehouse(directory, s3, options.users, options.idle_transaction_seconds)
     except (OSError, ValueError) as e:
         parser.error(str(e))
     except duckdb.IOException as e:
@@ -75,9 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stdout.write(f"warehouse ready on http://127.0.0.1:{options.port} (files in {directory})\n")
                 sys.stdout.flush()
 
-    warehouse = Server(engine, options.poll_seconds)
+    protocol = Server(warehouse, options.poll_seconds)
     config = uvicorn.Config(
-        warehouse.app(),
+        protocol.app(),
         host="127.0.0.1",
         port=options.port,
         log_config=None,
@@ -90,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server = Announcing(config)
-    warehouse.sessions.open_sockets = lambda: {c.client for c in server.server_state.connections.copy() if c.client}  # type: ignore[union-attr]
+    protocol.sessions.open_sockets = lambda: {c.client for c in server.server_state.connections.copy() if c.client}  # type: ignore[union-attr]
     server.run()
     return 0 if server.started else 5
 

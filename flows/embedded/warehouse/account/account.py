@@ -18,6 +18,10 @@ from datetime import UTC, datetime
 
 import duckdb
 
+REGION = "AWS_US_EAST_1"
+ACCOUNT_NAME = "CXM_EMBEDDED"
+ORGANIZATION = "EMBEDDED"
+
 ACCOUNTADMIN = "ACCOUNTADMIN"
 PUBLIC = "PUBLIC"
 
@@ -34,7 +38,7 @@ SYSTEM_ROLES: Mapping[str, tuple[str, ...]] = {
 # What those roles may do on the account without a grant that SHOW GRANTS would list as anyone's.
 SYSTEM_PRIVILEGES: Mapping[str, frozenset[str]] = {
     "SYSADMIN": frozenset({"CREATE DATABASE", "CREATE WAREHOUSE"}),
-    "SECURITYADMIN": frozenset({"MANAGE GRANTS", "CREATE NETWORK POLICY"}),
+    "SECURITYADMIN": frozenset({"MANAGE GRANTS"}),
     "USERADMIN": frozenset({"CREATE USER", "CREATE ROLE"}),
 }
 
@@ -336,9 +340,7 @@ _DELETE_GRANT = (
 )
 
 # Objects whose names have no database in front: a database of the same name does not contain them.
-GLOBAL_KINDS = frozenset(
-    {"WAREHOUSE", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR", "NETWORK POLICY", "DATABASE", "PARAMETER"}
-)
+GLOBAL_KINDS = frozenset({"WAREHOUSE", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR", "DATABASE", "PARAMETER"})
 
 
 def objects_inside(account: Account, name: str, kind: str) -> Iterator[AccountObject]:

@@ -1,9 +1,9 @@
 """What each kind of account object may have: one table, `KINDS`, for the verbs of `objects`, which are the same for all.
 
-WAREHOUSE | ROLE | USER | INTEGRATION | RESOURCE MONITOR | NETWORK POLICY | TAG ──KINDS──▶ properties, defaults, privilege
+WAREHOUSE | ROLE | USER | INTEGRATION | RESOURCE MONITOR | TAG ──KINDS──▶ properties, defaults, privilege
 
 Pages: https://docs.snowflake.com/en/sql-reference/sql/create-warehouse, create-role, create-user, create-storage-integration,
-create-resource-monitor, create-network-policy, create-tag.
+create-resource-monitor, create-tag.
 """
 
 from __future__ import annotations
@@ -130,22 +130,13 @@ KINDS: dict[str, Kind] = {
                 "START_TIMESTAMP": _text, "END_TIMESTAMP": _text, "NOTIFY_USERS": _names,
             },
         ),
-        Kind(
-            "NETWORK POLICY",
-            "CREATE NETWORK POLICY",
-            {
-                "ALLOWED_IP_LIST": _names, "BLOCKED_IP_LIST": _names, "ALLOWED_NETWORK_RULE_LIST": _names,
-                "BLOCKED_NETWORK_RULE_LIST": _names,
-            },
-            created="Network policy {name} successfully created.",
-        ),
         Kind("TAG", "CREATE TAG", {"PROPAGATE": _text}, in_schema=True),
     )
 }  # fmt: skip
 
 PLURALS = {
     "WAREHOUSES": "WAREHOUSE", "ROLES": "ROLE", "USERS": "USER", "INTEGRATIONS": "INTEGRATION",
-    "RESOURCE MONITORS": "RESOURCE MONITOR", "NETWORK POLICIES": "NETWORK POLICY", "TAGS": "TAG",
+    "RESOURCE MONITORS": "RESOURCE MONITOR", "TAGS": "TAG",
 }  # fmt: skip
 
 

@@ -165,8 +165,8 @@ def _decompressed(source: Any, name: str, compression: str) -> Any:
             import bz2
 
             return bz2.BZ2File(source)
-        case "ZSTD" | "BROTLI":
-            return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), compression.lower())
+        case "ZSTD":
+            return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd")
         case "DEFLATE":
             return io.BufferedReader(_Inflated(source, zlib.MAX_WBITS), 1 << 20)
         case "RAW_DEFLATE":

@@ -26,7 +26,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, NoReturn
 
 import duckdb
@@ -40,14 +39,14 @@ from flows.embedded.warehouse.copy.options import (
     bound,
     compilation,
     fail,
-    file_format,
     folded,
     invalid,
     read_options,
     url_storage,
 )
-from flows.embedded.warehouse.copy.source import File, Source, split_stage
-from flows.embedded.warehouse.session.context import CopyResult, SessionContext
+from flows.embedded.warehouse.copy.source import File, Source
+from flows.embedded.warehouse.session.context import SessionContext
+from flows.embedded.warehouse.session.result import Result
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text.errors import from_duckdb
 from flows.embedded.warehouse.text.grammar import ident, quote
@@ -55,7 +54,7 @@ from flows.embedded.warehouse.text.grammar import ident, quote
 if TYPE_CHECKING:
     from sqlglot import Expr
 
-NOTHING = CopyResult([("status", "VARCHAR")], [("Copy executed with 0 files processed.",)])
+NOTHING = Result([("status", "VARCHAR")], [("Copy executed with 0 files processed.",)])
 RESULT_COLUMNS = (
     ("file", "VARCHAR"), ("status", "VARCHAR"), ("rows_parsed", "BIGINT"), ("rows_loaded", "BIGINT"), ("error_limit", "BIGINT"),
     ("errors_seen", "BIGINT"), ("first_error", "VARCHAR"), ("first_error_line", "BIGINT"),
@@ -74,8 +73,8 @@ DEFAULT_TEXT_BYTES = 16 << 20  # VARCHAR without a length
 _RAISED = "cxm-row-error:"
 
 
-def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy, sql: str) -> CopyResult:
-    """Run one COPY INTO <table>; `statement` is sqlglot's tree of `sql` in the Snowflake dialect, as parsed or upper-cased.
+def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> Result:
+    """Run one COPY INTO <table>; `statement` is sqlglot's tree of it in the Snowflake dialect.
 
     The caller's transaction, if one is open, is neither committed nor ended; without one the caller opens it around.
     https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
@@ -86,48 +85,9 @@ def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, statemen
     for place in statement.args.get("files") or []:
         if isinstance(place.this, exp.Literal) and not place.this.name.startswith("s3://"):
             raise compilation(1011, "42601", f"invalid URL prefix found in: '{place.this.name}'")
-    if not _reads_csv(session, statement):
-        return _copy_other(duck, session, statement)
     copy = _Copy(duck, session, statement)
     with tempfile.TemporaryDirectory(prefix="cxm-copy-", dir=session.scratch) as spool:
         return copy.run(Path(spool))
-
-
-def _reads_csv(session: SessionContext, statement: exp.Copy) -> bool:
-    """Whether the statement's file format, its own or its stage's, is CSV, which is Snowflake's default."""
-    for param in statement.args.get("params") or []:
-        if param.this.name.upper() == "FILE_FORMAT":
-            return str(file_format(param, session).get("TYPE", "CSV")).upper() == "CSV"
-    for node in (statement.args.get("files") or [])[:1]:
-        for source in node.find_all(exp.Var):
-            if str(source.this).startswith("@"):
-                stage = session.stage(split_stage(str(source.this)[1:])[0])
-                return str(stage.file_format.get("TYPE", "CSV")).upper() == "CSV"
-    return True
-
-
-def _copy_other(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> CopyResult:
-    """JSON and Parquet: fakesnow's own COPY, which reads internal stages; the role's right to the stage is checked here."""
-    from fakesnow import copy_into as base
-    from fakesnow import transforms
-    from fakesnow.transforms.stage import TableStages
-
-    source = next(iter(statement.args.get("files") or []), None)
-    place = source.find(exp.Var) if source is not None else None
-    if (
-        place is None
-        or not str(place.this).startswith("@")
-        or session.stage(split_stage(str(place.this)[1:])[0]).external
-    ):
-        raise fail(2, "0A000", "Unsupported feature 'COPY INTO from JSON or PARQUET files' outside an internal stage.")
-    tree = statement.transform(transforms.upper_case_unquoted_identifiers)
-    try:
-        sql = base.copy_into(duck, session.database, session.schema, tree, TableStages(duck))
-    except (NotImplementedError, ValueError, AssertionError, duckdb.Error) as fault:
-        raise fail(2, "0A000", f"Unsupported feature 'COPY INTO from JSON or PARQUET files': {fault}.") from None
-    answer = duck.execute(sql)
-    kinds = dict(RESULT_COLUMNS)
-    return CopyResult([(d[0], kinds.get(d[0], "VARCHAR")) for d in answer.description or []], answer.fetchall())
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +310,7 @@ class _Copy:
 
     # Running -------------------------------------------------------------------------------------------------------
 
-    def run(self, spool: Path) -> CopyResult:
+    def run(self, spool: Path) -> Result:
         files, skipped = self._choose()
         if not files and not skipped:
             return NOTHING if not self.options.validation else self._validated([])
@@ -401,7 +361,7 @@ class _Copy:
             fresh = within
         return fresh, skipped
 
-    def _commit(self, outcomes: list[_Outcome], skipped: list[File]) -> CopyResult:
+    def _commit(self, outcomes: list[_Outcome], skipped: list[File]) -> Result:
         rows: list[tuple[object, ...]] = []
         loads: list[load_history.Loaded] = []
         spools: list[_Spool] = []
@@ -440,7 +400,7 @@ class _Copy:
         if self.options.purge:
             for file in purge:
                 self.source.remove(file)
-        return CopyResult(RESULT_COLUMNS, rows)
+        return Result(RESULT_COLUMNS, rows)
 
     def _limit(self, outcome: _Outcome) -> tuple[int, bool]:
         """error_limit as reported, and whether the file is skipped.
@@ -483,8 +443,7 @@ class _Copy:
         except (OSError, EOFError, zlib.error) as broken:
             raise fail(100086, "22000", f"Error parsing file '{file.path}': {broken}") from None
         finally:
-            if self.source.external:
-                local.unlink(missing_ok=True)
+            local.unlink(missing_ok=True)
         outcome.errors.sort(key=lambda e: e.row.record)
         if stop and outcome.errors:
             self._abort(file, outcome.errors[0])
@@ -704,17 +663,7 @@ class _Copy:
                       "COPY statement only supports simple SELECT from stage statements for import.")  # fmt: skip
             return part
 
-        tree = exp.select(node.transform(replace))
-        from fakesnow.cursor import FakeSnowflakeCursor
-
-        # The warehouse's own list of translations, so that an expression means the same in a COPY and in a query.
-        connection = SimpleNamespace(
-            variables=SimpleNamespace(update_variables=lambda *_: None), database=self.database, schema=self.schema,
-            db_path=None, table_stages=None,
-        )  # fmt: skip
-        shim = SimpleNamespace(_conn=connection, _duck_conn=self.aux)
-        translated = FakeSnowflakeCursor._transform(shim, tree, None)
-        return str(translated.expressions[0].sql(dialect="duckdb"))
+        return self.session.expression_sql(node.transform(replace), self.database, self.schema, self.aux)
 
     def _metadata(self, name: str, file: File) -> Expr:
         match name:
@@ -736,7 +685,7 @@ class _Copy:
 
     # VALIDATION_MODE -----------------------------------------------------------------------------------------------
 
-    def _validated(self, outcomes: list[_Outcome]) -> CopyResult:
+    def _validated(self, outcomes: list[_Outcome]) -> Result:
         """VALIDATION_MODE: nothing is loaded; the rows, or the errors as VALIDATE() lists them
         (copy-into-table#optional-parameters, https://docs.snowflake.com/en/sql-reference/functions/validate#output)."""
         mode = str(self.options.validation)
@@ -752,7 +701,7 @@ class _Copy:
                     if left > 0:
                         with spool.query(self.aux) as query:
                             rows += self.aux.execute(f"{query} LIMIT {left}").fetchall()
-            return CopyResult([(c.name, c.type) for c in self._filled()], rows)
+            return Result([(c.name, c.type) for c in self._filled()], rows)
         listed = [
             (
                 e.row.message, o.file.path, e.row.line, e.row.character, None, _category(e.row.code), e.row.code, e.row.sqlstate,
@@ -761,7 +710,7 @@ class _Copy:
             for o in outcomes
             for e in o.errors
         ]  # fmt: skip
-        return CopyResult(VALIDATION_COLUMNS, listed)
+        return Result(VALIDATION_COLUMNS, listed)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Around one execution of a statement: its turn, its id, its timeout, its place in the history, Snowflake's errors.
 
-WarehouseCursor ──with executing(cursor, command)──▶ whatever the statement does ──▶ QUERY_HISTORY, or a Snowflake error
+Executor ──with executing(executor, command)──▶ whatever the statement does ──▶ QUERY_HISTORY, or a Snowflake error
 """
 
 from __future__ import annotations
@@ -9,38 +9,46 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import duckdb
 import snowflake.connector.errors
 from sqlglot.errors import ParseError, SqlglotError
 
+from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.session.registry import QueryRecord
 from flows.embedded.warehouse.session.running import Statement
-from flows.embedded.warehouse.storage.engine import QueryRecord
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words
 from flows.embedded.warehouse.text.statement_text import query_type, summary
 
-if TYPE_CHECKING:
-    from flows.embedded.warehouse.execute.cursor import WarehouseCursor
-    from flows.embedded.warehouse.session.connection import WarehouseConnection
-
 logger = logging.getLogger(__name__)
 
 
+class Execution(Protocol):
+    """Who runs the statement, with its answer as it becomes."""
+
+    conn: WarehouseConnection
+    statement: Statement | None
+    query_id: str
+    rows: Any  # a pyarrow.Table
+    described: Sequence[tuple[object, ...]]
+    rowcount: int | None
+
+
 @contextlib.contextmanager
-def executing(cursor: WarehouseCursor, command: str, alone: bool = True) -> Iterator[Statement]:
+def executing(executor: Execution, command: str, alone: bool = True) -> Iterator[Statement]:
     """Around one statement: lock, id, timeout, history, Snowflake's errors. `alone`: after those before it in its session."""
-    conn = cursor._conn
-    statement, cursor.statement = cursor.statement or Statement(conn), None
-    conn.engine.running.add(statement)
+    conn = executor.conn
+    statement, executor.statement = executor.statement or Statement(conn), None
+    conn.registry.running.add(statement)
     with conn.lock if alone else contextlib.nullcontext():
         started = conn.last_used = datetime.now(UTC)
-        query_id = cursor._query_id = statement.query_id
+        query_id = executor.query_id = statement.query_id
         conn.last_query_ids = [*conn.last_query_ids[-99:], query_id]
-        cursor._described, cursor._sqlstate, cursor._sfqid = None, None, None
+        executor.rows, executor.described, executor.rowcount = None, (), None
         failure: snowflake.connector.errors.Error | None = None
         before, timer = conn.statement, _timeout(statement) if alone else None
         try:
@@ -50,26 +58,24 @@ def executing(cursor: WarehouseCursor, command: str, alone: bool = True) -> Iter
                 _hear_of_abortion(conn, command)
                 conn.refresh_namespace()
             yield statement
-            if cursor._sfqid and cursor._sfqid != query_id:
-                conn.engine.results.move(cursor._sfqid, query_id)
+            if executor.rows is not None:
+                conn.registry.results.keep(query_id, executor.rows)
         except Exception as e:
             statement.end()
             failure = statement.stopped or _error(e, command)
             failure.sfqid = query_id
-            cursor._sqlstate = failure.sqlstate
             if alone:
                 conn.transaction.revive()
             raise failure from None if failure is e else e
         finally:
-            conn.engine.running.remove(statement)
+            conn.registry.running.remove(statement)
             if timer:
                 timer.cancel()
             if alone:
                 conn.statement, conn.last_statement = before, time.monotonic()
             if alone and conn.autocommit_on and not conn.transaction.open:
-                conn.engine.locks.release(conn.session_id)
-            cursor._sfqid = query_id
-            _remember(cursor, command, started, failure)
+                conn.registry.locks.release(conn.session_id)
+            _remember(executor, command, started, failure)
 
 
 def _hear_of_abortion(conn: WarehouseConnection, command: str) -> None:
@@ -92,29 +98,23 @@ def _timeout(statement: Statement) -> threading.Timer | None:
 
 def _error(error: Exception, command: str) -> snowflake.connector.errors.Error:
     """The Snowflake error for whatever a statement raised."""
-    cause = error.__cause__ if isinstance(error, snowflake.connector.errors.Error) else error
-    if isinstance(cause, duckdb.ResourceInUseException) or (
-        isinstance(error, snowflake.connector.errors.Error) and error.errno in (100103, 2002)
-    ):
-        assert isinstance(error, snowflake.connector.errors.Error)
-        return error
-    if isinstance(cause, duckdb.Error):
-        return errors.from_duckdb(cause, command)
-    if isinstance(error, snowflake.connector.errors.Error) and not isinstance(cause, NotImplementedError):
+    if isinstance(error, duckdb.Error):
+        return errors.from_duckdb(error, command)
+    if isinstance(error, snowflake.connector.errors.Error):
         return error
     if isinstance(error, (ParseError, SqlglotError)):
         return errors.from_parser(error, command)
     logger.warning("refused %r", command[:200], exc_info=error)
-    return errors.unsupported(f"{summary(command)} ({type(cause or error).__name__}: {str(cause or error)[:200]})")
+    return errors.unsupported(f"{summary(command)} ({type(error).__name__}: {str(error)[:200]})")
 
 
 def _remember(
-    cursor: WarehouseCursor, command: str, started: datetime, failure: snowflake.connector.errors.Error | None
+    executor: Execution, command: str, started: datetime, failure: snowflake.connector.errors.Error | None
 ) -> None:
-    conn = cursor._conn
-    conn.engine.history.add(
+    conn = executor.conn
+    conn.registry.history.add(
         QueryRecord(
-            query_id=cursor._query_id,
+            query_id=executor.query_id,
             query_text=command[:100_000],
             database_name=conn.database,
             schema_name=conn.schema,
@@ -129,6 +129,6 @@ def _remember(
             error_message=str(failure.raw_msg) if failure else None,
             start_time=started,
             end_time=datetime.now(UTC),
-            rows_produced=None if failure else cursor._rowcount,
+            rows_produced=None if failure else executor.rowcount,
         )
     )

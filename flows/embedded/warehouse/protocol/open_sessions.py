@@ -1,6 +1,6 @@
 """The sessions of a server: each by the token that its client got at login.
 
-login request ──log_in──▶ Engine.connect ──▶ token; request ──token──▶ WarehouseConnection
+login request ──log_in──▶ Warehouse.connect ──▶ token; request ──token──▶ WarehouseConnection
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from fakesnow.transforms import SERVER_VERSION
 from snowflake.connector.errors import Error
 from starlette.requests import Request
 
+from flows.embedded.warehouse.execute.warehouse import Warehouse
 from flows.embedded.warehouse.protocol.login import log_in
+from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.translate.translation import SERVER_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from flows.embedded.warehouse.session.connection import WarehouseConnection
-    from flows.embedded.warehouse.storage.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +37,10 @@ _CLIENT_PARAMETERS = (
 
 
 class OpenSessions:
-    """What is logged in to one engine."""
+    """What is logged in to one warehouse."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
         self._by_token: dict[str, WarehouseConnection] = {}
         self._masters: dict[str, str] = {}  # session token → master token, which renews it
         self._lock = threading.Lock()
@@ -59,10 +58,10 @@ class OpenSessions:
     def open(self, data: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
         """Start a session and answer as a login does. Raises LoginRefusedError."""
         self._close_idle()
-        found = log_in(self._engine, data, query)
+        found = log_in(self._warehouse.engine, data, query)
         parameters = {k.upper(): v for k, v in (data.get("SESSION_PARAMETERS") or {}).items()}
         try:
-            conn = self._engine.connect(
+            conn = self._warehouse.connect(
                 found.database, found.schema, user=found.user, role=found.role, warehouse=found.warehouse,
                 autocommit=str(parameters.pop("AUTOCOMMIT", True)).lower() != "false", parameters=parameters,
             )  # fmt: skip
@@ -131,7 +130,7 @@ class OpenSessions:
         with self._lock:
             sessions, self._by_token, self._masters = list(self._by_token.values()), {}, {}
         for conn in sessions:
-            conn._duck_conn.interrupt()
+            conn.duck.interrupt()
             conn.close()
 
     def client_lives(self, conn: WarehouseConnection) -> bool:

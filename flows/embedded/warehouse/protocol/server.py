@@ -1,4 +1,4 @@
-"""Snowflake's wire protocol over one Engine: HTTP on loopback ──▶ WarehouseConnection, WarehouseCursor.
+"""Snowflake's wire protocol over one Warehouse: HTTP on loopback ──▶ WarehouseConnection, Executor.
 
 POST /session/v1/login-request, /queries/v1/query-request, /queries/v1/abort-request, /session (delete, heartbeat, token-request);
 GET /queries/<id>/result, /monitoring/queries/<id>, /health. Who is logged in is in `open_sessions`, what a query answers in
@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fakesnow.server import bucket_upload
 from snowflake.connector.errors import Error
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -27,6 +26,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from flows.embedded.warehouse.execute.executor import Executor
+from flows.embedded.warehouse.execute.warehouse import Warehouse
 from flows.embedded.warehouse.protocol.incoming import (
     BEFORE_LOGIN,
     STATEMENT,
@@ -38,14 +39,14 @@ from flows.embedded.warehouse.protocol.incoming import (
 )
 from flows.embedded.warehouse.protocol.login import LoginRefusedError
 from flows.embedded.warehouse.protocol.open_sessions import OpenSessions, token_of
-from flows.embedded.warehouse.protocol.query_answers import DETACHED, IN_PROGRESS, failure, in_progress, run, signed
-from flows.embedded.warehouse.session.running import Statement, cancels
+from flows.embedded.warehouse.protocol.query_answers import DETACHED, IN_PROGRESS, failure, in_progress, run
+from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.session.running import Statement
+from flows.embedded.warehouse.statements.cancel import cancels
 from flows.embedded.warehouse.text import errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from flows.embedded.warehouse.storage.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -55,20 +56,20 @@ KEPT_ANSWERS = 64
 
 
 class Server:
-    """The sessions of one engine and the routes that reach them."""
+    """The sessions of one warehouse and the routes that reach them."""
 
-    def __init__(self, engine: Engine, poll_seconds: float = POLL_SECONDS) -> None:
-        self.engine = engine
+    def __init__(self, warehouse: Warehouse, poll_seconds: float = POLL_SECONDS) -> None:
+        self.warehouse, self.registry = warehouse, warehouse.registry
         self.poll_seconds = poll_seconds
-        self.sessions = OpenSessions(engine)
-        engine.client_lives = self.sessions.client_lives
+        self.sessions = OpenSessions(warehouse)
+        self.registry.client_lives = self.sessions.client_lives
         self._answers: OrderedDict[str, asyncio.Task[dict[str, Any]]] = (
             OrderedDict()
         )  # by query id, running and detached ones
         self._askers: dict[str, str] = {}  # whose they are
 
     def app(self) -> Starlette:
-        """The ASGI application; shutting it down closes every session and the engine."""
+        """The ASGI application; shutting it down closes every session and the warehouse."""
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -95,14 +96,13 @@ class Server:
                 Route("/queries/{query_id}/result", self.result, methods=["GET"]),
                 Route("/monitoring/queries/{query_id}", self.monitoring, methods=["GET"]),
                 Route("/telemetry/send", self.ignored, methods=["POST"]),
-                Route("/fs_bucket/{path:path}", self.upload, methods=["PUT"]),
             ],
         )
 
     def close(self) -> None:
         """Interrupt what runs, roll back what is open, write the files."""
         self.sessions.close()
-        self.engine.close()
+        self.warehouse.close()
 
     # ---- sessions
 
@@ -156,8 +156,8 @@ class Server:
         if conn is None:
             return _gone()
         wanted = request.path_params["query_id"]
-        if statement := self.engine.running.get(wanted):
-            blocked = self.engine.locks.waits(statement.conn.session_id)
+        if statement := self.registry.running.get(wanted):
+            blocked = self.registry.locks.waits(statement.conn.session_id)
             queries = [{"id": wanted, "status": "BLOCKED" if blocked else "RUNNING"}]
         else:
             queries = [
@@ -165,7 +165,7 @@ class Server:
                     "id": r.query_id, "status": "SUCCESS" if r.execution_status == "SUCCESS" else "FAILED_WITH_ERROR",
                     "errorCode": r.error_code, "errorMessage": r.error_message,
                 }
-                for r in self.engine.history.all()
+                for r in self.registry.history.all()
                 if r.query_id == wanted and (r.user_name == conn.user or conn.may("MONITOR", "ACCOUNT", ""))
             ]  # fmt: skip
         return JSONResponse({"data": {"queries": queries}, "success": True})
@@ -179,11 +179,11 @@ class Server:
         if conn is None:
             return _gone()
         if query_id := request.path_params.get("query_id"):
-            statement = self.engine.running.get(query_id)
+            statement = self.registry.running.get(query_id)
             if statement is not None and statement.conn.user != conn.user:
                 statement = None
         else:
-            statement = self.engine.running.asked_as(str((await read_body(request)).get("requestId") or ""), conn)
+            statement = self.registry.running.asked_as(str((await read_body(request)).get("requestId") or ""), conn)
         if statement is not None:
             statement.stop(errors.canceled())
         return JSONResponse({"data": None, "code": None, "message": None, "success": True})
@@ -199,17 +199,16 @@ class Server:
         if not isinstance(body.get("sqlText"), str):
             raise BadRequestError("Expected sqlText to be a text.")
         request_id = request.query_params.get("requestId") or request.query_params.get("request_guid") or ""
-        statement = self.engine.running.asked_as(request_id, conn)
+        statement = self.registry.running.asked_as(request_id, conn)
         if statement is None and conn.answered[0] == request_id != "":
             # A client that lost the answer sends the same request id again, and the statement does not run again,
             # https://docs.snowflake.com/en/developer-guide/sql-api/submitting-requests#resubmitting-a-request-to-execute-sql-statements
             return JSONResponse(conn.answered[1])
         if statement is None or statement.query_id not in self._answers:
             statement = Statement(conn, request_id)
-            self.engine.running.add(statement)
-            base_url = f"{request.url.scheme}://{request.url.netloc}"
+            self.registry.running.add(statement)
             self._askers[statement.query_id] = conn.user
-            self._answers[statement.query_id] = asyncio.create_task(self._answered(statement, body, base_url))
+            self._answers[statement.query_id] = asyncio.create_task(self._answered(conn, statement, body))
         if body.get("asyncExec"):
             return JSONResponse(in_progress(statement.query_id, DETACHED))
         return await self._awaited(statement.query_id)
@@ -234,10 +233,10 @@ class Server:
             self._forget(query_id)
         return JSONResponse(task.result())
 
-    async def _answered(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
+    async def _answered(self, conn: WarehouseConnection, statement: Statement, body: dict[str, Any]) -> dict[str, Any]:
         try:
-            answer = await run_in_threadpool(self._query, statement, body, base_url)
-            statement.conn.answered = statement.request_id, answer
+            answer = await run_in_threadpool(self._query, conn, statement, body)
+            conn.answered = statement.request_id, answer
             return answer
         except Exception:
             # what fails outside the statement itself, such as a value that cannot be put on the wire
@@ -245,7 +244,7 @@ class Server:
             message = "The embedded warehouse ran the statement and could not send its result; its log says why."
             return failure("000603", "XX000", message, None)
         finally:
-            self.engine.running.remove(statement)
+            self.registry.running.remove(statement)
             ended = [i for i, task in self._answers.items() if task.done()]
             for query_id in ended[: max(0, len(ended) - KEPT_ANSWERS)]:
                 self._forget(query_id)
@@ -254,15 +253,8 @@ class Server:
         self._answers.pop(query_id, None)
         self._askers.pop(query_id, None)
 
-    async def upload(self, request: Request) -> Response:
-        """A file of a PUT, to the address that its statement was answered with."""
-        if not signed(request.path_params["path"], request.query_params.get("signature", "")):
-            return refusal("This address was not given out by this server.", 403)
-        answer: Response = await bucket_upload(request)
-        return answer
-
-    def _query(self, statement: Statement, body: dict[str, Any], base_url: str) -> dict[str, Any]:
-        conn, sql = statement.conn, body["sqlText"]
+    def _query(self, conn: WarehouseConnection, statement: Statement, body: dict[str, Any]) -> dict[str, Any]:
+        sql = body["sqlText"]
         if len(sql) > STATEMENT:
             return failure(
                 "000002", "0A000", f"A statement of {len(sql)} characters; at most {STATEMENT} are taken here.", None
@@ -273,13 +265,12 @@ class Server:
                 # a statement's own parameters, such as _statement_params={"QUERY_TAG": …}
                 if name.upper() in ("QUERY_TAG", "STATEMENT_TIMEOUT_IN_SECONDS", "LOCK_TIMEOUT"):
                     conn.parameters[name.upper()] = value
-            cur = conn.cursor()
-            cur.statement = statement
+            executor = Executor(conn, statement)
             try:
-                return run(conn, cur, sql, body, base_url)
+                return run(conn, executor, sql, body)
             except Error as e:
                 logger.info("%s: %s", e.errno, e.raw_msg)
-                return failure(f"{e.errno or 603:06d}", e.sqlstate or "XX000", e.raw_msg or "", cur._query_id)
+                return failure(f"{e.errno or 603:06d}", e.sqlstate or "XX000", e.raw_msg or "", executor.query_id)
             finally:
                 for name in ("QUERY_TAG", "STATEMENT_TIMEOUT_IN_SECONDS", "LOCK_TIMEOUT"):
                     if name in {n.upper() for n in body.get("parameters") or {}}:

@@ -1,8 +1,8 @@
 """One Snowflake session: who runs it, where it stands, what it has set, whether a transaction is open.
 
-login ──Engine.connect──▶ WarehouseConnection ──cursor()──▶ WarehouseCursor; state lives as long as the session's token
+login ──▶ WarehouseConnection ──▶ an executor for each statement; its state lives as long as the session's token
 
-Its transaction is in `transaction`, stages by name in `stage_lookup`.
+Its transaction is in `transaction`, what a role may do in `privileges`, stages by name in `stage_lookup`.
 Roles and privileges: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
 """
 
@@ -13,42 +13,30 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
-from fakesnow.conn import FakeSnowflakeConnection
-from snowflake.connector.cursor import DictCursor, SnowflakeCursor
 
-from flows.embedded.warehouse.account.account import ACCOUNTADMIN
+from flows.embedded.warehouse.account.account import ACCOUNTADMIN, GLOBAL_KINDS
 from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, check_parameter
-from flows.embedded.warehouse.session.context import SessionContext
-from flows.embedded.warehouse.session.stage_lookup import file_format_options, stage_info
-from flows.embedded.warehouse.session.storage_access import storage_of
+from flows.embedded.warehouse.session.registry import Registry
+from flows.embedded.warehouse.session.running import Statement
 from flows.embedded.warehouse.session.transaction import Transaction
+from flows.embedded.warehouse.storage.engine import Engine
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident, normalise, quote
 
-if TYPE_CHECKING:
-    from flows.embedded.warehouse.execute.cursor import WarehouseCursor
-    from flows.embedded.warehouse.session.running import Statement
-    from flows.embedded.warehouse.storage.engine import Engine
 
-
-class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
-    """fakesnow's connection with a user, a role, a warehouse, session parameters and real transaction boundaries.
+class WarehouseConnection:
+    """A session: a user, a role, a warehouse, a place, parameters, a transaction, a connection of its own to the engine.
 
     `lock` is held while one of its statements runs: a session runs its statements one after the other.
     """
 
-    database: str | None
-    _schema: str | None
-
     def __init__(
         self,
         engine: Engine,
-        duck: duckdb.DuckDBPyConnection,
+        registry: Registry,
         database: str | None = None,
         schema: str | None = None,
         *,
@@ -57,29 +45,22 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         warehouse: str | None = None,
         autocommit: bool = True,
         parameters: Mapping[str, object] | None = None,
-        nop_regexes: list[str] | None = None,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            duck,
-            engine.results,
-            create_database=False,
-            create_schema=False,
-            db_path=engine.directory,
-            nop_regexes=nop_regexes,
-            **kwargs,
-        )
-        self.engine = engine
-        self.account = engine.account
+        self.engine, self.registry, self.account = engine, registry, engine.account
+        self.duck = engine.duck.cursor()
+        self.closed = False
         self.lock = threading.RLock()
         self.session_id = secrets.randbelow(2**53)
         self.user = user
         self.role = role or ACCOUNTADMIN
         self.warehouse: str | None = None
+        self.database: str | None = None
+        self.schema: str | None = None
         self.secondary_roles = "NONE"
         self.parameters: dict[str, object] = {}
+        self.variables: dict[str, Any] = {}
         self.autocommit_on = autocommit
-        self.transaction = Transaction(self, duck)
+        self.transaction = Transaction(self, self.duck)
         self.client = "PythonConnector"
         self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
         self.registered: dict[
@@ -92,60 +73,37 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         self.statement: Statement | None = None  # the one that runs
         self.sockets: set[tuple[str, int]] = set()  # (host, port) of the client, one per socket
         self.keeps_sockets = False
+        registry.sessions[self.session_id] = self
         for name, value in (parameters or {}).items():
             if name.upper() in SESSION_DEFAULTS:
                 self.set_parameter(name, value)
         if warehouse and self.account.find("WAREHOUSE", normalise(warehouse)):
             self.warehouse = normalise(warehouse)
-        if database and engine.create_on_connect and normalise(database) not in engine.databases():
-            engine.create_database(normalise(database))
         if database and normalise(database) in engine.databases() and self.may_see("DATABASE", normalise(database)):
             self.use_database(normalise(database))
-            if schema and engine.create_on_connect and normalise(schema) not in [*engine.schemas(normalise(database))]:
-                duck.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(normalise(database))}.{ident(normalise(schema))}")
             if schema and self.has_schema(normalise(database), normalise(schema)):
                 self.use_schema(normalise(database), normalise(schema))
-
-    # ---- what fakesnow calls
-
-    @property
-    def _autocommit(self) -> bool:
-        return True  # transaction boundaries are the cursor's work; fakesnow's own bookkeeping stays out of it
-
-    @_autocommit.setter
-    def _autocommit(self, mode: bool) -> None:
-        self.autocommit_on = mode
 
     def autocommit(self, mode: bool) -> None:
         """Turn autocommit on or off; what is open commits (https://docs.snowflake.com/en/sql-reference/transactions#autocommit)."""
         self.transaction.end("COMMIT")
         self.autocommit_on = mode
 
-    def cursor(self, cursor_class: type[SnowflakeCursor] = SnowflakeCursor) -> WarehouseCursor:
-        """A cursor on this session."""
-        from flows.embedded.warehouse.execute.cursor import WarehouseCursor
+    def interrupt(self) -> None:
+        """Stop what the engine runs for the session at this moment."""
+        for part in (self.transaction.parts.first, *self.transaction.parts.later):
+            part.duck.interrupt()
 
-        return WarehouseCursor(self, self._duck_conn, use_dict_result=cursor_class == DictCursor)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        if not self.autocommit_on:
-            self.transaction.end("ROLLBACK" if exc_type else "COMMIT")
-        self.close()
-
-    def close(self, retry: bool = True) -> None:
+    def close(self) -> None:
         """End the session; what it has not committed is rolled back."""
         with self.lock:
-            if self._is_closed:
+            if self.closed:
                 return
             try:
                 self.transaction.end("ROLLBACK")
             finally:
-                super().close(retry)
+                self.duck.close()
+                self.closed = True
 
     # ---- namespace
 
@@ -156,29 +114,34 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
     def use_database(self, database: str) -> None:
         """Make a database current, and its PUBLIC schema when it has one
         (https://docs.snowflake.com/en/sql-reference/sql/use-database)."""
-        self.database, self.database_set = database, True
+        self.database, self.schema = database, None
         if "PUBLIC" in self.engine.schemas(database):
             self.use_schema(database, "PUBLIC")
         else:
-            self._schema, self.schema_set = None, False
-            self._duck_conn.execute(f"SET schema = {quote(ident(database) + '.main')}")
+            self.leave_schema()
 
     def use_schema(self, database: str, schema: str) -> None:
         """Make a schema current."""
         kept = "_FS_INFORMATION_SCHEMA" if schema == "INFORMATION_SCHEMA" else schema
-        self._duck_conn.execute(f"SET schema = {quote(ident(database) + '.' + ident(kept))}")
-        self.database, self.database_set = database, True
-        self._schema, self.schema_set = kept, True
+        self.duck.execute(f"SET schema = {quote(ident(database) + '.' + ident(kept))}")
+        self.database, self.schema = database, schema
+
+    def leave_database(self) -> None:
+        """Stand nowhere."""
+        self.database, self.schema = None, None
+        self.duck.execute("SET schema = 'memory.main'")
+
+    def leave_schema(self) -> None:
+        """Stand in the current database, in none of its schemas."""
+        self.schema = None
+        self.duck.execute(f"SET schema = {quote(ident(self.database or 'memory') + '.main')}")
 
     def refresh_namespace(self) -> None:
         """Let go of a current database or schema that another session has dropped, so that DuckDB can go on."""
         if self.database and self.account.find("DATABASE", self.database) is None:
-            self.database, self.database_set = None, False
-            self._schema, self.schema_set = None, False
-            self._duck_conn.execute("SET schema = 'memory.main'")
+            self.leave_database()
         elif self.database and self.schema and not self.has_schema(self.database, self.schema):
-            self._schema, self.schema_set = None, False
-            self._duck_conn.execute(f"SET schema = {quote(ident(self.database) + '.main')}")
+            self.leave_schema()
 
     def qualify(self, parts: Sequence[str], command: str = "SELECT") -> tuple[str, str, str]:
         """(database, schema, name) for a name of one to three parts.
@@ -205,8 +168,6 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
 
     def full_name(self, kind: str, parts: Sequence[str], command: str = "SELECT") -> str:
         """The registry's name for an object of `kind` called `parts` here."""
-        from flows.embedded.warehouse.account.account import GLOBAL_KINDS
-
         if kind in GLOBAL_KINDS or kind == "ACCOUNT":
             return ".".join(parts)
         if kind == "SCHEMA":
@@ -275,25 +236,9 @@ class WarehouseConnection(FakeSnowflakeConnection):  # type: ignore[misc]
         value = self.parameter(name)
         if name == "TIMEZONE":
             try:
-                self._duck_conn.execute(f"SET TimeZone = {quote(str(value))}")
+                self.duck.execute(f"SET TimeZone = {quote(str(value))}")
             except duckdb.Error:
                 self.parameters.pop(name, None)
                 raise errors.invalid_value(value, name) from None  # the cause is no statement of the user
         elif name == "AUTOCOMMIT":
             self.autocommit(bool(value))
-
-    def context(self, query_id: str, bindings: Sequence[object] | Mapping[str, object] | None = None) -> SessionContext:
-        """What a COPY may know of this session."""
-        return SessionContext(
-            database=self.database,
-            schema=self.schema,
-            storage=partial(storage_of, self),
-            stage=partial(stage_info, self),
-            file_format=partial(file_format_options, self),
-            query_id=query_id,
-            bindings=bindings,
-            role=self.role,
-            user=self.user,
-            scratch=self.engine.directory / "tmp",
-            check=self.statement.check if self.statement else lambda: None,
-        )

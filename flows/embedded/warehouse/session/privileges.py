@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import split_name
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -88,7 +87,7 @@ def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
     if name in conn.temporary_tables:
         return conn.temporary_tables[name]
     database, schema, short = name
-    found = conn._duck_conn.execute(
+    found = conn.duck.execute(
         "SELECT 'TABLE' FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ? "
         "UNION ALL SELECT 'VIEW' FROM duckdb_views() WHERE database_name = ? AND schema_name = ? AND view_name = ?",
         [database, schema, short] * 2,
@@ -156,29 +155,12 @@ def authorize(conn: WarehouseConnection, expression: Expr) -> None:
     elif isinstance(expression, exp.Copy):
         _object(conn, target, "INSERT")
         return
-    elif isinstance(expression, exp.Put):
-        _stage(conn, expression.args["target"].name)
-        return
     elif isinstance(expression, exp.Show):
         return
     for table in sources(expression, None if isinstance(expression, (exp.Query, exp.Describe)) else target):
         if isinstance(expression, exp.Create) and parts_of(table) == parts_of(target or table):
             continue  # a key that refers to the table itself
         _object(conn, table, "SELECT")
-
-
-def _stage(conn: WarehouseConnection, target: str) -> None:
-    """WRITE on the stage that PUT writes to (https://docs.snowflake.com/en/sql-reference/sql/put)."""
-    name, _, path = target.removeprefix("@").partition("/")
-    if name.startswith(("~", "%")) or name.rpartition(".")[2].startswith("%"):
-        raise errors.unsupported("the stage of a user or a table (@~, @%table); CREATE STAGE makes one")
-    if ".." in path.split("/"):
-        raise errors.syntax(target)
-    database, schema, stage = conn.qualify(split_name(name), "PUT")
-    conn.require_use_of(database, schema)
-    if conn.account.find("STAGE", f"{database}.{schema}.{stage}") is None:
-        raise errors.not_found("STAGE", f"{database}.{schema}.{stage}")
-    conn.require("WRITE", "STAGE", f"{database}.{schema}.{stage}")
 
 
 def _sequences(conn: WarehouseConnection, expression: Expr) -> None:

@@ -13,27 +13,30 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from snowflake.connector.errors import Error
 
-from flows.embedded.warehouse.session.result import Result
-from flows.embedded.warehouse.text import errors
-
-if TYPE_CHECKING:
-    from flows.embedded.warehouse.session.connection import WarehouseConnection
-
 PRESS_SECONDS = 0.05
-
-_CANCEL = re.compile(
-    r"\s*(?:SELECT|CALL)\s+(SYSTEM\$CANCEL_(QUERY|ALL_QUERIES)\s*\(\s*('?)([\w-]*)\3\s*\))(?:\s+(?:AS\s+)?(\w+))?\s*;?\s*",
-    re.IGNORECASE,
-)
 
 
 def new_query_id() -> str:
     """An id in Snowflake's shape."""
     return re.sub(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", r"\1-\2-\3-\4-\5", secrets.token_hex(16))
+
+
+class Owner(Protocol):
+    """The session whose statement it is."""
+
+    session_id: int
+    user: str
+    warehouse: str | None
+
+    def interrupt(self) -> None:
+        """Stop what the engine runs for it at this moment."""
+
+    def parameter(self, name: str) -> object:
+        """A session parameter's value."""
 
 
 class Statement:
@@ -42,7 +45,7 @@ class Statement:
     `stopped` is the error it ends with when somebody has stopped it.
     """
 
-    def __init__(self, conn: WarehouseConnection, request_id: str = "") -> None:
+    def __init__(self, conn: Owner, request_id: str = "") -> None:
         self.query_id = new_query_id()
         self.request_id = request_id
         self.conn = conn
@@ -87,8 +90,7 @@ class Statement:
         while not self._ended.is_set():
             with self._guard:
                 if self._runs:
-                    for part in (self.conn.transaction.parts.first, *self.conn.transaction.parts.later):
-                        part.duck.interrupt()
+                    self.conn.interrupt()
             self._ended.wait(PRESS_SECONDS)
 
 
@@ -114,7 +116,7 @@ class Running:
         """By its id."""
         return self._statements.get(query_id)
 
-    def asked_as(self, request_id: str, conn: WarehouseConnection) -> Statement | None:
+    def asked_as(self, request_id: str, conn: Owner) -> Statement | None:
         """By the id that its client gave the request."""
         with self._lock:
             found = [s for s in self._statements.values() if s.request_id == request_id and s.conn is conn]
@@ -124,44 +126,3 @@ class Running:
         """All of one session."""
         with self._lock:
             return [s for s in self._statements.values() if s.conn.session_id == session_id]
-
-
-def cancels(command: str) -> bool:
-    """Whether a statement begins as SYSTEM$CANCEL_… does; its argument may be a bind still."""
-    return re.match(r"\s*(?:SELECT|CALL)\s+SYSTEM\$CANCEL_", command, re.IGNORECASE) is not None
-
-
-def cancellation(command: str) -> re.Match[str] | None:
-    """SELECT | CALL SYSTEM$CANCEL_…, which does not wait for the statement that its own session runs."""
-    return _CANCEL.fullmatch(command)
-
-
-def cancel(conn: WarehouseConnection, call: re.Match[str], own: Statement | None) -> Result:
-    """SYSTEM$CANCEL_QUERY('<query id>'), SYSTEM$CANCEL_ALL_QUERIES(<session id>): what is named ends with 000604.
-
-    For the user's own statements, and with OWNERSHIP of the other user, OPERATE or OWNERSHIP on the warehouse, or ACCOUNTADMIN
-    (https://docs.snowflake.com/en/sql-reference/functions/system_cancel_query#usage-notes,
-    https://docs.snowflake.com/en/sql-reference/functions/system_cancel_all_queries).
-    """
-    running, wanted = conn.engine.running, call[4]
-    if call[2].upper() == "QUERY":
-        one = running.get(wanted)
-        found = [one] if one is not None else []
-        answer = f"query [{wanted}] terminated." if found else "Identified SQL statement is not currently executing."
-    else:
-        if not wanted.isdigit():
-            raise errors.invalid_value(wanted, "session id")
-        found = [s for s in running.of_session(int(wanted)) if s is not own]
-        answer = f"cancelled {len(found)} queries."
-    for statement in found:
-        _require(conn, statement.conn)
-        statement.stop(errors.canceled())
-    return Result([(call[5] or call[1].upper(), "VARCHAR")], [[answer]])
-
-
-def _require(conn: WarehouseConnection, other: WarehouseConnection) -> None:
-    if other.user == conn.user or conn.may("OWNERSHIP", "USER", other.user):
-        return
-    if other.warehouse and any(conn.may(p, "WAREHOUSE", other.warehouse) for p in ("OPERATE", "OWNERSHIP")):
-        return
-    raise errors.insufficient("USER", other.user)

@@ -38,23 +38,17 @@ def stage_info(conn: WarehouseConnection, name: str) -> StageInfo:
     if found is None:
         raise errors.not_found("STAGE", f"{database}.{schema}.{stage}")
     conn.require_use_of(database, schema)
-    if found.properties.get("URL"):
-        conn.require("USAGE", "STAGE", found.name)
-    else:
-        conn.require("READ", "STAGE", found.name)
+    conn.require("USAGE", "STAGE", found.name)
     written = found.properties.get("FILE_FORMAT") or {}
     options: dict[str, object] = dict(written) if isinstance(written, Mapping) else {}
     if named := options.pop("FORMAT_NAME", None):
         options = {**file_format_options(conn, str(named)), **options}
-    url = str(found.properties.get("URL") or "")
-    if not url:
-        url = f"file://{conn.engine.directory / 'stages'}/{database}/{schema}/{stage}/"
+    url = str(found.properties["URL"])
     return StageInfo(
         database,
         schema,
         stage,
         url if url.endswith("/") else url + "/",
-        not url.startswith("file:"),
         options,
         integration=str(found.properties.get("STORAGE_INTEGRATION") or "") or None,
         has_credentials=bool(found.properties.get("HAS_CREDENTIALS")),

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.session.context import S3Access, StageInfo, Storage, UrlStorage
+from flows.embedded.warehouse.session.context import StageInfo, Storage, UrlStorage
+from flows.embedded.warehouse.storage.s3 import S3Access
 from flows.embedded.warehouse.text import errors
 
 if TYPE_CHECKING:

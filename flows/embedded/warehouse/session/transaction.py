@@ -11,24 +11,35 @@ import contextlib
 import logging
 import time
 import weakref
-from typing import TYPE_CHECKING, cast
+from typing import Any, Protocol
 
 import duckdb
 
+from flows.embedded.warehouse.account.account import Account
 from flows.embedded.warehouse.session.later_parts import LaterParts
-
-if TYPE_CHECKING:
-    from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.session.registry import Registry
+from flows.embedded.warehouse.session.running import Statement
 
 logger = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """The session whose transaction it is."""
+
+    session_id: int
+    account: Account
+    registry: Registry
+    statement: Statement | None
+    last_statement: float
+    lock: Any  # a threading.RLock, which is no type
 
 
 class Transaction:
     """What one session has open, and what it has done in it."""
 
-    def __init__(self, conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, conn: Owner, duck: duckdb.DuckDBPyConnection) -> None:
         # no cycle: a session that has ended is freed at once
-        self._conn = cast("WarehouseConnection", weakref.proxy(conn))
+        self._conn: Owner = weakref.proxy(conn)
         self._duck = duck
         self.open = False
         self.id = 0
@@ -36,7 +47,7 @@ class Transaction:
         self.lost = False  # DuckDB has given it up
         self.changed: set[str] = set()
         self.aborted = 0  # the one that was taken away while it was idle
-        self.parts = LaterParts(conn.engine.commits, duck)
+        self.parts = LaterParts(conn.registry.commits, duck)
 
     def begin(self) -> None:
         """Open a transaction; when one is open already it goes on."""
@@ -61,7 +72,7 @@ class Transaction:
                 self._duck.execute(verb)
                 self.parts.end(verb)
                 if verb == "COMMIT":
-                    self._conn.engine.commits.add(self.changed)
+                    self._conn.registry.commits.add(self.changed)
         except duckdb.Error:
             self.parts.end("ROLLBACK")
             with contextlib.suppress(duckdb.TransactionException):  # a failed COMMIT may have ended it already
@@ -69,7 +80,7 @@ class Transaction:
             self.changed.clear()
             raise
         finally:
-            self._conn.engine.locks.release(self._conn.session_id)
+            self._conn.registry.locks.release(self._conn.session_id)
         if verb == "COMMIT":
             self.flush_changes()
         self.changed.clear()
@@ -116,7 +127,7 @@ class Transaction:
         try:
             idle = time.monotonic() - self._conn.last_statement
             if self.open and (
-                idle > self._conn.engine.idle_transaction_seconds or not self._conn.engine.client_lives(self._conn)
+                idle > self._conn.registry.idle_transaction_seconds or not self._conn.registry.client_lives(self._conn)
             ):
                 logger.warning(
                     "session %d: transaction %d rolled back after %.0f s without a statement, another session waits for it",
@@ -130,6 +141,6 @@ class Transaction:
     def flush_changes(self) -> None:
         """Tell the account which tables have committed new rows."""
         if self.changed:
-            self._conn.engine.commits.add(self.changed)
+            self._conn.registry.commits.add(self.changed)
             self._conn.account.changed(self.changed)
             self.changed.clear()

@@ -12,18 +12,17 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
 from flows.embedded.warehouse.session.result import status
 from flows.embedded.warehouse.statements import tables
-from flows.embedded.warehouse.statements.evolve import swap_tables
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 
 if TYPE_CHECKING:
-    from flows.embedded.warehouse.execute.cursor import WarehouseCursor
     from flows.embedded.warehouse.session.connection import WarehouseConnection
+    from flows.embedded.warehouse.statements.runner import Runner
 
 
-def run_ddl(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
+def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
     """Tables, views and sequences: what DuckDB runs, then what the account keeps of it."""
-    conn = cursor._conn
+    conn = runner.conn
     kind = str(expression.args.get("kind") or "").upper()
     original = expression.copy()
     target = target_of(expression)
@@ -42,7 +41,7 @@ def run_ddl(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
     if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
         spec = tables.take_apart(conn, expression)
         if before and expression.args.get("exists"):
-            cursor.answer(status(f"{spec.name[2]} already exists, statement succeeded."))
+            runner.answer(status(f"{spec.name[2]} already exists, statement succeeded."))
             return
         if before and not spec.replaces and not spec.temporary:
             raise errors.already_exists(spec.full)
@@ -54,29 +53,29 @@ def run_ddl(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
             raise errors.unsupported(f"DROP {kind}")
         if name and kind in ("TABLE", "VIEW") and not before:
             if expression.args.get("exists"):
-                cursor.answer(status(f"Drop statement executed successfully ({name[2]} already dropped)."))
+                runner.answer(status(f"Drop statement executed successfully ({name[2]} already dropped)."))
                 return
             raise errors.not_found(kind, ".".join(name))
     elif isinstance(expression, exp.Alter) and kind in ("TABLE", "VIEW"):
         if name and not before:
             if expression.args.get("exists"):
-                cursor.answer(status())
+                runner.answer(status())
                 return
             raise errors.not_found(kind, ".".join(name))
-        if _swap(cursor, expression, name):
-            return
+        if expression.find(exp.SwapTable):
+            raise errors.unsupported("ALTER TABLE … SWAP WITH")
         spec = tables.alter(conn, expression)
     elif isinstance(expression, exp.Comment):
         _comment(conn, expression)
-        cursor.answer(status())
+        runner.answer(status())
         return
     if isinstance(expression, exp.Alter) and not expression.args.get("actions"):
-        cursor.answer(status())  # comments only
+        runner.answer(status())  # comments only
     else:
         made = target if isinstance(expression, exp.Create) else None
         expression = tables.resolve_temporary(conn, expression, made)
-        cursor.retried(lambda: cursor.run_transformed(expression.copy(), bindings))
-    load_history.after_statement(cursor._duck_conn, original, conn.database, conn.schema)
+        runner.retried(lambda: runner.run(expression.copy(), bindings))
+    load_history.after_statement(runner.duck, original, conn.database, conn.schema)
     if isinstance(expression, exp.Create) and spec is not None:
         tables.register(conn, spec)
     elif isinstance(expression, exp.Create) and name:
@@ -102,18 +101,6 @@ def _refuse_stage_sources(expression: Expr) -> None:
     for table in expression.find_all(exp.Table):
         if table.name.startswith("@"):
             raise errors.unsupported("a query over a staged file (COPY INTO a table first)")
-
-
-def _swap(cursor: WarehouseCursor, expression: exp.Alter, name: tuple[str, str, str] | None) -> bool:
-    """ALTER TABLE a SWAP WITH b: both names change hands at once
-    (https://docs.snowflake.com/en/sql-reference/sql/alter-table#parameters)."""
-    actions = expression.args.get("actions") or []
-    swap = next((a for a in actions if isinstance(a, exp.SwapTable)), None)
-    if swap is None or name is None:
-        return False
-    swap_tables(cursor._conn, name, cursor._conn.qualify(parts_of(swap.this)))
-    cursor.answer(status())
-    return True
 
 
 def _comment(conn: WarehouseConnection, expression: exp.Comment) -> None:

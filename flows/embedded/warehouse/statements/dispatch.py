@@ -43,7 +43,7 @@ def find_handler(words: Words) -> Handler | None:
     if verb in ("GRANT", "REVOKE"):
         return grants.grant if verb == "GRANT" else grants.revoke
     if verb in ("LIST", "LS"):
-        return stage_files.list_external
+        return stage_files.list_stage
     if verb in ("CREATE", "ALTER", "DROP", "DESC", "DESCRIBE"):
         return _ddl(verb, words)
     if verb == "SHOW":
@@ -79,7 +79,7 @@ def _ddl(verb: str, words: Words) -> Handler | None:
         return relations.describe
     if verb == "ALTER" and kind in ("TABLE", "VIEW"):
         return relations.alter_details
-    if kind in _OBJECTS or (kind, following) in (("RESOURCE", "MONITOR"), ("NETWORK", "POLICY")):
+    if kind in _OBJECTS or (kind, following) == ("RESOURCE", "MONITOR"):
         return {
             "CREATE": objects.create,
             "ALTER": objects.alter,

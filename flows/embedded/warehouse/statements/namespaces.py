@@ -9,7 +9,6 @@ Long because databases and schemas have the same five statements and share the f
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -93,28 +92,22 @@ def use(conn: WarehouseConnection, words: Words) -> Result:
 
 def create_database(conn: WarehouseConnection, words: Words) -> Result:
     """CREATE [OR REPLACE] [TRANSIENT] DATABASE [IF NOT EXISTS] <name> …; it becomes the session's database."""
-    how = accept_create_prefix(words)
+    replaces = accept_create_prefix(words)
     transient = words.accept("TRANSIENT")
     words.expect("DATABASE")
     if_absent = words.accept("IF", "NOT", "EXISTS")
     name = words.part()
     if words.sees("CLONE") or words.sees("FROM"):
         raise errors.unsupported("CREATE DATABASE … CLONE / FROM SHARE")
-    properties, comment = checked(DATABASE, words.options())
+    _, comment = checked(DATABASE, words.options())
     words.finish()
     with conn.engine.ddl_lock:
         before = conn.account.find("DATABASE", name)
-        if how != "ALTER":
-            conn.require("CREATE DATABASE", "ACCOUNT", "")
+        conn.require("CREATE DATABASE", "ACCOUNT", "")
         if before and if_absent:
             return status(f"{name} already exists, statement succeeded.")
-        if before and how == "ALTER":
-            conn.require("OWNERSHIP", "DATABASE", name)
-            conn.account.put(replace(before, comment=comment or "", properties={**before.properties, **properties}))
-            return status(f"{name} successfully altered.")
-        if before and not how:
+        if before and not replaces:
             raise errors.already_exists(name)
-        conn.require("CREATE DATABASE", "ACCOUNT", "")
         if before:
             conn.require("OWNERSHIP", "DATABASE", name)
             _leave(conn, name)
@@ -145,8 +138,7 @@ def drop_database(conn: WarehouseConnection, words: Words) -> Result:
 def _leave(conn: WarehouseConnection, name: str) -> None:
     """DuckDB cannot detach the database that a connection stands in."""
     if conn.database == name:
-        conn.database, conn.database_set, conn._schema, conn.schema_set = None, False, None, False
-        conn._duck_conn.execute("SET schema = 'memory.main'")
+        conn.leave_database()
 
 
 def alter_database(conn: WarehouseConnection, words: Words) -> Result:
@@ -168,7 +160,7 @@ def alter_database(conn: WarehouseConnection, words: Words) -> Result:
 
 def create_schema(conn: WarehouseConnection, words: Words) -> Result:
     """CREATE [OR REPLACE] [TRANSIENT] SCHEMA [IF NOT EXISTS] <name> [WITH MANAGED ACCESS] …; it becomes the session's schema."""
-    how = accept_create_prefix(words)
+    replaces = accept_create_prefix(words)
     transient = words.accept("TRANSIENT")
     words.expect("SCHEMA")
     if_absent = words.accept("IF", "NOT", "EXISTS")
@@ -183,22 +175,15 @@ def create_schema(conn: WarehouseConnection, words: Words) -> Result:
         raise errors.not_found("DATABASE", database)
     with conn.engine.ddl_lock:
         before = conn.has_schema(database, schema)
-        if how != "ALTER":
-            conn.require("CREATE SCHEMA", "DATABASE", database)
+        conn.require("CREATE SCHEMA", "DATABASE", database)
         if before and if_absent:
             return status(f"{schema} already exists, statement succeeded.")
-        found = conn.account.find("SCHEMA", full)
-        if before and found and how == "ALTER":
-            conn.require("OWNERSHIP", "SCHEMA", full)
-            conn.account.put(replace(found, comment=comment or "", properties={**found.properties, **properties}))
-            return status(f"{schema} successfully altered.")
-        if before and not how:
+        if before and not replaces:
             raise errors.already_exists(schema)
-        conn.require("CREATE SCHEMA", "DATABASE", database)
         if before:
             conn.require("OWNERSHIP", "SCHEMA", full)
             _drop_schema(conn, database, schema)
-        conn._duck_conn.execute(f"CREATE SCHEMA {ident(database)}.{ident(schema)}")
+        conn.duck.execute(f"CREATE SCHEMA {ident(database)}.{ident(schema)}")
         conn.account.create(
             AccountObject(
                 "SCHEMA",
@@ -232,18 +217,12 @@ def drop_schema(conn: WarehouseConnection, words: Words) -> Result:
 
 def _drop_schema(conn: WarehouseConnection, database: str, schema: str) -> None:
     if (conn.database, conn.schema) == (database, schema):
-        conn._schema, conn.schema_set = None, False
-        conn._duck_conn.execute(f"SET schema = '{ident(database)}.main'")
-    conn._duck_conn.execute(f"DROP SCHEMA {ident(database)}.{ident(schema)} CASCADE")
+        conn.leave_schema()
+    conn.duck.execute(f"DROP SCHEMA {ident(database)}.{ident(schema)} CASCADE")
     gone = exp.Drop(
         this=exp.Table(this=exp.to_identifier(schema, True), db=exp.to_identifier(database, True)), kind="SCHEMA"
     )
-    load_history.after_statement(conn._duck_conn, gone, database, schema)
-    for name in ("_fs_stages", "_fs_file_formats"):
-        conn._duck_conn.execute(
-            f"DELETE FROM _fs_global._fs_information_schema.{name} WHERE database_name = ? AND schema_name = ?",
-            [database, schema],
-        )
+    load_history.after_statement(conn.duck, gone, database, schema)
     conn.account.drop("SCHEMA", f"{database}.{schema}")
 
 

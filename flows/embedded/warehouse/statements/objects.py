@@ -59,12 +59,10 @@ def _monitor_options(words: Words) -> dict[str, object]:
 
 
 def create(conn: WarehouseConnection, words: Words) -> Result:
-    """CREATE [OR REPLACE | OR ALTER] <kind> [IF NOT EXISTS] <name> <options>."""
-    how = accept_create_prefix(words)
+    """CREATE [OR REPLACE] <kind> [IF NOT EXISTS] <name> <options>."""
+    replaces = accept_create_prefix(words)
     kind = accept_kind(words)
     assert kind is not None
-    if how == "ALTER" and kind.name not in ("WAREHOUSE", "ROLE", "USER", "TAG"):
-        raise errors.unsupported(f"CREATE OR ALTER {kind.name}")
     if_absent = words.accept("IF", "NOT", "EXISTS")
     parts = words.name()
     if not kind.in_schema and len(parts) != 1:
@@ -75,7 +73,7 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
     before = conn.account.find(kind.name, name)
     if before and if_absent:
         return status(f"{parts[-1]} already exists, statement succeeded.")
-    if before and not how:
+    if before and not replaces:
         raise errors.already_exists(parts[-1])
     allowed, triggers = options.pop("ALLOWED_VALUES", None), options.pop("TRIGGERS", None)
     properties, comment = checked(kind, options)
@@ -85,10 +83,6 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
         properties["TRIGGERS"] = triggers
     if missing := [r for r in kind.required if r not in properties]:
         raise errors.syntax(f"<EOF> (missing {', '.join(missing)})", len(words.sql))
-    if before and how == "ALTER":
-        conn.require("OWNERSHIP", kind.name, name)
-        conn.account.put(replace(before, comment=comment or "", properties={**kind.defaults, **properties}))
-        return status(f"{parts[-1]} successfully altered.")
     if kind.in_schema:
         database, schema, _ = conn.qualify(parts)
         conn.require_use_of(database, schema)

@@ -1,4 +1,4 @@
-"""DESCRIBE INTEGRATION | USER | WAREHOUSE | NETWORK POLICY: one account object ──▶ its properties, one a row."""
+"""DESCRIBE INTEGRATION | USER | WAREHOUSE: one account object ──▶ its properties, one a row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def describe(conn: WarehouseConnection, words: Words) -> Result:
-    """DESC[RIBE] INTEGRATION | USER | WAREHOUSE | NETWORK POLICY <name>.
+    """DESC[RIBE] INTEGRATION | USER | WAREHOUSE <name>.
 
     A user: one's own, or by OWNERSHIP (https://docs.snowflake.com/en/sql-reference/sql/desc-user), or with MONITOR on it
     (https://docs.snowflake.com/en/developer-guide/streamlit/app-development/personalization).
@@ -42,15 +42,6 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
         return table(
             [{"created_on": found.created_on.astimezone(UTC), "name": found.name, "kind": "WAREHOUSE"}],
             [("created_on", TIMESTAMP_LTZ), "name", "kind"],
-        )
-    if kind.name == "NETWORK POLICY":
-        return table(
-            [
-                {"name": key, "value": ",".join(map(str, value))}
-                for key, value in found.properties.items()
-                if isinstance(value, list)
-            ],
-            ["name", "value"],
         )
     raise errors.unsupported(f"DESCRIBE {kind.name}")
 

@@ -1,4 +1,4 @@
-"""SHOW WAREHOUSES | ROLES | USERS | INTEGRATIONS | RESOURCE MONITORS | NETWORK POLICIES | TAGS: Account ──▶ Snowflake's columns.
+"""SHOW WAREHOUSES | ROLES | USERS | INTEGRATIONS | RESOURCE MONITORS | TAGS: Account ──▶ Snowflake's columns.
 
 https://docs.snowflake.com/en/sql-reference/sql/show-warehouses and its siblings.
 """
@@ -132,17 +132,6 @@ def _monitor_row(_: WarehouseConnection, item: AccountObject) -> dict[str, objec
     }  # fmt: skip
 
 
-def _policy_row(_: WarehouseConnection, item: AccountObject) -> dict[str, object]:
-    p = item.properties
-    return {
-        "created_on": _created(item), "name": item.name, "comment": item.comment,
-        "entries_in_allowed_ip_list": len(p.get("ALLOWED_IP_LIST") or []),  # type: ignore[arg-type]
-        "entries_in_blocked_ip_list": len(p.get("BLOCKED_IP_LIST") or []),  # type: ignore[arg-type]
-        "entries_in_allowed_network_rules": len(p.get("ALLOWED_NETWORK_RULE_LIST") or []),  # type: ignore[arg-type]
-        "entries_in_blocked_network_rules": len(p.get("BLOCKED_NETWORK_RULE_LIST") or []),  # type: ignore[arg-type]
-    }  # fmt: skip
-
-
 def _tag_row(_: WarehouseConnection, item: AccountObject) -> dict[str, object]:
     database, schema, name = item.name.split(".", 2)
     return {
@@ -191,14 +180,6 @@ _SHOWN: dict[str, tuple[list[str | tuple[str, str]], Callable[[WarehouseConnecti
             "notify_users",
         ],
         _monitor_row,
-    ),
-    "NETWORK POLICY": (
-        [
-            ("created_on", _AT), "name", "comment", ("entries_in_allowed_ip_list", "BIGINT"),
-            ("entries_in_blocked_ip_list", "BIGINT"), ("entries_in_allowed_network_rules", "BIGINT"),
-            ("entries_in_blocked_network_rules", "BIGINT"),
-        ],
-        _policy_row,
     ),
     "TAG": (
         [

@@ -21,7 +21,7 @@ from flows.embedded.warehouse.session.visibility import may_show
 from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import Words, ident, quote
+from flows.embedded.warehouse.text.grammar import Words, ident
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.account.account import AccountObject
@@ -72,7 +72,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         ):
             raise errors.cannot_perform()
     kinds = {"TABLES": "('TABLE')", "VIEWS": "('VIEW')", "OBJECTS": "('TABLE', 'VIEW')"}[what]
-    found = conn._duck_conn.execute(
+    found = conn.duck.execute(
         f"""
         SELECT * FROM (
             SELECT database_name, schema_name, table_name, 'TABLE' AS kind, estimated_size, temporary,
@@ -91,7 +91,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         item = conn.account.find(kind, full)
         p = item.properties if item else {}
         if kind == "TABLE":  # DuckDB's own figure still counts deleted rows
-            size = conn._duck_conn.execute(
+            size = conn.duck.execute(
                 f"SELECT count(*) FROM {'.'.join(map(ident, (database, schema, name)))}"
             ).fetchall()[0][0]
         rows.append({
@@ -214,7 +214,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
     primary = {c for k, _, columns, *_ in keys if k == "PRIMARY KEY" for c in columns}  # type: ignore[attr-defined]
     unique = {c for k, _, columns, *_ in keys if k == "UNIQUE" for c in columns}  # type: ignore[attr-defined]
     comments = dict(item.properties.get("columns") or {}) if item and kind == "VIEW" else {}  # type: ignore[call-overload]
-    found = conn._duck_conn.execute(
+    found = conn.duck.execute(
         """
         SELECT column_name,
             CASE data_type WHEN 'NUMBER' THEN 'NUMBER(' || numeric_precision || ',' || numeric_scale || ')'
@@ -309,68 +309,3 @@ def _tag(conn: WarehouseConnection, words: Words, item: AccountObject | None, ke
     words.finish()
     if item is not None:
         conn.account.put(replace(item, properties={**item.properties, "tags": {**every, key: tags}}))
-
-
-def information_schema_sql(database: str) -> str:
-    """INFORMATION_SCHEMA.TABLES, VIEWS and SCHEMATA of a database with owners, times and comments; fakesnow's have none.
-
-    Views read the account's tables in _fs_global, so they are right for every session and after a restart.
-    """
-    name, home = quote(database), f"{ident(database)}._fs_information_schema"
-    joined = f"""
-        FROM ({{source}}) t
-        LEFT JOIN _fs_global.account.objects o
-            ON o.kind = t.kind AND o.name = {name} || '.' || t.schema_name || '.' || t.table_name
-        LEFT JOIN _fs_global.account.changes c ON c.name = {name} || '.' || t.schema_name || '.' || t.table_name
-        WHERE t.schema_name NOT IN ('main', '_fs_information_schema')
-    """
-    altered = (
-        "greatest(o.created_on, c.changed_on, TRY_CAST(json_extract_string(o.properties, '$.altered') AS TIMESTAMPTZ))"
-    )
-    views = (
-        "SELECT schema_name, view_name AS table_name, sql, 'VIEW' AS kind FROM duckdb_views() "
-        f"WHERE database_name = {name} AND NOT internal"
-    )
-    source = (
-        "SELECT schema_name, table_name, estimated_size, 'TABLE' AS kind FROM duckdb_tables() "
-        f"WHERE database_name = {name} AND NOT temporary "
-        f"UNION ALL SELECT schema_name, table_name, NULL, kind FROM ({views})"
-    )
-    return f"""
-        CREATE OR REPLACE VIEW {home}._fs_tables AS SELECT
-            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
-            'ACCOUNTADMIN') AS TABLE_OWNER,
-            CASE t.kind WHEN 'TABLE' THEN 'BASE TABLE' ELSE 'VIEW' END AS TABLE_TYPE,
-            CASE WHEN json_extract_string(o.properties, '$.transient') = 'true' THEN 'YES' ELSE 'NO' END AS IS_TRANSIENT,
-            json_extract_string(o.properties, '$.cluster_by') AS CLUSTERING_KEY,
-            t.estimated_size::BIGINT AS ROW_COUNT, CASE t.kind WHEN 'TABLE' THEN 0::BIGINT END AS BYTES,
-            CASE t.kind WHEN 'TABLE' THEN 1 END AS RETENTION_TIME,
-            NULL::VARCHAR AS SELF_REFERENCING_COLUMN_NAME, NULL::VARCHAR AS REFERENCE_GENERATION,
-            NULL::VARCHAR AS USER_DEFINED_TYPE_CATALOG, NULL::VARCHAR AS USER_DEFINED_TYPE_SCHEMA,
-            NULL::VARCHAR AS USER_DEFINED_TYPE_NAME,
-            'YES' AS IS_INSERTABLE_INTO, 'YES' AS IS_TYPED, NULL::VARCHAR AS COMMIT_ACTION,
-            o.created_on AS CREATED, {altered} AS LAST_ALTERED,
-            greatest(o.created_on, TRY_CAST(json_extract_string(o.properties, '$.altered') AS TIMESTAMPTZ)) AS LAST_DDL,
-            coalesce(o.owner, 'ACCOUNTADMIN') AS LAST_DDL_BY, 'NO' AS AUTO_CLUSTERING_ON, nullif(o.comment, '') AS COMMENT,
-            'NO' AS IS_TEMPORARY, 'NO' AS IS_ICEBERG, 'NO' AS IS_DYNAMIC, 'NO' AS IS_IMMUTABLE, 'NO' AS IS_HYBRID
-        {joined.format(source=source)};
-        CREATE OR REPLACE VIEW {home}._fs_views AS SELECT
-            {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
-            'ACCOUNTADMIN') AS TABLE_OWNER,
-            t.sql AS VIEW_DEFINITION, 'NONE' AS CHECK_OPTION, 'NO' AS IS_UPDATABLE, 'NO' AS INSERTABLE_INTO, 'NO' AS IS_SECURE,
-            o.created_on AS CREATED, {altered} AS LAST_ALTERED, {altered} AS LAST_DDL,
-            coalesce(o.owner, 'ACCOUNTADMIN') AS LAST_DDL_BY, nullif(o.comment, '') AS COMMENT
-        {joined.format(source=views)};
-        CREATE OR REPLACE VIEW {home}._fs_schemata AS SELECT
-            {name} AS CATALOG_NAME,
-            CASE WHEN s.schema_name = '_fs_information_schema' THEN 'INFORMATION_SCHEMA' ELSE s.schema_name END AS SCHEMA_NAME,
-            coalesce(o.owner, 'ACCOUNTADMIN') AS SCHEMA_OWNER, 'NO' AS IS_TRANSIENT, 'NO' AS IS_MANAGED_ACCESS,
-            1 AS RETENTION_TIME,
-            NULL::VARCHAR AS DEFAULT_CHARACTER_SET_CATALOG, NULL::VARCHAR AS DEFAULT_CHARACTER_SET_SCHEMA,
-            NULL::VARCHAR AS DEFAULT_CHARACTER_SET_NAME, NULL::VARCHAR AS SQL_PATH, o.created_on AS CREATED,
-            o.created_on AS LAST_ALTERED,
-            nullif(o.comment, '') AS COMMENT, 'UNSET' AS REPLICABLE_WITH_FAILOVER_GROUPS, 'ROLE' AS OWNER_ROLE_TYPE
-        FROM duckdb_schemas() s
-        LEFT JOIN _fs_global.account.objects o ON o.kind = 'SCHEMA' AND o.name = {name} || '.' || s.schema_name
-        WHERE s.database_name = {name} AND s.schema_name NOT IN ('main', 'pg_catalog', 'information_schema')
-    """

@@ -8,27 +8,30 @@ https://docs.snowflake.com/en/sql-reference/transactions#resource-locking
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from fakesnow.transforms.merge import operations as merge_operations
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.copy.statement import copy_into
+from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.session.context import SessionContext
 from flows.embedded.warehouse.session.locks import DeadlockError
 from flows.embedded.warehouse.session.privileges import authorize, is_named, parts_of, target_of
 from flows.embedded.warehouse.session.result import Result
+from flows.embedded.warehouse.session.stage_lookup import file_format_options, stage_info
+from flows.embedded.warehouse.session.storage_access import storage_of
 from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.statements.runner import Runner
 from flows.embedded.warehouse.text import errors
-
-if TYPE_CHECKING:
-    from flows.embedded.warehouse.execute.cursor import WarehouseCursor
-    from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.translate.translation import Place, expression_sql, merge_operations
 
 DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy, exp.MultitableInserts)
 
 
-def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> None:
+def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
     """Run one INSERT, UPDATE, DELETE or MERGE; outside a transaction again after a conflict."""
-    conn = cursor._conn
+    conn = runner.conn
     target = target_of(expression)
     written = conn.qualify(parts_of(target)) if target is not None and is_named(target) else None
     expression = tables.resolve_temporary(conn, expression)
@@ -36,32 +39,32 @@ def change_rows(cursor: WarehouseCursor, expression: Expr, bindings: Any) -> Non
         conn.transaction.begin()
     overwrites = isinstance(expression, exp.Insert) and bool(expression.args.get("overwrite"))
     if overwrites or isinstance(expression, (exp.Update, exp.Delete, exp.Merge)):
-        _lock_rows(cursor, written)
+        _lock_rows(runner, written)
 
     def run() -> None:
         again = expression.copy()
         if isinstance(again, exp.Merge):
-            _merge(cursor, again, bindings)
+            _merge(runner, again, bindings)
             return
-        with cursor.atomic() if overwrites else contextlib.nullcontext():
-            cursor.run_transformed(again, bindings)
+        with runner.atomic() if overwrites else contextlib.nullcontext():
+            runner.run(again, bindings)
 
-    with cursor.seeing(expression, written, adds=isinstance(expression, exp.Insert) and not overwrites):
-        cursor.retried(run)
+    with runner.seeing(expression, written, adds=isinstance(expression, exp.Insert) and not overwrites):
+        runner.retried(run)
     conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
     _touch(conn, written)
 
 
-def _merge(cursor: WarehouseCursor, expression: exp.Merge, bindings: Any) -> None:
+def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
     """MERGE by DuckDB's own, which is one statement; Snowflake's answer is a count for each operation it names
     (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as there; the table is
     locked, so what was looked at before is what is merged."""
     named = merge_operations(expression)
     looked = _several_matches(expression)
     if looked is not None:
-        found = cursor._transform(looked, bindings)
+        found = runner.translated(looked, bindings)
         bound = bindings if found.find(exp.Placeholder) else None
-        if cursor._duck_conn.execute(found.sql(dialect="duckdb"), bound).fetchone():
+        if runner.duck.execute(found.sql(dialect="duckdb"), bound).fetchone():
             raise errors.duplicate_row()
     for then in expression.find_all(exp.Update, exp.Insert):
         # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB wants the bare column
@@ -72,13 +75,13 @@ def _merge(cursor: WarehouseCursor, expression: exp.Merge, bindings: Any) -> Non
         for column in targets:
             if isinstance(column, exp.Column):
                 column.set("table", None)
-    sql = cursor._transform(expression, bindings).sql(dialect="duckdb") + " RETURNING merge_action"
+    sql = runner.translated(expression, bindings).sql(dialect="duckdb") + " RETURNING merge_action"
     counts: dict[str, int] = {}
-    for (action,) in cursor._duck_conn.execute(sql, bindings).fetchall():
+    for (action,) in runner.duck.execute(sql, bindings).fetchall():
         counts[action] = counts.get(action, 0) + 1
     operations = {"inserted": "INSERT", "updated": "UPDATE", "deleted": "DELETE"}
-    shown = [(f"number of rows {op}", counts.get(operations[op], 0)) for op, clauses in named.items() if clauses]
-    cursor.answer(Result([(name, "BIGINT") for name, _ in shown], [[n for _, n in shown]], sum(n for _, n in shown)))
+    shown = [(f"number of rows {op}", counts.get(operations[op], 0)) for op in named]
+    runner.answer(Result([(name, "BIGINT") for name, _ in shown], [[n for _, n in shown]], sum(n for _, n in shown)))
 
 
 def _several_matches(merge: exp.Merge) -> exp.Select | None:
@@ -108,53 +111,68 @@ def _several_matches(merge: exp.Merge) -> exp.Select | None:
     )  # fmt: skip
 
 
-def copy(cursor: WarehouseCursor, expression: exp.Copy, command: str, bindings: Any) -> None:
+def copy(runner: Runner, expression: exp.Copy, bindings: Any) -> None:
     """COPY INTO <table>; its rows, history and the statement's other rows commit together."""
-    from flows.embedded.warehouse.copy.statement import copy_into
-
-    conn = cursor._conn
+    conn = runner.conn
     if not expression.args.get("kind"):
         raise errors.unsupported("COPY INTO <location> (unloading)")
     authorize(conn, expression)
     if not conn.autocommit_on:
         conn.transaction.begin()
-    context = conn.context(cursor._query_id, bindings)
+    context = copy_context(runner, bindings)
     target = target_of(expression)
     written = conn.qualify(parts_of(target)) if target is not None else None
-    with cursor.atomic():
-        made = copy_into(cursor._duck_conn, context, expression, command)
+    with runner.atomic():
+        made = copy_into(runner.duck, context, expression)
         if written:
             conn.transaction.parts.first.wrote.add(".".join(written))
     conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
     _touch(conn, written)
-    cursor.answer(Result(made.columns, made.rows))
+    runner.answer(made)
 
 
-def _lock_rows(cursor: WarehouseCursor, name: tuple[str, str, str] | None) -> None:
+def copy_context(runner: Runner, bindings: Any = None) -> SessionContext:
+    """What a COPY may know of the session."""
+    conn = runner.conn
+    return SessionContext(
+        database=conn.database,
+        schema=conn.schema,
+        storage=partial(storage_of, conn),
+        stage=partial(stage_info, conn),
+        file_format=partial(file_format_options, conn),
+        expression_sql=lambda node, database, schema, duck: expression_sql(node, Place(database, schema, duck)),
+        query_id=runner.query_id,
+        bindings=bindings,
+        scratch=conn.engine.directory / "tmp",
+        check=conn.statement.check if conn.statement else lambda: None,
+    )
+
+
+def _lock_rows(runner: Runner, name: tuple[str, str, str] | None) -> None:
     """Wait for the transaction that changes rows of the same table (LOCK_TIMEOUT seconds at most)."""
-    conn = cursor._conn
+    conn = runner.conn
     if name is None or name in conn.temporary_tables:
         return
     full = ".".join(name)
-    engine, timeout = conn.engine, float(str(conn.parameter("LOCK_TIMEOUT")))
+    registry, timeout = conn.registry, float(str(conn.parameter("LOCK_TIMEOUT")))
 
     def look(holder: int) -> None:
         if conn.statement:
             conn.statement.check()
-        other = engine.sessions.get(holder)
+        other = registry.sessions.get(holder)
         if other is None:
-            engine.locks.release(holder)
+            registry.locks.release(holder)
         else:
             other.transaction.release_if_abandoned()
 
     why = f"it waited longer than LOCK_TIMEOUT, {timeout:g} seconds"
     try:
-        holder = engine.locks.acquire(full, conn.session_id, timeout, look)
+        holder = registry.locks.acquire(full, conn.session_id, timeout, look)
     except DeadlockError as e:
         holder, why = int(str(e)), "it is part of a deadlock and the most recent statement in it"
     if holder is not None:
-        other = engine.sessions.get(holder)
-        raise errors.locked(full, other.transaction.id if other else 0, cursor._query_id, why)
+        other = registry.sessions.get(holder)
+        raise errors.locked(full, other.transaction.id if other else 0, runner.query_id, why)
 
 
 def _touch(conn: WarehouseConnection, name: tuple[str, str, str] | None) -> None:

@@ -62,8 +62,8 @@ def unset_variables(conn: WarehouseConnection, words: Words) -> Result:
     bracket = words.accept("(")
     while True:
         name = words.part()
-        for known in [k for k in conn.variables._variables if k.upper() == name]:
-            conn.variables._unset(known)
+        for known in [k for k in conn.variables if k.upper() == name]:
+            del conn.variables[known]
         if not words.accept(","):
             break
     if bracket:

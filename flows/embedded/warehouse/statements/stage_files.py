@@ -1,6 +1,6 @@
 """What lies in a stage: LIST @stage/path ◀── the S3 server's own listing.
 
-https://docs.snowflake.com/en/sql-reference/sql/list; an internal stage is fakesnow's to list.
+https://docs.snowflake.com/en/sql-reference/sql/list
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from datetime import UTC
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.embedded.warehouse.copy.source import s3_client, split_stage
+from flows.embedded.warehouse.copy.source import split_stage
 from flows.embedded.warehouse.session.context import StageInfo
 from flows.embedded.warehouse.session.result import Result
 from flows.embedded.warehouse.session.stage_lookup import stage_info
 from flows.embedded.warehouse.session.storage_access import storage_of
+from flows.embedded.warehouse.storage.s3 import s3_client
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
 
-def list_external(conn: WarehouseConnection, words: Words) -> Result | None:
-    """LIST | LS @stage[/path] [PATTERN = '…'] of an external stage; None for an internal one, which fakesnow lists.
+def list_stage(conn: WarehouseConnection, words: Words) -> Result:
+    """LIST | LS @stage[/path] [PATTERN = '…'].
 
     Columns name (the whole `s3://bucket/key`), size in bytes, md5 (the object's ETag) and last_modified
     (https://docs.snowflake.com/en/sql-reference/sql/list#output). PATTERN matches the whole name after the bucket.
@@ -42,11 +43,9 @@ def list_external(conn: WarehouseConnection, words: Words) -> Result | None:
     if not target.startswith("@"):
         raise errors.syntax(target)
     if target[1:2] in ("~", "%"):
-        return None
+        raise errors.unsupported("the stage of a user or a table (@~, @%table)")
     name, path = split_stage(target[1:])
     stage = stage_info(conn, name)
-    if not stage.external:
-        return None
     rows = []
     for entry in _objects_under(conn, stage, stage.url + path):
         if pattern is None or re.fullmatch(pattern, entry["Key"]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.copy.csv_format import COMPRESSIONS
+from flows.embedded.warehouse.copy.csv_format import OptionError, codec, compression
 from flows.embedded.warehouse.session.stage_lookup import find_file_format
 from flows.embedded.warehouse.session.storage_access import locations
 from flows.embedded.warehouse.text import errors
@@ -53,13 +53,12 @@ def format_options(options: Mapping[str, object]) -> dict[str, object]:
     Raises ProgrammingError 001420 for an unknown option, 001008 for a bad value, 000002 for two that exclude each other.
     """
     kind = str(options.get("TYPE", "CSV")).upper()
-    if kind not in ("CSV", *_OTHER_TYPES):
+    if kind in _OTHER_TYPES:
+        raise errors.unsupported(f"FILE FORMAT TYPE = {kind}: CSV only")
+    if kind != "CSV":
         raise errors.invalid_value(kind, "TYPE")
     found: dict[str, object] = {}
     for key, value in options.items():
-        if kind != "CSV":
-            found[key] = value
-            continue
         if key not in CSV_OPTIONS:
             raise errors.invalid_property(key, "FILE FORMAT")
         wanted, _ = CSV_OPTIONS[key]
@@ -69,11 +68,16 @@ def format_options(options: Mapping[str, object]) -> dict[str, object]:
             raise errors.invalid_value(value, key)
         if wanted == "List":
             value = [str(v) for v in value] if isinstance(value, list) else [str(value)]
-        if key == "COMPRESSION":
-            value = "NONE" if value is None else str(value).upper()
-            if value not in COMPRESSIONS:
-                raise errors.invalid_value(value, key)
-        elif wanted == "String" and value is not None:
+        try:
+            if key == "COMPRESSION":
+                value = compression(value)
+            elif key == "ENCODING":
+                codec(value)
+        except OptionError as e:
+            if e.why:
+                raise errors.unsupported(f"{key} = {value}: {e.why}") from None
+            raise errors.invalid_value(value, key) from None
+        if wanted == "String" and value is not None:
             value = str(value)
         if key in ("ESCAPE", "ESCAPE_UNENCLOSED_FIELD", "FIELD_OPTIONALLY_ENCLOSED_BY") and value == "":
             value = None
@@ -120,13 +124,10 @@ def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, ob
 
 
 def all_options(written: Mapping[str, object]) -> dict[str, object]:
-    """A file format's options with the defaults of those that nobody wrote; the types other than CSV have none here."""
-    if written.get("TYPE") != "CSV":
-        return dict(written)
+    """A file format's options with the defaults of those that nobody wrote."""
     return {key: default for key, (_, default) in CSV_OPTIONS.items()} | dict(written)
 
 
 def stage_type(properties: Mapping[str, object]) -> str:
-    """INTERNAL or EXTERNAL, TEMPORARY or not, as SHOW STAGES writes it."""
-    place = "EXTERNAL" if properties.get("URL") else "INTERNAL"
-    return f"{place} TEMPORARY" if properties.get("TEMPORARY") else place
+    """EXTERNAL, TEMPORARY or not, as SHOW STAGES writes it."""
+    return "EXTERNAL TEMPORARY" if properties.get("TEMPORARY") else "EXTERNAL"

@@ -1,21 +1,18 @@
 """Stages and file formats: CREATE | ALTER | DROP ──every option kept──▶ Account.
 
 SHOW and DESCRIBE are in `stages_shown`, LIST in `stage_files`, what the options may be in `stage_options`.
-fakesnow's tables of stages and file formats get the same rows, because its SHOW, PUT and internal stages read them.
-
 https://docs.snowflake.com/en/sql-reference/sql/create-stage, …/create-file-format
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse.account.account import AccountObject
 from flows.embedded.warehouse.session.result import Result, status
-from flows.embedded.warehouse.statements.stage_options import all_options, format_options, stage_properties, stage_type
+from flows.embedded.warehouse.statements.stage_options import format_options, stage_properties
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words, accept_create_prefix
 
@@ -24,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def create_file_format(conn: WarehouseConnection, words: Words) -> Result:
-    """CREATE [OR REPLACE | OR ALTER] [TEMPORARY] FILE FORMAT [IF NOT EXISTS] <name> TYPE = … <options> [COMMENT = …]."""
-    how = accept_create_prefix(words)
+    """CREATE [OR REPLACE] [TEMPORARY] FILE FORMAT [IF NOT EXISTS] <name> TYPE = … <options> [COMMENT = …]."""
+    replaces = accept_create_prefix(words)
     words.accept_any("TEMPORARY", "TEMP", "VOLATILE")
     words.expect("FILE", "FORMAT")
     if_absent = words.accept("IF", "NOT", "EXISTS")
@@ -35,21 +32,15 @@ def create_file_format(conn: WarehouseConnection, words: Words) -> Result:
     words.finish()
     comment = str(options.pop("COMMENT", ""))
     written = format_options(options)
-    before = _make(conn, "FILE FORMAT", (database, schema, name), how, if_absent, comment, written)
+    before = _make(conn, "FILE FORMAT", (database, schema, name), replaces, if_absent, comment, written)
     if before:
         return before
-    with conn.engine.duck.cursor() as duck:
-        duck.execute(
-            "INSERT OR REPLACE INTO _fs_global._fs_information_schema._fs_file_formats "
-            "(created_on, name, database_name, schema_name, type, options, comment) VALUES (now(), ?, ?, ?, ?, ?, ?)",
-            [name, database, schema, written["TYPE"], json.dumps(all_options(written)), comment],
-        )
     return status(f"File format {name} successfully created.")
 
 
 def create_stage(conn: WarehouseConnection, words: Words) -> Result:
-    """CREATE [OR REPLACE | OR ALTER] [TEMPORARY] STAGE [IF NOT EXISTS] <name> [URL …] [FILE_FORMAT …] …"""
-    how = accept_create_prefix(words)
+    """CREATE [OR REPLACE] [TEMPORARY] STAGE [IF NOT EXISTS] <name> [URL …] [FILE_FORMAT …] …"""
+    replaces = accept_create_prefix(words)
     temporary = bool(words.accept_any("TEMPORARY", "TEMP"))
     words.expect("STAGE")
     if_absent = words.accept("IF", "NOT", "EXISTS")
@@ -59,12 +50,13 @@ def create_stage(conn: WarehouseConnection, words: Words) -> Result:
     words.finish()
     comment = str(options.pop("COMMENT", ""))
     properties = stage_properties(conn, options)
+    if "URL" not in properties:
+        raise errors.unsupported("CREATE STAGE without URL: an internal stage")
     before = _make(
-        conn, "STAGE", (database, schema, name), how, if_absent, comment, {**properties, "TEMPORARY": temporary}
+        conn, "STAGE", (database, schema, name), replaces, if_absent, comment, {**properties, "TEMPORARY": temporary}
     )
     if before:
         return before
-    _mirror_stage(conn, f"{database}.{schema}.{name}")
     return status(f"Stage area {name} successfully created.")
 
 
@@ -72,7 +64,7 @@ def _make(
     conn: WarehouseConnection,
     kind: str,
     name: tuple[str, str, str],
-    how: str,
+    replaces: bool,
     if_absent: bool,
     comment: str,
     properties: Mapping[str, object],
@@ -85,37 +77,15 @@ def _make(
     before = conn.account.find(kind, full)
     if before and if_absent:
         return status(f"{short} already exists, statement succeeded.")
-    if before and not how:
+    if before and not replaces:
         raise errors.already_exists(short)
     conn.require_use_of(database, schema)
     if before:
         conn.require("OWNERSHIP", kind, full)
-        if how == "ALTER":
-            conn.account.put(replace(before, comment=comment, properties=properties))
-            return status(f"{short} successfully altered.")
         conn.account.drop(kind, full)
     conn.require(f"CREATE {kind}", "SCHEMA", f"{database}.{schema}")
     conn.account.create(AccountObject(kind, full, conn.role, comment, properties=properties))
     return None
-
-
-def _mirror_stage(conn: WarehouseConnection, full: str) -> None:
-    """Write the stage into fakesnow's table, from which SHOW STAGES and PUT read."""
-    found = conn.account.find("STAGE", full)
-    assert found is not None
-    database, schema, name = full.split(".", 2)
-    p = found.properties
-    url = str(p.get("URL") or "")
-    kind = stage_type(p)
-    with conn.engine.duck.cursor() as duck:
-        duck.execute(
-            "INSERT OR REPLACE INTO _fs_global._fs_information_schema._fs_stages (created_on, name, database_name, "
-            "schema_name, url, has_credentials, has_encryption_key, owner, comment, region, type, cloud, "
-            "notification_channel, storage_integration, endpoint, owner_role_type, directory_enabled) "
-            "VALUES (now(), ?, ?, ?, ?, ?, 'N', ?, ?, ?, ?, ?, NULL, ?, NULL, 'ROLE', 'N')",
-            [name, database, schema, url, "Y" if p.get("HAS_CREDENTIALS") else "N", found.owner, found.comment,
-             "us-east-1" if url else None, kind, "AWS" if url else None, p.get("STORAGE_INTEGRATION")],
-        )  # fmt: skip
 
 
 def alter(conn: WarehouseConnection, words: Words) -> Result:
@@ -144,19 +114,11 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
             "HAS_CREDENTIALS": credentials or "CREDENTIALS" in options,
         }
         conn.account.put(replace(found, comment=comment, properties=fresh))
-        _mirror_stage(conn, full)
     else:
         if "TYPE" in options and options["TYPE"] != found.properties["TYPE"]:
             raise errors.invalid_value(options["TYPE"], "TYPE")
         fresh = format_options({**found.properties, **options})
         conn.account.put(replace(found, comment=comment, properties=fresh))
-        database, schema, name = full.split(".", 2)
-        with conn.engine.duck.cursor() as duck:
-            duck.execute(
-                "UPDATE _fs_global._fs_information_schema._fs_file_formats SET options = ?, comment = ? "
-                "WHERE database_name = ? AND schema_name = ? AND name = ?",
-                [json.dumps(all_options(fresh)), comment, database, schema, name],
-            )
     return status()
 
 
@@ -174,10 +136,4 @@ def drop(conn: WarehouseConnection, words: Words) -> Result:
         raise errors.not_found(kind, full)
     conn.require("OWNERSHIP", kind, full)
     conn.account.drop(kind, full)
-    where = "_fs_stages" if kind == "STAGE" else "_fs_file_formats"
-    with conn.engine.duck.cursor() as duck:
-        duck.execute(
-            f"DELETE FROM _fs_global._fs_information_schema.{where} WHERE database_name = ? AND schema_name = ? AND name = ?",
-            [database, schema, name],
-        )
     return status(f"{name} successfully dropped.")

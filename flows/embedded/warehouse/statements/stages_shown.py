@@ -73,8 +73,6 @@ def _shown(value: object) -> str:
 
 
 def _format_rows(written: Mapping[str, object]) -> list[tuple[str, str, str, str]]:
-    if written.get("TYPE", "CSV") != "CSV":
-        return [(k, "String", _shown(v), "") for k, v in written.items()]
     return [(k, type_, _shown(written.get(k, default)), _shown(default)) for k, (type_, default) in CSV_OPTIONS.items()]
 
 

@@ -185,7 +185,7 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
     target = ".".join(ident(p) for p in spec.name)
     if spec.kind == "TABLE":
         for column, text in spec.columns.items():
-            conn._duck_conn.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text)}")
+            conn.duck.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text)}")
     kept = []
     for kind in ("TABLE", "VIEW"):
         if conn.account.find(kind, spec.full):
@@ -321,7 +321,7 @@ def comment_column(conn: WarehouseConnection, name: tuple[str, str, str], column
         raise errors.not_found("TABLE", ".".join(name))
     if found == "TABLE":
         target = ".".join(ident(p) for p in name)
-        conn._duck_conn.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text) if text else 'NULL'}")
+        conn.duck.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text) if text else 'NULL'}")
     elif item := conn.account.find("VIEW", ".".join(name)):
         columns = dict(item.properties.get("columns") or {})  # type: ignore[call-overload]
         conn.account.put(replace(item, properties={**item.properties, "columns": {**columns, column: text}}))

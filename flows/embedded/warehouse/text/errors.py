@@ -147,6 +147,8 @@ def from_duckdb(error: Exception, statement: str) -> Error:
         return ProgrammingError(
             msg=f"NULL result in a non-nullable column\nColumn '{column}'", errno=100072, sqlstate="22000"
         )
+    if "Duplicate struct entry name" in message or "Duplicate named argument" in message:
+        return ProgrammingError(msg=first, errno=100103, sqlstate="22000")
     if found := re.search(
         r'Referenced (?:column|table) "(.+?)" not found|does not have a column named "(.+?)"', message
     ):

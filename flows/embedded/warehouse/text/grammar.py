@@ -254,9 +254,7 @@ class Words:
         return found
 
 
-def accept_create_prefix(words: Words) -> str:
-    """Move past CREATE [OR REPLACE | OR ALTER]; returns "", "REPLACE" or "ALTER"."""
+def accept_create_prefix(words: Words) -> bool:
+    """Move past CREATE [OR REPLACE]; whether it replaces."""
     words.expect("CREATE")
-    if words.accept("OR", "REPLACE"):
-        return "REPLACE"
-    return "ALTER" if words.accept("OR", "ALTER") else ""
+    return words.accept("OR", "REPLACE")

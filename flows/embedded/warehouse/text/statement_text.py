@@ -81,9 +81,12 @@ def refused(command: str) -> ProgrammingError:
 
 
 def check_form(words: Words) -> None:
-    """Raise 000008 for several statements, 001003 for the engine's COPY without INTO and its SET of anything but variables."""
+    """Raise 000008 for several statements, 000002 for CREATE OR ALTER, 001003 for the engine's COPY without INTO and its SET of
+    anything but variables."""
     if (count := statement_count(words.sql)) > 1:
         raise errors.several_statements(count)
+    if words.sees("CREATE", "OR", "ALTER"):
+        raise errors.unsupported(summary(words.sql))
     if words.sees("COPY") and not words.sees("COPY", "INTO"):
         words.take()
         raise words.unexpected()

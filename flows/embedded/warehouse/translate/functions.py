@@ -12,13 +12,14 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from fakesnow.transforms import SERVER_VERSION
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.account.account import ACCOUNT_NAME, ORGANIZATION, REGION
 from flows.embedded.warehouse.session.privileges import folded
-from flows.embedded.warehouse.storage.engine import ACCOUNT_NAME, ORGANIZATION, REGION, QueryRecord
+from flows.embedded.warehouse.session.registry import QueryRecord
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.translation import SERVER_VERSION, Place, translated
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,36 +66,6 @@ def rewrite(
             conn.registered[name] = duck
             rows.replace(exp.Table(this=exp.to_identifier(name, quoted=True), alias=rows.args.get("alias")))
     return expression
-
-
-def column_names(query: Expr) -> list[str | None]:
-    """The names that Snowflake gives a result's columns: their own text, `COUNT(*)`, or None for those that have a name."""
-    top = _first_select(query)
-    return [] if top is None else [_column_name(column) for column in top.expressions]
-
-
-def _column_name(column: Expr) -> str | None:
-    named = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
-    return None if named or column.find(exp.Placeholder) else column.sql(dialect="snowflake").upper()
-
-
-def name_columns(query: Expr, names: list[str | None]) -> None:
-    """Give the columns of a query that is ready for DuckDB the names that `column_names` found before."""
-    top = _first_select(query)
-    if top is None or len(top.expressions) != len(names):
-        return
-    for column, name in zip(list(top.expressions), names, strict=True):
-        if name is not None and not isinstance(column, exp.Alias):
-            column.replace(exp.alias_(column.copy(), name, quoted=True))
-
-
-def _first_select(query: Expr) -> exp.Select | None:
-    """The query whose columns a result has: a UNION's is its first."""
-    while not isinstance(query, exp.Select):
-        if not isinstance(query, exp.Query) or not isinstance(query.this, exp.Query):
-            return None
-        query = query.this
-    return query
 
 
 def _name(node: exp.Func) -> str:
@@ -201,13 +172,13 @@ def _table_function(conn: WarehouseConnection, rows: exp.TableFromRows) -> tuple
         wanted = call.expressions[0] if call.expressions else None
         if not isinstance(wanted, exp.Literal):
             raise errors.unsupported("RESULT_SCAN of anything but a query id")
-        kept = conn.results_cache.get(wanted.name)
+        kept = conn.registry.results.get(wanted.name)
         # "You cannot access the results of a query that another user has run", …/functions/result_scan#usage-notes
         if kept is None or any(
-            r.query_id == wanted.name and r.user_name != conn.user for r in conn.engine.history.all()
+            r.query_id == wanted.name and r.user_name != conn.user for r in conn.registry.history.all()
         ):
             raise ProgrammingError(msg=f"Statement {wanted.name} not found", errno=709, sqlstate="02000")
-        return f"_cxm_result_{wanted.name}", kept[0]
+        return f"_cxm_result_{wanted.name}", kept
     if name in ("QUERY_HISTORY", "QUERY_HISTORY_BY_SESSION", "QUERY_HISTORY_BY_USER", "QUERY_HISTORY_BY_WAREHOUSE"):
         return "_cxm_query_history", _query_history(conn, name, call)
     return None
@@ -234,7 +205,7 @@ def _query_history(conn: WarehouseConnection, name: str, call: exp.Anonymous) ->
     limit = int(arguments["RESULT_LIMIT"].name) if "RESULT_LIMIT" in arguments else 100
     if not 1 <= limit <= 10_000:
         raise errors.invalid_value(limit, "RESULT_LIMIT")
-    records = conn.engine.history.all()[::-1]
+    records = conn.registry.history.all()[::-1]
     if not conn.may("MONITOR", "ACCOUNT", ""):
         records = [r for r in records if r.user_name == conn.user]
     if name == "QUERY_HISTORY_BY_SESSION":
@@ -254,9 +225,11 @@ def _query_history(conn: WarehouseConnection, name: str, call: exp.Anonymous) ->
 
 
 def _instant(conn: WarehouseConnection, expression: Expr) -> float:
-    """Seconds since 1970 of a timestamp expression, asked of DuckDB through a cursor of the same session."""
-    cursor = conn.cursor()
-    found = cursor.evaluate(expression)
+    """Seconds since 1970 of a timestamp expression, asked of DuckDB beside the session's own connection."""
+    select = exp.select(expression.copy())
+    with conn.duck.cursor() as duck:
+        row = duck.execute(translated(select, Place.of(conn, duck)).sql(dialect="duckdb")).fetchone()
+    found = row[0] if row else None
     if found is None:
         raise errors.invalid_value("NULL", "END_TIME_RANGE")
     return float(found.replace(tzinfo=found.tzinfo or UTC).timestamp())

@@ -31,7 +31,7 @@ _TYPES = frozenset({
 _SHOWN = ("COLUMNS", "FUNCTIONS", "PROCEDURES", "SEQUENCES")
 # A part of a date, the name of a stage: what sqlglot writes into the engine's SQL as it stands.
 _PLAIN_WORD = re.compile(r"[\w$.@%/~=+:&\-]*")
-_NAMING = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.Describe, exp.Put, exp.ListStage)
+_NAMING = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.Describe)
 
 
 def check(expression: Expr, bindings: Any = None) -> Expr:
@@ -78,7 +78,7 @@ def _named(text: str, alias: Expr | None) -> exp.Table:
 
 def _check_node(node: Expr, root: Expr) -> None:
     node.comments = None  # nothing of them is for the engine
-    if isinstance(node, exp.Table) and not isinstance(root, (exp.Copy, exp.Put)):
+    if isinstance(node, exp.Table) and not isinstance(root, exp.Copy):
         _check_table(node)
     elif isinstance(node, exp.DataType) and isinstance(node.this, _T) and node.this not in _TYPES:
         raise errors.unsupported_type(node.sql(dialect="snowflake"))

@@ -1,0 +1,296 @@
+"""One statement of a session, from its text to its rows.
+
+SQL ──find_handler──▶ account objects, grants, stages, session  (`statements`)
+    ──COPY, INSERT, UPDATE, DELETE, MERGE──▶ `row_changes`
+    ──CREATE, ALTER, DROP──▶ `ddl`
+    ──else──▶ legal, authorize ──▶ translate ──▶ DuckDB
+
+Transactions: https://docs.snowflake.com/en/sql-reference/transactions. DDL commits what is open and then itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.execute.answers import Answer, Described, described_unrun, run_tree
+from flows.embedded.warehouse.execute.execution import executing
+from flows.embedded.warehouse.session import visibility
+from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.session.privileges import authorize, parts_of, sources, target_of
+from flows.embedded.warehouse.session.result import Result, status
+from flows.embedded.warehouse.session.running import Statement
+from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.statements.cancel import cancel, cancellation, cancels
+from flows.embedded.warehouse.statements.ddl import run_ddl
+from flows.embedded.warehouse.statements.dispatch import find_handler
+from flows.embedded.warehouse.statements.row_changes import DML, change_rows, copy
+from flows.embedded.warehouse.statements.session_statements import unset_variables
+from flows.embedded.warehouse.storage import load_history
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.dialect import parse
+from flows.embedded.warehouse.text.grammar import Words
+from flows.embedded.warehouse.text.reserved import refuse_reserved
+from flows.embedded.warehouse.text.statement_text import (
+    check_form,
+    refused,
+    refused_description,
+    variables_inlined,
+    with_literals,
+)
+from flows.embedded.warehouse.translate import corrections, functions, legal
+from flows.embedded.warehouse.translate.translation import Place, require_place, split, strips_clustering, translated
+
+_DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.TruncateTable)
+_TAKEN = (exp.Query, exp.Set, exp.Describe, exp.Show, exp.Transaction, exp.Commit, exp.Rollback, *_DDL, *DML)
+RETRY_SECONDS = 20.0
+
+
+class Executor:
+    """Runs statements of one session, one after the other; `rows`, `described` and `rowcount` are those of the last."""
+
+    def __init__(self, conn: WarehouseConnection, statement: Statement | None = None) -> None:
+        self.conn = conn
+        self.duck = conn.duck
+        self.query_id = ""
+        self.rows: pa.Table | None = None
+        self.described: Described = ()
+        self.rowcount: int | None = None
+        self.binds = 0  # how many the statement has that was described last
+        self.statement = statement  # what the server has announced, for the next execution
+
+    # ---- entry points
+
+    def execute(self, command: str, bindings: Any = None) -> Executor:
+        """Run one statement; `bindings` are the values of its `?` or `:n`.
+
+        Raises snowflake.connector.errors.Error with Snowflake's errno and sqlstate, never anything else.
+        """
+        if cancels(command) and (call := cancellation(with_literals(command, bindings))):
+            with executing(self, command, alone=False) as statement:
+                self.answer(cancel(self.conn, call, statement))
+            return self
+        with executing(self, command):
+            try:
+                self._run_text(command, bindings)
+            finally:
+                self._let_go()
+        return self
+
+    def execute_batch(self, command: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """An array binding: one statement, all rows or none (https://docs.snowflake.com/en/developer-guide/python-connector/
+        python-connector-api#executemany); returns the rows affected."""
+        total = 0
+        with executing(self, command):
+            tree = self._parsed(command)
+            with self.atomic():
+                for row in rows:
+                    self._run_parsed(tree.copy(), command, list(row))
+                    total += self.rowcount or 0
+            self.rowcount = total
+        return total
+
+    def describe_only(self, command: str) -> Described | None:
+        """The result columns of a statement that is not run, or None when only running it can tell."""
+        if find_handler(Words(command)) is not None:
+            return None
+        tree = self._parsed(command)
+        places = list(tree.find_all(exp.Placeholder))
+        self.binds = len(places)
+        if not isinstance(tree, exp.Query):
+            return described_unrun(tree)
+        for node in places:
+            node.replace(exp.Null())
+        with executing(self, command):
+            self._run_parsed(exp.Describe(this=tree), command, None)
+        rows = self.rows
+        return [] if rows is None else list(zip(*(c.to_pylist() for c in rows.columns), strict=True))
+
+    # ---- one statement
+
+    def _run_text(self, command: str, bindings: Any) -> None:
+        words = Words(command)
+        if words.at_end:
+            raise errors.empty_statement()
+        check_form(words)
+        if words.sees("UNSET"):
+            self.answer(unset_variables(self.conn, words))
+            return
+        handler = find_handler(words)
+        if handler is None and words.upper() in ("DESC", "DESCRIBE"):
+            raise refused_description(words)
+        if handler is not None:
+            looks = words.upper() in ("USE", "SHOW", "DESC", "DESCRIBE", "LIST", "LS") or words.sees("ALTER", "SESSION")
+            if not looks:
+                self.conn.transaction.end("COMMIT")  # DDL
+            plain = variables_inlined(command, self.conn.variables)
+            result = handler(self.conn, Words(with_literals(plain, bindings)))
+            if result is not None:
+                self.answer(result)
+                return
+        if not isinstance(bindings, (list, dict)) and bindings is not None:
+            bindings = list(bindings)
+        self._run_parsed(self._parsed(command), command, bindings)
+
+    def _parsed(self, command: str) -> Expr:
+        tree = parse(variables_inlined(command, self.conn.variables))
+        if isinstance(tree, exp.Alias) and tree.this.name.upper() == "START":
+            return exp.Transaction()
+        if isinstance(tree, exp.Command):
+            if strips_clustering(tree):
+                return tree
+            raise refused(command)
+        if isinstance(tree, (exp.Put, exp.Get)):
+            raise refused(command)
+        if not isinstance(tree, _TAKEN):
+            raise errors.syntax(command.strip().split()[0])
+        refuse_reserved(tree)
+        return tree
+
+    def _run_parsed(self, tree: Expr, command: str, bindings: Any) -> None:
+        conn = self.conn
+        if isinstance(tree, (exp.Transaction, exp.Commit, exp.Rollback)):
+            self._end_or_begin(tree)
+            return
+        tree = legal.check(tree, bindings)
+        if isinstance(tree, exp.Copy):
+            copy(self, tree, bindings)
+            return
+        require_place(tree, self._place())
+        authorize(conn, tree)
+        tree = visibility.filtered(conn, tree)
+        tree = load_history.rewrite(
+            tree, conn.database, conn.schema, datetime.now(UTC), lambda name: visibility.sees_table(conn, name)
+        )
+        if isinstance(tree, (*_DDL, *DML)):
+            tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
+        if isinstance(tree, _DDL):
+            conn.transaction.end("COMMIT")
+            with conn.engine.ddl_lock:
+                run_ddl(self, tree, bindings)
+        elif isinstance(tree, DML):
+            change_rows(self, tree, bindings)
+        else:
+            with self.seeing(tree):
+                # what is registered for the engine would be gone with an older snapshot
+                tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
+                self.run(tables.resolve_temporary(conn, tree), bindings)
+            if isinstance(tree, exp.Show) and self.rows is not None:
+                self.rows = visibility.shown_columns(conn, self.rows)
+                self.rowcount = self.rows.num_rows
+
+    def _let_go(self) -> None:
+        """Forget the Arrow tables that the statement read."""
+        while self.conn.registered:
+            name, duck = self.conn.registered.popitem()
+            with contextlib.suppress(duckdb.Error):
+                duck.unregister(name)
+
+    def _end_or_begin(self, tree: Expr) -> None:
+        if isinstance(tree, exp.Transaction):
+            self.conn.transaction.begin()
+        else:
+            self.conn.transaction.end("COMMIT" if isinstance(tree, exp.Commit) else "ROLLBACK")
+        self.answer(status())
+
+    # ---- what a handler may ask for (`statements.runner`)
+
+    @contextlib.contextmanager
+    def atomic(self) -> Iterator[None]:
+        """A transaction around what DuckDB needs several statements for; nothing when one is open already."""
+        transaction = self.conn.transaction
+        if transaction.open:
+            yield
+            return
+        transaction.begin()
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                transaction.end("ROLLBACK")
+            raise
+        transaction.end("COMMIT")
+
+    @contextlib.contextmanager
+    def seeing(self, tree: Expr, written: tuple[str, str, str] | None = None, adds: bool = False) -> Iterator[None]:
+        """Around a statement: it sees what was committed before it began (see `later_parts`). `adds`: it adds rows, no more."""
+        transaction = self.conn.transaction
+        transaction.refresh_snapshot()
+        if not transaction.open:
+            yield
+            return
+        part = transaction.parts.first
+        if transaction.wrote:
+            target = target_of(tree) if adds else None
+            names = {self.conn.qualify(parts_of(table)) for table in sources(tree, target)}
+            if not names & self.conn.temporary_tables.keys():  # those are the session's own
+                part = transaction.parts.choose(frozenset(map(".".join, names)), ".".join(written or ()))
+        own, self.duck = self.duck, part.duck
+        try:
+            yield
+        finally:
+            self.duck = own
+        if written:
+            part.wrote.add(".".join(written))
+
+    def retried(self, run: Callable[[], None]) -> None:
+        """Outside a transaction a conflict with another session's commit is worth another try: Snowflake would have waited."""
+        deadline = time.monotonic() + RETRY_SECONDS
+        pause = 0.005
+        while True:
+            try:
+                run()
+                return
+            except duckdb.TransactionException as e:
+                if self.conn.statement:
+                    self.conn.statement.check()
+                if self.conn.transaction.open or "onflict" not in str(e) or time.monotonic() > deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 0.25)
+
+    def run(self, tree: Expr, bindings: Any) -> None:
+        """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""
+        tree = corrections.texts(corrections.trims(tree))
+        exact = corrections.sums(tree)
+        try:
+            self._run_parts(exact, bindings)
+        except duckdb.BinderException as e:
+            if corrections.SUM_OF_TEXT not in str(e):
+                raise
+            self._run_parts(tree, bindings)
+
+    def _run_parts(self, tree: Expr, bindings: Any) -> None:
+        for part in split(tree):
+            ready = self.translated(part, bindings)
+            # a statement split into several has its placeholders in one of the parts
+            self._run_translated(ready, bindings if ready.find(exp.Placeholder) else None)
+
+    def _run_translated(self, tree: Expr, bindings: Any) -> None:
+        lengths = tree.args.pop("text_lengths", None)
+        tree.args.pop("table_comment", None)
+        legal.check_engine_sql(self.conn.engine.parser, tree)
+        self._take(run_tree(tree, self._place(), bindings))
+        if lengths and (table := tree.find(exp.Table)) and not tree.find(exp.TemporaryProperty):
+            tables.write_lengths(self.conn, self.conn.qualify(parts_of(table)), lengths)
+
+    def translated(self, tree: Expr, bindings: Any = None) -> Expr:
+        """The tree for the engine, not run."""
+        return translated(tree, self._place(), bindings)
+
+    def _place(self) -> Place:
+        return Place.of(self.conn, self.duck)
+
+    def answer(self, result: Result) -> None:
+        """Make a handler's result the statement's."""
+        self._take(Answer.of(result))
+
+    def _take(self, answer: Answer) -> None:
+        self.rows, self.described, self.rowcount = answer.rows, answer.described, answer.count

@@ -1,0 +1,45 @@
+"""What a statement's own code may ask of whoever runs it: the session, the engine's connection, a way to run a tree, an answer.
+
+statements ──Runner──▶ execute; what a handler cannot do with these it has no business doing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import duckdb
+    from sqlglot import Expr
+
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+    from flows.embedded.warehouse.session.result import Result
+
+
+class Runner(Protocol):
+    """One statement's execution, as far as its handler needs it."""
+
+    conn: WarehouseConnection
+    duck: duckdb.DuckDBPyConnection  # where it runs: the session's own, or a later part of its transaction
+    query_id: str
+
+    def answer(self, result: Result) -> None:
+        """Make a handler's result the statement's."""
+
+    def run(self, tree: Expr, bindings: Any) -> None:
+        """Translate a tree and run it; its rows or counts are the statement's answer."""
+
+    def translated(self, tree: Expr, bindings: Any = None) -> Expr:
+        """The tree for the engine, not run."""
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """A transaction around what the engine needs several statements for; nothing when one is open already."""
+
+    def seeing(
+        self, tree: Expr, written: tuple[str, str, str] | None = None, adds: bool = False
+    ) -> AbstractContextManager[None]:
+        """Around a statement: it sees what was committed before it began. `adds`: it adds rows, no more."""
+
+    def retried(self, run: Callable[[], None]) -> None:
+        """Run it, outside a transaction again after a conflict."""

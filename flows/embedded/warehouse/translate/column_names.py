@@ -1,0 +1,35 @@
+"""The names that Snowflake gives a result's columns: their own text, `COUNT(*)`; DuckDB would give others."""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+
+def column_names(query: Expr) -> list[str | None]:
+    """The names that Snowflake gives a result's columns: their own text, `COUNT(*)`, or None for those that have a name."""
+    top = _first_select(query)
+    return [] if top is None else [_column_name(column) for column in top.expressions]
+
+
+def _column_name(column: Expr) -> str | None:
+    named = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
+    return None if named or column.find(exp.Placeholder) else column.sql(dialect="snowflake").upper()
+
+
+def name_columns(query: Expr, names: list[str | None]) -> None:
+    """Give the columns of a query that is ready for DuckDB the names that `column_names` found before."""
+    top = _first_select(query)
+    if top is None or len(top.expressions) != len(names):
+        return
+    for column, name in zip(list(top.expressions), names, strict=True):
+        if name is not None and not isinstance(column, exp.Alias):
+            column.replace(exp.alias_(column.copy(), name, quoted=True))
+
+
+def _first_select(query: Expr) -> exp.Select | None:
+    """The query whose columns a result has: a UNION's is its first."""
+    while not isinstance(query, exp.Select):
+        if not isinstance(query, exp.Query) or not isinstance(query.this, exp.Query):
+            return None
+        query = query.this
+    return query

@@ -1,0 +1,105 @@
+"""Snowflake's syntax tree → the tree that DuckDB's SQL is written from: fakesnow's transforms, called here and nowhere else.
+
+tree ──translated(tree, place)──▶ tree; ──split──▶ several, where DuckDB needs more than one statement
+
+fakesnow's cursor holds its list of transforms in a method that reads its connection's database, schema and variables; a stand-in
+with just these is given to it, so that neither its cursor nor its connection is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from fakesnow import checks, transforms
+from fakesnow.cursor import FakeSnowflakeCursor
+from fakesnow.expr import key_command
+from fakesnow.transforms.merge import operations
+from fakesnow.variables import Variables
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.column_names import column_names, name_columns
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+SERVER_VERSION: str = transforms.SERVER_VERSION
+_SUCCESS: Expr = transforms.SUCCESS_NOP
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a statement stands: what its names are completed with, and the connection that tells the types of a CREATE … AS."""
+
+    database: str | None
+    schema: str | None
+    duck: duckdb.DuckDBPyConnection
+    variables: dict[str, Any] = field(default_factory=dict)  # SET writes them
+
+    @classmethod
+    def of(cls, conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection) -> Place:
+        """The session's, for a statement that runs on `duck`."""
+        return cls(conn.database, conn.schema, duck, conn.variables)
+
+
+def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
+    """The tree for DuckDB; `tree` is changed. Every name is quoted: DuckDB reserves words (AT, …) that Snowflake does not."""
+    names = column_names(tree)
+    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), tree, bindings)
+    if result is _SUCCESS:
+        return result
+    if names:
+        name_columns(result, names)
+    for name in result.find_all(exp.Identifier):
+        if name.args.get("quoted") or name.name.upper() != "DEFAULT":  # VALUES (DEFAULT) is a keyword
+            name.set("quoted", True)
+    return result
+
+
+def expression_sql(node: Expr, place: Place) -> str:
+    """One expression as DuckDB's SQL, so that it means the same in a COPY and in a query."""
+    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), exp.select(node), None)
+    return str(result.expressions[0].sql(dialect="duckdb"))
+
+
+def split(tree: Expr) -> list[Expr]:
+    """The statements that DuckDB needs for one of Snowflake's, such as a sequence for AUTOINCREMENT."""
+    found: list[Expr] = FakeSnowflakeCursor._transform_explode(None, tree)
+    return found
+
+
+def require_place(tree: Expr, place: Place) -> None:
+    """Raise 090105 or 090106 when a name in the statement cannot be completed."""
+    no_database, no_schema = checks.is_unqualified_table_expression(tree)
+    if no_database and place.database is None:
+        raise errors.no_current("database", key_command(tree))
+    if no_schema and place.schema is None:
+        raise errors.no_current("schema", key_command(tree))
+
+
+def described_relation(tree: Expr, place: Place) -> Expr:
+    """DESCRIBE TABLE | VIEW, translated: the query that gives Snowflake's columns for it."""
+    found: Expr = tree.transform(lambda e: transforms.describe_table(e, place.database, place.schema))
+    return found
+
+
+def strips_clustering(tree: Expr) -> bool:
+    """Whether a statement that sqlglot leaves unread is ALTER TABLE … CLUSTER BY, which changes nothing for DuckDB."""
+    return transforms.alter_table_strip_cluster_by(tree) is not tree
+
+
+def merge_operations(merge: exp.Merge) -> list[str]:
+    """What a MERGE counts in its answer: inserted, updated, deleted, each where a clause does it."""
+    return [operation for operation, clauses in operations(merge).items() if clauses]
+
+
+def _stand_in(place: Place) -> Any:
+    variables = Variables()
+    variables._variables = place.variables
+    connection = SimpleNamespace(
+        variables=variables, database=place.database, schema=place.schema, db_path=None, table_stages=None
+    )
+    return SimpleNamespace(_conn=connection, _duck_conn=place.duck)
