@@ -8,24 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flows.contract import values
 from flows.contract.model import AUDIT_COLUMNS, Relationship, Rule, Severity, Source, Table
 from flows.contract.sql import ident, literal
 from flows.errors import ConfigurationError
 
 # The statuses of a batch that stands, as `flows.steps.load` writes them into the ledger.
 _STANDING = ("loaded", "validated")
-
-# A calendar date, leap years included, in what POSIX regular expressions can say: Snowflake has no lookahead.
-_LEAP = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
-_DATE = (
-    "([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
-    "|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)"
-    "|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])"
-    f"|{_LEAP}-02-29)"
-)
-_TIMESTAMP_PARTS = {"YYYY-MM-DD": _DATE, "HH24": "([01][0-9]|2[0-3])", "MI": "[0-5][0-9]", "SS": "[0-5][0-9]"}
-_NUMBER = "^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?$"
-_INTEGER = "^[-+]?[0-9]+$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +28,11 @@ class Expectation:
     columns: tuple[str, ...] = ()  # RAW names
     description: str = ""  # what Data Docs show; without one, GX's own sentence
 
+    @property
+    def name(self) -> str:
+        """What messages call it: `number(PRICE)`."""
+        return self.rule + (f"({', '.join(self.columns)})" if self.columns else "")
+
 
 def asset_query(source: Source, table: Table, batch_id: str | None = None) -> str:
     """The rows that a suite judges, as one SELECT: those of `batch_id`, or of the newest batch that stands in the ledger.
@@ -48,11 +42,16 @@ def asset_query(source: Source, table: Table, batch_id: str | None = None) -> st
     privilege (https://docs.snowflake.com/en/sql-reference/sql/create-table#access-control-requirements). A constant batch id
     lets Snowflake skip the other batches' partitions, a subquery does not
     (https://docs.snowflake.com/en/user-guide/tables-clustering-micropartitions#query-pruning), so a run gives the id.
-    Columns with a numeric range get a `…__NUMBER` twin, so that ranges compare numbers and not text; RAW holds VARCHAR.
+    Columns that a rule judges stand there as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
+    rule asks for it, `…__VALUE`, what staging makes of the text, and `…__UNREAD`, the text that breaks the rule of type.
     """
-    twins = "".join(f", TRY_TO_DOUBLE(t.{ident(c)}) AS {_twin(c)}" for c in _ranged(table))
+    judged = [f"{values.text(f't.{ident(c)}')} AS {ident(c)}" for c in _judged(table)]
+    texts = f" REPLACE ({', '.join(judged)})" if judged else ""
+    twins = "".join(f", {sql} AS {name}" for name, sql in _twins(table).items())
     batch = literal(batch_id) if batch_id else f"({_newest(source, table)})"
-    return f"SELECT t.*{twins} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID = {batch}"
+    return (
+        f"SELECT t.*{texts}{twins} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID = {batch}"
+    )
 
 
 def expectations(source: Source, table: Table) -> list[Expectation]:
@@ -72,15 +71,16 @@ def expectations(source: Source, table: Table) -> list[Expectation]:
                     f"{source.name}.{table.name}: rule {rule.kind} names column {column}, which the table does not have; it has "
                     f"{', '.join(sorted(named))}"
                 )
+    judged = [_expectation(source, table, rule) for rule in rules]
     return [
         *_shape(table),
-        *(_expectation(source, table, rule) for rule in rules),
+        *judged,
         *(_relationship(source, table, relationship) for relationship in table.relationships),
     ]
 
 
 def _shape(table: Table) -> list[Expectation]:
-    names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *(_twin(c) for c in _ranged(table))]
+    names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *_twins(table)]
     columns = [n.lower() for n in names]  # SQLAlchemy gives unquoted names in lower case
     return [
         Expectation("expect_table_columns_to_match_set", {"column_set": columns}, "error", "column_set"),
@@ -111,17 +111,17 @@ def _with_implied(table: Table) -> list[Rule]:
 
 def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
     columns = _columns(rule)
-    lower = [c.lower() for c in columns]
     try:
         if rule.kind == "row_count":
             kind, kwargs = "expect_table_row_count_to_be_between", _bounds(rule)
             sentence = f"The batch must have {_range(rule)} rows."
         elif rule.kind == "unique" and len(columns) > 1:
-            kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": lower}
+            compared = [_compared(table, c).lower() for c in columns]
+            kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": compared}
             sentence = f"{', '.join(columns)} must be unique together."
         else:
             (column,) = columns
-            kind, kwargs, sentence = _on_column(rule, column)
+            kind, kwargs, sentence = _on_column(table, rule, column)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{source.name}.{table.name}: rule {rule.kind} on {', '.join(columns) or 'the table'} with "
@@ -131,42 +131,42 @@ def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
     return Expectation(kind, kwargs, rule.severity, rule.kind, columns, description)
 
 
-def _on_column(rule: Rule, column: str) -> tuple[str, dict[str, object], str]:
+def _on_column(table: Table, rule: Rule, column: str) -> tuple[str, dict[str, object], str]:
     """A rule on one column: GX's type, its keyword arguments, and the rule as a sentence."""
     name, arguments = column.lower(), dict(rule.arguments)
     if rule.kind == "not_null":
         return "expect_column_values_to_not_be_null", {"column": name}, f"{column} must not be empty."
     if rule.kind == "unique":
-        return "expect_column_values_to_be_unique", {"column": name}, f"{column} must be unique."
+        kwargs: dict[str, object] = {"column": _compared(table, column).lower()}
+        return "expect_column_values_to_be_unique", kwargs, f"{column} must be unique."
     if rule.kind == "in_set":
-        values = arguments["values"]
-        if not isinstance(values, list | tuple) or not values:
+        allowed = arguments["values"]
+        if not isinstance(allowed, list | tuple) or not allowed:
             raise ValueError("wanted a list of values")
-        texts = [str(v) for v in values]
+        texts = [str(v) for v in allowed]
         sentence = f"{column} must be one of {', '.join(texts)}."
         return "expect_column_values_to_be_in_set", {"column": name, "value_set": texts}, sentence
     if rule.kind == "between":
-        kwargs = {"column": _twin(column).lower(), **_bounds(rule)}
+        kwargs = {"column": _value(column).lower(), **_bounds(rule)}
         return "expect_column_values_to_be_between", kwargs, f"{column} must be {_range(rule)}."
-    # Anchored always: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
     if rule.kind == "regex":
+        # Anchored always: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
         regex = str(arguments["pattern"])
         regex = regex if regex.startswith("^") and regex.endswith("$") else f"^({regex})$"
-        sentence = f"{column} must match {regex}"
-    elif rule.kind == "number":
-        integer = bool(arguments.get("integer"))
-        regex, sentence = _INTEGER if integer else _NUMBER, f"{column} must be a {'whole ' if integer else ''}number."
-    elif rule.kind == "boolean":
-        regex, sentence = "^(true|false)$", f"{column} must be true or false."
-    else:
-        wanted = regex = str(arguments["format"])
-        if "YYYY-MM-DD" not in wanted:
-            raise ValueError("wanted a format of YYYY-MM-DD, HH24, MI and SS")
-        for part, pattern in _TIMESTAMP_PARTS.items():
-            regex = regex.replace(part, pattern)
-        what = "day" if rule.kind == "date" else "point in time"
-        regex, sentence = f"^{regex}$", f"{column} must be a {what} that exists, as {wanted}."
-    return "expect_column_values_to_match_regex", {"column": name, "regex": regex}, sentence
+        return "expect_column_values_to_match_regex", {"column": name, "regex": regex}, f"{column} must match {regex}"
+    return "expect_column_values_to_be_null", {"column": _unread(column).lower()}, f"{column} must be {_type(rule)}."
+
+
+def _type(rule: Rule) -> str:
+    match kind := values.type_of(rule):
+        case "boolean":
+            return "true or false"
+        case "integer" | "number":
+            digits = values.MOST_DIGITS[kind]
+            return f"a whole number of at most {digits} digits" if kind == "integer" else f"a number below 1e{digits}"
+        case "date":
+            return f"a day that exists, from {values.FIRST_YEAR} on, as {values.checked_format(rule)}"
+    return f"a point in time that exists, from {values.FIRST_YEAR} on, as {values.checked_format(rule)}"
 
 
 def _relationship(source: Source, table: Table, relationship: Relationship) -> Expectation:
@@ -174,16 +174,19 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
     pairs = list(zip(relationship.columns, relationship.parent_columns, strict=True))
     # What came in this very batch is loaded and not yet validated; of another source only what is published counts.
     standing = _STANDING if owner.name == source.name else ("validated",)
-    keys = ", ".join(f"p.{ident(theirs)}" for _, theirs in pairs)
+    kinds = {ours: _link_kind(table, parent, ours, theirs) for ours, theirs in pairs}
+    child = {ours: ident(ours) if kinds[ours] == "string" else _value(ours) for ours, _ in pairs}
+    held = {theirs: values.value(kinds[ours], f"p.{ident(theirs)}") for ours, theirs in pairs}
+    keys = ", ".join(f"{held[theirs]} AS {ident(theirs)}" for _, theirs in pairs)
     # A day is small and its parents are many: only those that the day names are gathered.
     ours, theirs = pairs[0]
-    named = f" AND p.{ident(theirs)} IN (SELECT c.{ident(ours)} FROM {{batch}} AS c)" if table.daily else ""
+    named = f" AND {held[theirs]} IN (SELECT c.{child[ours]} FROM {{batch}} AS c)" if table.daily else ""
     query = (
         f"SELECT 1 AS ORPHAN FROM {{batch}} AS child "
         f"LEFT JOIN (SELECT DISTINCT {keys} FROM {ident(owner.schema)}.{ident(parent.raw_name)} AS p"
         f" WHERE p._BATCH_ID IN ({_current(owner, parent, standing)}){named}) AS parent"
-        f" ON {' AND '.join(f'child.{ident(ours)} = parent.{ident(theirs)}' for ours, theirs in pairs)}"
-        f" WHERE {' AND '.join(f'child.{ident(ours)} IS NOT NULL' for ours, _ in pairs)}"
+        f" ON {' AND '.join(f'child.{child[ours]} = parent.{ident(theirs)}' for ours, theirs in pairs)}"
+        f" WHERE {' AND '.join(f'child.{child[ours]} IS NOT NULL' for ours, _ in pairs)}"
         f" AND parent.{ident(pairs[0][1])} IS NULL"
     )
     where = (
@@ -222,13 +225,45 @@ def _columns(rule: Rule) -> tuple[str, ...]:
     return rule.columns or ((rule.column,) if rule.column else ())
 
 
-def _ranged(table: Table) -> list[str]:
-    ranged = {rule.column for rule in table.rules if rule.kind == "between"}
-    return [c.name for c in table.columns if c.name in ranged]
+def _link_kind(table: Table, parent: Table, ours: str, theirs: str) -> str:
+    """As what both ends of a relationship are compared: by value where both are of one type, else by text."""
+    kind = values.kind_of(table, ours)
+    return kind if kind == values.kind_of(parent, theirs) else "string"
 
 
-def _twin(column: str) -> str:
-    return f"{ident(column)}__NUMBER"
+def _judged(table: Table) -> list[str]:
+    """The columns that a rule speaks of."""
+    named = {c for rule in _with_implied(table) for c in _columns(rule)}
+    named |= {c for link in table.relationships for c in link.columns}
+    return [c.name for c in table.columns if c.name in named]
+
+
+def _twins(table: Table) -> dict[str, str]:
+    """What stands beside the columns: name → SQL over `t`."""
+    compared = {c for rule in _with_implied(table) if rule.kind in ("unique", "between") for c in _columns(rule)}
+    compared |= {c for link in table.relationships for c in link.columns}
+    found: dict[str, str] = {}
+    for column in (c.name for c in table.columns):
+        kind, raw = values.kind_of(table, column), f"t.{ident(column)}"
+        if column in compared and kind != "string":
+            found[_value(column)] = values.value(kind, raw)
+        for rule in table.rules:
+            if rule.column == column and values.type_of(rule):
+                found[_unread(column)] = values.unread(rule, raw)
+    return found
+
+
+def _compared(table: Table, column: str) -> str:
+    """The column of the asset that has a column's value: its own where that is text."""
+    return ident(column) if values.kind_of(table, column) == "string" else _value(column)
+
+
+def _value(column: str) -> str:
+    return f"{ident(column)}__VALUE"
+
+
+def _unread(column: str) -> str:
+    return f"{ident(column)}__UNREAD"
 
 
 def _bounds(rule: Rule) -> dict[str, object]:

@@ -54,13 +54,14 @@ def render(*sources: Source) -> dict[str, str]:
     Raises:
         ConfigurationError: a rule has arguments that no expectation can be made of; the message names table and rule.
     """
-    files = {f"{PROJECT_DIRECTORY}/great_expectations.yml": _project(sources)}
+    files = {}
     for source in sources:
         for table in source.tables:
             name = asset_name(table)
             files[f"{PROJECT_DIRECTORY}/expectations/{name}.json"] = _json(_suite(source, table))
             files[f"{PROJECT_DIRECTORY}/validation_definitions/{name}.json"] = _json(_validation_definition(table))
         files[f"{PROJECT_DIRECTORY}/checkpoints/{checkpoint_name(source)}.json"] = _json(_checkpoint(source))
+    files[f"{PROJECT_DIRECTORY}/great_expectations.yml"] = _project(sources)
     return files
 
 
@@ -79,7 +80,7 @@ def _suite(source: Source, table: Table) -> dict[str, Any]:
     found = []
     for expectation in expectations(source, table):
         columns = list(expectation.columns)
-        rule = f"{table.name}.{expectation.rule}" + (f"({', '.join(columns)})" if columns else "")
+        rule = f"{table.name}.{expectation.name}"
         entry: dict[str, Any] = {
             "id": _id("expectation", name, rule, expectation.severity, json.dumps(expectation.kwargs, sort_keys=True)),
             "kwargs": dict(expectation.kwargs),

@@ -30,10 +30,10 @@ from flows.errors import DataError
 MOST_VALUES, LEAST_REPEATS, LEAST_ROWS = 12, 10, 50
 _OTHER_DELIMITERS = {";": "semicolon", "\t": "tab", "|": "pipe"}
 
-_INTEGER = "[-+]?[0-9]{1,38}"
-_NUMBER = "[-+]?([0-9]{1,29}([.][0-9]*)?|[.][0-9]+)"
+_INTEGER = "[-+]?[0-9]{1,18}"  # more digits are a code; they would not fit into every engine's integers either
+_NUMBER = "[-+]?([0-9]{1,20}([.][0-9]*)?|[.][0-9]+)"  # as many as the rule on numbers takes
 _NINE_PLACES = "[^.]*([.][0-9]{0,9})?"  # staging's numbers have nine
-_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DATE = "(158[2-9]|159[0-9]|1[6-9][0-9]{2}|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"  # the rule's years
 _TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
 # Codes that look like numbers: leading zeros would be lost in a number.
 _CODE = "[-+]?0[0-9]+"

@@ -18,6 +18,7 @@ from snowflake.connector import SnowflakeConnection
 
 from flows.contract.model import Column, Relationship, Rule, Source, Table
 from flows.contract.render_expectations import render
+from flows.contract.values import unread
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 from flows.steps import validate as validate_step
@@ -199,6 +200,63 @@ def test_good_rows_pass_with_empty_optional_values(bench: Bench) -> None:
     assert verdict.docs_index.is_file()
 
 
+def test_what_staging_reads_is_judged_and_not_how_it_is_spelt(bench: Bench) -> None:
+    row = (f" {B}\t", " 07", "h1 ", "done ", " 2016-02-29 10:00:00", " 1E2\r\n", "+5.28")
+    bench.load(NEW, {**GOOD, "cases": [*GOOD["cases"][:2], row]})
+    assert broken(bench.judge()) == []
+
+
+WHOLE = Rule("number", "error", "X", arguments=(("integer", True),))
+NUMBER = Rule("number", "error", "X", arguments=(("integer", False),))
+DATE = Rule("date", "error", "X", arguments=(("format", "YYYY-MM-DD"),))
+TIMESTAMP = Rule("timestamp", "error", "X", arguments=(("format", "YYYY-MM-DD HH24:MI:SS"),))
+READ: dict[str, tuple[Rule, tuple[str, ...], tuple[str, ...]]] = {
+    "whole": (
+        WHOLE,
+        ("0", "-3", "+1", "007", "12 ", "1e2", "2.0", "9" * 18),
+        ("29.99", ".5", "1e-05", "1,5", "NaN", "inf", "1e", "-", "0x1F", "12a", "1 2", "9" * 39, "1e400"),
+    ),
+    "number": (
+        NUMBER,
+        ("0", "-3", "29.99", ".5", "1e-05", " 12", "9" * 20, "0.12345678901", "1e-20"),
+        ("1,5", "NaN", "inf", "1e", "-", "0x1F", "12a", "1e20", "9" * 29, "9" * 40, "1e400"),
+    ),
+    "boolean": (Rule("boolean", "error", "X"), ("true", "false"), ("True", "1", "yes", "falsetto")),
+    "date": (
+        DATE,
+        ("2024-02-29", "1999-12-31", "1582-10-15", "2000-02-29", "9999-12-31"),
+        ("2023-02-29", "2024-04-31", "2024-1-1", "2024-01-01 00:00:00", "0000-01-01", "0001-01-01", "1900-02-29"),
+    ),
+    "timestamp": (
+        TIMESTAMP,
+        ("2018-02-28 00:00:00", "2016-02-29 23:59:59", "2000-02-29 12:00:00", "2017-12-31 09:05:07"),
+        ("2018-02-29 00:00:00", "1900-02-29 00:00:00", "2018-04-31 00:00:00", "2018-13-01 00:00:00", "2018-01-00 00:00:00",
+         "2018-01-01 24:00:00", "2018-01-01 00:60:00", "2018-01-01", "2018-01-01T00:00:00", "2018-1-1 00:00:00",
+         "x2018-01-01 00:00:00", "0000-01-01 00:00:00", "0001-01-01 00:00:00"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "good", "bad"), READ.values(), ids=READ.keys())
+def test_a_text_is_of_a_type_as_staging_reads_it(
+    bench: Bench, rule: Rule, good: tuple[str, ...], bad: tuple[str, ...]
+) -> None:
+    texts = "SELECT r.value::VARCHAR AS X FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r"
+    found = bench.sql(f"SELECT X FROM ({texts}) AS t WHERE {unread(rule, 't.X')} IS NOT NULL", [json.dumps(good + bad)])
+    assert sorted(x for (x,) in found) == sorted(bad)
+
+
+def test_a_number_that_points_at_a_number_does_so_by_its_value(bench: Bench) -> None:
+    def numbered(table: Table) -> Table:
+        columns = tuple(replace(c, logical_type="integer") if c.name == "HOSPITAL_ID" else c for c in table.columns)
+        return replace(table, columns=columns)
+
+    bench.source = replace(CLINIC, tables=(numbered(HOSPITALS), numbered(CASES)))
+    cases = [(*row[:2], spelt, *row[3:]) for row, spelt in zip(GOOD["cases"], ("01", "+2", "3"), strict=True)]
+    bench.load(NEW, {"hospitals": [("1", "SP"), ("2", None)], "cases": cases})
+    assert broken(bench.judge()) == [("cases.relationship(HOSPITAL_ID)", 1, "error")]
+
+
 def test_the_rules_of_a_table_are_answered_by_few_statements(bench: Bench) -> None:
     bench.load(NEW, GOOD)
     (before,) = bench.sql("SELECT CURRENT_TIMESTAMP()")
@@ -229,6 +287,17 @@ BREAKS: list[tuple[dict[str, str | None], str]] = [
     ({"PRICE": "9,9"}, "number(PRICE)"),
     ({"PRICE": "-0.01"}, "between(PRICE)"),
     ({"HOSPITAL_ID": "h3"}, "relationship(HOSPITAL_ID)"),
+    # What staging could not hold, would make NULL of, or could not add up.
+    ({"CASE_ID": " \t"}, "not_null(CASE_ID)"),
+    ({"PRICE": "1e400"}, "number(PRICE)"),
+    ({"PRICE": "9" * 40}, "number(PRICE)"),
+    ({"PRICE": "9" * 29}, "number(PRICE)"),
+    ({"LINE": "9" * 39}, "number(LINE)"),
+    ({"HELD_AT": "0000-01-01 00:00:00"}, "timestamp(HELD_AT)"),
+    ({"HELD_AT": "0001-01-01 00:00:00"}, "timestamp(HELD_AT)"),
+    # One value, spelt in two ways.
+    ({"CASE_ID": A, "LINE": "01"}, "unique(CASE_ID, LINE)"),
+    ({"CASE_ID": f"{A} ", "LINE": "+1"}, "unique(CASE_ID, LINE)"),
 ]
 
 
@@ -252,7 +321,9 @@ def broken_tables(
     return {table.table: table for table in verdict.tables}
 
 
-@pytest.mark.parametrize("number", range(len(BREAKS)), ids=[f"{k}={v}" for b, _ in BREAKS for k, v in b.items()])
+@pytest.mark.parametrize(
+    "number", range(len(BREAKS)), ids=[",".join(f"{k}={v}" for k, v in b.items()) for b, _ in BREAKS]
+)
 def test_a_row_that_breaks_a_rule_fails_that_rule_only(broken_tables: dict[str, TableVerdict], number: int) -> None:
     rule = BREAKS[number][1]
     found = broken_tables[f"cases_{number}"]
@@ -264,16 +335,21 @@ def test_a_row_that_breaks_a_rule_fails_that_rule_only(broken_tables: dict[str, 
         (f"cases_{number}.{rule}", count, "error")
     ]
     assert found.error_failures[0].observed.startswith(f"{count} ")
-    # The first broken row, with what it has in the rule's columns.
+    # The broken rows, with what they have in the rule's columns, as staging reads it.
     (failure,) = found.error_failures
     assert failure.column is not None
-    row = 1 if rule.startswith("unique") else 3
     names = [c.name for c in CASES.columns]
-    good = dict(zip(names, GOOD["cases"][row - 1], strict=True))
-    values = {c: {**good, **(BREAKS[number][0] if row == 3 else {})}[c] for c in failure.column.split(", ")}
-    shown = ", ".join(f"{c} is {repr(v) if v is not None else 'empty'}" for c, v in values.items())
-    assert failure.example == f"row {row} of cases.csv.zst: {shown}"
-    assert failure.told == f"{failure.rule} {failure.column}: {failure.observed}, e.g. {failure.example}"
+    held = [dict(zip(names, row, strict=True)) for row in GOOD["cases"]]
+    held[2] |= BREAKS[number][0]
+
+    def told(row: int) -> str:
+        values = {c: (held[row - 1][c] or "").strip() for c in str(failure.column).split(", ")}
+        shown = ", ".join(f"{c} is {repr(v) if v else 'empty'}" for c, v in values.items())
+        return f"row {row} ({shown})"
+
+    rows = (1, 3) if count == 2 else (3,)
+    assert failure.named == f"cases.csv.zst: {', '.join(told(row) for row in rows)}"
+    assert failure.told == f"{failure.rule} {failure.column}: {failure.observed}: {failure.named}"
     assert broken_tables["hospitals"].success
 
 
@@ -284,8 +360,18 @@ def test_a_broken_row_is_told_by_its_number_and_no_personal_value_leaves_the_war
     bench.load(NEW, {**GOOD, "cases": [*GOOD["cases"][:2], row]})
     verdict = validate_step.with_examples(bench.connection, source, bench.judge())
     (failure,) = verdict.tables[1].error_failures
-    assert failure.example == "row 3 of cases.csv.zst"
+    assert failure.named == "cases.csv.zst: row 3"
     assert "Example" not in str(verdict)
+
+
+def test_the_first_ten_rows_are_named_and_a_query_finds_all(bench: Bench) -> None:
+    cases = [(f"{n:032x}", "1", None, f"S{n}", None, None, None) for n in range(1, 13)]
+    bench.load(NEW, {**GOOD, "cases": cases})
+    verdict = validate_step.with_examples(bench.connection, CLINIC, bench.judge())
+    (failure,) = verdict.tables[1].error_failures
+    rows = ", ".join(f"row {n} (STATUS is 'S{n}')" for n in range(1, 11))
+    assert failure.named == f"cases.csv.zst: {rows} and 2 more"
+    assert [row[0] for row in bench.sql(failure.query)] == list(range(1, 13))
 
 
 def test_a_single_key_that_repeats_fails(bench: Bench) -> None:

@@ -4,30 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from flows.contract.model import Severity, Table
 from flows.errors import InfrastructureError
 
+_LONGEST = 60  # characters of a value
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that broke a rule: its number in its file, and what it has in those of the rule's columns that are not personal."""
+
+    row: int
+    file: str  # the object's name in S3
+    values: tuple[tuple[str, str | None], ...] = ()  # RAW column, value
+
+    @property
+    def told(self) -> str:
+        """`row 3 (LINE is 'x')`."""
+        shown = ", ".join(f"{name} is {_short(value)}" for name, value in self.values)
+        return f"row {self.row:,}" + (f" ({shown})" if shown else "")
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "empty"
+    return repr(value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…")
+
 
 @dataclass(frozen=True, slots=True)
 class RuleFailure:
     """One rule that rows broke. `observed` tells in words; `unexpected_count` is rows, 0 for a rule that is not on rows;
-    `example` is the first of those rows, where one was looked for."""
+    `rows` are the first of those rows, where they were looked for, and `query` finds all of them."""
 
     rule: str
     column: str | None
     observed: str
     unexpected_count: int
     severity: Severity
-    example: str = ""
+    rows: tuple[BrokenRow, ...] = ()
+    query: str = ""
 
     @property
     def told(self) -> str:
-        """The rule, its column, how many rows broke it, and one of them."""
+        """The rule, its column, how many rows broke it, and which, the first of them."""
         head = f"{self.rule} {self.column or ''}".rstrip()
-        return f"{head}: {self.observed}" + (f", e.g. {self.example}" if self.example else "")
+        return f"{head}: {self.observed}" + (f": {self.named}" if self.rows else "")
+
+    @property
+    def named(self) -> str:
+        """`cases.csv.zst: row 3 (LINE is 'x'), row 17 (LINE is 'y') and 4 more`."""
+        files = [
+            f"{file}: {', '.join(row.told for row in rows)}" for file, rows in groupby(self.rows, lambda r: r.file)
+        ]
+        more = self.unexpected_count - len(self.rows)
+        return "; ".join(files) + (f" and {more:,} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)

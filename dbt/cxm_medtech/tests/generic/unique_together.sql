@@ -1,9 +1,11 @@
-{#- No two rows have the same values in `columns`, the key of a model whose key is more than one column. -#}
+{#- No two rows have the same values in `columns`, the key of a model whose key is more than one column. As with dbt's own
+    `unique`, and with the contract's rule, NULL equals nothing. -#}
 {% test unique_together(model, columns) %}
 select
     {{ columns | join(', ') }},
     count(*) as row_count
 from {{ model }}
+where {% for column in columns %}{{ column }} is not null{{ ' and ' if not loop.last }}{% endfor %}
 group by {{ columns | join(', ') }}
 having count(*) > 1
 {% endtest %}

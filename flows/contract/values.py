@@ -1,0 +1,102 @@
+"""What staging makes of RAW's text, as SQL: dbt's own macros, so that a rule judges what staging will hold.
+
+    dbt/cxm_medtech/macros/casts.sql ──Jinja──▶ try_cast(nullif(trim(t.PRICE, …), '') as number(38, 9))
+
+The macros are plain Jinja, and the project's: who changes them changes staging and, with `cxm contract sync`, the suites.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jinja2
+
+from flows.contract.model import Rule, Table
+from flows.errors import ConfigurationError
+from flows.project import PROJECT
+
+CASTS = "dbt/cxm_medtech/macros/casts.sql"
+
+# Digits before the point that leave nine more in a NUMBER(38, 0) and a NUMBER(38, 9): a sum over a billion rows still fits.
+MOST_DIGITS = {"integer": 29, "number": 20}
+
+# Where Snowflake advises years to begin: 0000 and 0001 are what systems write that have no date
+# (https://docs.snowflake.com/en/sql-reference/data-types-datetime#date-and-time-data-types).
+FIRST_YEAR = 1582
+
+_FORMAT = "YYYY-MM-DD"
+
+
+def text(column: str) -> str:
+    """The text that staging reads in a column: trimmed, and NULL where nothing is left."""
+    return str(_casts().text(column)).strip()
+
+
+def value(kind: str, column: str) -> str:
+    """The value that staging makes of a column of a logical type; NULL where it cannot."""
+    return text(column) if kind == "string" else str(_casts().typed(kind, column)).strip()
+
+
+def unread(rule: Rule, column: str) -> str:
+    """The text of a column that breaks its rule of type, NULL where it breaks none: what staging makes no value of, or another
+    one than the text says (a whole number that it would round, a day that it would complete), and what is too great to add up.
+
+    Raises:
+        ValueError: a date or timestamp of a format that we do not know.
+    """
+    kind, said = type_of(rule), text(column)
+    assert kind
+    held = value(kind, column)
+    wrong = [f"{held} IS NULL"]
+    match kind:
+        case "integer":
+            wrong.append(f"{held} IS DISTINCT FROM {value('number', column)}")
+        case "boolean":
+            wrong.append(f"{said} NOT IN ('true', 'false')")
+        case "date" | "timestamp":
+            length = len(checked_format(rule).replace("HH24", "HH"))
+            wrong += [f"LENGTH({said}) <> {length}", f"YEAR({held}) < {FIRST_YEAR}"]
+    if kind in MOST_DIGITS:
+        wrong.append(f"ABS({held}) >= 1{'0' * MOST_DIGITS[kind]}")  # 1e20 would be a float, and 20 nines equal to it
+    return f"IFF({' OR '.join(wrong)}, {said}, NULL)"
+
+
+def checked_format(rule: Rule) -> str:
+    """The format of a rule on a date or timestamp.
+
+    Raises:
+        ValueError: it is none that we know.
+    """
+    found = str(rule.argument("format"))
+    if not found.startswith(_FORMAT):
+        raise ValueError(f"wanted a format of {_FORMAT}, HH24, MI and SS")
+    return found
+
+
+def type_of(rule: Rule) -> str:
+    """The logical type that a rule of type asks for; empty for any other rule."""
+    if rule.kind == "number":
+        return "integer" if rule.argument("integer") else "number"
+    return rule.kind if rule.kind in ("timestamp", "date", "boolean") else ""
+
+
+def kind_of(table: Table, column: str) -> str:
+    """The logical type as which a column's values are compared: the contract's, or what a rule on its text asks for."""
+    logical = next(c.logical_type for c in table.columns if c.name == column)
+    rules = [rule for rule in table.rules if rule.column == column]
+    asked = [type_of(rule) for rule in rules if type_of(rule)] + ["number"] * any(r.kind == "between" for r in rules)
+    return logical if logical != "string" or not asked else asked[0]
+
+
+@cache
+def _casts() -> Any:
+    path = PROJECT / CASTS
+    try:
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+        return environment.from_string(path.read_text(encoding="utf-8")).module
+    except (OSError, jinja2.TemplateError) as error:
+        raise ConfigurationError(
+            f"{path}: its macros cannot be read: {error}; expected plain Jinja, one macro for each logical type, as `cxm init` "
+            "writes it"
+        ) from error
