@@ -171,7 +171,7 @@ def test_query_history_is_narrowed_by_time_and_limit(connection: Any) -> None:
         ("SELECT 'abc'::DATE", 100040, "22007", "Date 'abc' is not recognized"),
         ("SELECT 'abc'::TIMESTAMP_NTZ", 100035, "22007", "Timestamp 'abc' is not recognized"),
         ("SELECT 'abc'::BOOLEAN", 100037, "22018", "Boolean value 'abc' is not recognized"),
-        ("SELECT 12345678901234567890::NUMBER(38,0)", 100039, "22003", "out of range"),
+        ("SELECT '123456789012345678901234567890123456789'::NUMBER(38,0)", 100039, "22003", "out of range"),
         ("CREATE TABLE NO_SCHEMA.T (A INT)", 2003, "02000", "NO_SCHEMA"),
     ],
 )

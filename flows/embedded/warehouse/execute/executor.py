@@ -36,7 +36,7 @@ from flows.embedded.warehouse.statements.session_statements import unset_variabl
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import parse
-from flows.embedded.warehouse.text.grammar import Words
+from flows.embedded.warehouse.text.grammar import Words, ident
 from flows.embedded.warehouse.text.reserved import refuse_reserved
 from flows.embedded.warehouse.text.statement_text import (
     check_form,
@@ -45,8 +45,9 @@ from flows.embedded.warehouse.text.statement_text import (
     variables_inlined,
     with_literals,
 )
-from flows.embedded.warehouse.translate import corrections, functions, legal
+from flows.embedded.warehouse.translate import corrections, functions, legal, types
 from flows.embedded.warehouse.translate.translation import Place, require_place, split, strips_clustering, translated
+from flows.embedded.warehouse.translate.typing import Columns, Typing, folded
 
 _DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.TruncateTable)
 _TAKEN = (exp.Query, exp.Set, exp.Describe, exp.Show, exp.Transaction, exp.Commit, exp.Rollback, *_DDL, *DML)
@@ -181,7 +182,7 @@ class Executor:
             with self.seeing(tree):
                 # what is registered for the engine would be gone with an older snapshot
                 tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
-                self.run(tables.resolve_temporary(conn, tree), bindings)
+                self.run(self.typed(tables.resolve_temporary(conn, tree)), bindings)
             if isinstance(tree, exp.Show) and self.rows is not None:
                 self.rows = visibility.shown_columns(conn, self.rows)
                 self.rowcount = self.rows.num_rows
@@ -256,6 +257,25 @@ class Executor:
             time.sleep(pause)
             pause = min(pause * 2, 0.25)
 
+    def typed(self, tree: Expr) -> Expr:
+        """The tree, changed in place, with numbers and texts that are Snowflake's (see `translate.typing`)."""
+        return Typing(self._columns).statement(tree)
+
+    def _columns(self, table: exp.Table) -> Columns | None:
+        parts = [folded(part) for part in table.parts]
+        if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has one of its own
+            return None
+        name = ".".join(map(ident, parts))
+        try:
+            described = self.duck.execute(f"SELECT * FROM {name} LIMIT 0").description
+        except duckdb.Error:
+            return None
+        found = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
+        if types.VARCHAR in found.values():
+            lengths = tables.lengths(self.conn, self.conn.qualify(parts_of(table)))
+            found |= {n: types.text(lengths[n]) for n, t in found.items() if t == types.VARCHAR and n in lengths}
+        return found
+
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""
         tree = corrections.texts(corrections.trims(tree))
@@ -278,8 +298,12 @@ class Executor:
         tree.args.pop("table_comment", None)
         legal.check_engine_sql(self.conn.engine.parser, tree)
         self._take(run_tree(tree, self._place(), bindings))
-        if lengths and (table := tree.find(exp.Table)) and not tree.find(exp.TemporaryProperty):
-            tables.write_lengths(self.conn, self.conn.qualify(parts_of(table)), lengths)
+        if lengths and (table := tree.find(exp.Table)):
+            name = self.conn.qualify(parts_of(table))
+            if tree.find(exp.TemporaryProperty):
+                self.conn.temporary_lengths[name] = {c: n for c, n in lengths if n < types.LONGEST_TEXT}
+            else:
+                tables.write_lengths(self.conn, name, lengths)
 
     def translated(self, tree: Expr, bindings: Any = None) -> Expr:
         """The tree for the engine, not run."""

@@ -73,7 +73,7 @@ def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
         runner.answer(status())  # comments only
     else:
         made = target if isinstance(expression, exp.Create) else None
-        expression = tables.resolve_temporary(conn, expression, made)
+        expression = runner.typed(tables.resolve_temporary(conn, expression, made))
         runner.retried(lambda: runner.run(expression.copy(), bindings))
     load_history.after_statement(runner.duck, original, conn.database, conn.schema)
     if isinstance(expression, exp.Create) and spec is not None:

@@ -50,6 +50,7 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
             runner.run(again, bindings)
 
     with runner.seeing(expression, written, adds=isinstance(expression, exp.Insert) and not overwrites):
+        expression = runner.typed(expression)
         runner.retried(run)
     conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
     _touch(conn, written)

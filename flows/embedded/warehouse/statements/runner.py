@@ -30,6 +30,9 @@ class Runner(Protocol):
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate a tree and run it; its rows or counts are the statement's answer."""
 
+    def typed(self, tree: Expr) -> Expr:
+        """The tree, changed in place, with numbers and texts that are Snowflake's."""
+
     def translated(self, tree: Expr, bindings: Any = None) -> Expr:
         """The tree for the engine, not run."""
 

@@ -20,6 +20,7 @@ from flows.embedded.warehouse.account.account import AccountObject, Grant
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, target_of
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident, quote
+from flows.embedded.warehouse.translate import types
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -230,6 +231,19 @@ def write_lengths(conn: WarehouseConnection, name: tuple[str, str, str], lengths
         )
 
 
+def lengths(conn: WarehouseConnection, name: tuple[str, str, str]) -> dict[str, int]:
+    """The lengths of a table's VARCHAR columns that have one."""
+    if name in conn.temporary_tables:
+        return conn.temporary_lengths.get(name, {})
+    with conn.engine.duck.cursor() as duck:
+        rows = duck.execute(
+            "SELECT ext_column_name, ext_character_maximum_length FROM _fs_global._fs_information_schema._fs_columns_ext "
+            "WHERE ext_table_catalog = ? AND ext_table_schema = ? AND ext_table_name = ? AND ext_character_maximum_length < ?",
+            [*name, types.LONGEST_TEXT],
+        ).fetchall()
+    return dict(rows)
+
+
 def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
     """Move column comments out of ALTER TABLE … ADD COLUMN; None when there is nothing to register afterwards."""
     target = target_of(expression)
@@ -290,6 +304,7 @@ def dropped(conn: WarehouseConnection, name: tuple[str, str, str], kind: str) ->
     """Forget a dropped table, view or sequence."""
     if name in conn.temporary_tables:
         del conn.temporary_tables[name]
+        conn.temporary_lengths.pop(name, None)
         return
     conn.account.drop(kind, ".".join(name))
     with conn.engine.duck.cursor() as duck:

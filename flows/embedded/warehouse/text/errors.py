@@ -77,6 +77,23 @@ def unsupported_type(name: str) -> ProgrammingError:
     return _compilation(f"Unsupported data type '{name}'.", 2040, "42601")
 
 
+def invalid_identifier(name: str) -> ProgrammingError:
+    """000904: no such column; quoted names differ by case (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
+    return _compilation(f"error line 1 at position 0\ninvalid identifier '{name}'", 904, "42000")
+
+
+def duplicate_column(name: str) -> ProgrammingError:
+    """002025: two columns of one name."""
+    return _compilation(f"duplicate column name '{name}'", 2025, "42S21")
+
+
+def try_cast_of(source: str, target: str) -> ProgrammingError:
+    """001065: TRY_CAST takes texts alone (https://docs.snowflake.com/en/sql-reference/functions/try_cast#usage-notes)."""
+    return _compilation(
+        f"Function TRY_CAST cannot be used with arguments of types {source} and {target}", 1065, "22023"
+    )
+
+
 def several_statements(found: int) -> ProgrammingError:
     """000008: more statements in one request than MULTI_STATEMENT_COUNT says
     (https://docs.snowflake.com/en/sql-reference/parameters#multi-statement-count)."""
@@ -106,6 +123,14 @@ def no_current(what: str, command: str) -> ProgrammingError:
     )
 
 
+# Before the number, state and words of an error that a macro of the engine raises.
+RAISED = "CXM:"
+_TOO_LARGE = re.compile(
+    r"Could not cast value (\S+) to DECIMAL(\(\d+,\s*\d+\))|Overflow in \w+ of DECIMAL\S* \((.*?)\)"
+)
+_NO_NUMBER = re.compile(r"Could not convert string \"?'?(.*?)'?\"? to DECIMAL", re.S)
+_RAISED = re.compile(RAISED + r"(\d{6}):(\w{5}):(.*)", re.S)
+
 _CONVERSIONS = (
     (re.compile(r"timestamp field value out of range: \"(.*?)\"|Could not convert string '(.*?)' to TIMESTAMP", re.S),
      "Timestamp '{}' is not recognized", 100035, "22007"),
@@ -134,6 +159,17 @@ def from_duckdb(error: Exception, statement: str) -> Error:
     first = message.split("\n")[0]
     if isinstance(error, duckdb.InterruptException):
         return ProgrammingError(msg="SQL execution canceled", errno=604, sqlstate="57014")
+    if found := _TOO_LARGE.search(message):
+        type_, value = found[2].replace(" ", "") if found[2] else "(38,0)", found[1] or ""
+        return ProgrammingError(
+            msg=f"Number out of representable range: type FIXED{type_}, value {value}", errno=100046, sqlstate="22003"
+        )
+    if (found := _NO_NUMBER.search(message)) and re.fullmatch(
+        r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", found[1], re.I
+    ):
+        return ProgrammingError(msg=f"Numeric value '{found[1]}' is out of range", errno=100039, sqlstate="22003")
+    if found := _RAISED.search(message):
+        return ProgrammingError(msg=found[3], errno=int(found[1]), sqlstate=found[2])
     for pattern, text, errno, sqlstate in _CONVERSIONS:
         if found := pattern.search(message):
             value = next((g for g in found.groups() if g is not None), "")

@@ -9,6 +9,7 @@ from fakesnow import info_schema, macros
 from fakesnow.transforms import show
 
 from flows.embedded.warehouse.storage.engine import Catalogue
+from flows.embedded.warehouse.text.errors import RAISED
 from flows.embedded.warehouse.text.grammar import ident
 
 
@@ -26,6 +27,7 @@ def _macros(catalog: str) -> str:
 
     A text that is no timestamp is NULL for TRY_CAST and TRY_TO_TIMESTAMP, digits alone are seconds since 1970
     (https://docs.snowflake.com/en/sql-reference/functions/try_to_timestamp). `_cxm_moment` makes of a TIME what strftime takes.
+    The rest is what `typing` puts in.
     """
     home = ident(catalog)
     return f"""
@@ -36,6 +38,35 @@ def _macros(catalog: str) -> str:
         );
         CREATE OR REPLACE MACRO {home}._cxm_moment(val) AS (
             CASE WHEN typeof(val) = 'TIME' THEN DATE '1970-01-01' + TRY_CAST(val::VARCHAR AS TIME) ELSE CAST(val AS TIMESTAMP) END
+        );
+        CREATE OR REPLACE MACRO {home}._cxm_int64(val) AS (CAST(val AS BIGINT));
+        CREATE OR REPLACE MACRO {home}._cxm_int32(val) AS (CAST(val AS INTEGER));
+        CREATE OR REPLACE MACRO {home}._cxm_varchar(val, size) AS (
+            CASE WHEN length(val) > size
+                THEN error('{RAISED}100078:22000:String ''' || val || ''' is too long and would be truncated')
+            ELSE val END
+        );
+        CREATE OR REPLACE MACRO {home}._cxm_digits(val) AS (
+            CASE WHEN contains(val, '_')
+                THEN error('{RAISED}100038:22018:Numeric value ''' || val || ''' is not recognized')
+            ELSE val END
+        );
+        CREATE OR REPLACE MACRO {home}._cxm_try_digits(val) AS (CASE WHEN NOT contains(val, '_') THEN val END);
+        CREATE OR REPLACE MACRO {home}._cxm_try_varchar(val, size) AS (CASE WHEN length(val) <= size THEN val END);
+        {_division("_cxm_divide", "BIGINT", home)};
+        {_division("_cxm_divide_wide", "HUGEINT", home)}
+    """
+
+
+def _division(name: str, whole: str, home: str) -> str:
+    """A macro that divides whole numbers, rounds half away from zero and multiplies with `unit` (see `translate.typing`)."""
+    return f"""
+        CREATE OR REPLACE MACRO {home}.{name}(above, below, unit) AS (
+            CAST(
+                (CAST(above AS {whole}) * 2
+                    + CASE WHEN (above < 0) = (below < 0) THEN CAST(below AS {whole}) ELSE -CAST(below AS {whole}) END)
+                // (CAST(below AS {whole}) * 2)
+            AS DECIMAL(38, 0)) * unit
         )
     """
 

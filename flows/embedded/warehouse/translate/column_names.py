@@ -8,10 +8,11 @@ from sqlglot import Expr, exp
 def column_names(query: Expr) -> list[str | None]:
     """The names that Snowflake gives a result's columns: their own text, `COUNT(*)`, or None for those that have a name."""
     top = _first_select(query)
-    return [] if top is None else [_column_name(column) for column in top.expressions]
+    return [] if top is None else [column_name(column) for column in top.expressions]
 
 
-def _column_name(column: Expr) -> str | None:
+def column_name(column: Expr) -> str | None:
+    """The name that Snowflake gives a result's column, or None when the column has one of its own."""
     named = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
     return None if named or column.find(exp.Placeholder) else column.sql(dialect="snowflake").upper()
 

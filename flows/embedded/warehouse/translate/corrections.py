@@ -1,6 +1,7 @@
 """Where fakesnow's rewriting changes values: SUM, TRIM with characters, TO_CHAR with a format, put right before it sees them.
 
 syntax tree ──trims, texts, sums──▶ the same tree, those calls as plain functions that fakesnow passes on to DuckDB
+fakesnow's tree ──whole_numbers──▶ the same tree, NUMBER(38,0) with 38 digits
 """
 
 from __future__ import annotations
@@ -85,3 +86,15 @@ def _sum(node: Expr) -> Expr:
     if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
         return exp.alias_(call, node.sql(dialect="snowflake").upper(), quoted=True)
     return call
+
+
+def whole_numbers(transformed: Expr) -> Expr:
+    """INTEGER and NUMBER(38,0) hold 38 digits; fakesnow 0.12.1 makes 64 bits of them. `transformed` is changed and returned.
+
+    https://docs.snowflake.com/en/sql-reference/data-types-numeric#int-integer-bigint-smallint-tinyint-byteint
+    """
+    for type_ in transformed.find_all(exp.DataType):
+        if type_.this == exp.DataType.Type.BIGINT:
+            type_.set("this", exp.DataType.Type.DECIMAL)
+            type_.set("expressions", [exp.DataTypeParam(this=exp.Literal.number(n)) for n in (38, 0)])
+    return transformed

@@ -22,6 +22,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate.column_names import column_names, name_columns
+from flows.embedded.warehouse.translate.corrections import whole_numbers
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -53,6 +54,7 @@ def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
         return result
     if names:
         name_columns(result, names)
+    whole_numbers(result)
     for name in result.find_all(exp.Identifier):
         if name.args.get("quoted") or name.name.upper() != "DEFAULT":  # VALUES (DEFAULT) is a keyword
             name.set("quoted", True)
@@ -62,7 +64,7 @@ def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
 def expression_sql(node: Expr, place: Place) -> str:
     """One expression as DuckDB's SQL, so that it means the same in a COPY and in a query."""
     result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), exp.select(node), None)
-    return str(result.expressions[0].sql(dialect="duckdb"))
+    return str(whole_numbers(result).expressions[0].sql(dialect="duckdb"))
 
 
 def split(tree: Expr) -> list[Expr]:

@@ -68,6 +68,8 @@ def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
         return column.cast(pa.string())
     if info["type"] == "fixed" and pa.types.is_integer(kind):
         return column.cast(pa.int64())
+    if info["type"] == "fixed" and pa.types.is_decimal(kind) and not info["scale"]:
+        return _whole(column)
     if info["type"] == "real":
         return column.cast(pa.float64())
     if info["type"] in ("text", "variant") and not pa.types.is_string(kind):
@@ -77,6 +79,14 @@ def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return column.cast(pa.binary())
     return column
+
+
+def _whole(column: pa.Array) -> pa.Array:
+    """Whole numbers in 64 bits where they fit, as Snowflake sends them."""
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column.cast(pa.decimal128(38, 0))
 
 
 def _text(value: Any, as_json: bool) -> str | None:
