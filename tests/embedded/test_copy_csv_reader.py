@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from flows.embedded.warehouse.copy import csv_reader
 from flows.embedded.warehouse.copy.csv_format import CsvFormat, OptionError
-from flows.embedded.warehouse.copy.csv_reader import RowError, read_csv
+from flows.embedded.warehouse.copy.csv_reader import read_csv
+from flows.embedded.warehouse.copy.csv_records import RowError
 
 PROJECT_FORMAT = {
     "TYPE": "CSV",

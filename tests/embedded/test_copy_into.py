@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from snowflake.connector.errors import ProgrammingError
 
-from flows.embedded.warehouse.copy.statement import copy_into
+from flows.embedded.warehouse.copy.load import copy_into
 from flows.embedded.warehouse.execute.executor import Executor
 from flows.embedded.warehouse.execute.warehouse import Warehouse as InProcess
 from flows.embedded.warehouse.statements.row_changes import copy_context

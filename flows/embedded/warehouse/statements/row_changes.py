@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlglot import Expr, exp
 
-from flows.embedded.warehouse.copy.statement import copy_into
+from flows.embedded.warehouse.copy.load import copy_into
 from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.context import SessionContext
 from flows.embedded.warehouse.session.locks import DeadlockError
