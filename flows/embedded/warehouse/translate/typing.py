@@ -389,9 +389,9 @@ def _replaced(node: Expr, by: Expr, type_: Type | None) -> Type | None:
 
 
 def _decimal(node: Expr, type_: Type) -> Expr:
-    made = exp.cast(
-        node, exp.DataType.build(f"DECIMAL({type_.precision}, {type_.scale})", dialect="snowflake"), copy=False
-    )
+    # not exp.cast, which takes a cast to one NUMBER for a cast to every other
+    to = exp.DataType.build(f"DECIMAL({type_.precision}, {type_.scale})", dialect="snowflake")
+    made = exp.Cast(this=node, to=to)
     _is(made, type_)
     return made
 
