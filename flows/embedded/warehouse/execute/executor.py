@@ -11,7 +11,6 @@ Transactions: https://docs.snowflake.com/en/sql-reference/transactions. DDL comm
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +20,7 @@ import pyarrow as pa
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.execute.answers import Answer, Described, described_unrun, run_tree
+from flows.embedded.warehouse.execute.conflicts import retried
 from flows.embedded.warehouse.execute.execution import executing
 from flows.embedded.warehouse.session import visibility
 from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -51,7 +51,6 @@ from flows.embedded.warehouse.translate.typing import Columns, Typing, folded
 
 _DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.TruncateTable)
 _TAKEN = (exp.Query, exp.Set, exp.Describe, exp.Show, exp.Transaction, exp.Commit, exp.Rollback, *_DDL, *DML)
-RETRY_SECONDS = 20.0
 
 
 class Executor:
@@ -242,20 +241,8 @@ class Executor:
             part.wrote.add(".".join(written))
 
     def retried(self, run: Callable[[], None]) -> None:
-        """Outside a transaction a conflict with another session's commit is worth another try: Snowflake would have waited."""
-        deadline = time.monotonic() + RETRY_SECONDS
-        pause = 0.005
-        while True:
-            try:
-                run()
-                return
-            except duckdb.TransactionException as e:
-                if self.conn.statement:
-                    self.conn.statement.check()
-                if self.conn.transaction.open or "onflict" not in str(e) or time.monotonic() > deadline:
-                    raise
-            time.sleep(pause)
-            pause = min(pause * 2, 0.25)
+        """Run it, outside a transaction again after a conflict."""
+        retried(self.conn, run)
 
     def typed(self, tree: Expr) -> Expr:
         """The tree, changed in place, with numbers and texts that are Snowflake's (see `translate.typing`)."""

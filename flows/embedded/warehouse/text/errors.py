@@ -3,6 +3,8 @@
 what went wrong ──errno, SQL state, wording──▶ snowflake.connector.errors.ProgrammingError
 
 The numbers are those that a Snowflake account answers; the client compares `errno` and `sqlstate`, people read the text.
+
+Long because it is the list of them.
 """
 
 from __future__ import annotations
