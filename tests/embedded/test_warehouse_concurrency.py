@@ -69,7 +69,7 @@ def test_an_update_waits_for_the_transaction_that_changes_the_same_table(warehou
         warehouse.connect(database=database, schema="PUBLIC") as one,
         warehouse.connect(database=database, schema="PUBLIC") as two,
     ):
-        one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID, 0 AS N")
+        one.cursor().execute("CREATE TABLE T AS SELECT 1::INT AS ID, 0::INT AS N")
         one.cursor().execute("BEGIN")
         one.cursor().execute("UPDATE T SET N = N + 1")
         done = threading.Event()
@@ -105,7 +105,7 @@ def test_a_lock_that_is_not_given_back_within_lock_timeout_is_an_error(warehouse
 
 def test_counting_in_many_sessions_loses_no_update(warehouse: Warehouse, database: str) -> None:
     with warehouse.connect(database=database, schema="PUBLIC") as connection:
-        connection.cursor().execute("CREATE TABLE T AS SELECT 0 AS N")
+        connection.cursor().execute("CREATE TABLE T AS SELECT 0::INT AS N")
 
     def work(_: int) -> None:
         with warehouse.connect(database=database, schema="PUBLIC") as connection:
@@ -240,7 +240,7 @@ def test_two_transactions_that_wait_for_each_other_are_a_deadlock_that_the_later
         warehouse.connect(database=database, schema="PUBLIC") as two,
     ):
         for table in ("A", "B"):
-            one.cursor().execute(f"CREATE TABLE {table} AS SELECT 0 AS N")
+            one.cursor().execute(f"CREATE TABLE {table} AS SELECT 0::INT AS N")
         for connection, table in ((one, "A"), (two, "B")):
             connection.cursor().execute("BEGIN")
             connection.cursor().execute(f"UPDATE {table} SET N = 1")
@@ -264,7 +264,7 @@ def test_a_transaction_that_only_read_changes_what_another_has_committed_since(
         warehouse.connect(database=database, schema="PUBLIC") as one,
         warehouse.connect(database=database, schema="PUBLIC") as two,
     ):
-        one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID, 0 AS N")
+        one.cursor().execute("CREATE TABLE T AS SELECT 1::INT AS ID, 0::INT AS N")
         one.cursor().execute("BEGIN")
         assert one.cursor().execute("SELECT N FROM T").fetchone() == (0,)
         two.cursor().execute("UPDATE T SET N = 10")
@@ -310,7 +310,7 @@ def test_a_transaction_that_has_written_sees_and_changes_what_others_committed_s
 
 def test_the_lock_of_a_client_that_was_killed_goes_to_whoever_waits(warehouse: Warehouse, database: str) -> None:
     with warehouse.connect(database=database, schema="PUBLIC") as connection:
-        connection.cursor().execute("CREATE TABLE T AS SELECT 0 AS N")
+        connection.cursor().execute("CREATE TABLE T AS SELECT 0::INT AS N")
         text = (
             "import sys, time, snowflake.connector\n"
             "c = snowflake.connector.connect(account='cxm-embedded', user='CXM_TEST', password='embedded', protocol='http', "
@@ -339,7 +339,7 @@ def test_the_lock_of_a_client_that_was_killed_goes_to_whoever_waits(warehouse: W
 def test_an_idle_transaction_in_anothers_way_is_rolled_back_and_its_session_told(impatient: Warehouse) -> None:
     with impatient.connect() as one, impatient.connect() as two:
         one.cursor().execute("CREATE DATABASE IDLE")
-        one.cursor().execute("CREATE TABLE IDLE.PUBLIC.T AS SELECT 0 AS N")
+        one.cursor().execute("CREATE TABLE IDLE.PUBLIC.T AS SELECT 0::INT AS N")
         one.cursor().execute("BEGIN")
         one.cursor().execute("UPDATE IDLE.PUBLIC.T SET N = 99")
         two.cursor().execute("UPDATE IDLE.PUBLIC.T SET N = N + 1")
