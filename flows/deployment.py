@@ -28,7 +28,8 @@ from prefect_snowflake import SnowflakeConnector
 from flows import blocks, ledger
 from flows.contract.read import sources
 from flows.errors import ConfigurationError, InfrastructureError
-from flows.generated import MARKER, holds, source_folder
+from flows.generated import MARKER, source_folder
+from flows.places import holds
 from flows.settings import PROJECT, Settings
 
 NAME = "cxm"

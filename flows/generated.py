@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.places import holds, read_small, resolve, size_of
+
 if TYPE_CHECKING:  # `cxm --help` imports this module, and not pydantic
     from flows.settings import Settings
 
@@ -27,31 +29,26 @@ def is_generated(folder: Path, files: Iterable[str]) -> bool:
     made = _made(folder)
     if not made:
         return False
-    there = [name for name in files if (folder / name).is_file()]
-    as_made = sum(made.get(name) == (folder / name).stat().st_size for name in there)
+    there = [(name, size) for name in files if (size := size_of(folder, name))]
+    as_made = sum(made.get(name) == size for name, size in there)
     return as_made > 0 and 2 * as_made >= len(there)
 
 
 def _made(folder: Path) -> dict[str, int]:
     """File name → bytes, as the marker of a folder tells; a marker that is none tells nothing."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        found = json.loads(read_small(folder, MARKER) or b"")
         if "files" in found:  # Olist-shaped files
             return {name: int(facts["bytes"]) for name, facts in found["files"].items()}
         return {name: int(size) for sizes in found.values() if isinstance(sizes, dict) for name, size in sizes.items()}
     return {}
 
 
-def holds(folder: Path) -> list[str]:
-    """The names of what lies in a folder, hidden files left out; nothing where there is no such folder."""
-    return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
-
-
 def source_folder(settings: Settings, source: str) -> Path:
     """Where a run finds the files of a source unless it is given a folder: `data/<source>`; where that holds nothing at all, the
     files that `cxm run` and `cxm up` generated, on the target that may have such."""
     own, made = settings.data / source, generated_folder(settings) / source
-    return made if settings.may_generate and not holds(own) and made.is_dir() else own
+    return made if settings.may_generate and not holds(own) and made.is_dir() else resolve(own)
 
 
 def generated_folder(settings: Settings, scale: float = FIRST_RUN_SCALE) -> Path:

@@ -60,7 +60,7 @@ def pipeline(
 
     Args:
         source: the contract's name: `data_dictionary/<source>.odcs.yaml`.
-        data: the folder with the source's files; by default `data/<source>` in the project, or what `cxm up` generated.
+        data: the folder, zip or tar with the source's files; by default `data/<source>`, or what `cxm up` generated.
         force: send and load files again although their content is published already.
         day: which day's files, for a source that delivers a file for each day; by default yesterday (UTC).
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
@@ -89,7 +89,7 @@ def one_day(
 
     Args:
         source: the contract's name.
-        data: the folder with the source's files.
+        data: the folder, zip or tar with the source's files.
         day: which day's files.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     data: Path = PROJECT / "data"
     """The folder that holds one folder for each source."""
 
+    unpack_ratio: int = Field(200, ge=1)
+    """The most that a packed file or an archive may unpack to, in times its size; looked at from 64 MiB on."""
+    unpack_bytes: int = Field(100_000_000_000, ge=1)
+    """The most that one packed file may unpack to, in bytes."""
+
     bucket: str = Field("cxm-medtech-landing-ssen27", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     """The landing bucket."""
     aws_region: str = "us-east-1"

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, lease, progress, provisioning, shown
+from flows import blocks, lease, places, progress, provisioning, shown
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
@@ -38,6 +38,7 @@ from flows.steps import replay as replay_step
 from flows.steps import retention as retention_step
 from flows.steps import undo as undo_step
 from flows.steps import validate as validate_step
+from flows.unpack import Limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +63,7 @@ class Batch:
     """One run's surroundings, the same for every table."""
 
     source: Source
-    directory: Path  # where the files are; not looked at when they are loaded from S3 again
+    directory: Path  # where the files are, a folder or an archive; not looked at when they are loaded from S3 again
     info: RunInfo
     force: bool = False
     replay: bool = False
@@ -150,8 +151,7 @@ def open_batch(
         published = ledger.published()
 
     def size(table: Table) -> int:
-        path = directory / table.file_on(day)
-        return path.stat().st_size if path.is_file() else 0
+        return places.size_of(directory, table.file_on(day))
 
     if info.is_generated:
         shown.tag_run("generated")
@@ -201,9 +201,13 @@ def changed_days(source_name: str, directory: Path, days: Sequence[date], where:
     def same(table: Table, day: date) -> bool:
         file = table.file_on(day)
         known = published.get((table.raw_name, file))
-        return known is not None and land_step.checksum(directory / file) == known.sha256
+        return known is not None and land_step.checksum(directory / file, _limits(settings)) == known.sha256
 
     return tuple(day for day in days if not all(same(table, day) for table in source.tables))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.unpack_ratio, settings.unpack_bytes)
 
 
 @step("land", "land {table.name}")
@@ -223,6 +227,7 @@ def land(batch: Batch, table: Table) -> LandResult:
             batch.force,
             bar,
             settings.codec,
+            limits=_limits(settings),
         )
     progress.publish(progress.Event("land", table.name, landed.bytes, landed.bytes, landed.status))
     return landed

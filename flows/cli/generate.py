@@ -84,6 +84,10 @@ def _days(
 
     console = make_console(as_json)
     folder = data_directory(current_settings(), "olist", olist, FIRST_RUN_SCALE, console)
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"{folder}: an archive; expected a folder with the Olist files; unpack it and name it with --olist"
+        )
     with console.status("generating data") as status:
         made = make(
             out,

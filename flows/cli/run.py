@@ -28,7 +28,9 @@ from flows.cli.app import (
 from flows.cli.generate import DAY
 from flows.errors import ConfigurationError, CxmError
 from flows.escape import terminal
-from flows.generated import FIRST_RUN_SCALE, generated_folder, holds
+from flows.generated import FIRST_RUN_SCALE, generated_folder
+from flows.places import holds, is_archive, resolve
+from flows.unpack import SUFFIXES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
 @main.command()
 @click.option("--source", default="olist", show_default=True, help="The contract: data_dictionary/<source>.odcs.yaml.")
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder with the source's files.  [default: data/<source>]"
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder, zip or tar with the source's files, which may be packed (gzip, zstd, bzip2, zip).  [default: data/<source>]",
 )
 @click.option("--force", is_flag=True, help="Send and load files again although their content is published already.")
 @click.option(
@@ -126,26 +130,27 @@ def report(console: Console, summary: RunSummary, error: CxmError | None, as_jso
 
 
 def data_directory(settings: Settings, source: str, data: Path | None, scale: float, console: Console) -> Path:
-    """The folder to read. Where there are no files at all, Olist-shaped ones are generated, if this target may have such.
+    """The folder or archive to read. Where no file is, Olist-shaped ones are generated, if this target may have such.
 
     Raises:
-        ConfigurationError: there is no such folder, or none of its files is a CSV file; the message names it and what to do.
+        ConfigurationError: there is no such place, or none of its files is a CSV file; the message names it and what to do.
     """
     if data is not None:
-        if not data.is_dir():
+        if not data.is_dir() and not is_archive(data):
+            what = "neither a folder nor a zip or tar archive" if data.exists() else "no such folder"
             raise ConfigurationError(
-                f"--data {data}: no such folder; wanted the folder that holds the {source} CSV files"
+                f"--data {data}: {what}; expected the folder or the archive that holds the {source} CSV files"
             )
-        return data.resolve()
-    own = settings.data / source
+        return resolve(data.resolve())
+    own = resolve(settings.data / source)
     found = holds(own)
-    if any(name.endswith(".csv") for name in found):
+    if any(name.endswith((".csv", *(".csv" + suffix for suffix in SUFFIXES))) for name in found):
         return own
     if found:
         names = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise ConfigurationError(
-            f"{own}: expected the CSV files of {source}, got {names}; unpack an archive there, and give the files the names of "
-            f"the contract (they end in .csv), or name another folder with --data"
+            f"{own}: expected the CSV files of {source}, got {names}; give the files the names of the contract (they end "
+            f"in .csv, packed ones in .csv.gz and the like), or name another folder or an archive with --data"
         )
     if source == "olist" and settings.may_generate:
         return generate_for(settings, console, scale) / source

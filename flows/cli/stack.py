@@ -20,7 +20,7 @@ from flows.cli.app import (
 )
 from flows.cli.run import generate_for
 from flows.errors import ConfigurationError
-from flows.generated import holds
+from flows.places import holds
 
 if TYPE_CHECKING:
     from flows.settings import Settings

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,3 +82,38 @@ def test_a_source_that_nobody_loaded_is_not_late(data: Path) -> None:
     assert state.is_completed(), state.message
     assert str(state.message).startswith("never loaded: nothing of synthetic was published yet")
     assert {found.status for found in state.result()} == {"never loaded"}
+
+
+def test_an_archive_in_the_folder_loads_as_its_files_do(
+    data: Path, small: Path, monkeypatch: pytest.MonkeyPatch, query: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    """Kaggle's download as it comes, one file of it packed once more; the files unpacked are then unchanged."""
+    monkeypatch.setenv("CXM_ENV", "packed")
+    with zipfile.ZipFile(data / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(small.glob("*.csv")):
+            content = path.read_bytes()
+            if path.name == "olist_sellers_dataset.csv":
+                archive.writestr(f"Olist data/{path.name}.gz", gzip.compress(content))
+            else:
+                archive.writestr(f"Olist data/{path.name}", content)
+    run = cxm("run", "--json")
+    assert run.exit_code == 0, run.output
+    tables = {table["table"]: table for table in json.loads(run.stdout)["tables"]}
+    for path in small.glob("*.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            records = sum(1 for _ in csv.reader(file)) - 1
+        table = tables[path.stem.removeprefix("olist_").removesuffix("_dataset")]
+        assert (table["rows_file"], table["rows_raw"], table["bytes"]) == (records, records, path.stat().st_size)
+    names = query("SELECT FILE_NAME FROM CXM_MEDTECH_PACKED.RAW.LOAD_LEDGER WHERE TABLE_NAME = 'OLIST_SELLERS'")
+    assert {name for (name,) in names} == {"olist_sellers_dataset.csv"}
+
+    again = cxm("run", "--data", str(small), "--json")
+    assert again.exit_code == 0, again.output
+    assert {table["load"].split()[0] for table in json.loads(again.stdout)["tables"]} == {"unchanged"}
+
+
+def test_a_file_that_is_no_archive_is_refused_as_data(data: Path) -> None:
+    (data / "notes.txt").write_text("none")
+    run = cxm("run", "--data", str(data / "notes.txt"))
+    assert run.exit_code == 2
+    assert "neither a folder nor a zip or tar archive" in " ".join(run.output.split())

@@ -10,10 +10,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,10 +21,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from flows.contract.model import Source, Table
 from flows.errors import DataError
 from flows.facts import LandedObject, LandResult, Published, object_folder
+from flows.places import Opened, opened
 from flows.steps.land.codec import CODECS
 from flows.steps.land.judge import exact
 from flows.steps.land.objects import OBJECT_BYTES, Objects
 from flows.steps.land.scan import BLOCK_BYTES, Block, UnusualError, is_header, scanned
+from flows.unpack import DEFAULT, Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -60,8 +61,11 @@ def land(
     report: Report = lambda *_: None,
     codec: CodecName = "zstd",
     object_bytes: int = OBJECT_BYTES,
+    limits: Limits = DEFAULT,
 ) -> LandResult:
     """Check the table's file at `path` and send it, unless its content equals its last validated load (`published`).
+
+    `path`: a folder or an archive, then the file's name in the contract; the file may be packed, within `limits`.
 
     Where the file was loaded before, its SHA-256 is taken first: a file that did not change costs no more than that. A key is
     never overwritten: a second try of the same batch finds its own objects, with the same bytes. `object_bytes`: about how
@@ -73,25 +77,24 @@ def land(
     """
     _share_memory()
     folder = object_folder(source, table, batch_id)
-    with _open(path, table) as file:
-        before = os.fstat(file.fileno())
+    with _open(path, table, limits) as found:
+        file = found.file
         if published is not None and not force:
             with _readers:
-                sha256 = _sha256(file, lambda done: report("check", done, before.st_size))
+                sha256, size = _sha256(file, lambda done: report("check", done, found.size))
             file.seek(0)
             # The contract may have changed since: then the same bytes are no longer good.
             if sha256 == published.sha256 and is_header(file.readline(BLOCK_BYTES), table):
-                _refuse_changed(path, file, before)
-                facts = FileFacts(path, before.st_size, published.records, sha256)
+                found.refuse_changed()
+                facts = FileFacts(path, size, published.records, sha256)
                 return _result(table, facts, folder, (), published.batch_id)
             file.seek(0)
         about = {"batch-id": batch_id, "file-name": path.name}
-        size = before.st_size
-        with Objects(client, bucket, folder, path.name, size, CODECS[codec], about, object_bytes) as objects:
+        with Objects(client, bucket, folder, path.name, found.size, CODECS[codec], about, object_bytes) as objects:
             with _readers:
-                facts = read(path, file, table, objects.write, objects.restart, report)
+                facts = read(path, found, table, objects.write, objects.restart, report)
             objects.finish(lambda done, total: report("upload", done, total))
-            _refuse_changed(path, file, before)
+            found.refuse_changed()
             sent = objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
     return _result(table, facts, folder, sent, None)
 
@@ -102,22 +105,22 @@ def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileF
     Raises:
         DataError: as `read`, or there is no such file, it is no file, or it may not be read.
     """
-    with _open(path, table) as file:
-        return read(path, file, table, lambda _: None, lambda: None, report)
+    with _open(path, table) as found:
+        return read(path, found, table, lambda _: None, lambda: None, report)
 
 
-def checksum(path: Path) -> str | None:
-    """SHA-256 of a file in hex; None where there is none to read, which `inspect` then says in words."""
+def checksum(path: Path, limits: Limits = DEFAULT) -> str | None:
+    """SHA-256 in hex of what a file holds unpacked; None where there is none to read, which `land` then says in words."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        with opened(path.parent, path.name, limits) as found:
+            return _sha256(found.file, lambda _: None)[0]
+    except (DataError, OSError):
         return None
 
 
 def read(
     path: Path,
-    file: BinaryIO,
+    found: Opened,
     table: Table,
     write: Callable[[Block], None],
     restart: Callable[[], None],
@@ -129,7 +132,7 @@ def read(
     Raises:
         DataError: the file breaks the contract (as `exact` says), or changed meanwhile.
     """
-    before = os.fstat(file.fileno())
+    file = found.file
 
     def take(blocks: Iterator[Block]) -> FileFacts:
         digest = hashlib.sha256()
@@ -139,7 +142,7 @@ def read(
             done += len(block.data)
             records += block.records
             write(block)
-            report("check", done, before.st_size)
+            report("check", done, found.size)
         if not records:  # `exact` has the words for it
             raise UnusualError
         return FileFacts(path, done, records, digest.hexdigest())
@@ -150,11 +153,11 @@ def read(
         restart()
         file.seek(0)
         try:
-            facts = take(exact(path, file, before.st_size, table))
+            facts = take(exact(found.path, file, found.size, table))
         except DataError:
-            _refuse_changed(path, file, before)  # half a record at the end of a file that somebody writes
+            found.refuse_changed()  # half a record at the end of a file that somebody writes
             raise
-    _refuse_changed(path, file, before)
+    found.refuse_changed()
     return facts
 
 
@@ -166,23 +169,15 @@ def _share_memory() -> None:
         ctypes.CDLL(None).mallopt(-8, 1)
 
 
-def _refuse_changed(path: Path, file: BinaryIO, before: os.stat_result) -> None:
-    now = os.fstat(file.fileno())
-    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise DataError(
-            f"{path}: changed while it was read ({before.st_size:,} bytes before, {now.st_size:,} now); nothing of it was "
-            "landed; run again once whatever writes it has finished"
-        )
-
-
-def _sha256(file: BinaryIO, report: Callable[[int], None]) -> str:
+def _sha256(file: BinaryIO, report: Callable[[int], None]) -> tuple[str, int]:
+    """The hash of what is left of a file, in hex, and its bytes."""
     digest = hashlib.sha256()
     done = 0
     while data := file.read(BLOCK_BYTES):
         digest.update(data)
         done += len(data)
         report(done)
-    return digest.hexdigest()
+    return digest.hexdigest(), done
 
 
 def _result(
@@ -202,16 +197,5 @@ def _result(
     )
 
 
-def _open(path: Path, table: Table) -> BinaryIO:
-    wanted = f"wanted the CSV file of table {table.name}"
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            kind = "a directory" if path.is_dir() else "not a regular file"
-            raise DataError(f"{path}: {kind}; {wanted}")
-        return path.open("rb", buffering=BLOCK_BYTES)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; {wanted}; put it there, or name another folder with --data") from None
-    except PermissionError:
-        raise DataError(f"{path}: may not be read by this user (permission denied); {wanted}; chmod it") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {wanted}") from error
+def _open(path: Path, table: Table, limits: Limits = DEFAULT) -> AbstractContextManager[Opened]:
+    return opened(path.parent, path.name, limits, f"expected the CSV file of table {table.name}")

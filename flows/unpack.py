@@ -1,0 +1,148 @@
+"""A packed file → its bytes: gzip, zstd, bzip2, or a zip of one file, told by its first bytes; bounded, its errors in words."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import os
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from flows.errors import DataError
+
+READ_BYTES = 1024 * 1024
+# A file that is small when packed may be all blanks; only from here on is the ratio looked at.
+FREE_BYTES = 64 * 1024 * 1024
+# For progress and for the number of objects, where a packed file does not say how many bytes it holds: CSV packs to a fifth.
+GUESSED_RATIO = 5
+SUFFIXES = (".gz", ".zst", ".bz2", ".zip")
+
+ZIP = b"PK\x03\x04"
+_GZIP, _ZSTD, _BZIP2, _XZ = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a packed file may unpack to: so many times its size (from 64 MiB on), and so many bytes."""
+
+    ratio: int = 200
+    bytes: int = 100 * 10**9
+
+
+DEFAULT = Limits()
+
+
+def unpacked(path: Path, packed: BinaryIO, size: int, limits: Limits, stack: ExitStack) -> tuple[BinaryIO, int]:
+    """The bytes behind gzip, zstd, bzip2 or a zip of one file, and how many there are; of a file that is not packed, itself."""
+    head = packed.read(16)
+    packed.seek(0)
+    with told(path):
+        if head.startswith(ZIP):
+            if isinstance(packed, io.BufferedReader) and isinstance(packed.raw, Bounded):  # read from its start only
+                raise DataError(
+                    f"{path}: a zip within an archive; expected the CSV file in it, or packed with gzip, zstd or bzip2"
+                )
+            inside = stack.enter_context(zipfile.ZipFile(packed))
+            names = [info for info in inside.infolist() if not info.is_dir()]
+            if len(names) != 1:
+                raise DataError(
+                    f"{path}: a zip of {len(names)} files in place of one; expected a zip of the CSV file alone; name the zip "
+                    "itself with --data if it holds all files of the source"
+                )
+            member = stack.enter_context(inside.open(names[0]))
+            return Bounded.over(path, cast(BinaryIO, member), size, limits), names[0].file_size
+        if unpack := _unpacker(head):
+            file = stack.enter_context(unpack(packed))
+            return Bounded.over(path, file, size, limits), size * GUESSED_RATIO
+    if head.startswith(_XZ):
+        raise DataError(f"{path}: packed with xz; expected gzip, zstd, bzip2 or zip; pack it with one of those")
+    return packed, size
+
+
+def _unpacker(head: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
+    if head.startswith(_GZIP):
+        from isal import igzip
+
+        return lambda packed: cast(BinaryIO, igzip.IGzipFile(fileobj=packed, mode="rb"))  # type: ignore[no-untyped-call]
+    if head.startswith(_ZSTD):
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+
+        return lambda packed: cast(BinaryIO, zstd.ZstdFile(packed, "rb"))
+    if head.startswith(_BZIP2) and head[4:10] == b"1AY&SY":
+        return lambda packed: cast(BinaryIO, bz2.BZ2File(packed, "rb"))
+    return None
+
+
+class Bounded(io.RawIOBase):
+    """The bytes of an unpacker, no more of them than the limits allow, its errors in words."""
+
+    def __init__(self, path: Path, file: BinaryIO, packed_size: int, limits: Limits) -> None:
+        self._path, self._file, self._packed, self._limits = path, file, packed_size, limits
+        self._most = min(limits.bytes, max(FREE_BYTES, packed_size * limits.ratio))
+        self._done = 0
+
+    @classmethod
+    def over(cls, path: Path, file: BinaryIO, packed_size: int, limits: Limits) -> BinaryIO:
+        """The same with a buffer, so that lines can be read."""
+        return io.BufferedReader(cls(path, file, packed_size, limits), READ_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """To the start, no other place."""
+        if (offset, whence) == (0, os.SEEK_CUR):
+            return self._done
+        if (offset, whence) != (0, os.SEEK_SET):
+            raise io.UnsupportedOperation("a packed file is read from its start")
+        with told(self._path):
+            self._file.seek(0)
+        self._done = 0
+        return 0
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        with told(self._path):
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._done += len(data)
+        if self._done > self._most:
+            raise DataError(
+                f"{self._path}: unpacks to more than {self._most:,} bytes from {self._packed:,}; expected at most "
+                f"{self._limits.ratio} times its size and {self._limits.bytes:,} bytes; a larger file is let through by "
+                "CXM_UNPACK_RATIO and CXM_UNPACK_BYTES"
+            )
+        return len(data)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What an unpacker raises, as a DataError that says what to do."""
+    try:
+        yield
+    except EOFError:
+        raise DataError(f"{path}: ends early, in the middle of its packed bytes; send it again whole") from None
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+        raise DataError(f"{path}: packed badly ({error}); expected a whole, undamaged file; send it again") from error
+    except (NotImplementedError, RuntimeError) as error:  # zipfile's words for another method, and for a password
+        raise DataError(f"{path}: cannot be unpacked ({error}); pack it without a password, by deflate") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{path}: packed badly ({error}); expected a whole, undamaged file; send it again") from error
+    except Exception as error:
+        if type(error).__name__ != "ZstdError":
+            raise
+        raise DataError(f"{path}: packed badly ({error}); expected a whole, undamaged file; send it again") from error
