@@ -19,7 +19,7 @@ from flows.embedded.warehouse.session.later_parts import Commits
 from flows.embedded.warehouse.session.locks import TableLocks
 from flows.embedded.warehouse.session.running import Running
 
-RESULT_BYTES = 256 * 1024 * 1024
+RESULT_BYTES = 64 * 1024 * 1024
 HISTORY_BYTES = 32 * 1024 * 1024
 # https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions: idle for 5 minutes and in another's way
 IDLE_TRANSACTION_SECONDS = 300.0

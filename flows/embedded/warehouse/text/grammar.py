@@ -9,7 +9,7 @@ https://docs.snowflake.com/en/sql-reference/data-types-text (string constants).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from snowflake.connector.errors import ProgrammingError
@@ -21,6 +21,8 @@ _TOKEN = re.compile(
       | (?P<string>'(?:[^'\\]|\\.|'')*')
       | (?P<raw>\$\$.*?\$\$)
       | (?P<quoted>"(?:[^"]|"")+")
+      | (?P<variable>(?<![\w$])\$[A-Za-z_]\w*)
+      | (?P<bind>\?|(?<![:\w\])]):\w+)  # not `::type` nor `value:path`
       | (?P<number>-?\d+(?:\.\d+)?)
       | (?P<word>[A-Za-z_][\w$]*)
       | (?P<mark>=>|[^\s])""",
@@ -75,6 +77,24 @@ def split_name(text: str) -> tuple[str, ...]:
     return tuple(normalise(part) for part in re.findall(r'"(?:[^"]|"")+"|[^."]+', text.strip()))
 
 
+def scan(sql: str) -> Iterator[Token]:
+    """The tokens of a text one after the other, without blanks and comments."""
+    for match in _TOKEN.finditer(sql):
+        kind = match.lastgroup or "mark"
+        if kind != "skip":
+            yield Token(kind, match[0], match.start(), match.end())
+
+
+def replaced(sql: str, kind: str, value: Callable[[str], str]) -> str:
+    """The text with every token of a kind as `value` makes it; strings, quoted names and comments stay as they are."""
+    pieces, at = [], 0
+    for token in scan(sql):
+        if token.kind == kind:
+            pieces += [sql[at : token.start], value(token.text)]
+            at = token.end
+    return "".join([*pieces, sql[at:]])
+
+
 class Words:
     """A cursor over the tokens of one statement; every method that reads moves past what it read.
 
@@ -84,15 +104,8 @@ class Words:
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
-        self._source = self._scan(sql)
+        self._source = scan(sql)
         self._ahead: list[Token] = []
-
-    @staticmethod
-    def _scan(sql: str) -> Iterator[Token]:
-        for match in _TOKEN.finditer(sql):
-            kind = match.lastgroup or "mark"
-            if kind != "skip":
-                yield Token(kind, match[0], match.start(), match.end())
 
     def peek(self, offset: int = 0) -> Token | None:
         """The token `offset` places ahead, None after the end."""

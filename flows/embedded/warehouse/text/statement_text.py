@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,16 +12,7 @@ from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
-from flows.embedded.warehouse.text.grammar import Words, quote
-
-_VARIABLE = re.compile(
-    r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | //[^\n]* | /\*.*?\*/ | \$\$.*?\$\$ | (?<![\w$])\$([A-Za-z_]\w*)""",
-    re.VERBOSE | re.DOTALL,
-)
-# Not `::type` nor `value:path`.
-_BIND = re.compile(
-    r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"]|"")*" | --[^\n]* | (\? | (?<![:\w\])]):\w+)""", re.VERBOSE | re.DOTALL
-)
+from flows.embedded.warehouse.text.grammar import Words, quote, replaced
 
 
 def variables_inlined(sql: str, variables: Mapping[str, Any]) -> str:
@@ -32,14 +22,13 @@ def variables_inlined(sql: str, variables: Mapping[str, Any]) -> str:
         return sql
     values = {name.upper(): value for name, value in variables.items()}
 
-    def one(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0]
-        if match[1].upper() not in values:
-            raise errors.unknown_variable(match[1].upper())
-        return str(values[match[1].upper()])
+    def value(text: str) -> str:
+        name = text[1:].upper()
+        if name not in values:
+            raise errors.unknown_variable(name)
+        return str(values[name])
 
-    return _VARIABLE.sub(one, sql)
+    return replaced(sql, "variable", value)
 
 
 def with_literals(command: str, bindings: Any) -> str:
@@ -48,17 +37,14 @@ def with_literals(command: str, bindings: Any) -> str:
         return command
     left = list(bindings.values() if isinstance(bindings, dict) else bindings)
 
-    def one(match: re.Match[str]) -> str:
-        mark = match[1]
-        if mark is None:
-            return match[0]
+    def literal(mark: str) -> str:
         if mark == "?":
             value = left.pop(0) if left else None
         else:
             value = bindings[mark[1:]] if isinstance(bindings, dict) else bindings[int(mark[1:]) - 1]
         return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else quote(str(value))
 
-    return _BIND.sub(one, command)
+    return replaced(command, "bind", literal)
 
 
 # https://docs.snowflake.com/en/sql-reference/sql-all: what a statement may begin with on an account
