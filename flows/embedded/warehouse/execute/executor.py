@@ -47,7 +47,7 @@ from flows.embedded.warehouse.text.statement_text import (
 )
 from flows.embedded.warehouse.translate import corrections, functions, legal, types
 from flows.embedded.warehouse.translate.translation import Place, require_place, split, strips_clustering, translated
-from flows.embedded.warehouse.translate.typing import Columns, Typing, folded
+from flows.embedded.warehouse.translate.typing import LENGTHS, Columns, Typing, folded
 
 _DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.TruncateTable)
 _TAKEN = (exp.Query, exp.Set, exp.Describe, exp.Show, exp.Transaction, exp.Commit, exp.Rollback, *_DDL, *DML)
@@ -281,7 +281,7 @@ class Executor:
             self._run_translated(ready, bindings if ready.find(exp.Placeholder) else None)
 
     def _run_translated(self, tree: Expr, bindings: Any) -> None:
-        lengths = tree.args.pop("text_lengths", None)
+        lengths = [*tree.meta.get(LENGTHS, {}).items(), *(tree.args.pop("text_lengths", None) or [])]
         tree.args.pop("table_comment", None)
         legal.check_engine_sql(self.conn.engine.parser, tree)
         self._take(run_tree(tree, self._place(), bindings))

@@ -127,9 +127,7 @@ def no_current(what: str, command: str) -> ProgrammingError:
 
 # Before the number, state and words of an error that a macro of the engine raises.
 RAISED = "CXM:"
-_TOO_LARGE = re.compile(
-    r"Could not cast value (\S+) to DECIMAL(\(\d+,\s*\d+\))|Overflow in \w+ of DECIMAL\S* \((.*?)\)"
-)
+_TOO_LARGE = re.compile(r"Could not cast value (\S+) to DECIMAL(\(\d+,\s*\d+\))|Overflow in \w+ of DECIMAL")
 _NO_NUMBER = re.compile(r"Could not convert string \"?'?(.*?)'?\"? to DECIMAL", re.S)
 _RAISED = re.compile(RAISED + r"(\d{6}):(\w{5}):(.*)", re.S)
 

@@ -26,12 +26,14 @@ NO_TABLE = frozenset(_TABLES.split())
 
 def refuse_reserved(expression: Expr) -> None:
     """Nothing, when no column or table of the statement has a reserved word for its unquoted name. Raises 001003 (42000)."""
-    for node in expression.find_all(exp.Column, exp.ColumnDef, exp.Table):
-        name = node.this
+    for node in expression.find_all(exp.Column, exp.ColumnDef, exp.Table, exp.Alias):
+        name = node.args.get("alias") if isinstance(node, exp.Alias) else node.this
         if isinstance(node, exp.ColumnDef) and isinstance(name, exp.Func):  # CURRENT_DATE VARCHAR
             raise errors.syntax(name.sql("snowflake"), 0)
         if not isinstance(name, exp.Identifier) or name.quoted:
             continue
         word = name.name.upper()
+        if isinstance(node, exp.Alias) and word not in RESERVED:
+            continue
         if word in RESERVED or word in (NO_TABLE if isinstance(node, exp.Table) else NO_COLUMN):
             raise errors.syntax(name.name, 0)

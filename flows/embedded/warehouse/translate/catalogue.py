@@ -39,6 +39,9 @@ def _macros(catalog: str) -> str:
         CREATE OR REPLACE MACRO {home}._cxm_moment(val) AS (
             CASE WHEN typeof(val) = 'TIME' THEN DATE '1970-01-01' + TRY_CAST(val::VARCHAR AS TIME) ELSE CAST(val AS TIMESTAMP) END
         );
+        CREATE OR REPLACE MACRO {home}._cxm_truth(val) AS (
+            CASE lower(val) WHEN 'on' THEN 'true' WHEN 'off' THEN 'false' ELSE val END
+        );
         CREATE OR REPLACE MACRO {home}._cxm_int64(val) AS (CAST(val AS BIGINT));
         CREATE OR REPLACE MACRO {home}._cxm_int32(val) AS (CAST(val AS INTEGER));
         CREATE OR REPLACE MACRO {home}._cxm_varchar(val, size) AS (

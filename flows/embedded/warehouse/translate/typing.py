@@ -26,6 +26,7 @@ from flows.embedded.warehouse.translate.types import Type
 
 Columns = dict[str, Type | None]
 _TYPE = "cxm_type"
+LENGTHS = "cxm_lengths"  # of the VARCHAR(n) columns that CREATE TABLE … AS takes over
 _T = exp.DataType.Type
 _INTEGERS = (_T.INT, _T.BIGINT, _T.SMALLINT, _T.TINYINT)
 _TEXTS = (_T.VARCHAR, _T.TEXT, _T.CHAR, _T.NCHAR, _T.NVARCHAR)
@@ -120,7 +121,10 @@ class Typing:
         elif isinstance(tree, exp.Create):
             _name_columns(tree.this)
             if isinstance(tree.expression, exp.Query):
-                self._result(tree.expression)
+                items = self._result(tree.expression)
+                # a column that is taken over keeps its length
+                taken = [i for i in items if i.type and (i.node is None or isinstance(i.node.unalias(), exp.Column))]
+                tree.meta[LENGTHS] = {i.name: i.type.length for i in taken if i.type and i.type.length}
         elif isinstance(tree, exp.Insert) and isinstance(tree.expression, (exp.Query, exp.Values)):
             self._insert(tree)
         elif isinstance(tree, (exp.Update, exp.Delete, exp.Merge)):
@@ -156,10 +160,11 @@ class Typing:
             outer.set("with_", clause)
         tree.set("expression", outer)
 
-    def _result(self, query: Expr) -> None:
+    def _result(self, query: Expr) -> list[Item]:
         """A query whose columns' types are seen by whoever asked: as Snowflake's."""
         items = self.query(query, None, {})
         self._give_types(query, [i.type for i in items] if items else [])
+        return items or []
 
     def _give_types(self, query: Expr, wanted: Sequence[Type | None]) -> None:
         while isinstance(query, exp.Subquery):
@@ -175,7 +180,9 @@ class Typing:
             return
         for projection, type_ in zip(list(query.expressions), wanted, strict=True):
             inner = projection.unalias()
-            if type_ is None or type_.kind != "NUMBER" or isinstance(inner, (exp.Column, exp.Placeholder)):
+            if type_ is None or type_.kind != "NUMBER" or isinstance(inner, exp.Placeholder):
+                continue
+            if isinstance(inner, exp.Column) and type_of(inner) in (type_, None):
                 continue
             if isinstance(inner, exp.Cast) and not isinstance(inner, exp.TryCast) and _declared(inner.to) == type_:
                 continue
@@ -275,6 +282,8 @@ class Typing:
                     inner = item.node.unalias()
                     inner.replace(_decimal(inner.copy(), type_))
             made.append(Item(a.name, type_))
+        for half in (query.this, query.expression):
+            self._give_types(half, [item.type for item in made])
         return made
 
     def _values(self, query: exp.Values, outer: Scope | None, ctes: Mapping[str, Columns | None]) -> list[Item] | None:
@@ -305,6 +314,8 @@ class Typing:
             if name is not None and made.sql() != before:  # its own text is its name
                 made.replace(exp.alias_(made.copy(), name, quoted=True))
                 shown, made = name, select.expressions[place]
+            _exact(made.unalias())
+            made = select.expressions[place]
             if isinstance(made, exp.Alias):
                 scope.results.setdefault(shown, type_)
             if items is not None:
@@ -367,7 +378,7 @@ class Typing:
             self._walk(child, scope, ctes)
         for name in _WHOLE.get(type(node), ()):
             _make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, (exp.Pad, exp.Chr)) else "_cxm_int64")
-        for make in (_arithmetic, _average, _median, _cast, _round, _branches, _text_summed, _typeof):
+        for make in (_arithmetic, _average, _share, _median, _cast, _round, _branches, _text_summed, _typeof):
             if (made := make(node)) is not None:
                 return made
         return _is(node, _simple(node))
@@ -415,6 +426,8 @@ def _resolved(column: exp.Column, scope: Scope) -> Type | None:
             return found[0]
         if not table and name in here.results:
             return here.results[name]
+        if name == "ROWID" and None not in sources:  # DuckDB has one
+            raise errors.invalid_identifier(column.sql(dialect="snowflake", comments=False))
         if sources and None not in sources:
             others = [*(n for c in sources if c for n in c), *([] if table else here.results)]
             if any(n.upper() == name.upper() for n in others):
@@ -460,6 +473,9 @@ def _arithmetic(node: Expr) -> Type | None:
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if type_ is not None and type_.kind == "VARCHAR" and not isinstance(operand, exp.Literal) and _numeric(other):
             operand.replace(_decimal(operand.copy(), types.TEXT_AS_NUMBER))
+    for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
+        if type_ == types.NULL and _numeric(other):
+            operand.replace(_decimal(operand.copy(), types.number(1)))
     a, b = type_of(node.this), type_of(node.expression)
     if a is None or b is None or not _numeric(a, b):
         if a is not None and a.kind == "DATE" and _numeric(b):
@@ -522,6 +538,20 @@ def _average(node: Expr) -> Type | None:
     if window is not None:
         halves = [_with_call(window, half) for half in halves]
     return _divide(node, halves[0], types.summed(type_), halves[1], types.COUNTED)
+
+
+def _share(node: Expr) -> Type | None:
+    """RATIO_TO_REPORT(x) OVER (…) is x / SUM(x) OVER (…)."""
+    if not isinstance(node, exp.Window):
+        return None
+    call = node.this
+    if not isinstance(call, exp.Anonymous) or str(call.this).upper() != "RATIO_TO_REPORT" or len(call.expressions) != 1:
+        return None
+    part = call.expressions[0]
+    type_ = type_of(part)
+    if type_ is None or not _numeric(type_):
+        return None
+    return _divide(node, part, type_, _with_call(node, _call("SUM", part.copy())), types.summed(type_))
 
 
 def _with_call(window: exp.Window, call: Expr) -> Expr:
@@ -600,6 +630,8 @@ def _cast(node: Expr) -> Type | None:
         function = "_cxm_try_varchar" if attempt else "_cxm_varchar"
         inner = exp.cast(node.this, exp.DataType.build(f"VARCHAR({to.length})", dialect="snowflake"))
         return _replaced(node, _call(function, inner, exp.Literal.number(to.length)), to)
+    if to == types.BOOLEAN and source is not None and source.kind == "VARCHAR":
+        node.set("this", _call("_cxm_truth", node.this.copy()))
     if to is not None and to.kind == "NUMBER" and source is not None and source.kind == "VARCHAR":
         # 1_000 is a number for DuckDB alone
         node.set("this", _call("_cxm_try_digits" if attempt else "_cxm_digits", node.this.copy()))
@@ -610,6 +642,9 @@ def _round(node: Expr) -> Type | None:
     """ROUND, TRUNC, CEIL, FLOOR of a NUMBER to a constant number of digits."""
     if not isinstance(node, (exp.Round, exp.Trunc, exp.Ceil, exp.Floor)):
         return None
+    mode = node.args.get("truncate")
+    if mode is not None and mode.name.upper() != "HALF_AWAY_FROM_ZERO":
+        raise errors.unsupported(f"ROUND with the rounding mode {mode.name}")
     type_, written = type_of(node.this), node.args.get("decimals")
     if type_ is None or not _numeric(type_):
         return _is(node, types.FLOAT if type_ in (types.FLOAT, types.VARCHAR) else None)
@@ -620,7 +655,7 @@ def _round(node: Expr) -> Type | None:
     made = types.rounded(type_, scale)
     if scale >= type_.scale and scale >= 0:
         return _replaced(node, node.this.copy(), type_)
-    if isinstance(node, exp.Round) and scale >= 0 and not node.args.get("truncate"):
+    if isinstance(node, exp.Round) and scale >= 0:
         return _replaced(node, _decimal(node.this.copy(), made), made)
     shifted = _moved(
         _decimal(node.this.copy(), type_) if isinstance(node.this, exp.Literal) else node.this.copy(), scale
@@ -662,9 +697,15 @@ def _simple(node: Expr) -> Type | None:
     if isinstance(node, exp.Sum):
         type_ = type_of(node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this)
         return types.summed(type_) if type_ and type_.kind == "NUMBER" else None
+    if isinstance(node, exp.ByteLength):
+        return _replaced(
+            node, _call("STRLEN", exp.cast(node.this.copy(), exp.DataType.build("VARCHAR"))), types.COUNTED
+        )
     if isinstance(node, exp.Nullif):
         return type_of(node.this)
     if isinstance(node, exp.ToNumber):
+        if (type_ := type_of(node.this)) and type_.kind == "VARCHAR" and node.args.get("format") is None:
+            node.set("this", _call("_cxm_try_digits" if node.args.get("safe") else "_cxm_digits", node.this.copy()))
         sizes = [node.args.get(k) for k in ("precision", "scale")]
         if node.args.get("format") is None and all(isinstance(s, exp.Literal) for s in sizes if s is not None):
             return (
@@ -697,8 +738,9 @@ def _name_columns(schema: Expr) -> None:
             if any(n.upper() == name.upper() for n in names):
                 raise errors.unsupported(f"two columns, {name} and another, whose names differ by case alone")
             names.add(name)
-            if type_ is not None and type_.this in (_T.CHAR, _T.NCHAR) and not type_.expressions:
-                column.set("kind", exp.DataType.build("VARCHAR(1)", dialect="snowflake"))
+            declared = _declared(type_) if type_ is not None else None
+            if type_ is not None and type_.this in (_T.CHAR, _T.NCHAR) and declared is not None:
+                column.set("kind", exp.DataType.build(f"VARCHAR({declared.length})", dialect="snowflake"))
 
 
 def _check_case(name: str, columns: Columns) -> None:
