@@ -269,19 +269,7 @@ class Typing:
         right = self.query(query.expression, outer, ctes)
         if left is None or right is None or len(left) != len(right):
             return left
-        made = []
-        for a, b in zip(left, right, strict=True):
-            type_ = types.common([a.type, b.type])
-            for item in (a, b):
-                if (
-                    item.node is not None
-                    and type_
-                    and item.type
-                    and (type_.kind, item.type.kind) == ("NUMBER", "VARCHAR")
-                ):
-                    inner = item.node.unalias()
-                    inner.replace(_decimal(inner.copy(), type_))
-            made.append(Item(a.name, type_))
+        made = [Item(a.name, types.common([a.type, b.type]), query) for a, b in zip(left, right, strict=True)]
         for half in (query.this, query.expression):
             self._give_types(half, [item.type for item in made])
         return made
