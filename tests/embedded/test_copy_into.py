@@ -544,6 +544,15 @@ def test_a_value_longer_than_its_column_can_be_is_an_error(lab: Lab) -> None:
     assert lab.rows() == []
 
 
+def test_a_value_as_long_as_its_column_can_be_loads(lab: Lab) -> None:
+    """16,777,216 characters of four bytes: a VARCHAR counts characters, up to 128 MB
+    (https://docs.snowflake.com/en/sql-reference/data-types-text)."""
+    lab.table()
+    lab.put("x.csv", "a," + "\U0001fa7a" * 16_777_216 + "\n")
+    lab.run("COPY INTO T FROM (SELECT $1, $2 FROM @ST)")
+    assert lab.run("SELECT LENGTH(B) FROM T") == [(16_777_216,)]
+
+
 def test_a_broken_gzip_file_is_an_error_and_loads_nothing(lab: Lab) -> None:
     lab.table()
     lab.put("x.csv.gz", gzip.compress(b"1,2\n" * 10_000)[:-40])

@@ -98,8 +98,9 @@ def test_a_field_that_no_varchar_holds_is_refused(path: Path) -> None:
     assert "line 2: a field is longer than 16,777,216 characters" in message
 
 
-def test_a_field_of_exactly_the_largest_varchar_is_taken(path: Path) -> None:
-    path.write_bytes(b"id,name,score\n1," + b"x" * 16_777_216 + b",5\n")
+@pytest.mark.parametrize("character", ["x", "\U0001fa7a"])  # of one byte, of four
+def test_a_field_of_exactly_the_largest_varchar_is_taken(path: Path, character: str) -> None:
+    path.write_text(f"id,name,score\n1,{character * 16_777_216},5\n", encoding="utf-8")
     assert inspect(path, table()).records == 1
 
 

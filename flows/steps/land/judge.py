@@ -12,8 +12,9 @@ from flows.contract.model import Table
 from flows.errors import DataError
 from flows.steps.land.scan import BOM, MAX_FIELD_CHARACTERS, Block
 
-# A line (not a record: quoted fields may span lines) longer than this is no CSV line of ours; it bounds memory.
-MAX_LINE_BYTES = 64 * 1024 * 1024
+# A line (not a record: quoted fields may span lines) longer than this is no CSV line of ours; it bounds memory. The longest
+# field alone has 64 MiB, of characters of four bytes; a VARCHAR holds 128 MB in all.
+MAX_LINE_BYTES = 128 * 1024 * 1024
 RECORDS_AT_ONCE = 10_000
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flows.contract.model import Table
 
-# A VARCHAR holds at most 16,777,216 characters, https://docs.snowflake.com/en/sql-reference/data-types-text
+# A VARCHAR without a length holds at most 16,777,216 characters, https://docs.snowflake.com/en/sql-reference/data-types-text
 MAX_FIELD_CHARACTERS = 16_777_216
 BOM = b"\xef\xbb\xbf"
 BLOCK_BYTES = 1024 * 1024
