@@ -3,7 +3,7 @@
 | reader | writer |
 |---|---|
 | dbt's Jinja, in YAML and in SQL | `jinja` |
-| a Markdown page, artifact or table | `markdown`, `code` |
+| a Markdown page, artifact or table | `markdown`, `code`, `code_block` |
 | HTML: Data Docs | `html` |
 | a terminal that rich writes to | `terminal` |
 | a person who reads a message or a log | `visible`, `one_line` |
@@ -77,6 +77,12 @@ def code(text: str, in_table: bool = False) -> str:
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|" if in_table else "|")
+
+
+def code_block(text: str, language: str = "") -> str:
+    """`text`, of several lines, as a block of code in Markdown."""
+    fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
+    return f"{fence}{language}\n{visible(text).rstrip()}\n{fence}"
 
 
 def html(text: str) -> str:

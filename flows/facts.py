@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from flows.contract.fit import Layout
 from flows.contract.model import Source, Table
 
 
@@ -16,6 +17,7 @@ class Published:
     sha256: str
     records: int
     sequence: int = 0  # its place among the source's batches: the greatest is the newest
+    columns: str = ""  # where its fields went, as `Layout.text`; empty: it is older than the ledger's column
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class LandedObject:
 @dataclass(frozen=True, slots=True)
 class LandResult:
     """One table's file: sent (`landed`) as one object or several, or equal to its last validated load (`unchanged`, since
-    batch `since`; then there are no objects). `bytes`, `records` and `sha256` (hex) are those of the file itself."""
+    batch `since`; then there are no objects). `bytes`, `records`, `sha256` (hex) and `layout` are those of the file itself."""
 
     table: str
     raw_name: str
@@ -43,6 +45,12 @@ class LandResult:
     sha256: str
     status: Literal["landed", "unchanged"]
     since: str | None = None
+    layout: Layout | None = None  # where its fields go; None: as the contract has them
+
+    @property
+    def differs(self) -> str:
+        """How the file's header differs from the contract, as far as the contract lets it."""
+        return self.layout.told if self.layout else ""
 
     @property
     def keys(self) -> tuple[str, ...]:

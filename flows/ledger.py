@@ -68,6 +68,7 @@ class Entry:
     query_id: str | None
     flow_run_id: str | None
     is_generated: bool
+    columns: str  # where the file's fields went, as `Layout.text`; empty in rows older than the column
     etag: str  # empty where nothing was sent, and in rows older than the column
 
 
@@ -90,7 +91,11 @@ class Ledger:
         """(RAW table name, file name) → its newest validated load."""
         return {
             (row["table_name"], row["file_name"]): Published(
-                row["batch_id"], row["content_sha256"], int(row["file_records"]), int(row["batch_sequence"])
+                row["batch_id"],
+                row["content_sha256"],
+                int(row["file_records"]),
+                int(row["batch_sequence"]),
+                row["file_columns"] or "",
             )
             for row in self._run("published", self.source).dicts()
         }
@@ -111,6 +116,7 @@ class Ledger:
                 query_id=row["copy_query_id"],
                 flow_run_id=row["flow_run_id"],
                 is_generated=bool(row["is_generated"]),
+                columns=row["file_columns"] or "",
                 etag=row["etag"] or "",
             )
             for row in self._run("entries", self.source, batch_id).dicts()
@@ -120,8 +126,8 @@ class Ledger:
     def insert(
         self, info: RunInfo, status: Status, rows: Sequence[Mapping[str, Any]], reason: str | None = None
     ) -> None:
-        """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, etag, unchanged_since (keys may
-        lack)."""
+        """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, etag, unchanged_since, file_columns,
+        columns_ignored, columns_missing (keys may lack)."""
         for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} for row in rows]):
             self._run(
                 "insert",
@@ -139,7 +145,7 @@ class Ledger:
     def loaded(
         self, info: RunInfo, query_id: str, rows: Sequence[Mapping[str, Any]], keeps_place: bool = False
     ) -> None:
-        """Turn rows (s3_key, rows_parsed, rows_loaded) to loaded; belongs into the COPY's transaction.
+        """Turn rows (s3_key, rows_parsed, rows_loaded, where columns went) to loaded; belongs into the COPY's transaction.
 
         The batch becomes the newest of its source, unless it `keeps_place`: what is loaded again is as old as it was.
 

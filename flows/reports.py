@@ -56,6 +56,9 @@ def render(report: Report) -> str:
     parts = [f"# {report.source}-{report.batch_id}", *notice, head, _facts(report), _tables(report)]
     if shifts := _shifts(report.compared):
         parts += ["## Null rates that moved", shifts]
+    if differing := [found for found in report.landed.values() if found.differs]:
+        parts += ["## Columns that differ from the contract"]
+        parts += ["\n".join(f"- {found.table}: {markdown(found.differs)}" for found in differing)]
     if findings := _findings(report):
         parts += ["## Findings", findings]
     return "\n\n".join(parts) + "\n"
@@ -116,6 +119,7 @@ def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
             "file": found.file,
             "objects": len(found.objects),
             "folder": found.folder if found.objects else "",
+            "columns": found.differs,
         }
         for found in landed
     ]

@@ -17,6 +17,7 @@ from flows import shown, tasks
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandResult
 from flows.failures import meaning
+from flows.new_columns import show_patch
 from flows.reports import Links, Report, freshness_rows, land_rows, load_rows, render, validation_rows, verdict_word
 from flows.settings import Settings
 from flows.steps import validate
@@ -39,6 +40,7 @@ class TableSummary:
     validation: str
     freshness: str
     error: str = ""
+    columns: str = ""  # how the file's header differs from the contract, as far as the contract lets it
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class Run:
                     validation=verdict_word(found) if found else "as published" if since else "",
                     freshness=fresh.get(table.name, ""),
                     error=str(error) if error else "",
+                    columns=landed.differs if landed else "",
                 )
             )
         return RunSummary(
@@ -177,6 +180,7 @@ def settle(
         tasks.show_table(
             f"{batch.source.name}-load", load_rows(list(run.loaded.values())), f"Loaded in batch {batch.info.batch_id}"
         )
+        show_patch(batch.source, {name: run.landed[name] for name in run.loaded})
     if errors:
         names = ", ".join(errors)
         if any(isinstance(error, DataError) for error in errors.values()):

@@ -285,6 +285,9 @@ def _show(console: Console, summary: RunSummary) -> None:
             style=color,
         )
     console.print(table)
+    for t in summary.tables:
+        if t.columns:
+            console.print(f"{t.table}: columns {terminal(t.columns)}", soft_wrap=True)
     if summary.unchanged and summary.published:
         batches = sorted({t.load.removeprefix("unchanged since ") for t in summary.tables})
         console.print(f"[green]Unchanged since batch {', '.join(batches)}[/]: nothing uploaded, nothing loaded.")

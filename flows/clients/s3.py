@@ -5,7 +5,11 @@ Functions take a plain boto3 S3 client.
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import ConfigurationError, DataError, InfrastructureError
@@ -21,6 +25,7 @@ CLIENT_CONFIG: dict[str, Any] = {
     "max_pool_connections": 32,
 }
 
+_LONGEST_HEADER = 1024 * 1024
 _LOGIN_AGAIN = "log in again: a fresh key in the AwsCredentials block that CXM_AWS_BLOCK names, or `aws sso login`"
 _FIX_BY_CODE = {
     "NoSuchBucket": "create the bucket with `cxm provision --apply`, or set CXM_BUCKET",
@@ -105,6 +110,33 @@ def etags(client: S3Client, bucket: str, prefix: str) -> dict[str, str]:
         ConfigurationError, InfrastructureError: as `explain`.
     """
     return {key: etag for key, (_, etag) in stored(client, bucket, prefix).items()}
+
+
+def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
+    """The fields of the first line of a CSV object, packed or not; of the object no more is read than that takes.
+
+    Raises:
+        DataError: the object does not begin with a line of CSV.
+        ConfigurationError, InfrastructureError: as `explain`.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    where = f"s3://{bucket}/{key}"
+    try:
+        body: Any = client.get_object(Bucket=bucket, Key=key)["Body"]
+        with closing(body):
+            if key.endswith(".zst"):
+                import zstandard
+
+                body = zstandard.ZstdDecompressor().stream_reader(body)
+            elif key.endswith(".gz"):
+                body = gzip.GzipFile(fileobj=body)
+            line = io.BufferedReader(body).readline(_LONGEST_HEADER)
+        return tuple(next(csv.reader([line.decode("utf-8-sig")], strict=True)))
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error, where) from error
+    except (UnicodeDecodeError, csv.Error, StopIteration, OSError, EOFError) as error:
+        raise DataError(f"{where}: expected a CSV file's header in its first line, got none ({error})") from None
 
 
 def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:

@@ -18,6 +18,13 @@ from flows.errors import ConfigurationError
 Level = Literal["breaking", "widening", "addition", "note"]
 LEVELS: tuple[Level, ...] = ("breaking", "widening", "addition", "note")
 
+# What a table lets a file differ in: its value that takes the fewest files.
+_POLICIES = (
+    ("allow_empty", "allowEmpty", False),
+    ("on_new_column", "onNewColumn", "refuse"),
+    ("on_missing_column", "onMissingColumn", "refuse"),
+    ("on_reorder", "onReorder", "refuse"),
+)
 # Rules that a column's logicalType brings with it: a change of the type is reported once, as that.
 _OF_THE_TYPE = ("number", "boolean", "timestamp", "date")
 
@@ -107,6 +114,11 @@ def _table(old: Table, new: Table) -> Iterator[Change]:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield Change("breaking", new.name, "", f"{label}: {before} → {after}")
+    for name, label, strict in _POLICIES:
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            level: Level = "breaking" if after == strict else "note" if before != strict else "widening"
+            yield Change(level, new.name, "", f"{label}: {str(before).lower()} → {str(after).lower()}")
     if old.primary_key != new.primary_key:
         keys = " → ".join(", ".join(key) or "none" for key in (old.primary_key, new.primary_key))
         yield Change("breaking", new.name, "", f"primary key: {keys}")

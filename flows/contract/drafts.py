@@ -75,13 +75,22 @@ def add_entries(project: Path, source: str, profiles: Sequence[FileProfile]) -> 
         text = f"{text.rstrip()}\n\n{render_entries(source, profiles)}"
     else:
         text = render_contract(source, profiles)
+    prove(project, path.name, text)
+    return text
+
+
+def prove(project: Path, file: str, text: str) -> None:
+    """Read and render a contract's text beside the project's other contracts.
+
+    Raises:
+        ConfigurationError: it is no contract.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / DICTIONARY
         shutil.copytree(project / DICTIONARY, copy)
-        (copy / path.name).write_text(text, encoding="utf-8")
-        standard.check_standard(text, f"{DICTIONARY}/{path.name}")
-        render_dbt.render(read_source(copy / path.name))
-    return text
+        (copy / file).write_text(text, encoding="utf-8")
+        standard.check_standard(text, f"{DICTIONARY}/{file}")
+        render_dbt.render(read_source(copy / file))
 
 
 def propose(project: Path, source: str, profiles: Sequence[FileProfile]) -> list[Proposal]:

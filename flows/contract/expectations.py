@@ -82,8 +82,19 @@ def expectations(source: Source, table: Table) -> list[Expectation]:
 def _shape(table: Table) -> list[Expectation]:
     names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *_twins(table)]
     columns = [n.lower() for n in names]  # SQLAlchemy gives unquoted names in lower case
+    shape = [
+        # What the contract adds by itself (onNewColumn) stands in RAW before it stands in the contract.
+        Expectation(
+            "expect_table_columns_to_match_set",
+            {"column_set": columns, **({"exact_match": False} if table.on_new_column == "add" else {})},
+            "error",
+            "column_set",
+        ),
+    ]
+    if table.on_new_column == "add":
+        return shape
     return [
-        Expectation("expect_table_columns_to_match_set", {"column_set": columns}, "error", "column_set"),
+        *shape,
         Expectation(
             "expect_table_columns_to_match_ordered_list",
             {"column_list": columns},
@@ -97,7 +108,8 @@ def _shape(table: Table) -> list[Expectation]:
 
 def _with_implied(table: Table) -> list[Rule]:
     said = {(rule.kind, _columns(rule)) for rule in table.rules}
-    implied = [Rule("row_count", "error", arguments=(("min", 1),))] if ("row_count", ()) not in said else []
+    some = ("row_count", ()) not in said and not table.allow_empty
+    implied = [Rule("row_count", "error", arguments=(("min", 1),))] if some else []
     required = {*table.primary_key, *(c.name for c in table.columns if c.required)}
     implied += [
         Rule("not_null", "error", c.name)

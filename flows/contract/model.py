@@ -16,6 +16,9 @@ Severity = Literal["error", "warning"]
 LogicalType = Literal["string", "integer", "number", "timestamp", "date", "boolean"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Pii = Literal["none", "indirect", "direct"]  # indirect: points at a person together with other data
+OnNewColumn = Literal["refuse", "ignore", "add"]  # what becomes of a column that the contract does not have
+OnMissingColumn = Literal["refuse", "null"]  # of one that the file does not have
+OnReorder = Literal["refuse", "by name"]
 Load = Literal["snapshot", "append"]  # each file holds all rows, or adds to those before it
 
 
@@ -103,6 +106,10 @@ class Table:
     relationships: tuple[Relationship, ...] = ()
     rules: tuple[Rule, ...] = ()
     own_limits: Limits | Literal["none"] | None = None  # of its freshness; None: those of its source
+    on_new_column: OnNewColumn = "refuse"
+    on_missing_column: OnMissingColumn = "refuse"
+    on_reorder: OnReorder = "refuse"
+    allow_empty: bool = False  # a file with a header and no record is a batch of 0 rows
 
     @property
     def stem(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,11 @@ class Place:
         self.once((str(p.property) for p in found or ()), "customProperties")
         for entry in found or ():
             if entry.property not in known:
-                self.fail(f"customProperties: found {show(entry.property)}, wanted only {', '.join(known) or 'none'}")
+                near = difflib.get_close_matches(str(entry.property), known, n=1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                self.fail(
+                    f"customProperties: found {show(entry.property)}, wanted only {', '.join(known) or 'none'}{meant}"
+                )
         return {str(p.property): p.value for p in found or ()}
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty, Server
 from open_data_contract_standard.model import Relationship as OdcsRelationship
@@ -22,6 +22,9 @@ from flows.contract.model import (
     Column,
     Load,
     LogicalType,
+    OnMissingColumn,
+    OnNewColumn,
+    OnReorder,
     Pii,
     Relationship,
     Rule,
@@ -157,7 +160,16 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         place.fail(f"name: found {name!r}, wanted lower case letters, digits and _, beginning with a letter")
     place.one_of(entry.id or name, "id", [name])
     place.one_of(entry.physicalType or "table", "physicalType", ["table"])
-    own = place.custom(entry.customProperties, ("fileName", "loadMode"))
+    own = place.custom(
+        entry.customProperties,
+        ("fileName", "loadMode", "allowEmpty", "onNewColumn", "onMissingColumn", "onReorder"),
+    )
+    if own.get("onMissingColumn", "") is None:  # YAML's null, which is what is meant
+        own["onMissingColumn"] = "null"
+
+    def policy(name: str, kind: Any) -> Any:
+        return place.one_of(own.get(name, "refuse"), f"customProperties, {name}", get_args(kind))
+
     file = own.get("fileName")
     load = cast(Load, place.one_of(own.get("loadMode"), "customProperties, loadMode", get_args(Load)))
     wanted, example = (_DAILY_FILE, "tickets_{date}.csv") if load == "append" else (_FILE, "olist_orders_dataset.csv")
@@ -183,6 +195,13 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         rules += column_rules
         for quality in found.quality or ():
             rules += quality_rules(quality, column, headers, replace(place, property=column.header))
+    allow_empty = own.get("allowEmpty", False)
+    if not isinstance(allow_empty, bool):
+        place.fail(f"customProperties, allowEmpty: got {show(allow_empty)}, expected true or false")
+    if allow_empty and any(r.kind == "row_count" and r.severity == "error" for r in rules):
+        place.fail(
+            "quality, rowCount: expected no such rule of severity error beside `allowEmpty: true`; remove one of them"
+        )
     relationships = [
         *(
             r
@@ -208,6 +227,10 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         primary_key=key,
         relationships=tuple(relationships),
         rules=tuple(dict.fromkeys(rules)),
+        on_new_column=policy("onNewColumn", OnNewColumn),
+        on_missing_column=policy("onMissingColumn", OnMissingColumn),
+        on_reorder=policy("onReorder", OnReorder),
+        allow_empty=allow_empty,
     )
 
 

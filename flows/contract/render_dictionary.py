@@ -104,7 +104,7 @@ def _table(source: Source, table: Table) -> list[str]:
         "",
         f"**{markdown(table.business_name)}.** {markdown(table.description)}",
         "",
-        f"- File: `{table.file}`; {_LOADS[table.load]}",
+        f"- File: `{table.file}`; {_LOADS[table.load]}{'; one without records is no mistake' * table.allow_empty}",
         f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
         *_lateness(table),
         f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.contract.model import AUDIT_COLUMNS, LogicalType, Pii
+from flows.contract.model import AUDIT_COLUMNS, LogicalType, Pii, Table
+from flows.contract.raw_names import raw_name, words_of
 from flows.contract.render_dbt import is_staging_name, slug
-from flows.contract.sql import ident
-from flows.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,6 @@ class Parent:
     source: str = ""
 
 
-def words_of(header: str) -> list[str]:
-    """`NomeDoMédico_2` → [nome, do, medico, 2]: the words of a header, lower case, without accents."""
-    plain = unicodedata.normalize("NFKD", header).encode("ascii", "ignore").decode()
-    return re.findall(r"[a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", plain).lower())
-
-
 def render_contract(source: str, profiles: Sequence[FileProfile]) -> str:
     """A whole contract for a source that has none."""
     upper = source.upper()
@@ -116,6 +108,19 @@ def render_entries(source: str, profiles: Sequence[FileProfile]) -> str:
     return "".join(line + "\n" for profile in profiles for line in _entry(source, profile))
 
 
+def render_properties(table: Table, columns: Sequence[ColumnProfile]) -> dict[str, list[str]]:
+    """Header → the lines of a property for a column that came with a file: for an entry that exists, not indented."""
+    profile = FileProfile(Path(table.file), table.name, table.file, 0, tuple(columns), ())
+    names = _business_names(profile, (c.business_name for c in table.columns))
+    return {
+        column.header: [
+            line.removeprefix("      ")
+            for line in _property(profile, column, raw_name(column.header, table.name), names[column.header])
+        ]
+        for column in columns
+    }
+
+
 def _entry(source: str, profile: FileProfile) -> Iterator[str]:
     label = _sentence(words_of(profile.table))
     yield f"  - name: {profile.table}"
@@ -130,7 +135,9 @@ def _entry(source: str, profile: FileProfile) -> Iterator[str]:
         else "snapshot} # each file has all rows"
     )
     yield f"      - {{property: loadMode, value: {load}"
-    if not profile.key:
+    if not profile.rows:
+        yield "      - {property: allowEmpty, value: true} # the file has a header and no record"
+    elif not profile.key:
         yield "    # no column, and no pair of columns called id or number, identifies a record: there is no key"
     yield f"    properties: # {profile.rows:,} records were read"
     raw_names, business_names = _raw_names(profile), _business_names(profile)
@@ -193,33 +200,23 @@ def _raw_names(profile: FileProfile) -> dict[str, str]:
     """Header → RAW name: upper case, legal without quotes, each once and none of the audit columns'."""
     names: dict[str, str] = {}
     for column in profile.columns:
-        plain = column.header.upper()
-        name = plain if _is_legal(plain) else "_".join(words_of(column.header)).upper() or "COLUMN"
-        name = name if _is_legal(name) else f"{profile.table.upper()}_{name}"
-        names[column.header] = _once(name, {*names.values(), *AUDIT_COLUMNS}, "_")
+        names[column.header] = _once(raw_name(column.header, profile.table), {*names.values(), *AUDIT_COLUMNS}, "_")
     return names
 
 
-def _business_names(profile: FileProfile) -> dict[str, str]:
-    """Header → business name, which names the staging column: a name of SQL that is not reserved, each once."""
+def _business_names(profile: FileProfile, used: Iterable[str] = ()) -> dict[str, str]:
+    """Header → business name, which names the staging column: a name of SQL that is not reserved, each once and none `used`."""
     names: dict[str, str] = {}
+    in_use = {slug(name) for name in used}
     for column in profile.columns:
         words = words_of(column.header) or ["column"]
         name = _sentence(words)
         if not is_staging_name(slug(name)):
             name = _sentence([*words_of(profile.table), *words])
-        taken = {slug(other) for other in names.values()}
+        taken = in_use | {slug(other) for other in names.values()}
         name = _sentence(_once(slug(name), taken, "_").split("_"))
         names[column.header] = name
     return names
-
-
-def _is_legal(name: str) -> bool:
-    try:
-        ident(name)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def _once(name: str, taken: set[str], mark: str) -> str:

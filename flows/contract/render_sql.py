@@ -6,8 +6,9 @@ The texts are the templates under `sql/raw/`; this module says what goes into th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from flows.contract.fit import Layout, fit
 from flows.contract.model import Column, Source, Table
 from flows.contract.sql import ident, template
 from flows.errors import ConfigurationError
@@ -49,13 +50,30 @@ def add_columns(table: Table, missing: Sequence[Column], database: str, schema: 
     )
 
 
+def add_new_columns(table: Table, new: Mapping[str, str], database: str, schema: str) -> str:
+    """The same for columns that a file has and the contract has not: RAW column → header. The contract's comes with its comment.
+
+    Raises:
+        ConfigurationError: a name could not stand unquoted.
+    """
+    columns = [{"name": name, "comment": f"Came with {table.file} as {header}"} for name, header in new.items()]
+    return template("raw/add_columns.sql", database=database, schema=schema, table=table.raw_name, columns=columns)
+
+
 def copy_into(
-    source: Source, table: Table, database: str, batch_id: str, files: Sequence[str], force: bool = False
+    source: Source,
+    table: Table,
+    database: str,
+    batch_id: str,
+    files: Sequence[str],
+    force: bool = False,
+    layout: Layout | None = None,
 ) -> str:
     """COPY INTO for the `files` (names, not keys) of one batch of a table, audit columns filled on the way.
 
     Reads `@<stage>/<file stem>/<batch_id>/`; the stage's own URL ends in `raw/<source>/`. `force`: whatever COPY's load
-    history says of the files.
+    history says of the files. `layout`: where the columns stand in these files; by default as the contract has them. A
+    column that it does not have is left out, and thus NULL.
 
     Raises:
         ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` has none, too many, or one name twice.
@@ -74,7 +92,7 @@ def copy_into(
         database=database,
         schema=source.schema,
         table=table.raw_name,
-        columns=table.columns,
+        columns=[{"name": name, "position": n} for name, n in (layout or fit(table, table.header)).positions.items()],
         stage=source.stage,
         folder=table.stem,
         batch_id=batch_id,

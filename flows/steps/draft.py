@@ -23,7 +23,8 @@ from typing import Any
 import duckdb
 
 from flows.contract.model import LogicalType
-from flows.contract.render_draft import ColumnProfile, FileProfile, Link, Parent, words_of
+from flows.contract.raw_names import words_of
+from flows.contract.render_draft import ColumnProfile, FileProfile, Link, Parent
 from flows.errors import DataError
 
 # A column with few values that are repeated often is taken for a value set.
@@ -258,6 +259,13 @@ def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int
         note=note,
         rows=rows,
     )
+
+
+def unread(header: str) -> ColumnProfile:
+    """What is known of a column by its header alone."""
+    pii, guess = _guess(header)
+    note = "RAW holds text: `cxm contract draft --update` proposes a type"
+    return ColumnProfile(header, 0, 0, 0, "string", pii=pii, guess=guess, note=note)  # type: ignore[arg-type]
 
 
 def _guess(header: str) -> tuple[str, str]:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flows.clients.s3 import overwritten
 from flows.clients.snowflake import Rows, run
+from flows.contract.fit import Layout, fit
 from flows.contract.model import Source, Table
-from flows.contract.render_sql import MOST_FILES, copy_into
+from flows.contract.render_sql import MOST_FILES, add_new_columns, copy_into
 from flows.contract.sql import template
-from flows.errors import DataError
+from flows.errors import ConfigurationError, DataError
 from flows.facts import LandedObject, LandResult
-from flows.lease import fenced
+from flows.lease import check, fenced
 from flows.ledger import Ledger, RunInfo, Status
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def load(
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; the rows stay landed, for another try.
     """
     ledger = Ledger(connection, database, source.name)
+    layout = landed.layout or fit(table, table.header)
+    columns = _columns(layout)
     known = ledger.entries(info.batch_id, table.raw_name)
     if not replay and known and all(e.status in ("loaded", "validated") for e in known):
         return _result(landed, "already loaded", sum(e.rows_loaded for e in known), known[0].query_id or "")
@@ -87,12 +90,15 @@ def load(
             "content_sha256": landed.sha256,
             "file_records": o.records,
             "etag": o.etag or None,
+            **columns,
         }
         for o in missing
     ]
     if rows:
         with fenced(ledger, info):
             ledger.insert(info, "landed", rows)
+    if layout.new_columns:
+        _add(ledger, source, table, layout, info)
     try:
         return _copy(ledger, source, table, landed, info, stored, again=bool(known), replay=replay)
     except DataError as error:
@@ -119,6 +125,7 @@ def _copy(
     The lease and the ledger are locked at its end, when the long work is done: tables of all sources wait for them.
     """
     connection = ledger.connection
+    layout = landed.layout or fit(table, table.header)
     with fenced(ledger, info) as lock:
         if again:
             delete = template("raw/delete_batch.sql", database=ledger.database, table=table.raw_name)
@@ -126,8 +133,8 @@ def _copy(
         outcomes: list[tuple[str, list[Mapping[str, Any]]]] = []
         for objects in copies(landed.objects):
             names = [o.name for o in objects]
-            copied = run(connection, copy_into(source, table, ledger.database, info.batch_id, names, force=again))
-            outcomes.append((copied.query_id, _outcomes(copied, landed, objects)))
+            copied = run(connection, copy_into(source, table, ledger.database, info.batch_id, names, again, layout))
+            outcomes.append((copied.query_id, _outcomes(copied, landed, objects, _columns(layout))))
         rows = _count(connection, table, info.batch_id, ledger.database)
         if rows != landed.records:
             raise DataError(
@@ -139,6 +146,37 @@ def _copy(
         for query_id, of_objects in outcomes:
             ledger.loaded(info, query_id, of_objects, keeps_place=replay)
     return _result(landed, "loaded", rows, copied.query_id)
+
+
+def _columns(layout: Layout) -> dict[str, Any]:
+    """What the ledger keeps of a layout."""
+    return {
+        "file_columns": layout.text,
+        "columns_ignored": len(layout.ignored),
+        "columns_missing": len(layout.missing),
+    }
+
+
+def _add(ledger: Ledger, source: Source, table: Table, layout: Layout, info: RunInfo) -> None:
+    """Give the RAW table the columns that the contract lets a file bring (onNewColumn: add) and that it does not have yet.
+
+    DDL commits by itself, so this stands before the transaction that loads; it only adds, and a second time nothing.
+    """
+    there = run(
+        ledger.connection, template("raw/columns.sql", database=ledger.database), (source.schema, table.raw_name)
+    )
+    known = {str(row[0]) for row in there.rows}
+    new = {name: header for name, header in layout.new_columns.items() if name not in known}
+    if not new:
+        return
+    check(ledger, info)
+    try:
+        run(ledger.connection, add_new_columns(table, new, ledger.database, source.schema))
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"RAW.{table.raw_name} was not given the new columns {', '.join(new)} (onNewColumn: add): the loader's role has to "
+            f"own that table, which `cxm provision --apply` sees to. Snowflake said: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _refuse_overwritten(landed: LandResult, stored: Mapping[str, str]) -> None:
@@ -162,9 +200,11 @@ def copies(objects: Sequence[LandedObject]) -> Iterator[Sequence[LandedObject]]:
     return (objects[i : i + MOST_FILES] for i in range(0, len(objects), MOST_FILES))
 
 
-def _outcomes(copied: Rows, landed: LandResult, objects: Sequence[LandedObject]) -> list[Mapping[str, Any]]:
-    """COPY's own word on each object: s3_key, rows_parsed, rows_loaded. A COPY that found nothing answers one row with the one
-    column `status`."""
+def _outcomes(
+    copied: Rows, landed: LandResult, objects: Sequence[LandedObject], columns: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """COPY's own word on each object: s3_key, rows_parsed, rows_loaded, and `columns`. A COPY that found nothing answers one row
+    with the one column `status`."""
     where = f"{landed.file} ({landed.folder})"
     answer = copied.dicts()
     if any("rows_loaded" not in row for row in answer) or not answer:
@@ -193,7 +233,8 @@ def _outcomes(copied: Rows, landed: LandResult, objects: Sequence[LandedObject])
                 f"{key}: COPY says {row['status']}, {row['rows_loaded']} of {landed_object.records:,} rows, first error: "
                 f"{row['first_error']} (line {row['first_error_line']}); rolled back. COPY query {copied.query_id}"
             )
-        outcomes.append({"s3_key": key, "rows_parsed": int(row["rows_parsed"]), "rows_loaded": int(row["rows_loaded"])})
+        counts = {"rows_parsed": int(row["rows_parsed"]), "rows_loaded": int(row["rows_loaded"])}
+        outcomes.append({"s3_key": key, **counts, **columns})
     return outcomes
 
 

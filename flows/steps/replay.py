@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from flows.clients import s3
+from flows.contract.fit import MisfitError, fit_again, header_of
 from flows.contract.model import Source
 from flows.errors import ConfigurationError
 from flows.facts import LandedObject, LandResult, object_folder
@@ -25,8 +26,9 @@ def landed(
     Archived objects are copied back under `raw/` first.
 
     Raises:
-        ConfigurationError: the batch brought nothing, a table is no longer in the contract, an object is not in S3, or its run
-            ended before it had said how many records the file has; nothing was changed in RAW.
+        ConfigurationError: the batch brought nothing, a table is no longer in the contract, the file lacks a column that it needs
+            now, an object is not in S3, or its run ended before it had said how many records the file has; nothing was changed
+            in RAW.
         BusyError: another run took the lease.
         DataError: somebody wrote over an archived object; it stays where it is.
         InfrastructureError: S3 or the warehouse did not answer.
@@ -56,6 +58,15 @@ def landed(
             LandedObject(str(e.key).rsplit("/", 1)[1], e.bytes, int(e.records or 0), moved.get(str(e.key), e.etag))
             for e in of_table
         ]
+        header = header_of(next((e.columns for e in of_table if e.columns), ""))
+        header = header or s3.header(client, bucket, folder + objects[0].name)
+        try:
+            layout = fit_again(table, header)
+        except MisfitError as error:
+            raise ConfigurationError(
+                f"batch {batch_id}: {of_table[0].file} cannot be what the contract asks for now: {error}; let {table.name} have "
+                "that column empty, or send the file again with it"
+            ) from None
         found[table.name] = LandResult(
             table=table.name,
             raw_name=raw_name,
@@ -66,6 +77,7 @@ def landed(
             records=sum(o.records for o in objects),
             sha256=of_table[0].sha256,
             status="landed",
+            layout=layout,
         )
     return found
 

@@ -22,7 +22,10 @@ CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
     STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
     FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC',
     BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of a source''s batches, the greatest is the newest: the lease''s token',
-    ETAG VARCHAR COMMENT 'The object''s entity tag, as S3 gave it when it was written: other bytes have another one'
+    ETAG VARCHAR COMMENT 'The object''s entity tag, as S3 gave it when it was written: other bytes have another one',
+    FILE_COLUMNS VARCHAR COMMENT 'The file''s header: JSON pairs of a name and its RAW column, null where it is ignored',
+    COLUMNS_IGNORED NUMBER(38, 0) COMMENT 'Columns of the file that were not loaded',
+    COLUMNS_MISSING NUMBER(38, 0) COMMENT 'Columns of the contract that the file lacks: NULL in RAW'
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 

@@ -9,7 +9,8 @@ GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ loader | ident }};
 GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ transformer | ident }};
 GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ reporter | ident }};
 
--- The loader writes RAW and reads it back to count and to validate; it can neither drop nor alter.
+-- The loader writes RAW and reads it back to count and to validate; it can neither drop nor alter,
+-- but for the tables that a contract lets it add columns to (onNewColumn: add), which it owns.
 GRANT USAGE ON SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};
 GRANT SELECT, INSERT, UPDATE, DELETE ON FUTURE TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};

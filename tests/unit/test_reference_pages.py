@@ -33,14 +33,16 @@ def test_the_contracts_page_names_every_property_of_ours_that_is_read() -> None:
     code = "".join(file.read_text(encoding="utf-8") for file in (PROJECT / "flows" / "contract").glob("read*.py"))
     own = {
         name
-        for names in re.findall(r"place\.custom\([^,]+, \(([^)]*)\)\)", code)
+        for names in re.findall(r"place\.custom\(\s*[^,]+,\s*\(([^)]*)\),?\s*\)", code)
         for name in re.findall(r'"(\w+)"', names)
     }
     assert len(own) > 4
     assert {name for name in own if f"`{name}`" not in page} == set()
 
 
-@pytest.mark.parametrize("kind", ["Load", "LogicalType", "Classification", "Pii", "Severity"])
+@pytest.mark.parametrize(
+    "kind", ["Load", "LogicalType", "Classification", "Pii", "Severity", "OnNewColumn", "OnMissingColumn", "OnReorder"]
+)
 def test_the_contracts_page_names_every_value_of_a_key(kind: str) -> None:
     page = CONTRACT.read_text(encoding="utf-8")
     assert {value for value in get_args(getattr(model, kind)) if f"`{value}`" not in page} == set()

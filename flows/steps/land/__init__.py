@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from flows.contract.fit import fit
 from flows.contract.model import Source, Table
 from flows.errors import DataError
 from flows.facts import LandedObject, LandResult, Published, object_folder
@@ -25,7 +26,7 @@ from flows.places import Opened, opened
 from flows.steps.land.codec import CODECS
 from flows.steps.land.judge import exact
 from flows.steps.land.objects import OBJECT_BYTES, Objects
-from flows.steps.land.scan import BLOCK_BYTES, Block, UnusualError, is_header, scanned
+from flows.steps.land.scan import BLOCK_BYTES, Block, UnusualError, layout_of, scanned
 from flows.unpack import DEFAULT, Limits
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ _readers = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What one pass over a file found: size in bytes, CSV records (header not counted), SHA-256 in hex."""
+    """What one pass over a file found: size in bytes, CSV records (header not counted), SHA-256 in hex, the header's fields."""
 
     path: Path
     bytes: int
     records: int
     sha256: str
+    header: tuple[str, ...]
 
 
 def land(
@@ -83,10 +85,12 @@ def land(
             with _readers:
                 sha256, size = _sha256(file, lambda done: report("check", done, found.size))
             file.seek(0)
-            # The contract may have changed since: then the same bytes are no longer good.
-            if sha256 == published.sha256 and is_header(file.readline(BLOCK_BYTES), table):
+            # The contract may have changed since: then the same bytes are no longer good, or go elsewhere.
+            layout = layout_of(file.readline(BLOCK_BYTES), table) if sha256 == published.sha256 else None
+            if layout and layout.text == (published.columns or fit(table, table.header).text):
                 found.refuse_changed()
-                facts = FileFacts(path, size, published.records, sha256)
+                header = tuple(name for name, _ in layout.fields)
+                facts = FileFacts(path, size, published.records, sha256, header)
                 return _result(table, facts, folder, (), published.batch_id)
             file.seek(0)
         about = {"batch-id": batch_id, "file-name": path.name}
@@ -137,15 +141,17 @@ def read(
     def take(blocks: Iterator[Block]) -> FileFacts:
         digest = hashlib.sha256()
         done = records = 0
+        header: tuple[str, ...] = ()
         for block in blocks:
             digest.update(block.data)
             done += len(block.data)
             records += block.records
+            header = header or block.header
             write(block)
             report("check", done, found.size)
-        if not records:  # `exact` has the words for it
+        if not records and not table.allow_empty:  # `exact` has the words for it
             raise UnusualError
-        return FileFacts(path, done, records, digest.hexdigest())
+        return FileFacts(path, done, records, digest.hexdigest(), header)
 
     try:
         facts = take(scanned(file, table))
@@ -194,6 +200,7 @@ def _result(
         sha256=facts.sha256,
         status="unchanged" if since else "landed",
         since=since,
+        layout=fit(table, facts.header),
     )
 
 

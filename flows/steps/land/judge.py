@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from flows.contract.fit import MisfitError, fit, shown
 from flows.contract.model import Table
 from flows.errors import DataError
 from flows.steps.land.scan import BOM, MAX_FIELD_CHARACTERS, Block
@@ -27,7 +27,6 @@ def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block
             CRLF; the message names file and line and says what was wanted.
     """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    wanted = len(table.columns)
     taken: list[
         bytes
     ] = []  # the lines of the records since the last block: csv asks for none beyond the record it gives
@@ -40,11 +39,11 @@ def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block
             raise DataError(f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record")
         _check_header(path, header, table)
         _check_end(path, 1, taken[-1])
-        yield Block(_joined(taken), 0)
+        yield Block(_joined(taken), 0, tuple(header))
         line = reader.line_num + 1
         for record in reader:
-            if len(record) != wanted:
-                raise DataError(_field_count(path, line, record, table, whole=taken[-1].endswith(b"\n")))
+            if len(record) != len(header):
+                raise DataError(_field_count(path, line, record, header, whole=taken[-1].endswith(b"\n")))
             _check_end(path, reader.line_num, taken[-1])
             records += 1
             line = reader.line_num + 1
@@ -52,8 +51,11 @@ def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block
                 yield Block(_joined(taken), RECORDS_AT_ONCE)
     except csv.Error as error:
         raise DataError(_csv_error(path, line, reader.line_num, error)) from error
-    if records == 0:
-        raise DataError(f"{path}: has a header and no records; wanted at least one (send the file once it is filled)")
+    if records == 0 and not table.allow_empty:
+        raise DataError(
+            f"{path}: has a header and no records; wanted at least one (send the file once it is filled, or let the table's "
+            "entry in the contract say `allowEmpty: true`)"
+        )
     if taken:
         yield Block(_joined(taken), records % RECORDS_AT_ONCE)
 
@@ -104,39 +106,17 @@ def _lines(file: BinaryIO, path: Path, taken: list[bytes]) -> Iterator[str]:
 
 
 def _check_header(path: Path, found: list[str], table: Table) -> None:
-    wanted = list(table.header)
-    if found == wanted:
-        return
-    repeated = sorted({name for name in found if found.count(name) > 1})
-    missing = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted]
-    if repeated:
-        what = f"column {', '.join(map(_name, repeated))} stands in it more than once"
-    elif missing and extra and len(found) == len(wanted):
-        pairs = [f"{_name(w)} is called {_name(f)}" for w, f in zip(wanted, found, strict=True) if w != f]
-        what = f"renamed: {', '.join(pairs)}"
-    elif missing and extra:
-        what = f"missing {', '.join(missing)}; not in the contract: {', '.join(map(ascii, extra))}"
-    elif missing:
-        what = f"missing {', '.join(missing)}"
-    elif extra:
-        what = f"not in the contract: {', '.join(map(ascii, extra))}"
-    else:
-        place = next(i for i, (w, f) in enumerate(zip(wanted, found, strict=True)) if w != f)
-        what = f"another order: column {place + 1} is {_name(found[place])}, wanted {_name(wanted[place])}"
-    raise DataError(
-        f"{path}, line 1: the header differs from the contract: {what}. Found {','.join(map(_name, found))[:500]}; wanted "
-        f"{','.join(wanted)}. Mend the file, or change the table's entry in the contract and run `cxm contract sync`"
-    )
+    try:
+        fit(table, found)
+    except MisfitError as error:
+        raise DataError(
+            f"{path}, line 1: the header differs from the contract: {error}. Found {','.join(map(shown, found))[:500]}; wanted "
+            f"{','.join(table.header)}. Mend the file, or change the table's entry in the contract and run `cxm contract sync`"
+        ) from None
 
 
-def _name(text: str) -> str:
-    """A column's name as it is, or spelled out, where it holds what cannot be seen or told from others: 'v\\xa0', 'v '."""
-    return text if re.fullmatch(r"[!-~]+( [!-~]+)*", text) else ascii(text)
-
-
-def _field_count(path: Path, line: int, record: list[str], table: Table, whole: bool) -> str:
-    wanted = len(table.columns)
+def _field_count(path: Path, line: int, record: list[str], header: list[str], whole: bool) -> str:
+    wanted = len(header)
     if not record:
         return f"{path}, line {line}: blank line; wanted a record of {wanted} fields"
     begin = ",".join(record)[:80]
@@ -146,7 +126,7 @@ def _field_count(path: Path, line: int, record: list[str], table: Table, whole: 
             "its way: send it again whole"
         )
     return (
-        f"{path}, line {line}: {len(record)} fields, wanted {wanted} ({', '.join(table.header)}); the record begins {begin!r}; "
+        f"{path}, line {line}: {len(record)} fields, wanted {wanted} ({', '.join(header)}); the record begins {begin!r}; "
         "quote fields that hold commas"
     )
 

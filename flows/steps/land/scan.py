@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.contract.fit import Layout, MisfitError, fit
 from flows.contract.model import Table
 
 # A VARCHAR without a length holds at most 16,777,216 characters, https://docs.snowflake.com/en/sql-reference/data-types-text
@@ -32,10 +33,12 @@ class UnusualError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive bytes of the file, ending where a record ends. The first block is the header line and counts 0 records."""
+    """Consecutive bytes of the file, ending where a record ends. The first block is the header line and counts 0 records; it
+    alone has a `header`, field by field."""
 
     data: bytes
     records: int
+    header: tuple[str, ...] = ()
 
 
 def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
@@ -44,13 +47,12 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
     Raises:
         UnusualError: what came so far is void.
     """
-    width = len(table.columns)
-    if width < 2:  # a blank line would look like an empty field
+    line = file.readline(BLOCK_BYTES)
+    layout = layout_of(line, table)
+    width = len(layout.fields) if layout else 0
+    if layout is None or width < 2:  # of one field, a blank line would look like an empty one
         raise UnusualError
-    header = file.readline(BLOCK_BYTES)
-    if not is_header(header, table):
-        raise UnusualError
-    yield Block(header, 0)
+    yield Block(line, 0, tuple(header for header, _ in layout.fields))
     carry = b""
     while more := file.read(max(BLOCK_BYTES, len(carry))):
         data = carry + more
@@ -69,13 +71,14 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
         yield Block(carry, records)
 
 
-def is_header(line: bytes, table: Table) -> bool:
-    """True where the line, with its end, is the contract's header."""
+def layout_of(line: bytes, table: Table) -> Layout | None:
+    """Where the fields of a file go that begins with this line, its end included; None where it is no header that fits."""
     try:
-        found = next(csv.reader([line.removeprefix(BOM).decode()], strict=True), None)
-    except (csv.Error, UnicodeDecodeError):
-        return False
-    return found == list(table.header) and line.endswith(b"\n") and not line.endswith(b"\r\r\n")
+        found = next(csv.reader([line.removeprefix(BOM).decode()], strict=True), [])
+        layout = fit(table, found)
+    except (csv.Error, UnicodeDecodeError, MisfitError):
+        return None
+    return layout if line.endswith(b"\n") and not line.endswith(b"\r\r\n") else None
 
 
 def _whole_records(data: bytes, width: int) -> tuple[int, int]:

@@ -7,13 +7,14 @@ One read of INFORMATION_SCHEMA.COLUMNS and one of the tags serve all tables of a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from flows.contract.model import Source, Table
 from flows.contract.render_sql import add_columns, create_table
 from flows.contract.sql import ident, literal
 from flows.settings import Settings
-from flows.steps.provision.account import Account
-from flows.steps.provision.plan import Item
+from flows.steps.provision.account import Account, Grants
+from flows.steps.provision.plan import Action, Item
 
 _ORDER = ("none", "indirect", "direct")
 
@@ -32,7 +33,24 @@ def items(account: Account, settings: Settings, sources: Sequence[Source]) -> It
             if columns is None and f"{place}.{table.raw_name}" in shown:
                 yield Item("SYSADMIN", "table", f"{place}.{table.raw_name}", "hidden", "its columns")
                 continue
-            yield _item(table, place, source, settings, columns, tags)
+            item = _item(table, place, source, settings, columns, tags)
+            yield _with_owner(item, table, settings, account.granted(settings.loader_role))
+
+
+def _with_owner(item: Item, table: Table, settings: Settings, granted: Grants | None) -> Item:
+    """The loader's role owns a table that its contract lets it add columns to, since ALTER TABLE wants OWNERSHIP
+    (https://docs.snowflake.com/en/user-guide/security-access-control-privileges#table-privileges); any other is SYSADMIN's, which
+    still does with both what it did, by the hierarchy of roles."""
+    loader = ident(settings.loader_role)
+    is_owner = ("OWNERSHIP", "TABLE", item.name) in (granted or ())
+    adds = table.on_new_column == "add"
+    if granted is None or adds == is_owner:
+        return item
+    owner = loader if adds else "SYSADMIN"
+    step = f"GRANT OWNERSHIP ON TABLE {item.name} TO ROLE {owner} COPY CURRENT GRANTS"
+    why = "; ".join(filter(None, [item.why, f"owner: wanted {owner}, since onNewColumn is {table.on_new_column}"]))
+    action: Action = "changed" if item.action == "unchanged" else item.action
+    return replace(item, action=action, why=why, steps=(*item.steps, step))
 
 
 def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:

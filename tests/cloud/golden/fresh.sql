@@ -184,7 +184,10 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     STARTED_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC',
     FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC',
     BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of a source''s batches, the greatest is the newest: the lease''s token',
-    ETAG VARCHAR COMMENT 'The object''s entity tag, as S3 gave it when it was written: other bytes have another one'
+    ETAG VARCHAR COMMENT 'The object''s entity tag, as S3 gave it when it was written: other bytes have another one',
+    FILE_COLUMNS VARCHAR COMMENT 'The file''s header: JSON pairs of a name and its RAW column, null where it is ignored',
+    COLUMNS_IGNORED NUMBER(38, 0) COMMENT 'Columns of the file that were not loaded',
+    COLUMNS_MISSING NUMBER(38, 0) COMMENT 'Columns of the contract that the file lacks: NULL in RAW'
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
@@ -230,7 +233,8 @@ GRANT USAGE ON DATABASE CXM_MEDTECH TO ROLE CXM_TRANSFORMER;
 GRANT USAGE ON DATABASE CXM_MEDTECH TO ROLE CXM_REPORTER;
 
 -- grant CXM_MEDTECH.RAW → CXM_LOADER: missing: USAGE
--- The loader writes RAW and reads it back to count and to validate; it can neither drop nor alter.
+-- The loader writes RAW and reads it back to count and to validate; it can neither drop nor alter,
+-- but for the tables that a contract lets it add columns to (onNewColumn: add), which it owns.
 GRANT USAGE ON SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
 
 -- grant all tables in CXM_MEDTECH.RAW → CXM_LOADER: for what this plan makes

@@ -1,0 +1,144 @@
+"""The header of a file beside its table → which field goes into which RAW column, or why the file does not fit.
+
+file's header + `Table` with onNewColumn, onMissingColumn, onReorder ──fit──▶ `Layout`, or `MisfitError`
+
+COPY reads fields by position (`$1`, `$2` …), so each file is read by the layout of its own header, when it is loaded for the
+first time and when it is loaded again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from flows.contract.model import AUDIT_COLUMNS, OnNewColumn, Table
+from flows.contract.raw_names import raw_name
+
+
+class MisfitError(ValueError):
+    """The header differs from the contract in a way that the contract refuses; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the fields of a file go. `fields` has a pair for each field, in the file's order: its header, and the RAW column, or
+    None where it is ignored. `added`: headers that the contract does not have and RAW gets a column for. `missing`: headers that
+    the file lacks; their columns are NULL."""
+
+    fields: tuple[tuple[str, str | None], ...]
+    added: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    is_reordered: bool = False
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Headers whose fields are not loaded."""
+        return tuple(header for header, name in self.fields if name is None)
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """RAW column → number of its field, from 1 on, as COPY counts."""
+        return {name: n for n, (_, name) in enumerate(self.fields, 1) if name}
+
+    @property
+    def new_columns(self) -> dict[str, str]:
+        """RAW column that the contract does not have → its header."""
+        return {name: header for header, name in self.fields if name and header in self.added}
+
+    @property
+    def text(self) -> str:
+        """As the ledger keeps it: a JSON array of pairs."""
+        return json.dumps(self.fields, ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def told(self) -> str:
+        """How the file differs from the contract, for people; empty where it does not."""
+        parts = [
+            f"ignored: {', '.join(map(shown, self.ignored))}" if self.ignored else "",
+            f"missing, NULL in RAW: {', '.join(map(shown, self.missing))}" if self.missing else "",
+            f"new: {', '.join(f'{shown(h)} → {n}' for n, h in self.new_columns.items())}" if self.added else "",
+            "another order, read by name" if self.is_reordered else "",
+        ]
+        return "; ".join(filter(None, parts))
+
+
+def header_of(text: str | None) -> tuple[str, ...]:
+    """The header that a layout's `text` holds; empty where the ledger has none."""
+    return tuple(str(header) for header, _ in json.loads(text)) if text else ()
+
+
+def fit(table: Table, header: Sequence[str]) -> Layout:
+    """The layout of a file with this header, as far as the table's policies let it differ from the contract.
+
+    Raises:
+        MisfitError: it differs further.
+    """
+    named = {c.header: c.name for c in table.columns}
+    new = [name for name in header if name not in named]
+    missing = [c for c in table.columns if c.header not in header]
+    lacking = [c.header for c in missing if table.on_missing_column == "refuse" or c.required]
+    strange = new if table.on_new_column == "refuse" else []
+    kept, order = [h for h in header if h in named], [h for h in named if h in header]
+    if repeated := sorted({name for name in header if list(header).count(name) > 1}):
+        raise MisfitError(f"column {', '.join(map(shown, repeated))} stands in it more than once")
+    if lacking and strange and len(header) == len(named):
+        pairs = [f"{shown(w)} is called {shown(f)}" for w, f in zip(named, header, strict=True) if w != f]
+        raise MisfitError(f"renamed: {', '.join(pairs)}")
+    if lacking or strange or not kept:
+        absent, extra = (lacking, strange) if kept else ([c.header for c in missing], new)
+        required = [c.header for c in missing if c.required]
+        needed = f" ({', '.join(required)} may not be empty)" if required and table.on_missing_column == "null" else ""
+        raise MisfitError(
+            "; ".join(
+                filter(
+                    None,
+                    [
+                        f"missing {', '.join(absent)}{needed}" if absent else "",
+                        f"not in the contract: {', '.join(map(ascii, extra))}" if extra else "",
+                    ],
+                )
+            )
+        )
+    if kept != order and table.on_reorder == "refuse":
+        place = next(n for n, (got, expected) in enumerate(zip(kept, order, strict=True)) if got != expected)
+        raise MisfitError(f"another order: column {place + 1} is {shown(kept[place])}, wanted {shown(order[place])}")
+    added = _added(table, new) if table.on_new_column == "add" else {}
+    return Layout(
+        tuple((name, named.get(name) or added.get(name)) for name in header),
+        tuple(added),
+        tuple(c.header for c in missing),
+        kept != order,
+    )
+
+
+def fit_again(table: Table, header: Sequence[str]) -> Layout:
+    """The layout of a file that was accepted before, by the contract as it is now: what it gained since is NULL, what it lost
+    since is not loaded.
+
+    Raises:
+        MisfitError: a column that may not be empty is missing.
+    """
+    on_new: OnNewColumn = "add" if table.on_new_column == "add" else "ignore"
+    return fit(replace(table, on_new_column=on_new, on_missing_column="null", on_reorder="by name"), header)
+
+
+def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
+    """Header → RAW column that it gets; one and the same whatever else is new, so that later files find it again."""
+    taken = {**{c.name: c.header for c in table.columns}, **dict.fromkeys(AUDIT_COLUMNS, "an audit column")}
+    found: dict[str, str] = {}
+    for header in headers:
+        name = raw_name(header, table.name)
+        if name in taken:
+            raise MisfitError(
+                f"the new column {shown(header)} would be {name} in RAW, which is taken ({taken[name]}); add it to the contract "
+                "by hand, with a physicalName"
+            )
+        taken[name], found[header] = header, name
+    return found
+
+
+def shown(text: str) -> str:
+    """A column's name as it is, or spelled out, where it holds what cannot be seen or told from others: 'v\\xa0', 'v '."""
+    return text if re.fullmatch(r"[!-~]+( [!-~]+)*", text) else ascii(text)

@@ -1,0 +1,39 @@
+"""Columns that files brought and RAW was given (onNewColumn: add) → what to add to the contract, as an artifact of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prefect import get_run_logger
+
+from flows import shown
+from flows.contract.model import Source
+from flows.errors import CxmError
+from flows.escape import code_block, markdown
+from flows.facts import LandResult
+from flows.settings import PROJECT
+
+
+def show_patch(source: Source, landed: Mapping[str, LandResult]) -> None:
+    """Show the contract's patch for the tables that were loaded, where one has such columns; it fails nothing."""
+    layouts = {name: found.layout for name, found in landed.items() if found.layout and found.layout.added}
+    if not layouts:
+        return
+    from flows.contract.patch import patch  # few runs need these, and DuckDB with them
+    from flows.steps.draft import unread
+
+    try:
+        columns = {name: [unread(header) for header in layout.added] for name, layout in layouts.items()}
+        diff = patch(PROJECT, source, layouts, columns)
+    except CxmError as error:  # the rows are loaded whether or not it can be shown
+        get_run_logger().warning("%s: the contract's patch cannot be shown: %s", source.name, error)
+        return
+    names = ", ".join(f"{name}.{header}" for name, layout in layouts.items() for header in layout.added)
+    text = f"""New columns came, and RAW has them: {markdown(names)}. Staging and rules do not know them yet.
+
+Save this as `new_columns.patch`, then `git apply new_columns.patch`, correct what is a guess, `cxm contract sync`, and commit. \\
+Rows that are loaded already show the columns in staging from then on.
+
+{code_block(diff, "diff")}
+"""
+    shown.markdown_artifact(f"{source.name}-contract-patch", text, "What to add to the contract")
