@@ -74,6 +74,11 @@ SESSION_DEFAULTS: dict[str, Parameter] = {
 # Only the default of these is what the embedded warehouse does, so another value is refused.
 FIXED = frozenset(
     {
+        "BINARY_INPUT_FORMAT",
+        "BINARY_OUTPUT_FORMAT",
+        "DATE_INPUT_FORMAT",
+        "TIMESTAMP_INPUT_FORMAT",
+        "TIME_INPUT_FORMAT",
         "QUOTED_IDENTIFIERS_IGNORE_CASE",
         "TIMESTAMP_TYPE_MAPPING",
         "TWO_DIGIT_CENTURY_START",

@@ -163,7 +163,7 @@ class Expressions:
             case "METADATA$START_SCAN_TIME":
                 now = self.session.now.astimezone(UTC)
                 text = f"{now:%Y-%m-%d %H:%M:%S}.{now.microsecond // 1000:03d}+00:00"
-                return exp.cast(exp.Literal.string(text), exp.DataType.build("TIMESTAMPTZ"))
+                return exp.cast(exp.Literal.string(text), exp.DataType.build("TIMESTAMPLTZ", dialect="snowflake"))
         raise compilation(904, "42000", f"error line 1 at position 0\ninvalid identifier '{name}'")
 
 

@@ -265,7 +265,7 @@ class Executor:
 
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""
-        tree = corrections.texts(corrections.trims(tree))
+        tree = corrections.trims(tree)
         exact = corrections.sums(tree)
         try:
             self._run_parts(exact, bindings)

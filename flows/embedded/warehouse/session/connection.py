@@ -23,8 +23,14 @@ from flows.embedded.warehouse.session.registry import Registry
 from flows.embedded.warehouse.session.running import Statement
 from flows.embedded.warehouse.session.transaction import Transaction
 from flows.embedded.warehouse.storage.engine import Engine
-from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text import errors, time_formats
 from flows.embedded.warehouse.text.grammar import ident, normalise, quote
+
+# The parameter, and the engine's variable for it: an empty one follows TIMESTAMP_OUTPUT_FORMAT.
+OUTPUT_FORMATS = {
+    "DATE_OUTPUT_FORMAT": "cxm_date", "TIME_OUTPUT_FORMAT": "cxm_time", "TIMESTAMP_NTZ_OUTPUT_FORMAT": "cxm_ntz",
+    "TIMESTAMP_LTZ_OUTPUT_FORMAT": "cxm_ltz", "TIMESTAMP_TZ_OUTPUT_FORMAT": "cxm_tz", "TIMESTAMP_OUTPUT_FORMAT": "",
+}  # fmt: skip
 
 
 class WarehouseConnection:
@@ -241,5 +247,15 @@ class WarehouseConnection:
             except duckdb.Error:
                 self.parameters.pop(name, None)
                 raise errors.invalid_value(value, name) from None  # the cause is no statement of the user
+        elif name in OUTPUT_FORMATS:
+            self._apply_formats()
         elif name == "AUTOCOMMIT":
             self.autocommit(bool(value))
+
+    def _apply_formats(self) -> None:
+        """The session's formats of dates and times, where the macros look for them
+        (https://docs.snowflake.com/en/sql-reference/date-time-input-output#output-formats)."""
+        for name, variable in OUTPUT_FORMATS.items():
+            format_ = self.parameter(name) or self.parameter("TIMESTAMP_OUTPUT_FORMAT")
+            if variable:
+                self.duck.execute(f"SET VARIABLE {variable} = {quote(time_formats.written(str(format_)))}")

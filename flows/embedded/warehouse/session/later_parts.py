@@ -84,6 +84,8 @@ class LaterParts:
             for name in _LIKE_THE_SESSION:
                 (value,) = self.first.duck.execute("SELECT current_setting(?)", [name]).fetchone() or ("",)
                 duck.execute(f"SET {name} = {quote(str(value))}")
+            for name, value in self.first.duck.execute("SELECT name, value FROM duckdb_variables()").fetchall():
+                duck.execute(f"SET VARIABLE {name} = {quote(str(value))}")
             self.later.append(Part(duck))
         else:
             self.later[-1].duck.execute("ROLLBACK")

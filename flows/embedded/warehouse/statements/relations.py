@@ -219,7 +219,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
         SELECT column_name,
             CASE data_type WHEN 'NUMBER' THEN 'NUMBER(' || numeric_precision || ',' || numeric_scale || ')'
                 WHEN 'TEXT' THEN 'VARCHAR(' || coalesce(character_maximum_length, 16777216) || ')'
-                WHEN 'TIMESTAMP_NTZ' THEN 'TIMESTAMP_NTZ(9)' WHEN 'TIMESTAMP_TZ' THEN 'TIMESTAMP_TZ(9)' WHEN 'TIME' THEN 'TIME(9)'
+                WHEN 'TIMESTAMP_NTZ' THEN 'TIMESTAMP_NTZ(9)' WHEN 'TIMESTAMP_LTZ' THEN 'TIMESTAMP_LTZ(9)'
+                WHEN 'TIMESTAMP_TZ' THEN 'TIMESTAMP_TZ(9)' WHEN 'TIME' THEN 'TIME(9)'
                 WHEN 'BINARY' THEN 'BINARY(8388608)' WHEN 'HUGEINT' THEN 'NUMBER(38,0)' ELSE data_type END,
             is_nullable, column_default, comment
         FROM _fs_global._fs_information_schema._fs_columns

@@ -11,6 +11,7 @@ import contextlib
 from functools import partial
 from typing import Any
 
+import duckdb
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.copy.load import copy_into
@@ -24,6 +25,8 @@ from flows.embedded.warehouse.session.storage_access import storage_of
 from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.statements.runner import Runner
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.translate import times
 from flows.embedded.warehouse.translate.translation import Place, expression_sql, merge_operations
 
 DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy, exp.MultitableInserts)
@@ -41,6 +44,9 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
     if overwrites or isinstance(expression, (exp.Update, exp.Delete, exp.Merge)):
         _lock_rows(runner, written)
 
+    if target is not None and not isinstance(expression, exp.Delete):
+        times.assign(expression, _columns(runner, written))
+
     def run() -> None:
         again = expression.copy()
         if isinstance(again, exp.Merge):
@@ -54,6 +60,17 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
         runner.retried(run)
     conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
     _touch(conn, written)
+
+
+def _columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tuple[str, str]]:
+    """The columns of the table that is written, with the engine's types."""
+    if name is None:
+        return []
+    where = ident(name[2]) if name in runner.conn.temporary_tables else ".".join(map(ident, name))
+    with contextlib.suppress(duckdb.Error):
+        described = runner.duck.execute(f"SELECT * FROM {where} LIMIT 0").description
+        return [(str(c[0]), str(c[1])) for c in described or []]
+    return []
 
 
 def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:

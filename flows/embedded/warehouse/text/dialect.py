@@ -21,7 +21,22 @@ _OWN_GRAMMAR = (
 _NO_QUERY = (TokenType.FROM, TokenType.SUMMARIZE, TokenType.DESCRIBE)
 
 
+# Left as they are written, for `translate/times`: sqlglot would forget a format, or whether there was one.
+_AS_WRITTEN = (
+    "DATE", "TIME", "TO_DATE", "TO_TIME", "TO_TIMESTAMP", "TO_TIMESTAMP_NTZ", "TO_TIMESTAMP_LTZ", "TO_TIMESTAMP_TZ",
+    "TRY_TO_DATE", "TRY_TO_TIME", "TRY_TO_TIMESTAMP", "TRY_TO_TIMESTAMP_NTZ", "TRY_TO_TIMESTAMP_LTZ", "TRY_TO_TIMESTAMP_TZ",
+)  # fmt: skip
+
+
+def _to_char(args: list[Expr]) -> exp.ToChar:
+    return exp.ToChar(this=args[0] if args else None, format=args[1] if len(args) > 1 else None)
+
+
 class _Parser(SnowflakeParser):
+    FUNCTIONS: ClassVar = {
+        **{k: v for k, v in SnowflakeParser.FUNCTIONS.items() if k not in _AS_WRITTEN},
+        "TO_CHAR": _to_char, "TO_VARCHAR": _to_char,
+    }  # fmt: skip
     FUNCTION_PARSERS: ClassVar = {k: v for k, v in SnowflakeParser.FUNCTION_PARSERS.items() if k in _OWN_GRAMMAR}
 
     def _parse_select_query(self, *args: Any, **kwargs: Any) -> Expr | None:

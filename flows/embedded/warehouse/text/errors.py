@@ -125,6 +125,31 @@ def no_current(what: str, command: str) -> ProgrammingError:
     )
 
 
+def argument_count(name: str, expected: int, got: int) -> ProgrammingError:
+    """000938, 000939: a function's arguments are too few or too many."""
+    found = "not enough" if got < expected else "too many"
+    return _compilation(
+        f"error line 1 at position 7\n{found} arguments for function [{name}] expected {expected}, got {got}",
+        938 if got < expected else 939,
+        "22023",
+    )
+
+
+def invalid_part(part: str, function: str) -> ProgrammingError:
+    """001045: no part of a date or a time
+    (https://docs.snowflake.com/en/sql-reference/functions-date-time#supported-date-and-time-parts)."""
+    return _compilation(
+        f"error line 1 at position 7\n'{part}' is not a valid date/time component for function {function}.",
+        1045,
+        "22023",
+    )
+
+
+def unknown_time_zone(name: str) -> ProgrammingError:
+    """100035: a name that the IANA database does not have (https://docs.snowflake.com/en/sql-reference/functions/convert_timezone)."""
+    return ProgrammingError(msg=f"Unknown timezone: '{name}'", errno=100035, sqlstate="22007")
+
+
 # Before the number, state and words of an error that a macro of the engine raises.
 RAISED = "CXM:"
 _TOO_LARGE = re.compile(r"Could not cast value (\S+) to DECIMAL(\(\d+,\s*\d+\))|Overflow in \w+ of DECIMAL")

@@ -5,12 +5,14 @@ Engine ──at its start, and for each database──▶ CREATE OR REPLACE VIEW
 
 from __future__ import annotations
 
-from fakesnow import info_schema, macros
+from fakesnow import info_schema
+from fakesnow import macros as fakesnow_macros
 from fakesnow.transforms import show
 
 from flows.embedded.warehouse.storage.engine import Catalogue
 from flows.embedded.warehouse.text.errors import RAISED
 from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.translate import macros
 
 
 def catalogue() -> Catalogue:
@@ -23,22 +25,11 @@ def catalogue() -> Catalogue:
 
 
 def _macros(catalog: str) -> str:
-    """fakesnow's macros, and those that it lacks.
-
-    A text that is no timestamp is NULL for TRY_CAST and TRY_TO_TIMESTAMP, digits alone are seconds since 1970
-    (https://docs.snowflake.com/en/sql-reference/functions/try_to_timestamp). `_cxm_moment` makes of a TIME what strftime takes.
-    The rest is what `typing` puts in.
-    """
+    """fakesnow's macros, those of `times` and what `typing` puts in."""
     home = ident(catalog)
     return f"""
+        {fakesnow_macros.creation_sql(catalog)};
         {macros.creation_sql(catalog)}
-        CREATE OR REPLACE MACRO {home}._cxm_try_timestamp(val) AS (
-            CASE WHEN TRY_CAST(val AS BIGINT) IS NULL THEN TRY_CAST(val AS TIMESTAMP)
-            ELSE to_timestamp(TRY_CAST(val AS BIGINT))::TIMESTAMP END
-        );
-        CREATE OR REPLACE MACRO {home}._cxm_moment(val) AS (
-            CASE WHEN typeof(val) = 'TIME' THEN DATE '1970-01-01' + TRY_CAST(val::VARCHAR AS TIME) ELSE CAST(val AS TIMESTAMP) END
-        );
         CREATE OR REPLACE MACRO {home}._cxm_truth(val) AS (
             CASE lower(val) WHEN 'on' THEN 'true' WHEN 'off' THEN 'false' ELSE val END
         );
@@ -75,4 +66,9 @@ def _division(name: str, whole: str, home: str) -> str:
 
 
 def _remade(sql: str) -> str:
-    return sql.replace("create view if not exists", "create or replace view")
+    """fakesnow's views made anew, with this package's types of timestamps."""
+    zoned = "when columns.data_type='TIMESTAMP WITH TIME ZONE' then "
+    return sql.replace("create view if not exists", "create or replace view").replace(
+        f"{zoned}'TIMESTAMP_TZ'",
+        f"{zoned}'TIMESTAMP_LTZ' when contains(columns.data_type, 'CXM_UTC') then 'TIMESTAMP_TZ'",
+    )

@@ -1,15 +1,12 @@
-"""Where fakesnow's rewriting changes values: SUM, TRIM with characters, TO_CHAR with a format, put right before it sees them.
+"""Where fakesnow's rewriting changes values: SUM, TRIM with characters, put right before it sees them.
 
-syntax tree ──trims, texts, sums──▶ the same tree, those calls as plain functions that fakesnow passes on to DuckDB
+syntax tree ──trims, sums──▶ the same tree, those calls as plain functions that fakesnow passes on to DuckDB
 fakesnow's tree ──whole_numbers──▶ the same tree, NUMBER(38,0) with 38 digits
 """
 
 from __future__ import annotations
 
 from sqlglot import Expr, exp
-from sqlglot.dialects.snowflake import Snowflake
-
-from flows.embedded.warehouse.text import errors
 
 # DuckDB's refusal of SUM over text; Snowflake casts the text to a number.
 SUM_OF_TEXT = "'sum(VARCHAR)'"
@@ -45,29 +42,6 @@ def _trim(node: Expr) -> Expr:
 
 def _position(characters: Expr, of: Expr) -> Expr:
     return exp.Anonymous(this="STRPOS", expressions=[characters.copy(), of])
-
-
-def texts(expression: Expr) -> Expr:
-    """TO_CHAR and TO_VARCHAR of a date, time or timestamp in its format, also where the argument's type is not written out;
-    sqlglot's DuckDB forgets the format then. A format of numbers is refused.
-
-    https://docs.snowflake.com/en/sql-reference/functions/to_char
-    """
-    return expression.transform(_text)
-
-
-def _text(node: Expr) -> Expr:
-    if isinstance(node, exp.TimeToStr) and node.this.is_type(exp.DataType.Type.TIME):
-        node.set("this", exp.Anonymous(this="_cxm_moment", expressions=[node.this]))
-    if not isinstance(node, exp.ToChar) or node.args.get("format") is None:
-        return node
-    written = node.args["format"]
-    if not isinstance(written, exp.Literal) or not written.is_string:
-        raise errors.unsupported("TO_CHAR with a format that is not a constant")
-    found = Snowflake().format_time(written)
-    if found is None or "%" not in found.name:
-        raise errors.unsupported(f"TO_CHAR with the format '{written.name}'")
-    return exp.TimeToStr(this=exp.Anonymous(this="_cxm_moment", expressions=[node.this]), format=found)
 
 
 def sums(expression: Expr) -> Expr:

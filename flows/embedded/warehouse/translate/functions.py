@@ -50,14 +50,6 @@ def rewrite(
         if node is expression:
             expression = value
         node.replace(value)
-    for cast in list(expression.find_all(exp.TryCast)):
-        if cast.to.this in (exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPNTZ):
-            call = exp.Anonymous(this="_cxm_try_timestamp", expressions=[cast.this.copy()])  # fakesnow's cast raises
-            expression = call if cast is expression else expression
-            cast.replace(call)
-    for call in expression.find_all(exp.Anonymous):
-        if str(call.this).upper() in ("TRY_TO_TIMESTAMP", "TRY_TO_TIMESTAMP_NTZ") and len(call.expressions) == 1:
-            call.set("this", "_cxm_try_timestamp")
     for rows in list(expression.find_all(exp.TableFromRows)):
         found = _table_function(conn, rows)
         if found is not None:

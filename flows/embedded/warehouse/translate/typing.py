@@ -295,11 +295,11 @@ class Typing:
                 stars = _star(projection, scope)
                 items = None if items is None or stars is None else items + stars
                 continue
-            before, name = projection.sql(), column_name(projection)
+            before, name = projection.sql(dialect="snowflake"), column_name(projection)
             shown = folded(projection.args["alias"]) if isinstance(projection, exp.Alias) else folded(projection)
             type_ = self._walk(projection, scope, ctes)
             made = select.expressions[place]
-            if name is not None and made.sql() != before:  # its own text is its name
+            if name is not None and made.sql(dialect="snowflake") != before:  # its own text is its name
                 made.replace(exp.alias_(made.copy(), name, quoted=True))
                 shown, made = name, select.expressions[place]
             _exact(made.unalias())

@@ -28,10 +28,23 @@ _NEAREST = {
 def row_type(described: Sequence[Sequence[Any]]) -> list[ColumnInfo]:
     """The protocol's column descriptions for DESCRIBE rows (name, DuckDB type, …)."""
     plain = [(name, _plain(str(type_)), *rest) for name, type_, *rest in described]
-    return list(describe_as_rowtype(plain))
+    infos = list(describe_as_rowtype(plain))
+    for info, (_, type_, *_rest) in zip(infos, described, strict=True):
+        if is_zoned(str(type_)):
+            info["type"] = "timestamp_tz"
+        elif info["type"] == "timestamp_tz":
+            info["type"] = "timestamp_ltz"
+    return infos
+
+
+def is_zoned(type_: str) -> bool:
+    """Whether DuckDB's type is what TIMESTAMP_TZ is here."""
+    return type_.startswith("STRUCT") and "CXM_UTC" in type_
 
 
 def _plain(type_: str) -> str:
+    if is_zoned(type_):
+        return "TIMESTAMP WITH TIME ZONE"
     if type_ in duckdb_to_sf_type or type_.startswith("DECIMAL"):
         return type_
     if type_.startswith("ENUM"):
@@ -44,15 +57,19 @@ def _plain(type_: str) -> str:
 def encode(table: pa.Table, rowtype: list[ColumnInfo]) -> str:
     """The rows as a base64 Arrow stream."""
     columns = [_column(column.combine_chunks(), info) for column, info in zip(table.columns, rowtype, strict=True)]
-    plain = pa.schema([pa.field(f.name, _logical(c.type, f.type)) for f, c in zip(table.schema, columns, strict=True)])
+    plain = pa.schema([
+        pa.field(f.name, _logical(c.type, f.type, info)) for f, c, info in zip(table.schema, columns, rowtype, strict=True)
+    ])  # fmt: skip
     stream = pa.Table.from_arrays(columns, schema=to_sf_schema(plain, rowtype))
     return base64.b64encode(to_ipc(stream)).decode()
 
 
-def _logical(sent: pa.DataType, found: pa.DataType) -> pa.DataType:
+def _logical(sent: pa.DataType, found: pa.DataType, info: ColumnInfo) -> pa.DataType:
     """fakesnow's schema function wants the timestamp or time it will describe, and the array's own type otherwise."""
+    if info["type"] == "timestamp_tz":
+        return pa.timestamp("us", tz="UTC")
     if pa.types.is_timestamp(found):
-        return pa.timestamp("us", tz="UTC") if found.tz else pa.timestamp("us")
+        return pa.timestamp("us")
     return found if pa.types.is_time(found) else sent
 
 
@@ -60,6 +77,9 @@ def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     kind = column.type
+    if info["type"] == "timestamp_tz":
+        utc, offsets = column.flatten()
+        return _timestamps(utc, offsets, column.is_null())
     if pa.types.is_timestamp(kind):
         return _timestamps(column)
     if pa.types.is_time(kind):
@@ -95,8 +115,8 @@ def _text(value: Any, as_json: bool) -> str | None:
     return json.dumps(value, default=str, ensure_ascii=False) if as_json else str(value)
 
 
-def _timestamps(column: pa.Array) -> pa.Array:
-    """Structs of epoch seconds, nanoseconds and, for a zone, its offset in minutes + 1440 (here always UTC)."""
+def _timestamps(column: pa.Array, offsets: pa.Array | None = None, nulls: pa.Array | None = None) -> pa.Array:
+    """Structs of epoch seconds, nanoseconds and, for TIMESTAMP_TZ, its offset in minutes + 1440."""
     micros = column.cast(pa.timestamp("us", tz=column.type.tz)).cast(pa.int64())
     filled = pc.fill_null(micros, 0)
     seconds = pc.divide(filled, 1_000_000)  # whole numbers, towards zero; before 1970 the second below is meant
@@ -105,7 +125,7 @@ def _timestamps(column: pa.Array) -> pa.Array:
     fraction = pc.multiply(pc.subtract(filled, pc.multiply(seconds, 1_000_000)), 1000).cast(pa.int32())
     arrays = [seconds, fraction]
     fields = [pa.field("epoch", pa.int64(), nullable=False), pa.field("fraction", pa.int32(), nullable=False)]
-    if column.type.tz:
-        arrays.append(pa.array([1440] * len(column), pa.int32()))
+    if offsets is not None:
+        arrays.append(pc.add(pc.fill_null(offsets, 0), 1440).cast(pa.int32()))
         fields.append(pa.field("timezone", pa.int32(), nullable=False))
-    return pa.StructArray.from_arrays(arrays, fields=fields, mask=pc.is_null(column))
+    return pa.StructArray.from_arrays(arrays, fields=fields, mask=pc.is_null(column) if nulls is None else nulls)
