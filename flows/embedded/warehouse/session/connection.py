@@ -116,7 +116,7 @@ class WarehouseConnection:
 
     def has_schema(self, database: str, schema: str) -> bool:
         """Whether a schema is there, INFORMATION_SCHEMA included."""
-        return schema == "INFORMATION_SCHEMA" or schema in self.engine.schemas(database)
+        return schema == "INFORMATION_SCHEMA" or self.account.find("SCHEMA", f"{database}.{schema}") is not None
 
     def use_database(self, database: str) -> None:
         """Make a database current, and its PUBLIC schema when it has one
