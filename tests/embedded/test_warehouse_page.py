@@ -1,13 +1,37 @@
-"""The pages on the embedded warehouse name tests that are there."""
+"""The pages on the embedded warehouse name tests that are there, and count the documented cases.
+
+`python -m tests.embedded.test_warehouse_page` writes the count into the page.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.embedded.test_documented import cases
+
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "architecture" / "embedded_warehouse.md"
+_COUNTED = re.compile(r"^\| area \| cases \|.*?\n\n", re.M | re.S)
+
+
+def counted() -> str:
+    """The page's table of the documented cases, by area."""
+    found = cases()
+    rows = ["| area | cases | as documented | refused | known to differ |", "|---|---:|---:|---:|---:|"]
+    for area in [*sorted({case["area"] for case in found}), "all"]:
+        own = [case for case in found if area in (case["area"], "all")]
+        kinds = Counter("known" if "known" in c else "refused" if "refused" in c else "right" for c in own)
+        rows.append(f"| {area} | {len(own)} | {kinds['right']} | {kinds['refused']} | {kinds['known']} |")
+    return "\n".join(rows) + "\n\n"
+
+
+def test_the_page_counts_the_documented_cases() -> None:
+    found = _COUNTED.search(PAGE.read_text(encoding="utf-8"))
+    assert found and found[0] == counted(), "python -m tests.embedded.test_warehouse_page writes it"
 
 
 @pytest.mark.parametrize("page", ["embedded_warehouse.md", "embedded_warehouse_copy.md"])
@@ -29,3 +53,7 @@ def test_what_is_supported_names_a_test(page: str) -> None:
     claims = [row for row in rows if len(row) == 4 and row[2].startswith("supported")]
     assert len(claims) > 20
     assert [row[0] for row in claims if "`test_" not in row[3] and not row[3].startswith("same")] == []
+
+
+if __name__ == "__main__":
+    PAGE.write_text(_COUNTED.sub(lambda _: counted(), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
