@@ -31,7 +31,8 @@ def counted() -> str:
 
 def test_the_page_counts_the_documented_cases() -> None:
     found = _COUNTED.search(PAGE.read_text(encoding="utf-8"))
-    assert found and found[0] == counted(), "python -m tests.embedded.test_warehouse_page writes it"
+    assert found is not None
+    assert found[0] == counted(), "python -m tests.embedded.test_warehouse_page writes it"
 
 
 @pytest.mark.parametrize("page", ["embedded_warehouse.md", "embedded_warehouse_copy.md"])
