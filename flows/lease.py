@@ -7,6 +7,8 @@ The token grows each time that a run takes the lease. Whose token is not the lea
 the lease's lock is taken and its token read in the transaction that writes, right before its ledger rows and COMMIT. UPDATE keeps
 the lock until then (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking); the SELECT after it sees every
 take-over that came before.
+
+Long because the lease, its fence and its heartbeat keep one promise.
 """
 
 from __future__ import annotations
@@ -19,19 +21,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import psutil
 
 from flows.clients.snowflake import run, transaction
 from flows.contract.sql import template
-from flows.errors import BusyError, ConfigurationError, CxmError
+from flows.errors import BusyError, ConfigurationError, CxmError, InfrastructureError
 from flows.ledger import Ledger, RunInfo
 
 log = logging.getLogger(__name__)
 
 # Threads of one run take turns here rather than on the server, where more than 20 statements that wait for a lock are an error.
 _turn = threading.Lock()
+
+_LONG = (
+    60  # seconds after which a transaction's end is looked at; a server gives up what is idle for minutes, not for less
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +52,14 @@ class Held:
     token: int
     to_recover: tuple[str, ...]
     lives: bool
+    locked_at: datetime = (
+        datetime.min
+    )  # when its lock was last taken in a transaction that committed, or that is this one
 
     def is_of(self, info: RunInfo) -> bool:
-        """True where this run has it."""
-        return self.holder is not None and self.token == info.token
+        """True where this run has it. Its process too, not the token alone: had the server given up the transaction in which
+        this run took the lease, another run may have got the same token."""
+        return (self.holder, self.flow_run_id, self.token) == (info.holder, info.flow_run_id, info.token)
 
 
 def _statement(ledger: Ledger, name: str, *values: Any) -> int:
@@ -73,6 +84,10 @@ def _locked(ledger: Ledger) -> Held:
                 else "delete the rows that hold nothing, as an administrator"
             )
         )
+    return _read(ledger)
+
+
+def _read(ledger: Ledger) -> Held:
     read = run(ledger.connection, template("ledger/lease_read.sql", database=ledger.database), (ledger.source,))
     row = read.dicts()[0]
     return Held(
@@ -83,6 +98,7 @@ def _locked(ledger: Ledger) -> Held:
         int(row["token"]),
         tuple(json.loads(row["to_recover"])),
         bool(row["lives"]),
+        row["locked_at"] or datetime.min,
     )
 
 
@@ -156,22 +172,39 @@ def fenced(ledger: Ledger, info: RunInfo) -> Iterator[Callable[[], None]]:
 
     Raises:
         BusyError: another run took over; all is rolled back.
+        InfrastructureError: it was open for so long that the server gave it up; all is rolled back.
     """
-    looked = False
+    locked: list[Held] = []
+    began = time.time()  # not the monotonic clock, which stands still while a laptop sleeps
     with ExitStack() as turn:
 
         def lock() -> None:
-            nonlocal looked
             turn.enter_context(_turn)
-            looked = True
             held = _locked(ledger)
             if not held.is_of(info):
                 raise _lost(ledger, held)
+            locked.append(held)
 
         with transaction(ledger.connection):
             yield lock
-            if not looked:
+            if not locked:
                 lock()
+        if time.time() - began > _LONG:
+            _prove(ledger, info, locked[0])
+
+
+def _prove(ledger: Ledger, info: RunInfo, locked: Held) -> None:
+    """See that COMMIT committed. A transaction that is idle for five minutes while another waits for its lock is given up
+    (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions); what its session then hears is not
+    documented, and a COMMIT without a transaction is ignored (https://docs.snowflake.com/en/sql-reference/sql/commit)."""
+    held = _read(ledger)
+    if not held.is_of(info):
+        raise _lost(ledger, held)
+    if held.locked_at < locked.locked_at:
+        raise InfrastructureError(
+            f"source {ledger.source}: the transaction was open for more than {_LONG} seconds and the server gave it up; nothing "
+            "of it was written: run again"
+        )
 
 
 def check(ledger: Ledger, info: RunInfo) -> None:
@@ -190,10 +223,8 @@ def renew(ledger: Ledger, info: RunInfo, minutes: float) -> None:
     Raises:
         BusyError: another run took over.
     """
-    if not _statement(ledger, "renew", ledger.source, info.token, max(1, round(minutes * 60))):
-        read = run(ledger.connection, template("ledger/lease_read.sql", database=ledger.database), (ledger.source,))
-        batch = next((row["batch_id"] for row in read.dicts()), None)
-        raise _lost(ledger, Held(batch, None, "", "", 0, (), False))
+    if not _statement(ledger, "renew", ledger.source, info.token, max(1, round(minutes * 60)), info.holder):
+        raise _lost(ledger, _read(ledger))
 
 
 def recovered(ledger: Ledger, info: RunInfo, batch_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Prefect tasks: names and retries around the step functions; no logic of the data path lives here.
+"""Thin Prefect wrappers: each task opens connections, calls one step and shows what it gave; what is done is in `flows.steps`.
 
 Long because all tasks are here, so that names and retries can be compared.
 """
@@ -17,14 +17,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, lease, places, progress, provisioning, shown
+from flows import blocks, lease, progress, provisioning, shown
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
-from flows.errors import ConfigurationError, InfrastructureError
+from flows.errors import InfrastructureError
 from flows.facts import LandResult, Published
-from flows.generated import is_generated
-from flows.ledger import Ledger, RunInfo
+from flows.ledger import RunInfo
 from flows.settings import PROJECT, Settings
 from flows.steps import batch as batch_step
 from flows.steps import handoff as handoff_step
@@ -136,27 +135,15 @@ def open_batch(
     """
     settings = where.settings
     source = read_source(source_name)
-    info = replace(info, is_generated=is_generated(directory, [table.file_on(day) for table in source.tables]))
-    if info.is_generated and not settings.may_generate:
-        raise ConfigurationError(
-            f"{directory}: its files were made by `cxm generate`, and CXM_TARGET is {settings.target}; generated rows are loaded "
-            "on the embedded target only. Name the folder of the real files with --data or CXM_DATA"
-        )
+    info = batch_step.of_files(settings, source, directory, day, info)
     batch = Batch(source, directory, info, force=force, day=day, blocks=where)
     with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
-        if info.is_generated:
-            ledger.refuse_generated(str(directory), str(settings.data / source.name))
-        batch_step.claim(ledger, info)
-        _recover(ledger, batch, left)
+        batch_step.open_new(ledger, info, directory, settings.data / source.name)
+        _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
         published = ledger.published()
-
-    def size(table: Table) -> int:
-        return places.size_of(directory, table.file_on(day))
-
     if info.is_generated:
         shown.tag_run("generated")
-    # The longest work begins first, so that it does not end last. A file that is not there is for `land` to tell.
-    return replace(batch.of(sorted(source.tables, key=size, reverse=True)), published=published)
+    return replace(batch.of(batch_step.largest_first(source, directory, day)), published=published)
 
 
 @step("reopen batch", "reopen batch {info.batch_id}")
@@ -168,42 +155,29 @@ def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Bl
         ConfigurationError: the batch's rows are generated, and the source has real ones.
     """
     settings = where.settings
-    batch = Batch(read_source(source_name), settings.data / source_name, info, replay=True, blocks=where)
+    source = read_source(source_name)
+    batch = Batch(source, settings.data / source_name, info, replay=True, blocks=where)
     with blocks.ledger(settings, source_name, batch.tag("open"), kept=True) as ledger:
-        if any(entry.is_generated for entry in ledger.entries(info.batch_id)):
-            ledger.refuse_generated(f"batch {info.batch_id}", str(settings.data / source_name))
-            batch = replace(batch, info=replace(info, is_generated=True))
-            shown.tag_run("generated")
-        _recover(ledger, batch, left)
-    return batch
+        info = batch_step.open_again(ledger, info, batch.directory)
+        _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
+    if info.is_generated:
+        shown.tag_run("generated")
+    return replace(batch, info=info)
 
 
-def _recover(ledger: Ledger, batch: Batch, left: Sequence[str]) -> None:
-    settings = batch.settings
-    client = blocks.s3_client(settings)
-    for gone in undo_step.recover(ledger, client, settings.bucket, batch.source, batch.info, left):
+def _cleared(gone: Sequence[undo_step.UndoneTable]) -> None:
+    for one in gone:
         get_run_logger().warning(
-            "batch %s had no verdict, its run is gone: %s rows taken out of RAW.%s",
-            gone.batch_id,
-            gone.rows,
-            gone.table,
+            "batch %s had no verdict, its run is gone: %s rows taken out of RAW.%s", one.batch_id, one.rows, one.table
         )
 
 
 @step("find changed days", "find changed days of {source_name}")
 def changed_days(source_name: str, directory: Path, days: Sequence[date], where: Blocks = Blocks()) -> tuple[date, ...]:
     """Those days of which a file is missing or is not, byte for byte, what is published."""
-    settings = where.settings
-    source = read_source(source_name)
-    with blocks.ledger(settings, source_name, {"step": "backfill"}) as ledger:
+    with blocks.ledger(where.settings, source_name, {"step": "backfill"}) as ledger:
         published = ledger.published()
-
-    def same(table: Table, day: date) -> bool:
-        file = table.file_on(day)
-        known = published.get((table.raw_name, file))
-        return known is not None and land_step.checksum(directory / file, _limits(settings)) == known.sha256
-
-    return tuple(day for day in days if not all(same(table, day) for table in source.tables))
+    return land_step.changed_days(read_source(source_name), directory, days, published, _limits(where.settings))
 
 
 def _limits(settings: Settings) -> Limits:

@@ -21,14 +21,17 @@ from flows.settings import Settings
 
 SILENCE = 45  # seconds without an answer; with the last question and the goodbye, the run ends within a minute
 _ASK_EVERY = 5
-_GOODBYE = 8  # seconds for giving back what can be given back
+GOODBYE = 8  # seconds for giving back what can be given back
 
 
 class Watch:
-    """Asks the servers of a run until the block ends; `gone` hears of the first one that is silent."""
+    """Asks the servers of a run until the block ends; `gone` hears of the first one that is silent, `later` seconds later than
+    of others."""
 
-    def __init__(self, servers: Mapping[str, Callable[[], None]], gone: Callable[[CxmError], None]) -> None:
-        self._servers, self._gone = servers, gone
+    def __init__(
+        self, servers: Mapping[str, Callable[[], None]], gone: Callable[[CxmError], None], later: int = 0
+    ) -> None:
+        self._servers, self._gone, self._silence = servers, gone, SILENCE + later
         self._silent: dict[
             str, int
         ] = {}  # seconds since the last answer; a server that never answered is not waited for
@@ -57,11 +60,11 @@ class Watch:
         while not self._end.wait(1):
             for name in list(self._silent):
                 self._silent[name] += 1
-                if self._silent[name] > SILENCE and not self._end.is_set():
+                if self._silent[name] > self._silence and not self._end.is_set():
                     self._end.set()
                     self._gone(
                         InfrastructureError(
-                            f"{name} did not answer for {SILENCE} seconds; the run ends here. Start it again "
+                            f"{name} did not answer for {self._silence} seconds; the run ends here. Start it again "
                             "(`cxm status`, `cxm up`), then run again: the next run clears up after this one"
                         )
                     )
@@ -71,7 +74,6 @@ class Watch:
 def servers(settings: Settings) -> dict[str, Callable[[], None]]:
     """Name of each server of a run → a question that returns when there is an answer, and raises when there is none."""
     from botocore.exceptions import ClientError
-    from prefect.settings import PREFECT_API_URL
 
     def s3() -> None:
         try:
@@ -84,10 +86,15 @@ def servers(settings: Settings) -> dict[str, Callable[[], None]]:
     warehouse = f"https://{login.account}.snowflakecomputing.com"
     if getattr(login, "host", None):
         warehouse = f"{login.protocol}://{login.host}:{login.port}"
-    found: dict[str, Callable[[], None]] = {"S3": s3, "the warehouse": lambda: _http(warehouse)}
-    if url := PREFECT_API_URL.value():
-        found[f"the Prefect server ({url})"] = lambda: _http(f"{url}/health")
-    return found
+    return {"S3": s3, "the warehouse": lambda: _http(warehouse), **prefect_api()}
+
+
+def prefect_api() -> dict[str, Callable[[], None]]:
+    """The Prefect server alone: it is needed until the flow's last state is told, when S3 and the warehouse are not any more."""
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    return {f"the Prefect server ({url})": lambda: _http(f"{url}/health")} if url else {}
 
 
 def _http(url: str) -> None:
@@ -103,7 +110,7 @@ def end_process(error: CxmError, goodbye: Callable[[], None]) -> NoReturn:
     sys.stderr.write(f"error: {error}\n")
     last = threading.Thread(target=goodbye, daemon=True)
     last.start()
-    last.join(_GOODBYE)
+    last.join(GOODBYE)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(error.exit_code)

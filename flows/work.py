@@ -14,6 +14,7 @@ from flows.facts import LandResult
 from flows.lease import Heartbeat, give_back
 from flows.ledger import RunInfo
 from flows.run import PipelineError
+from flows.settings import Settings
 from flows.steps.batch import note_unchanged
 
 
@@ -36,34 +37,41 @@ def working(source: str, info: RunInfo, where: tasks.Blocks) -> Iterator[Work]:
         InfrastructureError: the lease could not be renewed.
     """
     settings = where.settings
-    work = Work(*tasks.take_lease(source, info, where))
     tag = {"batch": info.batch_id, "flow_run": info.flow_run_id}
-
-    def stop(error: CxmError | None = None) -> None:
-        progress.stop()
-        blocks.cancel_statements(settings)
-
-    def back(closed: bool) -> None:
-        with blocks.ledger(settings, source, {**tag, "step": "close"}) as ledger:
-            give_back(ledger, work.info, closed)
+    work = Work(info, ())
 
     def gone(error: CxmError) -> None:
         def goodbye() -> None:
             progress.stop()
-            with suppress(CxmError):
-                back(closed=False)
+            if work.info.token:
+                with suppress(CxmError), blocks.ledger(settings, source, {**tag, "step": "close"}) as ledger:
+                    give_back(ledger, work.info, closed=False)
 
         watch.end_process(error, goodbye)
+
+    progress.go()
+    with watch.Watch(watch.servers(settings), gone):
+        work.info, work.left = tasks.take_lease(source, info, where)
+        with _held(work, source, settings, tag):
+            yield work
+
+
+@contextmanager
+def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> Iterator[None]:
+    """Renew the lease beside the block; however that ends, note what came unchanged and give the lease back."""
+
+    def stop(error: CxmError | None = None) -> None:
+        progress.stop()
+        blocks.cancel_statements(settings)
 
     closed = False
     heartbeat = Heartbeat(
         lambda: blocks.ledger(settings, source, {**tag, "step": "heartbeat"}), work.info, settings.lease_minutes, stop
     )
     try:
-        with heartbeat, watch.Watch(watch.servers(settings), gone):
-            progress.go()
+        with heartbeat:
             try:
-                yield work
+                yield
                 closed = True
             except PipelineError as error:
                 closed = error.closed
@@ -86,6 +94,6 @@ def working(source: str, info: RunInfo, where: tasks.Blocks) -> Iterator[Work]:
                 finally:
                     give_back(ledger, work.info, closed and heartbeat.lost is None)
         except CxmError as error:
-            get_run_logger().warning("batch %s was not closed: %s", info.batch_id, error)
+            get_run_logger().warning("batch %s was not closed: %s", work.info.batch_id, error)
         finally:
             blocks.close_kept()

@@ -118,6 +118,8 @@ def quiet_environment() -> None:
 
     os.environ.update(TELEMETRY_OFF)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    # Its own services print every event that they could not send to a server that is gone.
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
 
 
 @contextmanager
@@ -183,14 +185,16 @@ def run_flow(flow: Any, **parameters: Any) -> Any:
     """Run a flow in this process and give its result, or raise its error as it was raised."""
     from httpx import HTTPError
 
+    from flows.watch import GOODBYE, Watch, end_process, prefect_api
+
     try:
-        state = flow(**parameters, return_state=True)
+        # Before a run has its lease and after it gave it back; in between its own watch is the first to know.
+        with Watch(prefect_api(), lambda error: end_process(error, lambda: None), later=GOODBYE + 2):
+            state = flow(**parameters, return_state=True)
         result = state.result(raise_on_failure=False)
         if isinstance(result, BaseException):
             raise result
     except HTTPError as error:  # of Prefect's client, which had tried for long: nothing else of ours speaks with httpx
-        from flows.watch import end_process
-
         # Prefect's own threads would go on trying for minutes before they let the process end.
         what = f"the Prefect server did not answer ({type(error).__name__}); the run ended"
         end_process(InfrastructureError(f"{what}. Look with `cxm status`, then run again"), lambda: None)

@@ -190,4 +190,7 @@ def _become_dbt(request: Mapping[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    try:
+        _serve()
+    except BrokenPipeError:  # whoever asked was killed while dbt ran
+        os._exit(1)

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flows.sql")
 
+_MAY_READ = "let the storage integration's AWS role read the stage's objects: `cxm doctor`"
 # Snowflake error numbers, https://docs.snowflake.com/en/developer-guide/sql-api/reference and the connector's errorcode module.
 _CONFIGURATION = {
     3001: "grant the privilege to the role: `cxm provision --apply`",
     2003: "create the object or grant its use: `cxm provision --apply`",
     2043: "create the object or grant its use: `cxm provision --apply`",
     606: "set CXM_WAREHOUSE to a warehouse that the role may use",
+    100089: _MAY_READ,  # Failed to access remote file: access denied
 }
 _KEY = (
     "no such user, or the key is not its own: check CXM_SNOWFLAKE_USER; `cxm keys create`, then `cxm provision --apply`, sets "
@@ -64,22 +66,53 @@ _REFUSED_TEXT = (
     (re.compile(r"verify the account name|40[34] (?:Forbidden|Not Found)", re.I), _ACCOUNT),
 )
 _LOGIN = (250001, 250003)  # numbers that a refused login may come with; 403 comes as 540001
-# What another try may cure, and why. 390111: the session is gone; 604: cancelled; 625: a lock was not to be had in time, the
-# statement was a deadlock's victim, or more than 20 were waiting; 630: the statement's time was up
+# What another try may cure, and why. 390111: the session is gone; 604: cancelled; 615: its transaction was aborted
+# (snowflake-connector-net#560); 625: a lock was not to be had in time, the statement was a deadlock's victim, or more than 20
+# were waiting; 630: the statement's time was up
 # (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking).
+# Longer than the five minutes after which the server gives up an idle transaction that others wait for, and not the half day of
+# an account's default.
+LOCK_SECONDS = 360
 _UNREACHED = "the server was not reached or ended the session: run again"
 _TRANSIENT = {
     **dict.fromkeys((250001, 250002, 250003, 250005, 253012, 390111, 390112, 390114, 390195, 604), _UNREACHED),
     603: "the server failed at it: look at its log, give its disk room if that is full, and run again",
-    625: "another transaction holds the lock: run again",
+    615: "its transaction was given up by the server: run again",
+    625: "another transaction holds the lock: run again. If it stays: SHOW LOCKS, SELECT SYSTEM$ABORT_TRANSACTION(<its id>)",
     630: "its time was up: run again; if it happens again, raise the warehouse's size or STATEMENT_TIMEOUT_IN_SECONDS",
 }
-# What COPY says of a file's records and casts of a value; other numbers between 100000 and 101000 are those of functions, MERGE,
-# external services: the statement's fault and not the data's. 91016: a file that COPY names is not on the stage.
+# "Failure using stage area. Cause: [Access Denied (Status Code: 403; Error Code: AccessDenied)]": S3's answer decides
+# (https://docs.snowflake.com/en/user-guide/data-load-snowpipe-ts).
+_STAGE = 91003
+_STAGE_REFUSED = re.compile(
+    r"\b40[0134]\b|AccessDenied|Access Denied|NoSuchBucket|Invalid|SignatureDoesNotMatch|not allowed"
+)
+# What COPY says of a file's records and casts of a value: each number with where its message is printed. A number that was seen
+# nowhere is no data's fault: the run fails and nothing is quarantined.
 _DATA = frozenset(
     (
-        *(100016, 100063, 100065, 100067, 100068, 100080, 100082, 100086, 100144, 100145, 91016),
-        *(100035, 100037, 100038, 100039, 100040, 100046, 100069, 100071, 100072, 100074, 100078, 100096, 100108),
+        # Pages of https://docs.snowflake.com/en/sql-reference
+        100016,  # Field delimiter ',' found while expecting record delimiter: functions/validate
+        100068,  # End of record reached while expected to parse column: functions/validate
+        100088,  # NULL result in a non-nullable column, of an empty field: functions/validate
+        100082,  # Max LOB size exceeded: release notes of larger data types
+        100037,  # Boolean value … is not recognized: functions/booland_agg
+        100038,  # Numeric value … is not recognized: functions/bitand_agg
+        100039,  # Numeric value … is out of range: functions/to_decimal
+        100069,  # Error parsing JSON: functions/parse_json
+        100078,  # String … is too long and would be truncated: functions/cast
+        # Threads and tests of its clients
+        100074,  # User character length limit exceeded by string: snowflake-connector-python#41
+        100072,  # NULL result in a non-nullable column, of an INSERT: snowflake-sqlalchemy, test_suite.py
+        100096,  # Can't parse … as timestamp with format …: ibis, test_temporal.py
+        100112,  # Remote file … was not found: brooklyn-data/dbt_artifacts#111
+        91016,  # Remote file … was not found, a file that FILES names: fakesnow's tests of COPY
+        # Logs of dbt and Airflow runs in public repositories
+        100035,  # Timestamp … is not recognized
+        100040,  # Date … is not recognized
+        100046,  # Number out of representable range
+        100071,  # Failed to cast variant value
+        100080,  # Number of columns in file does not match that of the corresponding table
     )
 )
 
@@ -99,7 +132,7 @@ class Rows:
 
 
 def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
-    """Session parameters of every connection: AUTOCOMMIT, UTC, the JSON query tag, no out-of-band telemetry.
+    """Session parameters of every connection: AUTOCOMMIT, how long it waits for a lock, UTC, the JSON query tag, no telemetry.
 
     An account or a user may have turned AUTOCOMMIT off: a statement outside BEGIN … COMMIT would then be lost at the end of the
     session (https://docs.snowflake.com/en/sql-reference/parameters#autocommit).
@@ -108,6 +141,7 @@ def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
     """
     return {
         "AUTOCOMMIT": True,
+        "LOCK_TIMEOUT": LOCK_SECONDS,
         "TIMEZONE": "UTC",
         "QUERY_TAG": json.dumps({"app": "medtech-cxm", **tag}, separators=(",", ":"), sort_keys=True)[:2000],
         "CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False,
@@ -179,6 +213,10 @@ def explain(error: Exception, sql: str) -> Exception:
         for pattern, fix in _REFUSED_TEXT:
             if pattern.search(said):
                 return ConfigurationError(f"{text}; {fix}")
+    if number == _STAGE and _STAGE_REFUSED.search(said):
+        return ConfigurationError(f"{text}; {_MAY_READ}")
+    if number == _STAGE:
+        return InfrastructureError(f"{text}; S3 did not answer the warehouse: run again")
     if number in _TRANSIENT:
         return InfrastructureError(f"{text}; {_TRANSIENT[number]}")
     if isinstance(error, errors.OperationalError | errors.InterfaceError):

@@ -1,25 +1,32 @@
-"""Words that cannot stand unquoted where a name is wanted: Snowflake's reserved and limited keywords, and snowflake-sqlalchemy's.
+"""Words that cannot stand unquoted where a name is wanted: Snowflake's reserved and limited keywords, snowflake-sqlalchemy's.
 
-https://docs.snowflake.com/en/sql-reference/reserved-keywords. Great Expectations' queries go through snowflake-sqlalchemy, which
-quotes its own words, in lower case, so that Snowflake does not find the column: its list is in this one.
+https://docs.snowflake.com/en/sql-reference/reserved-keywords: each word of its table, under what it says beside the word. (Its
+text calls ASC and DESC reserved too; its table does not, and snowflake-sqlalchemy's tests name a column DESC bare.) Great
+Expectations' queries go through that package, which quotes its own words, in lower case, so that Snowflake does not find the
+column: its list is in this one.
 """
 
 from __future__ import annotations
 
-# Reserved for every name.
+# "Reserved by ANSI", "by Snowflake" or "by Snowflake and others": for every name.
 _RESERVED = """
 ALL ALTER AND ANY AS BETWEEN BY CHECK COLUMN CONNECT CREATE CURRENT DELETE DISTINCT DROP ELSE EXISTS FOLLOWING FOR FROM GRANT
 GROUP HAVING ILIKE IN INCREMENT INSERT INTERSECT INTO IS LIKE MINUS NOT NULL OF ON OR ORDER QUALIFY REGEXP REVOKE RLIKE ROW ROWS
-SAMPLE SELECT SET SOME START TABLE TABLESAMPLE THEN TO TRIGGER UNION UNIQUE UPDATE VALUES WHENEVER WHERE WITH
+SAMPLE SELECT SET SOME START TABLE TABLESAMPLE THEN TO TRIGGER UNION UNIQUE UPDATE VALUES WHENEVER WHERE WINDOW WITH
 """
-# No name of a column in CREATE TABLE, or no reference to one in an expression.
-_NO_COLUMN = """
-CASE CAST CONSTRAINT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER FALSE LOCALTIME LOCALTIMESTAMP TRUE TRY_CAST WHEN
+# "Cannot be used as a column name" in CREATE TABLE (CONSTRAINT) or at all (CURRENT_…, LOCAL…).
+_NO_COLUMN_NAME = """
+CONSTRAINT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER LOCALTIME LOCALTIMESTAMP
 """
-# No name of a table, nor an alias, in FROM.
+# "Cannot be used as column reference in a scalar expression": a table may have it, and no query can name it.
+_NO_REFERENCE = "CASE CAST FALSE TRUE TRY_CAST WHEN"
+# "Cannot be used as table name or alias in a FROM clause".
 _NO_TABLE = "CROSS FULL INNER JOIN LATERAL LEFT NATURAL RIGHT USING"
+# "Cannot be used as an identifier in a SHOW command (SHOW … IN …)": no bar to a column or a table.
+_IN_SHOW = "ACCOUNT CONNECTION DATABASE GSCLUSTER ISSUE ORGANIZATION SCHEMA VIEW"
 # Quoted by snowflake-sqlalchemy though Snowflake takes it bare.
 _SQLALCHEMY = "COPY"
 
-RESERVED = frozenset(f"{_RESERVED} {_NO_COLUMN} {_SQLALCHEMY}".split())
+RESERVED = frozenset(f"{_RESERVED} {_NO_COLUMN_NAME} {_NO_REFERENCE} {_SQLALCHEMY}".split())
 NO_TABLE = frozenset(_NO_TABLE.split())
+IN_SHOW = frozenset(_IN_SHOW.split())

@@ -201,7 +201,7 @@ def test_a_carriage_return_alone_is_data_and_before_a_line_feed_is_not(way: str)
 def test_a_blank_line_is_an_error_unless_it_is_to_be_skipped(way: str) -> None:
     rows, errors = read(b"a\n\nb\r\n\r\n", QUOTED, 1)
     assert [r[2] for r in rows] == ["a", "b"]
-    assert [(e.record, e.line, e.code) for e in errors] == [(2, 2, 100063), (4, 4, 100063)]
+    assert [(e.record, e.line, e.code) for e in errors] == [(2, 2, 100068), (4, 4, 100068)]
     rows, errors = read(b"a\n\nb\r\n\r\n", {**QUOTED, "SKIP_BLANK_LINES": True}, 1)
     assert (rows, errors) == ([(1, 1, "a"), (2, 3, "b")], [])
 

@@ -1,4 +1,4 @@
-"""A server that goes away in the middle of a run: it ends with exit code 5 within a minute, and the next run is whole."""
+"""A server that goes away in the middle of a run: it ends with exit code 5, and the next run is whole."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from tests.faults.conftest import Proxied
 from tests.faults.proxy import Fault, Proxy, Request
 from tests.faults.test_kills import SECONDS
 
+SILENCE = 10  # the whole of it is waited for in test_stack_killed.py
+
 
 def run_pipeline(home: str, folder: str, api: str) -> None:
     os.environ.update(CXM_HOME=home, PREFECT_API_URL=api)
     from prefect.context import refresh_global_settings_context
 
     refresh_global_settings_context()
+    from flows import watch
     from flows.cli.app import fail
     from flows.cli.app import run_flow as run_flow_of_cxm
     from flows.errors import CxmError
     from flows.pipeline import pipeline
 
+    watch.SILENCE = SILENCE
     try:
         run_flow_of_cxm(pipeline, source="olist", data=folder)
     except CxmError as error:
@@ -36,7 +40,7 @@ def run_pipeline(home: str, folder: str, api: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("away", ["prefect", "warehouse"])
-def test_a_run_whose_server_is_gone_ends_within_a_minute(
+def test_a_run_whose_server_is_gone_ends_soon(
     away: str, processes: ForkServerContext, proxied: Proxied, tmp_path: Path
 ) -> None:
     olist, settings = read_source("olist"), proxied.direct
@@ -61,7 +65,7 @@ def test_a_run_whose_server_is_gone_ends_within_a_minute(
         process.join(SECONDS)
         took = time.monotonic() - gone[0]
         assert process.exitcode == 5
-        assert took < 60 + 15, "a minute, and what a busy machine adds"
+        assert took < SILENCE + 15 + 15, "the last question, the goodbye, and what a busy machine adds"
     finally:
         process.kill()
         process.join()

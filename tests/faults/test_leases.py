@@ -5,9 +5,12 @@ Real processes are stopped (SIGSTOP) at a boundary for longer than their lease l
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +21,16 @@ from typing import Any
 import pytest
 
 from flows import lease
+from flows.clients.snowflake import run
 from flows.contract.model import Source
+from flows.embedded.supervisor import answers
 from flows.errors import BusyError, ConfigurationError, InfrastructureError
 from flows.ledger import Ledger, RunInfo
-from flows.settings import Settings
-from tests.conftest import run_flow
+from flows.settings import PROJECT, Settings
+from tests.conftest import free_port, run_flow
 from tests.faults import batch
 from tests.faults.conftest import Proxied
-from tests.faults.proxy import Fault, Request, after_copy
+from tests.faults.proxy import Fault, Proxy, Request, after_copy
 from tests.faults.test_kills import SECONDS, Applies, archive_ward, begin, put, sql, undo_ward
 
 LEASE = 2.0  # seconds
@@ -283,3 +288,121 @@ def test_undo_and_maintenance_that_slept_through_their_lease_change_nothing_more
 
             archive(ledger, batch.s3(proxied.direct), proxied.direct.bucket, holder, days=0)
     assert batch.differences(proxied.direct, source) == ()
+
+
+# A run that slept with the lease's lock in hand -----------------------------------------------------------------------
+
+IDLE = 3  # seconds after which this warehouse gives up an idle transaction in another's way; Snowflake: five minutes
+
+
+@pytest.fixture(scope="module")
+def impatient(settings: Settings, source: Source, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """A warehouse of its own beside the stack's, over the same objects, seen through a proxy."""
+    from flows import blocks
+    from flows.steps.provision import provision_warehouse
+
+    home, port, secrets = tmp_path_factory.mktemp("impatient"), free_port(), settings.home / "secrets"
+    (home / "run").mkdir()
+    stack = json.loads((settings.home / "run" / "stack.json").read_text())
+    command = [sys.executable, "-m", "flows.embedded.warehouse", "--port", str(port), "--dir", str(home / "warehouse")]
+    command += ["--users", str(secrets / "warehouse.json"), "--idle-transaction-seconds", str(IDLE)]
+    command += ["--s3-endpoint", stack["s3"]["endpoint"], "--s3-identity", str(secrets / "s3.json")]
+    server = subprocess.Popen(command, cwd=PROJECT)
+    proxy = Proxy(port, whole=True)
+    for name, address in (("direct", port), ("proxied", proxy.port)):
+        (home / name / "run").mkdir(parents=True)
+        for shared in ("secrets", "prefect", "run/supervisor.json", "run/lease"):
+            (home / name / shared).symlink_to(settings.home / shared)
+        told = {**stack, "warehouse": {**stack["warehouse"], "port": address}}
+        (home / name / "run" / "stack.json").write_text(json.dumps(told))
+    direct = Settings(home=home / "direct")
+    try:
+        until = time.monotonic() + 60
+        while not answers(port, "/health"):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        with blocks.snowflake(direct, "ACCOUNTADMIN", {"step": "test"}) as connection:
+            provision_warehouse(connection, direct, [source])
+        yield Proxied(Settings(home=home / "proxied"), direct, proxy, proxy)
+    finally:
+        proxy.close()
+        server.terminate()
+        server.wait()
+
+
+WITH_THE_LOCK: dict[str, Applies] = {
+    "taking it": sql("UPDATE CXM_MEDTECH.RAW.LOAD_LEASE", "open"),
+    "after COPY": after_copy("UPDATE CXM_MEDTECH.RAW.LOAD_LEASE"),
+    "publishing": sql("UPDATE CXM_MEDTECH.RAW.LOAD_LEDGER", "validated"),
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("boundary", WITH_THE_LOCK)
+def test_a_run_that_slept_between_update_and_commit_is_given_up_and_nothing_is_written_twice(
+    boundary: str, processes: ForkServerContext, impatient: Proxied, source: Source, folder: Path, tmp_path: Path
+) -> None:
+    """https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions"""
+    settings = impatient.direct
+    batch.write_files(tmp_path / "newer", source, random.Random(f"newer {boundary}"))
+    before, differed = batch.batches_in_raw(settings, source), batch.differences(settings, source)
+
+    def beside() -> None:
+        began = time.monotonic()
+        run_beside(settings, source, tmp_path / "newer")
+        assert time.monotonic() - began > 1, "it waited for the lock"
+
+    slept, exitcode = sleep_at(processes, run_ward, impatient, folder, "warehouse", WITH_THE_LOCK[boundary], beside)
+    impatient.clear()
+    newer = batch.read_files(tmp_path / "newer", source)
+    # Objects of the other warehouse's loads, which this one does not know, stay as they were.
+    assert [d for d in batch.differences(settings, source) if d not in differed] == []
+    if exitcode == 0:  # it took the lease once more, after the other had given it back: the newest batch is its own
+        assert boundary == "taking it"
+        assert batch.published_rows(settings, source) == batch.read_files(folder, source)
+    else:
+        assert slept not in batch.batches_in_raw(settings, source)
+        assert batch.in_raw(settings, source, before) == newer
+        assert batch.published_rows(settings, source) == newer
+
+
+# What the session of such a transaction hears is not documented, and a COMMIT without a transaction is ignored
+# (https://docs.snowflake.com/en/sql-reference/sql/commit). So here the server gives it up and says nothing.
+
+
+def test_a_commit_that_was_ignored_is_noticed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_LONG", 0)
+    info, _ = lease.take(ledger, batch.new_run(), 10)
+
+    def write() -> None:
+        with lease.fenced(ledger, info) as lock:
+            lock()
+            run(ledger.connection, "ROLLBACK")
+
+    with pytest.raises(InfrastructureError, match="the server gave it up"):
+        write()
+    with lease.fenced(ledger, info):
+        pass
+    lease.give_back(ledger, info, closed=True)
+
+
+def test_two_runs_with_one_token_do_not_both_hold_the_lease(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = lease._write
+
+    def write_and_be_given_up(*values: Any) -> None:
+        write(*values)
+        run(ledger.connection, "ROLLBACK")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease, "_write", write_and_be_given_up)
+        sleeper, _ = lease.take(ledger, batch.new_run(), 10)
+    holder, _ = lease.take(ledger, batch.new_run(), 10)
+    assert holder.token == sleeper.token
+    with pytest.raises(BusyError, match="took over"), lease.fenced(ledger, sleeper):
+        pass
+    with pytest.raises(BusyError, match="took over"):
+        lease.renew(ledger, sleeper, 10)
+    lease.renew(ledger, holder, 10)
+    lease.give_back(ledger, sleeper, closed=True)
+    lease.check(ledger, holder)
+    lease.give_back(ledger, holder, closed=True)

@@ -410,12 +410,40 @@ def test_a_header_that_is_a_reserved_word_loads_under_another_raw_name(tmp_path:
     assert columns["order"] == "ORDER_"
 
 
+# The table of https://docs.snowflake.com/en/sql-reference/reserved-keywords, as it is there: by letter.
+KEYWORDS = """
+ACCOUNT ALL ALTER AND ANY AS
+BETWEEN BY
+CASE CAST CHECK COLUMN CONNECT CONNECTION CONSTRAINT CREATE CROSS CURRENT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER
+DATABASE DELETE DISTINCT DROP
+ELSE EXISTS
+FALSE FOLLOWING FOR FROM FULL
+GRANT GROUP GSCLUSTER
+HAVING
+ILIKE IN INCREMENT INNER INSERT INTERSECT INTO IS ISSUE
+JOIN
+LATERAL LEFT LIKE LOCALTIME LOCALTIMESTAMP
+MINUS
+NATURAL NOT NULL
+OF ON OR ORDER ORGANIZATION
+QUALIFY
+REGEXP REVOKE RIGHT RLIKE ROW ROWS
+SAMPLE SCHEMA SELECT SET SOME START
+TABLE TABLESAMPLE THEN TO TRIGGER TRUE TRY_CAST
+UNION UNIQUE UPDATE USING
+VALUES VIEW
+WHEN WHENEVER WHERE WINDOW WITH
+"""
+
+
 def test_the_reserved_words_are_snowflakes_and_those_that_sqlalchemy_quotes() -> None:
     from snowflake.sqlalchemy.base import RESERVED_WORDS
 
-    from flows.contract.reserved import NO_TABLE, RESERVED
+    from flows.contract.reserved import IN_SHOW, NO_TABLE, RESERVED
     from flows.embedded.warehouse.text import reserved
 
+    assert (RESERVED - {"COPY"}) | NO_TABLE | IN_SHOW == set(KEYWORDS.split())
+    assert len(RESERVED) + len(NO_TABLE) + len(IN_SHOW) == len(KEYWORDS.split()) + 1, "each in one group"
     assert {word.upper() for word in RESERVED_WORDS} <= RESERVED
     assert RESERVED - {"COPY"} == reserved.RESERVED | reserved.NO_COLUMN
     assert NO_TABLE == reserved.NO_TABLE

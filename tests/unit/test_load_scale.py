@@ -58,8 +58,8 @@ class Warehouse:
             changed = len(json.loads(values[-1])) if values and str(values[-1]).startswith("[{") else 1
             names, self._rows = ("number of rows updated",), [(changed,)]
         elif "LOAD_LEASE" in sql:
-            names = ("BATCH_ID", "HOLDER", "FLOW_RUN_ID", "EXPIRES_AT", "TOKEN", "TO_RECOVER", "LIVES")
-            self._rows = [(INFO.batch_id, INFO.holder, INFO.flow_run_id, None, INFO.token, "[]", True)]
+            names = ("BATCH_ID", "HOLDER", "FLOW_RUN_ID", "EXPIRES_AT", "TOKEN", "TO_RECOVER", "LIVES", "LOCKED_AT")
+            self._rows = [(INFO.batch_id, INFO.holder, INFO.flow_run_id, None, INFO.token, "[]", True, None)]
         self.description = [SimpleNamespace(name=name) for name in names]
 
     def fetchall(self) -> list[tuple[Any, ...]]:

@@ -128,6 +128,10 @@ def test_a_lock_or_a_statement_that_took_too_long_is_tried_again(number: int, me
         (100038, DataError),  # numeric value is not recognized
         (100080, DataError),  # number of columns in the file
         (91016, DataError),  # a file that COPY names is not there
+        (100088, DataError),  # an empty field in a NOT NULL column
+        (100067, ConfigurationError),  # a value too long for this version of the client
+        (100089, ConfigurationError),  # Failed to access remote file: access denied
+        (100144, ConfigurationError),  # seen on no public page
         (100051, ConfigurationError),  # division by zero
         (100090, ConfigurationError),  # MERGE found a row twice
         (100132, ConfigurationError),  # a JavaScript function failed
@@ -136,6 +140,21 @@ def test_a_lock_or_a_statement_that_took_too_long_is_tried_again(number: int, me
 )
 def test_only_what_copy_and_casts_say_of_values_is_bad_data(number: int, kind: type[Exception]) -> None:
     assert type(explain(errors.ProgrammingError("…", errno=number, sqlstate="22000"), "COPY INTO T")) is kind
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        ("Access Denied (Status Code: 403; Error Code: AccessDenied)", ConfigurationError),
+        ("NoSuchBucket (s3://b/raw/)", ConfigurationError),
+        ("Please reduce your request rate. (Status Code: 503; Error Code: SlowDown)", InfrastructureError),
+        ('Could not connect to the endpoint URL: "http://127.0.0.1:8333/b" (s3://b/raw/x)', InfrastructureError),
+    ],
+)
+def test_a_stage_that_s3_refuses_is_told_from_an_s3_that_is_away(cause: str, kind: type[Exception]) -> None:
+    said = f"Failure using stage area. Cause: [{cause}]"
+    error = explain(errors.ProgrammingError(said, errno=91003, sqlstate="55000"), "COPY INTO T")
+    assert type(error) is kind
 
 
 def test_a_message_names_the_statement_and_not_the_comment_of_its_template() -> None:

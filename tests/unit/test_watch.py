@@ -47,7 +47,7 @@ def test_the_process_ends_with_the_errors_code_whatever_its_threads_wait_for() -
         "import threading, time\n"
         "from flows import watch\n"
         "from flows.errors import InfrastructureError\n"
-        "watch._GOODBYE = 0.2\n"
+        "watch.GOODBYE = 0.2\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "watch.end_process(InfrastructureError('S3 did not answer'), lambda: (print('gave back', flush=True), time.sleep(60)))\n"
     )

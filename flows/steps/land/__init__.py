@@ -11,9 +11,10 @@ import ctypes
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -120,6 +121,23 @@ def checksum(path: Path, limits: Limits = DEFAULT) -> str | None:
             return _sha256(found.file, lambda _: None)[0]
     except (DataError, OSError):
         return None
+
+
+def changed_days(
+    source: Source,
+    directory: Path,
+    days: Sequence[date],
+    published: Mapping[tuple[str, str], Published],
+    limits: Limits = DEFAULT,
+) -> tuple[date, ...]:
+    """Those days of which a file is missing or is not, byte for byte, what is published."""
+
+    def same(table: Table, day: date) -> bool:
+        file = table.file_on(day)
+        known = published.get((table.raw_name, file))
+        return known is not None and checksum(directory / file, limits) == known.sha256
+
+    return tuple(day for day in days if not all(same(table, day) for table in source.tables))
 
 
 def read(

@@ -40,7 +40,7 @@ def schema(width: int) -> pa.Schema:
 
 def blank_line(record: int, line: int) -> RowError:
     """Blank lines are errors unless SKIP_BLANK_LINES is TRUE (create-file-format: "produce an end-of-record error")."""
-    return RowError(record, line, 1, 1, 100063, "22000", "End of record reached while expected to parse column")
+    return RowError(record, line, 1, 1, 100068, "22000", "End of record reached while expected to parse column")
 
 
 def mismatch(record: int, line: int, found: int, wanted: int) -> RowError:

@@ -38,7 +38,7 @@ class Fault:
     @property
     def category(self) -> str:
         """VALIDATE's CATEGORY (https://docs.snowflake.com/en/sql-reference/functions/validate#output)."""
-        return "parsing" if self.row.code in (100016, 100063, 100068, 100080, 100082, 100144) else "conversion"
+        return "parsing" if self.row.code in (100016, 100068, 100080, 100082, 100144) else "conversion"
 
 
 def raising(code: int, value: str) -> str:

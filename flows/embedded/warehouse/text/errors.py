@@ -311,8 +311,8 @@ def no_object_store(url: str) -> ProgrammingError:
 
 
 def remote_failure(url: str, text: str) -> ProgrammingError:
-    """100016: the object store refused or did not answer."""
-    return ProgrammingError(msg=f"Failed to access remote file: {url}: {text}", errno=100016, sqlstate="22000")
+    """091003: the object store refused or did not answer, as COPY says it."""
+    return ProgrammingError(msg=f"Failure using stage area. Cause: [{text} ({url})]", errno=91003, sqlstate="55000")
 
 
 def empty_statement() -> ProgrammingError:
