@@ -13,7 +13,9 @@ from flows.embedded.warehouse.account.kinds import KINDS, PLURALS
 from flows.embedded.warehouse.session.result import Result, status, table
 from flows.embedded.warehouse.statements import (
     grants,
+    grants_shown,
     namespaces,
+    namespaces_shown,
     objects,
     objects_described,
     objects_shown,
@@ -68,10 +70,10 @@ def _ddl(verb: str, words: Words) -> Handler | None:
         return session_statements.alter_account
     if kind == "DATABASE" and following != "ROLE":
         return {"CREATE": namespaces.create_database, "ALTER": namespaces.alter_database,
-                "DROP": namespaces.drop_database, "DESC": namespaces.describe}[verb]  # fmt: skip
+                "DROP": namespaces.drop_database, "DESC": namespaces_shown.describe}[verb]  # fmt: skip
     if kind == "SCHEMA":
         return {"CREATE": namespaces.create_schema, "ALTER": namespaces.alter_schema,
-                "DROP": namespaces.drop_schema, "DESC": namespaces.describe}[verb]  # fmt: skip
+                "DROP": namespaces.drop_schema, "DESC": namespaces_shown.describe}[verb]  # fmt: skip
     if kind == "STAGE" or (kind, following) == ("FILE", "FORMAT"):
         create = stages.create_stage if kind == "STAGE" else stages.create_file_format
         return {"CREATE": create, "ALTER": stages.alter, "DROP": stages.drop, "DESC": stages_shown.describe}[verb]
@@ -93,11 +95,11 @@ def _show(words: Words) -> Handler | None:
     at = 2 if words.upper(1) == "TERSE" else 1
     kind, following = words.upper(at), words.upper(at + 1)
     if kind == "GRANTS" or (kind, following) == ("FUTURE", "GRANTS"):
-        return grants.show_grants
+        return grants_shown.show_grants
     if kind == "DATABASES":
-        return namespaces.show_databases
+        return namespaces_shown.show_databases
     if kind == "SCHEMAS":
-        return namespaces.show_schemas
+        return namespaces_shown.show_schemas
     if kind == "STAGES" or (kind, following) == ("FILE", "FORMATS"):
         return stages_shown.show
     if kind in ("TABLES", "VIEWS", "OBJECTS"):

@@ -1,22 +1,18 @@
-"""GRANT, REVOKE and SHOW GRANTS.
+"""GRANT and REVOKE; SHOW GRANTS is in `grants_shown`.
 
 GRANT <privileges> ON <object | ALL … | FUTURE …> TO ROLE r ──▶ Account.grant; GRANT ROLE a TO ROLE b ──▶ the hierarchy
 
 https://docs.snowflake.com/en/sql-reference/sql/grant-privilege, …/grant-role, …/grant-ownership, …/revoke-privilege,
 …/revoke-role, …/show-grants; the privileges of each kind: https://docs.snowflake.com/en/user-guide/security-access-control-privileges.
-
-Long because GRANT, REVOKE and SHOW GRANTS share one grammar of objects.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse.account.account import Grant, objects_inside
-from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
-from flows.embedded.warehouse.session.visibility import may_show, may_show_grant
+from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words
 
@@ -64,7 +60,8 @@ def _plural(kind: str) -> str:
     return kind[:-1] + "IES" if kind.endswith("Y") else kind + "S"
 
 
-def _accept_kind(words: Words, plural: bool = False) -> str:
+def accept_kind(words: Words, plural: bool = False) -> str:
+    """Move past the kind of object that comes next, TABLE where it is left out."""
     choices = {(_plural(k) if plural else k): k for k in (*_ON, *EMPTY_KINDS)}
     found = words.accept_any(*choices)
     if not found and not plural and words.upper(1) in ("", ".", "TO", "FROM", ";"):
@@ -97,7 +94,7 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
     words.expect("ON")
     targets, future = _targets(conn, words)
     words.expect("TO" if give else "FROM")
-    to_kind, to_name = _grantee(conn, words)
+    to_kind, to_name = grantee(conn, words)
     option = give and words.accept("WITH", "GRANT", "OPTION")
     current = words.accept_any("COPY CURRENT GRANTS", "REVOKE CURRENT GRANTS")
     words.accept_any("CASCADE", "RESTRICT")
@@ -175,7 +172,7 @@ def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, s
         return [("ACCOUNT", "")], False
     scope = words.accept_any("ALL", "FUTURE")
     if not scope:
-        kind = _accept_kind(words)
+        kind = accept_kind(words)
         parts = words.name()
         if words.sees("("):
             raise errors.unsupported(f"grants on {kind} signatures")
@@ -183,7 +180,7 @@ def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, s
         if kind == "TABLE" and conn.account.find("TABLE", name) is None and conn.account.find("VIEW", name):
             kind = "VIEW"  # Snowflake takes a view for a table here
         return [(kind, name)], False
-    kind = _accept_kind(words, plural=True)
+    kind = accept_kind(words, plural=True)
     words.expect("IN")
     where = words.accept_any("DATABASE", "SCHEMA")
     if not where:
@@ -196,7 +193,8 @@ def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, s
     return [(kind, o.name) for o in objects_inside(conn.account, place, kind)], False
 
 
-def _grantee(conn: WarehouseConnection, words: Words) -> tuple[str, str]:
+def grantee(conn: WarehouseConnection, words: Words) -> tuple[str, str]:
+    """ROLE or USER and its name, which must exist."""
     if words.accept("DATABASE", "ROLE") or words.accept("APPLICATION") or words.accept("SHARE"):
         raise errors.unsupported("grants to database roles, applications and shares")
     kind = words.accept_any("ROLE", "USER") or "ROLE"
@@ -245,101 +243,3 @@ def _change_role(conn: WarehouseConnection, words: Words, give: bool) -> Result:
     made = [Grant("USAGE", "ROLE", role, to_kind, to_name, granted_by=conn.role)]
     conn.account.grant(made) if give else conn.account.revoke(made)
     return status()
-
-
-_AT = ("created_on", TIMESTAMP_LTZ)
-_ON_COLUMNS: list[str | tuple[str, str]] = [
-    _AT,
-    "privilege",
-    "granted_on",
-    "name",
-    "granted_to",
-    "grantee_name",
-    "grant_option",
-    "granted_by",
-    "granted_by_role_type",
-]
-
-
-def show_grants(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW [FUTURE] GRANTS [ON … | TO … | OF ROLE … | IN …]: those on objects that SHOW tells the role of
-    (https://docs.snowflake.com/en/sql-reference/sql/show-grants#usage-notes)."""
-    words.expect("SHOW")
-    future = words.accept("FUTURE")
-    words.expect("GRANTS")
-    every = [g for g in conn.account.grants() if may_show_grant(conn, g)]
-    if future:
-        return _show_future(conn, words, every)
-    if words.at_end:
-        wanted = [g for g in every if g.on_kind == "ROLE" and (g.to_kind, g.to_name) == ("USER", conn.user)]
-        return _role_rows(wanted)
-    if words.accept("ON"):
-        if words.accept("ACCOUNT"):
-            wanted = [g for g in every if g.on_kind == "ACCOUNT"]
-        else:
-            kind = _accept_kind(words)
-            parts = words.name()
-            name = conn.full_name(kind, parts, "SHOW GRANTS")
-            if kind == "TABLE" and conn.account.find(kind, name) is None:
-                kind = "VIEW"
-            if conn.account.find(kind, name) is None or not may_show(conn, kind, name):
-                raise errors.not_found("TABLE" if kind == "VIEW" else kind, name)
-            wanted = [
-                g for g in every if (g.on_kind, g.on_name) == (kind, name) and not g.future and g.on_kind != "ROLE"
-            ]
-        words.finish()
-        return _object_rows(wanted)
-    if words.accept("TO"):
-        kind, name = _grantee(conn, words)
-        words.finish()
-        wanted = [g for g in every if (g.to_kind, g.to_name) == (kind, name) and not g.future]
-        return _role_rows(wanted) if kind == "USER" else _object_rows(wanted)
-    words.expect("OF")
-    words.accept("ROLE")
-    role = words.part()
-    words.finish()
-    if conn.account.find("ROLE", role) is None:
-        raise errors.not_found("ROLE", role)
-    return _role_rows([g for g in every if (g.on_kind, g.on_name) == ("ROLE", role) and g.privilege == "USAGE"])
-
-
-def _object_rows(grants: list[Grant]) -> Result:
-    rows = [
-        {
-            "created_on": g.created_on.astimezone(UTC), "privilege": g.privilege, "granted_on": g.on_kind.replace(" ", "_"),
-            "name": g.on_name or "CXM_EMBEDDED", "granted_to": g.to_kind, "grantee_name": g.to_name,
-            "grant_option": str(g.grant_option).lower(), "granted_by": g.granted_by, "granted_by_role_type": "ROLE",
-        }
-        for g in grants
-    ]  # fmt: skip
-    return table(rows, _ON_COLUMNS)
-
-
-def _role_rows(grants: list[Grant]) -> Result:
-    rows = [
-        {"created_on": g.created_on.astimezone(UTC), "role": g.on_name, "granted_to": g.to_kind, "grantee_name": g.to_name,
-         "granted_by": g.granted_by}
-        for g in grants
-    ]  # fmt: skip
-    return table(rows, [_AT, "role", "granted_to", "grantee_name", "granted_by"])
-
-
-def _show_future(conn: WarehouseConnection, words: Words, every: list[Grant]) -> Result:
-    if words.accept("IN"):
-        where = words.accept_any("DATABASE", "SCHEMA")
-        if not where:
-            raise words.unexpected()
-        place = conn.full_name(where, words.name(), "SHOW GRANTS")
-        wanted = [g for g in every if g.future and g.on_name == place]
-    else:
-        words.expect("TO")
-        kind, name = _grantee(conn, words)
-        wanted = [g for g in every if g.future and (g.to_kind, g.to_name) == (kind, name)]
-    words.finish()
-    rows = [
-        {"created_on": g.created_on.astimezone(UTC), "privilege": g.privilege, "grant_on": g.on_kind.replace(" ", "_"),
-         "name": f"{g.on_name}.<{g.on_kind}>", "grant_to": g.to_kind, "grantee_name": g.to_name,
-         "grant_option": str(g.grant_option).lower()}
-        for g in wanted
-    ]  # fmt: skip
-    return table(rows, [_AT, "privilege", "grant_on", "name", "grant_to", "grantee_name", "grant_option"])
