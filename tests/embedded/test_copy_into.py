@@ -507,6 +507,7 @@ def test_a_null_in_a_not_null_column_and_a_long_string_are_row_errors(lab: Lab) 
         ("TIMESTAMP_NTZ", "noon", 100035, "Timestamp 'noon' is not recognized"),
         ("BOOLEAN", "perhaps", 100037, "Boolean value 'perhaps' is not recognized"),
         ("FLOAT", "1.2.3", 100038, "Numeric value '1.2.3' is not recognized"),
+        ("NUMBER(38,0)", "1_000", 100038, "Numeric value '1_000' is not recognized"),
         ("NUMBER(4,1)", "12345", 100038, "Numeric value '12345' is not recognized"),
     ],
 )

@@ -94,7 +94,12 @@ class Expressions:
 
     def _typed(self, column: Column, expression: str) -> Item:
         """`expression` cast to the column's type, with the checks that Snowflake makes on a value."""
-        value = f"CAST({expression} AS {column.type})"
+        text = expression
+        if column.type.startswith("DECIMAL") and re.fullmatch(
+            r"c\d+", expression
+        ):  # 1_000 is a number for DuckDB alone
+            text = f"CASE WHEN contains({expression}, '_') THEN '_' ELSE {expression} END"
+        value = f"CAST({text} AS {column.type})"
         broken, typed = [], value
         if column.type == "VARCHAR":
             too_long = f"strlen({value}) > {DEFAULT_TEXT_BYTES}"

@@ -136,7 +136,7 @@ class Typing:
                 continue
             if isinstance(inner, exp.Cast) and not isinstance(inner, exp.TryCast) and declared(inner.to) == type_:
                 continue
-            name = projection.alias if isinstance(projection, exp.Alias) else column_name(projection)
+            name = folded(inner.this) if isinstance(inner, exp.Column) else column_name(projection)
             cast = decimal(inner.copy(), type_)
             if isinstance(projection, exp.Alias):
                 projection.set("this", cast)
