@@ -172,14 +172,14 @@ def test_metadata_columns_tell_where_a_row_came_from(lab: Lab) -> None:
 
 
 def test_expressions_over_fields_are_evaluated_per_row(lab: Lab) -> None:
-    lab.table("A NUMBER(10,2), B VARCHAR, C DATE, D VARCHAR")
+    lab.table("A NUMBER(10,2), B VARCHAR, C DATE, D VARCHAR, E VARCHAR")
     lab.put("x.csv", "1,ab,2017-10-02\n2,,2018-01-01\n")
     lab.run(
-        "COPY INTO T FROM (SELECT t.$1::NUMBER(10,2) * 1.5, UPPER(NVL(t.$2, 'none')), TO_DATE(t.$3), t.$1 || '-' || $9 "
-        "FROM @ST t) FILE_FORMAT = (TYPE = CSV)"
+        "COPY INTO T FROM (SELECT t.$1::NUMBER(10,2) * 1.5, UPPER(NVL(t.$2, 'none')), TO_DATE(t.$3), t.$1 || '-' || $9, "
+        "TRIM(t.$2, 'a') FROM @ST t) FILE_FORMAT = (TYPE = CSV)"
     )
     assert [tuple(map(str, row)) for row in lab.rows()] == [
-        ("1.50", "AB", "2017-10-02", "None"), ("3.00", "NONE", "2018-01-01", "None"),
+        ("1.50", "AB", "2017-10-02", "None", "b"), ("3.00", "NONE", "2018-01-01", "None", "None"),
     ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import times
 from flows.embedded.warehouse.translate.column_names import column_names, name_columns
-from flows.embedded.warehouse.translate.corrections import whole_numbers
+from flows.embedded.warehouse.translate.corrections import trims, whole_numbers
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -64,7 +64,7 @@ def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
 
 def expression_sql(node: Expr, place: Place) -> str:
     """One expression as DuckDB's SQL, so that it means the same in a COPY and in a query."""
-    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), times.rewrite(exp.select(node)), None)
+    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), trims(times.rewrite(exp.select(node))), None)
     return str(whole_numbers(result).expressions[0].sql(dialect="duckdb"))
 
 
