@@ -63,6 +63,7 @@ class Entry:
     sha256: str
     records: int | None
     rows_loaded: int
+    rows_set_aside: int  # of those that were loaded
     status: Status
     error: str | None
     query_id: str | None
@@ -111,6 +112,7 @@ class Ledger:
                 sha256=row["content_sha256"],
                 records=None if row["file_records"] is None else int(row["file_records"]),
                 rows_loaded=int(row["rows_loaded"] or 0),
+                rows_set_aside=int(row["rows_set_aside"] or 0),
                 status=row["status"],
                 error=row["first_error"],
                 query_id=row["copy_query_id"],
@@ -170,6 +172,11 @@ class Ledger:
                 f"source {self.source}: batch {info.batch_id}: expected {len(rows):,} ledger rows of loaded objects, got "
                 f"{changed:,}; another run wrote them. Nothing is committed: see `cxm batches`, then run again"
             )
+
+    def set_aside(self, info: RunInfo, rows: Mapping[str, int]) -> None:
+        """Write how many rows of each object were set aside: key → rows; belongs into the verdict's transaction."""
+        for some in _slices([{"S3_KEY": key, "ROWS_SET_ASIDE": count} for key, count in rows.items()]):
+            self._run("set_aside", self.source, info.batch_id, json.dumps(some))
 
     def mark(
         self,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from flows.escape import code, markdown
+from flows.escape import code, code_block, markdown
 from flows.facts import LandResult
 from flows.steps.handoff import SourceFreshness
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
-from flows.steps.validate import TableVerdict, Verdict
+from flows.steps.validate import RuleFailure, TableVerdict, Verdict
 
 SHIFT = 0.01  # a share of NULLs that moved by a hundredth or more is worth a line
 
@@ -105,7 +105,9 @@ def verdict_word(found: TableVerdict) -> str:
     if found.error_failures:
         return f"{len(found.error_failures)} failed"
     count = len(found.warnings)
-    return f"passed, {count} warning{'s' if count > 1 else ''}" if count else "passed"
+    aside = f"{found.rows_aside:,} row{'s' if found.rows_aside > 1 else ''} set aside" if found.rows_aside else ""
+    warned = f"{count} warning{'s' if count > 1 else ''}" if count else ""
+    return ", ".join(filter(None, ("passed", aside, warned)))
 
 
 def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
@@ -146,12 +148,34 @@ def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict
     return [
         {
             "table": table.table,
-            "rows": f"{rows.get(table.table, 0):,}",
+            "rows": f"{rows.get(table.table, 0) - table.rows_aside:,}",
             "status": verdict_word(table),
             "rules": table.evaluated,
-            "findings": "; ".join(f"{f.severity}: {f.told}" for f in (*table.error_failures, *table.warnings)),
+            "findings": "; ".join(f"{word}: {f.told}" for word, f in _found(table)),
         }
         for table in verdict.tables
+    ]
+
+
+def _found(table: TableVerdict) -> list[tuple[str, RuleFailure]]:
+    """What rows broke, each with the word for what came of it."""
+    aside = [("set aside", f) for f in table.aside]
+    return [*((f.severity, f) for f in table.error_failures), *aside, *((f.severity, f) for f in table.warnings)]
+
+
+def broken_rows(verdict: Verdict) -> list[dict[str, Any]]:
+    """The table of the first rows that broke each rule of severity error."""
+    return [
+        {
+            "table": table.table,
+            "rule": failure.rule.removeprefix(f"{table.table}."),
+            "file": row.file,
+            "row": row.row,
+            "values": ", ".join(f"{name}: {'empty' if value is None else value}" for name, value in row.values),
+        }
+        for table in verdict.tables
+        for failure in (*table.error_failures, *table.aside)
+        for row in failure.rows
     ]
 
 
@@ -173,7 +197,8 @@ def freshness_rows(found: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
 
 def _tables(report: Report) -> str:
     compared = {c.table: c for c in report.compared}
-    judged = {t.table: verdict_word(t) for t in (report.verdict.tables if report.verdict else ())}
+    verdicts = report.verdict.tables if report.verdict else ()
+    judged, aside = {t.table: verdict_word(t) for t in verdicts}, {t.table: t.rows_aside for t in verdicts}
     lines = [
         "| table | rows | status | before | bytes | columns | freshness | S3 | COPY query |",
         "| --- | ---: | --- | ---: | ---: | ---: | --- | --- | --- |",
@@ -182,12 +207,11 @@ def _tables(report: Report) -> str:
     for result in report.loaded:
         found, landed = compared.get(result.table), report.landed.get(result.table)
         came = result.status != "unchanged"
-        before = (
-            "" if not found or not found.before else f"{found.before.rows:,} ({result.rows - found.before.rows:+,})"
-        )
+        rows = result.rows - aside.get(result.table, 0)
+        before = "" if not found or not found.before else f"{found.before.rows:,} ({rows - found.before.rows:+,})"
         cells = [
             result.table,
-            f"{result.rows:,}",
+            f"{rows:,}",
             ", ".join(filter(None, [result.status, judged.get(result.table)]))
             if came
             else f"unchanged since {result.since}",
@@ -225,11 +249,17 @@ def _shifts(compared: Sequence[Compared]) -> str:
 def _findings(report: Report) -> str:
     failed = [f"- **failed** {table}: {markdown(why.splitlines()[0])}" for table, why in report.failed.items()]
     broken = [
-        f"- **{finding.severity}** {table.table}: {markdown(finding.told)}"
+        f"- **{word}** {table.table}: {markdown(finding.told)}"
         for table in (report.verdict.tables if report.verdict else ())
-        for finding in (*table.error_failures, *table.warnings)
+        for word, finding in _found(table)
     ]
-    return "\n".join([*failed, *broken])
+    queries = [
+        f"All rows that break {markdown(failure.rule)}:\n\n{code_block(failure.query, 'sql')}"
+        for table in (report.verdict.tables if report.verdict else ())
+        for failure in table.error_failures
+        if failure.query
+    ]
+    return "\n\n".join(filter(None, ("\n".join([*failed, *broken]), *queries)))
 
 
 def _prefix(links: Links, folder: str) -> str:

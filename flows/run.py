@@ -1,12 +1,14 @@
 """One run after its tasks are sent off: wait for every table, audit it, publish or quarantine it, hand it to dbt, report.
 
 futures of land and load ──settle──▶ Run ──validated──▶ Verdict ──handed_off──▶ RunSummary; each raises PipelineError
+
+Long because settling, auditing, handing off and reporting share what a run found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,30 @@ from flows.errors import ConfigurationError, CxmError, DataError, Infrastructure
 from flows.facts import LandResult
 from flows.failures import meaning
 from flows.new_columns import show_patch
-from flows.reports import Links, Report, freshness_rows, land_rows, load_rows, render, validation_rows, verdict_word
+from flows.reports import (
+    Links,
+    Report,
+    broken_rows,
+    freshness_rows,
+    land_rows,
+    load_rows,
+    render,
+    validation_rows,
+    verdict_word,
+)
 from flows.settings import Settings
 from flows.steps import validate
 from flows.steps.handoff import HandoffResult
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
+from flows.steps.publish import SetAside
 from flows.steps.validate import Verdict
 
 
 @dataclass(frozen=True)
 class TableSummary:
-    """One line of the run's table. `rows_raw` counts this batch's rows, or those of the batch it is unchanged since."""
+    """One line of the run's table. `rows_raw` counts this batch's rows, or those of the batch it is unchanged since; with those
+    that were set aside they are the file's."""
 
     table: str
     files: int
@@ -41,6 +55,7 @@ class TableSummary:
     freshness: str
     error: str = ""
     columns: str = ""  # how the file's header differs from the contract, as far as the contract lets it
+    rows_set_aside: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,7 +140,8 @@ class Run:
                     files=loaded.files if loaded else 0,
                     bytes=landed.bytes if landed else 0,
                     rows_file=landed.records if landed else 0,
-                    rows_raw=loaded.rows if loaded else 0,
+                    rows_raw=loaded.rows - (found.rows_aside if found else 0) if loaded else 0,
+                    rows_set_aside=found.rows_aside if found else 0,
                     load=status + since,
                     validation=verdict_word(found) if found else "as published" if since else "",
                     freshness=fresh.get(table.name, ""),
@@ -216,18 +232,41 @@ def validated(run: Run, build_pages: bool = True) -> Verdict | None:
         return None
     batch = run.batch
     verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
+    reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
+    bad = tasks.bad_rows_found(batch, verdict)
+    published, over = verdict.passed, ""
+    if verdict.passed or bad:
+        try:
+            verdict, published = _without(verdict, tasks.publish(batch, run.fresh, bad)), True
+        except DataError as error:  # too many, say: the batch is quarantined as it is
+            over = str(error)
+    name = batch.source.name
     rows = validation_rows(verdict, run.fresh)
-    tasks.show_table(f"{batch.source.name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
-    if not verdict.passed:
-        reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
-        tasks.quarantine(batch, "; ".join(reasons))
-        _report(run, "Quarantined", verdict, None, _comparing(run))
-        head = (
-            f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
-        )
-        raise PipelineError("\n".join([head, *reasons]), run.summary(verdict), DataError.exit_code)
-    tasks.publish(batch, run.fresh)
-    return verdict
+    tasks.show_table(f"{name}-validation", rows, f"Checkpoint of batch {batch.info.batch_id}")
+    if broken := broken_rows(verdict):
+        tasks.show_table(f"{name}-broken-rows", broken, f"Rows that broke a rule; all: {_show(batch)}")
+    if published:
+        return verdict
+    tasks.quarantine(batch, "; ".join([over] * bool(over) + reasons))
+    _report(run, "Quarantined", verdict, None, _comparing(run))
+    head = f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
+    more = [f"- {over}"] * bool(over)
+    message = "\n".join([head, *more, *reasons, f"all of these rows: `{_show(batch)}`"])
+    raise PipelineError(message, run.summary(verdict), DataError.exit_code)
+
+
+def _show(batch: tasks.Batch) -> str:
+    return f"cxm quarantine show {batch.info.batch_id} --source {batch.source.name}"
+
+
+def _without(verdict: Verdict, aside: Sequence[SetAside]) -> Verdict:
+    """The verdict on what was published: rules that only rows broke which were set aside are not broken any more."""
+    rows = {found.table: found.rows for found in aside}
+    tables = [
+        replace(t, success=True, error_failures=(), aside=t.error_failures, rows_aside=rows.get(t.table, 0))
+        for t in verdict.tables
+    ]
+    return replace(verdict, tables=tuple(tables))
 
 
 def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:

@@ -21,6 +21,7 @@ from flows import blocks, lease, progress, provisioning, shown
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
+from flows.contract.set_aside import may_set_aside
 from flows.errors import InfrastructureError
 from flows.facts import LandResult, Published
 from flows.ledger import RunInfo
@@ -256,16 +257,33 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: 
         settings.home / "docs",
         build_pages,
     )
-    if not verdict.passed:
+    if not verdict.passed or any(f.rule.endswith(".volume") for t in verdict.tables for f in t.warnings):
+        source = read_source(batch.source.name)  # a replay's batch knows its own tables only
         with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), kept=True) as connection:
-            verdict = validate_step.with_examples(connection, batch.source, verdict)
+            verdict = validate_step.with_examples(connection, source, verdict)
     for found in verdict.tables:
         outcome = "failed" if found.error_failures else "warning" if found.warnings else "passed"
         progress.publish(progress.Event("validate", found.table, outcome=outcome))
-    if not verdict.passed:
+    if not verdict.passed and not bad_rows_found(batch, verdict):
         broken = ", ".join(t.table for t in verdict.tables if t.error_failures)
         return shown.judged_bad(f"rules of error severity are broken: {broken}", verdict)
     return verdict
+
+
+def bad_rows_found(batch: Batch, verdict: validate_step.Verdict) -> publish_step.BadRowsFound | None:
+    """The bad rows of a verdict, if the contract lets all of them be set aside."""
+    source = read_source(batch.source.name)
+    counted: dict[str, dict[str, int]] = {}
+    for judged in verdict.tables:
+        of_table: dict[str, int] = {}
+        for failure in judged.error_failures:
+            name = failure.rule.removeprefix(f"{judged.table}.")
+            of_table[name] = of_table.get(name, 0) + failure.unexpected_count
+        if of_table and not may_set_aside(source, source.table(judged.table), tuple(of_table)):
+            return None
+        counted[judged.table] = of_table
+    tables = tuple(judged.table for judged in verdict.tables)
+    return publish_step.BadRowsFound(source, tables, counted) if any(counted.values()) else None
 
 
 @step("build pages", "Data Docs of {source_name}")
@@ -281,15 +299,20 @@ def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Bloc
 
 
 @step("publish", "publish {batch.info.batch_id}")
-def publish(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> None:
-    """Publish the tables that came in with this batch: one statement, so all or none.
+def publish(
+    batch: Batch, loaded: Sequence[load_step.LoadResult], bad: publish_step.BadRowsFound | None = None
+) -> tuple[publish_step.SetAside, ...]:
+    """Publish the tables that came in with this batch: one statement, so all or none; the `bad` rows are set aside.
 
     Raises:
         BusyError: another run took over this source.
+        DataError: more rows are bad than the contract sets aside.
     """
     with blocks.ledger(batch.settings, batch.source.name, batch.tag("validated"), kept=True) as ledger:
-        publish_step.publish(ledger, batch.info, [result.raw_name for result in loaded])
-    shown.tell("cxm.batch.validated", batch.source.name, batch=batch.info.batch_id, reason="")
+        aside = publish_step.publish(ledger, batch.info, [result.raw_name for result in loaded], bad)
+    rows = sum(table.rows for table in aside)
+    shown.tell("cxm.batch.validated", batch.source.name, batch=batch.info.batch_id, reason="", rows_set_aside=rows)
+    return aside
 
 
 @step("quarantine", "quarantine {batch.info.batch_id}")

@@ -47,7 +47,7 @@ def undo(batch: str, source: str | None, as_json: bool) -> None:
     with session(settings, console):
         from flows import operations
 
-        gone = run_flow(operations.undo, batch=batch, source=_source_of(batch, source))
+        gone = run_flow(operations.undo, batch=batch, source=source_of(batch, source))
     rows = [asdict(table) for table in gone]
     show(
         console,
@@ -73,7 +73,7 @@ def replay(batch: str, source: str | None, as_json: bool) -> None:
 
         error: CxmError | None = None
         try:
-            summary = run_flow(flows.replay, batch=batch, source=_source_of(batch, source))
+            summary = run_flow(flows.replay, batch=batch, source=source_of(batch, source))
         except PipelineError as failed:
             summary, error = failed.summary, failed
     report(console, summary, error, as_json)
@@ -158,7 +158,7 @@ def maintenance(source: str | None, as_json: bool) -> None:
     show(console, as_json, "Maintenance", [asdict(kept) for kept in done], empty="nothing to archive or prune")
 
 
-def _source_of(batch: str, source: str | None) -> str:
+def source_of(batch: str, source: str | None) -> str:
     from flows import blocks, ledger
     from flows.pipeline import checked_batch_id
 

@@ -43,7 +43,7 @@ def orphans(source: Source, table: Table, expectation: Expectation, batch_id: st
 def breaks(expectation: Expectation) -> str | None:
     """What is true of rows `r` of the asset that break the rule; an empty value breaks none but not_null. None: not on rows."""
     kwargs = expectation.kwargs
-    names = [f"r.{ident(str(c).upper())}" for c in _named(expectation)]
+    names = [f"r.{ident(c.upper())}" for c in _named(expectation)]
     match expectation.type:
         case "expect_column_values_to_not_be_null":
             return f"{names[0]} IS NULL"
@@ -66,8 +66,9 @@ def breaks(expectation: Expectation) -> str | None:
     return None
 
 
-def _named(expectation: Expectation) -> Sequence[object]:
-    """The asset's columns that the expectation is on."""
-    found = expectation.kwargs.get("column_list") or [expectation.kwargs.get("column", "")]
-    assert isinstance(found, list)
-    return found
+def _named(expectation: Expectation) -> list[str]:
+    """The asset's columns that the expectation is on, as it names them: none for one on the table."""
+    column, columns = expectation.kwargs.get("column"), expectation.kwargs.get("column_list")
+    if expectation.columns and isinstance(columns, list):
+        return [str(name) for name in columns]
+    return [str(column)] if column else []

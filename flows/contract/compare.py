@@ -125,6 +125,9 @@ def _table(old: Table, new: Table) -> Iterator[Change]:
     for name, label in (("business_name", "businessName"), ("description", "description")):
         if getattr(old, name) != getattr(new, name):
             yield Change("note", new.name, "", f"{label} changed")
+    if old.bad_rows != new.bad_rows:
+        says = [f"set aside up to {t.bad_rows.limit}" if t.bad_rows else "quarantine the batch" for t in (old, new)]
+        yield Change("note", new.name, "", f"bad rows: {' → '.join(says)}")
     before = {c.header: c for c in old.columns}
     after = {c.header: c for c in new.columns}
     for header in before.keys() - after.keys():

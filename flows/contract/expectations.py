@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flows.contract import values
 from flows.contract.model import AUDIT_COLUMNS, Relationship, Rule, Severity, Source, Table
 from flows.contract.sql import ident, literal
+from flows.contract.volume import usual, volume
 from flows.errors import ConfigurationError
 
 # The statuses of a batch that stands, as `flows.steps.load` writes them into the ledger.
@@ -127,6 +128,14 @@ def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
         if rule.kind == "row_count":
             kind, kwargs = "expect_table_row_count_to_be_between", _bounds(rule)
             sentence = f"The batch must have {_range(rule)} rows."
+        elif rule.kind == "volume":
+            times = float(rule.argument("tolerance"))
+            outside = f"v.ROWS_NOW < v.USUAL / {times} OR v.ROWS_NOW > v.USUAL * {times}"
+            kind = "unexpected_rows_expectation"
+            kwargs = {"unexpected_rows_query": f"{volume(source, table, rule)} AND ({outside})"}
+            sentence = (
+                f"The batch must have {rule.argument('tolerance')} times fewer or more rows at most than {usual(rule)}."
+            )
         elif rule.kind == "unique" and len(columns) > 1:
             compared = [_compared(table, c).lower() for c in columns]
             kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": compared}
@@ -184,8 +193,6 @@ def _type(rule: Rule) -> str:
 def _relationship(source: Source, table: Table, relationship: Relationship) -> Expectation:
     owner, parent = source.parent(relationship)
     pairs = list(zip(relationship.columns, relationship.parent_columns, strict=True))
-    # What came in this very batch is loaded and not yet validated; of another source only what is published counts.
-    standing = _STANDING if owner.name == source.name else ("validated",)
     kinds = {ours: _link_kind(table, parent, ours, theirs) for ours, theirs in pairs}
     child = {ours: ident(ours) if kinds[ours] == "string" else _value(ours) for ours, _ in pairs}
     held = {theirs: values.value(kinds[ours], f"p.{ident(theirs)}") for ours, theirs in pairs}
@@ -196,7 +203,7 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
     query = (
         f"SELECT 1 AS ORPHAN FROM {{batch}} AS child "
         f"LEFT JOIN (SELECT DISTINCT {keys} FROM {ident(owner.schema)}.{ident(parent.raw_name)} AS p"
-        f" WHERE p._BATCH_ID IN ({_current(owner, parent, standing)}){named}) AS parent"
+        f" WHERE p._BATCH_ID IN ({current_parents(source, relationship)}){named}) AS parent"
         f" ON {' AND '.join(f'child.{child[ours]} = parent.{ident(theirs)}' for ours, theirs in pairs)}"
         f" WHERE {' AND '.join(f'child.{child[ours]} IS NOT NULL' for ours, _ in pairs)}"
         f" AND parent.{ident(pairs[0][1])} IS NULL"
@@ -215,6 +222,13 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
         f"Every {', '.join(relationship.columns)} must be a {', '.join(relationship.parent_columns)} of "
         f"{parent.raw_name}'s {where}.",
     )
+
+
+def current_parents(source: Source, relationship: Relationship) -> str:
+    """The SELECT of the batches whose rows are what a relationship points at."""
+    owner, parent = source.parent(relationship)
+    # What came in this very batch is loaded and not yet validated; of another source only what is published counts.
+    return _current(owner, parent, _STANDING if owner.name == source.name else ("validated",))
 
 
 def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
@@ -257,11 +271,11 @@ def _twins(table: Table) -> dict[str, str]:
     found: dict[str, str] = {}
     for column in (c.name for c in table.columns):
         kind, raw = values.kind_of(table, column), f"t.{ident(column)}"
+        rule = next((r for r in table.rules if r.column == column and values.type_of(r)), None)
         if column in compared and kind != "string":
-            found[_value(column)] = values.value(kind, raw)
-        for rule in table.rules:
-            if rule.column == column and values.type_of(rule):
-                found[_unread(column)] = values.unread(rule, raw)
+            found[_value(column)] = values.read(rule, raw) if rule else values.value(kind, raw)
+        if rule:
+            found[_unread(column)] = values.unread(rule, raw)
     return found
 
 

@@ -6,7 +6,7 @@ the `open-data-contract-standard` package; this module holds only the view of it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -38,13 +38,24 @@ class Rule:
     | date | column | format: YYYY-MM-DD |
     | boolean | column | ; the values are true and false |
     | between | column | max and/or min: int or float, inclusive; the column has a `number` rule too |
+    | volume | the table | window: int, of the last batches, weekday: bool, of the same day; tolerance: int or float, a factor |
 
     A null satisfies every rule but not_null. Patterns use only what ECMA, Snowflake, DuckDB and Python read alike: no
     backslash, no look-around.
     """
 
     kind: Literal[
-        "not_null", "unique", "regex", "in_set", "between", "number", "timestamp", "date", "boolean", "row_count"
+        "not_null",
+        "unique",
+        "regex",
+        "in_set",
+        "between",
+        "number",
+        "timestamp",
+        "date",
+        "boolean",
+        "row_count",
+        "volume",
     ]
     severity: Severity
     column: str | None = None  # RAW column name; None for a rule on the table
@@ -92,6 +103,31 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class BadRows:
+    """Rows that break a rule of severity error are set aside, up to a share of the file's rows (0 to 1) and a number of rows."""
+
+    max_share: float | None
+    max_rows: int | None
+
+    def allows(self, rows: int, of: int) -> bool:
+        """Whether so many of a file's rows may be set aside."""
+        return (self.max_rows is None or rows <= self.max_rows) and (
+            self.max_share is None or rows <= self.max_share * of
+        )
+
+    @property
+    def limit(self) -> str:
+        """The limit in words."""
+        share = "" if self.max_share is None else f"{self.max_share:.4%}".rstrip("0%").rstrip(".") + "% of the rows"
+        rows = "" if self.max_rows is None else f"{self.max_rows:,} rows"
+        return " and ".join(filter(None, (share, rows)))
+
+
+REJECTED = "_REJECTED"
+RULES = "_RULES"
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One file and its RAW table."""
 
@@ -110,6 +146,33 @@ class Table:
     on_missing_column: OnMissingColumn = "refuse"
     on_reorder: OnReorder = "refuse"
     allow_empty: bool = False  # a file with a header and no record is a batch of 0 rows
+    bad_rows: BadRows | None = None  # None: one row that breaks a rule quarantines the batch
+
+    @property
+    def rejected(self) -> Table:
+        """The RAW table of the rows that were set aside: the same columns, and which rules the row broke."""
+        rules = Column(
+            RULES,
+            "",
+            len(self.columns) + 1,
+            "string",
+            "Rules",
+            "The rules that the row broke",
+            True,
+            "internal",
+            "none",
+        )
+        return replace(
+            self,
+            name=f"{self.name}_rejected",
+            raw_name=f"{self.raw_name}{REJECTED}",
+            business_name=f"{self.business_name}, set aside",
+            columns=(*self.columns, rules),
+            primary_key=(),
+            relationships=(),
+            rules=(),
+            bad_rows=None,
+        )
 
     @property
     def stem(self) -> str:

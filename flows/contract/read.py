@@ -18,6 +18,7 @@ from open_data_contract_standard.model import Relationship as OdcsRelationship
 
 from flows.contract.model import (
     AUDIT_COLUMNS,
+    RULES,
     Classification,
     Column,
     Load,
@@ -35,6 +36,7 @@ from flows.contract.model import (
 from flows.contract.odcs import parse
 from flows.contract.place import Place, show
 from flows.contract.read_freshness import source_limits, table_limits
+from flows.contract.read_policies import bad_rows, volume
 from flows.contract.read_rules import quality_rules, typed_rules
 from flows.contract.reserved import NO_TABLE, RESERVED
 from flows.project import PROJECT
@@ -127,7 +129,8 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
     own_limits = table_limits(contract, [t.name for t in tables], place)
     tables = tuple(replace(t, own_limits=own_limits.get(t.name)) for t in tables)
     place.once((t.name for t in tables), "schema, names")
-    place.once((t.raw_name for t in tables), "schema, physicalNames")
+    raw_names = [t.raw_name for t in tables] + [t.rejected.raw_name for t in tables if t.bad_rows]
+    place.once((place.identifier(name, "schema, physicalName") for name in raw_names), "schema, physicalNames")
     place.once((t.file for t in tables), "schema, fileNames")
     return Source(
         name=name,
@@ -162,7 +165,7 @@ def _table(entry: SchemaObject, place: Place) -> Table:
     place.one_of(entry.physicalType or "table", "physicalType", ["table"])
     own = place.custom(
         entry.customProperties,
-        ("fileName", "loadMode", "allowEmpty", "onNewColumn", "onMissingColumn", "onReorder"),
+        ("fileName", "loadMode", "allowEmpty", "onNewColumn", "onMissingColumn", "onReorder", "badRows", "volume"),
     )
     if own.get("onMissingColumn", "") is None:  # YAML's null, which is what is meant
         own["onMissingColumn"] = "null"
@@ -190,6 +193,7 @@ def _table(entry: SchemaObject, place: Place) -> Table:
     headers = {c.header: c.name for c in columns}
     key = _primary_key(entry, headers, place)
     rules = [rule for quality in entry.quality or () for rule in quality_rules(quality, None, headers, place)]
+    rules += volume(own.get("volume"), place)
     rules += [Rule("unique", "error", columns=key)] if len(key) > 1 else []
     for (column, column_rules), found in zip(read, entry.properties or (), strict=True):
         rules += column_rules
@@ -231,6 +235,7 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         on_missing_column=policy("onMissingColumn", OnMissingColumn),
         on_reorder=policy("onReorder", OnReorder),
         allow_empty=allow_empty,
+        bad_rows=bad_rows(own.get("badRows"), place),
     )
 
 
@@ -250,7 +255,7 @@ def _column(found: SchemaProperty, position: int, place: Place) -> tuple[Column,
             f"`physicalName: {header.upper()}_`: the file keeps its header"
         )
     name = place.identifier(found.physicalName or header.upper(), "physicalName" if found.physicalName else "name")
-    if name in AUDIT_COLUMNS:
+    if name in (*AUDIT_COLUMNS, RULES):
         place.fail(f"name: found {name}, which is an audit column that the load fills; set another physicalName")
     kind = cast(LogicalType, place.one_of(found.logicalType, "logicalType", get_args(LogicalType)))
     place.one_of(found.physicalType or "VARCHAR", "physicalType", ["VARCHAR"])

@@ -110,6 +110,11 @@ def _table(source: Source, table: Table) -> list[str]:
         f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",
         *(f"- Points at: {_relationship(link)}" for link in table.relationships),
         *(f"- Rule: {_rule(rule)}" for rule in table.rules if rule.column is None),
+        *(
+            [f"- Bad rows: set aside in `{table.rejected.raw_name}`, up to {table.bad_rows.limit}"]
+            if table.bad_rows
+            else []
+        ),
         "",
     ]
     rows = (
@@ -154,6 +159,9 @@ def _rule(rule: Rule, in_table: bool = False) -> str:
     match rule.kind:
         case "row_count":
             text = f"at least {rule.argument('min')} row" + "s" * (rule.argument("min") != 1)
+        case "volume":
+            window = f"{rule.argument('window')} {'weekdays' if rule.argument('weekday') else 'batches'}"
+            text = f"rows within a factor of {rule.argument('tolerance')} of the median of the last {window}"
         case "not_null":
             text = "not empty"
         case "unique":

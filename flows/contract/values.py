@@ -45,6 +45,15 @@ def unread(rule: Rule, column: str) -> str:
     Raises:
         ValueError: a date or timestamp of a format that we do not know.
     """
+    return f"IFF({_wrong(rule, column)}, {text(column)}, NULL)"
+
+
+def read(rule: Rule, column: str) -> str:
+    """The value of a column that keeps its rule of type, else NULL: a 1.5 that staging would round to 2 is no second 2."""
+    return f"IFF({_wrong(rule, column)}, NULL, {value(type_of(rule), column)})"
+
+
+def _wrong(rule: Rule, column: str) -> str:
     kind, said = type_of(rule), text(column)
     assert kind
     held = value(kind, column)
@@ -59,7 +68,7 @@ def unread(rule: Rule, column: str) -> str:
             wrong += [f"LENGTH({said}) <> {length}", f"YEAR({held}) < {FIRST_YEAR}"]
     if kind in MOST_DIGITS:
         wrong.append(f"ABS({held}) >= 1{'0' * MOST_DIGITS[kind]}")  # 1e20 would be a float, and 20 nines equal to it
-    return f"IFF({' OR '.join(wrong)}, {said}, NULL)"
+    return " OR ".join(wrong)
 
 
 def checked_format(rule: Rule) -> str:

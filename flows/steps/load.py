@@ -79,7 +79,8 @@ def load(
     columns = _columns(layout)
     known = ledger.entries(info.batch_id, table.raw_name)
     if not replay and known and all(e.status in ("loaded", "validated") for e in known):
-        return _result(landed, "already loaded", sum(e.rows_loaded for e in known), known[0].query_id or "")
+        rows_there = sum(e.rows_loaded - e.rows_set_aside for e in known)
+        return _result(landed, "already loaded", rows_there, known[0].query_id or "")
     missing = [o for o in landed.objects if landed.folder + o.name not in {e.key for e in known}]
     rows = [
         {
@@ -100,7 +101,8 @@ def load(
     if layout.new_columns:
         _add(ledger, source, table, layout, info)
     try:
-        return _copy(ledger, source, table, landed, info, stored, again=bool(known), replay=replay)
+        aside = any(e.rows_set_aside for e in known)
+        return _copy(ledger, source, table, landed, info, stored, again=bool(known), replay=replay, aside=aside)
     except DataError as error:
         expected = sum(e.status in _REFUSED for e in known) + len(rows)
         with fenced(ledger, info) as lock:
@@ -118,9 +120,10 @@ def _copy(
     stored: Stored,
     again: bool,
     replay: bool,
+    aside: bool,
 ) -> LoadResult:
     """The transaction. `again`: an earlier try or an undone load left its mark, maybe in COPY's load history as well: whatever
-    rows there are go, and the files load in any case; the count before COMMIT keeps this exact.
+    rows there are go, those that were set `aside` too, and the files load in any case; the count before COMMIT keeps this exact.
 
     The lease and the ledger are locked at its end, when the long work is done: tables of all sources wait for them.
     """
@@ -128,8 +131,9 @@ def _copy(
     layout = landed.layout or fit(table, table.header)
     with fenced(ledger, info) as lock:
         if again:
-            delete = template("raw/delete_batch.sql", database=ledger.database, table=table.raw_name)
-            run(connection, delete, (info.batch_id,))
+            for name in (table.raw_name, table.rejected.raw_name) if aside else (table.raw_name,):
+                delete = template("raw/delete_batch.sql", database=ledger.database, table=name)
+                run(connection, delete, (info.batch_id,))
         outcomes: list[tuple[str, list[Mapping[str, Any]]]] = []
         for objects in copies(landed.objects):
             names = [o.name for o in objects]

@@ -1,32 +1,187 @@
-"""`loaded` rows of a batch → validated, thus published, or quarantined: one statement, so all or none."""
+"""`loaded` rows of a batch → validated, thus published, or quarantined: one statement, so all or none.
+
+Where the contract says so, rows that break a rule go to `RAW.<TABLE>_REJECTED` first, in the same transaction:
+
+    rows that break a rule by themselves ──▶ aside      until none is found: rows that point at what is not there ──▶ aside
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from flows.errors import BusyError
+from flows.clients.snowflake import run
+from flows.contract.expectations import current_parents
+from flows.contract.model import Source, Table
+from flows.contract.set_aside import BETWEEN_RULES, broken_by_links, broken_by_rules, links, row_rules, set_aside
+from flows.contract.sql import template
+from flows.errors import BusyError, DataError
 from flows.lease import fenced
 from flows.ledger import Ledger, RunInfo, Status
 
 
-def publish(ledger: Ledger, info: RunInfo, tables: Sequence[str]) -> None:
-    """Publish these RAW tables of the batch. Done before (the answer was lost, and the task tries again): nothing happens.
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Rows of one table that were set aside: how many, of how many in the file, and how many broke each rule."""
+
+    table: str
+    rows: int
+    of: int
+    rules: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class BadRowsFound:
+    """What Great Expectations found in tables that set bad rows aside: table → rule → rows; no other rule is broken."""
+
+    source: Source
+    tables: tuple[str, ...]  # that came in with this batch
+    counted: Mapping[str, Mapping[str, int]]
+
+    @property
+    def able(self) -> list[Table]:
+        """The tables that may set rows aside: also one without a bad row may point at one that has some."""
+        return [table for table in self.source.tables if table.bad_rows and table.name in self.tables]
+
+    @property
+    def others(self) -> list[Table]:
+        """The tables that set none aside."""
+        return [table for table in self.source.tables if not table.bad_rows and table.name in self.tables]
+
+
+def publish(
+    ledger: Ledger, info: RunInfo, tables: Sequence[str], bad: BadRowsFound | None = None
+) -> tuple[SetAside, ...]:
+    """Publish these RAW tables of the batch, without the rows that are `bad`. Done before (the answer was lost, and the task
+    tries again): nothing happens, and what was set aside is told again.
 
     Raises:
         BusyError: another run took over this source, or undid what this one loaded; nothing is published.
+        DataError: more rows are bad than the contract allows, or a table that sets none aside points at some; nothing is
+            published and nothing set aside.
     """
+    before = [e for e in ledger.entries(info.batch_id) if e.key]
+    fresh = any(e.status == "loaded" for e in before)
+    # Which batches a relationship looks into stays the same under the lease; asked for before the transaction begins.
+    parents = _parents(ledger, bad.source) if bad and fresh else {}
     with fenced(ledger, info) as lock:
+        if bad and fresh:
+            _set_aside(ledger, info, bad, parents)
         lock()
         entries = [e for e in ledger.entries(info.batch_id) if e.key]
         states = {table: {e.status for e in entries if e.table == table} for table in tables}
-        bad = [t for t, found in states.items() if not found or found - {"loaded", "validated"}]
-        if bad:
-            found = ", ".join(f"{t} is {' and '.join(sorted(states[t])) or 'not in the ledger'}" for t in bad)
+        wrong = [t for t, found in states.items() if not found or found - {"loaded", "validated"}]
+        if wrong:
+            found = ", ".join(f"{t} is {' and '.join(sorted(states[t])) or 'not in the ledger'}" for t in wrong)
             raise BusyError(
                 f"source {ledger.source}: batch {info.batch_id}: expected each of its tables loaded, got {found}; nothing is "
                 "published: run again"
             )
+        aside: tuple[SetAside, ...] = ()
+        rows: Mapping[str, int] = {}
+        if bad:
+            loaded = Counter({t.raw_name: 0 for t in bad.able})
+            for entry in entries:
+                loaded[entry.table] += entry.rows_loaded
+            aside, rows = _counted(ledger, info, bad, loaded)
+        if fresh:
+            _check(ledger, info, bad, aside)
+            if rows:
+                ledger.set_aside(info, rows)
         ledger.mark(info.batch_id, "validated", ("loaded",), sum(e.status == "loaded" for e in entries))
+    return aside
+
+
+def _parents(ledger: Ledger, source: Source) -> dict[str, list[str]]:
+    """`current_parents` of each relationship of severity error → the batches that it gives."""
+    asked = {current_parents(source, link) for table in source.tables for _, link in links(source, table)}
+    return {sql: [str(batch) for (batch,) in run(ledger.connection, sql).rows] for sql in asked}
+
+
+def _set_aside(ledger: Ledger, info: RunInfo, bad: BadRowsFound, parents: Mapping[str, Sequence[str]]) -> None:
+    for table in bad.able:
+        if broken := broken_by_rules(bad.source, table, info.batch_id):
+            _move(ledger, info, table, broken)
+    moved = True
+    while moved:  # each round takes rows away, so it ends
+        moved = False
+        for table in bad.able:
+            if broken := broken_by_links(bad.source, table, info.batch_id, parents):
+                moved = bool(_move(ledger, info, table, broken)) or moved
+    for table in bad.others:
+        if broken := broken_by_links(bad.source, table, info.batch_id, parents):
+            rows = int(run(ledger.connection, f"SELECT COUNT(*) FROM ({broken}) AS b").rows[0][0])
+            if rows:
+                raise DataError(
+                    f"{table.name}: {rows:,} rows point at rows that were set aside, and its contract sets none aside; "
+                    "add badRows to it, or mend the rows they point at"
+                )
+
+
+def _move(ledger: Ledger, info: RunInfo, table: Table, broken: str) -> int:
+    """Set the rows aside that `broken` finds; how many."""
+    inserted = run(ledger.connection, set_aside(table, ledger.database, info.batch_id, broken))
+    rows = int(inserted.rows[0][0])
+    if rows:
+        names = {"table": table.raw_name, "rejected": table.rejected.raw_name}
+        run(
+            ledger.connection,
+            template("raw/delete_set_aside.sql", database=ledger.database, **names),
+            (info.batch_id,),
+        )
+    return rows
+
+
+def _counted(
+    ledger: Ledger, info: RunInfo, bad: BadRowsFound, loaded: Mapping[str, int]
+) -> tuple[tuple[SetAside, ...], dict[str, int]]:
+    """What lies aside of this batch: by table, and by object."""
+    found, rows = [], Counter[str]()
+    for table in bad.able:
+        sql = template("raw/count_set_aside.sql", database=ledger.database, rejected=table.rejected.raw_name)
+        rules, of_table = Counter[str](), 0
+        for key, broken, count in run(ledger.connection, sql, (info.batch_id,)).rows:
+            rows[str(key)] += int(count)
+            of_table += int(count)
+            for rule in str(broken).split(BETWEEN_RULES):
+                rules[rule] += int(count)
+        if of_table:
+            found.append(SetAside(table.name, of_table, loaded[table.raw_name], tuple(sorted(rules.items()))))
+    return tuple(found), dict(rows)
+
+
+def _check(ledger: Ledger, info: RunInfo, bad: BadRowsFound | None, aside: Sequence[SetAside]) -> None:
+    """Make sure that the warehouse set aside what Great Expectations had counted, and no more than the contract allows."""
+    if bad is None:
+        return
+    by_table = {found.table: found for found in aside}
+    for table in bad.able:
+        of_table = by_table.get(table.name)
+        rules = dict(of_table.rules) if of_table else {}
+        for expectation, _ in row_rules(bad.source, table):
+            judged, moved = bad.counted.get(table.name, {}).get(expectation.name, 0), rules.get(expectation.name, 0)
+            if judged != moved:
+                raise DataError(
+                    f"{table.name}: {expectation.name}: Great Expectations counted {judged:,} rows, {moved:,} were to be set "
+                    "aside; nothing was; run `cxm contract sync`, then `cxm replay` the batch"
+                )
+        if not of_table or table.bad_rows is None:
+            continue
+        why = ", ".join(f"{rule}: {rows:,}" for rule, rows in of_table.rules)
+        least = max(
+            [int(r.argument("min")) for r in table.rules if r.kind == "row_count" and r.severity == "error"] + [1]
+        )
+        if not table.bad_rows.allows(of_table.rows, of_table.of):
+            raise DataError(
+                f"{table.name}: {of_table.rows:,} of {of_table.of:,} rows break a rule ({why}), more than the contract sets "
+                f"aside ({table.bad_rows.limit})"
+            )
+        if of_table.of - of_table.rows < least:
+            raise DataError(
+                f"{table.name}: {of_table.rows:,} of {of_table.of:,} rows break a rule ({why}); what is left is less than the "
+                f"{least:,} rows that the contract asks for"
+            )
 
 
 def quarantine(ledger: Ledger, info: RunInfo, reason: str) -> None:

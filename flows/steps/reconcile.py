@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flows.clients import s3
 from flows.clients.snowflake import run
-from flows.contract.model import Source
+from flows.contract.model import REJECTED, Source
 from flows.contract.sql import template
 from flows.ledger import Ledger
 
@@ -115,8 +115,12 @@ def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> lis
     wanted: dict[tuple[str, str], int] = defaultdict(int)
     for row in known:
         if row["status"] in _IN_RAW:
-            wanted[str(row["table_name"]), str(row["batch_id"])] += int(str(row["rows_loaded"] or 0))
-    sql = template("raw/batches.sql", database=ledger.database, tables=[t.raw_name for t in source.tables])
+            table, aside = str(row["table_name"]), int(str(row["rows_set_aside"] or 0))
+            wanted[table, str(row["batch_id"])] += int(str(row["rows_loaded"] or 0)) - aside
+            wanted[f"{table}{REJECTED}", str(row["batch_id"])] += aside
+    kept = [t.raw_name for t in source.tables] + [t.rejected.raw_name for t in source.tables if t.bad_rows]
+    kept += sorted({table for (table, _), rows in wanted.items() if rows and table.endswith(REJECTED)} - set(kept))
+    sql = template("raw/batches.sql", database=ledger.database, tables=kept)
     there = {(str(t), str(b)): int(n) for t, b, n in run(ledger.connection, sql).rows}
     found = []
     for table, batch_id in sorted({*wanted, *there}):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flows.clients import s3
 from flows.clients.snowflake import run
+from flows.contract.model import REJECTED
 from flows.contract.sql import template
 from flows.errors import DataError
 from flows.lease import check, fenced
@@ -80,8 +81,10 @@ def prune(ledger: Ledger, info: RunInfo, keep: int, quarantined_days: int) -> tu
     for batch_id, table in ledger.prunable(keep, quarantined_days):
         entries = [e for e in ledger.entries(batch_id, table) if e.status in _PRUNED]
         with fenced(ledger, info) as lock:
-            sql = template("raw/delete_batch.sql", database=ledger.database, table=table)
-            rows = int(run(ledger.connection, sql, (batch_id,)).rows[0][0])
+            rows = 0
+            for name in (table, f"{table}{REJECTED}") if any(e.rows_set_aside for e in entries) else (table,):
+                sql = template("raw/delete_batch.sql", database=ledger.database, table=name)
+                rows += int(run(ledger.connection, sql, (batch_id,)).rows[0][0])
             reason = f"retention: beyond the newest {keep} loads, or quarantined over {quarantined_days} days ago"
             lock()
             ledger.mark(batch_id, "undone", _PRUNED, len(entries), reason, table)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flows.clients import s3
 from flows.clients.snowflake import run
-from flows.contract.model import Source
+from flows.contract.model import REJECTED, Source
 from flows.contract.sql import template
 from flows.facts import object_folder
 from flows.lease import fenced, recovered
@@ -45,7 +45,8 @@ def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[Und
         return ()
     with fenced(ledger, info) as lock:
         gone = []
-        for table in sorted({e.table for e in undoable}):
+        aside = {f"{e.table}{REJECTED}" for e in undoable if e.rows_set_aside}
+        for table in sorted({e.table for e in undoable} | aside):
             sql = template("raw/delete_batch.sql", database=ledger.database, table=table)
             deleted = run(ledger.connection, sql, (batch_id,))
             gone.append(UndoneTable(batch_id, table, int(deleted.rows[0][0])))

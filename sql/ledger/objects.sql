@@ -7,6 +7,7 @@ SELECT
     BYTES,
     STATUS,
     ROWS_LOADED,
+    ROWS_SET_ASIDE,
     FINISHED_AT,
     ETAG
 FROM {{ database | ident }}.RAW.LOAD_LEDGER

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
     FILE_RECORDS NUMBER(38, 0) COMMENT 'CSV records in the object; NULL where its run ended before it said',
     ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
+    ROWS_SET_ASIDE NUMBER(38, 0) COMMENT 'Of these, rows that broke a rule and went to <TABLE_NAME>_REJECTED; NULL: none',
     STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone or skipped-unchanged',
     UNCHANGED_SINCE VARCHAR COMMENT 'For skipped-unchanged: the validated batch with the same content',
     FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined or undone',

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,7 +97,8 @@ class Bench:
         """The tables and the ledger, empty."""
         self.sql(
             "CREATE OR REPLACE TABLE RAW.LOAD_LEDGER (BATCH_ID VARCHAR, SOURCE VARCHAR, TABLE_NAME VARCHAR, "
-            "FILE_NAME VARCHAR, STATUS VARCHAR, BATCH_SEQUENCE NUMBER(38, 0))"
+            "FILE_NAME VARCHAR, STATUS VARCHAR, BATCH_SEQUENCE NUMBER(38, 0), FILE_RECORDS NUMBER(38, 0), "
+            "STARTED_AT TIMESTAMP_NTZ)"
         )
         for table in self.source.tables:
             columns = ", ".join(f"{c.name} VARCHAR" for c in table.columns)
@@ -393,6 +395,58 @@ def test_a_warning_is_told_and_does_not_fail(bench: Bench) -> None:
     assert verdict.passed
     assert broken(verdict) == [("cases.between(LAT)", 1, "warning")]
     assert verdict.tables[1].warnings[0].observed == "1 of 3 rows"
+
+
+def remember(bench: Bench, table: Table, rows: Sequence[int], first: str = "2026-10-01") -> None:
+    """Published batches of a table, one a day, oldest first."""
+    for n, count in enumerate(rows):
+        day = (date.fromisoformat(first) + timedelta(days=n)).isoformat()
+        bench.sql(
+            "INSERT INTO RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, STATUS, BATCH_SEQUENCE, FILE_RECORDS, "
+            "STARTED_AT) VALUES (?, ?, ?, ?, 'validated', ?, ?, ?)",
+            [
+                f"{day.replace('-', '')}_000000",
+                "clinic",
+                table.raw_name,
+                table.file.replace("{date}", day),
+                n,
+                count,
+                day,
+            ],
+        )
+
+
+@pytest.mark.parametrize(
+    ("before", "weekday", "broken_by"),
+    [
+        ((6, 9, 8), False, None),  # a third of the median is as far as it may be
+        ((30, 10, 11), False, "3 rows came, 11 is the median of the last 3 published batches"),
+        ((1000, 1, 1, 0), False, "3 rows came, 1 is the median of the last 3 published batches"),
+        ((30, 30), False, None),  # not enough history
+        (
+            (30, 3, 3, 3, 3, 3, 3) * 3,
+            True,
+            "3 rows came, 30 is the median of the last 3 published batches of the same weekday",
+        ),
+        ((3, 30, 30, 30, 30, 30, 30) * 3, True, None),
+    ],
+)
+def test_a_batch_of_unusual_size_is_told_with_what_is_usual(
+    bench: Bench, before: tuple[int, ...], weekday: bool, broken_by: str | None
+) -> None:
+    window = (("tolerance", 3), ("weekday", weekday), ("window", 3))
+    if before == (1000, 1, 1, 0):
+        window = (("tolerance", 2), ("weekday", False), ("window", 3))
+    daily = replace(CASES, file="cases_{date}.csv", load="append", rules=(Rule("volume", "warning", arguments=window),))
+    table = daily if weekday else replace(CASES, rules=daily.rules)
+    bench.source = replace(CLINIC, tables=(HOSPITALS, table))
+    remember(bench, table, before)
+    bench.load(NEW, GOOD)
+    if weekday:  # the day of the file, not of the batch: a Thursday, as the first of those before
+        bench.sql("UPDATE RAW.LOAD_LEDGER SET FILE_NAME = 'cases_2026-11-19.csv' WHERE BATCH_ID = ?", [NEW])
+    verdict = validate_step.with_examples(bench.connection, bench.source, bench.judge())
+    assert verdict.passed
+    assert [f.observed for t in verdict.tables for f in t.warnings] == ([broken_by] if broken_by else [])
 
 
 def test_bad_rows_of_other_batches_do_not_matter(bench: Bench) -> None:

@@ -28,7 +28,7 @@ def items(account: Account, settings: Settings, sources: Sequence[Source]) -> It
     for source in sources:
         place = f"{ident(settings.database)}.{ident(source.schema)}"
         shown = account.of_kind("TABLE", place)
-        for table in source.tables:
+        for table in made(source):
             columns = there.get(table.raw_name)
             if columns is None and f"{place}.{table.raw_name}" in shown:
                 yield Item("SYSADMIN", "table", f"{place}.{table.raw_name}", "hidden", "its columns")
@@ -51,6 +51,11 @@ def _with_owner(item: Item, table: Table, settings: Settings, granted: Grants | 
     why = "; ".join(filter(None, [item.why, f"owner: wanted {owner}, since onNewColumn is {table.on_new_column}"]))
     action: Action = "changed" if item.action == "unchanged" else item.action
     return replace(item, action=action, why=why, steps=(*item.steps, step))
+
+
+def made(source: Source) -> list[Table]:
+    """The RAW tables of a source: one for each file, and for those that set bad rows aside one for these."""
+    return [made for t in source.tables for made in ((t, t.rejected) if t.bad_rows else (t,))]
 
 
 def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:
@@ -85,7 +90,7 @@ def _tags(
     names = [
         ".".join(filter(None, (settings.database, source.schema, table.raw_name, column)))
         for source in sources
-        for table in source.tables
+        for table in made(source)
         for column in pii(table)
         if table.raw_name in there and (not column or column in there[table.raw_name])
     ]

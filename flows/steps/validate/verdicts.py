@@ -73,6 +73,8 @@ class TableVerdict:
     error_failures: tuple[RuleFailure, ...]
     warnings: tuple[RuleFailure, ...]
     evaluated: int
+    aside: tuple[RuleFailure, ...] = ()  # of severity error, by rows that were set aside
+    rows_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,72 @@
+"""Custom properties of a table that say what becomes of rows and batches: `badRows`, `volume` → `BadRows`, `Rule`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast, get_args
+
+from flows.contract.model import BadRows, Rule, Severity
+from flows.contract.place import Place, show
+
+_WINDOW = re.compile(r"([1-9][0-9]{0,2}) (batches|weekdays)")
+
+
+def bad_rows(found: object, place: Place) -> BadRows | None:
+    """What a table does with rows that break a rule; None: the batch is quarantined.
+
+    Raises:
+        ConfigurationError: an unknown key or policy, or `set-aside` without a limit.
+    """
+    if found is None:
+        return None
+    keys = _keys(found, "badRows", ("policy", "maxShare", "maxRows"), place)
+    policy = place.one_of(keys.get("policy"), "customProperties, badRows, policy", ("quarantine-batch", "set-aside"))
+    share, rows = keys.get("maxShare"), keys.get("maxRows")
+    if policy == "quarantine-batch":
+        if share is not None or rows is not None:
+            place.fail("customProperties, badRows: found a limit with quarantine-batch, wanted none; remove it")
+        return None
+    if share is not None and (type(share) not in (int, float) or not 0 < share < 1):
+        place.fail(f"customProperties, badRows, maxShare: found {show(share)}, wanted a part of 1, such as 0.01")
+    if rows is not None and (type(rows) is not int or rows < 1):
+        place.fail(f"customProperties, badRows, maxRows: found {show(rows)}, wanted a whole number from 1 on")
+    if share is None and rows is None:
+        place.fail(
+            "customProperties, badRows: found no limit, wanted maxShare, maxRows or both: more bad rows quarantine the batch; "
+            "add `maxShare: 0.01`"
+        )
+    return BadRows(None if share is None else float(share), rows)
+
+
+def volume(found: object, place: Place) -> list[Rule]:
+    """The rule on the number of a batch's rows beside those of the batches before.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value that does not fit.
+    """
+    if found is None:
+        return []
+    keys = _keys(found, "volume", ("window", "tolerance", "severity"), place)
+    severity = cast(
+        Severity, place.one_of(keys.get("severity"), "customProperties, volume, severity", get_args(Severity))
+    )
+    window = _WINDOW.fullmatch(str(keys.get("window")))
+    if not window:
+        place.fail(
+            f"customProperties, volume, window: found {show(keys.get('window'))}, wanted `8 batches`, the last that were "
+            "published, or `4 weekdays`, the last of the same day of the week"
+        )
+    tolerance = keys.get("tolerance")
+    if not isinstance(tolerance, int | float) or tolerance <= 1:
+        place.fail(
+            f"customProperties, volume, tolerance: found {show(tolerance)}, wanted a number above 1: 3 means from a third of the "
+            "usual number of rows to three times as many"
+        )
+    arguments = (("tolerance", tolerance), ("weekday", window[2] == "weekdays"), ("window", int(window[1])))
+    return [Rule("volume", severity, arguments=arguments)]
+
+
+def _keys(found: object, name: str, known: tuple[str, ...], place: Place) -> dict[str, Any]:
+    if not isinstance(found, dict) or set(found) - set(known):
+        place.fail(f"customProperties, {name}: found {show(found)}, wanted the keys {', '.join(known)}")
+    return found

@@ -1,0 +1,114 @@
+"""Rows of a batch that break a rule of severity error → the SELECTs that find them, for `RAW.<TABLE>_REJECTED`.
+
+Each gives (_SOURCE_FILENAME, _SOURCE_ROW_NUMBER, _RULES). What breaks a rule is said in `broken_rows`, as the suites say it. A
+key that is there twice is broken by all its rows, also where one of them breaks another rule: none is known to be the right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flows.contract.broken_rows import breaks, orphans, shown_columns
+from flows.contract.expectations import Expectation, asset_query, current_parents, expectations
+from flows.contract.model import Relationship, Source, Table
+from flows.contract.sql import ident, literal, template
+
+BETWEEN_RULES = "; "
+_ROW = ("_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
+
+
+def row_rules(source: Source, table: Table) -> list[tuple[Expectation, str]]:
+    """The rules of severity error on rows by themselves, each with what is true of rows `r` that break it."""
+    found = [(e, breaks(e)) for e in expectations(source, table) if e.severity == "error"]
+    return [(expectation, condition) for expectation, condition in found if condition]
+
+
+def links(source: Source, table: Table) -> list[tuple[Expectation, Relationship]]:
+    """The relationships of severity error."""
+    asked = [e for e in expectations(source, table) if e.rule == "relationship"]
+    return [pair for pair in zip(asked, table.relationships, strict=True) if pair[0].severity == "error"]
+
+
+def may_set_aside(source: Source, table: Table, names: Sequence[str]) -> bool:
+    """Whether a table's broken rules, by name, are all of rows that the contract lets be set aside."""
+    able = {e.name for e, _ in row_rules(source, table)} | {e.name for e, _ in links(source, table)}
+    return table.bad_rows is not None and set(names) <= able
+
+
+def broken_by_rules(source: Source, table: Table, batch_id: str) -> str | None:
+    """The rows that break rules by themselves; None: the table has no such rule."""
+    rules = row_rules(source, table)
+    if not rules:
+        return None
+    named = " || ".join(
+        f"IFF({condition}, {literal(BETWEEN_RULES + expectation.name)}, '')" for expectation, condition in rules
+    )
+    columns = ", ".join(f"r.{name}" for name in _ROW)
+    return (
+        f"SELECT * FROM (SELECT {columns}, SUBSTR({named}, {len(BETWEEN_RULES) + 1}) AS _RULES"
+        f" FROM ({asset_query(source, table, batch_id)}) AS r) AS judged WHERE judged._RULES <> ''"
+    )
+
+
+def broken_by_links(source: Source, table: Table, batch_id: str, parents: Mapping[str, Sequence[str]]) -> str | None:
+    """The rows that point at nothing; `parents`: `current_parents` of each relationship → the batches that it gave, which stay
+    the same while the lease is held. None: the table points at nothing."""
+    each = []
+    for expectation, link in links(source, table):
+        query = orphans(source, table, expectation, batch_id, _ROW)
+        current = current_parents(source, link)
+        query = query.replace(f"({current})", f"({', '.join(map(literal, parents[current])) or 'NULL'})")
+        each.append(query.replace(" FROM ", f", {literal(expectation.name)} AS _RULE FROM ", 1))
+    if not each:
+        return None
+    columns = ", ".join(f"o.{name}" for name in _ROW)
+    return (
+        f"SELECT {columns}, LISTAGG(o._RULE, {literal(BETWEEN_RULES)}) WITHIN GROUP (ORDER BY o._RULE) AS _RULES"
+        f" FROM ({' UNION ALL '.join(each)}) AS o GROUP BY {columns}"
+    )
+
+
+def set_aside(table: Table, database: str, batch_id: str, broken: str) -> str:
+    """INSERT of the rows that `broken` finds, with all that RAW holds of them."""
+    return template(
+        "raw/set_aside.sql",
+        database=database,
+        table=table.raw_name,
+        rejected=table.rejected.raw_name,
+        columns=table.columns,
+        batch_id=batch_id,
+        broken=broken,
+    )
+
+
+def all_broken(source: Source, table: Table, batch_id: str, parents: Mapping[str, Sequence[str]]) -> str | None:
+    """The rows in RAW that break any rule of severity error: file, number, rules, then the columns that are not personal."""
+    by_rules, by_links = broken_by_rules(source, table, batch_id), broken_by_links(source, table, batch_id, parents)
+    found = [query for query in (by_rules, by_links) if query]
+    if not found:
+        return None
+    keys = ", ".join(f"f.{name}" for name in _ROW)
+    each = " UNION ALL ".join(f"SELECT * FROM ({query}) AS q{n}" for n, query in enumerate(found))
+    broken = (
+        f"SELECT {keys}, LISTAGG(f._RULES, {literal(BETWEEN_RULES)}) WITHIN GROUP (ORDER BY f._RULES) AS _RULES"
+        f" FROM ({each}) AS f GROUP BY {keys}"
+    )
+    return (
+        f"SELECT t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER, b._RULES{_shown(table)}"
+        f" FROM {ident(source.schema)}.{ident(table.raw_name)} AS t INNER JOIN ({broken}) AS b"
+        " ON t._SOURCE_FILENAME = b._SOURCE_FILENAME AND t._SOURCE_ROW_NUMBER = b._SOURCE_ROW_NUMBER"
+        f" WHERE t._BATCH_ID = {literal(batch_id)} ORDER BY t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER"
+    )
+
+
+def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
+    """The rows of a batch that were set aside: as `all_broken`."""
+    return (
+        f"SELECT t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER, t._RULES{_shown(table)}"
+        f" FROM {ident(source.schema)}.{ident(table.rejected.raw_name)} AS t"
+        f" WHERE t._BATCH_ID = {literal(batch_id)} ORDER BY t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER"
+    )
+
+
+def _shown(table: Table) -> str:
+    return "".join(f", t.{ident(name)}" for name in shown_columns(table, [c.name for c in table.columns]))

@@ -1,0 +1,36 @@
+"""A rule on a batch's number of rows → the SELECT that holds it against the batches before, as the ledger counts them."""
+
+from __future__ import annotations
+
+from flows.contract.model import Rule, Source, Table
+from flows.contract.sql import ident, literal
+
+
+def usual(rule: Rule) -> str:
+    """What a rule on the volume compares with, in words."""
+    days = " of the same weekday" if rule.argument("weekday") else ""
+    return f"the median of the last {rule.argument('window')} published batches{days}"
+
+
+def volume(source: Source, table: Table, rule: Rule) -> str:
+    """The SELECT of (rows of the batch, the median before, how many batches it is of); no row until there are enough of them.
+
+    Rows are those of the files, as the ledger counts them, so that what was set aside counts on both sides. The weekday of a
+    daily table is that of the day in its file's name, else that on which the batch began.
+    """
+    of_table = f"l.SOURCE = {literal(source.name)} AND l.TABLE_NAME = {literal(table.raw_name)}"
+    ledger = f"{ident(source.schema)}.LOAD_LEDGER AS l WHERE {of_table}"
+    day = "TO_DATE(LEFT(RIGHT(l.FILE_NAME, 14), 10), 'YYYY-MM-DD')" if table.daily else "TO_DATE(l.STARTED_AT)"
+    same = (
+        f" AND DAYOFWEEK({day}) = (SELECT MAX(DAYOFWEEK({day})) FROM {ledger}"
+        " AND l.BATCH_ID = (SELECT MAX(b._BATCH_ID) FROM {batch} AS b))"
+    ) * bool(rule.argument("weekday"))
+    window = int(rule.argument("window"))
+    history = (
+        f"SELECT SUM(l.FILE_RECORDS) AS ROWS_THEN FROM {ledger} AND l.STATUS = 'validated'{same} GROUP BY l.BATCH_ID"
+        f" QUALIFY ROW_NUMBER() OVER (ORDER BY MAX(COALESCE(l.BATCH_SEQUENCE, 0)) DESC, l.BATCH_ID DESC) <= {window}"
+    )
+    return (
+        "SELECT v.ROWS_NOW, v.USUAL, v.BATCHES FROM (SELECT (SELECT COUNT(*) FROM {batch} AS b) AS ROWS_NOW,"
+        f" MEDIAN(h.ROWS_THEN) AS USUAL, COUNT(*) AS BATCHES FROM ({history}) AS h) AS v WHERE v.BATCHES >= {window}"
+    )

@@ -1,0 +1,70 @@
+"""The rows of a batch that break rules, in RAW where it is quarantined, or set aside where the rest was published → `BadRow`s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from flows.clients.snowflake import run
+from flows.contract.broken_rows import shown_columns
+from flows.contract.expectations import current_parents, expectations
+from flows.contract.model import Source, Table
+from flows.contract.set_aside import BETWEEN_RULES, all_broken, all_set_aside, links
+from flows.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that breaks rules; `values` are those of the rules' columns that are not personal."""
+
+    table: str
+    file: str  # the object's name in S3
+    row: int
+    state: Literal["quarantined", "set aside"]
+    rules: tuple[str, ...]
+    values: dict[str, str | None]
+
+
+def find(ledger: Ledger, source: Source, batch_id: str, tables: tuple[Table, ...]) -> Iterator[BadRow]:
+    """Every row of a batch that breaks a rule of severity error, by table, file and number. Of a batch that is quarantined the
+    rules of the contract as it is now are asked; what a published batch set aside stands as it was judged.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
+    """
+    entries = ledger.entries(batch_id)
+    for table in tables:
+        of_table = [e for e in entries if e.table == table.raw_name]
+        if any(e.rows_set_aside and e.status == "validated" for e in of_table):
+            yield from _read(ledger, source, table, all_set_aside(source, table, batch_id), "set aside")
+        elif any(e.status in ("loaded", "quarantined") for e in of_table):
+            parents = _parents(ledger, source, table, batch_id, {e.table for e in entries if e.key})
+            if query := all_broken(source, table, batch_id, parents):
+                yield from _read(ledger, source, table, query, "quarantined")
+
+
+def _parents(ledger: Ledger, source: Source, table: Table, batch_id: str, came: set[str]) -> dict[str, list[str]]:
+    """What the table pointed at when the batch was judged: what came with it in the tables that `came`, else what stands."""
+    found = {}
+    for _, link in links(source, table):
+        owner, parent = source.parent(link)
+        sql = current_parents(source, link)
+        own = owner.name == source.name and parent.raw_name in came
+        stands = [] if own and parent.load == "snapshot" else [str(b) for (b,) in run(ledger.connection, sql).rows]
+        found[sql] = [*stands, *[batch_id] * own]
+    return found
+
+
+def _read(
+    ledger: Ledger, source: Source, table: Table, query: str, state: Literal["quarantined", "set aside"]
+) -> Iterator[BadRow]:
+    columns = shown_columns(table, [c.name for c in table.columns])
+    named = {e.name: e.columns for e in expectations(source, table)}
+    for key, number, said, *values in run(ledger.connection, query).rows:
+        rules = tuple(str(said).split(BETWEEN_RULES))
+        of_rules = {column for rule in rules for column in named.get(rule, ())}
+        shown = {
+            name: None if v is None else str(v) for name, v in zip(columns, values, strict=True) if name in of_rules
+        }
+        yield BadRow(table.name, str(key).rpartition("/")[2], int(number), state, rules, shown)

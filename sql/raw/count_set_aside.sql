@@ -1,0 +1,8 @@
+-- Of each object of a batch how many rows were set aside, and under which rules; the batch id is bound.
+SELECT
+    _SOURCE_FILENAME AS S3_KEY,
+    _RULES AS RULES,
+    COUNT(*) AS ROW_COUNT
+FROM {{ database | ident }}.RAW.{{ rejected | ident }}
+WHERE _BATCH_ID = :1
+GROUP BY _SOURCE_FILENAME, _RULES

@@ -1,0 +1,151 @@
+"""Bad rows of a whole run: named in its message, shown by `cxm quarantine show`, set aside where the contract says so."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from flows.contract import read, sync
+from flows.settings import PROJECT, Settings
+from tests.conftest import olist_files, run_flow
+
+pytestmark = pytest.mark.xdist_group("flow")
+ITEMS = "olist_order_items_dataset.csv"
+
+
+def show(*words: str) -> Any:
+    """`cxm quarantine show …` in this process."""
+    from flows.cli import main
+
+    done = CliRunner().invoke(main, ["quarantine", "show", *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def change(folder: Path, file: str, row: int, **values: str) -> None:
+    """Other values in a row of a file, which counts from 1."""
+    path = folder / file
+    with path.open(encoding="utf-8-sig", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    rows[row - 1] |= values
+    with path.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_quarantine_names_the_rows_and_show_prints_and_exports_them(
+    settings: Settings, run_pipeline: Callable[..., Any], small: Path, tmp_path: Path
+) -> None:
+    from flows.run import PipelineError
+
+    change(small, ITEMS, 2, price="1e400")
+    change(small, ITEMS, 5, price="9" * 40)
+    change(small, "olist_customers_dataset.csv", 3, customer_city=" ")
+    with pytest.raises(PipelineError) as caught:
+        run_pipeline(small)
+    message, batch = str(caught.value), caught.value.summary.batch_id
+    assert re.search(
+        r"number\(PRICE\) PRICE: 2 of \d+ rows: olist_order_items_dataset\.csv\S*: row 2 \(PRICE is '1e400'\), row 5",
+        message,
+    )
+    assert f"`cxm quarantine show {batch} --source olist`" in message
+    assert re.search(
+        r"not_null\(CUSTOMER_CITY\) CUSTOMER_CITY: 1 of [\d,]+ rows: olist_customers_dataset\.csv\S*: row 3$",
+        message,
+        re.M,
+    )
+
+    rows = json.loads(show(batch, "--json"))
+    assert [(r["table"], r["row"], r["rules"]) for r in rows] == [
+        ("customers", 3, ["not_null(CUSTOMER_CITY)"]),
+        ("order_items", 2, ["number(PRICE)"]),
+        ("order_items", 5, ["number(PRICE)"]),
+    ]
+    assert [r["values"] for r in rows[:2]] == [{}, {"PRICE": "1e400"}]
+    show(batch, "--table", "order_items", "--csv", str(tmp_path / "rows.csv"))
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        exported = list(csv.DictReader(file))
+    assert [(r["row"], r["values"]) for r in exported] == [("2", "PRICE: 1e400"), ("5", f"PRICE: {'9' * 40}")]
+
+
+@pytest.fixture
+def tolerant(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the project whose olist contract sets aside bad rows of lines, and of orders; the flows read the copy."""
+    from flows import tasks
+
+    copy = tmp_path / "project"
+    for folder in ("data_dictionary", "expectations", "dbt"):
+        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
+    contract = copy / "data_dictionary" / "olist.odcs.yaml"
+    text = contract.read_text(encoding="utf-8")
+    for name in ("orders", "order_items", "order_payments", "order_reviews"):
+        head, found, rest = text.partition(f"  - name: {name}\n")
+        assert found
+        policy = "- {property: badRows, value: {policy: set-aside, maxRows: 12}}"
+        text = head + found + rest.replace("    customProperties:\n", f"    customProperties:\n      {policy}\n", 1)
+    contract.write_text(text, encoding="utf-8")
+    sync.check_standard(copy)
+    sync.sync(copy)
+    monkeypatch.setattr(read, "PROJECT", copy)
+    monkeypatch.setattr(tasks, "PROJECT", copy)
+    yield copy
+    shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)  # as in test_fifth_table
+
+
+@pytest.mark.soak
+def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_many(
+    settings: Settings, tolerant: Path, run_pipeline: Callable[..., Any], tmp_path: Path, query: Callable[..., Any]
+) -> None:
+    from flows.run import PipelineError
+
+    changes = {c.name: c.action for c in run_flow("provision")}
+    rejected = f"{settings.database}.RAW.OLIST_ORDER_ITEMS_REJECTED"
+    assert changes[rejected] == "created"
+    assert f"{settings.database}.RAW.OLIST_SELLERS_REJECTED" not in changes
+    assert {c.name: c.action for c in run_flow("provision")}[rejected] == "unchanged"
+
+    folder = olist_files(tmp_path / "files", scale=0.001, seed=4711)
+    change(folder, ITEMS, 2, price="1e400", freight_value="-1")
+    change(folder, "olist_orders_dataset.csv", 1, order_purchase_timestamp="0001-01-01 00:00:00")
+    with (folder / "olist_orders_dataset.csv").open(encoding="utf-8-sig", newline="") as file:
+        lost = next(csv.DictReader(file))["order_id"]
+    run = run_pipeline(folder)
+    tables = {t.table: t for t in run.tables}
+    assert (tables["orders"].rows_set_aside, tables["sellers"].rows_set_aside) == (1, 0)
+    assert all(t.rows_file == t.rows_raw + t.rows_set_aside for t in run.tables)
+    assert tables["orders"].validation == "passed, 1 row set aside"
+    found = query(
+        f"SELECT _SOURCE_ROW_NUMBER, PRICE, _RULES FROM {rejected} WHERE _BATCH_ID = '{run.batch_id}' AND ORDER_ID <> '{lost}'"
+    )
+    assert found == [(2, "1e400", "number(PRICE); between(FREIGHT_VALUE)")]
+    for table in (
+        "ORDERS",
+        "ORDER_ITEMS",
+        "ORDER_PAYMENTS",
+        "ORDER_REVIEWS",
+    ):  # what belonged to the order went with it
+        of_lost = f"WHERE _BATCH_ID = '{run.batch_id}' AND ORDER_ID = '{lost}'"
+        assert query(f"SELECT COUNT(*) FROM RAW.OLIST_{table} {of_lost}") == [(0,)]
+    shown = json.loads(show(run.batch_id, "--json"))
+    assert {(r["table"], r["state"]) for r in shown} >= {("orders", "set aside"), ("order_items", "set aside")}
+    assert len(shown) == sum(t.rows_set_aside for t in run.tables)
+    assert run_flow("reconcile", source="olist") == ()
+
+    for row in range(1, 15):
+        change(folder, ITEMS, row, price="free")
+    with pytest.raises(
+        PipelineError, match=r"(?s)quarantined.*more than the contract sets aside \(12 rows\)"
+    ) as caught:
+        run_pipeline(folder)
+    batch = caught.value.summary.batch_id
+    assert query(f"SELECT COUNT(*) FROM {rejected} WHERE _BATCH_ID = '{batch}'") == [(0,)]
+    assert run_flow("reconcile", source="olist") == ()
