@@ -49,12 +49,6 @@ def commands(page: Path) -> list[Command]:
     return found
 
 
-def yaml_block(page: Path) -> str:
-    """The page's one block of YAML, as it stands there."""
-    (block,) = re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    return str(block)
-
-
 def check_cxm(words: list[str], line: str) -> None:
     """The words after `cxm` name a command that exists, with options that it has."""
     group: click.Command = main

@@ -3,7 +3,8 @@
 file ──DuckDB, whole content──▶ `FileProfile` ──`flows.contract.render_draft`──▶ schema entries of a contract
 
 Nothing is sampled: a type, a key or a value set is true of every record, so that a run of the same file breaks no drafted rule.
-Values are read as COPY reads them: an empty field and `null` are NULL, spaces are data.
+Values are read as staging reads them, and the rules with it: an empty field, blanks alone and `null` are NULL, blanks at the ends
+are no part of a value.
 
 Long because each guess at a column has its own evidence, and they are read together.
 """
@@ -25,6 +26,7 @@ import duckdb
 from flows.contract.model import LogicalType
 from flows.contract.raw_names import words_of
 from flows.contract.render_draft import ColumnProfile, FileProfile, Link, Parent
+from flows.contract.values import FIRST_YEAR
 from flows.errors import DataError
 
 # A column with few values that are repeated often is taken for a value set.
@@ -38,6 +40,8 @@ _DATE = "(158[2-9]|159[0-9]|1[6-9][0-9]{2}|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"  # 
 _TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
 # Codes that look like numbers: leading zeros would be lost in a number.
 _CODE = "[-+]?0[0-9]+"
+# What staging takes from both ends of a text, and the rules with it: chr(32), tab, CR and LF.
+_BLANK = "chr(32) || chr(9) || chr(13) || chr(10)"
 _HEX32, _UUID = "[0-9a-f]{32}", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 # Guesses at personal data: by the words of a header (accents removed), and by what every value looks like.
@@ -111,7 +115,7 @@ def _read(duck: duckdb.DuckDBPyConnection, path: Path, name: str) -> list[str]:
     header = _header(path)
     columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(1, len(header) + 1))
     text = str(path).replace("'", "''")
-    values = ", ".join(f"nullif(c{n}, 'null') AS c{n}" for n in range(1, len(header) + 1))
+    values = ", ".join(f"nullif(trim(nullif(c{n}, 'null'), {_BLANK}), '') AS c{n}" for n in range(1, len(header) + 1))
     try:
         duck.execute(
             f"CREATE TABLE {name} AS SELECT {values} FROM read_csv('{text}', auto_detect = false, header = true, delim = ',', "
@@ -181,15 +185,18 @@ def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str
         c = f"c{n}"
         parts += [f"count({c})", f"count(DISTINCT {c})", f"count(*) FILTER (regexp_full_match({c}, '{_CODE}'))"]
         parts += [f"min(TRY_CAST({c} AS DOUBLE))", f"max(TRY_CAST({c} AS DOUBLE))"]
-        parts += [f"count(TRY_CAST({c} AS TIMESTAMP))"]
+        parts += [
+            f"count(*) FILTER (year(TRY_CAST({c} AS TIMESTAMP)) >= {FIRST_YEAR})",
+            f"count(DISTINCT TRY_CAST({c} AS HUGEINT))",
+        ]
         parts += [f"count(*) FILTER (regexp_full_match({c}, '{pattern}'))" for pattern in tests.values()]
     row = duck.execute(f"SELECT {', '.join(parts)} FROM {name}").fetchone() or ()
-    rows, width = int(row[0]), 6 + len(tests)
+    rows, width = int(row[0]), 7 + len(tests)
     columns = []
     for n, text in enumerate(header):
         facts = row[1 + n * width : 1 + (n + 1) * width]
-        matched = dict(zip(tests, facts[6:], strict=True))
-        column = _column(text, rows, facts[:6], matched)
+        matched = dict(zip(tests, facts[7:], strict=True))
+        column = _column(text, rows, facts[:7], matched)
         if column.logical_type == "string" and column.pii == "none" and _is_value_set(column):
             found = duck.execute(
                 f"SELECT DISTINCT c{n + 1} FROM {name} WHERE c{n + 1} IS NOT NULL ORDER BY 1"
@@ -213,7 +220,7 @@ def _names(path: Path, prefix: str) -> tuple[str, str]:
 
 
 def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int]) -> ColumnProfile:
-    filled, distinct, codes, lowest, highest, instants = facts
+    filled, distinct, codes, lowest, highest, instants, numbers = facts
     kind: LogicalType = "string"
     pattern = note = ""
 
@@ -238,7 +245,7 @@ def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int
     elif filled and matched["number"] == filled:
         note = "digits with leading zeros: a code, not a number"
     elif filled and (matched["date"] == filled or matched["timestamp"] == filled):
-        note = "looks like dates, and some are no calendar dates"
+        note = f"looks like dates, and some are no calendar dates from {FIRST_YEAR} on"
     elif filled and matched["number"] >= 0.9 * filled:
         note = f"{filled - matched['number']:,} of {filled:,} values are no numbers"
     if not filled:
@@ -249,7 +256,7 @@ def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int
     return ColumnProfile(
         header=header,
         nulls=rows - filled,
-        distinct=distinct,
+        distinct=numbers if kind == "integer" else distinct,  # +1 and 1 are one number
         logical_type=kind,
         pattern=pattern,
         lowest=lowest if numeric else None,

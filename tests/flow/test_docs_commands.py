@@ -26,7 +26,7 @@ from flows.contract.sync import check
 from flows.settings import PROJECT, Settings
 from flows.steps.handoff import dbt_environment
 from tests.conftest import free_port, prefect_login
-from tests.pages import PAGES, Command, commands, name, yaml_block
+from tests.pages import PAGES, Command, commands, name
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -242,8 +242,6 @@ def test_the_steps_that_add_a_table_end_in_its_rows_in_dbt(tmp_path: Path) -> No
         made = shutil.ignore_patterns("target", "logs", "uncommitted", "__pycache__")
         shutil.copytree(PROJECT / folder, project / folder, ignore=made)
     shutil.copy(PROJECT / "prefect.yaml", project)
-    contract = project / "data_dictionary" / "synthetic.odcs.yaml"
-    contract.write_text(contract.read_text(encoding="utf-8") + yaml_block(PROJECT / "README.md"), encoding="utf-8")
     environment = {**elsewhere(), "PYTHONPATH": str(project), "COLUMNS": "200"}
     steps = [typed(c.line) for c in commands(PROJECT / "README.md") if c.heading == "Add a table" and not c.inline]
     assert 3 < len(steps) < 10

@@ -1,4 +1,4 @@
-"""README.md's schema entry in a copy of the contract: the pipeline makes the table, loads, validates, documents, hands it off."""
+"""A schema entry more in a copy of the contract: the pipeline makes the table, loads, validates, documents, hands it off."""
 
 from __future__ import annotations
 
@@ -15,12 +15,31 @@ from flows.settings import PROJECT, Settings
 from flows.synthetic.medtech import generate
 from flows.synthetic.shipments import read_shipments
 from tests.conftest import run_flow
-from tests.pages import yaml_block
 
 pytestmark = pytest.mark.xdist_group("flow")
 DAY = date(2018, 3, 8)
 
-ENTRY = yaml_block(PROJECT / "README.md")
+ENTRY = """\
+  - name: device_trainings
+    physicalName: SYNTHETIC_DEVICE_TRAININGS
+    businessName: Device training
+    description: One row for each HCP who took part in a training that day.
+    customProperties:
+      - {property: fileName, value: "device_trainings_{date}.csv"}
+      - {property: loadMode, value: append}
+    properties: # the columns, in the file's order
+      - {name: training_id, businessName: Training id, description: Identifies the row., logicalType: string, primaryKey: true,
+         classification: internal, customProperties: [{property: pii, value: none}]}
+      - {name: device_id, businessName: Device id, description: What the training was about., logicalType: string,
+         required: false, relationships: [{to: "olist.odcs.yaml#/schema/products/properties/product_id"}],
+         classification: internal, customProperties: [{property: pii, value: none}]}
+      - {name: minutes, businessName: Minutes, description: By the trainer's own watch., logicalType: integer, required: false,
+         logicalTypeOptions: {minimum: 5}, classification: internal, customProperties: [{property: pii, value: none}]}
+      - {name: is_certified, businessName: Certified, description: Whether the HCP passed., logicalType: boolean, required: true,
+         classification: confidential, customProperties: [{property: pii, value: indirect}]}
+      - {name: held_on, businessName: Held on, description: The day., logicalType: date, required: true,
+         logicalTypeOptions: {format: yyyy-MM-dd}, classification: internal, customProperties: [{property: pii, value: none}]}
+"""
 
 
 @pytest.fixture
