@@ -33,6 +33,8 @@ def file_format_options(conn: WarehouseConnection, name: str) -> Mapping[str, ob
 
 def stage_info(conn: WarehouseConnection, name: str) -> StageInfo:
     """A stage as COPY needs it; the named file format on it is resolved and checked for USAGE. Raises 002003 (02000)."""
+    if name.startswith(("~", "%")) or name.rpartition(".")[2].startswith("%"):
+        raise errors.unsupported(f"the stage of a user or a table (@{name}); CREATE STAGE makes one")
     database, schema, stage = conn.qualify(split_name(name))
     found = conn.account.find("STAGE", f"{database}.{schema}.{stage}")
     if found is None:

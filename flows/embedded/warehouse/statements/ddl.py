@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
@@ -39,6 +40,8 @@ def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
         if name[1] == "INFORMATION_SCHEMA" or not conn.has_schema(*name[:2]):
             raise errors.not_found("SCHEMA", f"{name[0]}.{name[1]}")
     if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
+        if (clone := expression.find(exp.Clone)) is not None:
+            _check_clone(runner, clone)
         spec = tables.take_apart(conn, expression)
         if before and expression.args.get("exists"):
             runner.answer(status(f"{spec.name[2]} already exists, statement succeeded."))
@@ -73,7 +76,11 @@ def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
         runner.answer(status())  # comments only
     else:
         made = target if isinstance(expression, exp.Create) else None
+        if isinstance(expression, exp.Create) and kind == "VIEW":
+            _check_named(expression)
         expression = runner.typed(tables.resolve_temporary(conn, expression, made))
+        if isinstance(expression, exp.Create) and kind == "VIEW":
+            _keep_columns(runner, expression)
         runner.retried(lambda: runner.run(expression.copy(), bindings))
     load_history.after_statement(runner.duck, original, conn.database, conn.schema)
     if isinstance(expression, exp.Create) and spec is not None:
@@ -87,6 +94,48 @@ def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
         tables.altered(conn, spec, expression)
     elif isinstance(expression, exp.TruncateTable):
         conn.account.changed(".".join(conn.qualify(parts_of(t))) for t in original.expressions)
+
+
+def _check_clone(runner: Runner, clone: exp.Clone) -> None:
+    """A clone is made by a query here, which takes no defaults and no NOT NULL along."""
+    if not isinstance(clone.this, exp.Table):
+        return
+    name = runner.conn.qualify(parts_of(clone.this))
+    kept = runner.duck.execute(
+        "SELECT 1 FROM duckdb_columns() WHERE (database_name, schema_name, table_name) = (?, ?, ?) "
+        "AND (column_default IS NOT NULL OR NOT is_nullable) LIMIT 1",
+        [*name],
+    ).fetchone()
+    if kept:
+        raise errors.unsupported(f"CLONE of {name[2]}, which has defaults or NOT NULL")
+
+
+def _check_named(view: exp.Create) -> None:
+    """Each column of a view has a name (https://docs.snowflake.com/en/sql-reference/sql/create-view#required-parameters)."""
+    if isinstance(view.this, exp.Schema) or not isinstance(view.expression, exp.Select):
+        return
+    for column in view.expression.expressions:
+        if not (isinstance(column, (exp.Alias, exp.Column, exp.Dot, exp.JSONExtract)) or column.is_star):
+            raise errors.missing_column_name()
+
+
+def _keep_columns(runner: Runner, view: exp.Create) -> None:
+    """A view keeps the columns that its query has when it is made: later changes to a table are not propagated
+    (https://docs.snowflake.com/en/sql-reference/sql/create-view#usage-notes). `view` is changed in place."""
+    query = view.expression
+    if not isinstance(query, exp.Query):
+        return
+    listed = view.this.expressions if isinstance(view.this, exp.Schema) else []
+    try:
+        sql = runner.translated(query.copy()).sql(dialect="duckdb")
+        names = [str(c[0]) for c in runner.duck.execute(f"SELECT * FROM ({sql}) LIMIT 0").description or []]
+    except duckdb.Error:
+        return  # the statement itself will say why
+    if listed and len(listed) != len(names):
+        raise errors.column_list_mismatch()
+    if query.find(exp.Star) and len(set(names)) == len(names):
+        columns = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+        view.set("expression", exp.select(*columns).from_(query.copy().subquery("CXM_VIEW")))
 
 
 def _made(conn: WarehouseConnection, expression: Expr, name: tuple[str, str, str] | None) -> list[tuple[str, str, str]]:

@@ -72,6 +72,8 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
     words.finish()
     before = conn.account.find(kind.name, name)
     if before and if_absent:
+        if not conn.may_see(kind.name, name):
+            raise errors.insufficient(kind.name, parts[-1])
         return status(f"{parts[-1]} already exists, statement succeeded.")
     if before and not replaces:
         raise errors.already_exists(parts[-1])

@@ -76,6 +76,9 @@ def _make(
     full = ".".join(name)
     before = conn.account.find(kind, full)
     if before and if_absent:
+        conn.require_use_of(database, schema)
+        if not conn.may_see(kind, full):
+            raise errors.insufficient(kind, short)
         return status(f"{short} already exists, statement succeeded.")
     if before and not replaces:
         raise errors.already_exists(short)

@@ -253,7 +253,10 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
     kept: list[Expr] = []
     for action in expression.args.get("actions") or []:
         if isinstance(action, exp.ColumnDef):
+            _check_added(action)
             take_column_apart(action, spec)
+        elif isinstance(action, exp.AlterColumn) and action.args.get("dtype") is not None:
+            _check_type_change(conn, spec, action)
         elif isinstance(action, exp.AlterColumn) and (comment := action.args.get("comment")):
             spec.columns[folded(action.this)] = comment.name
             continue
@@ -264,6 +267,32 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
         kept.append(action)
     expression.set("actions", kept)
     return spec
+
+
+def _check_added(column: exp.ColumnDef) -> None:
+    """A default of ADD COLUMN is a constant (https://docs.snowflake.com/en/sql-reference/sql/alter-table#parameters)."""
+    for default in column.find_all(exp.DefaultColumnConstraint):
+        if default.find(exp.Func, exp.Column, exp.Query) and not isinstance(default.this, exp.Cast):
+            raise errors.unsupported(
+                f"ADD COLUMN with DEFAULT {default.this.sql(dialect='snowflake')} (a constant is expected)"
+            )
+
+
+def _check_type_change(conn: WarehouseConnection, spec: TableSpec, action: exp.AlterColumn) -> None:
+    """Only a longer text: https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes."""
+    to = action.args["dtype"]
+    length = next((int(p.name) for p in to.expressions if p.name.isdigit()), 16777216)
+    with conn.engine.duck.cursor() as duck:
+        row = duck.execute(
+            "SELECT ext_character_maximum_length FROM _fs_global._fs_information_schema._fs_columns_ext "
+            "WHERE ext_table_catalog = ? AND ext_table_schema = ? AND ext_table_name = ? AND ext_column_name = ?",
+            [*spec.name, folded(action.this)],
+        ).fetchone()
+    text = to.this in (exp.DataType.Type.VARCHAR, exp.DataType.Type.TEXT)
+    if row is None or not text or length < (row[0] or 16777216):
+        raise errors.unsupported(
+            f"ALTER COLUMN … SET DATA TYPE {to.sql(dialect='snowflake')} (only a longer VARCHAR is here)"
+        )
 
 
 def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -> None:

@@ -135,6 +135,16 @@ def argument_count(name: str, expected: int, got: int) -> ProgrammingError:
     )
 
 
+def missing_column_name() -> ProgrammingError:
+    """002022: an expression without a name in a view (https://docs.snowflake.com/en/sql-reference/sql/create-view)."""
+    return _compilation("Missing column specification", 2022, "42601")
+
+
+def column_list_mismatch() -> ProgrammingError:
+    """002026: a view's list of columns is longer or shorter than its query's."""
+    return _compilation("Invalid column definition list", 2026, "42601")
+
+
 def invalid_part(part: str, function: str) -> ProgrammingError:
     """001045: no part of a date or a time
     (https://docs.snowflake.com/en/sql-reference/functions-date-time#supported-date-and-time-parts)."""
@@ -175,6 +185,50 @@ def duplicate_row() -> ProgrammingError:
     return ProgrammingError(msg="Duplicate row detected during DML action", errno=100090, sqlstate="42P18")
 
 
+# What DuckDB says of a statement that Snowflake's compiler refuses: (pattern, Snowflake's words, number, state).
+_COMPILED = (
+    (r"Referenced update column (\S+) not found", "invalid identifier '{}'", 904, "42000"),
+    (r'does not have a column with name "(.+?)"', "invalid identifier '{}'", 904, "42000"),
+    (r'Referenced column "(.+?)" was not found because', "invalid identifier '{}'", 904, "42000"),
+    (r'Ambiguous reference to column name "(.+?)"', "ambiguous column name '{}'", 2028, "42601"),
+    (r"columns? but (\d+) values were supplied",
+     "Insert value list does not match column list: got {}", 2020, "21S01"),
+    (r"(Set operations can only apply to expressions with the same number of result columns)",
+     "invalid number of result columns for set operator input branches", 1789, "42601"),
+    (r"No function matches the given name and argument types '(\w+\(.*?\))'",
+     "Invalid argument types for function: {}", 1044, "42P13"),
+    (r"(SELECT clause without selection list)", "syntax error: no columns", 1003, "42000"),
+    (r"Column (\S+) must have a type", "syntax error: column {} has no type", 1003, "42000"),
+)  # fmt: skip
+
+
+def _compiled(first: str, statement: str) -> ProgrammingError | None:
+    """The compiler's error for one that DuckDB's binder raised, or one of a value that it has other words for."""
+    for pattern, text, errno, sqlstate in _COMPILED:
+        if found := re.search(pattern, first):
+            return _compilation(text.format(found[1]), errno, sqlstate)
+    if found := re.search(r'column "(.+?)" must appear in the GROUP BY clause', first):
+        if "GROUP" in statement.upper():
+            return _compilation(
+                f"'{found[1]}' in select clause is neither an aggregate nor in the group by clause.", 1104, "42601"
+            )
+        return _compilation(f"[{found[1]}] is not a valid group by expression", 979, "42601")
+    if found := re.search(r'Column with name "?(.+?)"? already exists', first):
+        made = statement.lstrip().upper().startswith("CREATE")
+        return _compilation(
+            f"duplicate column name '{found[1]}'" if made else f"column '{found[1]}' already exists",
+            2025 if made else 1430,
+            "42S21" if made else "42601",
+        )
+    if "More than one row returned by a subquery" in first:
+        return ProgrammingError(msg="Single-row subquery returns more than one row.", errno=90150, sqlstate="22000")
+    if "Malformed JSON" in first:
+        return ProgrammingError(msg=f"Error parsing JSON: {first}", errno=100069, sqlstate="22P02")
+    if found := re.search(r"time field value out of range: \"(.*?)\"", first):
+        return ProgrammingError(msg=f"Time '{found[1]}' is not recognized", errno=100108, sqlstate="22007")
+    return None
+
+
 def from_duckdb(error: Exception, statement: str) -> Error:
     """The Snowflake error for one that DuckDB raised while `statement` ran. Never raises.
 
@@ -199,6 +253,8 @@ def from_duckdb(error: Exception, statement: str) -> Error:
         if found := pattern.search(message):
             value = next((g for g in found.groups() if g is not None), "")
             return ProgrammingError(msg=text.format(value), errno=errno, sqlstate=sqlstate)
+    if compiled := _compiled(first, statement):
+        return compiled
     if "ivision by zero" in first:
         return ProgrammingError(msg="Division by zero", errno=100051, sqlstate="22012")
     if isinstance(error, duckdb.ConstraintException) and (

@@ -66,9 +66,22 @@ def refused(command: str) -> ProgrammingError:
     return errors.unsupported(summary(command)) if verb in _VERBS else words.unexpected()
 
 
+# What may follow a block's BEGIN (https://docs.snowflake.com/en/developer-guide/snowflake-scripting/blocks).
+_IN_BLOCKS = frozenset({
+    "LET", "RETURN", "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "DROP", "IF", "FOR", "WHILE", "EXECUTE", "CALL",
+})  # fmt: skip
+
+
 def check_form(words: Words) -> None:
     """Raise 000008 for several statements, 000002 for CREATE OR ALTER, 001003 for the engine's COPY without INTO and its SET of
     anything but variables."""
+    if words.upper() == "DECLARE" or (words.upper() == "BEGIN" and words.upper(1) in _IN_BLOCKS):
+        raise errors.unsupported(f"a Snowflake Scripting block ({summary(words.sql)})")
+    at = 3 if words.sees("CREATE", "OR", "REPLACE") else 1
+    if words.sees("CREATE") and words.upper(at + (words.upper(at) == "ROW")) in ("ACCESS", "MASKING"):
+        raise errors.unsupported(summary(words.sql))
+    if words.sees("UNDROP"):
+        raise errors.unsupported(summary(words.sql))
     if (count := statement_count(words.sql)) > 1:
         raise errors.several_statements(count)
     if words.sees("CREATE", "OR", "ALTER"):

@@ -17,7 +17,11 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import spelled
-from flows.embedded.warehouse.text.function_names import INFORMATION_SCHEMA_FUNCTIONS, KNOWN_FUNCTIONS
+from flows.embedded.warehouse.text.function_names import (
+    INFORMATION_SCHEMA_FUNCTIONS,
+    KNOWN_FUNCTIONS,
+    REFUSED_FUNCTIONS,
+)
 from flows.embedded.warehouse.text.grammar import split_name
 
 _T = exp.DataType.Type
@@ -59,6 +63,8 @@ def _check_call(call: exp.Func) -> None:
         raise errors.unknown_function("UNNEST")
     if name is None:
         return
+    if name in REFUSED_FUNCTIONS:
+        raise errors.unsupported(f"the function {name}")
     if name not in KNOWN_FUNCTIONS:
         raise errors.unknown_function(name)
     dot = call.parent
@@ -94,6 +100,8 @@ def _check_node(node: Expr, root: Expr) -> None:
         raise errors.syntax(str(node.args.get("kind") or node.sql(dialect="snowflake")))
     elif isinstance(node, (exp.Summarize, exp.Pragma, exp.Attach, exp.Detach, exp.Command)) and node is not root:
         raise errors.syntax(node.sql(dialect="snowflake"))
+    elif isinstance(node, exp.Connect):
+        raise errors.unsupported("CONNECT BY")
     elif isinstance(node, exp.Show) and node.name.upper() not in _SHOWN:
         raise errors.unsupported(f"SHOW {node.name}")
 

@@ -143,6 +143,18 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ("", """CASE WHEN typeof(V) IN ('DOUBLE', 'FLOAT') THEN _cxm_float(TRY_CAST(V AS DOUBLE))
             WHEN typeof(V) = 'JSON' THEN json_extract_string(TRY_CAST(V AS JSON), '$') ELSE CAST(V AS VARCHAR) END"""),
     )),
+    # ---- semi-structured
+    ("_cxm_typeof", "V", (("", f"""
+        CASE WHEN V IS NULL THEN NULL
+        WHEN typeof(V) = 'JSON' THEN CASE json_type(TRY_CAST(V AS JSON)) WHEN 'NULL' THEN 'NULL_VALUE' WHEN 'DOUBLE' THEN
+            CASE WHEN CAST(V AS VARCHAR) ILIKE '%e%' THEN 'DOUBLE' ELSE 'DECIMAL' END
+            WHEN 'VARCHAR' THEN 'VARCHAR' WHEN 'BOOLEAN' THEN 'BOOLEAN' WHEN 'ARRAY' THEN 'ARRAY' WHEN 'OBJECT' THEN 'OBJECT' ELSE 'INTEGER' END
+        WHEN typeof(V) LIKE '%[]' THEN 'ARRAY' WHEN typeof(V) IN ('DOUBLE', 'FLOAT') THEN 'DOUBLE'
+        WHEN {_NUMBERS} THEN CASE WHEN TRY_CAST(V AS DECIMAL(38, 9)) = trunc(TRY_CAST(V AS DECIMAL(38, 9))) THEN 'INTEGER' ELSE 'DECIMAL' END
+        WHEN typeof(V) = 'TIMESTAMP' THEN 'TIMESTAMP_NTZ' WHEN typeof(V) LIKE 'TIMESTAMP WITH%' THEN 'TIMESTAMP_LTZ'
+        WHEN typeof(V) LIKE 'STRUCT%' THEN 'TIMESTAMP_TZ' WHEN typeof(V) = 'BLOB' THEN 'BINARY' ELSE typeof(V) END"""),)),
+    ("_cxm_array", "J", (("", "coalesce(to_json(list_filter(CAST(J AS JSON[]), lambda X: json_type(X) <> 'NULL')), CAST('[]' AS JSON))"),)),
+    ("_cxm_binary", "V", (("BLOB", "V"), ("", "unhex(CAST(V AS VARCHAR))"))),
     # ---- arithmetic
     ("_cxm_trunc", "P, V", (
         ("DATE", "CAST(date_trunc(P, V) AS DATE)"), ("TIMESTAMP", "date_trunc(P, V)"), ("TIMESTAMP WITH TIME ZONE", "date_trunc(P, V)"),

@@ -21,7 +21,7 @@ from fakesnow.variables import Variables
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate import times
+from flows.embedded.warehouse.translate import semi_structured, times
 from flows.embedded.warehouse.translate.column_names import column_names, name_columns
 from flows.embedded.warehouse.translate.corrections import trims, whole_numbers
 
@@ -50,7 +50,7 @@ class Place:
 def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
     """The tree for DuckDB; `tree` is changed. Every name is quoted: DuckDB reserves words (AT, …) that Snowflake does not."""
     names = column_names(tree)
-    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), times.rewrite(tree), bindings)
+    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), _prepared(tree), bindings)
     if result is _SUCCESS:
         return result
     if names:
@@ -62,9 +62,14 @@ def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
     return result
 
 
+def _prepared(tree: Expr) -> Expr:
+    """What fakesnow's transforms would make something else of, in this package's own words."""
+    return times.rewrite(semi_structured.rewrite(tree))
+
+
 def expression_sql(node: Expr, place: Place) -> str:
     """One expression as DuckDB's SQL, so that it means the same in a COPY and in a query."""
-    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), trims(times.rewrite(exp.select(node))), None)
+    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), trims(_prepared(exp.select(node))), None)
     return str(whole_numbers(result).expressions[0].sql(dialect="duckdb"))
 
 

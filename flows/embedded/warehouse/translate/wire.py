@@ -92,6 +92,8 @@ def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
         return _whole(column)
     if info["type"] == "real":
         return column.cast(pa.float64())
+    if info["type"] == "variant":
+        return pa.array([_shown(value) for value in column.to_pylist()], pa.string())
     if info["type"] in ("text", "variant") and not pa.types.is_string(kind):
         if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_dictionary(kind):
             return column.cast(pa.string())
@@ -107,6 +109,20 @@ def _whole(column: pa.Array) -> pa.Array:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
         return column.cast(pa.decimal128(38, 0))
+
+
+def _shown(value: Any) -> str | None:
+    """A VARIANT, ARRAY or OBJECT as Snowflake sends it: on lines of its own, keys in order
+    (https://docs.snowflake.com/en/sql-reference/data-types-semistructured)."""
+    if value is None:
+        return None
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return str(value)
+    if not isinstance(parsed, (dict, list)):
+        return str(value)
+    return json.dumps(parsed, indent=2, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def _text(value: Any, as_json: bool) -> str | None:
