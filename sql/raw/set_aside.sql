@@ -1,4 +1,4 @@
--- Rows of a batch that break a rule, into the table of those that were set aside; what is left of the batch is published.
+-- Rows of a batch that break a rule go to the table of those set aside; what is left of the batch is published.
 INSERT INTO {{ database | ident }}.RAW.{{ rejected | ident }} (
 {%- for column in columns %}
     {{ column.name | ident }},
@@ -19,7 +19,7 @@ SELECT
     T._SOURCE_FILENAME,
     T._SOURCE_ROW_NUMBER
 FROM {{ database | ident }}.RAW.{{ table | ident }} AS T
-INNER JOIN (
+INNER JOIN ( -- noqa: ST05
     {{ broken }}
 ) AS BROKEN
     ON T._SOURCE_FILENAME = BROKEN._SOURCE_FILENAME AND T._SOURCE_ROW_NUMBER = BROKEN._SOURCE_ROW_NUMBER

@@ -174,7 +174,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     FILE_RECORDS NUMBER(38, 0) COMMENT 'CSV records in the object; NULL where its run ended before it said',
     ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
-    ROWS_SET_ASIDE NUMBER(38, 0) COMMENT 'Of these, rows that broke a rule and went to <TABLE_NAME>_REJECTED; NULL: none',
+    ROWS_SET_ASIDE NUMBER(38, 0) COMMENT 'Of these, rows that broke a rule and went to <TABLE>_REJECTED; NULL: none',
     STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone or skipped-unchanged',
     UNCHANGED_SINCE VARCHAR COMMENT 'For skipped-unchanged: the validated batch with the same content',
     FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined or undone',
@@ -186,7 +186,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     FINISHED_AT TIMESTAMP_NTZ COMMENT 'UTC',
     BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of a source''s batches, the greatest is the newest: the lease''s token',
     ETAG VARCHAR COMMENT 'The object''s entity tag, as S3 gave it when it was written: other bytes have another one',
-    FILE_COLUMNS VARCHAR COMMENT 'The file''s header: JSON pairs of a name and its RAW column, null where it is ignored',
+    FILE_COLUMNS VARCHAR COMMENT 'The file''s header: JSON pairs of a name and its RAW column, null where ignored',
     COLUMNS_IGNORED NUMBER(38, 0) COMMENT 'Columns of the file that were not loaded',
     COLUMNS_MISSING NUMBER(38, 0) COMMENT 'Columns of the contract that the file lacks: NULL in RAW'
 )
