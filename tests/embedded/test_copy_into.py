@@ -675,7 +675,7 @@ def test_an_external_location_may_stand_in_the_statement(lab: Lab) -> None:
         ("FROM @ST FILE_FORMAT = (TYPE = CSV DATE_FORMAT = 'DD.MM.YYYY')", 2),
         ("FROM @ST FILE_FORMAT = (FORMAT_NAME = 'NO_SUCH')", 2003),
         ("FROM @NO_SUCH", 2003),
-        ("FROM @~", 2003),
+        ("FROM @~", 2),
         ("FROM @ST FILE_FORMAT = (TYPE = AVRO)", 2),
         ("FROM (SELECT $1 FROM @ST)", 2020),
         ("FROM (SELECT $1, $2 FROM @ST WHERE $1 > 1)", 2098),

@@ -160,7 +160,7 @@ def test_query_history_is_narrowed_by_time_and_limit(connection: Any) -> None:
         ("EXECUTE IMMEDIATE 'SELECT 1'", 2, "0A000", "EXECUTE IMMEDIATE"),
         ("CREATE FUNCTION F() RETURNS INT AS '1'", 2, "0A000", "FUNCTION"),
         ("CREATE DYNAMIC TABLE D TARGET_LAG = '1 minute' WAREHOUSE = W AS SELECT 1 AS A", 2, "0A000", "DYNAMIC"),
-        ("UNDROP TABLE T", 1003, "42000", "UNDROP"),
+        ("UNDROP TABLE T", 2, "0A000", "UNDROP"),
         ("PRAGMA database_list", 1003, "42000", "PRAGMA"),
         ("ATTACH 'x.db'", 1003, "42000", "ATTACH"),
         ("INSTALL httpfs", 1003, "42000", "INSTALL"),

@@ -245,7 +245,8 @@ class Typing:
                 stars = _star(projection, scope)
                 items = None if items is None or stars is None else items + stars
                 continue
-            before, name = projection.sql(dialect="snowflake"), column_name(projection)
+            name = column_name(projection)
+            before = "" if name is None else projection.sql(dialect="snowflake")
             shown = folded(projection.args["alias"]) if isinstance(projection, exp.Alias) else folded(projection)
             type_ = self._walk(projection, scope, ctes)
             made = select.expressions[place]
