@@ -66,6 +66,6 @@ def _fraction(digits: str, format_: str) -> str:
 
 
 def _plain(character: str, format_: str) -> str:
-    if character.isupper() and character not in "TZ":
+    if character.isupper() and character not in "TZUC":  # UTC is text, as dbt's catalogue has it
         raise errors.unsupported(f"'{character}' in the format '{format_}'")
     return character.replace("%", "%%")

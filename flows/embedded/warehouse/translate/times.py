@@ -141,9 +141,20 @@ def engine_type(node: exp.DataType) -> exp.DataType:
 
 
 def call(name: str, *arguments: Expr) -> exp.Anonymous:
-    """A call of a macro."""
-    each = "each_" if name not in _NOT_EACH and any(map(_aggregates, arguments)) else ""
+    """A call of a macro. DuckDB writes the argument into the body wherever the body names it, so that calls within calls would
+    grow by a power at each level: from the second level on the argument is bound once, as an aggregate's value is."""
+    bound = any(_aggregates(argument) or _calls_macro(argument) for argument in arguments)
+    each = "each_" if name not in _NOT_EACH and bound else ""
     return exp.Anonymous(this=f"_cxm_{each}{name}", expressions=list(arguments))
+
+
+def _calls_macro(node: Expr) -> bool:
+    """Whether a macro is called in it, outside of a query."""
+    if isinstance(node, exp.Query):
+        return False
+    if isinstance(node, exp.Anonymous) and str(node.this).startswith("_cxm_"):
+        return True
+    return any(_calls_macro(child) for child in node.iter_expressions())
 
 
 def _aggregates(node: Expr) -> bool:
@@ -229,7 +240,7 @@ def _conversion(node: exp.Anonymous, name: str) -> Expr:
     try_ = "try_" if tried else ""
     if len(arguments) == 1 or (isinstance(arguments[1], exp.Literal) and arguments[1].name.upper() == "AUTO"):
         return call(f"{try_}{kind}", value)
-    how = arguments[1]
+    how = _constant(arguments[1])
     if isinstance(how, exp.Literal) and not how.is_string and kind in ("ntz", "ltz", "tz"):
         seconds = exp.Div(
             this=exp.cast(value, "DECIMAL(38, 0)"), expression=exp.Literal.number(f"1{'0' * int(how.name)}")
@@ -380,9 +391,20 @@ def _next_day(node: Expr) -> Expr:
     return call(name, call("date", node.this), node.args["expression"])
 
 
+def _constant(how: Expr | None) -> Expr | None:
+    """A format, in one piece where it is joined of constants, as dbt writes it: 'yyyy-mm-dd HH24:MI'||'UTC'."""
+    if not isinstance(how, (exp.DPipe, exp.Concat)):
+        return how
+    parts = [how.this, how.expression] if isinstance(how, exp.DPipe) else how.expressions
+    found = [_constant(part) for part in parts]
+    if all(isinstance(part, exp.Literal) and part.is_string for part in found):
+        return exp.Literal.string("".join(part.name for part in found if part))
+    return how
+
+
 def _text(node: Expr) -> Expr:
     """TO_CHAR and TO_VARCHAR; https://docs.snowflake.com/en/sql-reference/functions/to_char."""
-    how, value = node.args.get("format"), node.this
+    how, value = _constant(node.args.get("format")), node.this
     if isinstance(value.unnest(), (exp.Null, exp.Placeholder)):
         return node
     if how is None:
