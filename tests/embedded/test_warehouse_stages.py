@@ -66,7 +66,7 @@ def test_a_stage_over_a_bucket_that_is_not_there_is_an_error(connection: Any) ->
     make_stage(connection, "no-such-bucket-here")
     with pytest.raises(ProgrammingError) as refused:
         connection.cursor().execute("LIST @S")
-    assert refused.value.errno == 100016
+    assert refused.value.errno == 91003
     with pytest.raises(ProgrammingError) as refused:
         connection.cursor().execute("LIST @NO_STAGE")
     assert (refused.value.errno, refused.value.sqlstate) == (2003, "02000")

@@ -73,7 +73,7 @@ def test_a_run_from_a_terminal_has_in_the_ui_what_a_deployed_one_has(
 
     # Nothing is on the run's page beside its report but a table for each step; the log, which the page opens with, names it.
     artifacts = {one["key"]: one for one in api.post("/artifacts/filter", json={"artifacts": of_run}).json()}
-    assert set(artifacts) == {"olist-report", "olist-land", "olist-load", "olist-validation"}
+    assert set(artifacts) == {"olist-report", "olist-land", "olist-load", "olist-validation", "olist-broken-rows"}
     # The page has the run's own artifacts first, then those of its tasks: the report leads, alone.
     assert [key for key, one in artifacts.items() if one["task_run_id"] is None] == ["olist-report"]
     assert artifacts["olist-report"]["description"].startswith("The report. Quarantined: 9 tables, ")
