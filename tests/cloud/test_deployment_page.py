@@ -26,7 +26,7 @@ from tests.cloud.conftest import enforced
 from tests.conftest import olist_files
 from tests.pages import commands
 
-HISTORY = "TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 10000))"
+HISTORY = "TABLE(CXM_MEDTECH_PAGE.INFORMATION_SCHEMA.QUERY_HISTORY(RESULT_LIMIT => 10000))"
 PAGE = PROJECT / "architecture" / "deployment" / "README.md"
 
 

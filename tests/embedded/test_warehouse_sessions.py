@@ -309,3 +309,11 @@ def test_a_path_into_a_variant_is_not_taken_for_a_bind(warehouse: Warehouse, dat
         assert connection.cursor().execute(sql, ['[{"name": "a"}, {"name": "b"}]']).fetchall() == [("a",), ("b",)]
         cancel = "CALL SYSTEM$CANCEL_ALL_QUERIES(:1)"
         assert connection.cursor().execute(cancel, [connection.session_id]).fetchone() == ("cancelled 0 queries.",)
+
+
+def test_the_history_is_read_without_a_current_database_under_a_full_name(warehouse: Warehouse, database: str) -> None:
+    """https://docs.snowflake.com/en/sql-reference/info-schema: with no database in use, names are written in full."""
+    with warehouse.connect() as connection:
+        history = f"TABLE({database}.INFORMATION_SCHEMA.QUERY_HISTORY_BY_SESSION())"
+        assert one(connection, f"SELECT MAX(USER_NAME) FROM {history}") is not None
+        assert one(connection, f"SELECT COUNT(*) FROM {history} WHERE QUERY_ID IN (SELECT 'none')") == (0,)
