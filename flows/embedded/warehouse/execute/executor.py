@@ -258,7 +258,9 @@ class Executor:
         except duckdb.Error:
             return None
         found = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
-        registered = parts[0].upper().startswith("_CXM_")  # what a function such as QUERY_HISTORY answers: no table of a database
+        registered = (
+            parts[0].upper().startswith("_CXM_")
+        )  # what a function such as QUERY_HISTORY answers: no table of a database
         if types.VARCHAR in found.values() and not registered:
             lengths = tables.lengths(self.conn, self.conn.qualify(parts_of(table)))
             found |= {n: types.text(lengths[n]) for n, t in found.items() if t == types.VARCHAR and n in lengths}
