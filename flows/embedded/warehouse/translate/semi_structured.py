@@ -13,6 +13,7 @@ from functools import reduce
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.trees import change_from_leaves
 
 _BINARY = (exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY)
 _WITHOUT_EFFECT = {"PATH": "", "OUTER": "FALSE", "RECURSIVE": "FALSE", "MODE": "BOTH"}
@@ -20,14 +21,7 @@ _WITHOUT_EFFECT = {"PATH": "", "OUTER": "FALSE", "RECURSIVE": "FALSE", "MODE": "
 
 def rewrite(expression: Expr) -> Expr:
     """The statement, changed in place, or what takes its place."""
-    for node in reversed(list(expression.dfs())):
-        changed = _rewritten(node)
-        if changed is not node:
-            if node is expression:
-                expression = changed
-            else:
-                node.replace(changed)
-    return expression
+    return change_from_leaves(expression, _rewritten)
 
 
 def _rewritten(node: Expr) -> Expr:

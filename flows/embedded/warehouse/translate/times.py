@@ -16,6 +16,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors, time_formats
 from flows.embedded.warehouse.translate.macros import ZONED
+from flows.embedded.warehouse.translate.trees import change_from_leaves
 
 _T = exp.DataType.Type
 KINDS = {
@@ -63,19 +64,8 @@ def rewrite(expression: Expr) -> Expr:
     """The statement with its dates and times as DuckDB computes them like Snowflake."""
     expression = expression.copy()
     zoned = any(_makes_zoned(node) for node in expression.walk())
-    expression = _from_the_leaves(expression, _rewritten)
-    return _from_the_leaves(expression, _compared) if zoned else expression
-
-
-def _from_the_leaves(expression: Expr, change: Callable[[Expr], Expr]) -> Expr:
-    for node in reversed(list(expression.dfs())):
-        changed = change(node)
-        if changed is not node:
-            if node is expression:
-                expression = changed
-            else:
-                node.replace(changed)
-    return expression
+    expression = change_from_leaves(expression, _rewritten)
+    return change_from_leaves(expression, _compared) if zoned else expression
 
 
 _OF_ENGINE = {
