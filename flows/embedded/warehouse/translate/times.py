@@ -133,29 +133,20 @@ def engine_type(node: exp.DataType) -> exp.DataType:
 def call(name: str, *arguments: Expr) -> exp.Anonymous:
     """A call of a macro. DuckDB writes the argument into the body wherever the body names it, so that calls within calls would
     grow by a power at each level: from the second level on the argument is bound once, as an aggregate's value is."""
-    bound = any(_aggregates(argument) or _calls_macro(argument) for argument in arguments)
-    each = "each_" if name not in _NOT_EACH and bound else ""
+    each = "each_" if name not in _NOT_EACH and any(map(_is_bound_once, arguments)) else ""
     return exp.Anonymous(this=f"_cxm_{each}{name}", expressions=list(arguments))
 
 
-def _calls_macro(node: Expr) -> bool:
-    """Whether a macro is called in it, outside of a query."""
+def _is_bound_once(node: Expr) -> bool:
+    """Whether a macro is called in it, or an aggregate or a window function is in it, one of the query around it."""
     if isinstance(node, exp.Query):
         return False
-    if isinstance(node, exp.Anonymous) and str(node.this).startswith("_cxm_"):
+    if isinstance(node, (exp.AggFunc, exp.Window)):
         return True
-    return any(_calls_macro(child) for child in node.iter_expressions())
-
-
-def _aggregates(node: Expr) -> bool:
-    """Whether an aggregate or a window function is in it, one of the query around it."""
-    if isinstance(node, exp.Query):
-        return False
-    if isinstance(node, (exp.AggFunc, exp.Window)) or (
-        isinstance(node, exp.Anonymous) and str(node.this).upper() in _AGGREGATES
-    ):
+    name = str(node.this) if isinstance(node, exp.Anonymous) else ""
+    if name.startswith("_cxm_") or name.upper() in _AGGREGATES:
         return True
-    return any(_aggregates(child) for child in node.iter_expressions())
+    return any(_is_bound_once(child) for child in node.iter_expressions())
 
 
 def _makes_zoned(node: Expr) -> bool:
