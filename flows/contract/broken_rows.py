@@ -28,7 +28,7 @@ def broken_rows(source: Source, table: Table, expectation: Expectation, batch_id
     if condition is None:
         return None
     columns = ", ".join(f"r.{ident(c)}" for c in names)
-    where = "QUALIFY" if "OVER" in condition else "WHERE"
+    where = "QUALIFY" if expectation.rule == "unique" else "WHERE"  # to see that a key is there twice takes a window
     return f"SELECT {columns} FROM ({asset_query(source, table, batch_id)}) AS r {where} {condition} {order}"
 
 

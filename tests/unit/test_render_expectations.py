@@ -12,6 +12,7 @@ import pytest
 import sqlglot
 import yaml
 
+from flows.contract.broken_rows import broken_rows
 from flows.contract.expectations import asset_query, expectations
 from flows.contract.model import AUDIT_COLUMNS, Column, Relationship, Rule, Source, Table
 from flows.contract.read import read_source
@@ -299,3 +300,13 @@ def test_reading_and_saving_with_great_expectations_changes_nothing_but_its_stam
         # Saving stamps a suite with the version of Great Expectations that did it.
         assert re.sub(r',\n    "great_expectations_version": "[^"]*"', "", saved_text) == text, name
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(files)
+
+
+def test_the_broken_rows_of_a_rule_are_asked_for_with_qualify_only_where_a_window_counts_them() -> None:
+    """QUALIFY needs a window function, https://docs.snowflake.com/en/sql-reference/constructs/qualify: a column or a value whose
+    name has the letters OVER is none."""
+    rule = Rule("in_set", "error", "TURNOVER", arguments=(("values", ("OVERDUE", "LEFTOVER")),))
+    table = replace(CASES, columns=(*CASES.columns, column("TURNOVER", 5)), rules=(rule,))
+    asked = {e.name: broken_rows(SOURCE, table, e, "20260101_000000") or "" for e in expectations(SOURCE, table)}
+    assert ") AS r WHERE r.TURNOVER NOT IN ('OVERDUE', 'LEFTOVER')" in asked["in_set(TURNOVER)"]
+    assert {name for name, query in asked.items() if ") AS r QUALIFY" in query} == {"unique(CASE_ID, LINE)"}
