@@ -21,6 +21,7 @@ LEVELS: tuple[Level, ...] = ("breaking", "widening", "addition", "note")
 # What a table lets a file differ in: its value that takes the fewest files.
 _POLICIES = (
     ("allow_empty", "allowEmpty", False),
+    ("optional", "optional", False),
     ("on_new_column", "onNewColumn", "refuse"),
     ("on_missing_column", "onMissingColumn", "refuse"),
     ("on_reorder", "onReorder", "refuse"),

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
 
+from flows.contract import file_names
+
 AUDIT_COLUMNS = ("_LOAD_TIMESTAMP", "_BATCH_ID", "_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
 Severity = Literal["error", "warning"]
@@ -129,11 +131,11 @@ RULES = "_RULES"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One file and its RAW table."""
+    """One file, or several that a pattern names, and the RAW table of their rows."""
 
     name: str  # schema entry's name and the dbt source table's, lower case: orders
     raw_name: str  # OLIST_ORDERS
-    file: str  # olist_orders_dataset.csv; where a file comes each day: support_tickets_{date}.csv
+    file: str  # olist_orders_dataset.csv; by day: support_tickets_{date}.csv; a pattern: orders_*.csv, orders_{date}_{part}.csv
     business_name: str
     description: str
     load: Load
@@ -146,6 +148,7 @@ class Table:
     on_missing_column: OnMissingColumn = "refuse"
     on_reorder: OnReorder = "refuse"
     allow_empty: bool = False  # a file with a header and no record is a batch of 0 rows
+    optional: bool = False  # a batch without its file is whole; what is published stays
     bad_rows: BadRows | None = None  # None: one row that breaks a rule quarantines the batch
 
     @property
@@ -176,8 +179,13 @@ class Table:
 
     @property
     def stem(self) -> str:
-        """The file's name without `.csv` and date: the table's folder under `raw/<source>/`."""
-        return self.file.removesuffix(".csv").removesuffix("_{date}")
+        """The file's name without `.csv`, date and wildcards: the table's folder under `raw/<source>/`."""
+        return file_names.stem(self.file) or self.name
+
+    @property
+    def has_parts(self) -> bool:
+        """True where several files (of one day) make up the table together."""
+        return file_names.is_pattern(self.file)
 
     @property
     def daily(self) -> bool:
@@ -185,7 +193,7 @@ class Table:
         return "{date}" in self.file
 
     def file_on(self, day: date | None) -> str:
-        """The name of the file to read: of `day` (in ISO form) where the table is daily.
+        """The name of the file to read, or the pattern of the names: of `day` (in ISO form) where the table is daily.
 
         Raises:
             ValueError: the table is daily and there is no day.

@@ -35,6 +35,7 @@ from flows.contract.model import (
 )
 from flows.contract.odcs import parse
 from flows.contract.place import Place, show
+from flows.contract.read_files import file_name, refuse_overlaps
 from flows.contract.read_freshness import source_limits, table_limits
 from flows.contract.read_policies import bad_rows, volume
 from flows.contract.read_rules import quality_rules, typed_rules
@@ -44,8 +45,6 @@ from flows.project import PROJECT
 DICTIONARY = "data_dictionary"
 SUFFIX = ".odcs.yaml"
 
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*\.csv")
-_DAILY_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*_\{date\}\.csv")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _REFERENCE = re.compile(r"(?P<table>[A-Za-z_][A-Za-z0-9_]*)[.](?P<column>[A-Za-z_][A-Za-z0-9_]*)")
 # https://bitol-io.github.io/open-data-contract-standard/latest/references: a contract in the same folder, then ids.
@@ -132,6 +131,7 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
     raw_names = [t.raw_name for t in tables] + [t.rejected.raw_name for t in tables if t.bad_rows]
     place.once((place.identifier(name, "schema, physicalName") for name in raw_names), "schema, physicalNames")
     place.once((t.file for t in tables), "schema, fileNames")
+    refuse_overlaps(tables, place)
     return Source(
         name=name,
         version=place.text(contract.version, "version", "1.0.0"),
@@ -165,7 +165,16 @@ def _table(entry: SchemaObject, place: Place) -> Table:
     place.one_of(entry.physicalType or "table", "physicalType", ["table"])
     own = place.custom(
         entry.customProperties,
-        ("fileName", "loadMode", "allowEmpty", "onNewColumn", "onMissingColumn", "onReorder", "badRows", "volume"),
+        (
+            "fileName",
+            "loadMode",
+            "allowEmpty",
+            "onNewColumn",
+            "onMissingColumn",
+            "onReorder",
+            "badRows",
+            "volume",
+        ),
     )
     if own.get("onMissingColumn", "") is None:  # YAML's null, which is what is meant
         own["onMissingColumn"] = "null"
@@ -173,17 +182,8 @@ def _table(entry: SchemaObject, place: Place) -> Table:
     def policy(name: str, kind: Any) -> Any:
         return place.one_of(own.get(name, "refuse"), f"customProperties, {name}", get_args(kind))
 
-    file = own.get("fileName")
     load = cast(Load, place.one_of(own.get("loadMode"), "customProperties, loadMode", get_args(Load)))
-    wanted, example = (_DAILY_FILE, "tickets_{date}.csv") if load == "append" else (_FILE, "olist_orders_dataset.csv")
-    if not isinstance(file, str) or not wanted.fullmatch(file):
-        daily = " and, before .csv, _{date}: a table that is loaded as append has a file for each day" * (
-            load == "append"
-        )
-        place.fail(
-            f"customProperties, fileName: found {show(file)}, wanted a .csv file's name of letters, digits and _{daily}; "
-            f"add `- {{property: fileName, value: '{example}'}}`"
-        )
+    file = file_name(own.get("fileName"), load, place)
     read = [_column(p, position, place) for position, p in enumerate(entry.properties or (), start=1)]
     if not read:
         place.fail("properties: found none, wanted one for each column of the file, in the file's order")
@@ -199,9 +199,7 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         rules += column_rules
         for quality in found.quality or ():
             rules += quality_rules(quality, column, headers, replace(place, property=column.header))
-    allow_empty = own.get("allowEmpty", False)
-    if not isinstance(allow_empty, bool):
-        place.fail(f"customProperties, allowEmpty: got {show(allow_empty)}, expected true or false")
+    allow_empty, optional = (_flag(own.get(name, False), name, place) for name in ("allowEmpty", "optional"))
     if allow_empty and any(r.kind == "row_count" and r.severity == "error" for r in rules):
         place.fail(
             "quality, rowCount: expected no such rule of severity error beside `allowEmpty: true`; remove one of them"
@@ -235,8 +233,15 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         on_missing_column=policy("onMissingColumn", OnMissingColumn),
         on_reorder=policy("onReorder", OnReorder),
         allow_empty=allow_empty,
+        optional=optional,
         bad_rows=bad_rows(own.get("badRows"), place),
     )
+
+
+def _flag(found: object, name: str, place: Place) -> bool:
+    if not isinstance(found, bool):
+        place.fail(f"customProperties, {name}: got {show(found)}, expected true or false")
+    return found
 
 
 def _column(found: SchemaProperty, position: int, place: Place) -> tuple[Column, list[Rule]]:

@@ -98,13 +98,25 @@ def _diagram(source: Source) -> list[str]:
     return lines
 
 
+def _loading(table: Table) -> str:
+    says = [
+        _LOADS[table.load],
+        "several files make up a day together" if table.daily else "several files make up the table together",
+        "one without records is no mistake",
+        "a batch may come without it",
+    ]
+    return "; ".join(
+        t for t, true in zip(says, (True, table.has_parts, table.allow_empty, table.optional), strict=True) if true
+    )
+
+
 def _table(source: Source, table: Table) -> list[str]:
     about = [
         f"### {table.raw_name}",
         "",
         f"**{markdown(table.business_name)}.** {markdown(table.description)}",
         "",
-        f"- File: `{table.file}`; {_LOADS[table.load]}{'; one without records is no mistake' * table.allow_empty}",
+        f"- File: `{table.file}`; {_loading(table)}",
         f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
         *_lateness(table),
         f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",

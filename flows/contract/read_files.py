@@ -1,0 +1,54 @@
+"""A table's `fileName`, one file's or the pattern of several, and whether two tables could take one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+from flows.contract import file_names
+from flows.contract.model import Load, Table
+from flows.contract.place import Place, show
+
+
+def file_name(found: object, load: Load, place: Place) -> str:
+    """The name of the table's file, or the pattern of its files.
+
+    Raises:
+        ConfigurationError: it is none, or has a day where the table has none, or the other way round.
+    """
+    daily = load == "append"
+    if (
+        not isinstance(found, str)
+        or not file_names.is_name(found)
+        or (file_names.DATE in found) != daily
+        or file_names.is_pattern(found)
+    ):
+        example = "tickets_{date}.csv" if daily else "olist_orders_dataset.csv"
+        by_day = " and, before .csv, _{date}: a table that is loaded as append has a file for each day" * daily
+        place.fail(
+            f"customProperties, fileName: found {show(found)}, wanted a .csv file's name of letters, digits and _{by_day}; "
+            f"add `- {{property: fileName, value: '{example}'}}`; where several files make up "
+            f"{'a day' if daily else 'the table'}, add {{part}} or *{' behind {date}' * daily}: "
+            f"'{example.replace('.csv', '_{part}.csv')}'"
+        )
+    return found
+
+
+def refuse_overlaps(tables: Sequence[Table], place: Place) -> None:
+    """Make sure that no pattern names another table's files, and that no two tables' objects lie in one folder. What only the
+    names of some files show is refused by the run that meets them.
+
+    Raises:
+        ConfigurationError: one does; the message names both tables.
+    """
+    for table, other in permutations(tables, 2):
+        if table.has_parts and file_names.covers(table.file, other.file):
+            place.fail(
+                f"schema, fileNames: {table.file} of {table.name} names the files of {other.name} ({other.file}) as well; "
+                f"expected each file in one table; narrow it, such as {table.name}_{{part}}.csv"
+            )
+        if table.has_parts and table.stem.casefold() == other.stem.casefold():
+            place.fail(
+                f"schema, fileNames: {table.file} of {table.name} and {other.file} of {other.name} would both lie in S3 under "
+                f"{table.stem}/; expected a folder for each table; begin one of the names with other text"
+            )

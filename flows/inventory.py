@@ -1,0 +1,136 @@
+"""The names of the files in a place beside a source's contract → which are whose, what is missing, what is ignored.
+
+{"orders_1.csv", "orders_2.csv.gz", "Items.csv", "notes.txt"} + `Source` ──inventory──▶ `Inventory`. Pure: reads no place.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from flows.contract import file_names
+from flows.contract.model import Source, Table
+from flows.errors import DataError
+from flows.unpack import SUFFIXES
+
+SHOWN = 10  # of what is ignored: a place may hold thousands of other files
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A table of which no file is there: `expected` is the name, or the pattern, of the day that was asked for."""
+
+    table: Table
+    expected: str
+    near: str = ""  # a file that would be it but for letter case
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A file that is no table's, and, where it nearly is one's, why it is not."""
+
+    name: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What of a source lies in a place. `files`: contract name of each table → the names of its files, sorted: without the ending
+    of a packed one, in Unicode's composed form (NFC); empty where none is there. `entries`: those names → the place's own."""
+
+    files: Mapping[str, tuple[str, ...]]
+    entries: Mapping[str, str]
+    missing: tuple[Missing, ...]
+    ignored: tuple[Ignored, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every table that has to come has a file."""
+        return all(missing.table.optional for missing in self.missing)
+
+    @property
+    def told(self) -> str:
+        """What is ignored, for people: the first names, and how many more; empty where nothing is."""
+        names = [f"{i.name} ({i.hint})" if i.hint else i.name for i in self.ignored[:SHOWN]]
+        more = len(self.ignored) - len(names)
+        return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def inventory(source: Source, names: Iterable[str], day: date | None = None) -> Inventory:
+    """Which of the files with these names a run loads: of `day`, where a table has files by day.
+
+    Hidden files (of a leading dot) are passed over. A file of another day is a table's, so it is not ignored.
+
+    Raises:
+        DataError: a file is two tables', or a pattern's file would be one but for its letter case.
+    """
+    entries = _entries(names)
+    files: dict[str, list[str]] = {table.name: [] for table in source.tables}
+    ignored = []
+    for name in entries:
+        owners = [table for table in source.tables if file_names.matches(table.file, name)]
+        if len(owners) > 1:
+            raise DataError(
+                f"{name}: a file of {' and of '.join(f'{t.name} ({t.file})' for t in owners)}; expected each file in one table; "
+                "rename it, or narrow a fileName in the contract"
+            )
+        if not owners:
+            ignored.append(_ignored(source, name, entries))
+        elif file_names.matches(_on(owners[0], day), name):
+            files[owners[0].name].append(name)
+    found = {table: tuple(sorted(of_table)) for table, of_table in files.items()}
+    missing = [_missing(table, _on(table, day), entries) for table in source.tables if not found[table.name]]
+    return Inventory(found, entries, tuple(missing), tuple(sorted(ignored, key=lambda i: (not i.hint, i.name))))
+
+
+def days(source: Source, names: Iterable[str]) -> tuple[date, ...]:
+    """The days of which a place with these names holds a file of the source, in order."""
+    entries = _entries(names)
+    found = {file_names.day_of(table.file, name) for table in source.tables if table.daily for name in entries}
+    return tuple(sorted(day for day in found if day))
+
+
+def _on(table: Table, day: date | None) -> str:
+    return table.file if day is None else table.file_on(day)
+
+
+def _entries(names: Iterable[str]) -> dict[str, str]:
+    """File names as the contract has them → as the place has them; where one is there twice (packed, or in another Unicode form)
+    the one that is spelt as in the contract: reading it says that there are two."""
+    found: dict[str, str] = {}
+    for entry in sorted(names):
+        if entry.startswith("."):
+            continue
+        suffix = next((s for s in SUFFIXES if entry.lower().endswith(f".csv{s}")), "")
+        name = unicodedata.normalize("NFC", entry[: len(entry) - len(suffix)])
+        if name in found and unicodedata.normalize("NFC", found[name]) == unicodedata.normalize("NFC", entry):
+            raise DataError(
+                f"{name}: there twice, spelt with other Unicode characters; expected it once; remove the one that is not to "
+                "be loaded"
+            )
+        found.setdefault(name, entry)
+    return found
+
+
+def _missing(table: Table, expected: str, entries: Mapping[str, str]) -> Missing:
+    near = next((entry for name, entry in entries.items() if file_names.matches(expected, name, ignore_case=True)), "")
+    return Missing(table, expected, near)
+
+
+def _ignored(source: Source, name: str, entries: Mapping[str, str]) -> Ignored:
+    """A file that is no table's; one that nearly is a pattern's is refused, since rows of that table would be left out."""
+    for table in source.tables:
+        if not file_names.matches(table.file, name, ignore_case=True):
+            continue
+        if table.has_parts:
+            raise DataError(
+                f"{entries[name]}: differs in letter case from {table.file}, the files of {table.name}; expected names as "
+                "the contract spells them; rename it, or move it away if it is not to be loaded"
+            )
+        return Ignored(entries[name], f"differs in letter case from {table.file}")
+    absent = [t.file for t in source.tables if not t.has_parts and not t.daily and t.file not in entries]
+    near = difflib.get_close_matches(name, absent, n=1, cutoff=0.85)
+    return Ignored(entries[name], f"{near[0]} is missing" if near else "")
