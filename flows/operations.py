@@ -202,6 +202,7 @@ def backfill(
                 break
     if judged := [d.batch_id for d in done if d.status in ("published", "quarantined")]:
         tasks.build_pages(source, judged, where)
+        tasks.write_history(where)
     rows = [{**asdict(d), "day": d.day.isoformat()} for d in done]
     shown.table_artifact(f"{source}-backfill", rows, f"Days {from_day} to {to_day}")
     bad = [d for d in done if d.error]

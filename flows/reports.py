@@ -26,6 +26,7 @@ class Links:
     account: str = ""  # a Snowflake account, <organization>-<name>: links to Snowsight's query history
     data_docs: str = ""
     dbt_docs: str = ""
+    history: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ def _facts(report: Report) -> str:
         lines.append(
             f"- Checkpoint: {rules:,} rules, {broken} broken, {warned} {'warning' if warned == 1 else 'warnings'}"
         )
-    docs = (("Data Docs", report.links.data_docs), ("dbt docs", report.links.dbt_docs))
+    docs = (
+        ("Data Docs", report.links.data_docs),
+        ("dbt docs", report.links.dbt_docs),
+        ("history", report.links.history),
+    )
     if links := ", ".join(f"[{text}]({url})" for text, url in docs if url):
         lines.append(f"- Look at: {links}")
     return "\n".join(lines)

@@ -201,7 +201,7 @@ def settle(
         names = ", ".join(errors)
         if any(isinstance(error, DataError) for error in errors.values()):
             tasks.quarantine(batch, f"batch incomplete, failed: {names}")
-        _report(run, "Failed", None, None, None)
+        _report(run, "Failed", None, None, None, None)
         head = (
             f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
         )
@@ -248,7 +248,7 @@ def validated(run: Run, build_pages: bool = True) -> Verdict | None:
     if published:
         return verdict
     tasks.quarantine(batch, "; ".join([over] * bool(over) + reasons))
-    _report(run, "Quarantined", verdict, None, _comparing(run))
+    _report(run, "Quarantined", verdict, None, _comparing(run), tasks.write_history.submit(batch.blocks))
     head = f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
     more = [f"- {over}"] * bool(over)
     message = "\n".join([head, *more, *reasons, f"all of these rows: `{_show(batch)}`"])
@@ -280,6 +280,7 @@ def _report(
     verdict: Verdict | None,
     handed: HandoffResult | None,
     comparing: PrefectFuture[tuple[Compared, ...]] | None,
+    writing: PrefectFuture[Path] | None,
 ) -> None:
     """The page of the run: what came in, what changed since the batch before, where to look."""
     batch, settings = run.batch, run.batch.settings
@@ -289,6 +290,11 @@ def _report(
         compared = comparing.result() if comparing else ()
     except CxmError as error:  # the verdict stands whether or not it can be illustrated
         get_run_logger().warning("batch %s is not compared with the one before: %s", batch.info.batch_id, error)
+    history = ""
+    try:
+        history = _docs_page(settings, writing.result()) if writing else ""
+    except CxmError as error:
+        get_run_logger().warning("the history page is as it was: %s", error)
     report = Report(
         source=batch.source.name,
         batch_id=batch.info.batch_id,
@@ -304,6 +310,7 @@ def _report(
             console=settings.aws_region if on_aws else "",
             account=(settings.snowflake_account or "") if on_aws else "",
             data_docs=_docs_url(settings, verdict) if verdict else "",
+            history=history,
             dbt_docs=_docs_page(settings, settings.home / "docs" / "dbt_docs" / "index.html"),
         ),
         compared=compared,
@@ -329,12 +336,13 @@ def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:
     comparing = _comparing(run)
     if unchanged := [found for found in run.landed.values() if found.status == "unchanged"]:
         tasks.note_unchanged(run.batch, unchanged)
+    writing = tasks.write_history.submit(run.batch.blocks)  # while dbt starts
     handed = shown.facts_of(tasks.handoff(run.batch, return_state=True))
     rows = freshness_rows(handed.sources)
     tasks.show_table(f"{run.batch.source.name}-freshness", rows, "dbt source freshness")
     summary = run.summary(verdict, handed)
     status = ("Published" if run.fresh else "Unchanged") + ", but stale" * bool(handed.stale)
-    _report(run, status, verdict, handed, comparing)
+    _report(run, status, verdict, handed, comparing, writing)
     if handed.stale:
         message = shown.tell_stale(run.batch.source.name, handed, batch=run.batch.info.batch_id)
         raise PipelineError(message, summary, StaleError.exit_code)

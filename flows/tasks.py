@@ -24,6 +24,7 @@ from flows.contract.read import read_source
 from flows.contract.set_aside import may_set_aside
 from flows.errors import InfrastructureError
 from flows.facts import LandResult, Published
+from flows.history import page as history_page
 from flows.ledger import RunInfo
 from flows.settings import PROJECT, Settings
 from flows.steps import batch as batch_step
@@ -392,6 +393,14 @@ def note_unchanged(batch: Batch, landed: Sequence[LandResult]) -> None:
     """
     with blocks.ledger(batch.settings, batch.source.name, batch.tag("deliveries"), kept=True) as ledger:
         batch_step.note_unchanged(ledger, batch.info, landed)
+
+
+@step("history", "history page")
+def write_history(where: Blocks = Blocks()) -> Path:
+    """Write the page of how the loads of every source went, from the ledger."""
+    settings = where.settings
+    with blocks.snowflake(settings, settings.loader_role, {"step": "history"}) as connection:
+        return history_page.make(connection, settings)[0]
 
 
 @step("handoff", "dbt source freshness {batch.source.name}")

@@ -85,6 +85,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         console.print(f"Prefect UI  {api['ui_url']} (log in with {login})", soft_wrap=True)
         console.print(f"Data Docs   {docs}/data_docs/ (after the first run)")
         console.print(f"dbt docs    {docs}/dbt_docs/")
+        console.print(f"History     {docs}/history/ (after the first run)")
         console.print('prefect, dbt by hand:  eval "$(.venv/bin/cxm env)"')
 
 

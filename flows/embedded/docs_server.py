@@ -23,6 +23,7 @@ from urllib.parse import unquote
 HOSTS = ("127.0.0.1", "localhost")
 # What a home publishes, in the order in which the root names it.
 SHELVES = {
+    "history": "History: how loads went, by table and day",
     "data_docs": "Data Docs: what each batch was checked for, and what was found",
     "dbt_docs": "dbt docs: every model, column and test, and the lineage",
 }

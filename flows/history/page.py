@@ -1,0 +1,180 @@
+"""Histories → one HTML page that needs nothing from elsewhere: data, style and the plotting library (Vega) are in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from flows.contract.read import read_source, sources
+from flows.escape import visible
+from flows.history import DAYS, TOLERANCE, WINDOW, Batch, Delivery, History, by_source, charts, loads
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+    from flows.settings import Settings
+
+SHOWN = 50  # batches in the list, the newest
+_WORDS = {
+    "published": "published",
+    "unchanged": "delivered, unchanged",
+    "quarantined": "quarantined",
+    "undone": "undone",
+    "open": "without a verdict",
+    "missing": "nothing came, and the contract expects it",
+}
+
+
+def make(
+    connection: SnowflakeConnection, settings: Settings, source: str | None = None, days: int = DAYS
+) -> tuple[Path, list[History]]:
+    """Write the page of all sources as `docs/history/index.html` of the home, that of one beside it; and what it shows.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
+    """
+    contracts = [read_source(name) for name in ([source] if source else sources())]
+    now = datetime.now(UTC)
+    histories = by_source(contracts, loads(connection, settings.database, source, days), now, days)
+    docs = settings.home / "docs"
+    path = docs / "history" / f"{source or 'index'}.html"
+    data_docs = "../data_docs/index.html" if (docs / "data_docs" / "index.html").exists() else ""
+    write(path, histories, library(settings.home / "cache"), days, f"{now:%Y-%m-%d %H:%M}", data_docs)
+    return path, histories
+
+
+def write(path: Path, histories: Sequence[History], library: str, days: int, now: str, docs: str = "") -> None:
+    """Write the page to `path`; whoever reads meanwhile has the old page or the new one.
+
+    Args:
+        library: the script of Vega, Vega-Lite and Vega-Embed, as `library` gives it.
+        docs: the address of the Data Docs, where they are served.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(render(histories, library, days, now, docs), encoding="utf-8")
+    new.replace(path)
+
+
+def library(cache_folder: Path) -> str:
+    """The script of Vega, Vega-Lite and Vega-Embed for a page. Making it takes seconds, so it is kept for each version."""
+    kept = cache_folder / f"vega-{version('vl-convert-python')}.js"
+    if not kept.exists():
+        import vl_convert
+
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        new = kept.with_name(f".{kept.name}.{os.getpid()}")
+        new.write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), encoding="utf-8")
+        new.replace(kept)
+    return kept.read_text(encoding="utf-8")
+
+
+def render(histories: Sequence[History], library: str, days: int, now: str, docs: str = "") -> str:
+    """The page."""
+    specs: dict[str, Any] = {}
+    views = []
+    for history in histories:
+        name = history.source.name
+        volumes = {table: found for table in history.source.tables if (found := history.volumes(table))}
+        specs[f"{name}-calendar"] = charts.calendar(history)
+        specs[f"{name}-seconds"] = charts.seconds(history.batches)
+        specs |= {f"{name}-{table.name}": charts.volume(table, found) for table, found in volumes.items()}
+        views.append(_view(history, [table.name for table in volumes], docs))
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            histories=views,
+            states=charts.STATES,
+            words=_WORDS,
+            days=days,
+            now=now,
+            library=library.replace("</script", "<\\/script"),
+            charts=json.dumps(specs).replace("<", "\\u003c"),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+
+
+def _view(history: History, volumes: Sequence[str], docs: str) -> dict[str, Any]:
+    batches = list(reversed(history.batches))
+    return {
+        "name": history.source.name,
+        "tiles": _tiles(history),
+        "volumes": volumes,
+        "band": _band(history),
+        "quarantined": [
+            {"id": b.batch_id, "url": _link(b.run_url), "reason": visible(b.reason)}
+            for b in batches
+            if b.state == "quarantined"
+        ],
+        "rules": history.broken_rules(),
+        "deliveries": [_delivery(one, history) for one in history.deliveries()],
+        "batches": [_batch(batch, docs) for batch in batches[:SHOWN]],
+    }
+
+
+def _tiles(history: History) -> list[dict[str, str]]:
+    last = history.batches[-1]
+    deliveries = history.deliveries()
+    judged = [one for one in deliveries if one.state != "no limit"]
+    fresh = sum(one.state == "fresh" for one in judged)
+    states = [batch.state for batch in history.batches]
+    published = [batch for batch in history.batches if batch.state == "published"]
+    unusual = sum(v.unusual for table in history.source.tables for v in history.volumes(table))
+    return [
+        {"title": "last batch", "value": last.state, "note": last.batch_id},
+        {"title": "fresh", "value": f"{fresh} of {len(judged)}", "note": "tables that have a limit"},
+        {"title": "quarantined", "value": str(states.count("quarantined")), "note": f"of {len(states)} batches"},
+        {"title": "published", "value": f"{sum(b.rows for b in published):,}", "note": "rows in these days"},
+        {"title": "unusual", "value": str(unusual), "note": "loads outside their band"},
+    ]
+
+
+def _band(history: History) -> str:
+    ruled = [table.name for table in history.source.tables if any(rule.kind == "volume" for rule in table.rules)]
+    eye = f"The band is the median of up to {WINDOW} published batches before, divided and multiplied by {TOLERANCE:g}"
+    if not ruled:
+        return f"{eye}; the contract has no rule on the volume, so it decides nothing."
+    return f"The band is that of the contract's rule ({', '.join(ruled)}). Of other tables: {eye[0].lower()}{eye[1:]}."
+
+
+def _delivery(one: Delivery, history: History) -> dict[str, str]:
+    limits = history.source.limits(one.table)
+    return {
+        "table": one.table.name,
+        "at": f"{one.at:%Y-%m-%d %H:%M}" if one.at else "",
+        "age": "" if one.hours is None else f"{one.hours:.1f} h" if one.hours < 48 else f"{one.hours / 24:.1f} days",
+        "limits": f"{limits.warn_after_hours} h, {limits.error_after_hours} h" if limits else "none",
+        "state": one.state,
+    }
+
+
+def _batch(batch: Batch, docs: str) -> dict[str, Any]:
+    links = [("run", _link(batch.run_url)), ("Data Docs", docs if batch.state in ("published", "quarantined") else "")]
+    return {
+        "id": batch.batch_id,
+        "state": batch.state,
+        "rows": f"{batch.rows:,}",
+        "bytes": f"{batch.bytes:,}",
+        "seconds": "" if batch.seconds is None else f"{batch.seconds:,.1f}",
+        "links": [(text, url) for text, url in links if url],
+    }
+
+
+def _link(url: str) -> str:
+    """An address of the web, and nothing that a browser would run."""
+    return quote(url, safe=":/?#&=%") if urlsplit(url).scheme in ("http", "https") else ""

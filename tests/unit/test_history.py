@@ -1,0 +1,112 @@
+"""The history page's facts: a month with a bad day, a missing day and a day of twice the rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flows.contract.model import Rule
+from flows.contract.read import read_source
+from flows.history import Load, by_source, charts
+from flows.history.page import render
+from tests.history_month import BAD, DAYS, DOUBLED, FIRST, MISSING, NOW, month
+
+
+@pytest.fixture(scope="module")
+def olist():
+    return read_source("olist")
+
+
+def day(number: int):
+    return (FIRST + timedelta(days=number)).date()
+
+
+def test_each_day_has_what_became_of_it(olist) -> None:
+    states = month(olist).calendar(olist.table("orders"))
+    assert states[day(BAD)] == "quarantined"
+    assert states[day(MISSING)] == "missing"
+    assert {states[day(n)] for n in range(DAYS) if n not in (BAD, MISSING)} == {"published"}
+
+
+def test_a_day_without_a_batch_is_missed_only_where_the_contract_has_a_limit(olist) -> None:
+    history = month(olist)
+    never_late = replace(olist.table("orders"), own_limits="none")
+    assert day(MISSING) not in history.calendar(never_late)
+
+
+def test_a_delivery_that_was_unchanged_is_one(olist) -> None:
+    history = month(olist)
+    loads = [replace(load, state="unchanged") if load.started.date() == day(5) else load for load in history.loads]
+    states = replace(history, loads=loads).calendar(olist.table("orders"))
+    assert states[day(5)] == "unchanged"
+
+
+def test_only_the_doubled_load_is_outside_its_band(olist) -> None:
+    history = month(olist)
+    unusual = [
+        (table.name, found.load.started.date())
+        for table in olist.tables
+        for found in history.volumes(table)
+        if found.unusual
+    ]
+    assert unusual == [("orders", day(DOUBLED))]
+
+
+def test_the_band_is_the_contracts_where_it_has_a_rule(olist) -> None:
+    rule = Rule("volume", "warning", arguments=(("tolerance", 3), ("weekday", False), ("window", 8)))
+    orders = replace(olist.table("orders"), rules=(rule,))
+    found = month(olist).volumes(orders)
+    assert not any(one.unusual for one in found)
+    assert [one.low is None for one in found].count(True) == 8  # as the rule: off until there are eight batches
+
+
+def test_rules_are_counted_by_the_batches_that_they_quarantined(olist) -> None:
+    assert month(olist).broken_rules() == [("items", "unique <b>ORDER_ID</b>", 1), ("orders", "not_null ORDER_ID", 1)]
+
+
+def test_freshness_is_the_age_of_the_last_delivery(olist) -> None:
+    found = {one.table.name: one for one in month(olist).deliveries()}
+    assert found["orders"].state == "late"  # 30 hours, and the contract warns after 26
+    assert found["orders"].hours == pytest.approx(30)
+
+
+def test_a_run_at_work_and_a_replay_of_long_ago_are_shown_as_what_they_are(olist) -> None:
+    history = month(olist)
+    first, last = history.loads[0], history.loads[-1]
+    replayed = replace(first, finished=NOW)
+    at_work = replace(last, state="open", finished=None)
+    found = replace(history, loads=[replayed, at_work])
+    assert [(batch.state, batch.seconds) for batch in found.batches] == [("published", None), ("open", None)]
+
+
+def test_a_source_without_loads_has_no_history(olist) -> None:
+    assert by_source([olist], [], NOW, DAYS) == []
+
+
+def test_what_the_ledger_says_is_text_on_the_page_and_a_link_is_of_the_web(olist) -> None:
+    history = month(olist)
+    loads: list[Load] = [replace(load, run_url="javascript:alert(1)") for load in history.loads]
+    page = render([replace(history, loads=loads)], "", DAYS, "2026-11-01 12:00")
+    assert "<b>ORDER_ID</b>" not in page
+    assert "&lt;b&gt;ORDER_ID&lt;/b&gt;" in page
+    assert "javascript:" not in page
+    data = re.search(r'<script id="charts" type="application/json">(.*?)</script>', page, re.S)
+    assert data is not None
+    assert set(json.loads(data[1])) == {"olist-calendar", "olist-seconds", *(f"olist-{t.name}" for t in olist.tables)}
+
+
+def test_charts_are_vega_lite(olist) -> None:
+    import altair
+
+    history = month(olist)
+    orders = olist.table("orders")
+    for spec in (
+        charts.calendar(history),
+        charts.seconds(history.batches),
+        charts.volume(orders, history.volumes(orders)),
+    ):
+        altair.Chart.from_dict(spec)  # raises where the schema does not hold
