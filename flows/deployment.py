@@ -25,11 +25,11 @@ from prefect.workers.process import ProcessWorker
 from prefect_aws import AwsCredentials, S3Bucket
 from prefect_snowflake import SnowflakeConnector
 
-from flows import blocks, ledger
+from flows import blocks, ledger, located
 from flows.contract.read import sources
 from flows.errors import ConfigurationError, InfrastructureError
-from flows.generated import MARKER, source_folder
-from flows.places import holds
+from flows.generated import MARKER, source_place
+from flows.places import is_remote
 from flows.settings import PROJECT, Settings
 
 NAME = "cxm"
@@ -103,7 +103,7 @@ def hold_back(settings: Settings) -> tuple[str, ...]:
     waiting: set[str] = set()
     with blocks.snowflake(settings, settings.loader_role, {"step": "up"}) as connection:
         for source in sources():
-            files = holds(source_folder(settings, source))
+            files = located.place(settings, source_place(settings, source)).entries()
             if not files and not ledger.batches(connection, settings.database, source, limit=1):
                 waiting.add(source)
     waited = set(json.loads(str(Variable.get(f"{NAME}_waiting", default="[]"))))
@@ -166,7 +166,7 @@ def _variables(settings: Settings) -> list[Registered]:
     for name in VARIABLES:
         variable = f"{NAME}_{name}"
         kept = Variable.get(variable, default=None) if name == "data" and not settings.may_generate else None
-        if kept and "data" not in settings.model_fields_set and not _is_stale(Path(str(kept)), settings):
+        if kept and "data" not in settings.model_fields_set and not _is_stale(str(kept), settings):
             # Nobody says otherwise here: the folder as the runs see it, maybe in another place than this one, stays.
             done.append(Registered("variable", f"{variable} = {kept} (CXM_DATA is not set here)", "unchanged"))
             continue
@@ -174,9 +174,12 @@ def _variables(settings: Settings) -> list[Registered]:
     return done
 
 
-def _is_stale(folder: Path, settings: Settings) -> bool:
+def _is_stale(kept: str, settings: Settings) -> bool:
     """Whether a folder that the variable names holds generated files, which are for the embedded target only, or is one of this
     machine's homes and gone."""
+    if is_remote(kept):
+        return False
+    folder = Path(kept)
     made = any((one / MARKER).exists() for one in (folder, *folder.glob("*")))
     return made or (folder.is_relative_to(settings.home) and not folder.is_dir())
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.places import holds, read_small, resolve, size_of
+from flows.places import Place, below, is_remote, local
 
 if TYPE_CHECKING:  # `cxm --help` imports this module, and not pydantic
     from flows.settings import Settings
@@ -20,35 +20,38 @@ MARKER = ".generated.json"
 FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 1` is the full set's 1.55 million
 
 
-def is_generated(folder: Path, files: Iterable[str]) -> bool:
-    """Whether most of these files of a folder are as the generator made them, by the marker's names and sizes.
+def is_generated(place: Place, files: Iterable[str]) -> bool:
+    """Whether most of these files of a place are as the generator made them, by the marker's names and sizes.
 
     Most, not each: one that was edited to see a rule fail is generated still, and a file that is the same in every set (the
     category names) does not make the user's own files beside an old marker generated.
     """
-    made = _made(folder)
+    made = _made(place)
     if not made:
         return False
-    there = [(name, size) for name in files if (size := size_of(folder, name))]
+    there = [(name, size) for name in files if (size := place.size_of(name))]
     as_made = sum(made.get(name) == size for name, size in there)
     return as_made > 0 and 2 * as_made >= len(there)
 
 
-def _made(folder: Path) -> dict[str, int]:
-    """File name → bytes, as the marker of a folder tells; a marker that is none tells nothing."""
+def _made(place: Place) -> dict[str, int]:
+    """File name → bytes, as the marker of a place tells; a marker that is none tells nothing."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads(read_small(folder, MARKER) or b"")
+        found = json.loads(place.read_small(MARKER) or b"")
         if "files" in found:  # Olist-shaped files
             return {name: int(facts["bytes"]) for name, facts in found["files"].items()}
         return {name: int(size) for sizes in found.values() if isinstance(sizes, dict) for name, size in sizes.items()}
     return {}
 
 
-def source_folder(settings: Settings, source: str) -> Path:
-    """Where a run finds the files of a source unless it is given a folder: `data/<source>`; where that holds nothing at all, the
-    files that `cxm run` and `cxm up` generated, on the target that may have such."""
-    own, made = settings.data / source, generated_folder(settings) / source
-    return made if settings.may_generate and not holds(own) and made.is_dir() else resolve(own)
+def source_place(settings: Settings, source: str) -> str:
+    """Where a run finds the files of a source unless it is given a place: `data/<source>`; where that is a folder that holds
+    nothing at all, the files that `cxm run` and `cxm up` generated, on the target that may have such."""
+    own = below(settings.data, source)
+    if settings.may_generate and not is_remote(own) and not local(Path(own)).entries():
+        made = generated_folder(settings) / source
+        return str(made) if made.is_dir() else own
+    return own
 
 
 def generated_folder(settings: Settings, scale: float = FIRST_RUN_SCALE) -> Path:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Literal
 
 from prefect import flow
@@ -14,7 +13,7 @@ from prefect import flow
 from flows import progress, shown, tasks
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
-from flows.generated import source_folder
+from flows.generated import source_place
 from flows.pipeline import checked_batch_id, one_day, run_info
 from flows.reports import freshness_rows
 from flows.run import PipelineError
@@ -180,9 +179,9 @@ def backfill(
     if to_day < from_day:
         raise ConfigurationError(f"days {from_day} to {to_day}: the last is before the first; turn them round")
     where = tasks.Blocks(aws_block, snowflake_block)
-    directory = Path(data) if data else source_folder(where.settings, source)
+    data = data or source_place(where.settings, source)
     days = [from_day + timedelta(days=n) for n in range((to_day - from_day).days + 1)]
-    changed = set(tasks.changed_days(source, directory, days, where))
+    changed = set(tasks.changed_days(source, data, days, where))
     done: list[DaySummary] = []
     exit_code = 0
     for day in days:
@@ -190,7 +189,7 @@ def backfill(
             done.append(_told(DaySummary(day, "", "unchanged", 0)))
             continue
         try:
-            run = one_day(source, str(directory), day, aws_block, snowflake_block)
+            run = one_day(source, data, day, aws_block, snowflake_block)
             done.append(_told(DaySummary(day, run.batch_id, "published", sum(t.rows_raw for t in run.tables))))
         except PipelineError as error:
             exit_code = error.exit_code

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from prefect import flow, unmapped
 from prefect.runtime import flow_run
@@ -17,7 +16,7 @@ from prefect.runtime import flow_run
 from flows import shown, tasks
 from flows.clients import dbt
 from flows.errors import ConfigurationError
-from flows.generated import source_folder
+from flows.generated import source_place
 from flows.ledger import RunInfo
 from flows.run import PipelineError, Run, RunSummary, handed_off, settle, validated
 from flows.steps.provision import Change
@@ -67,11 +66,12 @@ def pipeline(
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     where = tasks.Blocks(aws_block, snowflake_block)
-    directory = Path(data) if data else source_folder(where.settings, source)
     day = day or _start().date() - timedelta(days=1)
     try:
         with working(source, run_info(), where) as work:
-            batch = tasks.open_batch(source, directory, work.info, work.left, force, day, where)
+            batch = tasks.open_batch(
+                source, data or source_place(where.settings, source), work.info, work.left, force, day, where
+            )
             work.info = batch.info
             dbt.warm()
             run = _loaded(batch, work)
@@ -97,7 +97,7 @@ def one_day(
     where = tasks.Blocks(aws_block, snowflake_block)
     try:
         with working(source, run_info(), where) as work:
-            batch = tasks.open_batch(source, Path(data), work.info, work.left, False, day, where)
+            batch = tasks.open_batch(source, data, work.info, work.left, False, day, where)
             work.info = batch.info
             run = _loaded(batch, work)
             summary = replace(run.summary(validated(run, build_pages=False)), published=True)

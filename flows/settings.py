@@ -11,14 +11,16 @@ import os
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
+from flows.places import is_remote
 from flows.project import PROJECT as PROJECT  # most of flows/ and the tests take it from here
 
+Location = NewType("Location", str)  # of files: a path, or an address such as s3://bucket/prefix
 CodecName = Literal["zstd", "gzip", "none"]
 
 # Every tool that could call home is told not to before it is imported: the rows describe healthcare professionals.
@@ -71,7 +73,7 @@ class Settings(BaseSettings):
     """Contracts, the dbt and the expectations project: a checkout, or the nearest folder upward that `cxm init` made."""
     home: Path = PROJECT / ".cxm"
     """State, logs, secrets and the embedded stack's data. Two homes run side by side."""
-    data: Path = PROJECT / "data"
+    data: Location = Location(str(PROJECT / "data"))
     """The folder that holds one folder for each source."""
 
     unpack_ratio: int = Field(200, ge=1)
@@ -179,7 +181,13 @@ class Settings(BaseSettings):
         """What names of this environment end in: nothing for prod, else `<separator><env>`."""
         return "" if self.env == "prod" else f"{separator}{self.env}"
 
-    @field_validator("project", "home", "data")
+    @field_validator("data", mode="before")
+    @classmethod
+    def _place(cls, value: Any) -> str:
+        text = str(value)
+        return text if is_remote(text) else str(Path(text).expanduser().resolve())
+
+    @field_validator("project", "home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, lease, progress, provisioning, shown
+from flows import blocks, lease, located, progress, provisioning, shown
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
@@ -26,6 +26,7 @@ from flows.errors import InfrastructureError
 from flows.facts import LandResult, Published
 from flows.history import page as history_page
 from flows.ledger import RunInfo
+from flows.places import Place, below
 from flows.settings import PROJECT, Settings
 from flows.steps import batch as batch_step
 from flows.steps import handoff as handoff_step
@@ -39,7 +40,6 @@ from flows.steps import replay as replay_step
 from flows.steps import retention as retention_step
 from flows.steps import undo as undo_step
 from flows.steps import validate as validate_step
-from flows.unpack import Limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +64,7 @@ class Batch:
     """One run's surroundings, the same for every table."""
 
     source: Source
-    directory: Path  # where the files are, a folder or an archive; not looked at when they are loaded from S3 again
+    data: str  # where the files are, as `--data` names it; not looked at when they are loaded from S3 again
     info: RunInfo
     force: bool = False
     replay: bool = False
@@ -76,6 +76,11 @@ class Batch:
     def settings(self) -> Settings:
         """The settings of this run."""
         return self.blocks.settings
+
+    @property
+    def place(self) -> Place:
+        """Where the files are."""
+        return located.place(self.settings, self.data)
 
     def of(self, tables: Sequence[Table]) -> Batch:
         """The same batch, of these tables only."""
@@ -122,7 +127,7 @@ def take_lease(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tup
 @step("open batch", "open batch {info.batch_id}")
 def open_batch(
     source_name: str,
-    directory: Path,
+    data: str,
     info: RunInfo,
     left: Sequence[str],
     force: bool,
@@ -137,15 +142,16 @@ def open_batch(
     """
     settings = where.settings
     source = read_source(source_name)
-    info = batch_step.of_files(settings, source, directory, day, info)
-    batch = Batch(source, directory, info, force=force, day=day, blocks=where)
+    place = located.place(settings, data)
+    info = batch_step.of_files(settings, source, place, day, info)
+    batch = Batch(source, data, info, force=force, day=day, blocks=where)
     with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
-        batch_step.open_new(ledger, info, directory, settings.data / source.name)
+        batch_step.open_new(ledger, info, place, below(settings.data, source.name))
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
         published = ledger.published()
     if info.is_generated:
         shown.tag_run("generated")
-    return replace(batch.of(batch_step.largest_first(source, directory, day)), published=published)
+    return replace(batch.of(batch_step.largest_first(source, place, day)), published=published)
 
 
 @step("reopen batch", "reopen batch {info.batch_id}")
@@ -158,9 +164,9 @@ def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Bl
     """
     settings = where.settings
     source = read_source(source_name)
-    batch = Batch(source, settings.data / source_name, info, replay=True, blocks=where)
+    batch = Batch(source, below(settings.data, source_name), info, replay=True, blocks=where)
     with blocks.ledger(settings, source_name, batch.tag("open"), kept=True) as ledger:
-        info = batch_step.open_again(ledger, info, batch.directory)
+        info = batch_step.open_again(ledger, info, batch.data)
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
     if info.is_generated:
         shown.tag_run("generated")
@@ -175,15 +181,11 @@ def _cleared(gone: Sequence[undo_step.UndoneTable]) -> None:
 
 
 @step("find changed days", "find changed days of {source_name}")
-def changed_days(source_name: str, directory: Path, days: Sequence[date], where: Blocks = Blocks()) -> tuple[date, ...]:
+def changed_days(source_name: str, data: str, days: Sequence[date], where: Blocks = Blocks()) -> tuple[date, ...]:
     """Those days of which a file is missing or is not, byte for byte, what is published."""
     with blocks.ledger(where.settings, source_name, {"step": "backfill"}) as ledger:
         published = ledger.published()
-    return land_step.changed_days(read_source(source_name), directory, days, published, _limits(where.settings))
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(settings.unpack_ratio, settings.unpack_bytes)
+    return land_step.changed_days(read_source(source_name), located.place(where.settings, data), days, published)
 
 
 @step("land", "land {table.name}")
@@ -197,13 +199,12 @@ def land(batch: Batch, table: Table) -> LandResult:
             settings.bucket,
             batch.source,
             table,
-            batch.directory / file,
+            batch.place / file,
             batch.info.batch_id,
             batch.published.get((table.raw_name, file)),
             batch.force,
             bar,
             settings.codec,
-            limits=_limits(settings),
         )
     progress.publish(progress.Event("land", table.name, landed.bytes, landed.bytes, landed.status))
     return landed

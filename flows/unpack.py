@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from flows.errors import DataError
@@ -39,7 +38,7 @@ class Limits:
 DEFAULT = Limits()
 
 
-def unpacked(path: Path, packed: BinaryIO, size: int, limits: Limits, stack: ExitStack) -> tuple[BinaryIO, int]:
+def unpacked(path: str, packed: BinaryIO, size: int, limits: Limits, stack: ExitStack) -> tuple[BinaryIO, int]:
     """The bytes behind gzip, zstd, bzip2 or a zip of one file, and how many there are; of a file that is not packed, itself."""
     head = packed.read(16)
     packed.seek(0)
@@ -86,13 +85,13 @@ def _unpacker(head: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
 class Bounded(io.RawIOBase):
     """The bytes of an unpacker, no more of them than the limits allow, its errors in words."""
 
-    def __init__(self, path: Path, file: BinaryIO, packed_size: int, limits: Limits) -> None:
+    def __init__(self, path: str, file: BinaryIO, packed_size: int, limits: Limits) -> None:
         self._path, self._file, self._packed, self._limits = path, file, packed_size, limits
         self._most = min(limits.bytes, max(FREE_BYTES, packed_size * limits.ratio))
         self._done = 0
 
     @classmethod
-    def over(cls, path: Path, file: BinaryIO, packed_size: int, limits: Limits) -> BinaryIO:
+    def over(cls, path: str, file: BinaryIO, packed_size: int, limits: Limits) -> BinaryIO:
         """The same with a buffer, so that lines can be read."""
         return io.BufferedReader(cls(path, file, packed_size, limits), READ_BYTES)
 
@@ -128,7 +127,7 @@ class Bounded(io.RawIOBase):
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def told(path: str) -> Iterator[None]:
     """What an unpacker raises, as a DataError that says what to do."""
     try:
         yield

@@ -130,7 +130,7 @@ def draft(files: Sequence[Path], source: str, only_print: bool, update: bool, as
     console, settings = make_console(as_json), current_settings()
     path = PROJECT / DICTIONARY / f"{source}{SUFFIX}"
     drafts.check_name(source)
-    parents = drafts.parents(PROJECT, source, settings.data)
+    parents = drafts.parents(PROJECT, source, Path(settings.data))
     with console.status("reading the files"):
         profiles = profile_files(files, source, [p for p in parents if p.path not in files])
     if update:

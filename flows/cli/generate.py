@@ -77,21 +77,23 @@ def _days(
     out: Path, first: date, last: date, seed: int, scale: float, olist: Path | None, defects: float, as_json: bool
 ) -> list[dict[str, object]]:
     """The files of each table: how many, rows and bytes in all."""
-    from flows.cli.run import data_directory
+    from flows.cli.run import data_place
     from flows.generated import FIRST_RUN_SCALE
+    from flows.places import Folder, is_remote, local, resolved
     from flows.synthetic.medtech import generate as make
     from flows.synthetic.shipments import read_shipments
 
     console = make_console(as_json)
-    folder = data_directory(current_settings(), "olist", olist, FIRST_RUN_SCALE, console)
-    if not folder.is_dir():
+    text = data_place(current_settings(), "olist", str(olist) if olist else None, FIRST_RUN_SCALE, console)
+    found = None if is_remote(text) else resolved(local(Path(text)))
+    if not isinstance(found, Folder):
         raise ConfigurationError(
-            f"{folder}: an archive; expected a folder with the Olist files; unpack it and name it with --olist"
+            f"{found or text}: no folder of this machine; expected one with the Olist files; name it with --olist"
         )
     with console.status("generating data") as status:
         made = make(
             out,
-            read_shipments(folder),
+            read_shipments(found.path),
             first,
             last,
             seed,

@@ -12,7 +12,7 @@ import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from flows.settings import PROJECT, Settings
+from flows.settings import PROJECT, Location, Settings
 
 DERIVED = "<!-- Derived from {} by `cxm docs sync`. -->"
 
@@ -65,15 +65,15 @@ def _takes(found: FieldInfo) -> str:
     pattern = next((p for rule in found.metadata if (p := getattr(rule, "pattern", None))), None)
     if pattern:
         return f"text like `{_cell(str(pattern))}`"
-    return {Path: "a folder", SecretStr: "a secret"}.get(kind, "text")
+    return {Path: "a folder", Location: "a folder or an address", SecretStr: "a secret"}.get(kind, "text")
 
 
 def _default(found: FieldInfo) -> str:
     value = found.default
     if value is None:
         return ""
-    if isinstance(value, Path):
-        return f"`{value.relative_to(PROJECT)}` in the project"
+    if isinstance(value, Path) or str(value).startswith(str(PROJECT)):
+        return f"`{Path(value).relative_to(PROJECT)}` in the project"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -29,7 +29,7 @@ from flows.cli.generate import DAY
 from flows.errors import ConfigurationError, CxmError
 from flows.escape import terminal
 from flows.generated import FIRST_RUN_SCALE, generated_folder
-from flows.places import holds, is_archive, resolve
+from flows.places import below, is_archive, is_remote, local, resolved
 from flows.unpack import SUFFIXES
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 @click.option("--source", default="olist", show_default=True, help="The contract: data_dictionary/<source>.odcs.yaml.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
     help="Folder, zip or tar with the source's files, which may be packed (gzip, zstd, bzip2, zip).  [default: data/<source>]",
 )
 @click.option("--force", is_flag=True, help="Send and load files again although their content is published already.")
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 @json_option
 def run(
     source: str,
-    data: Path | None,
+    data: str | None,
     force: bool,
     scale: float,
     first: datetime | None,
@@ -78,7 +77,7 @@ def run(
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
-    directory = data_directory(settings, source, data, scale, console)
+    data = data_place(settings, source, data, scale, console)
     with session(settings, console):
         from flows import pipeline as flows
         from flows.run import PipelineError
@@ -86,25 +85,25 @@ def run(
         if settings.target == "embedded":
             provisioned(settings)
         if first is not None:
-            _backfill(console, source, directory, first.date(), (last or first).date(), as_json)
+            _backfill(console, source, data, first.date(), (last or first).date(), as_json)
             return
         error: CxmError | None = None
         with _live(console, source):
             try:
-                summary = run_flow(flows.pipeline, source=source, data=str(directory), force=force)
+                summary = run_flow(flows.pipeline, source=source, data=data, force=force)
             except PipelineError as failed:
                 summary, error = failed.summary, failed
     report(console, summary, error, as_json)
 
 
-def _backfill(console: Console, source: str, directory: Path, first: date, last: date, as_json: bool) -> None:
+def _backfill(console: Console, source: str, data: str, first: date, last: date, as_json: bool) -> None:
     """Load the days and show what became of each; days that are not published end it with their error's code."""
     from flows import operations
 
     error: operations.BackfillError | None = None
     with _days(console):
         try:
-            days = run_flow(operations.backfill, source=source, from_day=first, to_day=last, data=str(directory))
+            days = run_flow(operations.backfill, source=source, from_day=first, to_day=last, data=data)
         except operations.BackfillError as failed:
             days, error = failed.days, failed
     if as_json:
@@ -129,31 +128,37 @@ def report(console: Console, summary: RunSummary, error: CxmError | None, as_jso
         fail(error, as_json=False)
 
 
-def data_directory(settings: Settings, source: str, data: Path | None, scale: float, console: Console) -> Path:
-    """The folder or archive to read. Where no file is, Olist-shaped ones are generated, if this target may have such.
+def data_place(settings: Settings, source: str, data: str | None, scale: float, console: Console) -> str:
+    """The place to read. Where no file is, Olist-shaped ones are generated, if this target may have such.
+
+    A place that has to be logged in to is looked into by the run.
 
     Raises:
         ConfigurationError: there is no such place, or none of its files is a CSV file; the message names it and what to do.
     """
     if data is not None:
-        if not data.is_dir() and not is_archive(data):
-            what = "neither a folder nor a zip or tar archive" if data.exists() else "no such folder"
+        if is_remote(data):
+            return data
+        path = Path(data)
+        if not path.is_dir() and not is_archive(local(path.parent), path.name):
+            what = "neither a folder nor a zip or tar archive" if path.exists() else "no such folder"
             raise ConfigurationError(
                 f"--data {data}: {what}; expected the folder or the archive that holds the {source} CSV files"
             )
-        return resolve(data.resolve())
-    own = resolve(settings.data / source)
-    found = holds(own)
+        return str(path.resolve())
+    if is_remote(own := below(settings.data, source)):
+        return own
+    found = [entry.name for entry in resolved(local(Path(own))).entries()]
     if any(name.endswith((".csv", *(".csv" + suffix for suffix in SUFFIXES))) for name in found):
         return own
     if found:
         names = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise ConfigurationError(
             f"{own}: expected the CSV files of {source}, got {names}; give the files the names of the contract (they end "
-            f"in .csv, packed ones in .csv.gz and the like), or name another folder or an archive with --data"
+            f"in .csv, packed ones in .csv.gz and the like), or name another place with --data"
         )
     if source == "olist" and settings.may_generate:
-        return generate_for(settings, console, scale) / source
+        return str(generate_for(settings, console, scale) / source)
     raise ConfigurationError(
         f"{own}: expected the CSV files of {source}, got no file; put them there, or name their folder with --data"
         + f" (`cxm generate --source synthetic --from DAY --to DAY --out {own}` makes some)"
@@ -167,7 +172,7 @@ def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_
 
     folder = generated_folder(settings, scale)
     console.print(
-        f"[yellow]No CSV files in {terminal(str(settings.data / 'olist'))}[/]: "
+        f"[yellow]No CSV files in {terminal(below(settings.data, 'olist'))}[/]: "
         f"using [bold]generated, Olist-shaped data[/] (scale {scale:g}, in "
         f"{folder}). For the real rows put the Kaggle files there, or use --data."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,7 @@ from flows.cli.app import (
 )
 from flows.cli.run import generate_for
 from flows.errors import ConfigurationError
-from flows.places import holds
+from flows.places import below, is_remote, local
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -55,7 +56,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
     with console.status("starting the embedded stack"):
         stack.up(settings)
     os.environ.update(stack.prefect_environment(settings))
-    if not holds(settings.data / "olist"):
+    if not is_remote(own := below(settings.data, "olist")) and not local(Path(own)).entries():
         generate_for(settings, console)  # where runs look as long as that folder is empty
     with console.status("provisioning, deploying"):
         from flows import automations, deployment
@@ -77,7 +78,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
     if not as_json:
         for source in waiting:
             console.print(
-                f"{source} is not scheduled yet: put its files into {settings.data / source} and run `cxm up` again"
+                f"{source} is not scheduled yet: put its files into {below(settings.data, source)} and run `cxm up` again"
             )
         api, docs = settings.stack["prefect"], settings.stack["docs"]["url"]
         auth = settings.home / "secrets" / "prefect.auth"

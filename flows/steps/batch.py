@@ -5,46 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
-from flows import places
 from flows.contract.model import Source, Table
 from flows.errors import BusyError, ConfigurationError
 from flows.facts import LandResult, Published
 from flows.generated import is_generated
 from flows.lease import fenced
 from flows.ledger import Ledger, RunInfo
+from flows.places import Place
 from flows.settings import Settings
 
 
-def of_files(settings: Settings, source: Source, directory: Path, day: date | None, info: RunInfo) -> RunInfo:
+def of_files(settings: Settings, source: Source, place: Place, day: date | None, info: RunInfo) -> RunInfo:
     """This run, which knows whether the files that it is to load are generated.
 
     Raises:
         ConfigurationError: they are, and the target is an account.
     """
-    info = replace(info, is_generated=is_generated(directory, [table.file_on(day) for table in source.tables]))
+    info = replace(info, is_generated=is_generated(place, [table.file_on(day) for table in source.tables]))
     if info.is_generated and not settings.may_generate:
         raise ConfigurationError(
-            f"{directory}: its files were made by `cxm generate`, and CXM_TARGET is {settings.target}; generated rows are loaded "
-            "on the embedded target only. Name the folder of the real files with --data or CXM_DATA"
+            f"{place}: its files were made by `cxm generate`, and CXM_TARGET is {settings.target}; generated rows are loaded "
+            "on the embedded target only. Name the place of the real files with --data or CXM_DATA"
         )
     return info
 
 
-def open_new(ledger: Ledger, info: RunInfo, directory: Path, own: Path) -> None:
-    """Make sure that the run may load the files of `directory`; the user's own belong into `own`.
+def open_new(ledger: Ledger, info: RunInfo, place: Place, own: str) -> None:
+    """Make sure that the run may load the files of `place`; the user's own belong into `own`.
 
     Raises:
         BusyError: another flow run has a batch of this id.
         ConfigurationError: the files are generated, and the source has real rows.
     """
     if info.is_generated:
-        ledger.refuse_generated(str(directory), str(own))
+        ledger.refuse_generated(str(place), own)
     claim(ledger, info)
 
 
-def open_again(ledger: Ledger, info: RunInfo, own: Path) -> RunInfo:
+def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
     """The run that is to load a batch of S3 once more; it knows whether the batch's rows are generated.
 
     Raises:
@@ -52,15 +51,14 @@ def open_again(ledger: Ledger, info: RunInfo, own: Path) -> RunInfo:
     """
     if not any(entry.is_generated for entry in ledger.entries(info.batch_id)):
         return info
-    ledger.refuse_generated(f"batch {info.batch_id}", str(own))
+    ledger.refuse_generated(f"batch {info.batch_id}", own)
     return replace(info, is_generated=True)
 
 
-def largest_first(source: Source, directory: Path, day: date | None) -> list[Table]:
+def largest_first(source: Source, place: Place, day: date | None) -> list[Table]:
     """The tables by the size of their files: the longest work begins first, so that it does not end last. A file that is not
     there is for `land` to tell."""
-
-    return sorted(source.tables, key=lambda table: places.size_of(directory, table.file_on(day)), reverse=True)
+    return sorted(source.tables, key=lambda table: place.size_of(table.file_on(day)), reverse=True)
 
 
 def claim(ledger: Ledger, info: RunInfo) -> None:

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
-from flows.generated import is_generated, source_folder
+from flows.generated import is_generated, source_place
+from flows.places import local
 from flows.settings import Settings
 from flows.synthetic.olist import FILES, generate
 
@@ -21,9 +22,9 @@ def made(tmp_path: Path) -> Path:
 
 def test_a_folder_is_generated_by_its_marker_also_after_an_edit(made: Path) -> None:
     files = list(FILES.values())
-    assert is_generated(made, files)
+    assert is_generated(local(made), files)
     (made / "olist_sellers_dataset.csv").write_text("seller_id\nx\n")
-    assert is_generated(made, files)
+    assert is_generated(local(made), files)
 
 
 def test_real_files_that_were_put_over_generated_ones_are_real(made: Path) -> None:
@@ -31,25 +32,25 @@ def test_real_files_that_were_put_over_generated_ones_are_real(made: Path) -> No
     for name in FILES.values():
         if name != "product_category_name_translation.csv":
             (made / name).write_text("the user's own\n")
-    assert not is_generated(made, FILES.values())
+    assert not is_generated(local(made), FILES.values())
 
 
 def test_no_marker_or_a_broken_one_means_the_files_are_the_users_own(made: Path) -> None:
     (made / ".generated.json").write_text("[]")
-    assert not is_generated(made, FILES.values())
+    assert not is_generated(local(made), FILES.values())
 
 
 def test_generated_files_are_read_only_while_the_sources_folder_is_empty(tmp_path: Path, made: Path) -> None:
     settings = Settings(home=tmp_path / "home", data=tmp_path / "data")
     own = tmp_path / "data" / "olist"
-    assert source_folder(settings, "olist") == made
+    assert source_place(settings, "olist") == str(made)
     own.mkdir(parents=True)
     (own / ".gitkeep").touch()
-    assert source_folder(settings, "olist") == made
+    assert source_place(settings, "olist") == str(made)
     (own / "OLIST_ORDERS_DATASET.CSV").touch()
-    assert source_folder(settings, "olist") == own
+    assert source_place(settings, "olist") == str(own)
     (own / "OLIST_ORDERS_DATASET.CSV").unlink()
-    assert source_folder(settings.model_copy(update={"target": "snowflake"}), "olist") == own
+    assert source_place(settings.model_copy(update={"target": "snowflake"}), "olist") == str(own)
 
 
 @pytest.mark.parametrize(
@@ -88,4 +89,4 @@ def test_generated_files_that_are_named_are_refused_by_an_account(
 
     monkeypatch.setenv("CXM_TARGET", "snowflake")
     with pytest.raises(ConfigurationError, match=r"made by `cxm generate`.*embedded target only"):
-        tasks.open_batch.fn("olist", made, RunInfo("20260101_000000"), (), False)
+        tasks.open_batch.fn("olist", str(made), RunInfo("20260101_000000"), (), False)

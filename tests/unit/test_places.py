@@ -18,7 +18,7 @@ import zstandard
 from flows import unpack
 from flows.errors import DataError
 from flows.generated import is_generated
-from flows.places import holds, is_archive, opened, read_small, resolve, size_of
+from flows.places import Folder, is_archive, local, resolved
 from flows.steps.land import checksum, inspect
 from flows.unpack import Limits
 from tests.unit.test_land import table
@@ -85,13 +85,13 @@ def test_a_file_is_the_same_wherever_it_is_and_however_it_is_packed(where: str, 
     facts = inspect(place / "kits.csv", table())
     assert (facts.records, facts.bytes, facts.sha256) == (20_000, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
     assert checksum(place / "kits.csv") == facts.sha256
-    with opened(place, "kits.csv") as found:
+    with (local(place) / "kits.csv").open() as found:
         assert found.file.readline() == b"id,name,score\n"
         found.file.seek(0)  # landing reads twice what only the csv module can judge
         assert found.file.read() == CONTENT
-    assert size_of(place, "kits.csv") > 0
-    assert "kits.csv" + packing in holds(place)
-    assert is_archive(place) == (where != "folder")
+    assert local(place).size_of("kits.csv") > 0
+    assert "kits.csv" + packing in [entry.name for entry in local(place).entries()]
+    assert is_archive(Folder(place.parent), place.name) == (where != "folder")
 
 
 @pytest.mark.parametrize("packing", [p for p in PACKINGS if p != ".zip"])
@@ -148,7 +148,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(packing: str, tmp_path: Path, m
     (tmp_path / ("kits.csv" + packing)).write_bytes(PACKINGS[packing](bomb))
 
     def read(limits: Limits) -> int:
-        with opened(tmp_path, "kits.csv", limits) as found:
+        with (local(tmp_path, limits) / "kits.csv").open() as found:
             return sum(len(block) for block in iter(lambda: found.file.read(100_000), b""))
 
     with pytest.raises(DataError, match=r"unpacks to more than 1,000,000 bytes from .*CXM_UNPACK_RATIO"):
@@ -176,14 +176,14 @@ def test_a_missing_file_is_told_from_one_in_another_letter_case(where: str, tmp_
     with pytest.raises(DataError, match=r"no such file, but Kits\.CSV, which differs in letter case; .*rename it"):
         inspect(place / "kits.csv", table())
     with pytest.raises(DataError, match=r"absent\.csv: no such file; expected the file absent\.csv; put it there"):
-        opened(place, "absent.csv").__enter__()
-    assert size_of(place, "absent.csv") == 0
+        (local(place) / "absent.csv").open().__enter__()
+    assert local(place).size_of("absent.csv") == 0
     assert checksum(place / "absent.csv") is None
 
 
 def test_an_archive_that_somebody_writes_to_is_noticed(tmp_path: Path) -> None:
     place = in_zip(tmp_path, "kits.csv", CONTENT)
-    with opened(place, "kits.csv") as found:
+    with (local(place) / "kits.csv").open() as found:
         found.file.read(10)
         with place.open("ab") as file:
             file.write(b"more")
@@ -195,16 +195,16 @@ def test_an_archive_alone_in_a_folder_is_the_place(tmp_path: Path) -> None:
     """Kaggle's download, put into data/olist as it comes."""
     archive = in_zip(tmp_path, "kits.csv", CONTENT)
     (tmp_path / ".DS_Store").write_bytes(b"")
-    assert resolve(tmp_path) == archive
+    assert str(resolved(local(tmp_path))) == str(archive)
     in_folder(tmp_path, "kits.csv", CONTENT)
-    assert resolve(tmp_path) == tmp_path
-    assert resolve(tmp_path / "absent") == tmp_path / "absent"
+    assert resolved(local(tmp_path)) == Folder(tmp_path)
+    assert resolved(local(tmp_path / "absent")) == Folder(tmp_path / "absent")
 
 
 def test_generated_files_are_known_in_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr(".generated.json", b'{"files": {"kits.csv": {"bytes": %d}}}' % len(CONTENT))
         archive.writestr("kits.csv", CONTENT)
-    assert is_generated(tmp_path / "archive.zip", ["kits.csv"])
-    assert not is_generated(in_tar("")(tmp_path, "kits.csv", CONTENT), ["kits.csv"])
-    assert read_small(tmp_path / "archive.zip", "absent") is None
+    assert is_generated(local(tmp_path / "archive.zip"), ["kits.csv"])
+    assert not is_generated(local(in_tar("")(tmp_path, "kits.csv", CONTENT)), ["kits.csv"])
+    assert local(tmp_path / "archive.zip").read_small("absent") is None

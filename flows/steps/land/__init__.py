@@ -23,12 +23,11 @@ from flows.contract.fit import fit
 from flows.contract.model import Source, Table
 from flows.errors import DataError
 from flows.facts import LandedObject, LandResult, Published, object_folder
-from flows.places import Opened, opened
+from flows.places import File, Opened, Place, local
 from flows.steps.land.codec import CODECS
 from flows.steps.land.judge import exact
 from flows.steps.land.objects import OBJECT_BYTES, Objects
 from flows.steps.land.scan import BLOCK_BYTES, Block, UnusualError, layout_of, scanned
-from flows.unpack import DEFAULT, Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,9 +42,10 @@ _readers = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What one pass over a file found: size in bytes, CSV records (header not counted), SHA-256 in hex, the header's fields."""
+    """What one pass over a file found: its name in the contract, size in bytes, CSV records (header not counted), SHA-256 in
+    hex, the header's fields."""
 
-    path: Path
+    file: str
     bytes: int
     records: int
     sha256: str
@@ -57,18 +57,17 @@ def land(
     bucket: str,
     source: Source,
     table: Table,
-    path: Path,
+    file: File | Path,
     batch_id: str,
     published: Published | None,
     force: bool = False,
     report: Report = lambda *_: None,
     codec: CodecName = "zstd",
     object_bytes: int = OBJECT_BYTES,
-    limits: Limits = DEFAULT,
 ) -> LandResult:
-    """Check the table's file at `path` and send it, unless its content equals its last validated load (`published`).
+    """Check the table's file and send it, unless its content equals its last validated load (`published`).
 
-    `path`: a folder or an archive, then the file's name in the contract; the file may be packed, within `limits`.
+    `file`: a file of a place, by its name in the contract; it may be packed, within the place's limits.
 
     Where the file was loaded before, its SHA-256 is taken first: a file that did not change costs no more than that. A key is
     never overwritten: a second try of the same batch finds its own objects, with the same bytes. `object_bytes`: about how
@@ -80,68 +79,68 @@ def land(
     """
     _share_memory()
     folder = object_folder(source, table, batch_id)
-    with _open(path, table, limits) as found:
-        file = found.file
+    file = _file(file)
+    with _open(file, table) as found:
+        stream = found.file
         if published is not None and not force:
             with _readers:
-                sha256, size = _sha256(file, lambda done: report("check", done, found.size))
-            file.seek(0)
+                sha256, size = _sha256(stream, lambda done: report("check", done, found.size))
+            stream.seek(0)
             # The contract may have changed since: then the same bytes are no longer good, or go elsewhere.
-            layout = layout_of(file.readline(BLOCK_BYTES), table) if sha256 == published.sha256 else None
+            layout = layout_of(stream.readline(BLOCK_BYTES), table) if sha256 == published.sha256 else None
             if layout and layout.text == (published.columns or fit(table, table.header).text):
                 found.refuse_changed()
                 header = tuple(name for name, _ in layout.fields)
-                facts = FileFacts(path, size, published.records, sha256, header)
+                facts = FileFacts(file.name, size, published.records, sha256, header)
                 return _result(table, facts, folder, (), published.batch_id)
-            file.seek(0)
-        about = {"batch-id": batch_id, "file-name": path.name}
-        with Objects(client, bucket, folder, path.name, found.size, CODECS[codec], about, object_bytes) as objects:
+            stream.seek(0)
+        about = {"batch-id": batch_id, "file-name": file.name}
+        with Objects(client, bucket, folder, file.name, found.size, CODECS[codec], about, object_bytes) as objects:
             with _readers:
-                facts = read(path, found, table, objects.write, objects.restart, report)
+                facts = read(file.name, found, table, objects.write, objects.restart, report)
             objects.finish(lambda done, total: report("upload", done, total))
             found.refuse_changed()
             sent = objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
     return _result(table, facts, folder, sent, None)
 
 
-def inspect(path: Path, table: Table, report: Report = lambda *_: None) -> FileFacts:
+def inspect(file: File | Path, table: Table, report: Report = lambda *_: None) -> FileFacts:
     """What landing would find in the file, with nothing sent.
 
     Raises:
         DataError: as `read`, or there is no such file, it is no file, or it may not be read.
     """
-    with _open(path, table) as found:
-        return read(path, found, table, lambda _: None, lambda: None, report)
+    with _open(_file(file), table) as found:
+        return read(_file(file).name, found, table, lambda _: None, lambda: None, report)
 
 
-def checksum(path: Path, limits: Limits = DEFAULT) -> str | None:
+def checksum(file: File | Path) -> str | None:
     """SHA-256 in hex of what a file holds unpacked; None where there is none to read, which `land` then says in words."""
     try:
-        with opened(path.parent, path.name, limits) as found:
+        with _file(file).open() as found:
             return _sha256(found.file, lambda _: None)[0]
-    except (DataError, OSError):
+    except DataError:
         return None
 
 
 def changed_days(
     source: Source,
-    directory: Path,
+    place: Place,
     days: Sequence[date],
     published: Mapping[tuple[str, str], Published],
-    limits: Limits = DEFAULT,
 ) -> tuple[date, ...]:
     """Those days of which a file is missing or is not, byte for byte, what is published."""
 
     def same(table: Table, day: date) -> bool:
         file = table.file_on(day)
         known = published.get((table.raw_name, file))
-        return known is not None and checksum(directory / file, limits) == known.sha256
+        return known is not None and checksum(place / file) == known.sha256
 
     return tuple(day for day in days if not all(same(table, day) for table in source.tables))
 
 
 def read(
-    path: Path,
+    name: str,
     found: Opened,
     table: Table,
     write: Callable[[Block], None],
@@ -169,7 +168,7 @@ def read(
             report("check", done, found.size)
         if not records and not table.allow_empty:  # `exact` has the words for it
             raise UnusualError
-        return FileFacts(path, done, records, digest.hexdigest(), header)
+        return FileFacts(name, done, records, digest.hexdigest(), header)
 
     try:
         facts = take(scanned(file, table))
@@ -210,7 +209,7 @@ def _result(
     return LandResult(
         table=table.name,
         raw_name=table.raw_name,
-        file=facts.path.name,
+        file=facts.file,
         folder=folder,
         objects=objects,
         bytes=facts.bytes,
@@ -222,5 +221,9 @@ def _result(
     )
 
 
-def _open(path: Path, table: Table, limits: Limits = DEFAULT) -> AbstractContextManager[Opened]:
-    return opened(path.parent, path.name, limits, f"expected the CSV file of table {table.name}")
+def _file(file: File | Path) -> File:
+    return local(file.parent) / file.name if isinstance(file, Path) else file
+
+
+def _open(file: File, table: Table) -> AbstractContextManager[Opened]:
+    return file.open(f"expected the CSV file of table {table.name}")

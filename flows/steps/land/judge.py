@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from flows.contract.fit import MisfitError, fit, shown
@@ -18,7 +17,7 @@ MAX_LINE_BYTES = 128 * 1024 * 1024
 RECORDS_AT_ONCE = 10_000
 
 
-def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block]:
+def exact(path: str, file: BinaryIO, size: int, table: Table) -> Iterator[Block]:
     """The blocks of a file of `size` bytes; together they are its bytes. Ten times slower than `scanned`.
 
     Raises:
@@ -60,7 +59,7 @@ def exact(path: Path, file: BinaryIO, size: int, table: Table) -> Iterator[Block
         yield Block(_joined(taken), records % RECORDS_AT_ONCE)
 
 
-def _check_end(path: Path, number: int, line: bytes) -> None:
+def _check_end(path: str, number: int, line: bytes) -> None:
     """The end of a record's last line: csv passes over every CR before LF and at the file's end, COPY over one before LF."""
     if line.endswith(b"\r\r\n"):
         raise DataError(
@@ -77,7 +76,7 @@ def _joined(taken: list[bytes]) -> bytes:
     return data
 
 
-def _lines(file: BinaryIO, path: Path, taken: list[bytes]) -> Iterator[str]:
+def _lines(file: BinaryIO, path: str, taken: list[bytes]) -> Iterator[str]:
     """The file's lines as text, each added to `taken`; what cannot be text is refused with its line."""
     done = number = 0
     while line := file.readline(MAX_LINE_BYTES):
@@ -105,7 +104,7 @@ def _lines(file: BinaryIO, path: Path, taken: list[bytes]) -> Iterator[str]:
             ) from None
 
 
-def _check_header(path: Path, found: list[str], table: Table) -> None:
+def _check_header(path: str, found: list[str], table: Table) -> None:
     try:
         fit(table, found)
     except MisfitError as error:
@@ -115,7 +114,7 @@ def _check_header(path: Path, found: list[str], table: Table) -> None:
         ) from None
 
 
-def _field_count(path: Path, line: int, record: list[str], header: list[str], whole: bool) -> str:
+def _field_count(path: str, line: int, record: list[str], header: list[str], whole: bool) -> str:
     wanted = len(header)
     if not record:
         return f"{path}, line {line}: blank line; wanted a record of {wanted} fields"
@@ -131,7 +130,7 @@ def _field_count(path: Path, line: int, record: list[str], header: list[str], wh
     )
 
 
-def _csv_error(path: Path, begin: int, line: int, error: csv.Error) -> str:
+def _csv_error(path: str, begin: int, line: int, error: csv.Error) -> str:
     text = str(error)
     if "unexpected end of data" in text:
         return (

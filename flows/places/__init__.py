@@ -1,0 +1,48 @@
+"""Where a source's files are: a folder, a zip or tar archive, `s3://bucket/prefix`, `sftp://host/path` → names and streams.
+
+A place of this machine is made here; one that has to be logged in to, by `flows.blocks.place`.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from flows.places.archive import Archive, is_archive, resolved
+from flows.places.base import Entry, File, Opened, Place, Raw
+from flows.places.local import Folder
+from flows.unpack import DEFAULT, Limits
+
+__all__ = [
+    "Archive",
+    "Entry",
+    "File",
+    "Folder",
+    "Opened",
+    "Place",
+    "Raw",
+    "below",
+    "is_archive",
+    "is_remote",
+    "local",
+    "resolved",
+]
+
+
+def is_remote(text: str) -> bool:
+    """Whether a place is given as an address and not as a path."""
+    return re.match("[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None
+
+
+def below(text: str, name: str) -> str:
+    """The place `name` in the place `text`, both as a user writes them."""
+    return f"{text.rstrip('/')}/{name}" if is_remote(text) else str(Path(text) / name)
+
+
+def local(path: Path, limits: Limits = DEFAULT) -> Place:
+    """The place at a path of this machine: of a file an archive, else a folder, which need not be there."""
+    with suppress(OSError):  # of a folder that may not be looked into, whoever opens a file of it is told so
+        if path.is_file():
+            return Archive(Folder(path.parent, limits), path.name)
+    return Folder(path, limits)

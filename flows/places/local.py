@@ -1,0 +1,80 @@
+"""A folder of this machine as a place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.errors import DataError
+from flows.places.base import Entry, Place, Raw
+from flows.unpack import DEFAULT, READ_BYTES, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Folder(Place):
+    """The files of a folder, not those of the folders in it."""
+
+    path: Path
+    limits: Limits = DEFAULT
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def path_of(self, name: str) -> str:
+        return str(self.path / name)
+
+    def entries(self) -> list[Entry]:
+        try:
+            with os.scandir(self.path) as found:
+                names = sorted(one.name for one in found if not one.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise _refused(self.path, error, "expected a folder of CSV files") from error
+        return [entry for name in names if (entry := self._entry(name))]
+
+    def find(self, names: tuple[str, ...]) -> list[Entry]:
+        return [entry for name in names if (entry := self._entry(name))]
+
+    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+        path = self.path / entry.name
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise DataError(f"{path}: {'a directory' if path.is_dir() else 'not a regular file'}; {expected}")
+            file = stack.enter_context(path.open("rb", buffering=READ_BYTES))
+        except OSError as error:
+            raise _refused(path, error, expected) from None
+
+        def state() -> str:
+            about = os.fstat(file.fileno())
+            return f"{about.st_size:,} bytes of {_time(about)} ({about.st_mtime_ns % 10**9:09d} ns)"
+
+        return Raw(str(path), file, os.fstat(file.fileno()).st_size, state)
+
+    def _entry(self, name: str) -> Entry | None:
+        path = self.path / name
+        try:
+            about = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _refused(path, error, f"expected the file {name}") from None
+        folder = stat.S_ISDIR(about.st_mode)
+        size = 0 if folder else about.st_size
+        return Entry(name + "/" * folder, size, _time(about), str(path), str(about.st_mtime_ns))
+
+
+def _time(about: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(about.st_mtime_ns // 10**9, UTC)
+
+
+def _refused(path: Path, error: OSError, expected: str) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file; {expected}; put it there, or name another place with --data")
+    if isinstance(error, PermissionError):
+        return DataError(f"{path}: may not be read by this user (permission denied); {expected}; chmod it")
+    return DataError(f"{path}: cannot be read ({error.strerror}); {expected}")
