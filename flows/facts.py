@@ -18,6 +18,7 @@ class Published:
     records: int
     sequence: int = 0  # its place among the source's batches: the greatest is the newest
     columns: str = ""  # where its fields went, as `Layout.text`; empty: it is older than the ledger's column
+    dialect: str = ""  # what it was read by, as `Dialect.file_text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class LandResult:
     status: Literal["landed", "unchanged"]
     since: str | None = None
     layout: Layout | None = None  # where its fields go; None: as the contract has them
+    dialect: str = ""  # what it is read by, as `Dialect.file_text`
 
     @property
     def differs(self) -> str:

@@ -71,6 +71,7 @@ class Entry:
     is_generated: bool
     columns: str  # where the file's fields went, as `Layout.text`; empty in rows older than the column
     etag: str  # empty where nothing was sent, and in rows older than the column
+    dialect: str  # what the file is read by, as `Dialect.file_text`
 
 
 # States that undo can leave.
@@ -97,6 +98,7 @@ class Ledger:
                 int(row["file_records"]),
                 int(row["batch_sequence"]),
                 row["file_columns"] or "",
+                row["file_dialect"] or "",
             )
             for row in self._run("published", self.source).dicts()
         }
@@ -120,6 +122,7 @@ class Ledger:
                 is_generated=bool(row["is_generated"]),
                 columns=row["file_columns"] or "",
                 etag=row["etag"] or "",
+                dialect=row["file_dialect"] or "",
             )
             for row in self._run("entries", self.source, batch_id).dicts()
             if table in (None, row["table_name"])
@@ -129,7 +132,7 @@ class Ledger:
         self, info: RunInfo, status: Status, rows: Sequence[Mapping[str, Any]], reason: str | None = None
     ) -> None:
         """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, etag, unchanged_since, file_columns,
-        columns_ignored, columns_missing (keys may lack)."""
+        file_dialect, columns_ignored, columns_missing (keys may lack)."""
         for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} for row in rows]):
             self._run(
                 "insert",

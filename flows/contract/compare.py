@@ -126,6 +126,11 @@ def _table(old: Table, new: Table) -> Iterator[Change]:
     for name, label in (("business_name", "businessName"), ("description", "description")):
         if getattr(old, name) != getattr(new, name):
             yield Change("note", new.name, "", f"{label} changed")
+    if old.dialect != new.dialect:
+        says = [t.dialect.told or "the default" for t in (old, new)]
+        # Of the rest, the rules on its columns tell.
+        level = "breaking" if old.dialect.file_text != new.dialect.file_text else "note"
+        yield Change(level, new.name, "", f"dialect: {' → '.join(says)}")
     if old.bad_rows != new.bad_rows:
         says = [f"set aside up to {t.bad_rows.limit}" if t.bad_rows else "quarantine the batch" for t in (old, new)]
         yield Change("note", new.name, "", f"bad rows: {' → '.join(says)}")

@@ -175,19 +175,11 @@ def _on_column(table: Table, rule: Rule, column: str) -> tuple[str, dict[str, ob
         regex = str(arguments["pattern"])
         regex = regex if regex.startswith("^") and regex.endswith("$") else f"^({regex})$"
         return "expect_column_values_to_match_regex", {"column": name, "regex": regex}, f"{column} must match {regex}"
-    return "expect_column_values_to_be_null", {"column": _unread(column).lower()}, f"{column} must be {_type(rule)}."
-
-
-def _type(rule: Rule) -> str:
-    match kind := values.type_of(rule):
-        case "boolean":
-            return "true or false"
-        case "integer" | "number":
-            digits = values.MOST_DIGITS[kind]
-            return f"a whole number of at most {digits} digits" if kind == "integer" else f"a number below 1e{digits}"
-        case "date":
-            return f"a day that exists, from {values.FIRST_YEAR} on, as {values.checked_format(rule)}"
-    return f"a point in time that exists, from {values.FIRST_YEAR} on, as {values.checked_format(rule)}"
+    return (
+        "expect_column_values_to_be_null",
+        {"column": _unread(column).lower()},
+        f"{column} must be {values.said(rule)}.",
+    )
 
 
 def _relationship(source: Source, table: Table, relationship: Relationship) -> Expectation:
@@ -195,7 +187,10 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
     pairs = list(zip(relationship.columns, relationship.parent_columns, strict=True))
     kinds = {ours: _link_kind(table, parent, ours, theirs) for ours, theirs in pairs}
     child = {ours: ident(ours) if kinds[ours] == "string" else _value(ours) for ours, _ in pairs}
-    held = {theirs: values.value(kinds[ours], f"p.{ident(theirs)}") for ours, theirs in pairs}
+    held = {
+        theirs: values.value(kinds[ours], f"p.{ident(theirs)}", _reading(parent, theirs, kinds[ours]))
+        for ours, theirs in pairs
+    }
     keys = ", ".join(f"{held[theirs]} AS {ident(theirs)}" for _, theirs in pairs)
     # A day is small and its parents are many: only those that the day names are gathered.
     ours, theirs = pairs[0]
@@ -255,6 +250,12 @@ def _link_kind(table: Table, parent: Table, ours: str, theirs: str) -> str:
     """As what both ends of a relationship are compared: by value where both are of one type, else by text."""
     kind = values.kind_of(table, ours)
     return kind if kind == values.kind_of(parent, theirs) else "string"
+
+
+def _reading(table: Table, column: str, kind: str) -> dict[str, object]:
+    """How a column's text is read as a value of `kind`."""
+    found = next(c for c in table.columns if c.name == column)
+    return dict(found.reading) if found.logical_type == kind else {}
 
 
 def _judged(table: Table) -> list[str]:

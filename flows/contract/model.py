@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any, Literal
 
 from flows.contract import file_names
+from flows.contract.dialect import PLAIN, Dialect
 
 AUDIT_COLUMNS = ("_LOAD_TIMESTAMP", "_BATCH_ID", "_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
@@ -35,10 +36,10 @@ class Rule:
     | unique | column, or `columns` of a compound key | |
     | regex | column | pattern: str, anchored with ^ and $ |
     | in_set | column | values: tuple of str |
-    | number | column | integer: bool |
+    | number | column | integer: bool; decimal: a comma where that is its mark |
     | timestamp | column | format: str, as Snowflake spells it: YYYY-MM-DD HH24:MI:SS |
     | date | column | format: YYYY-MM-DD |
-    | boolean | column | ; the values are true and false |
+    | boolean | column | words: pairs of str, yes and no; without them the values are true and false |
     | between | column | max and/or min: int or float, inclusive; the column has a `number` rule too |
     | volume | the table | window: int, of the last batches, weekday: bool, of the same day; tolerance: int or float, a factor |
 
@@ -83,6 +84,9 @@ class Column:
     required: bool
     classification: Classification
     pii: Pii
+    reading: tuple[
+        tuple[str, object], ...
+    ] = ()  # how its text is read, where not by default: arguments of the cast's macro
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,7 @@ class Table:
     allow_empty: bool = False  # a file with a header and no record is a batch of 0 rows
     optional: bool = False  # a batch without its file is whole; what is published stays
     bad_rows: BadRows | None = None  # None: one row that breaks a rule quarantines the batch
+    dialect: Dialect = PLAIN
 
     @property
     def rejected(self) -> Table:
@@ -234,6 +239,12 @@ class Source:
     def derived_line(self) -> str:
         """What stands in every file derived from this contract; `cxm contract sync` knows its own files by it."""
         return f"derived from {self.contract} by `cxm contract sync`"
+
+    @property
+    def file_formats(self) -> dict[str, Dialect]:
+        """The file formats that COPY reads the tables with, by name; the stage's own first."""
+        found = {self.file_format: PLAIN}
+        return found | {t.dialect.file_format(self.file_format): t.dialect for t in self.tables}
 
     def limits(self, table: Table) -> Limits | None:
         """A table's limits of freshness: its own, or the source's; None where the contract says that it is never late."""

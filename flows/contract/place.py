@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import yaml
 from open_data_contract_standard.model import CustomProperty
 
 from flows.contract.sql import ident
@@ -21,10 +22,14 @@ class Place:
     file: str
     entry: str = ""
     property: str = ""
+    whole: str = field(default="", repr=False)  # the contract's, to find lines in
 
-    def fail(self, message: str) -> NoReturn:
-        """Raise with the place in front of `message`, which says found, wanted and the fix."""
+    def fail(self, message: str, at: Sequence[str] = ()) -> NoReturn:
+        """Raise with the place in front of `message`, which says found, wanted and the fix; `at`: the custom property that it is
+        about, and the keys within, for the line."""
+        line = _line(self.whole, self.entry, at) if at and self.whole else None
         parts = [self.file]
+        parts += [f"line {line}"] if line else []
         parts += [f"schema entry {self.entry}"] if self.entry else []
         parts += [f"property {self.property}"] if self.property else []
         raise ConfigurationError(f"{', '.join(parts)}: {message}")
@@ -73,3 +78,33 @@ def show(value: object) -> str:
     """A value as messages show it: short, on one line."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _line(text: str, entry: str, at: Sequence[str]) -> int | None:
+    """The line of a key in a custom property of the contract, or of a schema entry of it."""
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    if entry:
+        node = next((e for e in _items(_child(node, "schema")) if _value(e, "name") == entry), None)
+    node = next((p for p in _items(_child(node, "customProperties")) if _value(p, "property") == at[0]), None)
+    if node is None:
+        return None
+    node, line = _child(node, "value"), node.start_mark.line + 1
+    for key in at[1:]:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        name, node = next(((k, v) for k, v in pairs if k.value == key), (None, None))
+        line = name.start_mark.line + 1 if name else line
+    return int(line)
+
+
+def _child(node: Any, key: str) -> Any:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((value for name, value in pairs if name.value == key), None)
+
+
+def _items(node: Any) -> list[Any]:
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _value(node: Any, key: str) -> str | None:
+    found = _child(node, key)
+    return found.value if isinstance(found, yaml.ScalarNode) else None

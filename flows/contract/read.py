@@ -16,6 +16,8 @@ from typing import Any, cast, get_args
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty, Server
 from open_data_contract_standard.model import Relationship as OdcsRelationship
 
+from flows.contract import values
+from flows.contract.dialect import PLAIN, Dialect
 from flows.contract.model import (
     AUDIT_COLUMNS,
     RULES,
@@ -35,6 +37,7 @@ from flows.contract.model import (
 )
 from flows.contract.odcs import parse
 from flows.contract.place import Place, show
+from flows.contract.read_dialect import dialect
 from flows.contract.read_files import file_name, refuse_overlaps
 from flows.contract.read_freshness import source_limits, table_limits
 from flows.contract.read_policies import bad_rows, volume
@@ -94,6 +97,7 @@ def _read(path: Path, chain: tuple[str, ...]) -> Source:
         place.fail(
             f"relationships: {' refers to '.join((*chain, name))}: wanted no circle; remove one of the relationships"
         )
+    place = replace(place, whole=text)
     contract = parse(text, place)
     source = _source(contract, name, place)
     named = {link.source for table in source.tables for link in table.relationships if link.source}
@@ -115,14 +119,14 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
     place.one_of(contract.name, "name", [name])
     place.text(contract.id, "id", name)
     place.text(contract.status, "status", "active")
-    place.custom(contract.customProperties, ())
+    base = dialect(place.custom(contract.customProperties, ("dialect",)).get("dialect"), PLAIN, place)
     purpose = contract.description.purpose if contract.description else None
 
     server = _snowflake(contract.servers, place)
     own = place.custom(server.customProperties, ("stage", "fileFormat"))
     limits = source_limits(contract, place)
 
-    tables = tuple(_table(entry, place) for entry in contract.schema_ or ())
+    tables = tuple(_table(entry, base, place) for entry in contract.schema_ or ())
     if not tables:
         place.fail("schema: found no entry, wanted one for each file")
     own_limits = table_limits(contract, [t.name for t in tables], place)
@@ -156,7 +160,7 @@ def _snowflake(servers: Sequence[Server] | None, place: Place) -> Server:
     return found[0]
 
 
-def _table(entry: SchemaObject, place: Place) -> Table:
+def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
     place = replace(place, entry=entry.name or "without a name")
     name = place.text(entry.name, "name", "orders")
     if not _NAME.fullmatch(name):
@@ -169,13 +173,16 @@ def _table(entry: SchemaObject, place: Place) -> Table:
             "fileName",
             "loadMode",
             "allowEmpty",
+            "optional",
             "onNewColumn",
             "onMissingColumn",
             "onReorder",
             "badRows",
             "volume",
+            "dialect",
         ),
     )
+    written = dialect(own.get("dialect"), base, place)
     if own.get("onMissingColumn", "") is None:  # YAML's null, which is what is meant
         own["onMissingColumn"] = "null"
 
@@ -184,7 +191,15 @@ def _table(entry: SchemaObject, place: Place) -> Table:
 
     load = cast(Load, place.one_of(own.get("loadMode"), "customProperties, loadMode", get_args(Load)))
     file = file_name(own.get("fileName"), load, place)
-    read = [_column(p, position, place) for position, p in enumerate(entry.properties or (), start=1)]
+    if not written.header and (
+        differing := [name for name in ("onNewColumn", "onMissingColumn", "onReorder") if name in own]
+    ):
+        place.fail(
+            f"customProperties, {differing[0]}: expected none beside `header: false`, without which a column has no name; "
+            "remove it",
+            at=(differing[0],),
+        )
+    read = [_column(p, position, written, place) for position, p in enumerate(entry.properties or (), start=1)]
     if not read:
         place.fail("properties: found none, wanted one for each column of the file, in the file's order")
     columns = tuple(column for column, _ in read)
@@ -235,6 +250,7 @@ def _table(entry: SchemaObject, place: Place) -> Table:
         allow_empty=allow_empty,
         optional=optional,
         bad_rows=bad_rows(own.get("badRows"), place),
+        dialect=written,
     )
 
 
@@ -244,7 +260,7 @@ def _flag(found: object, name: str, place: Place) -> bool:
     return found
 
 
-def _column(found: SchemaProperty, position: int, place: Place) -> tuple[Column, list[Rule]]:
+def _column(found: SchemaProperty, position: int, written: Dialect, place: Place) -> tuple[Column, list[Rule]]:
     """The column, and the rules that its own fields say."""
     place = replace(place, property=found.name or f"at position {position}")
     header = place.text(found.name, "name", "order_id")
@@ -285,7 +301,9 @@ def _column(found: SchemaProperty, position: int, place: Place) -> tuple[Column,
     rules = [Rule("not_null", "error", name)] if column.required else []
     if found.unique or (found.primaryKey and (found.primaryKeyPosition or -1) == -1):
         rules.append(Rule("unique", "error", name))
-    return column, rules + typed_rules(column, found.logicalTypeOptions or {}, place)
+    typed = typed_rules(column, found.logicalTypeOptions or {}, written, place)
+    readings = [values.reading(rule) for rule in typed if values.type_of(rule)]
+    return replace(column, reading=tuple(readings[0].items()) if readings else ()), rules + typed
 
 
 def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Place) -> tuple[str, ...]:

@@ -8,14 +8,11 @@ from typing import Any, cast, get_args
 
 from open_data_contract_standard.model import DataQuality
 
+from flows.contract.dialect import Dialect
 from flows.contract.model import Column, Rule, Severity
 from flows.contract.place import Place, show
+from flows.contract.read_dialect import FORMATS
 
-# ODCS spells formats as the JDK does; these are the ones that the pipeline checks and staging casts.
-_FORMATS = {
-    "timestamp": {"yyyy-MM-dd HH:mm:ss": "YYYY-MM-DD HH24:MI:SS"},
-    "date": {"yyyy-MM-dd": "YYYY-MM-DD"},
-}
 _OPTIONS = {
     "string": {"pattern"},
     "integer": {"minimum", "maximum"},
@@ -27,8 +24,8 @@ _OPTIONS = {
 _BETWEEN = "expect_column_values_to_be_between"
 
 
-def typed_rules(column: Column, options: dict[str, Any], place: Place) -> list[Rule]:
-    """What logicalType and logicalTypeOptions say: error rules.
+def typed_rules(column: Column, options: dict[str, Any], written: Dialect, place: Place) -> list[Rule]:
+    """What logicalType and logicalTypeOptions say, of values as the table's dialect writes them: error rules.
 
     Raises:
         ConfigurationError: an option that the pipeline does not check, or a value that does not fit.
@@ -39,13 +36,18 @@ def typed_rules(column: Column, options: dict[str, Any], place: Place) -> list[R
         place.fail(f"logicalTypeOptions: found {', '.join(unknown)}, wanted only {', '.join(sorted(known)) or 'none'}")
     rules = []
     if column.logical_type == "timestamp" or column.logical_type == "date":
-        formats = _FORMATS[column.logical_type]
-        wanted = place.one_of(options.get("format"), "logicalTypeOptions, format", formats)
-        rules.append(Rule(column.logical_type, "error", column.name, arguments=(("format", formats[wanted]),)))
+        formats = FORMATS[column.logical_type]
+        spelled = written.timestamps if column.logical_type == "timestamp" else written.dates
+        if "format" in options or not spelled:
+            spelled = formats[place.one_of(options.get("format"), "logicalTypeOptions, format", formats)]
+        rules.append(Rule(column.logical_type, "error", column.name, arguments=(("format", spelled),)))
     if column.logical_type == "boolean":
-        rules.append(Rule("boolean", "error", column.name))
+        words = (("words", written.booleans),) if written.booleans else ()
+        rules.append(Rule("boolean", "error", column.name, arguments=words))
     if column.logical_type in ("integer", "number"):
-        rules.append(Rule("number", "error", column.name, arguments=(("integer", column.logical_type == "integer"),)))
+        mark = (("decimal", written.decimal),) if written.decimal != "." else ()
+        whole = ("integer", column.logical_type == "integer")
+        rules.append(Rule("number", "error", column.name, arguments=(*mark, whole)))
     if "pattern" in options:
         rules.append(Rule("regex", "error", column.name, arguments=_regex(options["pattern"], place)))
     if "minimum" in options or "maximum" in options:

@@ -225,13 +225,26 @@ def _model_tests(source: Source, table: Table, names: dict[str, str]) -> list[An
         for rule in table.rules
         if rule.kind == "unique" and rule.columns
     ]
-    typed = {c.name: _TYPES[c.logical_type][0] for c in table.columns if c.logical_type != "string"}
+    typed = {c.name: _cast(c) for c in table.columns if c.logical_type != "string"}
     if typed:
         tests.append(_test("casts_succeed", "error", source=source.name, table=table.name, columns=typed))
     for severity in ("error", "warning"):
         if limits := _limits((r for r in table.rules if r.kind == "between" and r.severity == severity), names):
             tests.append(_test("within_limits", severity, limits=limits))
     return tests
+
+
+def _cast(column: Column) -> Any:
+    """A column's macro, and what it takes besides, as the test `casts_succeed` reads it."""
+    macro = _TYPES[column.logical_type][0]
+    return {"type": macro, "how": plain(dict(column.reading))} if column.reading else macro
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, as YAML and Jinja write them."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 def _limits(rules: Iterable[Rule], names: dict[str, str]) -> dict[str, dict[str, object]]:
@@ -260,7 +273,10 @@ def _quoted(value: str) -> str:
 
 def _sql(source: Source, table: Table) -> str:
     names = staging_columns(source, table)
-    columns = [f"    {{{{ {_TYPES[c.logical_type][0]}('{c.name}') }}}} as {names[c.name]}," for c in table.columns]
+    columns = [
+        f"    {{{{ {_TYPES[c.logical_type][0]}('{c.name}'{_arguments(c)}) }}}} as {names[c.name]},"
+        for c in table.columns
+    ]
     return "\n".join(
         [
             f"-- {source.derived_line}",
@@ -276,6 +292,10 @@ def _sql(source: Source, table: Table) -> str:
             "",
         ]
     )
+
+
+def _arguments(column: Column) -> str:
+    return "".join(f", {name}={plain(value)!r}" for name, value in column.reading)
 
 
 def is_staging_name(name: str) -> bool:

@@ -117,6 +117,7 @@ def _table(source: Source, table: Table) -> list[str]:
         f"**{markdown(table.business_name)}.** {markdown(table.description)}",
         "",
         f"- File: `{table.file}`; {_loading(table)}",
+        *([f"- Written: {markdown(table.dialect.told)}"] if table.dialect.told else []),
         f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
         *_lateness(table),
         f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",
@@ -187,12 +188,14 @@ def _rule(rule: Rule, in_table: bool = False) -> str:
             text = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
         case "number":
             text = "whole number" if rule.argument("integer") else "number"
+            text += " with a decimal comma" * bool(rule.argument("decimal"))
         case "timestamp":
             text = f"timestamp {code(rule.argument('format'), in_table)}"
         case "date":
             text = f"date {code(rule.argument('format'), in_table)}"
         case "boolean":
-            text = "`true` or `false`"
+            words = rule.argument("words") or (("true", "false"),)
+            text = ", or ".join(f"{code(yes, in_table)} or {code(no, in_table)}" for yes, no in words)
     return f"{text} (warning)" if rule.severity == "warning" else text
 
 

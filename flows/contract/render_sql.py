@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from flows.contract.dialect import Dialect
 from flows.contract.fit import Layout, fit
 from flows.contract.model import Column, Source, Table
 from flows.contract.sql import ident, template
@@ -68,12 +69,13 @@ def copy_into(
     files: Sequence[str],
     force: bool = False,
     layout: Layout | None = None,
+    dialect: Dialect | None = None,
 ) -> str:
     """COPY INTO for the `files` (names, not keys) of one batch of a table, audit columns filled on the way.
 
     Reads `@<stage>/<file stem>/<batch_id>/`; the stage's own URL ends in `raw/<source>/`. `force`: whatever COPY's load
-    history says of the files. `layout`: where the columns stand in these files; by default as the contract has them. A
-    column that it does not have is left out, and thus NULL.
+    history says of the files. `layout` and `dialect`: where the columns stand in these files, and what they are read by; by
+    default as the contract has them. A column that the layout does not have is left out, and thus NULL.
 
     Raises:
         ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` has none, too many, or one name twice.
@@ -87,6 +89,7 @@ def copy_into(
             f"{table.raw_name}: found {len(files)} file names, {len(set(files))} of them distinct; COPY wants 1 to {MOST_FILES}, "
             "each once; load the rest as another batch"
         )
+    file_format = (dialect or table.dialect).file_format(source.file_format)
     return template(
         "raw/copy_into.sql",
         database=database,
@@ -98,7 +101,7 @@ def copy_into(
         batch_id=batch_id,
         files=files,
         force=force,
-        file_format=f"{ident(database)}.{ident(source.schema)}.{ident(source.file_format)}",
+        file_format=f"{ident(database)}.{ident(source.schema)}.{ident(file_format)}",
     )
 
 

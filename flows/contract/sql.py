@@ -39,13 +39,13 @@ def ident(name: str) -> str:
     return name
 
 
+_ESCAPED = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"})
+
+
 def literal(value: str) -> str:
     """`value` as a single-quoted string constant; both the quote and the backslash escape in Snowflake
     (https://docs.snowflake.com/en/sql-reference/data-types-text#single-quoted-string-constants)."""
-    escaped = (
-        value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r").replace("\0", "\\0")
-    )
-    return f"'{escaped}'"
+    return f"'{value.translate(_ESCAPED)}'"
 
 
 @cache

@@ -7,12 +7,16 @@ The macros are plain Jinja, and the project's: who changes them changes staging 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
 
 from flows.contract.model import Rule, Table
+from flows.contract.sql import literal
 from flows.errors import ConfigurationError
 from flows.project import PROJECT
 
@@ -25,7 +29,10 @@ MOST_DIGITS = {"integer": 29, "number": 20}
 # (https://docs.snowflake.com/en/sql-reference/data-types-datetime#date-and-time-data-types).
 FIRST_YEAR = 1582
 
-_FORMAT = "YYYY-MM-DD"
+# What the macros of dates and timestamps read without a format.
+_FORMATS = {"date": "YYYY-MM-DD", "timestamp": "YYYY-MM-DD HH24:MI:SS"}
+# No braces: Great Expectations takes them for places to fill.
+_PARTS = {"YYYY": "[0-9][0-9][0-9][0-9]", **dict.fromkeys(("HH24", "MM", "DD", "MI", "SS"), "[0-9][0-9]")}
 
 
 def text(column: str) -> str:
@@ -33,9 +40,15 @@ def text(column: str) -> str:
     return str(_casts().text(column)).strip()
 
 
-def value(kind: str, column: str) -> str:
-    """The value that staging makes of a column of a logical type; NULL where it cannot."""
-    return text(column) if kind == "string" else str(_casts().typed(kind, column)).strip()
+def value(kind: str, column: str, how: Mapping[str, object] = MappingProxyType({})) -> str:
+    """The value that staging makes of a column of a logical type; NULL where it cannot. `how`: what the macro takes besides."""
+    return text(column) if kind == "string" else str(_casts().typed(kind, column, dict(how))).strip()
+
+
+def reading(rule: Rule) -> dict[str, object]:
+    """How the text is read that a rule of type judges, where not by default: arguments of the macro."""
+    found = {name: rule.argument(name) for name in ("decimal", "format", "words")}
+    return {k: v for k, v in found.items() if v is not None and v != _FORMATS.get(rule.kind)}
 
 
 def unread(rule: Rule, column: str) -> str:
@@ -50,22 +63,26 @@ def unread(rule: Rule, column: str) -> str:
 
 def read(rule: Rule, column: str) -> str:
     """The value of a column that keeps its rule of type, else NULL: a 1.5 that staging would round to 2 is no second 2."""
-    return f"IFF({_wrong(rule, column)}, NULL, {value(type_of(rule), column)})"
+    return f"IFF({_wrong(rule, column)}, NULL, {value(type_of(rule), column, reading(rule))})"
 
 
 def _wrong(rule: Rule, column: str) -> str:
-    kind, said = type_of(rule), text(column)
+    kind, said, how = type_of(rule), text(column), reading(rule)
     assert kind
-    held = value(kind, column)
+    held = value(kind, column, how)
     wrong = [f"{held} IS NULL"]
     match kind:
         case "integer":
-            wrong.append(f"{held} IS DISTINCT FROM {value('number', column)}")
-        case "boolean":
+            wrong.append(f"{held} IS DISTINCT FROM {value('number', column, how)}")
+        case "boolean" if not how:  # with words, staging knows no others
             wrong.append(f"{said} NOT IN ('true', 'false')")
         case "date" | "timestamp":
-            length = len(checked_format(rule).replace("HH24", "HH"))
-            wrong += [f"LENGTH({said}) <> {length}", f"YEAR({held}) < {FIRST_YEAR}"]
+            spelled = checked_format(rule)
+            if how:
+                wrong.append(f"NOT REGEXP_LIKE({said}, {literal(shape(spelled))})")
+            else:
+                wrong.append(f"LENGTH({said}) <> {len(spelled.replace('HH24', 'HH'))}")
+            wrong.append(f"YEAR({held}) < {FIRST_YEAR}")
     if kind in MOST_DIGITS:
         wrong.append(f"ABS({held}) >= 1{'0' * MOST_DIGITS[kind]}")  # 1e20 would be a float, and 20 nines equal to it
     return " OR ".join(wrong)
@@ -78,9 +95,32 @@ def checked_format(rule: Rule) -> str:
         ValueError: it is none that we know.
     """
     found = str(rule.argument("format"))
-    if not found.startswith(_FORMAT):
-        raise ValueError(f"wanted a format of {_FORMAT}, HH24, MI and SS")
+    if re.sub("|".join(_PARTS), "", found).strip("-/.: ") or "YYYY" not in found:
+        raise ValueError("wanted a format of YYYY, MM, DD, HH24, MI and SS")
     return found
+
+
+def shape(spelled: str) -> str:
+    """What a text of a format looks like, as a regular expression without backslashes."""
+    return re.sub("|".join([*_PARTS, "[.]"]), lambda part: _PARTS.get(part[0], "[.]"), spelled)
+
+
+def said(rule: Rule) -> str:
+    """What a rule of type asks for, as a person says it: "… must be" this.
+
+    Raises:
+        ValueError: a date or timestamp of a format that we do not know.
+    """
+    match kind := type_of(rule):
+        case "boolean":
+            return ", or ".join(f"{yes} or {no}" for yes, no in rule.argument("words") or (("true", "false"),))
+        case "integer" | "number":
+            digits = MOST_DIGITS[kind]
+            number = f"a whole number of at most {digits} digits" if kind == "integer" else f"a number below 1e{digits}"
+            return number + ", with a decimal comma" * bool(rule.argument("decimal"))
+        case "date":
+            return f"a day that exists, from {FIRST_YEAR} on, as {checked_format(rule)}"
+    return f"a point in time that exists, from {FIRST_YEAR} on, as {checked_format(rule)}"
 
 
 def type_of(rule: Rule) -> str:

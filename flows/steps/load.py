@@ -91,6 +91,7 @@ def load(
             "content_sha256": landed.sha256,
             "file_records": o.records,
             "etag": o.etag or None,
+            "file_dialect": landed.dialect or None,
             **columns,
         }
         for o in missing
@@ -129,6 +130,7 @@ def _copy(
     """
     connection = ledger.connection
     layout = landed.layout or fit(table, table.header)
+    dialect = table.dialect.read_by(landed.dialect)
     with fenced(ledger, info) as lock:
         if again:
             for name in (table.raw_name, table.rejected.raw_name) if aside else (table.raw_name,):
@@ -137,7 +139,8 @@ def _copy(
         outcomes: list[tuple[str, list[Mapping[str, Any]]]] = []
         for objects in copies(landed.objects):
             names = [o.name for o in objects]
-            copied = run(connection, copy_into(source, table, ledger.database, info.batch_id, names, again, layout))
+            copy = copy_into(source, table, ledger.database, info.batch_id, names, again, layout, dialect)
+            copied = run(connection, copy)
             outcomes.append((copied.query_id, _outcomes(copied, landed, objects, _columns(layout))))
         rows = _count(connection, table, info.batch_id, ledger.database)
         if rows != landed.records:

@@ -78,6 +78,7 @@ def landed(
             sha256=of_table[0].sha256,
             status="landed",
             layout=layout,
+            dialect=of_table[0].dialect,
         )
     return found
 

@@ -1,17 +1,28 @@
--- How files are read, and from where: the file formats that contracts name, one stage for each source.
+-- How files are read, and from where: a file format for each dialect in use, one stage for each source.
 USE ROLE SYSADMIN;
-{% for file_format in file_formats %}
+{% for file_format, dialect in file_formats.items() %}
 CREATE FILE FORMAT IF NOT EXISTS {{ database | ident }}.RAW.{{ file_format | ident }}
     TYPE = CSV
-    FIELD_DELIMITER = ','
-    SKIP_HEADER = 1
-    NULL_IF = ('', 'null')
-    FIELD_OPTIONALLY_ENCLOSED_BY = '"'
+    FIELD_DELIMITER = {{ dialect.delimiter | literal }}
+{%- if dialect.line_end == 'cr' %}
+    RECORD_DELIMITER = '\r'
+{%- endif %}
+    SKIP_HEADER = {{ 1 if dialect.sends_header else 0 }}
+    NULL_IF = ({{ ([''] + (dialect.nulls | list)) | map('literal') | join(', ') }})
+    FIELD_OPTIONALLY_ENCLOSED_BY = {{ dialect.quote | literal if dialect.quote else 'NONE' }}
+{%- if dialect.escape and dialect.quote %}
+    ESCAPE_UNENCLOSED_FIELD = {{ dialect.escape | literal }}
+    ESCAPE = {{ dialect.escape | literal }}
+{%- elif dialect.escape %}
+    ESCAPE_UNENCLOSED_FIELD = {{ dialect.escape | literal }}
+    ESCAPE = NONE
+{%- else %}
     -- Snowflake's default escape outside quotes is the backslash: it would eat the \ of free text.
     ESCAPE_UNENCLOSED_FIELD = NONE
     -- Inside quotes only a doubled quote escapes, as RFC 4180 and Python's csv module write it.
     ESCAPE = NONE
-    -- Landing refuses bytes that are not UTF-8; this keeps COPY from guessing.
+{%- endif %}
+    -- Landing sends UTF-8, whatever a file is written in; this keeps COPY from guessing.
     ENCODING = 'UTF8'
     -- The translation file begins with a byte-order mark: it is not part of the first header.
     SKIP_BYTE_ORDER_MARK = TRUE
@@ -25,7 +36,7 @@ CREATE FILE FORMAT IF NOT EXISTS {{ database | ident }}.RAW.{{ file_format | ide
     REPLACE_INVALID_CHARACTERS = FALSE
     -- The key's ending says it: .csv.zst, .csv.gz or .csv.
     COMPRESSION = AUTO
-    COMMENT = 'Comma-separated UTF-8 with a header';
+    COMMENT = {{ dialect.format_comment | literal }};
 {% endfor -%}
 {% for source in sources %}
 CREATE STAGE IF NOT EXISTS {{ database | ident }}.RAW.{{ source.stage | ident }}

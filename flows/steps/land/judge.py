@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from flows.contract.dialect import DELIMITERS, Dialect
 from flows.contract.fit import MisfitError, fit, shown
 from flows.contract.model import Table
 from flows.errors import DataError
+from flows.sniff import delimiter_of, encoding_of
 from flows.steps.land.scan import BOM, MAX_FIELD_CHARACTERS, Block
 
 # A line (not a record: quoted fields may span lines) longer than this is no CSV line of ours; it bounds memory. The longest
@@ -22,34 +25,42 @@ def exact(path: str, file: BinaryIO, size: int, table: Table) -> Iterator[Block]
 
     Raises:
         DataError: empty, header only, not UTF-8, a header that differs from the contract, a record with too few or too many
-            fields, a NUL, a field over 16,777,216 characters, a quote that never ends, a line end that is neither LF nor
-            CRLF; the message names file and line and says what was wanted.
+            fields, a NUL, a field over 16,777,216 characters, a quote that never ends, an escape character before what needs
+            none, a line end that is not the dialect's; the message names file and line and says what was wanted.
     """
+    dialect = table.dialect
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     taken: list[
         bytes
     ] = []  # the lines of the records since the last block: csv asks for none beyond the record it gives
-    reader = csv.reader(_lines(file, path, taken), strict=True)
+    reader = csv.reader(_lines(file, path, dialect, taken), **dialect.csv)
     line = 1  # where the record being read began
     records = 0
+    header: list[str] | None = list(table.header)
     try:
-        header = next(reader, None)
-        if header is None or (not header and size <= len(BOM)):
-            raise DataError(f"{path}: empty file; wanted the header {','.join(table.header)} and at least one record")
-        _check_header(path, header, table)
-        _check_end(path, 1, taken[-1])
+        if dialect.header:
+            header = next(reader, None)
+            if header is None or (not header and size <= len(BOM)):
+                wanted = dialect.delimiter.join(table.header)
+                raise DataError(f"{path}: empty file; wanted the header {wanted} and at least one record")
+            _check_header(path, header, table)
+            _check_end(path, 1, taken[-1], dialect)
+            line = reader.line_num + 1
+        assert header is not None
         yield Block(_joined(taken), 0, tuple(header))
-        line = reader.line_num + 1
         for record in reader:
             if len(record) != len(header):
-                raise DataError(_field_count(path, line, record, header, whole=taken[-1].endswith(b"\n")))
-            _check_end(path, reader.line_num, taken[-1])
+                whole = taken[-1].endswith((b"\n", b"\r"))
+                raise DataError(_field_count(path, line, record, header, dialect, whole))
+            _check_end(path, reader.line_num, taken[-1], dialect)
             records += 1
             line = reader.line_num + 1
             if records % RECORDS_AT_ONCE == 0:
                 yield Block(_joined(taken), RECORDS_AT_ONCE)
     except csv.Error as error:
-        raise DataError(_csv_error(path, line, reader.line_num, error)) from error
+        raise DataError(_csv_error(path, line, reader.line_num, error, dialect)) from error
+    if records == 0 and not table.allow_empty and not dialect.header:
+        raise DataError(f"{path}: empty file; expected at least one record, or `allowEmpty: true` in the contract")
     if records == 0 and not table.allow_empty:
         raise DataError(
             f"{path}: has a header and no records; wanted at least one (send the file once it is filled, or let the table's "
@@ -59,8 +70,16 @@ def exact(path: str, file: BinaryIO, size: int, table: Table) -> Iterator[Block]
         yield Block(_joined(taken), records % RECORDS_AT_ONCE)
 
 
-def _check_end(path: str, number: int, line: bytes) -> None:
-    """The end of a record's last line: csv passes over every CR before LF and at the file's end, COPY over one before LF."""
+def _check_end(path: str, number: int, line: bytes, dialect: Dialect) -> None:
+    """The end of a record's last line: csv passes over every CR before LF and at the file's end, COPY over one before LF; where
+    a CR ends a line, csv passes over LF as well, which COPY takes for text."""
+    if dialect.line_end == "cr":
+        if line.rstrip(b"\r").endswith(b"\n"):
+            raise DataError(
+                f"{path}, line {number}: an LF ends a line; expected CR alone, as the contract's dialect says; say "
+                "`lineEnd: lf`, which is LF or CRLF"
+            )
+        return
     if line.endswith(b"\r\r\n"):
         raise DataError(
             f"{path}, line {number}: ends in CR CR LF; expected LF or CRLF. Open the file with newline='' where it is written: "
@@ -76,61 +95,111 @@ def _joined(taken: list[bytes]) -> bytes:
     return data
 
 
-def _lines(file: BinaryIO, path: str, taken: list[bytes]) -> Iterator[str]:
+def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> Iterator[str]:
     """The file's lines as text, each added to `taken`; what cannot be text is refused with its line."""
-    done = number = 0
-    while line := file.readline(MAX_LINE_BYTES):
-        number += 1
+    done = 0
+    escapes = _odd_escapes(dialect)
+    found = _by_cr(file) if dialect.line_end == "cr" else iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+    for number, line in enumerate(found, 1):
         taken.append(line)
         done += len(line)
-        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+        if len(line) >= MAX_LINE_BYTES and not line.endswith((b"\n", b"\r")):
             raise DataError(
                 f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes without a line end; wanted CSV text: a quote "
                 "that never ends, or not a CSV file"
             )
         if b"\0" in line:
+            seems = encoding_of(line)
             raise DataError(
                 f"{path}, line {number}: NUL byte at byte {done - len(line) + line.index(0):,} of the file; wanted text; "
-                "export the file again as UTF-8 CSV"
+                + (_say("encoding", seems) if seems.startswith("utf-16") else "export the file again as UTF-8 CSV")
             )
         if number == 1 and line.startswith(BOM):
             line = line[len(BOM) :]
         try:
-            yield line.decode("utf-8")
+            text = line.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; wanted "
-                "UTF-8 (a Latin-1 file converts with `iconv -f LATIN1 -t UTF-8`)"
+                f"UTF-8; {_say('encoding', encoding_of(line, whole=True))}"
             ) from None
+        if escapes and (odd := escapes.search(text)):
+            raise DataError(
+                f"{path}, line {number}, column {odd.start('odd') + 1}: {odd['odd']!r}: an escape character before what needs "
+                f"none, which programs read in different ways; expected it before {dialect.delimiter!r}, "
+                f"{dialect.quote!r} or itself; "
+                "quote fields with line breaks, or say `escape: none` if the character is text"
+            )
+        yield text
+
+
+def _say(key: str, value: str) -> str:
+    """What to set in a contract for a file that seems to be written otherwise."""
+    shown_value = value if value.isalnum() or "-" in value else f"'{value}'"
+    return f"it seems to be {value!r}: say `{key}: {shown_value}` in the `dialect` of the table's entry in the contract"
+
+
+def _by_cr(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file in which CR ends them."""
+    left = b""
+    while more := file.read(MAX_LINE_BYTES // 64):
+        *lines, left = (left + more).split(b"\r")
+        for line in lines:
+            yield line + b"\r"
+        if len(left) >= MAX_LINE_BYTES:
+            break
+    if left:
+        yield left
+
+
+def _odd_escapes(dialect: Dialect) -> re.Pattern[str] | None:
+    """Where an escape character stands before what needs none, as group `odd`; MySQL's \\N for NULL is known where the dialect
+    has that null word and no quotes."""
+    if not dialect.escape:
+        return None
+    escape, end = re.escape(dialect.escape), r"\r?\n?\Z"
+    known = "".join(map(re.escape, {dialect.delimiter, dialect.quote or dialect.escape, dialect.escape}))
+    null = rf"(?<![^{re.escape(dialect.delimiter)}]){escape}N(?={re.escape(dialect.delimiter)}|{end})"
+    skipped = rf"{escape}[{known}]" + (
+        f"|{null}" if not dialect.quote and f"{dialect.escape}N" in dialect.nulls else ""
+    )
+    return re.compile(rf"\A(?:[^{escape}]|{skipped})*+(?P<odd>{escape}.?)", re.DOTALL)
 
 
 def _check_header(path: str, found: list[str], table: Table) -> None:
     try:
         fit(table, found)
     except MisfitError as error:
+        mark = table.dialect.delimiter
+        fix = "Mend the file, or change the table's entry in the contract and run `cxm contract sync`"
+        if len(found) == 1 and (seems := delimiter_of(found[0], table.dialect.quote)) != mark and seems in found[0]:
+            fix = f"Its delimiter: {_say('delimiter', DELIMITERS[seems])}"
+        elif found[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's mark, read as Latin letters
+            fix = f"Its encoding: {_say('encoding', 'utf-8')}"
         raise DataError(
-            f"{path}, line 1: the header differs from the contract: {error}. Found {','.join(map(shown, found))[:500]}; wanted "
-            f"{','.join(table.header)}. Mend the file, or change the table's entry in the contract and run `cxm contract sync`"
+            f"{path}, line 1: the header differs from the contract: {error}. Found {mark.join(map(shown, found))[:500]}; wanted "
+            f"{mark.join(table.header)}. {fix}"
         ) from None
 
 
-def _field_count(path: str, line: int, record: list[str], header: list[str], whole: bool) -> str:
+def _field_count(path: str, line: int, record: list[str], header: list[str], dialect: Dialect, whole: bool) -> str:
     wanted = len(header)
     if not record:
         return f"{path}, line {line}: blank line; wanted a record of {wanted} fields"
-    begin = ",".join(record)[:80]
+    begin = dialect.delimiter.join(record)[:80]
     if len(record) < wanted and not whole:
         return (
             f"{path}, line {line}: the file ends inside this record, after {len(record)} of {wanted} fields; it was cut off on "
             "its way: send it again whole"
         )
-    return (
-        f"{path}, line {line}: {len(record)} fields, wanted {wanted} ({', '.join(header)}); the record begins {begin!r}; "
-        "quote fields that hold commas"
-    )
+    by = {",": "commas"}.get(dialect.delimiter, repr(dialect.delimiter))
+    fix = f"quote fields that hold {by}"
+    if not dialect.header and len(record) == 1 and (seems := delimiter_of(record[0])) in record[0]:
+        fix = f"its delimiter: {_say('delimiter', DELIMITERS[seems])}"
+    return f"{path}, line {line}: {len(record)} fields, wanted {wanted} ({', '.join(header)}); the record begins {begin!r}; {fix}"
 
 
-def _csv_error(path: str, begin: int, line: int, error: csv.Error) -> str:
+def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dialect) -> str:
     text = str(error)
     if "unexpected end of data" in text:
         return (
@@ -142,6 +211,11 @@ def _csv_error(path: str, begin: int, line: int, error: csv.Error) -> str:
             f"{path}, line {begin}: a field is longer than {MAX_FIELD_CHARACTERS:,} characters, the most a Snowflake VARCHAR "
             "holds; shorten it"
         )
+    if "new-line character seen" in text and dialect.line_end == "cr":
+        return f"{path}, line {line}: an LF ends a line; expected CR alone; say `lineEnd: lf`, which is LF or CRLF"
     if "new-line character seen" in text:
-        return f"{path}, line {line}: a bare CR ends a line; wanted LF or CRLF"
+        return (
+            f"{path}, line {line}: a bare CR ends a line; wanted LF or CRLF; if CR ends all of them, say `lineEnd: cr` in the "
+            "contract's dialect"
+        )
     return f"{path}, line {line}: not valid CSV ({text}); wanted RFC 4180: quotes around fields, quotes inside doubled"

@@ -68,12 +68,10 @@ class Objects:
         self._read = self._sent = 0
 
     def write(self, block: Block) -> None:
-        """The next block of the file; the first is its header."""
-        if not self._header:
+        """The next block of the file; the first is its header, empty where the objects have none."""
+        if block.header:
             self._header = block.data
-            self._write(block)
-            return
-        if self._split and self._full():
+        elif self._split and self._full():
             self._close()
             self._write(Block(self._header.removeprefix(BOM), 0))
         self._write(block)

@@ -1,8 +1,9 @@
 """A CSV file's bytes → blocks of whole records, counted, at the speed of memory.
 
-Quotes, commas and line ends are found as bits, 64 bytes of text to a word, as simdjson does (Langdale and Lemire, Parsing
+Quotes, delimiters and line ends are found as bits, 64 bytes of text to a word, as simdjson does (Langdale and Lemire, Parsing
 Gigabytes of JSON per Second, https://arxiv.org/abs/1902.08318), with numpy, so that other threads run meanwhile. Only what
-RFC 4180 allows is taken; anything else raises `UnusualError`, and `judge.py` judges the file with Python's csv module.
+RFC 4180 allows is taken, with the table's delimiter and quote in place of its own; anything else, an escape character among it,
+raises `UnusualError`, and `judge.py` judges the file with Python's csv module.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.contract.dialect import Dialect
 from flows.contract.fit import Layout, MisfitError, fit
 from flows.contract.model import Table
 
@@ -33,8 +35,8 @@ class UnusualError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive bytes of the file, ending where a record ends. The first block is the header line and counts 0 records; it
-    alone has a `header`, field by field."""
+    """Consecutive bytes of the file, ending where a record ends. The first block is the header line and counts 0 records (of a
+    file without one it is empty); it alone has a `header`, field by field."""
 
     data: bytes
     records: int
@@ -47,16 +49,18 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
     Raises:
         UnusualError: what came so far is void.
     """
-    line = file.readline(BLOCK_BYTES)
+    dialect = table.dialect
+    line = file.readline(BLOCK_BYTES) if dialect.header else b""
     layout = layout_of(line, table)
     width = len(layout.fields) if layout else 0
-    if layout is None or width < 2:  # of one field, a blank line would look like an empty one
+    # Of one field, a blank line would look like an empty one.
+    if layout is None or width < 2 or dialect.line_end != "lf":
         raise UnusualError
     yield Block(line, 0, tuple(header for header, _ in layout.fields))
     carry = b""
     while more := file.read(max(BLOCK_BYTES, len(carry))):
         data = carry + more
-        records, cut = _whole_records(data, width)
+        records, cut = _whole_records(data, width, dialect)
         if cut:
             yield Block(data[:cut], records)
         carry = data[cut:]
@@ -65,27 +69,33 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
     if carry:  # the last line has no end
         if carry.endswith(b"\r"):
             raise UnusualError
-        records, cut = _whole_records(carry + b"\n", width)
+        records, cut = _whole_records(carry + b"\n", width, dialect)
         if cut != len(carry) + 1:
             raise UnusualError
         yield Block(carry, records)
 
 
 def layout_of(line: bytes, table: Table) -> Layout | None:
-    """Where the fields of a file go that begins with this line, its end included; None where it is no header that fits."""
+    """Where the fields of a file go that begins with this line, its end included; None where it is no header that fits. Without
+    a header they stand as the contract has them."""
+    if not table.dialect.header:
+        return fit(table, table.header)
     try:
-        found = next(csv.reader([line.removeprefix(BOM).decode()], strict=True), [])
+        found = next(csv.reader([line.removeprefix(BOM).decode()], **table.dialect.csv), [])
         layout = fit(table, found)
     except (csv.Error, UnicodeDecodeError, MisfitError):
         return None
     return layout if line.endswith(b"\n") and not line.endswith(b"\r\r\n") else None
 
 
-def _whole_records(data: bytes, width: int) -> tuple[int, int]:
+def _whole_records(data: bytes, width: int, dialect: Dialect) -> tuple[int, int]:
     """How many whole records of `width` fields `data` begins with, and where the last of them ends."""
+    if dialect.escape and dialect.escape.encode() in data:
+        raise UnusualError
     text = np.frombuffer(data, np.uint8)
-    quote, comma, end = (_where(text, mark) for mark in b'",\n')
-    inside = _parity(quote) if b'"' in data else np.zeros_like(quote)
+    comma, end = _where(text, ord(dialect.delimiter)), _where(text, 10)
+    quote = _where(text, ord(dialect.quote)) if dialect.quote else np.zeros_like(end)
+    inside = _parity(quote) if dialect.quote and dialect.quote.encode() in data else np.zeros_like(quote)
     comma &= ~inside
     end &= ~inside
     ends = np.flatnonzero(np.unpackbits(end.view(np.uint8), bitorder="little").view(np.bool_))

@@ -27,7 +27,9 @@ def same(kind: str, shown: str, says: str) -> bool:
     if kind == "FILE FORMAT":
         parts = [_unescaped(part) for part in parts]
     if exact:
-        return parts == meant
+        # DESC prints no member and one that is empty alike
+        # (https://registry.terraform.io/providers/snowflakedb/snowflake/latest/docs/resources/file_format).
+        return parts == meant or (not parts and meant == [""])
     return [_number(part).casefold() for part in parts] == [_number(member).casefold() for member in meant]
 
 

@@ -40,6 +40,7 @@ _DESCRIBED = {
     "USER": ("TYPE", "DEFAULT_ROLE", "DEFAULT_WAREHOUSE", "DEFAULT_SECONDARY_ROLES", "COMMENT"),
     "FILE FORMAT": (
         "FIELD_DELIMITER",
+        "RECORD_DELIMITER",
         "SKIP_HEADER",
         "NULL_IF",
         "FIELD_OPTIONALLY_ENCLOSED_BY",
@@ -100,7 +101,7 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
         "integration": settings.storage_integration,
         "storage_role_arn": storage_role_arn,
         "bucket": settings.bucket,
-        "file_formats": list(dict.fromkeys(source.file_format for source in sources)),
+        "file_formats": {n: d for source in sources for n, d in source.file_formats.items()},
         "pii_tags": settings.pii_tags,
         "sources": sources,
     }

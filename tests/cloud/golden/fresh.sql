@@ -139,7 +139,7 @@ CREATE FILE FORMAT IF NOT EXISTS CXM_MEDTECH.RAW.CSV_FORMAT
     ESCAPE_UNENCLOSED_FIELD = NONE
     -- Inside quotes only a doubled quote escapes, as RFC 4180 and Python's csv module write it.
     ESCAPE = NONE
-    -- Landing refuses bytes that are not UTF-8; this keeps COPY from guessing.
+    -- Landing sends UTF-8, whatever a file is written in; this keeps COPY from guessing.
     ENCODING = 'UTF8'
     -- The translation file begins with a byte-order mark: it is not part of the first header.
     SKIP_BYTE_ORDER_MARK = TRUE
@@ -187,6 +187,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     BATCH_SEQUENCE NUMBER(38, 0) COMMENT 'Order of a source''s batches, the greatest is the newest: the lease''s token',
     ETAG VARCHAR COMMENT 'The object''s entity tag, as S3 gave it when it was written: other bytes have another one',
     FILE_COLUMNS VARCHAR COMMENT 'The file''s header: JSON pairs of a name and its RAW column, null where ignored',
+    FILE_DIALECT VARCHAR COMMENT 'What the file is read by: JSON of what differs from RFC 4180 in UTF-8; NULL: nothing',
     COLUMNS_IGNORED NUMBER(38, 0) COMMENT 'Columns of the file that were not loaded',
     COLUMNS_MISSING NUMBER(38, 0) COMMENT 'Columns of the contract that the file lacks: NULL in RAW'
 )

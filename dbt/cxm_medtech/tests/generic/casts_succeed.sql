@@ -1,4 +1,5 @@
-{#- No published text of RAW is lost to a cast. One scan for all columns; `columns` is RAW column → logical type.
+{#- No published text of RAW is lost to a cast. One scan for all columns; `columns` is RAW column → logical type, or its
+    `type` and `how` the text is read.
     A row comes back when there is any failure, with the count of each column. -#}
 {% test casts_succeed(model, source, table, columns) %}
 -- depends_on: {{ model }}
@@ -8,8 +9,10 @@ with published as (
 
 failures as (
     select
-        {%- for column, logical_type in columns.items() %}
-        count_if({{ text(column) }} is not null and {{ typed(logical_type, column) }} is null) as {{ column | lower }}
+        {%- for column, cast in columns.items() %}
+        {%- set kind = cast if cast is string else cast['type'] %}
+        {%- set how = {} if cast is string else cast['how'] %}
+        count_if({{ text(column) }} is not null and {{ typed(kind, column, how) }} is null) as {{ column | lower }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from published
