@@ -15,8 +15,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
+from duckdb.func import SPECIAL
 
 from flows.embedded.warehouse.account.account import ACCOUNTADMIN, Account, AccountObject
 from flows.embedded.warehouse.account.first_users import FirstUsers
@@ -34,6 +36,8 @@ class Catalogue:
     account: Sequence[str]
     database: Callable[[str], str]
     macros: Callable[[str], str]
+    # in Python: name, itself, types of its parameters and of its result
+    functions: Sequence[tuple[str, Callable[..., Any], list[Any], str]]
 
 
 class Engine:
@@ -73,6 +77,8 @@ class Engine:
         self.duck.execute("SET GLOBAL TimeZone = 'UTC'")
         # dividing by zero is an error on Snowflake, not infinity (https://docs.snowflake.com/en/sql-reference/operators-arithmetic)
         self.duck.execute("SET GLOBAL ieee_floating_point_ops = false")
+        for name, function, parameters, returns in catalogue.functions:
+            self.duck.create_function(name, function, parameters, returns, null_handling=SPECIAL)
         self.duck.execute(catalogue.macros("memory"))  # for sessions without a current database
         self.duck.execute(f"ATTACH {quote(str(directory / '_fs_global.db'))} AS _fs_global")
         for sql in catalogue.account:

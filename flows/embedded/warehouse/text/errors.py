@@ -135,6 +135,13 @@ def argument_count(name: str, expected: int, got: int) -> ProgrammingError:
     )
 
 
+def argument_types(name: str, types: str) -> ProgrammingError:
+    """001044: a function does not take values of these types."""
+    return _compilation(
+        f"error line 1 at position 7\nInvalid argument types for function '{name}': ({types})", 1044, "42P13"
+    )
+
+
 def missing_column_name() -> ProgrammingError:
     """002022: an expression without a name in a view (https://docs.snowflake.com/en/sql-reference/sql/create-view)."""
     return _compilation("Missing column specification", 2022, "42601")
@@ -222,6 +229,8 @@ def _compiled(first: str, statement: str) -> ProgrammingError | None:
         )
     if "More than one row returned by a subquery" in first:
         return ProgrammingError(msg="Single-row subquery returns more than one row.", errno=90150, sqlstate="22000")
+    if found := re.search(r"Failed to cast value(?: to \w+)?: (.*)", first):
+        return ProgrammingError(msg=f"Failed to cast variant value {found[1]} to FIXED", errno=100071, sqlstate="22000")
     if "Malformed JSON" in first:
         return ProgrammingError(msg=f"Error parsing JSON: {first}", errno=100069, sqlstate="22P02")
     if found := re.search(r"time field value out of range: \"(.*?)\"", first):

@@ -12,7 +12,7 @@ from fakesnow.transforms import show
 from flows.embedded.warehouse.storage.engine import Catalogue
 from flows.embedded.warehouse.text.errors import RAISED
 from flows.embedded.warehouse.text.grammar import ident
-from flows.embedded.warehouse.translate import macros
+from flows.embedded.warehouse.translate import macros, native
 
 
 def catalogue() -> Catalogue:
@@ -21,6 +21,7 @@ def catalogue() -> Catalogue:
         account=(_remade(info_schema.fs_global_creation_sql()), _remade(show.fs_global_creation_sql())),
         database=lambda name: _remade(info_schema.per_db_creation_sql(name)),
         macros=_macros,
+        functions=[(f.name, f.run, list(f.parameters), f.returns) for f in native.FUNCTIONS],
     )
 
 

@@ -83,7 +83,7 @@ def typed(node: Expr) -> Type | None:
         return is_of(node, _literal(node))
     for name in _WHOLE.get(type(node), ()):
         _make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, (exp.Pad, exp.Chr)) else "_cxm_int64")
-    for make in (_arithmetic, _average, _share, _median, _cast, _round, _branches, _text_summed, _typeof):
+    for make in (_compared, _arithmetic, _average, _share, _median, _cast, _round, _branches, _text_summed, _typeof):
         if (made := make(node)) is not None:
             return made
     return is_of(node, _simple(node))
@@ -156,6 +156,16 @@ def _arithmetic(node: Expr) -> Type | None:
         if type_ is not None and type_.kind == "VARCHAR" and not isinstance(operand, exp.Literal) and _numeric(other):
             operand.replace(decimal(operand.copy(), types.TEXT_AS_NUMBER))
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
+        if (
+            type_ is not None
+            and type_.kind == "VARIANT"
+            and other is not None
+            and other.kind in ("NUMBER", "FLOAT", "VARIANT")
+        ):
+            cast = exp.cast(operand.copy(), exp.DataType.build("DOUBLE"))
+            operand.replace(cast)
+            is_of(cast, types.FLOAT)
+    for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if type_ == types.NULL and _numeric(other):
             operand.replace(decimal(operand.copy(), types.number(1)))
     a, b = type_of(node.this), type_of(node.expression)
@@ -178,6 +188,30 @@ def _arithmetic(node: Expr) -> Type | None:
     if made.scale < a.scale + b.scale:
         return _replaced(node, decimal(node.copy(), made), made)
     return is_of(node, made)
+
+
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
+_KINDS_AS_TYPES = {
+    "NUMBER": "DOUBLE",
+    "FLOAT": "DOUBLE",
+    "TIMESTAMP_NTZ": "TIMESTAMPNTZ",
+    "TIMESTAMP_LTZ": "TIMESTAMPLTZ",
+}
+
+
+def _compared(node: Expr) -> Type | None:
+    """A VARIANT beside a value of another type is cast to it: V:name = 'x'."""
+    if not isinstance(node, _COMPARISONS):
+        return None
+    a, b = type_of(node.this), type_of(node.expression)
+    for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
+        if type_ is not None and type_.kind == "VARIANT" and other is not None and other.kind in _COMPARED:
+            to = exp.DataType.build(_KINDS_AS_TYPES.get(other.kind, other.kind))
+            operand.replace(exp.Cast(this=operand.copy(), to=to))
+    return is_of(node, types.BOOLEAN)
+
+
+_COMPARED = ("NUMBER", "FLOAT", "VARCHAR", "DATE", "TIME", "BOOLEAN", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ")
 
 
 def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type) -> Type | None:
@@ -391,11 +425,13 @@ def _simple(node: Expr) -> Type | None:
         )
     if isinstance(node, exp.Nullif):
         return type_of(node.this)
+    if isinstance(node, (exp.JSONExtract, exp.ParseJSON, exp.ToVariant, exp.GetExtract, exp.Bracket)):
+        return Type("VARIANT")
     if isinstance(node, exp.ToNumber):
         if (type_ := type_of(node.this)) and type_.kind == "VARCHAR" and node.args.get("format") is None:
             node.set("this", call_of("_cxm_try_digits" if node.args.get("safe") else "_cxm_digits", node.this.copy()))
         sizes = [node.args.get(k) for k in ("precision", "scale")]
-        if node.args.get("format") is None and all(isinstance(s, exp.Literal) for s in sizes if s is not None):
+        if all(isinstance(s, exp.Literal) for s in sizes if s is not None):
             return (
                 types.number(*(int(s.name) for s in sizes if s is not None)) if sizes[0] is not None else types.INTEGER
             )

@@ -38,6 +38,23 @@ def _list(formats: tuple[str, ...]) -> str:
 # (name and further parameters, [(type of V, body)]); a body without a type is for every other one.
 _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_fail", "NUMBER, STATE, TEXT", (("", f"error('{RAISED}' || NUMBER || ':' || STATE || ':' || TEXT)"),)),
+    # ---- semi-structured: NAME is a function of `json_values.call`, its arguments are texts of JSON
+    ("_cxm_js", "J", (("", "CAST(to_json(J) AS VARCHAR)"),)),
+    ("_cxm_digits_of", "N", (("", "CAST(N AS VARCHAR)"),)),
+    ("_cxm_is_float", "N", (("", "typeof(N) IN ('DOUBLE', 'FLOAT')"),)),
+    ("_cxm_js1", "NAME, A", (("", "CAST(_cxm_json1(NAME, A) AS JSON)"),)),
+    ("_cxm_js2", "NAME, A, B", (("", "CAST(_cxm_json2(NAME, A, B) AS JSON)"),)),
+    ("_cxm_js3", "NAME, A, B, C", (("", "CAST(_cxm_json3(NAME, A, B, C) AS JSON)"),)),
+    ("_cxm_js_many", "NAME, L", (("", "CAST(_cxm_json_many(NAME, L) AS JSON)"),)),
+    ("_cxm_array_of", "L", (("", "coalesce(to_json(list_transform(list_filter(L, lambda X: X IS NOT NULL), lambda X: CAST(X AS JSON))), CAST('[]' AS JSON))"),)),
+    ("_cxm_array_all", "L", (("", """list_transform([L], lambda K: CASE WHEN len(list_filter(K, lambda X: X IS NULL)) > 0 THEN
+        _cxm_fail('000002', '0A000', 'Unsupported feature ''a NULL in ARRAY_CONSTRUCT (undefined)'' in the embedded warehouse')
+        ELSE to_json(list_transform(K, lambda X: CAST(X AS JSON))) END)[1]"""),)),
+    ("_cxm_parse_json", "J", (("", r"""list_transform([CAST(J AS VARCHAR)], lambda S: CASE WHEN trim(S) = '' THEN NULL
+        WHEN regexp_full_match(S, '\s*-?\d+(\.\d+)?[eE][-+]?\d+\s*') THEN CAST(trim(S) AS JSON)
+        WHEN json_valid(S) THEN json(S) ELSE CAST(_cxm_parsed_json(S) AS JSON) END)[1]""".replace("\\\\", "\\")),)),
+    ("_cxm_try_parse_json", "J", (("", "list_transform([CAST(J AS VARCHAR)], lambda S: CASE WHEN json_valid(S) THEN json(S) "
+        "ELSE CAST(_cxm_try_parsed_json(S) AS JSON) END)[1]"),)),
     # ---- text in
     ("_cxm_unzoned", "S", (("", f"regexp_replace(regexp_replace(S, '{_ZONE}', '\\1'), '{_MIDDLE_ZONE}', '\\2')"),)),
     ("_cxm_zone", "S", (("", f"""
@@ -141,13 +158,15 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         (ZONED, "_cxm_format(coalesce(getvariable('cxm_tz'), '%Y-%m-%d %H:%M:%S.%g ' || chr(1) || chr(2)), V)"),
         ("BLOB", "hex(V)"),
         ("", """CASE WHEN typeof(V) IN ('DOUBLE', 'FLOAT') THEN _cxm_float(TRY_CAST(V AS DOUBLE))
-            WHEN typeof(V) = 'JSON' THEN json_extract_string(TRY_CAST(V AS JSON), '$') ELSE CAST(V AS VARCHAR) END"""),
+            WHEN typeof(V) = 'JSON' THEN CASE WHEN json_type(TRY_CAST(V AS JSON)) IN ('OBJECT', 'ARRAY', 'DOUBLE')
+                THEN _cxm_compact_text(CAST(V AS VARCHAR)) ELSE json_extract_string(TRY_CAST(V AS JSON), '$') END
+            WHEN typeof(V) LIKE '%]' OR typeof(V) LIKE 'STRUCT%' THEN _cxm_compact_text(_cxm_js(V)) ELSE CAST(V AS VARCHAR) END"""),
     )),
     # ---- semi-structured
     ("_cxm_typeof", "V", (("", f"""
         CASE WHEN V IS NULL THEN NULL
         WHEN typeof(V) = 'JSON' THEN CASE json_type(TRY_CAST(V AS JSON)) WHEN 'NULL' THEN 'NULL_VALUE' WHEN 'DOUBLE' THEN
-            CASE WHEN CAST(V AS VARCHAR) ILIKE '%e%' THEN 'DOUBLE' ELSE 'DECIMAL' END
+            CASE WHEN CAST(V AS VARCHAR) ILIKE '%e%' THEN 'DOUBLE' WHEN regexp_matches(CAST(V AS VARCHAR), '\\.0+$') THEN 'INTEGER' ELSE 'DECIMAL' END
             WHEN 'VARCHAR' THEN 'VARCHAR' WHEN 'BOOLEAN' THEN 'BOOLEAN' WHEN 'ARRAY' THEN 'ARRAY' WHEN 'OBJECT' THEN 'OBJECT' ELSE 'INTEGER' END
         WHEN typeof(V) LIKE '%[]' THEN 'ARRAY' WHEN typeof(V) IN ('DOUBLE', 'FLOAT') THEN 'DOUBLE'
         WHEN {_NUMBERS} THEN CASE WHEN TRY_CAST(V AS DECIMAL(38, 9)) = trunc(TRY_CAST(V AS DECIMAL(38, 9))) THEN 'INTEGER' ELSE 'DECIMAL' END
@@ -203,10 +222,23 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 )  # fmt: skip
 
 
+# (name, parameters, what they select): rows in FROM; SEQ is the number of the row that they are joined to.
+_TABLES = (
+    ("_cxm_flatten", "N, J, P, O, R, M", """SELECT CAST(N AS DECIMAL(38, 0)) AS "SEQ", F."KEY" AS "KEY", F."PATH" AS "PATH",
+        CAST(F."INDEX" AS DECIMAL(38, 0)) AS "INDEX", CAST(F."VALUE" AS JSON) AS "VALUE", CAST(F."THIS" AS JSON) AS "THIS"
+        FROM (SELECT unnest(_cxm_flattened(_cxm_js(J), P, O, R, M)) AS F)"""),
+    ("_cxm_split_rows", "N, S, D", """SELECT CAST(N AS DECIMAL(38, 0)) AS "SEQ", CAST(F.I AS DECIMAL(38, 0)) AS "INDEX", F.T AS "VALUE"
+        FROM (SELECT unnest(list_transform(CASE WHEN D = '' THEN [S] ELSE str_split(S, D) END, lambda T, I: {'I': I, 'T': T})) AS F)"""),
+    ("_cxm_strtok_rows", "N, S, D", """SELECT CAST(N AS DECIMAL(38, 0)) AS "SEQ", CAST(F.I AS DECIMAL(38, 0)) AS "INDEX", F.T AS "VALUE"
+        FROM (SELECT unnest(list_transform(_cxm_tokens(S, D), lambda T, I: {'I': I, 'T': T})) AS F)"""),
+)  # fmt: skip
+
+
 def creation_sql(catalog: str) -> str:
     """The statements that make the macros in a DuckDB catalog."""
     each = [_each(catalog, name, parameters) for name, parameters, _ in _MACROS if "V" in parameters.split(", ")]
-    return ";\n".join([*(_macro(catalog, *macro) for macro in _MACROS), *each]) + ";"
+    tables = [f"CREATE OR REPLACE MACRO {ident(catalog)}.{name}({p}) AS TABLE {body}" for name, p, body in _TABLES]
+    return ";\n".join([*(_macro(catalog, *macro) for macro in _MACROS), *each, *tables]) + ";"
 
 
 def _each(catalog: str, name: str, parameters: str) -> str:

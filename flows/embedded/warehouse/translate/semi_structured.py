@@ -1,6 +1,6 @@
-"""VARIANT, aggregates over NULL and rows of values as Snowflake has them, before fakesnow's transforms see them.
+"""VARIANT, ARRAY and OBJECT, aggregates over NULL and rows of values as Snowflake has them, before fakesnow sees them.
 
-syntax tree ──rewrite──▶ the same tree: TYPEOF by what a VARIANT holds, ARRAY_AGG without NULLs, (A, B) = (C, D) by columns
+syntax tree ──rewrite──▶ the same tree: ARRAY_CAT(A, B) → _cxm_js2('ARRAY_CAT', A, B), (A, B) = (C, D) by columns
 
 https://docs.snowflake.com/en/sql-reference/functions-semistructured, …/functions/listagg, …/functions/array_agg
 """
@@ -13,10 +13,32 @@ from functools import reduce
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate import number_texts, table_functions
 from flows.embedded.warehouse.translate.trees import change_from_leaves
 
 _BINARY = (exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY)
-_WITHOUT_EFFECT = {"PATH": "", "OUTER": "FALSE", "RECURSIVE": "FALSE", "MODE": "BOTH"}
+# Functions of `json_values.call`: how many arguments they take.
+_CALLS = {
+    "ARRAYS_OVERLAP": (2, 2), "ARRAYS_TO_OBJECT": (2, 2), "ARRAY_APPEND": (2, 2), "ARRAY_CAT": (2, 2), "ARRAY_COMPACT": (1, 1),
+    "ARRAY_DISTINCT": (1, 1), "ARRAY_EXCEPT": (2, 2), "ARRAY_FLATTEN": (1, 1), "ARRAY_GENERATE_RANGE": (2, 3),
+    "ARRAY_INSERT": (3, 3), "ARRAY_INTERSECTION": (2, 2), "ARRAY_MAX": (1, 1), "ARRAY_MIN": (1, 1), "ARRAY_PREPEND": (2, 2),
+    "ARRAY_REMOVE": (2, 2), "ARRAY_REMOVE_AT": (2, 2), "ARRAY_REVERSE": (1, 1), "ARRAY_SLICE": (3, 3), "ARRAY_SORT": (1, 3),
+    "GET_IGNORE_CASE": (2, 2), "OBJECT_INSERT": (3, 4), "OBJECT_KEYS": (1, 1), "OBJECT_DELETE": (2, 99), "OBJECT_PICK": (2, 99),
+    "STRTOK_TO_ARRAY": (1, 2), "TO_ARRAY": (1, 1), "TO_OBJECT": (1, 1), "ARRAYS_ZIP": (1, 99),
+}  # fmt: skip
+# IS_… by what `_cxm_typeof` says (https://docs.snowflake.com/en/sql-reference/functions/is_double-real).
+_NUMBERS = ("INTEGER", "DECIMAL", "DOUBLE")
+_KINDS = {
+    "IS_ARRAY": ("ARRAY",), "IS_OBJECT": ("OBJECT",), "IS_BOOLEAN": ("BOOLEAN",), "IS_CHAR": ("VARCHAR",),
+    "IS_VARCHAR": ("VARCHAR",), "IS_INTEGER": ("INTEGER",), "IS_DECIMAL": ("INTEGER", "DECIMAL"), "IS_DOUBLE": _NUMBERS,
+    "IS_REAL": _NUMBERS, "IS_NULL_VALUE": ("NULL_VALUE",),
+}  # fmt: skip
+_AS = {
+    "AS_ARRAY": ("ARRAY", ""), "AS_OBJECT": ("OBJECT", ""), "AS_BOOLEAN": ("BOOLEAN", "BOOLEAN"),
+    "AS_CHAR": ("VARCHAR", "VARCHAR"), "AS_VARCHAR": ("VARCHAR", "VARCHAR"), "AS_INTEGER": ("INTEGER", "NUMBER(38, 0)"),
+    "AS_DOUBLE": ("", "DOUBLE"),
+    "AS_REAL": ("", "DOUBLE"), "AS_DECIMAL": ("", "NUMBER"), "AS_NUMBER": ("", "NUMBER"),
+}  # fmt: skip
 
 
 def rewrite(expression: Expr) -> Expr:
@@ -25,11 +47,21 @@ def rewrite(expression: Expr) -> Expr:
 
 
 def _rewritten(node: Expr) -> Expr:
+    if isinstance(node, exp.Anonymous) and isinstance(node.this, str):
+        return _called(node, node.this.upper())
     if isinstance(node, exp.Typeof):
-        return exp.Anonymous(this="_cxm_typeof", expressions=[node.this])
-    if isinstance(node, exp.Explode):
-        _check_flatten(node)
-    elif isinstance(node, exp.GroupConcat) and node.args.get("separator") is None:
+        return _macro("typeof", node.this)
+    if isinstance(node, exp.ParseJSON):
+        return _macro("try_parse_json" if node.args.get("safe") else "parse_json", node.this)
+    if isinstance(node, exp.Bracket):
+        return _element(node)
+    if isinstance(node, exp.ToChar):
+        return number_texts.written(node)
+    if isinstance(node, (exp.ToNumber, exp.ToDouble)):
+        return number_texts.read(node)
+    if isinstance(node, (exp.Lateral, exp.TableFromRows)):
+        return table_functions.rewritten(node)
+    if isinstance(node, exp.GroupConcat) and node.args.get("separator") is None:
         node.set("separator", exp.Literal.string(""))
     elif (
         isinstance(node, (exp.EQ, exp.NEQ))
@@ -42,13 +74,116 @@ def _rewritten(node: Expr) -> Expr:
         rows = [row for row in node.expressions if isinstance(row, exp.Tuple)]
         if len(rows) == len(node.expressions):
             return exp.paren(exp.or_(*[_same(node.this.expressions, row.expressions) for row in rows]))
-    elif isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast) and node.to.this in _BINARY:
-        return (
-            node
-            if isinstance(node.this, (exp.Null, exp.Placeholder))
-            else exp.Anonymous(this="_cxm_binary", expressions=[node.this])
-        )
+    elif isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast):
+        return node if isinstance(node.this, (exp.Null, exp.Placeholder)) else _cast(node)
+    elif isinstance(node, exp.Array) and not any(e.is_star for e in node.expressions):
+        if not node.expressions:
+            return exp.cast(exp.Literal.string("[]"), exp.DataType.build("JSON"))
+        return _macro("array_all", _list(node.expressions))
     return _whole(node)
+
+
+def _cast(node: exp.Cast) -> Expr:
+    kind = node.to.this
+    if kind in _BINARY:
+        return _macro("binary", node.this)
+    if kind == exp.DataType.Type.VARIANT:
+        return exp.Anonymous(this="to_json", expressions=[node.this])
+    if kind in (exp.DataType.Type.ARRAY, exp.DataType.Type.OBJECT) and not node.to.expressions:
+        return _json_call(f"TO_{kind.name}", [node.this])
+    return node
+
+
+def _list(values: Sequence[Expr]) -> Expr:
+    return exp.Anonymous(this="list_value", expressions=[_json(value) for value in values])
+
+
+def _macro(name: str, *arguments: Expr) -> exp.Anonymous:
+    return exp.Anonymous(this=f"_cxm_{name}", expressions=list(arguments))
+
+
+def _called(node: exp.Anonymous, name: str) -> Expr:
+    """A function of arrays and objects as the call of a macro in `macros`."""
+    arguments = node.expressions
+    if name in _CALLS:
+        least, most = _CALLS[name]
+        if not least <= len(arguments) <= most:
+            raise errors.argument_count(name, least if len(arguments) < least else most, len(arguments))
+        made = _json_call(name, arguments)
+        return exp.cast(made, "BOOLEAN") if name == "ARRAYS_OVERLAP" else made
+    if name in _KINDS or name in _AS:
+        return _by_kind(name, arguments)
+    if name == "ARRAY_CONSTRUCT_COMPACT":
+        return _macro("array_of", _list(arguments))
+    if name in ("ARRAY_CONTAINS", "ARRAY_POSITION", "ARRAY_TO_STRING"):
+        if len(arguments) != 2:
+            raise errors.argument_count(name, 2, len(arguments))
+        first, second = arguments
+        if name == "ARRAY_TO_STRING":
+            return _macro("array_text", _json(first), second)
+        return _macro(name.lower(), _json(first), _json(second))
+    if name == "TO_JSON" and len(arguments) == 1:
+        return _macro("json_text", _json(arguments[0]))
+    if name in ("ARRAY_UNIQUE_AGG", "ARRAY_UNION_AGG") and len(arguments) == 1:
+        made = exp.Anonymous(this="array_agg", expressions=[exp.Distinct(expressions=[_json(arguments[0])])])
+        if name == "ARRAY_UNIQUE_AGG":
+            return _macro("array_of", made)
+        raise errors.unsupported("the function ARRAY_UNION_AGG")
+    return node
+
+
+def _json(value: Expr) -> Expr:
+    """A value as a text of JSON, NULL for NULL."""
+    return exp.cast(exp.null(), "VARCHAR") if isinstance(value, exp.Null) else _macro("js", value)
+
+
+def _json_call(name: str, arguments: Sequence[Expr]) -> Expr:
+    texts = [_json(argument) for argument in arguments]
+    if len(texts) <= 3:
+        return _macro(f"js{len(texts)}", exp.Literal.string(name), *texts)
+    return _macro("js_many", exp.Literal.string(name), exp.Anonymous(this="list_value", expressions=texts))
+
+
+def _by_kind(name: str, arguments: Sequence[Expr]) -> Expr:
+    """IS_… and AS_…: https://docs.snowflake.com/en/sql-reference/functions/is, …/as."""
+    if not arguments or (len(arguments) > 1 and name not in ("AS_DECIMAL", "AS_NUMBER")):
+        raise errors.argument_count(name, 1, len(arguments))
+    kind = _macro("typeof", arguments[0])
+    if name in _KINDS:
+        return exp.paren(exp.In(this=kind, expressions=[exp.Literal.string(k) for k in _KINDS[name]]))
+    wanted, type_ = _AS[name]
+    if type_ == "NUMBER":
+        sizes = [a.name for a in arguments[1:]] or ["38", "0"]
+        if not all(size.isdigit() for size in sizes):
+            raise errors.unsupported(f"{name} with a size that is no constant")
+        type_ = f"NUMBER({', '.join(sizes)})"
+    value = arguments[0].copy()
+    kinds = (wanted,) if wanted else _NUMBERS
+    test = exp.In(this=kind, expressions=[exp.Literal.string(k) for k in kinds])
+    made = (
+        exp.Cast(this=_macro("compact_text", _json(value)), to=exp.DataType.build(type_, dialect="snowflake"))
+        if type_
+        else value
+    )
+    return exp.Case(ifs=[exp.If(this=test, true=made)])
+
+
+def _element(node: exp.Bracket) -> Expr:
+    """V['a'][0]: a step of a path; DuckDB would count from the end of an array for a negative one."""
+    if len(node.expressions) != 1:
+        return node
+    step, inner = node.expressions[0], node.this
+    if not isinstance(step, exp.Literal):
+        return _json_call("GET", [inner, step])
+    part = (
+        exp.JSONPathKey(this=step.name, quoted=True) if step.is_string else exp.JSONPathSubscript(this=int(step.name))
+    )
+    if isinstance(inner, exp.JSONExtract) and isinstance(inner.expression, exp.JSONPath):
+        inner.expression.append("expressions", part)
+        return inner
+    if not isinstance(inner, (exp.Column, exp.Paren, exp.JSONExtract)):
+        inner = exp.Anonymous(this="to_json", expressions=[inner])
+    return exp.JSONExtract(this=inner, expression=exp.JSONPath(expressions=[exp.JSONPathRoot(), part]))
 
 
 def _whole(node: Expr) -> Expr:
@@ -70,14 +205,3 @@ def _same(left: Sequence[Expr], right: Sequence[Expr]) -> Expr:
         raise errors.unsupported("a comparison of rows of different lengths")
     pairs: list[Expr] = [exp.EQ(this=a.copy(), expression=b.copy()) for a, b in zip(left, right, strict=True)]
     return reduce(lambda a, b: exp.And(this=a, expression=b), pairs)
-
-
-def _check_flatten(call: exp.Explode) -> None:
-    """Only what is expanded: https://docs.snowflake.com/en/sql-reference/functions/flatten#arguments."""
-    for argument in [call.this, *call.expressions]:
-        if not isinstance(argument, exp.Kwarg):
-            continue
-        name, value = argument.this.name.upper(), argument.expression
-        shown = str(value.this if isinstance(value, exp.Boolean) else value.name).upper()
-        if name != "INPUT" and _WITHOUT_EFFECT.get(name) != shown:
-            raise errors.unsupported(f"FLATTEN with {name}")

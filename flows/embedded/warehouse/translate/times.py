@@ -221,7 +221,7 @@ def _conversion(node: exp.Anonymous, name: str) -> Expr:
     try_ = "try_" if tried else ""
     if len(arguments) == 1 or (isinstance(arguments[1], exp.Literal) and arguments[1].name.upper() == "AUTO"):
         return call(f"{try_}{kind}", value)
-    how = _constant(arguments[1])
+    how = constant_text(arguments[1])
     if isinstance(how, exp.Literal) and not how.is_string and kind in ("ntz", "ltz", "tz"):
         seconds = exp.Div(
             this=exp.cast(value, "DECIMAL(38, 0)"), expression=exp.Literal.number(f"1{'0' * int(how.name)}")
@@ -372,12 +372,12 @@ def _next_day(node: Expr) -> Expr:
     return call(name, call("date", node.this), node.args["expression"])
 
 
-def _constant(how: Expr | None) -> Expr | None:
+def constant_text(how: Expr | None) -> Expr | None:
     """A format, in one piece where it is joined of constants, as dbt writes it: 'yyyy-mm-dd HH24:MI'||'UTC'."""
     if not isinstance(how, (exp.DPipe, exp.Concat)):
         return how
     parts = [how.this, how.expression] if isinstance(how, exp.DPipe) else how.expressions
-    found = [_constant(part) for part in parts]
+    found = [constant_text(part) for part in parts]
     if all(isinstance(part, exp.Literal) and part.is_string for part in found):
         return exp.Literal.string("".join(part.name for part in found if part))
     return how
@@ -385,7 +385,7 @@ def _constant(how: Expr | None) -> Expr | None:
 
 def _text(node: Expr) -> Expr:
     """TO_CHAR and TO_VARCHAR; https://docs.snowflake.com/en/sql-reference/functions/to_char."""
-    how, value = _constant(node.args.get("format")), node.this
+    how, value = constant_text(node.args.get("format")), node.this
     if isinstance(value.unnest(), (exp.Null, exp.Placeholder)):
         return node
     if how is None:

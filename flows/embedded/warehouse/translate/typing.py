@@ -28,6 +28,12 @@ Columns = dict[str, Type | None]
 LENGTHS = "cxm_lengths"  # of the VARCHAR(n) columns that CREATE TABLE … AS takes over
 
 
+_FLATTENED: Columns = {
+    "SEQ": types.INTEGER, "KEY": types.VARCHAR, "PATH": types.VARCHAR, "INDEX": types.INTEGER, "VALUE": Type("VARIANT"),
+    "THIS": Type("VARIANT"),
+}  # fmt: skip
+
+
 @dataclass
 class Scope:
     """What a query's names may mean: its sources' columns, None where they are not known, then its own result's columns."""
@@ -290,9 +296,20 @@ class Typing:
         if isinstance(source, (exp.Subquery, exp.Values)):
             items = self.query(source, scope.outer, ctes)
             columns = _renamed(items, alias) if not source.args.get("pivots") else None
+        elif isinstance(source, (exp.Lateral, exp.TableFromRows)):
+            columns = self._rows_of(source, scope, ctes)
         else:
             columns = None
         scope.sources.append((folded(alias.this) if isinstance(alias, exp.TableAlias) and alias.this else "", columns))
+
+    def _rows_of(self, source: Expr, scope: Scope, ctes: Mapping[str, Columns | None]) -> Columns | None:
+        """The columns of LATERAL (SELECT …), FLATTEN(…) and the like."""
+        call = source.this
+        if isinstance(call, exp.Query):
+            return _renamed(self.query(call, scope, ctes), source.args.get("alias"))
+        for child in list(call.iter_expressions()) if isinstance(call, Expr) else []:
+            self._walk(child, scope, ctes)
+        return dict(_FLATTENED) if isinstance(call, exp.Explode) else None
 
     def _table(self, table: exp.Table) -> Columns | None:
         key = table.sql(dialect="snowflake", comments=False)

@@ -1,0 +1,378 @@
+"""What Snowflake's functions of arrays and objects do with values, as texts of JSON: ARRAY_INSERT('[0,2]', 1, '1') → '[0,1,2]'.
+
+DuckDB ──native function `_cxm_json('ARRAY_INSERT', …)`──▶ here: texts in, a text or NULL out
+
+DuckDB has no functions for most of them, and its JSON has no order of keys.
+https://docs.snowflake.com/en/sql-reference/functions-semistructured
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import cmp_to_key
+from typing import Any
+
+from flows.embedded.warehouse.text.errors import RAISED
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+_STEP = re.compile(r"""\[(?:(\d+)|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\]|\.?(?:"([^"]*)"|([^.\[\]"]+))""")
+
+
+def fail(text: str, number: int = 2, state: str = "0A000") -> ValueError:
+    """An error that reaches the client with Snowflake's number."""
+    if number == 2:
+        text = f"Unsupported feature '{text}' in the embedded warehouse"
+    return ValueError(f"{RAISED}{number:06d}:{state}:{text}")
+
+
+def loads(text: str | None) -> Any:
+    """A value of a JSON text; numbers keep their digits."""
+    return None if text is None else json.loads(text, parse_float=Decimal)
+
+
+def dumps(value: Any) -> str:
+    """A value as Snowflake writes it in one line: keys in order, 1.50 as 1.5."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{dumps(k)}:{dumps(value[k])}" for k in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(dumps, value)) + "]"
+    if isinstance(value, Decimal):
+        return _number(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: Decimal) -> str:
+    if not -15 <= value.adjusted() <= 37:
+        return str(value).lower()
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def text_of(value: Any) -> str | None:
+    """A value as TO_VARCHAR writes it: a text without its quotes."""
+    if value is None or isinstance(value, str):
+        return value
+    return dumps(value)
+
+
+def kind_of(value: Any) -> str:
+    """The kind that decides whether two values may be equal."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, Decimal, float)):
+        return "number"
+    return {type(None): "null", str: "text", list: "array", dict: "object"}[type(value)]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal; TRUE is not 1."""
+    if kind_of(a) != kind_of(b):
+        return False
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    return bool(a == b)
+
+
+def _array(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise fail(f"{name} of {kind_of(value)}, not an array")
+    return value
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise fail(f"{name} of {kind_of(value)}, not an object")
+    return value
+
+
+def _index(value: Any) -> int:
+    return int(Decimal(value).to_integral_value())
+
+
+# ---- functions of arrays: each gets values and gives one; no NULL reaches them unless it says so
+
+
+def _place(array: list[Any], value: Any) -> int:
+    return next((i for i, item in enumerate(array) if same(item, value)), -1)
+
+
+def _without(array: list[Any], others: list[Any]) -> tuple[list[Any], list[Any]]:
+    """(what `others` leaves of an array, what it takes), each of `others` once."""
+    left, taken, rest = [], [], list(others)
+    for item in array:
+        if (at := _place(rest, item)) >= 0:
+            rest.pop(at)
+            taken.append(item)
+        else:
+            left.append(item)
+    return left, taken
+
+
+def _insert(array: list[Any], at: Any, value: Any) -> list[Any]:
+    place = _index(at)
+    if not -len(array) <= place <= len(array):
+        raise fail("ARRAY_INSERT beyond the end of an array (undefined elements)")
+    return [*array[:place], value, *array[place:]] if place >= 0 or array else [value]
+
+
+def _remove_at(array: list[Any], at: Any) -> list[Any]:
+    place = _index(at)
+    if not -len(array) <= place < len(array):
+        return array
+    return [item for i, item in enumerate(array) if i != place % len(array)]
+
+
+def _distinct(array: list[Any]) -> list[Any]:
+    made: list[Any] = []
+    for item in array:
+        if _place(made, item) < 0:
+            made.append(item)
+    return made
+
+
+def _order(a: Any, b: Any) -> int:
+    if kind_of(a) != kind_of(b) or isinstance(a, (list, dict)):
+        raise fail("the order of array elements of several kinds")
+    return int(a > b) - int(a < b)
+
+
+def _sorted(array: list[Any], ascending: Any = True, nulls_first: Any = None) -> list[Any]:
+    nulls = [item for item in array if item is None]
+    others = sorted((item for item in array if item is not None), key=cmp_to_key(_order), reverse=not ascending)
+    first = not ascending if nulls_first is None else nulls_first
+    return [*nulls, *others] if first else [*others, *nulls]
+
+
+def _extreme(array: list[Any], last: bool) -> Any:
+    others = _sorted([item for item in array if item is not None])
+    return None if not others else others[-1 if last else 0]
+
+
+def _flattened(array: list[Any]) -> list[Any]:
+    if any(not isinstance(item, list) for item in array):
+        raise fail("ARRAY_FLATTEN of an array with elements that are no arrays")
+    return [item for part in array for item in part]
+
+
+def _range(start: Any, stop: Any, step: Any = 1) -> list[int]:
+    if not _index(step):
+        raise fail("ARRAY_GENERATE_RANGE with a step of 0")
+    return list(range(_index(start), _index(stop), _index(step)))
+
+
+def _zipped(*arrays: list[Any]) -> list[dict[str, Any]]:
+    size = max((len(a) for a in arrays), default=0)
+    return [{f"${n}": a[i] if i < len(a) else None for n, a in enumerate(arrays, 1)} for i in range(size)]
+
+
+def _to_object(keys: list[Any], values: list[Any]) -> dict[str, Any]:
+    if len(keys) != len(values):
+        raise fail("ARRAYS_TO_OBJECT of arrays of two lengths")
+    return {k: v for k, v in zip(keys, values, strict=True) if k is not None}
+
+
+def _inserted(before: dict[str, Any], key: str, value: Any, update: Any = False) -> dict[str, Any]:
+    if key in before and not update:
+        raise fail(f"OBJECT_INSERT of the key {key}, which is there already")
+    return {**before, key: value}
+
+
+def _keys(keys: tuple[Any, ...]) -> set[Any]:
+    return {k for key in keys for k in (key if isinstance(key, list) else [key])}
+
+
+def _tokens(text: str, characters: str = " ") -> list[str]:
+    return [t for t in re.split("[" + re.escape(characters) + "]", text) if t] if characters else [text]
+
+
+def _ignoring_case(value: Any, key: Any) -> Any:
+    if isinstance(value, dict):
+        if key in value:
+            return value[key]
+        return next((v for k, v in value.items() if k.upper() == str(key).upper()), None)
+    return None
+
+
+_ARRAYS: dict[str, Callable[..., Any]] = {
+    "ARRAY_APPEND": lambda a, v: [*a, v],
+    "ARRAY_PREPEND": lambda a, v: [v, *a],
+    "ARRAY_CAT": lambda a, b: [*a, *_array(b, "ARRAY_CAT")],
+    "ARRAY_INSERT": _insert,
+    "ARRAY_REMOVE": lambda a, v: [item for item in a if not same(item, v)],
+    "ARRAY_REMOVE_AT": _remove_at,
+    "ARRAY_SLICE": lambda a, start, stop: a[_index(start) : _index(stop)],
+    "ARRAY_DISTINCT": _distinct,
+    "ARRAY_COMPACT": lambda a: [item for item in a if item is not None],
+    "ARRAY_SORT": _sorted,
+    "ARRAY_REVERSE": lambda a: a[::-1],
+    "ARRAY_MAX": lambda a: _extreme(a, True),
+    "ARRAY_MIN": lambda a: _extreme(a, False),
+    "ARRAY_EXCEPT": lambda a, b: _without(a, _array(b, "ARRAY_EXCEPT"))[0],
+    "ARRAY_INTERSECTION": lambda a, b: _without(a, _array(b, "ARRAY_INTERSECTION"))[1],
+    "ARRAYS_OVERLAP": lambda a, b: any(_place(_array(b, "ARRAYS_OVERLAP"), item) >= 0 for item in a),
+    "ARRAY_FLATTEN": _flattened,
+    "ARRAYS_ZIP": _zipped,
+    "ARRAYS_TO_OBJECT": _to_object,
+}
+_OBJECTS: dict[str, Callable[..., Any]] = {
+    "OBJECT_KEYS": lambda o: sorted(o),
+    "OBJECT_INSERT": _inserted,
+    "OBJECT_DELETE": lambda o, *keys: {k: v for k, v in o.items() if k not in _keys(keys)},
+    "OBJECT_PICK": lambda o, *keys: {k: v for k, v in o.items() if k in _keys(keys)},
+}
+
+
+def _got(value: Any, step: Any) -> Any:
+    if isinstance(value, list) and kind_of(step) == "number" and 0 <= _index(step) < len(value):
+        return value[_index(step)]
+    return value.get(step) if isinstance(value, dict) and isinstance(step, str) else None
+
+
+_OTHERS: dict[str, Callable[..., Any]] = {
+    "GET": _got,
+    "TO_ARRAY": lambda v: v if isinstance(v, list) else [v],
+    "TO_OBJECT": lambda v: _object(v, "TO_OBJECT"),
+    "ARRAY_GENERATE_RANGE": _range,
+    "GET_IGNORE_CASE": _ignoring_case,
+    "STRTOK_TO_ARRAY": _tokens,
+}
+
+
+def call(name: str, *texts: str | None) -> str | None:
+    """A function's result as JSON, its arguments too; NULL for NULL."""
+    if any(text is None for text in texts):
+        return None
+    values = [loads(text) for text in texts]
+    if name in _ARRAYS:
+        _array(values[0], name)
+        return dumps(_ARRAYS[name](*values))
+    if name in _OBJECTS:
+        _object(values[0], name)
+        return dumps(_OBJECTS[name](*values))
+    made = _OTHERS[name](*values)
+    return None if made is None else dumps(made)
+
+
+def contains(value: str | None, array: str | None) -> bool | None:
+    """ARRAY_CONTAINS (https://docs.snowflake.com/en/sql-reference/functions/array_contains)."""
+    place = position(value, array)
+    return None if value is None or array is None else place is not None
+
+
+def position(value: str | None, array: str | None) -> int | None:
+    """ARRAY_POSITION: from 0, NULL where the value is not there."""
+    if value is None or array is None:
+        return None
+    at = _place(_array(loads(array), "ARRAY_POSITION"), loads(value))
+    return None if at < 0 else at
+
+
+def joined(array: str | None, separator: str | None) -> str | None:
+    """ARRAY_TO_STRING; a NULL in the array is an empty text."""
+    if array is None or separator is None:
+        return None
+    return separator.join(text_of(item) or "" for item in _array(loads(array), "ARRAY_TO_STRING"))
+
+
+def json_text(value: str | None) -> str | None:
+    """A VARIANT as TO_JSON writes it."""
+    return None if value is None else dumps(loads(value))
+
+
+def compact_text(value: str | None) -> str | None:
+    """A VARIANT as TO_VARCHAR writes it."""
+    return None if value is None else text_of(loads(value))
+
+
+# ---- PARSE_JSON
+
+_BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_$][\w$]*)(\s*:)")
+_PIECES = re.compile(r'("(?:[^"\\]|\\.)*")', re.S)
+
+
+def try_parsed(text: str | None) -> str | None:
+    """TRY_PARSE_JSON."""
+    try:
+        return parsed(text)
+    except ValueError as e:
+        if f"{RAISED}100069" in str(e):
+            return None
+        raise
+
+
+def parsed(text: str | None) -> str | None:
+    """A text that strict JSON does not know, as JSON: keys without quotes. Raises 100069 for what is none.
+
+    https://docs.snowflake.com/en/sql-reference/functions/parse_json
+    """
+    if text is None or not text.strip():
+        return None
+    pieces = _PIECES.split(text)
+    joined_ = "".join(p if i % 2 else _BARE_KEY.sub(r'\1"\2"\3', p) for i, p in enumerate(pieces))
+    try:
+        return dumps(json.loads(joined_, parse_float=Decimal, parse_constant=_no_constant))
+    except ValueError as e:
+        if re.search(r"[\[,]\s*[,\]]", joined_):
+            raise fail("an array with elements that are left out (undefined)") from None
+        raise fail(f"Error parsing JSON: {text[:200]}", 100069, "22P02") from e
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+# ---- FLATTEN
+
+
+def flattened(text: str | None, path: str, outer: bool, recursive: bool, mode: str) -> list[dict[str, Any]]:
+    """The rows of FLATTEN for one value (https://docs.snowflake.com/en/sql-reference/functions/flatten)."""
+    value, found = _at(loads(text), path) if text is not None else (None, False)
+    rows = list(_expanded(value, path, recursive, mode)) if found else []
+    if rows or not outer:
+        return rows
+    compound = isinstance(value, (list, dict))
+    return [{"KEY": None, "PATH": path, "INDEX": None, "VALUE": None, "THIS": dumps(value) if compound else None}]
+
+
+def _at(value: Any, path: str) -> tuple[Any, bool]:
+    at = 0
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            raise fail(f"the path '{path}' of FLATTEN")
+        at = step.end()
+        index, quoted, doubled, named, plain = step.groups()
+        key = next((k for k in (quoted, doubled, named, plain) if k is not None), None)
+        if index is not None and isinstance(value, list) and int(index) < len(value):
+            value = value[int(index)]
+        elif key is not None and isinstance(value, dict) and key in value:
+            value = value[key]
+        else:
+            return None, False
+    return value, True
+
+
+def _expanded(value: Any, path: str, recursive: bool, mode: str) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict) and mode != "ARRAY":
+        items: list[tuple[str | None, int | None, str, Any]]
+        items = [(key, None, _joined_path(path, key), value[key]) for key in sorted(value)]
+    elif isinstance(value, list) and mode != "OBJECT":
+        items = [(None, i, f"{path}[{i}]", item) for i, item in enumerate(value)]
+    else:
+        return
+    this = dumps(value)
+    for key, index, where, item in items:
+        yield {"KEY": key, "PATH": where, "INDEX": index, "VALUE": dumps(item), "THIS": this}
+        if recursive:
+            yield from _expanded(item, where, recursive, mode)
+
+
+def _joined_path(path: str, key: str) -> str:
+    if not _PLAIN_KEY.fullmatch(key):
+        return f"{path}['{key}']"
+    return f"{path}.{key}" if path else key
