@@ -1,6 +1,6 @@
 """Snowflake's SQL format models of numbers: '$99.0' and -12.391 → '-$12.4', '9,999.99' and '3,741.72' → 3741.72.
 
-format ──model──▶ its elements ──write(number)──▶ text; ──read(text)──▶ number
+format ──models──▶ its elements ──write(number)──▶ text; `number_reading` goes the other way
 
 https://docs.snowflake.com/en/sql-reference/sql-format-models
 """
@@ -18,7 +18,7 @@ from flows.embedded.warehouse.text import errors
 _TOKENS = re.compile(
     r'"((?:[^"]|"")*)"|(FM|FX|TM9|TME|TM|MI|E{2,7})|([.,$%0-9DGSBX_;:\-=/()| ])', re.I | re.S
 )  # fmt: skip
-_EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
+EXACT = Context(prec=80, rounding=ROUND_HALF_UP)
 _MOST_DIGITS_OF_EXPONENT = {3: 1, 4: 2, 5: 3, 6: 4, 7: 5}
 
 Kind = Literal["text", "sign", "dollar", "digits"]
@@ -156,7 +156,7 @@ def _once(made: Model, kind: Kind, what: str, whole: str) -> None:
 def write(format_: str, number: str, floating: bool) -> str:
     """A number, as its own text has it, in a format. Raises 000002 where the page does not say what comes out."""
     model = models(format_)[0]
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         try:
             value = Decimal(number)
         except InvalidOperation:
@@ -296,85 +296,3 @@ def _assembled(model: Model, negative: bool, number: str, bare: bool = False) ->
 
 def _compacted(model: Model, text: str) -> str:
     return text.replace(" ", "") if model.compact else text
-
-
-# ---- text in
-
-
-def read(format_: str, text: str) -> Decimal | None:
-    """The number that a text in one of a format's alternatives says, or None when it is in none."""
-    for model in models(format_):
-        found = re.fullmatch(_pattern(model), text, re.I)
-        if found is None:
-            continue
-        digits = (found["number"] or "").replace(",", "").strip() or "0"
-        with localcontext(_EXACT):
-            value = Decimal(int(digits, 16)) if model.hexadecimal else Decimal(digits)
-            if found.groupdict().get("exponent"):
-                value = value.scaleb(int(found["exponent"]))
-            if model.percent:
-                value = value.scaleb(-2)
-        return -value if "-" in (found["sign"] or "") else value
-    return None
-
-
-@lru_cache(maxsize=512)
-def _pattern_of(parts: tuple[tuple[Kind, str], ...], number: str, signed: bool) -> str:
-    made = [r"\s*"]
-    if not signed:
-        made.append("(?P<sign>[-+]?) *")
-    at = [kind for kind, _ in parts].index("digits")
-    for place, (kind, what) in enumerate(parts):
-        if kind == "text":
-            made.append(re.escape(what).replace(r"\ ", " +"))
-        elif kind == "dollar":
-            made.append(r"\$")
-        elif kind == "sign":
-            made.append("(?P<sign>[-+]?) *" if place < at else "(?P<sign>[-+ ]?)")
-        else:
-            made.append(number)
-    return "".join([*made, r"\s*"])
-
-
-def _pattern(model: Model) -> str:
-    return _pattern_of(tuple(model.parts), _number_pattern(model), bool(model.signed))
-
-
-def _number_pattern(model: Model) -> str:
-    if model.minimal:
-        exponent = r"(?:[eE](?P<exponent>[-+]?\d+))"
-        tail = {"TM9": "", "TME": exponent}.get(model.minimal.upper(), exponent + "?")
-        return rf"(?P<number>\d+\.?\d*|\.\d+){tail}"
-    digit = "[0-9a-f]" if model.hexadecimal else r"\d"
-    places = model.before
-    if "," in places:
-        before = _grouped_pattern(places)
-    else:
-        least = len(places) - places.index("0") if "0" in places else 0 if model.blank_zero or not places else 1
-        before = f" *{digit}{{{least},{len(places)}}}" if places else ""
-    after = ""
-    if model.point:
-        least = model.after.rfind("0") + 1
-        after = rf"\.\d{{{least},{len(model.after)}}}" if least else rf"(?:\.\d{{0,{len(model.after)}}})?"
-    exponent = r"[eE](?P<exponent>[-+]?\d{1,3})" if model.exponent else ""
-    return f"(?P<number>{before}{after}){exponent}"
-
-
-def _grouped_pattern(places: str) -> str:
-    """Digits with or without their separators; those between two separators are all there."""
-    groups = places.split(",")
-    zero = places.find("0")
-    pattern, at = "", 0
-    alternatives: list[str] = []
-    total = len(places.replace(",", ""))
-    for first in range(len(groups)):
-        at = sum(len(g) + 1 for g in groups[:first])
-        least = 1 if zero < 0 else max(1, len(groups[first]) - max(0, zero - at) if zero >= at else len(groups[first]))
-        if 0 <= zero < at:
-            break
-        rest = "".join(f",\\d{{{len(g)}}}" for g in groups[first + 1 :])
-        alternatives.append(f"\\d{{{least},{len(groups[first])}}}{rest}")
-    least = total - places.replace(",", "").index("0") if zero >= 0 else 1
-    alternatives.append(f"\\d{{{least},{total}}}")
-    pattern = "|".join(alternatives)
-    return f" *(?:{pattern})"

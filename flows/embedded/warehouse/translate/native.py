@@ -13,9 +13,9 @@ from typing import Any
 
 from snowflake.connector.errors import ProgrammingError
 
-from flows.embedded.warehouse.text import number_formats
+from flows.embedded.warehouse.text import number_formats, number_reading
 from flows.embedded.warehouse.text.errors import RAISED
-from flows.embedded.warehouse.translate import json_values, text_values
+from flows.embedded.warehouse.translate import json_rows, json_values, text_values
 
 _ROWS = 'STRUCT("KEY" VARCHAR, "PATH" VARCHAR, "INDEX" BIGINT, "VALUE" VARCHAR, "THIS" VARCHAR)[]'
 _T = "VARCHAR"
@@ -48,7 +48,7 @@ def _number_read(format_: str | None, text: str | None, attempt: bool) -> str | 
     if format_ is None or text is None:
         return None
     try:
-        found = number_formats.read(format_, text)
+        found = number_reading.read(format_, text)
     except ProgrammingError as e:
         raise _raised(e) from None
     if found is None and not attempt:
@@ -66,9 +66,9 @@ FUNCTIONS = (
     Native("_cxm_array_text", json_values.joined, (_T, _T), _T),
     Native("_cxm_compact_text", json_values.compact_text, (_T,), _T),
     Native("_cxm_json_text", json_values.json_text, (_T,), _T),
-    Native("_cxm_parsed_json", json_values.parsed, (_T,), _T),
-    Native("_cxm_try_parsed_json", json_values.try_parsed, (_T,), _T),
-    Native("_cxm_flattened", json_values.flattened, (_T, _T, "BOOLEAN", "BOOLEAN", _T), _ROWS),
+    Native("_cxm_parsed_json", json_rows.parsed, (_T,), _T),
+    Native("_cxm_try_parsed_json", json_rows.try_parsed, (_T,), _T),
+    Native("_cxm_flattened", json_rows.flattened, (_T, _T, "BOOLEAN", "BOOLEAN", _T), _ROWS),
     Native("_cxm_number_text", _number_text, (_T, _T, "BOOLEAN"), _T),
     Native("_cxm_number_read", _number_read, (_T, _T, "BOOLEAN"), _T),
     *(Native(name, run, parameters, returns) for name, run, parameters, returns in text_values.FUNCTIONS),

@@ -1,0 +1,109 @@
+"""Texts that become values, and values that become rows: PARSE_JSON's own grammar, and the rows of FLATTEN.
+
+DuckDB ──native functions `_cxm_parsed_json`, `_cxm_flattened`──▶ here
+
+https://docs.snowflake.com/en/sql-reference/functions/parse_json, …/functions/flatten
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from flows.embedded.warehouse.text.errors import RAISED
+from flows.embedded.warehouse.translate.json_values import dumps, fail, loads
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+_STEP = re.compile(r"""\[(?:(\d+)|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\]|\.?(?:"([^"]*)"|([^.\[\]"]+))""")
+
+
+# ---- PARSE_JSON
+
+_BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_$][\w$]*)(\s*:)")
+_PIECES = re.compile(r'("(?:[^"\\]|\\.)*")', re.S)
+
+
+def try_parsed(text: str | None) -> str | None:
+    """TRY_PARSE_JSON."""
+    try:
+        return parsed(text)
+    except ValueError as e:
+        if f"{RAISED}100069" in str(e):
+            return None
+        raise
+
+
+def parsed(text: str | None) -> str | None:
+    """A text that strict JSON does not know, as JSON: keys without quotes. Raises 100069 for what is none.
+
+    https://docs.snowflake.com/en/sql-reference/functions/parse_json
+    """
+    if text is None or not text.strip():
+        return None
+    pieces = _PIECES.split(text)
+    joined_ = "".join(p if i % 2 else _BARE_KEY.sub(r'\1"\2"\3', p) for i, p in enumerate(pieces))
+    try:
+        return dumps(json.loads(joined_, parse_float=Decimal, parse_constant=_no_constant))
+    except ValueError as e:
+        if re.search(r"[\[,]\s*[,\]]", joined_):
+            raise fail("an array with elements that are left out (undefined)") from None
+        raise fail(f"Error parsing JSON: {text[:200]}", 100069, "22P02") from e
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+# ---- FLATTEN
+
+
+def flattened(text: str | None, path: str, outer: bool, recursive: bool, mode: str) -> list[dict[str, Any]]:
+    """The rows of FLATTEN for one value (https://docs.snowflake.com/en/sql-reference/functions/flatten)."""
+    value, found = _at(loads(text), path) if text is not None else (None, False)
+    rows = list(_expanded(value, path, recursive, mode)) if found else []
+    if rows or not outer:
+        return rows
+    compound = isinstance(value, (list, dict))
+    return [{"KEY": None, "PATH": path, "INDEX": None, "VALUE": None, "THIS": dumps(value) if compound else None}]
+
+
+def _at(value: Any, path: str) -> tuple[Any, bool]:
+    at = 0
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            raise fail(f"the path '{path}' of FLATTEN")
+        at = step.end()
+        index, quoted, doubled, named, plain = step.groups()
+        key = next((k for k in (quoted, doubled, named, plain) if k is not None), None)
+        if index is not None and isinstance(value, list) and int(index) < len(value):
+            value = value[int(index)]
+        elif key is not None and isinstance(value, dict) and key in value:
+            value = value[key]
+        else:
+            return None, False
+    return value, True
+
+
+def _expanded(value: Any, path: str, recursive: bool, mode: str) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict) and mode != "ARRAY":
+        items: list[tuple[str | None, int | None, str, Any]]
+        items = [(key, None, _joined_path(path, key), value[key]) for key in sorted(value)]
+    elif isinstance(value, list) and mode != "OBJECT":
+        items = [(None, i, f"{path}[{i}]", item) for i, item in enumerate(value)]
+    else:
+        return
+    this = dumps(value)
+    for key, index, where, item in items:
+        yield {"KEY": key, "PATH": where, "INDEX": index, "VALUE": dumps(item), "THIS": this}
+        if recursive:
+            yield from _expanded(item, where, recursive, mode)
+
+
+def _joined_path(path: str, key: str) -> str:
+    if not _PLAIN_KEY.fullmatch(key):
+        return f"{path}['{key}']"
+    return f"{path}.{key}" if path else key
