@@ -68,7 +68,12 @@ class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc] 
     protocol: str = Field(default="http", description="http or https.")
 
 
-def _load(kind: Any, name: str) -> Any:
+def load(kind: Any, name: str) -> Any:
+    """The block of a type; one that was loaded within `BLOCK_SECONDS` is not asked for again.
+
+    Raises:
+        ConfigurationError: there is no such block.
+    """
     key = (kind.get_block_type_slug(), name)
     loaded, until = _loaded.get(key, (None, 0.0))
     if time.monotonic() < until:
@@ -92,7 +97,7 @@ def s3_client(settings: Settings) -> S3Client:
     """
     name = settings.aws_block
     with _lock:
-        credentials = _load(AwsCredentials, name) if name else aws_credentials(settings)
+        credentials = load(AwsCredentials, name) if name else aws_credentials(settings)
         if credentials not in _s3_clients:
             _s3_clients[credentials] = insistent(credentials.get_s3_client())
         return cast("S3Client", _s3_clients[credentials])
@@ -123,7 +128,7 @@ def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
     """
     if settings.snowflake_block:
         # A connector keeps its credentials' own fields as extras, so this one login serves the embedded endpoint as well.
-        return _readable(cast(SnowflakeCredentials, _load(SnowflakeConnector, settings.snowflake_block).credentials))
+        return _readable(cast(SnowflakeCredentials, load(SnowflakeConnector, settings.snowflake_block).credentials))
     if settings.target == "embedded":
         warehouse = settings.stack["warehouse"]
         user, password = next(iter(settings.warehouse_logins.items()))

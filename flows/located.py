@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prefect.blocks.system import Secret
+from pydantic import SecretStr
+
+from flows import blocks
+from flows.clients import s3_place, sftp, sftp_session
 from flows.errors import ConfigurationError
 from flows.places import Place, is_remote, local, resolved
 from flows.settings import Settings
@@ -14,9 +19,26 @@ def place(settings: Settings, text: str) -> Place:
     """The place of that name; a folder that holds an archive alone stands for the archive.
 
     Raises:
-        ConfigurationError: there are no places of this kind.
+        ConfigurationError: there are no places of this kind, it may not be looked into, or a login is refused.
+        InfrastructureError: its server does not answer.
     """
     limits = Limits(settings.unpack_ratio, settings.unpack_bytes)
+    if text.startswith("s3://"):
+        return s3_place.place(blocks.s3_client(settings), text, limits)
+    if text.startswith("sftp://"):
+        login, path = sftp_session.parse(
+            text, settings.sftp_user, _secret(settings), settings.sftp_passphrase, settings.sftp_known_hosts
+        )
+        return sftp.place(login, path, limits)
     if is_remote(text):
-        raise ConfigurationError(f"{text}: no place of this kind; expected a folder, or a zip or tar archive")
+        raise ConfigurationError(
+            f"{text}: no place of this kind; expected a folder, a zip or tar archive, s3://bucket/prefix or sftp://user@host/path"
+        )
     return resolved(local(Path(text), limits))
+
+
+def _secret(settings: Settings) -> SecretStr | None:
+    """What logs in to SFTP servers: the Prefect Secret block's, or the setting's."""
+    if not settings.sftp_block:
+        return settings.sftp_secret
+    return SecretStr(str(blocks.load(Secret, settings.sftp_block).get()))

@@ -11,10 +11,10 @@ import os
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NewType
+from typing import Annotated, Any, Literal, NewType
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flows.errors import ConfigurationError
 from flows.places import is_remote
@@ -74,7 +74,20 @@ class Settings(BaseSettings):
     home: Path = PROJECT / ".cxm"
     """State, logs, secrets and the embedded stack's data. Two homes run side by side."""
     data: Location = Location(str(PROJECT / "data"))
-    """The folder that holds one folder for each source."""
+    """The place that holds one folder for each source: a folder, `s3://bucket/prefix` or `sftp://user@host/path`."""
+    source_places: Annotated[tuple[str, ...], NoDecode] = ()
+    """Places that runs read files from beside `CXM_DATA`, separated by blanks: of those on S3 the IAM plan lets them be read, and
+    `cxm doctor` looks into each."""
+    sftp_user: str | None = None
+    """Who logs in to SFTP servers whose address names no user."""
+    sftp_secret: SecretStr | None = None
+    """What logs in to SFTP servers: a private key (PEM or OpenSSH's form), or a password."""
+    sftp_passphrase: SecretStr | None = None
+    """The passphrase of an encrypted key."""
+    sftp_block: str | None = None
+    """The Prefect block (`secret/…`) that holds key or password, in place of `CXM_SFTP_SECRET`."""
+    sftp_known_hosts: str | None = None
+    """The keys of SFTP servers: lines of a known_hosts file, or the path of one. A server with another key is refused."""
 
     unpack_ratio: int = Field(200, ge=1)
     """The most that a packed file or an archive may unpack to, in times its size; looked at from 64 MiB on."""
@@ -181,6 +194,11 @@ class Settings(BaseSettings):
         """What names of this environment end in: nothing for prod, else `<separator><env>`."""
         return "" if self.env == "prod" else f"{separator}{self.env}"
 
+    @field_validator("source_places", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(value.split()) if isinstance(value, str) else value
+
     @field_validator("data", mode="before")
     @classmethod
     def _place(cls, value: Any) -> str:
@@ -191,6 +209,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @property
+    def remote_places(self) -> tuple[str, ...]:
+        """Every place that has to be logged in to, `data` among them."""
+        return tuple(dict.fromkeys(text for text in (self.data, *self.source_places) if is_remote(text)))
 
     @property
     def may_generate(self) -> bool:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
-from flows.errors import ConfigurationError, CxmError, DataError
+from flows.errors import ConfigurationError, DataError
 from flows.places.base import Entry, Place, Raw, is_hidden
 from flows.unpack import ZIP, Bounded, Limits, told, unpacked
 
@@ -89,7 +89,7 @@ def resolved(place: Place) -> Place:
 def is_archive(place: Place, name: str) -> bool:
     """Whether this file is a zip of several files or a tar, packed or not; a zip of one CSV file alone is both, an archive and a
     packed file."""
-    with suppress(CxmError), ExitStack() as stack:
+    with suppress(DataError), ExitStack() as stack:
         found = [entry for entry in place.find((name,)) if not entry.is_folder]
         return bool(found) and _kind(place.open_raw(found[0], _EXPECTED, stack), place.limits) != ""
     return False

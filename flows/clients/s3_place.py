@@ -1,0 +1,225 @@
+"""`s3://bucket/prefix` → a place of files, read with the login of the landing zone.
+
+An object is read as one stream. Where that breaks off, it goes on from the byte it had come to, of the same version: each request
+names the ETag (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html), so that no file is made of two.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flows.clients.s3 import explain, plain_etag
+from flows.errors import ConfigurationError, DataError, InfrastructureError
+from flows.places import Archive, Entry, Place, Raw, resolved
+from flows.unpack import DEFAULT, READ_BYTES, Limits
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TRIES = 6  # without a byte in between
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix(Place):
+    """The objects below a prefix, not those below its "folders"."""
+
+    client: S3Client = field(repr=False)
+    bucket: str
+    prefix: str  # ends in "/", or is empty
+    limits: Limits = DEFAULT
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def path_of(self, name: str) -> str:
+        return f"s3://{self.bucket}/{self.prefix}{name}"
+
+    def entries(self) -> list[Entry]:
+        return [entry for entry in self._listed(self.prefix)[0] if not entry.name.startswith(".")]
+
+    def find(self, names: tuple[str, ...]) -> list[Entry]:
+        shared = os.path.commonprefix(names)  # noqa: RUF071 (of text)
+        return [entry for entry in self._listed(self.prefix + shared)[0] if entry.name in names]
+
+    def only(self) -> Entry | None:
+        found, whole = self._listed(self.prefix, first=10)
+        shown = [entry for entry in found if not entry.name.startswith(".")]
+        return shown[0] if whole and len(shown) == 1 else None
+
+    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+        file = stack.enter_context(io.BufferedReader(_Object(self, entry), READ_BYTES))
+        return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
+
+    def get(self, entry: Entry, at: int) -> Any:
+        """The body of an object from byte `at` on, of the version that was listed."""
+        from botocore.exceptions import ClientError
+
+        # A whole object has a checksum that botocore looks at, a range has none.
+        part = {"Range": f"bytes={at}-"} if at else {}
+        key = self.prefix + entry.name
+        try:
+            return self.client.get_object(Bucket=self.bucket, Key=key, IfMatch=f'"{entry.version}"', **part)["Body"]  # type: ignore[arg-type]
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if code in ("PreconditionFailed", "NoSuchKey", "InvalidRange"):
+                raise DataError(
+                    f"{entry.path}: changed while it was read: expected {_words(entry)} as at its start, got "
+                    f"{self._state(entry.name)}; nothing of it was landed; run again once whatever writes it has finished"
+                ) from None
+            if code == "InvalidObjectState":
+                raise DataError(
+                    f"{entry.path}: lies in an archive class of S3, which nothing reads; restore it (aws s3api restore-object)"
+                ) from None
+            raise
+
+    def _state(self, name: str) -> str:
+        found = self.find((name,))
+        return _words(found[0]) if found else "no object"
+
+    def _listed(self, prefix: str, first: int = 0) -> tuple[list[Entry], bool]:
+        """What a prefix holds, or the first of it; and whether that is all."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        found: list[Entry] = []
+        asked: Any = {"Bucket": self.bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": first or 1000}
+        try:
+            while True:
+                page = self.client.list_objects_v2(**asked)
+                found += [self._folder(str(one["Prefix"])) for one in page.get("CommonPrefixes", [])]
+                found += [self._entry(one) for one in page.get("Contents", []) if one["Key"] != self.prefix]
+                whole = not page.get("IsTruncated")
+                if first or whole:
+                    return sorted(found, key=lambda entry: entry.name), whole
+                asked["ContinuationToken"] = page["NextContinuationToken"]
+        except (ClientError, BotoCoreError) as error:
+            raise _explained(error, str(self)) from error
+
+    def _folder(self, prefix: str) -> Entry:
+        name = prefix.removeprefix(self.prefix)
+        return Entry(name, 0, datetime.fromtimestamp(0, UTC), self.path_of(name))
+
+    def _entry(self, found: Any) -> Entry:
+        name = found["Key"].removeprefix(self.prefix)
+        changed = found["LastModified"].astimezone(UTC)
+        return Entry(name, found["Size"], changed, self.path_of(name), plain_etag(found["ETag"]))
+
+
+class _Object(io.RawIOBase):
+    """An object's bytes, from any of them on."""
+
+    def __init__(self, place: Prefix, entry: Entry) -> None:
+        self._place, self._entry = place, entry
+        self._at = 0
+        self._body: Any = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """To a byte; another than the next one takes a request of its own."""
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
+        if at != self._at:
+            self._at = at
+            self._drop()
+        return at
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if self._at >= self._entry.size or not len(buffer):
+            return 0
+        said: Exception | str = ""
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(min(5.0, 0.2 * 2**attempt) * random.uniform(0.5, 1))
+            try:
+                if self._body is None:
+                    self._body = self._place.get(self._entry, self._at)
+                data = self._body.read(min(len(buffer), self._entry.size - self._at))
+            except ClientError as error:
+                raise _explained(error, self._entry.path) from error
+            except (BotoCoreError, OSError) as error:
+                said = error
+            else:
+                if data:
+                    buffer[: len(data)] = data
+                    self._at += len(data)
+                    self._check_whole()
+                    return len(data)
+                said = "the answer ended"
+            self._drop()
+        raise InfrastructureError(
+            f"{self._entry.path}: broke off: expected {self._entry.size:,} bytes, got {self._at:,} in {TRIES} tries ({said}); "
+            "nothing of it was landed; check the network, then run again"
+        )
+
+    def _check_whole(self) -> None:
+        """Behind the last byte botocore compares the checksum of a whole object, if S3 has one of it."""
+        from botocore.exceptions import BotoCoreError, FlexibleChecksumError
+
+        if self._at < self._entry.size:
+            return
+        try:
+            self._body.read(1)
+        except FlexibleChecksumError as error:
+            raise InfrastructureError(f"{self._entry.path}: damaged on the way ({error}); run again") from None
+        except (BotoCoreError, OSError):
+            pass  # every byte has arrived
+        self._drop()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._drop()
+        super().close()
+
+    def _drop(self) -> None:
+        if self._body is not None:
+            with suppress(Exception):
+                self._body.close()
+        self._body = None
+
+
+def place(client: S3Client, address: str, limits: Limits = DEFAULT) -> Place:
+    """The place `s3://bucket/prefix`; where there is an object of just that key, it is an archive.
+
+    Raises:
+        ConfigurationError, InfrastructureError: there is no such bucket, it may not be read, or S3 does not answer.
+    """
+    bucket, _, key = address.partition("://")[2].rstrip("/").partition("/")
+    if not bucket:
+        raise ConfigurationError(f"{address}: names no bucket; expected s3://bucket/prefix")
+    folder, _, name = key.rpartition("/")
+    around = Prefix(client, bucket, folder + "/" if folder else "", limits)
+    if name and around.find((name,)):
+        return Archive(around, name)
+    return resolved(Prefix(client, bucket, key + "/" if key else "", limits))
+
+
+def _words(entry: Entry) -> str:
+    return f"{entry.size:,} bytes with ETag {entry.version}"
+
+
+def _explained(error: Exception, what: str) -> Exception:
+    """As `flows.clients.s3.explain`, for a bucket that is not ours."""
+    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    if code == "NoSuchBucket":
+        return ConfigurationError(f"{what}: there is no such bucket; correct its name in --data or CXM_DATA")
+    if code in ("AccessDenied", "403", "AllAccessDisabled"):
+        return ConfigurationError(
+            f"{what}: S3 answered {code}: the run's identity may not read it; name the place in CXM_SOURCE_PLACES and run "
+            "`cxm provision --apply`; another account's bucket and a KMS key have policies of their own, which their owner sets"
+        )
+    return explain(error, what)

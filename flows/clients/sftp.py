@@ -1,0 +1,156 @@
+"""`sftp://user@host:port/path` → a place of files."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import stat
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flows.clients.sftp_session import Login, Session, explained, session
+from flows.errors import DataError
+from flows.places import Archive, Entry, Place, Raw, resolved
+from flows.unpack import DEFAULT, Limits
+
+if TYPE_CHECKING:
+    import asyncssh
+
+T = TypeVar("T")
+
+# A server gives 32 to 256 KiB an answer; asyncssh asks for all of a block at once.
+READ_BYTES = 4 * 1024 * 1024
+
+
+def place(login: Login, path: str, limits: Limits = DEFAULT) -> Place:
+    """The folder or the archive at a path of the server.
+
+    Raises:
+        ConfigurationError, InfrastructureError: the server is not known, refuses the login, or does not answer.
+    """
+    path = path.rstrip("/") or "/"
+    folder, _, name = path.rpartition("/")
+    around = Folder(login, folder or ("/" if path.startswith("/") else "."), limits)
+    if name and any(not entry.is_folder for entry in around.find((name,))):
+        return Archive(around, name)
+    return resolved(Folder(login, path, limits))
+
+
+@dataclass(frozen=True, slots=True)
+class Folder(Place):
+    """The files of a server's folder, not those of the folders in it."""
+
+    login: Login
+    path: str
+    limits: Limits = DEFAULT
+
+    def __str__(self) -> str:
+        return f"{self.login}{self.path if self.path.startswith('/') else '/~/' + self.path}"
+
+    def path_of(self, name: str) -> str:
+        return f"{str(self).rstrip('/')}/{name}"
+
+    def entries(self) -> list[Entry]:
+        import asyncssh
+
+        async def listed(client: asyncssh.SFTPClient) -> list[Entry]:
+            try:
+                names = [str(name) for name in await client.listdir(self.path) if not str(name).startswith(".")]
+            except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+                return []
+            # Names are not enough and attributes of a listing are those of links; at most 100 questions are under way.
+            found: list[Entry | None] = []
+            for start in range(0, len(names), 100):
+                found += await asyncio.gather(*(self._entry(client, name) for name in names[start : start + 100]))
+            return sorted((entry for entry in found if entry), key=lambda entry: entry.name)
+
+        return self._ask(listed, str(self))
+
+    def find(self, names: tuple[str, ...]) -> list[Entry]:
+        async def found(client: asyncssh.SFTPClient) -> list[Entry | None]:
+            return list(await asyncio.gather(*(self._entry(client, name) for name in names)))
+
+        return [entry for entry in self._ask(found, str(self)) if entry]
+
+    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+        if entry.is_folder:
+            raise DataError(f"{entry.path.rstrip('/')}: a directory; {expected}")
+        reader = _RemoteFile(stack.enter_context(session(self.login)), self._on_server(entry.name), entry)
+        file = stack.enter_context(io.BufferedReader(reader, READ_BYTES))
+        return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
+
+    def _state(self, name: str) -> str:
+        found = self.find((name,))
+        return f"{found[0].size:,} bytes of {found[0].changed}" if found else "no such file"
+
+    def _on_server(self, name: str) -> str:
+        return f"{self.path.rstrip('/')}/{name}"
+
+    async def _entry(self, client: asyncssh.SFTPClient, name: str) -> Entry | None:
+        import asyncssh
+
+        try:
+            about = await client.stat(self._on_server(name))
+        except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+            return None
+        folder = about.permissions is not None and stat.S_ISDIR(about.permissions)
+        changed = datetime.fromtimestamp(about.mtime or 0, UTC)
+        path = self.path_of(name)
+        return Entry(name + "/" * folder, 0 if folder else about.size or 0, changed, path, str(about.mtime_ns or ""))
+
+    def _ask(self, question: Callable[[asyncssh.SFTPClient], Coroutine[Any, Any, T]], what: str) -> T:
+        with session(self.login) as found, explained(what, self.login):
+            return found.run(question(found.client))
+
+
+async def _opened(session: Session, path: str) -> Any:
+    return await session.client.open(path, "rb")
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file's bytes, from any of them on."""
+
+    def __init__(self, session: Session, path: str, entry: Entry) -> None:
+        self._session, self._entry, self._at = session, entry, 0
+        with explained(entry.path, session.login):
+            self._file: Any = session.run(_opened(session, path))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """To a byte."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
+        return self._at
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        size = min(len(buffer), self._entry.size - self._at)
+        if size <= 0:
+            return 0
+        with explained(self._entry.path, self._session.login):
+            data = self._session.run(self._file.read(size, self._at))
+        if not data:
+            raise DataError(
+                f"{self._entry.path}: ends early: expected {self._entry.size:,} bytes as at its start, got {self._at:,}; nothing "
+                "of it was landed; run again once whatever writes it has finished"
+            )
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Give the handle back, if the connection still lives."""
+        if not self.closed:
+            with suppress(Exception):
+                self._session.run(self._file.close())
+        super().close()

@@ -1,0 +1,265 @@
+"""A login to an SFTP server → one connection of a process, by asyncssh.
+
+The server's key has to be known, and nothing is taken from ~/.ssh or an agent: what logs in is what the settings name. fsspec's
+own SFTP takes any key, so it is not used. A connection is shared by the threads of a process and ends when it has been idle for
+a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import SecretStr
+
+from flows.errors import ConfigurationError, DataError, InfrastructureError
+
+if TYPE_CHECKING:
+    import asyncssh
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 60.0  # to log in, and for each answer
+IDLE_SECONDS = 20.0
+_ADDRESS = re.compile(
+    r"sftp://(?:(?P<user>[^@/:]+)(?P<password>:[^@/]*)?@)?(?P<host>\[[^]]+\]|[^:/@]+)(?::(?P<port>[0-9]+))?(?P<path>/.*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who logs in to which server, and by what the server is known."""
+
+    host: str
+    port: int
+    user: str
+    secret: SecretStr | None = field(default=None, repr=False)  # a private key in PEM, or a password
+    passphrase: SecretStr | None = field(default=None, repr=False)
+    known_hosts: str | None = None  # lines of a known_hosts file, or the path of one
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"sftp://{self.user}@{host}" + (f":{self.port}" if self.port != 22 else "")
+
+
+def parse(
+    address: str,
+    user: str | None = None,
+    secret: SecretStr | None = None,
+    passphrase: SecretStr | None = None,
+    known_hosts: str | None = None,
+) -> tuple[Login, str]:
+    """The login and the folder that an address names; `/~/` begins at the user's own folder, nothing is percent-decoded.
+
+    Raises:
+        ConfigurationError: it has no host or no user, or it holds a password.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise ConfigurationError(
+            f"{address}: no address of a folder; expected sftp://user@host/path or sftp://user@host:port/path"
+        )
+    if found["password"]:
+        shown = address.replace(found["password"], "")
+        raise ConfigurationError(f"{shown}: holds a password, which every log would show; put it into CXM_SFTP_SECRET")
+    name = found["user"] or user
+    if not name:
+        raise ConfigurationError(f"{address}: names no user; expected sftp://user@host/path, or CXM_SFTP_USER")
+    login = Login(found["host"].strip("[]"), int(found["port"] or 22), name, secret, passphrase, known_hosts)
+    path = found["path"] or "/"
+    if path.startswith("/~/") or path == "/~":
+        path = path[3:] or "."
+    return login, path
+
+
+class Session:
+    """One connection, used by several threads; it lives in the loop of `_loop`."""
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+        self.client: Any = None
+        self.users = 0
+        self._connection: Any = None
+        self._end: Any = None
+        self._lock = asyncio.Lock()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` gives, which runs beside that of other threads.
+
+        Raises:
+            InfrastructureError: it gave nothing for `ANSWER_SECONDS`.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, _loop())
+        try:
+            return future.result(ANSWER_SECONDS)
+        except FutureTimeoutError:
+            future.cancel()
+            if self._connection is not None:
+                _loop().call_soon_threadsafe(self._connection.abort)  # the next user gets another one
+            raise InfrastructureError(
+                f"{self.login}: gave no answer for {ANSWER_SECONDS:.0f} s; see whether the server is well, then run again"
+            ) from None
+
+    async def take(self) -> None:
+        """Count one more user, connected."""
+        async with self._lock:
+            if self._end is not None:
+                self._end.cancel()
+            if self._connection is None or self._connection.is_closed():
+                self._connection, self.client = await _connect(self.login)
+            self.users += 1
+
+    async def give_back(self) -> None:
+        """One user less; without any, the connection ends soon."""
+        self.users -= 1
+        if not self.users:
+            self._end = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._connection.close)
+
+
+_sessions: dict[Login, Session] = {}
+_running: list[asyncio.AbstractEventLoop] = []
+_lock = threading.Lock()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The loop of a thread that serves every connection of the process."""
+    with _lock:
+        if not _running:
+            _running.append(asyncio.new_event_loop())
+            # Of a connection that breaks, the read that is waited for tells; the others' errors would be logged.
+            _running[0].set_exception_handler(lambda *_: None)
+            threading.Thread(target=_running[0].run_forever, name="sftp", daemon=True).start()
+        return _running[0]
+
+
+@contextmanager
+def session(login: Login) -> Iterator[Session]:
+    """The process's connection for a login.
+
+    Raises:
+        ConfigurationError: the server is unknown, refuses the login, or the settings are wrong.
+        InfrastructureError: it does not answer.
+    """
+    with _lock:
+        found = _sessions.setdefault(login, Session(login))
+    with explained(str(login), login):
+        found.run(found.take())
+    try:
+        yield found
+    finally:
+        with suppress(InfrastructureError):
+            found.run(found.give_back())
+
+
+async def _connect(login: Login) -> tuple[Any, Any]:
+    import asyncssh
+
+    seen: list[asyncssh.SSHKey] = []
+
+    class Client(asyncssh.SSHClient):
+        def validate_host_public_key(self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey) -> bool:
+            seen.append(key)
+            return False
+
+    secret = login.secret.get_secret_value() if login.secret else ""
+    is_key = secret.lstrip().startswith("-----BEGIN")
+    try:
+        connection = await asyncssh.connect(
+            login.host,
+            login.port,
+            username=login.user,
+            client_factory=Client,
+            known_hosts=_known_hosts(login),
+            client_keys=[_private_key(login, secret)] if is_key else None,
+            password=secret if secret and not is_key else None,
+            config=None,
+            agent_path=None,
+            gss_host=None,
+            connect_timeout=ANSWER_SECONDS / 2,
+            login_timeout=ANSWER_SECONDS / 2,
+            keepalive_interval=15,
+        )
+    except asyncssh.HostKeyNotVerifiable:
+        raise ConfigurationError(_unknown_host(login, seen)) from None
+    return connection, await connection.start_sftp_client()
+
+
+def _private_key(login: Login, text: str) -> Any:
+    import asyncssh
+
+    try:  # a form in the Prefect UI keeps no line ends
+        passphrase = login.passphrase.get_secret_value() if login.passphrase else None
+        return asyncssh.import_private_key(text.strip().replace("\\n", "\n") + "\n", passphrase)
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        raise ConfigurationError(
+            f"{login}: its private key cannot be read ({error}); expected PEM or OpenSSH form in CXM_SFTP_SECRET or the block "
+            "that CXM_SFTP_BLOCK names, its passphrase in CXM_SFTP_PASSPHRASE"
+        ) from None
+
+
+def _known_hosts(login: Login) -> Any:
+    import asyncssh
+
+    text = login.known_hosts or ""
+    if text and not re.search(r"\s", text):
+        try:
+            text = Path(text).expanduser().read_text()
+        except OSError as error:
+            raise ConfigurationError(
+                f"CXM_SFTP_KNOWN_HOSTS={text}: cannot be read ({error.strerror}); expected a known_hosts file, or its lines"
+            ) from None
+    try:
+        return asyncssh.import_known_hosts(text.replace("\\n", "\n"))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"CXM_SFTP_KNOWN_HOSTS: {error}; expected lines as `ssh-keyscan` prints them"
+        ) from None
+
+
+def _unknown_host(login: Login, seen: list[Any]) -> str:
+    host = login.host if login.port == 22 else f"[{login.host}]:{login.port}"
+    if not seen:
+        return (
+            f"{login}: shows none of the host keys of CXM_SFTP_KNOWN_HOSTS; ask whoever runs it for its key, and set it "
+            f"to the line `{host} TYPE KEY`"
+        )
+    line = f"{host} {seen[0].export_public_key().decode().strip()}"
+    return (
+        f"{login}: its host key is unknown: expected one of CXM_SFTP_KNOWN_HOSTS, got {seen[0].get_fingerprint()}; compare that "
+        f"fingerprint with what whoever runs the server says, then set CXM_SFTP_KNOWN_HOSTS='{line}'"
+    )
+
+
+@contextmanager
+def explained(what: str, login: Login) -> Iterator[None]:
+    """What asyncssh raises, in words."""
+    import asyncssh
+
+    try:
+        yield
+    except asyncssh.PermissionDenied:
+        raise ConfigurationError(
+            f"{login}: refuses the login; set CXM_SFTP_SECRET (a private key or a password) or CXM_SFTP_BLOCK (the "
+            "Prefect Secret block that holds it), and have the server take it"
+        ) from None
+    except asyncssh.SFTPPermissionDenied:
+        raise ConfigurationError(
+            f"{what}: may not be read by {login.user} (permission denied); have it be allowed to"
+        ) from None
+    except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+        raise DataError(f"{what}: no such file any more; run again once whatever writes it has finished") from None
+    except socket.gaierror as error:
+        raise ConfigurationError(f"{login}: no such host ({error.strerror}); correct the address") from None
+    except (asyncssh.Error, TimeoutError, OSError) as error:
+        said = str(error) or type(error).__name__
+        raise InfrastructureError(
+            f"{what}: the connection to {login.host} failed ({said}); nothing was landed; check address and network, run again"
+        ) from error
