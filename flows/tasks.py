@@ -21,7 +21,6 @@ from flows import blocks, lease, located, progress, provisioning, shown
 from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
-from flows.contract.set_aside import may_set_aside
 from flows.errors import InfrastructureError
 from flows.facts import LandResult, Published
 from flows.history import page as history_page
@@ -274,18 +273,7 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: 
 
 def bad_rows_found(batch: Batch, verdict: validate_step.Verdict) -> publish_step.BadRowsFound | None:
     """The bad rows of a verdict, if the contract lets all of them be set aside."""
-    source = read_source(batch.source.name)
-    counted: dict[str, dict[str, int]] = {}
-    for judged in verdict.tables:
-        of_table: dict[str, int] = {}
-        for failure in judged.error_failures:
-            name = failure.rule.removeprefix(f"{judged.table}.")
-            of_table[name] = of_table.get(name, 0) + failure.unexpected_count
-        if of_table and not may_set_aside(source, source.table(judged.table), tuple(of_table)):
-            return None
-        counted[judged.table] = of_table
-    tables = tuple(judged.table for judged in verdict.tables)
-    return publish_step.BadRowsFound(source, tables, counted) if any(counted.values()) else None
+    return publish_step.BadRowsFound.among(read_source(batch.source.name), verdict.counted)
 
 
 @step("build pages", "Data Docs of {source_name}")

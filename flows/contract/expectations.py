@@ -46,13 +46,17 @@ def asset_query(source: Source, table: Table, batch_id: str | None = None) -> st
     Columns that a rule judges stand there as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
     rule asks for it, `…__VALUE`, what staging makes of the text, and `…__UNREAD`, the text that breaks the rule of type.
     """
-    judged = [f"{values.text(f't.{ident(c)}')} AS {ident(c)}" for c in _judged(table)]
-    texts = f" REPLACE ({', '.join(judged)})" if judged else ""
-    twins = "".join(f", {sql} AS {name}" for name, sql in _twins(table).items())
+    texts, twins = asset_columns(table)
+    replaced = f" REPLACE ({', '.join(f'{sql} AS {name}' for name, sql in texts.items())})" if texts else ""
+    added = "".join(f", {sql} AS {name}" for name, sql in twins.items())
     batch = literal(batch_id) if batch_id else f"({_newest(source, table)})"
-    return (
-        f"SELECT t.*{texts}{twins} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID = {batch}"
-    )
+    return f"SELECT t.*{replaced}{added} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID = {batch}"
+
+
+def asset_columns(table: Table) -> tuple[dict[str, str], dict[str, str]]:
+    """The columns of the asset that are not as RAW holds them: those that a rule judges, and those beside them, each with its SQL
+    over one column of `t`."""
+    return {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}, _twins(table)
 
 
 def expectations(source: Source, table: Table) -> list[Expectation]:

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from flows.clients.snowflake import run
 from flows.contract.expectations import current_parents
 from flows.contract.model import Source, Table
-from flows.contract.set_aside import BETWEEN_RULES, broken_by_links, broken_by_rules, links, row_rules, set_aside
+from flows.contract.set_aside import (
+    BETWEEN_RULES,
+    broken_by_links,
+    broken_by_rules,
+    links,
+    may_set_aside,
+    row_rules,
+    set_aside,
+)
 from flows.contract.sql import template
 from flows.errors import BusyError, DataError
 from flows.lease import fenced
@@ -38,6 +46,16 @@ class BadRowsFound:
     source: Source
     tables: tuple[str, ...]  # that came in with this batch
     counted: Mapping[str, Mapping[str, int]]
+
+    @classmethod
+    def among(cls, source: Source, counted: Mapping[str, Mapping[str, int]]) -> BadRowsFound | None:
+        """The bad rows among rules that are broken, if there are any and the contract lets all of them be set aside."""
+        if not any(counted.values()):
+            return None
+        able = all(
+            not rules or may_set_aside(source, source.table(name), tuple(rules)) for name, rules in counted.items()
+        )
+        return cls(source, tuple(counted), counted) if able else None
 
     @property
     def able(self) -> list[Table]:

@@ -107,14 +107,20 @@ def land(
     return _result(table, facts, folder, sent, None)
 
 
-def inspect(file: File | Path, table: Table, report: Report = lambda *_: None) -> FileFacts:
-    """What landing would find in the file, with nothing sent.
+def inspect(
+    file: File | Path,
+    table: Table,
+    report: Report = lambda *_: None,
+    write: Callable[[Block], None] = lambda _: None,
+    restart: Callable[[], None] = lambda: None,
+) -> FileFacts:
+    """What landing would find in the file, with nothing sent; its blocks go to `write`, as in `read`.
 
     Raises:
         DataError: as `read`, or there is no such file, it is no file, or it may not be read.
     """
     with _open(_file(file), table) as found:
-        return read(_file(file).name, found, table, lambda _: None, lambda: None, report)
+        return read(_file(file).name, found, table, write, restart, report)
 
 
 def checksum(file: File | Path) -> str | None:

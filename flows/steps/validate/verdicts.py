@@ -90,6 +90,17 @@ class Verdict:
         """No rule of error severity failed; warnings do not count."""
         return all(table.success for table in self.tables)
 
+    @property
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Table → rule of error severity that is broken, by its name in the contract → rows."""
+        found: dict[str, dict[str, int]] = {}
+        for judged in self.tables:
+            rules = found.setdefault(judged.table, {})
+            for failure in judged.error_failures:
+                name = failure.rule.removeprefix(f"{judged.table}.")
+                rules[name] = rules.get(name, 0) + failure.unexpected_count
+        return found
+
 
 def verdict_of(table: Table, result: Mapping[str, Any]) -> TableVerdict:
     """What the rules said of a table.

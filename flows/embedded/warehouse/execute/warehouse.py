@@ -27,8 +27,9 @@ class Warehouse:
         s3: S3Access | None = None,
         users: Path | None = None,
         idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS,
+        memory_limit: str | None = None,
     ) -> None:
-        self.engine = Engine(directory, catalogue(), s3, users)
+        self.engine = Engine(directory, catalogue(), s3, users, memory_limit)
         self.registry = Registry(idle_transaction_seconds)
 
     def connect(self, database: str | None = None, schema: str | None = None, **options: Any) -> WarehouseConnection:

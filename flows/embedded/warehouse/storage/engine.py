@@ -52,6 +52,7 @@ class Engine:
         catalogue: Catalogue,
         s3: S3Access | None = None,
         users: Path | None = None,
+        memory_limit: str | None = None,
     ) -> None:
         self.directory = directory
         self.s3 = s3
@@ -72,6 +73,7 @@ class Engine:
                 "python_enable_replacements": "false",
                 # A checkpoint makes the COMMIT that it falls on wait for seconds; what is not in it is in the log.
                 "checkpoint_threshold": "256MB",
+                **({"memory_limit": memory_limit} if memory_limit else {}),
             },
         )
         self.duck.execute("SET GLOBAL TimeZone = 'UTC'")

@@ -1,0 +1,269 @@
+"""Files of a place → what a run would say of them, with no account, no server and nothing sent.
+
+place ──landing's own reading──▶ rows in an account of the check's own ──the contract's rules──▶ `Report`
+
+The verdict is the checkpoint's: the same rules over the same values, of which each counts the same rows. Every table is judged,
+whatever another one's file is like. What only the account knows is named in `Report.unjudged`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from flows.check import account as own
+from flows.contract.broken_rows import breaks, orphans
+from flows.contract.expectations import Expectation, expectations
+from flows.contract.fit import fit
+from flows.contract.model import Relationship, Source, Table
+from flows.errors import DataError
+from flows.inventory import inventory
+from flows.places import Place
+from flows.steps import land, publish
+from flows.steps.validate import RuleFailure, TableVerdict, Verdict, with_examples
+
+Status = Literal["good", "warning", "set aside", "bad", "refused", "absent"]
+Tell = Callable[[str, str, int, int], None]  # (table, phase, bytes done, bytes in all)
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What was found of one table. `error`: why landing refuses its file; then no rule was judged. `columns`: how a header
+    differs from the contract, as far as the contract lets it. Absent is a file that the contract calls optional."""
+
+    table: str
+    files: tuple[str, ...]
+    status: Status
+    rows: int = 0
+    bytes: int = 0
+    columns: str = ""
+    error: str = ""
+    broken: tuple[RuleFailure, ...] = ()  # of severity error
+    warnings: tuple[RuleFailure, ...] = ()
+    rules: int = 0  # that were judged
+    rows_set_aside: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found in a place."""
+
+    source: str
+    place: str
+    files: tuple[FileReport, ...]
+    ignored: str = ""  # what else lies there
+    unjudged: tuple[str, ...] = ()
+    refused: str = ""  # why the bad rows may not be set aside, where the contract sets some aside
+
+    @property
+    def passed(self) -> bool:
+        """Whether a run would publish these files, by what can be known here."""
+        return not self.refused and all(f.status not in ("bad", "refused") for f in self.files)
+
+
+def check(
+    source: Source,
+    place: Place,
+    day: date,
+    tables: Sequence[Table] = (),
+    tell: Tell = lambda *_: None,
+) -> Report:
+    """Judge the files of a place: those of `tables`, by default of all. What these point at is read too, but not judged.
+
+    Raises:
+        DataError: a file's name does not tell whose it is.
+        ConfigurationError, InfrastructureError: the place may not be looked into, or does not answer.
+    """
+    found = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder], day)
+    asked = tables or source.tables
+    parents = {source.parent(link)[1].name for t in asked for link in t.relationships if not link.source}
+    read: dict[str, Sequence[land.FileFacts]] = {}
+    refused: dict[str, str] = {}
+    unjudged: list[str] = []
+    with own.opened(source) as account:
+        for table in source.tables:
+            if table in asked or table.name in parents:
+                names = found.files[table.name]
+                if not names and table.optional:
+                    continue
+                try:
+                    read[table.name] = _read(
+                        account, place, table, names or (table.file_on(day) if table.daily else table.file,), tell
+                    )
+                except DataError as error:
+                    refused[table.name] = str(error)
+        judging = replace(source, tables=tuple(_judgeable(source, t, read, unjudged) for t in source.tables))
+        of_tables = [table.name for table in asked if table.name in read]
+        for name in of_tables:
+            account.stage(judging, judging.table(name))
+        judging = _without_unknown_parents(judging, account, of_tables, unjudged)
+        rows = {name: sum(f.records for f in read[name]) for name in of_tables}
+        verdict = Verdict(
+            own.RUN.batch_id, tuple(_judged(account, judging, judging.table(n), rows[n]) for n in of_tables), Path()
+        )
+        if not verdict.passed:
+            verdict = with_examples(account.connection, judging, verdict)
+        aside, too_many = _set_aside(account, judging, verdict, read)
+    judged = {t.table: t for t in verdict.tables}
+    files = tuple(
+        _file(table, found.files[table.name], read, judged.get(table.name), refused.get(table.name, ""), aside)
+        for table in asked
+    )
+    return Report(source.name, str(place), files, found.told, tuple(unjudged), too_many)
+
+
+def _read(
+    account: own.Account, place: Place, table: Table, names: Sequence[str], tell: Tell
+) -> Sequence[land.FileFacts]:
+    """Have landing read the table's files, and keep their rows.
+
+    Raises:
+        DataError: landing refuses one.
+    """
+
+    def report(phase: str, done: int, total: int) -> None:
+        tell(table.name, phase, done, total)
+
+    found = []
+    for name in names:
+        with account.rows_of(table, name) as rows:
+            found.append(land.inspect(place / name, table, report, rows.write, rows.restart))
+    return found
+
+
+def _judgeable(source: Source, table: Table, read: Container[str], unjudged: list[str]) -> Table:
+    """The table with the rules that files alone can show; the others are named in `unjudged`."""
+    links = []
+    for link in table.relationships:
+        owner, parent = source.parent(link)
+        name = f"{table.name}.relationship({', '.join(link.columns)})"
+        if owner.name != source.name:
+            unjudged.append(f"{name} (points into source {owner.name})")
+        elif parent.name not in read:
+            unjudged.append(f"{name} ({parent.name} was not read)")
+        else:
+            links.append(link)
+    rules = tuple(rule for rule in table.rules if rule.kind != "volume")
+    if len(rules) < len(table.rules):
+        unjudged.append(f"{table.name}.volume (takes the batches before)")
+    return replace(table, relationships=tuple(links), rules=rules)
+
+
+def _without_unknown_parents(source: Source, account: own.Account, names: Sequence[str], unjudged: list[str]) -> Source:
+    """The source without relationships whose missing parents may have come on days before."""
+    tables = []
+    for table in source.tables:
+        links = []
+        for link in table.relationships if table.name in names else ():
+            parent = source.parent(link)[1]
+            missing = _orphans(account, source, table, link) if parent.load == "append" else 0
+            if missing:
+                name = f"{table.name}.relationship({', '.join(link.columns)})"
+                unjudged.append(f"{name} (of {missing:,} rows the {parent.name} may have come on days before)")
+            else:
+                links.append(link)
+        tables.append(replace(table, relationships=tuple(links)))
+    found = replace(source, tables=tuple(tables))
+    for name in names:
+        account.answer(found, found.table(name))
+    return found
+
+
+def _judged(account: own.Account, source: Source, table: Table, rows: int) -> TableVerdict:
+    """What the rules say of a table's rows."""
+    counts: list[tuple[Expectation, int, str]] = []
+    on_rows: list[tuple[Expectation, str]] = []
+    links = iter(table.relationships)
+    for expectation in expectations(source, table):
+        if expectation.rule == "relationship":
+            count = _orphans(account, source, table, next(links))
+            counts.append((expectation, count, f"{count:,} rows"))
+        elif expectation.rule == "row_count":
+            most = expectation.kwargs.get("max_value")
+            wrong = rows < int(str(expectation.kwargs.get("min_value", 0))) or (
+                most is not None and rows > int(str(most))
+            )
+            counts.append((expectation, -1 if wrong else 0, f"{rows} rows"))
+        elif expectation.rule == "unique":
+            count = _repeated(account, table, expectation)
+            counts.append((expectation, count, f"{count:,} of {rows:,} rows"))
+        elif condition := breaks(expectation):
+            on_rows.append((expectation, account.engine_sql(condition)))
+    if on_rows:
+        each = ", ".join(f"count(*) FILTER ({condition})" for _, condition in on_rows)
+        found = account.counted(f"SELECT {each} FROM {account.asset(table)} AS r")
+        counts += [(e, count, f"{count:,} of {rows:,} rows") for (e, _), count in zip(on_rows, found, strict=True)]
+    failures = [_failure(table, e, max(count, 0), observed) for e, count, observed in counts if count]
+    errors = tuple(f for f in failures if f.severity == "error")
+    return TableVerdict(
+        table.name, not errors, errors, tuple(f for f in failures if f.severity == "warning"), len(counts)
+    )
+
+
+def _orphans(account: own.Account, source: Source, table: Table, link: Relationship) -> int:
+    """How many rows point at nothing."""
+    asked = [e for e in expectations(source, table) if e.rule == "relationship"]
+    expectation = asked[table.relationships.index(link)]
+    query = orphans(source, table, expectation, own.RUN.batch_id, ("_SOURCE_ROW_NUMBER",))
+    ((count,),) = account.asked(f"SELECT COUNT(*) FROM ({query}) AS q")
+    return int(count)
+
+
+def _repeated(account: own.Account, table: Table, expectation: Expectation) -> int:
+    """How many rows have a key that others have too; a key with an empty part is none."""
+    named = expectation.kwargs.get("column_list") or [expectation.kwargs["column"]]
+    assert isinstance(named, list)
+    columns = [f'"{str(name).upper()}"' for name in named]
+    present = " AND ".join(f"{c} IS NOT NULL" for c in columns)
+    groups = f"SELECT count(*) AS n FROM {account.asset(table)} WHERE {present} GROUP BY {', '.join(columns)} HAVING count(*) > 1"
+    return account.counted(f"SELECT coalesce(sum(n), 0) FROM ({groups})")[0]
+
+
+def _failure(table: Table, expectation: Expectation, count: int, observed: str) -> RuleFailure:
+    columns = ", ".join(expectation.columns) or None
+    return RuleFailure(f"{table.name}.{expectation.name}", columns, observed, count, expectation.severity)
+
+
+def _set_aside(
+    account: own.Account, source: Source, verdict: Verdict, read: Mapping[str, Sequence[land.FileFacts]]
+) -> tuple[dict[str, int] | None, str]:
+    """Table → rows that publishing would set aside; None where nothing may be. And why it would not, where it is too much."""
+    bad = publish.BadRowsFound.among(source, verdict.counted)
+    if bad is None:
+        return None, ""
+    raw_names = [source.table(t.table).raw_name for t in verdict.tables]
+    try:
+        aside = publish.publish(account.ledger(read), own.RUN, raw_names, bad)
+    except DataError as error:
+        return None, str(error)
+    return {found.table: found.rows for found in aside}, ""
+
+
+def _file(
+    table: Table,
+    names: tuple[str, ...],
+    read: Mapping[str, Sequence[land.FileFacts]],
+    judged: TableVerdict | None,
+    error: str,
+    aside: Mapping[str, int] | None,
+) -> FileReport:
+    facts = read.get(table.name, ())
+    if not facts or judged is None:
+        return FileReport(table.name, names or (table.file,), "refused" if error else "absent", error=error)
+    rows = (aside or {}).get(table.name, 0)
+    status: Status = "bad" if judged.error_failures else "warning" if judged.warnings else "good"
+    return FileReport(
+        table.name,
+        names,
+        "set aside" if rows else status,
+        sum(f.records for f in facts),
+        sum(f.bytes for f in facts),
+        "; ".join(dict.fromkeys(told for f in facts if (told := fit(table, f.header).told))),
+        broken=judged.error_failures,
+        warnings=judged.warnings,
+        rules=judged.evaluated,
+        rows_set_aside=rows,
+    )
