@@ -9,15 +9,16 @@ import importlib.metadata
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from flows import blocks, provisioning
+from flows import blocks, located, provisioning
 from flows.clients.snowflake import run
 from flows.contract.sql import ident
+from flows.errors import CxmError
 from flows.failures import meaning
 from flows.settings import Settings
 from flows.steps.provision import Account, aws, snowflake
@@ -153,6 +154,21 @@ def bucket(settings: Settings) -> Iterator[Finding]:
     yield _judge("may nothing else in AWS", not wide, ", ".join(wide) or "refused as it should be", fix)
 
 
+def places(settings: Settings) -> Iterator[Finding]:
+    """Every place of files that has to be logged in to can be listed, and its first file read."""
+    for text in settings.remote_places:
+        try:
+            place = located.place(settings, text)
+            files = [entry for entry in place.entries() if not entry.is_folder]
+            for entry in files[:1]:
+                with ExitStack() as stack:
+                    place.open_raw(entry, "expected a file", stack).file.read(1)
+        except CxmError as error:
+            yield Finding(f"place {text}", "fail", *_found_and_fix(error))
+        else:
+            yield Finding(f"place {text}", "ok", f"{len(files)} files, readable")
+
+
 def identity(settings: Settings) -> Iterator[Finding]:
     """Who AWS takes a run for."""
     if settings.target == "embedded":
@@ -247,6 +263,7 @@ CHECKS: dict[str, Check] = {
     "disk": disk,
     "AWS identity": identity,
     "bucket": bucket,
+    "places": places,
     "login": login,
     "stages": stages,
     "grants": grants,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -25,8 +27,10 @@ KEY = "raw/olist/olist_orders_dataset/20261122_101500/olist_orders_dataset.csv"
 TRUST = wanted.Trust("arn:aws:iam::999999999999:user/snowflake", "CXM_SFCRole=1_abc")
 NAMES = wanted.Names(ACCOUNT, "")
 
+PLACES = ("s3://clinic-exports/olist", "s3://clinic-exports/tickets.zip", "s3://surveys/", "sftp://clinic@files/out")
 DOCUMENTS = {
     "landing": policies.landing(BUCKET),
+    "landing-with-sources": policies.landing(BUCKET, PLACES),
     "snowflake-read": policies.snowflake_read(BUCKET),
     "provision-plan": policies.provision_plan(BUCKET, ACCOUNT),
     "provision-apply": policies.provision_apply(BUCKET, ACCOUNT),
@@ -168,6 +172,48 @@ def test_the_ingestion_identity_can_do_nothing_else(log_in: Callable[[], dict[st
         ]
 
     assert enforced(run) == []
+
+
+@pytest.mark.parametrize("log_in", [make, assumed], ids=["user", "role"])
+def test_the_ingestion_identity_reads_source_places_and_nothing_beside_them(
+    log_in: Callable[..., dict[str, str]], aws: None
+) -> None:
+    from flows.clients import s3_place
+    from tests.unit.test_places import CONTENT, in_zip
+
+    admin = boto3.client("s3")
+    for bucket in ("clinic-exports", "surveys"):
+        admin.create_bucket(Bucket=bucket)
+    archive = in_zip(Path(tempfile.mkdtemp()), "kits.csv", CONTENT).read_bytes()
+    for key, data in {
+        "olist/kits.csv": CONTENT,
+        "olist2/kits.csv": b"x",
+        "tickets.zip": archive,
+        "other.zip": b"x",
+    }.items():
+        admin.put_object(Bucket="clinic-exports", Key=key, Body=data)
+    admin.put_object(Bucket="surveys", Key="nps/kits.csv", Body=CONTENT)
+    keys = log_in()
+    document = json.dumps(policies.landing(BUCKET, PLACES))
+    boto3.client("iam").create_policy_version(
+        PolicyArn=NAMES.arn("policy", NAMES.landing_policy), PolicyDocument=document, SetAsDefault=True
+    )
+    client = boto3.client("s3", **keys)  # type: ignore[arg-type]
+
+    def run() -> None:
+        for address in ("clinic-exports/olist", "clinic-exports/tickets.zip", "surveys/nps"):
+            with (s3_place.place(client, f"s3://{address}") / "kits.csv").open() as found:
+                assert found.file.read() == CONTENT
+                found.refuse_changed()
+        for address in ("clinic-exports/olist2", "clinic-exports", "clinic-exports/other.zip"):
+            with pytest.raises(ConfigurationError, match="may not read it; name the place in CXM_SOURCE_PLACES"):
+                s3_place.place(client, f"s3://{address}")
+        for arguments in ({"Key": "olist2/kits.csv"}, {"Key": "other.zip"}):
+            assert refused(client.get_object, Bucket="clinic-exports", **arguments)
+        assert refused(client.put_object, Bucket="clinic-exports", Key="olist/new.csv", Body=b"")
+        assert refused(client.delete_object, Bucket="surveys", Key="nps/kits.csv")
+
+    enforced(run)
 
 
 def test_snowflake_can_read_raw_and_neither_write_nor_see_the_archive(aws: None) -> None:

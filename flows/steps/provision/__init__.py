@@ -75,8 +75,8 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
     ]
     if cloud.iam:
         items += aws.ingestion_items(
-            cloud.iam, names, settings.bucket, settings.ingestion_principal, cloud.holds_key
-        )  # fmt: skip
+            cloud.iam, names, settings.bucket, settings.ingestion_principal, cloud.holds_key, settings.remote_places
+        )
     account = Account(connection, settings)
     items += _warehouse_items(account, settings, sources, storage_role(names, settings))
     if cloud.iam and settings.storage_role_arn is None:

@@ -265,16 +265,22 @@ class Names:
 
 
 def ingestion_items(
-    iam: Any, names: Names, bucket: str, principal: str | None, holds_key: Callable[[frozenset[str]], bool]
+    iam: Any,
+    names: Names,
+    bucket: str,
+    principal: str | None,
+    holds_key: Callable[[frozenset[str]], bool],
+    places: Sequence[str] = (),
 ) -> Iterator[Item]:
     """The landing policy; the user with its key, or nothing of it where `principal` is named; the role to assume.
 
     Args:
         principal: who assumes the role instead of a user with a key: an ARN or a service.
         holds_key: whether the Prefect block has one of these access key ids.
+        places: where source files are read from beside the bucket.
     """
     arn = names.arn("policy", names.landing_policy)
-    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket))
+    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket, places))
     if principal is None:
         yield from _user_items(iam, names.user, arn, holds_key)
     trusted = principal or names.arn("user", names.user)

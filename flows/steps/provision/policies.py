@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 RAW = "raw/"
@@ -18,8 +19,9 @@ def _policy(*statements: Document) -> Document:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def landing(bucket: str) -> Document:
-    """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`, nowhere else.
+def landing(bucket: str, places: Sequence[str] = ()) -> Document:
+    """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`, nowhere else; list and
+    get what lies in `places` (`s3://bucket/prefix`), where a source's files come from.
 
     The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
     """
@@ -37,7 +39,33 @@ def landing(bucket: str) -> Document:
             "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
             "Resource": [f"arn:aws:s3:::{bucket}/{RAW}*", f"arn:aws:s3:::{bucket}/{ARCHIVE}*"],
         },
+        *_reading(places),
     )
+
+
+def _reading(places: Sequence[str]) -> Iterator[Document]:
+    """A bucket's two statements: a place is a prefix with what is below it, or an archive, the object of just that key."""
+    prefixes: dict[str, list[str]] = {}
+    for place in places:
+        scheme, _, rest = place.partition("://")
+        bucket, _, prefix = rest.rstrip("/").partition("/")
+        if scheme == "s3":
+            prefixes.setdefault(bucket, []).append(prefix)
+    for number, (bucket, found) in enumerate(prefixes.items(), 1):
+        below = ["*"] if "" in found else [text for prefix in found for text in (prefix, f"{prefix}/*")]
+        yield {
+            "Sid": f"ListSource{number}",
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": f"arn:aws:s3:::{bucket}",
+            "Condition": {"StringLike": {"s3:prefix": below}},
+        }
+        yield {
+            "Sid": f"ReadSource{number}",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject"],
+            "Resource": [f"arn:aws:s3:::{bucket}/{text}" for text in below],
+        }
 
 
 def snowflake_read(bucket: str) -> Document:
