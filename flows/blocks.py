@@ -68,7 +68,7 @@ class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc] 
     protocol: str = Field(default="http", description="http or https.")
 
 
-def load(kind: Any, name: str) -> Any:
+def load(kind: Any, name: str, fix: str = "`cxm blocks register` saves it") -> Any:
     """The block of a type; one that was loaded within `BLOCK_SECONDS` is not asked for again.
 
     Raises:
@@ -83,9 +83,7 @@ def load(kind: Any, name: str) -> Any:
         _loaded[key] = loaded, time.monotonic() + BLOCK_SECONDS
         return loaded
     except ValueError as error:
-        raise ConfigurationError(
-            f"block {key[0]}/{name}: not found on this Prefect server; `cxm blocks register` saves it"
-        ) from error
+        raise ConfigurationError(f"block {key[0]}/{name}: not found on this Prefect server; {fix}") from error
 
 
 def s3_client(settings: Settings) -> S3Client:

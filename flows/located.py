@@ -41,4 +41,4 @@ def _secret(settings: Settings) -> SecretStr | None:
     """What logs in to SFTP servers: the Prefect Secret block's, or the setting's."""
     if not settings.sftp_block:
         return settings.sftp_secret
-    return SecretStr(str(blocks.load(Secret, settings.sftp_block).get()))
+    return SecretStr(str(blocks.load(Secret, settings.sftp_block, "make it in the Prefect UI, under Blocks").get()))

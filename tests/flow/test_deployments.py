@@ -82,7 +82,7 @@ def deployed(settings: Settings, files: Path, api: httpx.Client) -> Iterator[Any
     """What `cxm blocks register` and `prefect --no-prompt deploy --all` leave on the server."""
     from flows import deployment
 
-    first = deployment.register(settings.model_copy(update={"data": files}))
+    first = deployment.register(settings.model_copy(update={"data": str(files)}))
     deployment.deploy()
     yield first
     for left in api.post("/deployments/filter", json={}).json():  # or a schedule could fire into the tests that follow
@@ -146,7 +146,7 @@ def test_deploying_twice_changes_nothing_and_a_paused_schedule_stays_paused(
     before = snapshot(api)
     assert before["pipeline/olist"]["schedules"][0]["active"] is False
 
-    again = deployment.register(settings.model_copy(update={"data": files}))
+    again = deployment.register(settings.model_copy(update={"data": str(files)}))
     assert {r.action for r in again} == {"unchanged"}
     assert [(r.kind, r.name) for r in again] == [(r.kind, r.name) for r in deployed]
     done = prefect("--no-prompt", "deploy", "--all")
@@ -163,7 +163,7 @@ def test_a_source_without_files_or_batches_is_not_scheduled_until_it_has_some(
     for source in ("olist", "synthetic"):
         (tmp_path / source).mkdir()
     (tmp_path / "olist" / "olist_orders_dataset.csv").touch()
-    here = settings.model_copy(update={"data": tmp_path})
+    here = settings.model_copy(update={"data": str(tmp_path)})
 
     def paused() -> set[str]:
         return {name for name, one in snapshot(api).items() if one["paused"]}
@@ -252,6 +252,60 @@ def test_a_run_started_by_hand_completes_on_the_worker_and_says_what_came_of_it(
     )[0]
     for text in (folder, query_id, "/data_docs/index.html"):
         assert text in report["data"]
+
+
+@pytest.mark.soak
+def test_a_run_reads_a_bucket_and_needs_no_folder_of_the_machine(
+    settings: Settings, worker: None, api: httpx.Client, tmp_path: Path, query: Callable[..., Any]
+) -> None:
+    """As in a container: what the worker's environment names as the data folder is not there."""
+    from flows import blocks
+    from flows.doctor import places
+
+    client = blocks.s3_client(settings)
+    client.create_bucket(Bucket="clinic-exports")
+    for path in olist_files(tmp_path / "olist", scale=0.001, seed=815).iterdir():
+        client.upload_file(str(path), "clinic-exports", f"out/olist/{path.name}")
+    where = "s3://clinic-exports/out/olist"
+    nowhere = ("--job-variable", "env.CXM_DATA=/nowhere")
+    code, run = run_by_hand(api, "pipeline/olist", "--param", f"data={where}", *nowhere)
+    assert (code, run["state"]["type"]) == (0, "COMPLETED"), run["state"]["message"]
+    batch = run["name"].removeprefix("olist-")
+    loaded = query(
+        f"SELECT ROWS_LOADED FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch}' AND TABLE_NAME = 'OLIST_ORDERS'"
+    )
+    with (tmp_path / "olist" / "olist_orders_dataset.csv").open() as file:
+        assert loaded == [(sum(1 for _ in file) - 1,)]
+    code, run = run_by_hand(api, "pipeline/olist", *nowhere)
+    assert code != 0
+    assert "/nowhere/olist/olist_orders_dataset.csv: no such file" in run["state"]["message"]
+
+    found = places(
+        settings.model_copy(update={"source_places": (where, "s3://clinic-exports/none", "s3://not-there/x")})
+    )
+    assert [(one.status, one.found) for one in found] == [
+        ("ok", "9 files, readable"),
+        ("ok", "0 files, readable"),
+        ("fail", "s3://not-there: there is no such bucket"),
+    ]
+
+
+def test_the_key_of_an_sftp_server_comes_from_a_prefect_block(settings: Settings, tmp_path: Path) -> None:
+    from prefect.blocks.system import Secret
+
+    from flows import located
+    from tests.sftp_server import SftpServer
+
+    (tmp_path / "kits.csv").write_bytes(b"id\n1\n")
+    server = SftpServer(tmp_path)
+    try:
+        Secret(value=server.private_key).save("clinic-sftp", overwrite=True, _sync=True)  # type: ignore[call-arg]
+        own = Settings(home=settings.home, sftp_block="clinic-sftp", sftp_known_hosts=server.known_hosts)
+        assert [entry.name for entry in located.place(own, server.address()).entries()] == ["kits.csv"]
+        with pytest.raises(ConfigurationError, match=r"secret/nowhere: not found .*make it in the Prefect UI"):
+            located.place(own.model_copy(update={"sftp_block": "nowhere"}), server.address())
+    finally:
+        server.close()
 
 
 @pytest.mark.soak
