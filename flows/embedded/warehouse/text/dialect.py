@@ -62,7 +62,23 @@ class EmbeddedSnowflake(Snowflake):
 
 def parse(sql: str) -> Expr:
     """The tree of one statement. Raises sqlglot's errors."""
-    return parse_one(sql, dialect=EmbeddedSnowflake)
+    tree = parse_one(sql, dialect=EmbeddedSnowflake)
+    if "ALL" in sql.upper():
+        for order in tree.find_all(exp.Order):
+            _by_all(order)
+    return tree
+
+
+def _by_all(order: exp.Order) -> None:
+    """ORDER BY ALL is no column (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
+    first = order.expressions[0].this if len(order.expressions) == 1 else None
+    if (
+        isinstance(first, exp.Column)
+        and not first.args.get("table")
+        and not first.this.quoted
+        and first.name.upper() == "ALL"
+    ):
+        first.replace(exp.var("ALL"))
 
 
 def spelled(call: exp.Func) -> str | None:

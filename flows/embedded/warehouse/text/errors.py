@@ -163,8 +163,8 @@ def invalid_part(part: str, function: str) -> ProgrammingError:
 
 
 def unknown_time_zone(name: str) -> ProgrammingError:
-    """100035: a name that the IANA database does not have (https://docs.snowflake.com/en/sql-reference/functions/convert_timezone)."""
-    return ProgrammingError(msg=f"Unknown timezone: '{name}'", errno=100035, sqlstate="22007")
+    """100094: a name that the IANA database does not have (https://docs.snowflake.com/en/sql-reference/functions/convert_timezone)."""
+    return ProgrammingError(msg=f"Unknown timezone: '{name}'", errno=100094, sqlstate="22000")
 
 
 # Before the number, state and words of an error that a macro of the engine raises.
@@ -288,7 +288,7 @@ def from_duckdb(error: Exception, statement: str) -> Error:
     ):
         return _compilation(f"Object '{found[1].rstrip('!')}' does not exist or not authorized.", 2003, "42S02")
     if found := re.search(r"Unknown TimeZone '(.*?)'", message):
-        return ProgrammingError(msg=f"Timestamp '{found[1]}' is not recognized", errno=100035, sqlstate="22007")
+        return unknown_time_zone(found[1])
     if isinstance(error, duckdb.ConnectionException):
         return DatabaseError(msg="Connection is closed", errno=250002, sqlstate="08003")
     if isinstance(error, (duckdb.OutOfRangeException, duckdb.ConversionException)):

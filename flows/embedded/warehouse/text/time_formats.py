@@ -11,11 +11,15 @@ from flows.embedded.warehouse.text import errors
 
 _ELEMENTS = {
     "YYYY": "%Y", "YY": "%y", "MMMM": "%B", "MON": "%b", "MM": "%m", "DD": "%d", "DY": "%a", "HH24": "%H", "HH12": "%I",
+    "HH": "%H", "H24": "%-H", "H12": "%-I", "H": "%-H", "MO": "%-m", "D": "%-d", "ME": "%-M", "S": "%-S",
     "AM": "%p", "PM": "%p", "MI": "%M", "SS": "%S", "TZH": "\x01", "TZM": "\x02", "UUUU": "%Y",
 }  # fmt: skip
 _FRACTIONS = {"": "%n", "9": "%n", "6": "%f", "3": "%g", "0": ""}
+# A single letter, and what was added with it, is an element only where no letter is beside it: "hours" is text.
 _TOKEN = re.compile(
-    r'"([^"]*)"|(YYYY|YY|UUUU|MMMM|MON|MM|DD|DY|HH24|HH12|AM|PM|MI|SS|TZH|TZM)|FF(\d?)|(.)', re.I | re.S
+    r'"([^"]*)"|(YYYY|YY|UUUU|MMMM|MON|MM|DD|DY|HH24|HH12|AM|PM|MI|SS|TZH|TZM'
+    r"|(?<![A-Za-z])(?:H24|H12|HH|MO|ME|H|D|S)(?![A-Za-z]))|FF(\d?)|(.)",
+    re.I | re.S,
 )
 
 
@@ -42,7 +46,7 @@ def read(format_: str) -> tuple[str, bool]:
         if name in ("TZH", "TZM"):
             zoned = True
         elif element:
-            shown.append(_ELEMENTS[name])
+            shown.append(_ELEMENTS[name].replace("-", ""))
         elif fraction is not None:
             shown.append("%f")
         elif other == ":" and zoned:

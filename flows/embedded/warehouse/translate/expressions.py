@@ -36,6 +36,7 @@ _WHOLE: dict[type[Expr], tuple[str, ...]] = {
     exp.BitwiseAnd: ("this", "expression"), exp.BitwiseOr: ("this", "expression"), exp.BitwiseXor: ("this", "expression"),
     exp.BitwiseNot: ("this",), exp.BitwiseLeftShift: ("this", "expression"), exp.BitwiseRightShift: ("this", "expression"),
     exp.Lag: ("offset",), exp.Lead: ("offset",), exp.NthValue: ("offset",), exp.Ntile: ("this",), exp.Factorial: ("this",),
+    exp.BitwiseAndAgg: ("this",), exp.BitwiseOrAgg: ("this",), exp.BitwiseXorAgg: ("this",),
     exp.Bracket: ("expressions",), exp.Round: ("decimals",), exp.Trunc: ("decimals",), exp.Ceil: ("decimals",),
     exp.Floor: ("decimals",), exp.TimeFromParts: ("hour", "min", "sec", "nano"), exp.Interval: ("this",),
 }  # fmt: skip
@@ -83,6 +84,8 @@ def typed(node: Expr) -> Type | None:
         return is_of(node, _literal(node))
     for name in _WHOLE.get(type(node), ()):
         _make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, (exp.Pad, exp.Chr)) else "_cxm_int64")
+    if isinstance(node, _OF_TEXT):
+        _make_text(node.this)
     for make in (_compared, _arithmetic, _average, _share, _median, _cast, _round, _branches, _text_summed, _typeof):
         if (made := make(node)) is not None:
             return made
@@ -139,6 +142,22 @@ def _make_whole(argument: object, function: str) -> None:
     for node in argument if isinstance(argument, list) else [argument]:
         if isinstance(node, Expr) and _numeric(type_of(node)) and not isinstance(node.unnest(), exp.Literal):
             node.replace(call_of(function, node.copy()))
+
+
+_OF_TEXT = (
+    exp.Upper, exp.Lower, exp.Initcap, exp.Trim, exp.Reverse, exp.Length, exp.Substring, exp.Left, exp.Right, exp.Replace,
+    exp.Contains, exp.StartsWith, exp.EndsWith, exp.SplitPart, exp.Pad, exp.Repeat, exp.Like, exp.ILike, exp.RegexpLike,
+    exp.RegexpReplace, exp.RegexpCount, exp.RegexpInstr, exp.Translate, exp.Split,
+)  # fmt: skip
+_WRITTEN = ("NUMBER", "FLOAT", "BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "VARIANT")
+
+
+def _make_text(value: object) -> None:
+    """What is no text where a function takes texts is written as one: UPPER(1), LEFT(CURRENT_DATE, 4)
+    (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
+    type_ = type_of(value)
+    if isinstance(value, Expr) and type_ is not None and type_.kind in _WRITTEN:
+        value.replace(exp.Cast(this=value.copy(), to=exp.DataType.build("VARCHAR")))
 
 
 def make_exact(node: Expr) -> None:
@@ -214,12 +233,12 @@ def _compared(node: Expr) -> Type | None:
 _COMPARED = ("NUMBER", "FLOAT", "VARCHAR", "DATE", "TIME", "BOOLEAN", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ")
 
 
-def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type) -> Type | None:
+def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type, made: Type | None = None) -> Type | None:
     """`above` / `below` in the place of `node`: whole numbers of 128 bits are divided and rounded, the point is set afterwards.
 
     2/7: 2 * 10**6 // 7, rounded half away from zero, times 0.000001.
     """
-    made = types.divided(a, b)
+    made = made or types.divided(a, b)
     shift = made.scale - a.scale + b.scale
     narrow = a.precision + shift <= 18 and b.precision <= 18
     function = "_cxm_divide" if narrow else "_cxm_divide_wide"
@@ -243,7 +262,8 @@ def _unscaled(node: Expr, type_: Type, shift: int) -> Expr:
 
 
 def _average(node: Expr) -> Type | None:
-    """AVG of a NUMBER is SUM / COUNT, with the digits of such a division; over a window both are."""
+    """AVG of a NUMBER is SUM / COUNT, with the digits of such a division; over a window both are, and have three digits more
+    (https://docs.snowflake.com/en/sql-reference/functions/avg#examples)."""
     window = node if isinstance(node, exp.Window) and isinstance(node.this, exp.Avg) else None
     if window is None and (not isinstance(node, exp.Avg) or isinstance(node.parent, exp.Window)):
         return None
@@ -253,9 +273,11 @@ def _average(node: Expr) -> Type | None:
     if type_ is None or not _numeric(type_):
         return None
     halves: list[Expr] = [call_of("SUM", call.this.copy()), exp.Count(this=call.this.copy(), big_int=True)]
-    if window is not None:
-        halves = [_with_call(window, half) for half in halves]
-    return _divide(node, halves[0], types.summed(type_), halves[1], types.COUNTED)
+    if window is None:
+        return _divide(node, halves[0], types.summed(type_), halves[1], types.COUNTED)
+    halves = [_with_call(window, half) for half in halves]
+    made = types.number(type_.precision + 3, min(type_.scale + 3, 37))
+    return _divide(node, halves[0], types.summed(type_), halves[1], types.COUNTED, made)
 
 
 def _share(node: Expr) -> Type | None:
@@ -440,6 +462,8 @@ def _simple(node: Expr) -> Type | None:
         return type_of(node.this)
     if isinstance(node, (exp.Alias, exp.IgnoreNulls, exp.RespectNulls, exp.Lag, exp.Lead, *_SAME)):
         return type_of(node.this)
+    if isinstance(node, exp.Extract) and "nano" in node.name.lower():
+        return types.INTEGER
     if isinstance(node, _COUNTS):
         return types.COUNTED
     if isinstance(node, _FLOATS):

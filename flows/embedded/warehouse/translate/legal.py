@@ -44,6 +44,8 @@ def check(expression: Expr, bindings: Any = None) -> Expr:
     Raises ProgrammingError: 001003 for what is no Snowflake SQL, 002140 for an unknown function, 002040 for an unknown type.
     """
     expression = expression.transform(lambda node: identifier(node, bindings), copy=False)
+    if expression.find(exp.MatchRecognize):
+        raise errors.unsupported("MATCH_RECOGNIZE")
     for call in list(expression.find_all(exp.Func)):
         _check_call(call)
     for rows in list(expression.find_all(exp.TableFromRows)):
@@ -100,6 +102,8 @@ def _check_node(node: Expr, root: Expr) -> None:
         raise errors.syntax(str(node.args.get("kind") or node.sql(dialect="snowflake")))
     elif isinstance(node, (exp.Summarize, exp.Pragma, exp.Attach, exp.Detach, exp.Command)) and node is not root:
         raise errors.syntax(node.sql(dialect="snowflake"))
+    elif isinstance(node, exp.Filter):
+        raise errors.syntax("FILTER")
     elif isinstance(node, exp.Connect):
         raise errors.unsupported("CONNECT BY")
     elif isinstance(node, exp.Show) and node.name.upper() not in _SHOWN:

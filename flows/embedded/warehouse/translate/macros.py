@@ -42,6 +42,14 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_js", "J", (("", "CAST(to_json(J) AS VARCHAR)"),)),
     ("_cxm_digits_of", "N", (("", "CAST(N AS VARCHAR)"),)),
     ("_cxm_is_float", "N", (("", "typeof(N) IN ('DOUBLE', 'FLOAT')"),)),
+    ("_cxm_substr", "S, N", (("", """list_transform([{'S': CAST(S AS VARCHAR), 'N': CAST(N AS BIGINT)}], lambda R: CASE WHEN R.N < -length(R.S)
+        THEN '' WHEN R.N = 0 THEN R.S ELSE substring(R.S, R.N) END)[1]"""),)),
+    ("_cxm_substr3", "S, N, L", (("", """list_transform([{'S': CAST(S AS VARCHAR), 'N': CAST(N AS BIGINT), 'L': CAST(L AS BIGINT)}], lambda R:
+        CASE WHEN R.L IS NULL THEN NULL WHEN R.N < -length(R.S) OR R.L < 0 THEN '' WHEN R.N = 0 THEN substring(R.S, 1, R.L)
+        ELSE substring(R.S, R.N, R.L) END)[1]"""),)),
+    ("_cxm_as_json", "J", (("", "CAST(J AS JSON)"),)),
+    ("_cxm_double", "N", (("", "CAST(N AS DOUBLE)"),)),
+    ("_cxm_hundredths", "N", (("", "CAST(floor(N * 100 + 1e-9) AS BIGINT)"),)),
     ("_cxm_js1", "NAME, A", (("", "CAST(_cxm_json1(NAME, A) AS JSON)"),)),
     ("_cxm_js2", "NAME, A, B", (("", "CAST(_cxm_json2(NAME, A, B) AS JSON)"),)),
     ("_cxm_js3", "NAME, A, B, C", (("", "CAST(_cxm_json3(NAME, A, B, C) AS JSON)"),)),
@@ -188,6 +196,9 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ("DATE", "V + I"), ("TIMESTAMP", "V + I"), ("TIMESTAMP WITH TIME ZONE", "V + I"), ("TIME", "V + I"),
         (ZONED, "_cxm_zoned(V.CXM_UTC + I, V.CXM_OFFSET)"), ("", "_cxm_ntz(V) + I"),
     )),
+    ("_cxm_thousandfold", "N", (("", "CAST(N AS DECIMAL(38, 0)) * 1000"),)),
+    ("_cxm_nanoseconds", "N", (("", "CAST(microsecond(N) % 1000000 * 1000 AS BIGINT)"),)),
+    ("_cxm_since_epoch", "N, P", (("", "make_timestamp(CAST(trunc(CAST(N AS DECIMAL(38, 9)) / P * 1000000) AS BIGINT))"),)),
     ("_cxm_big", "V", (("", "CAST(round(V) AS BIGINT)"),)),
     ("_cxm_int", "V", (("", "CAST(round(V) AS INTEGER)"),)),
     ("_cxm_months_on", "N, V", (("", "CASE WHEN CAST(V AS DATE) = last_day(V) THEN CAST(last_day(V + to_months(N)) AS TIMESTAMP) + "
@@ -198,6 +209,9 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         (ZONED, "_cxm_zoned(_cxm_months_on(N, _cxm_local(V)) - to_minutes(CAST(V.CXM_OFFSET AS BIGINT)), V.CXM_OFFSET)"),
         ("", "_cxm_months_on(N, _cxm_ntz(V))"),
     )),
+    ("_cxm_months_between", "A, B", (("", """round(list_transform([{'A': A, 'B': B}], lambda R: 12 * (year(R.A) - year(R.B)) + month(R.A) - month(R.B)
+        + CASE WHEN day(R.A) = day(R.B) OR (CAST(R.A AS DATE) = last_day(R.A) AND CAST(R.B AS DATE) = last_day(R.B)) THEN 0
+        ELSE (day(R.A) - day(R.B) + (epoch_us(R.A - date_trunc('day', R.A)) - epoch_us(R.B - date_trunc('day', R.B))) / 86400e6) / 31e0 END)[1], 6)"""),)),
     ("_cxm_difference", "P, A, B", (("", "date_diff(P, date_trunc(P, A), date_trunc(P, B))"),)),
     # what a part, or a difference, is taken of: the wall's clock, or the instant
     ("_cxm_clock", "V", (

@@ -13,7 +13,8 @@ from functools import reduce
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate import number_texts, table_functions
+from flows.embedded.warehouse.translate import number_texts, table_functions, text_functions
+from flows.embedded.warehouse.translate.expressions import type_of
 from flows.embedded.warehouse.translate.trees import change_from_leaves
 
 _BINARY = (exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY)
@@ -41,6 +42,10 @@ _AS = {
 }  # fmt: skip
 
 
+# To be found in an array these have to be cast to VARIANT (https://docs.snowflake.com/en/sql-reference/functions/array_contains#usage-notes).
+_NOT_SOUGHT = ("VARCHAR", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY")
+
+
 def rewrite(expression: Expr) -> Expr:
     """The statement, changed in place, or what takes its place."""
     return change_from_leaves(expression, _rewritten)
@@ -49,6 +54,8 @@ def rewrite(expression: Expr) -> Expr:
 def _rewritten(node: Expr) -> Expr:
     if isinstance(node, exp.Anonymous) and isinstance(node.this, str):
         return _called(node, node.this.upper())
+    if (made := text_functions.REWRITTEN.get(type(node))) is not None:
+        return made(node)
     if isinstance(node, exp.Typeof):
         return _macro("typeof", node.this)
     if isinstance(node, exp.ParseJSON):
@@ -61,6 +68,12 @@ def _rewritten(node: Expr) -> Expr:
         return number_texts.read(node)
     if isinstance(node, (exp.Lateral, exp.TableFromRows)):
         return table_functions.rewritten(node)
+    if isinstance(node, exp.Join):
+        return table_functions.joined(node)
+    if isinstance(node, exp.Values):
+        return table_functions.named(node)
+    if isinstance(node, exp.Parameter):
+        return table_functions.positional(node)
     if isinstance(node, exp.GroupConcat) and node.args.get("separator") is None:
         node.set("separator", exp.Literal.string(""))
     elif (
@@ -119,6 +132,8 @@ def _called(node: exp.Anonymous, name: str) -> Expr:
         if len(arguments) != 2:
             raise errors.argument_count(name, 2, len(arguments))
         first, second = arguments
+        if name != "ARRAY_TO_STRING" and (type_ := type_of(first)) and type_.kind in _NOT_SOUGHT:
+            raise errors.argument_types(name, f"{type_}, ARRAY")
         if name == "ARRAY_TO_STRING":
             return _macro("array_text", _json(first), second)
         return _macro(name.lower(), _json(first), _json(second))

@@ -139,3 +139,45 @@ def _before(select: exp.Select, node: Expr) -> list[Expr]:
             return found
         found.append(source)
     return []
+
+
+# ---- other sources of rows
+
+
+def joined(join: exp.Join) -> Expr:
+    """A ASOF JOIN B MATCH_CONDITION (…): every row of A, with the nearest of B or NULLs
+    (https://docs.snowflake.com/en/sql-reference/constructs/asof-join)."""
+    match = join.args.get("match_condition")
+    if match is None:
+        return join
+    if join.args.get("using"):
+        raise errors.unsupported("ASOF JOIN with USING")
+    join.set("on", exp.and_(match.unnest(), join.args["on"]) if join.args.get("on") else match.unnest())
+    join.set("match_condition", None)
+    join.set("side", "LEFT")
+    return join
+
+
+def named(values: exp.Values) -> Expr:
+    """VALUES (…) A has the columns COLUMN1, COLUMN2 …, under its alias too."""
+    alias, rows = values.args.get("alias"), values.expressions
+    if not isinstance(alias, exp.TableAlias) or not alias.this or alias.args.get("columns") or not rows:
+        return values
+    size = len(rows[0].expressions) if isinstance(rows[0], exp.Tuple) else 1
+    alias.set("columns", [exp.to_identifier(f"COLUMN{n}") for n in range(1, size + 1)])
+    return values
+
+
+def positional(node: exp.Parameter) -> Expr:
+    """$1 of VALUES is COLUMN1 (https://docs.snowflake.com/en/sql-reference/constructs/values)."""
+    number, select = node.this.name if isinstance(node.this, exp.Literal) else "", node.find_ancestor(exp.Select)
+    from_ = select.args.get("from_") if select is not None else None
+    source = from_.this if isinstance(from_, exp.From) else None
+    while isinstance(source, (exp.Subquery, exp.Paren)):
+        source = source.this
+    if not number.isdigit() or select is None or select.args.get("joins") or not isinstance(source, exp.Values):
+        raise errors.unsupported(f"${node.this.name} of anything but VALUES")
+    column = exp.column(f"COLUMN{number}")
+    if isinstance(node.parent, exp.Select):
+        return exp.alias_(column, f"${number}", quoted=True)
+    return column

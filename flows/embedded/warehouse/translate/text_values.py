@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import ipaddress
+import math
 import re
 import uuid
 from base64 import b64decode
@@ -237,6 +237,14 @@ def version5(space: str | None, name: str | None) -> str | None:
         raise fail(f"Invalid UUID format: {space}", 100200, "22000") from e
 
 
+def cube_root(value: float | None) -> float | None:
+    """CBRT, exact where the root is whole."""
+    if value is None:
+        return None
+    root = math.cbrt(value)
+    return float(round(root)) if abs(root) < 1e15 and round(root) ** 3 == value else root
+
+
 def bucket(value: float | None, least: float | None, most: float | None, count: int | None) -> int | None:
     """WIDTH_BUCKET."""
     if value is None or least is None or most is None or count is None:
@@ -244,15 +252,6 @@ def bucket(value: float | None, least: float | None, most: float | None, count: 
     if value < least:
         return 0
     return count + 1 if value >= most else int((value - least) / (most - least) * count) + 1
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IP address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 _T, _N = "VARCHAR", "BIGINT"
@@ -270,5 +269,6 @@ FUNCTIONS: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
     ("_cxm_decoded", decoded, (_T, _T, "BOOLEAN"), _T),
     ("_cxm_parsed_url", parsed_url, (_T, _N), _T),
     ("_cxm_uuid5", version5, (_T, _T), _T),
+    ("_cxm_cube_root", cube_root, ("DOUBLE",), "DOUBLE"),
     ("_cxm_bucket", bucket, ("DOUBLE", "DOUBLE", "DOUBLE", _N), _N),
 )

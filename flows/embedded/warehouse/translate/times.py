@@ -9,6 +9,7 @@ Long because the functions of Snowflake's reference stand in one list.
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Callable, Sequence
 
@@ -223,11 +224,8 @@ def _conversion(node: exp.Anonymous, name: str) -> Expr:
         return call(f"{try_}{kind}", value)
     how = constant_text(arguments[1])
     if isinstance(how, exp.Literal) and not how.is_string and kind in ("ntz", "ltz", "tz"):
-        seconds = exp.Div(
-            this=exp.cast(value, "DECIMAL(38, 0)"), expression=exp.Literal.number(f"1{'0' * int(how.name)}")
-        )
-        made: Expr = exp.func(
-            "make_timestamp", call("big", exp.Mul(this=exp.paren(seconds), expression=exp.Literal.number(1000000)))
+        made: Expr = exp.Anonymous(
+            this="_cxm_since_epoch", expressions=[value, exp.Literal.number(10 ** int(how.name))]
         )
         return made if kind == "ntz" else call(kind, exp.func("timezone", exp.Literal.string("UTC"), made))
     if not isinstance(how, exp.Literal) or not how.is_string:
@@ -278,6 +276,8 @@ def _added(node: Expr) -> Expr:
 def _interval(node: Expr) -> Expr:
     """D + INTERVAL '1 day' (https://docs.snowflake.com/en/sql-reference/data-types-datetime#interval-constants)."""
     interval = node.expression
+    if isinstance(interval.this, exp.Literal) and interval.args.get("unit") is None:
+        return _interval(_in_steps(node, interval.this.name))
     count = interval.this.name if isinstance(interval.this, exp.Literal) else ""
     if not count.lstrip("-").isdigit() or interval.args.get("unit") is None:
         raise errors.unsupported(f"{interval.sql(dialect='snowflake')} (one whole number of one part is here)")
@@ -288,6 +288,19 @@ def _interval(node: Expr) -> Expr:
         this=_UNITS[unit], expressions=[call("int" if _UNITS[unit] in _DAYS else "big", exp.cast(number, "DOUBLE"))]
     )
     return call("add_days" if _UNITS[unit] in _DAYS else "add_time", made, _moment(node.this))
+
+
+def _in_steps(node: Expr, text: str) -> Expr:
+    """D + INTERVAL '1 day, 2 hours' as D + INTERVAL '1 day' + INTERVAL '2 hours'; a number without a part is of seconds."""
+    parts = [re.fullmatch(r"\s*(-?\d+)\s*([A-Za-z]*)\s*", part) for part in text.split(",")]
+    value: Expr = node.this
+    for place, part in enumerate(parts):
+        if part is None:
+            raise errors.unsupported(f"INTERVAL '{text}' (whole numbers of parts are here)")
+        one = exp.Interval(this=exp.Literal.string(part[1]), unit=exp.var(part[2] or "second"))
+        step = type(node)(this=value, expression=one)
+        value = step if place == len(parts) - 1 else _interval(step)
+    return value
 
 
 def _moment(value: Expr) -> Expr:
@@ -334,9 +347,9 @@ def _part(node: Expr) -> Expr:
     unit = {**_ALIASES, "dow": "dayofweek", "weekday": "dayofweek"}.get(unit, unit)
     if unit.startswith("epoch"):
         per = {"epoch": 1, "epoch_second": 1, "epoch_seconds": 1, "epoch_millisecond": 1000, "epoch_milliseconds": 1000}
-        if unit in ("epoch_nanosecond", "epoch_nanoseconds"):
-            raise errors.unsupported("EXTRACT of epoch_nanosecond")
         micros = exp.Anonymous(this="epoch_us", expressions=[call("since", _moment(value))])
+        if unit in ("epoch_nanosecond", "epoch_nanoseconds"):
+            return exp.Anonymous(this="_cxm_thousandfold", expressions=[micros])
         return call(
             "big",
             exp.func("floor", exp.Div(this=micros, expression=exp.Literal.number(1000000 // per.get(unit, 1000000)))),
@@ -349,8 +362,8 @@ def _part(node: Expr) -> Expr:
                 exp.Anonymous(this="trunc", expressions=[exp.Div(this=minutes, expression=exp.Literal.number(60))]),
             )
         return exp.Anonymous(this="mod", expressions=[exp.func("abs", minutes), exp.Literal.number(60)])
-    if unit in ("nanosecond", "nsec", "ns"):
-        raise errors.unsupported("EXTRACT of nanoseconds")
+    if unit == "nanosecond":
+        return exp.Anonymous(this="_cxm_nanoseconds", expressions=[call("clock", _moment(value))])
     node.set("expression", call("clock", _moment(value)))
     return node
 
@@ -362,9 +375,8 @@ def _of_clock(node: Expr) -> Expr:
 
 def _between(node: Expr) -> Expr:
     """MONTHS_BETWEEN has six digits behind the point (https://docs.snowflake.com/en/sql-reference/functions/months_between)."""
-    for key in ("this", "expression"):
-        node.set(key, call("clock", _moment(node.args[key])))
-    return exp.func("round", node.copy(), exp.Literal.number(6))
+    both = [call("clock", _moment(node.args[key])) for key in ("this", "expression")]
+    return exp.Anonymous(this="_cxm_months_between", expressions=both)
 
 
 def _next_day(node: Expr) -> Expr:
@@ -434,9 +446,30 @@ def _now(node: Expr) -> Expr:
 
 
 def _slice(node: Expr) -> Expr:
-    if (kind := node.args.get("kind")) is not None and kind.name.upper() != "START":
-        raise errors.unsupported("TIME_SLICE with 'END'")
-    return node
+    kind = node.args.get("kind")
+    if kind is None or kind.name.upper() == "START":
+        return node
+    if kind.name.upper() != "END":
+        raise errors.invalid_value(kind.name, "TIME_SLICE start_or_end")
+    node.set("kind", None)
+    unit, count = _unit(node, "TIME_SLICE"), node.expression.copy()
+    if unit == "quarter":
+        count = exp.Mul(this=exp.paren(count), expression=exp.Literal.number(3))
+    to = _UNITS[unit]
+    interval = exp.Anonymous(this=to, expressions=[call("int" if to in _DAYS else "big", count)])
+    return call("add_days" if to in _DAYS else "add_time", interval, node.copy())
+
+
+def _zoned_parts(node: Expr) -> Expr:
+    """TIMESTAMP_TZ_FROM_PARTS: in a zone by name, the session's without one
+    (https://docs.snowflake.com/en/sql-reference/functions/timestamp_from_parts)."""
+    zone = node.args.get("zone")
+    wall = exp.TimestampFromParts(**{k: v for k, v in node.args.items() if k != "zone" and v is not None})
+    if zone is None:
+        return call("tz", wall)
+    if isinstance(zone, exp.Literal) and zone.name.casefold() not in _ZONES:
+        raise errors.unknown_time_zone(zone.name)
+    return call("moved", zone, exp.func("timezone", zone.copy(), wall))
 
 
 _FUNCTIONS: tuple[tuple[tuple[type[Expr], ...], Callable[[Expr], Expr]], ...] = (
@@ -452,5 +485,6 @@ _FUNCTIONS: tuple[tuple[tuple[type[Expr], ...], Callable[[Expr], Expr]], ...] = 
     ((exp.ToChar,), _text),
     ((exp.CurrentTimestamp, exp.CurrentDate, exp.Localtime, exp.CurrentTime), _now),
     ((exp.TimeSlice,), _slice),
+    ((exp.TimestampTzFromParts,), _zoned_parts),
     ((exp.DPipe, exp.Concat, exp.ConcatWs), _joined),
 )

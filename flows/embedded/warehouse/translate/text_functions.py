@@ -1,0 +1,156 @@
+"""Functions of texts as Snowflake has them, where DuckDB's or sqlglot's differ: as calls of `text_values`.
+
+call ──rewritten──▶ REGEXP_REPLACE(S, P, R, 2) → _cxm_regexp_replace(S, P, R, 2, 0, 'c')
+
+What DuckDB does as documented, such as REGEXP_REPLACE without a position, is left to it: that is many times faster.
+https://docs.snowflake.com/en/sql-reference/functions-string, …/functions-regexp
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.expressions import type_of
+
+
+def _native(name: str, *arguments: Expr) -> exp.Anonymous:
+    return exp.Anonymous(this=f"_cxm_{name}", expressions=list(arguments))
+
+
+def _text(value: Expr) -> Expr:
+    """As a text where Python wants one; a constant is left alone."""
+    return (
+        value
+        if isinstance(value, exp.Literal) and value.is_string
+        else exp.Anonymous(this="_cxm_digits_of", expressions=[value])
+    )
+
+
+def _number(value: Expr | None, default: int) -> Expr:
+    if value is None:
+        return exp.Literal.number(default)
+    return value if isinstance(value, exp.Literal) else exp.Anonymous(this="_cxm_int64", expressions=[value])
+
+
+def _given(node: Expr, *names: str) -> bool:
+    return any(node.args.get(name) is not None for name in names)
+
+
+def _padded(node: Expr) -> Expr:
+    fill, size = node.args.get("fill_pattern"), node.args.get("expression")
+    plain = fill is None or (isinstance(fill, exp.Literal) and bool(fill.name))
+    if plain:
+        return node
+    left = exp.Boolean(this=bool(node.args.get("is_left")))
+    return _native("pad", _text(node.this), _number(size, 0), _text(fill or exp.Literal.string(" ")), left)
+
+
+def _replaced(node: Expr) -> Expr:
+    if not _given(node, "position", "occurrence", "modifiers"):
+        return node
+    by = node.args.get("replacement") or exp.Literal.string("")
+    return _native(
+        "regexp_replace", _text(node.this), _text(node.expression), _text(by), _number(node.args.get("position"), 1),
+        _number(node.args.get("occurrence"), 0), node.args.get("modifiers") or exp.Literal.string("c"),
+    )  # fmt: skip
+
+
+def _all_matches(node: Expr) -> Expr:
+    group = node.args.get("group")
+    parameters = node.args.get("parameters")
+    given = bool(parameters) or (isinstance(group, exp.Literal) and group.name != "0")
+    made = _native(
+        "regexp_substr_all", _text(node.this), _text(node.expression), _number(node.args.get("position"), 1),
+        _number(node.args.get("occurrence"), 1), parameters or exp.Literal.string("c"),
+        _number(group, 0) if given and group is not None else exp.Literal.number(-1),
+    )  # fmt: skip
+    return exp.Anonymous(this="_cxm_as_json", expressions=[made])
+
+
+def _sha2(node: Expr) -> Expr:
+    size = node.args.get("length")
+    return node if size is None or size.name == "256" else _native("sha2", _text(node.this), _number(size, 256))
+
+
+def _similar(node: Expr) -> Expr:
+    """JAROWINKLER_SIMILARITY: a whole number of hundredths, cut off, letters alike in both cases."""
+    both = [exp.Anonymous(this="upper", expressions=[part]) for part in (node.this, node.expression)]
+    return _native("hundredths", exp.Anonymous(this="jaro_winkler_similarity", expressions=both))
+
+
+def _bucket(node: Expr) -> Expr:
+    numbers = [
+        exp.Anonymous(this="_cxm_double", expressions=[node.args[k]]) for k in ("this", "min_value", "max_value")
+    ]
+    return _native("bucket", *numbers, _number(node.args["num_buckets"], 0))
+
+
+def _decoded(kind: str, attempt: bool) -> Callable[[Expr], Expr]:
+    return lambda node: _native("decoded", _text(node.this), exp.Literal.string(kind), exp.Boolean(this=attempt))
+
+
+def _hex(node: Expr) -> Expr:
+    case = node.args.get("case")
+    if case is None or case.name == "1":
+        return node
+    node.set("case", None)
+    return exp.Anonymous(this="lower", expressions=[node.copy()])
+
+
+def _url(node: Expr) -> Expr:
+    made = _native("parsed_url", _text(node.this), _number(node.args.get("permissive"), 0))
+    return exp.Anonymous(this="_cxm_as_json", expressions=[made])
+
+
+def _count(node: Expr) -> Expr:
+    """COUNT(A, B): the rows in which none of them is NULL (https://docs.snowflake.com/en/sql-reference/functions/count)."""
+    if isinstance(node.this, exp.Column) and isinstance(node.this.this, exp.Star):
+        raise errors.unsupported(f"COUNT({node.this.sql(dialect='snowflake')})")
+    if not node.expressions:
+        return node
+    none = exp.and_(
+        *[exp.Not(this=exp.Is(this=part.copy(), expression=exp.null())) for part in [node.this, *node.expressions]]
+    )
+    node.set("this", exp.Case(ifs=[exp.If(this=none, true=exp.Literal.number(1))]))
+    node.set("expressions", None)
+    return node
+
+
+def _substring(node: Expr) -> Expr:
+    """SUBSTR: a start before the first character is an empty text (https://docs.snowflake.com/en/sql-reference/functions/substr)."""
+    start, length = node.args.get("start"), node.args.get("length")
+    type_ = type_of(node.this)
+    if start is None or isinstance(start, exp.Literal) or (type_ is not None and type_.kind == "BINARY"):
+        return node
+    return _native("substr" if length is None else "substr3", node.this, start, *([] if length is None else [length]))
+
+
+def _key(node: Expr) -> Expr:
+    """A key of {'a': 1} is a text, which keeps its case."""
+    if isinstance(node.parent, exp.Struct) and isinstance(node.this, exp.Identifier):
+        node.set("this", exp.Literal.string(node.this.name))
+    return node
+
+
+REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
+    exp.Pad: _padded,
+    exp.RegexpReplace: _replaced,
+    exp.RegexpExtractAll: _all_matches,
+    exp.SHA2: _sha2,
+    exp.JarowinklerSimilarity: _similar,
+    exp.WidthBucket: _bucket,
+    exp.Soundex: lambda node: _native("soundex", _text(node.this)),
+    exp.Cbrt: lambda node: _native("cube_root", exp.Anonymous(this="_cxm_double", expressions=[node.this])),
+    exp.TryHexDecodeString: _decoded("HEX", True),
+    exp.HexDecodeString: _decoded("HEX", False),
+    exp.TryBase64DecodeString: _decoded("BASE64", True),
+    exp.Base64DecodeString: _decoded("BASE64", False),
+    exp.Hex: _hex,
+    exp.ParseUrl: _url,
+    exp.Count: _count,
+    exp.Substring: _substring,
+    exp.PropertyEQ: _key,
+}
