@@ -39,6 +39,7 @@ def undo(
     if not gone:
         return shown.ended(f"batch {batch}: nothing of it is in RAW", gone)
     shown.table_artifact(f"{source}-undo", gone, f"Undone: batch {batch}")
+    shown.tell("cxm.batch.undone", source, batch=batch)
     return shown.ended(f"batch {batch}: {len(gone)} tables, {sum(t.rows for t in gone):,} rows taken out of RAW", gone)
 
 

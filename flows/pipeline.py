@@ -31,19 +31,15 @@ def batch_id(start: datetime) -> str:
 
 def run_info(batch: str | None = None) -> RunInfo:
     """This flow run, at work on `batch`; by default on the one that its expected start names."""
-    return RunInfo(batch or batch_id(_start()), str(flow_run.id or ""), str(flow_run.ui_url or ""))
-
-
-def _start() -> datetime:
-    return flow_run.scheduled_start_time or datetime.now(UTC)
+    return RunInfo(batch or batch_id(shown.expected_start()), str(flow_run.id or ""), str(flow_run.ui_url or ""))
 
 
 def _run_name() -> str:
-    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(_start())}"
+    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(shown.expected_start())}"
 
 
 def _provision_name() -> str:
-    return f"provision-{batch_id(_start())}" if flow_run.parameters.get("apply", True) else f"plan-{batch_id(_start())}"
+    return f"{'provision' if flow_run.parameters.get('apply', True) else 'plan'}-{batch_id(shown.expected_start())}"
 
 
 @flow(name="pipeline", flow_run_name=shown.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
@@ -66,7 +62,7 @@ def pipeline(
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     where = tasks.Blocks(aws_block, snowflake_block)
-    day = day or _start().date() - timedelta(days=1)
+    day = day or shown.expected_start().date() - timedelta(days=1)
     try:
         with working(source, run_info(), where) as work:
             batch = tasks.open_batch(

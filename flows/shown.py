@@ -20,7 +20,16 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterId,
+    FlowRunFilter,
+    FlowRunFilterStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
@@ -105,10 +114,34 @@ def _drawn_words() -> frozenset[str]:
     return frozenset(words("2"))
 
 
+def expected_start() -> datetime:
+    """When the flow run of this process was to start, which a retry does not change; now, outside of one."""
+    return flow_run.scheduled_start_time or datetime.now(UTC)
+
+
 def run_seconds() -> float:
     """How long the flow run of this process has been at work; 0 outside of one."""
     context = FlowRunContext.get()
     return (datetime.now(UTC) - context.start_time).total_seconds() if context else 0.0
+
+
+def newer_run(parameters: dict[str, Any]) -> str:
+    """The name of a run of this flow that began after this one was asked for, had these parameters, and has ended well; empty
+    where there is none: what this run is to do is then still to be done."""
+    if not flow_run.id:
+        return ""
+    with get_client(sync_client=True) as client:
+        own = client.read_flow_run(UUID(str(flow_run.id)))
+        found = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                start_time=FlowRunFilterStartTime(after_=own.created),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
+            ),
+            flow_filter=FlowFilter(id=FlowFilterId(any_=[own.flow_id])),
+            sort=FlowRunSort.START_TIME_DESC,
+        )
+    same = (run for run in found if all(run.parameters.get(name) == value for name, value in parameters.items()))
+    return next((run.name for run in same if run.id != own.id), "")
 
 
 def tag_run(tag: str) -> None:

@@ -71,14 +71,27 @@ def prefect_login(settings: Settings) -> tuple[str, str]:
 
 
 def run_flow(name: str, **parameters: Any) -> Any:
-    """Run a flow of `flows.pipeline` or `flows.operations` in this process; its result, or its error raised."""
-    from flows import operations, pipeline
+    """Run a flow of `flows.pipeline`, `flows.operations` or `flows.marts` in this process; its result, or its error raised."""
+    from flows import marts, operations, pipeline
 
-    flow = getattr(pipeline, name, None) or getattr(operations, name)
+    flow = getattr(pipeline, name, None) or getattr(operations, name, None) or getattr(marts, name)
     result = flow(**parameters, return_state=True).result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def hold_builds(settings: Settings, enabled: bool = False) -> None:
+    """Keep published batches from starting `dbt-build` on the worker, whose minutes the other tests need; or let them again."""
+    import httpx
+
+    url, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
+    found = httpx.post(f"{url}/automations/filter", json={}, auth=login, timeout=60).raise_for_status().json()
+    builds = [one for one in found if one["name"].startswith("dbt-build")]
+    assert builds
+    for one in builds:
+        body = {"enabled": enabled}
+        httpx.patch(f"{url}/automations/{one['id']}", json=body, auth=login, timeout=60).raise_for_status()
 
 
 def olist_files(directory: Path, scale: float, seed: int) -> Path:

@@ -17,9 +17,10 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -29,6 +30,7 @@ from flows.settings import TELEMETRY_OFF
 _POLITE_SECONDS = 10.0  # for dbt to cancel its queries on the server after an interrupt
 # How long a flow's cancellation, which is raised in this thread between two waits, may go unheard.
 _WAIT_SECONDS = 0.5
+_LISTEN_SECONDS = 0.1  # between two looks at what dbt wrote, where somebody listens
 _FOR_DBT = ("CXM_DBT_THREADS", "CXM_QUERY_TAG")  # what profiles.yml lets a person set
 
 _one_command = threading.Lock()
@@ -48,8 +50,15 @@ def warm() -> None:
         )
 
 
-def run_dbt(arguments: Sequence[str], environment: Mapping[str, str], workdir: Path, timeout: float) -> tuple[str, int]:
-    """What `dbt arguments` wrote, run in `workdir` within `timeout` seconds, and its exit code.
+def run_dbt(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    workdir: Path,
+    timeout: float,
+    hear: Callable[[str], None] | None = None,
+) -> tuple[str, int]:
+    """What `dbt arguments` wrote, run in `workdir` within `timeout` seconds, and its exit code. `hear` gets each line soon after
+    dbt wrote it, in the caller's thread.
 
     `environment` is added to this process's own (proxy, certificates, locale), without the settings and logins in it: what dbt
     needs of those, `environment` names. However this function is left, dbt has ended.
@@ -58,7 +67,12 @@ def run_dbt(arguments: Sequence[str], environment: Mapping[str, str], workdir: P
         InfrastructureError: dbt did not start, or did not end in time.
     """
     deadline = time.monotonic() + timeout
-    with _one_command, tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output:
+    with (
+        _one_command,
+        tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output,
+        Path(output.name).open(encoding="utf-8", errors="replace") as written,
+    ):
+        listen = _listener(written, hear) if hear else None
         warm()
         child = 0
         try:
@@ -70,8 +84,10 @@ def run_dbt(arguments: Sequence[str], environment: Mapping[str, str], workdir: P
             }
             _send(json.dumps(request))
             child = _answer(deadline)
-            code = _answer(deadline)
+            code = _answer(deadline, listen)
             child = 0
+            if listen:
+                listen()
         except TimeoutError:
             raise InfrastructureError(
                 f"dbt {' '.join(arguments)} did not end within {timeout:g} s and was stopped; logs are under {workdir}."
@@ -105,11 +121,28 @@ def _send(line: str) -> None:
     _helper.stdin.flush()
 
 
-def _answer(deadline: float) -> int:
+def _listener(written: TextIO, hear: Callable[[str], None]) -> Callable[[], None]:
+    """A function that hands on the lines which were finished since its last call."""
+    begun = ""
+
+    def listen() -> None:
+        nonlocal begun
+        while line := written.readline():
+            begun += line
+            if begun.endswith("\n"):
+                hear(begun)
+                begun = ""
+
+    return listen
+
+
+def _answer(deadline: float, listen: Callable[[], None] | None = None) -> int:
     """The next number that the helper tells: a child's process id, then its exit code."""
     assert _helper is not None
     assert _helper.stdout is not None
-    while not select.select([_helper.stdout], [], [], _WAIT_SECONDS)[0]:
+    while not select.select([_helper.stdout], [], [], _LISTEN_SECONDS if listen else _WAIT_SECONDS)[0]:
+        if listen:
+            listen()
         if time.monotonic() > deadline:
             raise TimeoutError
     line = _helper.stdout.readline()

@@ -1,27 +1,23 @@
-"""The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, then `dbt build → STG … MARTS`
-and `dbt docs generate → one page`. `dbt compile` gives the models' SQL to `cxm contract lineage`.
-
-Everything dbt writes goes under `workdir`, so that two homes do not meet in one `target/`.
+"""The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, and `dbt docs generate → one page`.
+`dbt compile` gives the models' SQL to `cxm contract lineage`. The marts are built by `flows.steps.build`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from flows.clients.dbt import run_dbt
+from flows.clients.dbt_project import run as run_on
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 
 FreshnessStatus = Literal["pass", "warn", "error", "runtime error", "never loaded"]
 
-# What dbt may take: freshness is nine small queries; a build is bounded by the warehouse.
-FRESHNESS_SECONDS = 600.0
-BUILD_SECONDS = 3600.0
+FRESHNESS_SECONDS = 600.0  # that dbt may take for some small queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +61,6 @@ class HandoffResult:
     def warned(self) -> tuple[SourceFreshness, ...]:
         """The tables past their warning age."""
         return tuple(s for s in self.sources if s.status == "warn")
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """What `dbt build` did, in counts of nodes (models, tests, seeds, snapshots).
-
-    `problems` holds (node, dbt's message) of each that warned or failed.
-    """
-
-    passed: int
-    warned: int
-    failed: int
-    skipped: int
-    problems: tuple[tuple[str, str], ...]
-    seconds: float
-
-    @property
-    def clean(self) -> bool:
-        """Whether something ran, and nothing failed, warned or was skipped."""
-        return self.passed > 0 and not (self.failed or self.warned or self.skipped)
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
@@ -135,7 +111,7 @@ def handoff(
         ConfigurationError: the project has no source of that name with a freshness rule.
     """
     started = time.monotonic()
-    run = _run(
+    run = run_on(
         project,
         ["--no-populate-cache", "source", "freshness", "--select", f"source:{source_name}"],
         environment,
@@ -164,39 +140,6 @@ def handoff(
     return HandoffResult(sources, time.monotonic() - started)
 
 
-def build(
-    project: Path,
-    environment: Mapping[str, str],
-    workdir: Path,
-    select: str | None = None,
-    timeout: float = BUILD_SECONDS,
-) -> BuildResult:
-    """Run `dbt build` (all, or what dbt's selector `select` names) and return its counts; a failing node raises nothing.
-
-    Raises:
-        InfrastructureError: dbt did not start, did not end in time, wrote no result, or failed outside its nodes.
-    """
-    started = time.monotonic()
-    arguments = ["build", *(["--select", select] if select else [])]
-    run = _run(project, arguments, environment, workdir, "run_results.json", timeout)
-    groups: dict[str, int] = {"pass": 0, "warn": 0, "error": 0, "skip": 0}
-    problems: list[tuple[str, str]] = []
-    for result in run.document["results"]:
-        if result["status"] == "no-op":  # an exposure: there is nothing to build
-            continue
-        group = {"success": "pass", "pass": "pass", "warn": "warn", "skipped": "skip"}.get(result["status"], "error")
-        groups[group] += 1
-        if group in ("warn", "error"):
-            problems.append((result["unique_id"], " ".join((result["message"] or result["status"]).split())))
-    if run.code != 0 and not groups["error"]:
-        raise InfrastructureError(
-            f"dbt build ended with exit code {run.code} though no node failed. dbt said: {run.said()}"
-        )
-    return BuildResult(
-        groups["pass"], groups["warn"], groups["error"], groups["skip"], tuple(problems), time.monotonic() - started
-    )
-
-
 def document(
     project: Path, environment: Mapping[str, str], workdir: Path, folder: Path, timeout: float = FRESHNESS_SECONDS
 ) -> Path:
@@ -205,7 +148,7 @@ def document(
     Raises:
         InfrastructureError: dbt did not start, did not end in time, or wrote no catalog.
     """
-    run = _run(project, ["docs", "generate", "--static"], environment, workdir, "catalog.json", timeout)
+    run = run_on(project, ["docs", "generate", "--static"], environment, workdir, "catalog.json", timeout)
     if run.code != 0:
         raise InfrastructureError(f"dbt docs generate ended with exit code {run.code}. dbt said: {run.said()}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -223,7 +166,7 @@ def compiled(project: Path, workdir: Path, timeout: float = FRESHNESS_SECONDS) -
     """
     offline = ["--target", "embedded", "--full-refresh", "--no-introspect", "--no-populate-cache"]
     arguments = ["compile", *offline, "--select", "resource_type:model", "resource_type:snapshot"]
-    run = _run(project, arguments, {"CXM_TARGET": "embedded"}, workdir, "manifest.json", timeout)
+    run = run_on(project, arguments, {"CXM_TARGET": "embedded"}, workdir, "manifest.json", timeout)
     if run.code != 0:
         raise ConfigurationError(f"{project}: dbt compile ended with exit code {run.code}. dbt said: {run.said()}")
     return run.document
@@ -247,58 +190,3 @@ def _freshness(table: str, result: Mapping[str, Any] | None, message: str) -> So
 
 def _limit(limit: Mapping[str, Any] | None) -> str | None:
     return f"{limit['count']} {limit['period']}" if limit and limit.get("count") is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """dbt run to its end: its artifact, its exit code, and (node, message) of each error; node "" where none is meant."""
-
-    document: dict[str, Any]
-    code: int
-    errors: tuple[tuple[str, str], ...]
-
-    def said(self, node_id: str = "") -> str:
-        """dbt's messages on one node, or all of them."""
-        return " ".join(message for node, message in self.errors if node_id in ("", node))
-
-
-def _run(
-    project: Path, arguments: list[str], environment: Mapping[str, str], workdir: Path, artifact: str, timeout: float
-) -> _Run:
-    target, logs = workdir / "target", workdir / "logs"
-    target.mkdir(parents=True, exist_ok=True)
-    result = target / artifact
-    result.unlink(missing_ok=True)  # an old one would be read as this run's when dbt fails early
-    command = [
-        "--log-format",
-        "json",
-        "--log-format-file",
-        "text",
-        "--no-use-colors-file",
-        "--no-version-check",
-        *arguments,
-    ]
-    command += ["--project-dir", str(project), "--profiles-dir", str(project)]
-    command += ["--target-path", str(target), "--log-path", str(logs)]
-    output, code = run_dbt(command, environment, workdir, timeout)
-    run = _Run({}, code, tuple(_errors(output)))
-    if not result.exists():
-        raise InfrastructureError(
-            f"dbt {' '.join(arguments)} ended with exit code {code} and wrote no {artifact}; its log is in {logs}. "
-            f"dbt said: {run.said()}"
-        )
-    return replace(run, document=json.loads(result.read_text(encoding="utf-8")))
-
-
-def _errors(output: str) -> Iterator[tuple[str, str]]:
-    """(node, message) of what dbt logged as an error, and of each line that is none of its log, as a traceback."""
-    for line in output.splitlines():
-        try:
-            event = json.loads(line)
-            level, message, data = event["info"]["level"], event["info"]["msg"], event["data"]
-        except (ValueError, TypeError, KeyError):
-            if line.strip():
-                yield "", line.strip()
-            continue
-        if level == "error":
-            yield data.get("node_info", {}).get("unique_id", ""), " ".join(message.split())

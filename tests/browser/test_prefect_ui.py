@@ -14,7 +14,7 @@ import pytest
 
 from flows.settings import PROJECT
 from flows.steps.handoff import dbt_environment, document
-from tests.conftest import SAMPLE, olist_files, prefect_login, run_flow
+from tests.conftest import SAMPLE, hold_builds, olist_files, prefect_login, run_flow
 
 pytestmark = pytest.mark.browser
 
@@ -74,6 +74,7 @@ def deployed(settings: Any) -> Iterator[None]:
     deployment.register(settings)
     deployment.deploy()
     automations.apply(None)
+    hold_builds(settings)
     yield
     url = settings.stack["prefect"]["api_url"]
     for kind in ("deployments", "automations"):

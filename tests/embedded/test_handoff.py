@@ -30,7 +30,8 @@ from flows.contract.render_dbt import render
 from flows.embedded import home_secrets
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import PROJECT, Settings
-from flows.steps.handoff import BuildResult, HandoffResult, SourceFreshness, build, dbt_environment, handoff
+from flows.steps.build import BuildResult, build
+from flows.steps.handoff import HandoffResult, SourceFreshness, dbt_environment, handoff
 from flows.steps.provision import provision_warehouse
 from tests.embedded.conftest import Warehouse
 

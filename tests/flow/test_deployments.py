@@ -20,7 +20,7 @@ import pytest
 
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from tests.conftest import olist_files, prefect_login, run_flow
+from tests.conftest import hold_builds, olist_files, prefect_login, run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -34,6 +34,7 @@ WANTED = {
     "replay/replay",
     "backfill/backfill",
     "maintenance/maintenance",
+    "dbt-build/dbt-build",
 }
 
 
@@ -84,6 +85,7 @@ def deployed(settings: Settings, files: Path, api: httpx.Client) -> Iterator[Any
 
     first = deployment.register(settings.model_copy(update={"data": str(files)}))
     deployment.deploy()
+    hold_builds(settings)
     yield first
     for left in api.post("/deployments/filter", json={}).json():  # or a schedule could fire into the tests that follow
         api.delete(f"/deployments/{left['id']}")
@@ -125,13 +127,14 @@ def test_every_deployment_says_what_it_is_and_how_its_parameters_work(deployed: 
         assert deployment["limit"] == 1, name
         assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE", name
         assert deployment["work_pool_name"] == "cxm-process", name
-        assert {"aws_block", "snowflake_block"} <= set(deployment["parameters"]), name
+        logins = {"snowflake_block"} if name == "dbt-build/dbt-build" else {"aws_block", "snowflake_block"}
+        assert logins <= set(deployment["parameters"]), name
         properties = deployment["parameter_openapi_schema"]["properties"]
         assert all(p.get("description") for p in properties.values()), name
         for schedule in deployment["schedules"]:
             assert schedule["slug"], name
     slugs = {name: [s["slug"] for s in d["schedules"]] for name, d in found.items()}
-    by_hand = {"provision/provision", "undo/undo", "replay/replay", "backfill/backfill"}
+    by_hand = {"provision/provision", "undo/undo", "replay/replay", "backfill/backfill", "dbt-build/dbt-build"}
     assert {name for name, s in slugs.items() if not s} == by_hand
 
 

@@ -14,7 +14,7 @@ import pytest
 from flows.contract import drafts, read, sync
 from flows.contract.read import read_source
 from flows.settings import PROJECT, Settings
-from flows.steps import handoff
+from flows.steps import build, handoff
 from flows.steps.draft import profile_files
 from tests import awkward
 from tests.conftest import run_flow
@@ -79,9 +79,7 @@ def test_ten_awkward_files_are_published_and_staged_without_a_change(
     from flows import blocks
 
     environment = handoff.dbt_environment(blocks.with_login(settings))
-    built = handoff.build(
-        project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "path:models/staging/ward"
-    )
+    built = build.build(project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "path:models/staging/ward")
     assert built.clean, built.problems
     assert built.passed > len(files)
     counted = query("SELECT COUNT(*), COUNT(DISTINCT VISIT_ID) FROM STG.STG_WARD__ACCENTS")

@@ -16,7 +16,7 @@ import pytest
 from flows.contract import read, sync
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from flows.steps import handoff
+from flows.steps import build, handoff
 from tests.conftest import run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -238,7 +238,7 @@ def test_the_patch_that_is_shown_brings_the_new_column_into_staging(
     assert changes["TRIAL_GROWN"] == "changed", "its comment is the contract's now"
     assert run_flow("pipeline", source="trial", data=str(delivered.data)).unchanged
     environment = handoff.dbt_environment(blocks.with_login(settings))
-    built = handoff.build(project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "stg_trial__grown_rows")
+    built = build.build(project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "stg_trial__grown_rows")
     assert built.clean, built.problems
     assert query("SELECT GROWN_ID, WARD_S_NO FROM STG.STG_TRIAL__GROWN_ROWS ORDER BY 1") == [("a", "W1"), ("b", None)]
 

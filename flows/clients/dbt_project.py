@@ -1,0 +1,83 @@
+"""A command of dbt on the project → its artifact, its exit code, what it said.
+
+Everything dbt writes goes under a `workdir`, so that two homes do not meet in one `target/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flows.clients.dbt import run_dbt
+from flows.errors import InfrastructureError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """dbt run to its end: its artifact, its exit code, and (node, message) of each error; node "" where none is meant."""
+
+    document: dict[str, Any]
+    code: int
+    errors: tuple[tuple[str, str], ...]
+
+    def said(self, node_id: str = "") -> str:
+        """dbt's messages on one node, or all of them."""
+        return " ".join(message for node, message in self.errors if node_id in ("", node))
+
+
+def run(
+    project: Path,
+    arguments: list[str],
+    environment: Mapping[str, str],
+    workdir: Path,
+    artifact: str,
+    timeout: float,
+    hear: Callable[[str], None] | None = None,
+) -> Command:
+    """Run `dbt arguments` on the project; its target and logs go under `workdir`, and `artifact` is the file in the target that
+    says how it went. `hear` gets each line of dbt's log, in JSON, soon after it was written.
+
+    Raises:
+        InfrastructureError: dbt did not start, did not end in time, or wrote no such artifact.
+    """
+    target, logs = workdir / "target", workdir / "logs"
+    target.mkdir(parents=True, exist_ok=True)
+    result = target / artifact
+    result.unlink(missing_ok=True)  # an old one would be read as this run's when dbt fails early
+    command = [
+        "--log-format",
+        "json",
+        "--log-format-file",
+        "text",
+        "--no-use-colors-file",
+        "--no-version-check",
+        *(["--log-level", "debug"] if hear else []),
+        *arguments,
+    ]
+    command += ["--project-dir", str(project), "--profiles-dir", str(project)]
+    command += ["--target-path", str(target), "--log-path", str(logs)]
+    output, code = run_dbt(command, environment, workdir, timeout, hear)
+    done = Command({}, code, tuple(_errors(output)))
+    if not result.exists():
+        raise InfrastructureError(
+            f"dbt {' '.join(arguments)} ended with exit code {code} and wrote no {artifact}; its log is in {logs}. "
+            f"dbt said: {done.said()}"
+        )
+    return replace(done, document=json.loads(result.read_text(encoding="utf-8")))
+
+
+def _errors(output: str) -> Iterator[tuple[str, str]]:
+    """(node, message) of what dbt logged as an error, and of each line that is none of its log, as a traceback."""
+    for line in output.splitlines():
+        try:
+            event = json.loads(line)
+            level, message, data = event["info"]["level"], event["info"]["msg"], event["data"]
+        except (ValueError, TypeError, KeyError):
+            if line.strip():
+                yield "", line.strip()
+            continue
+        if level == "error":
+            yield data.get("node_info", {}).get("unique_id", ""), " ".join(message.split())

@@ -1,0 +1,196 @@
+"""The flow `dbt-build`: STG, INT, MARTS and SNAPSHOTS after a batch was published, a task run for each node of dbt.
+
+dbt runs once, in a process of its own (decisions 9 and 17): its log starts, fills and ends the task run of a node.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import blocks, shown, tasks
+from flows.clients.snowflake import run as run_sql
+from flows.contract.read import read_source, sources
+from flows.contract.sql import template
+from flows.errors import ConfigurationError, DataError
+from flows.pipeline import batch_id, run_info
+from flows.reports import build_report
+from flows.settings import PROJECT, Settings
+from flows.steps import build as build_step
+from flows.steps.build import BuildResult, Told
+from flows.steps.handoff import dbt_environment
+
+RETRIES = 1  # of the nodes that could not run; a test that rows broke would break again
+RETRY_SECONDS = 10.0
+_THREADS = 32  # nodes that dbt has at work, and those whose end is still being told
+
+
+class BuildError(DataError):
+    """A build of which nodes failed; `result` has them all."""
+
+    def __init__(self, message: str, result: BuildResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def _run_name() -> str:
+    return f"dbt-build-{batch_id(shown.expected_start())}"
+
+
+class _Node:
+    """What dbt says of one node, from the flow's thread to that of the node's task run."""
+
+    def __init__(self, first: Told) -> None:
+        self.title = f"{first.kind.replace('_', ' ')} {first.name}"
+        self.said: SimpleQueue[Told | None] = SimpleQueue()
+
+
+@task(name="dbt node", task_run_name="{node.title}", cache_policy=NO_CACHE, persist_result=False)
+def show_node(node: _Node) -> Any:
+    """One node of dbt, for as long as it runs: its log, and the state in which it ended."""
+    logger = get_run_logger()
+    while (said := node.said.get()) is not None:
+        level = (
+            logger.error
+            if said.outcome in ("error", "fail")
+            else logger.warning
+            if said.outcome == "warn"
+            else logger.info
+        )
+        level(said.message)
+        if said.outcome in ("error", "fail"):
+            return Failed(message=said.message)
+        if said.outcome:
+            return Completed(
+                message=said.message, name={"skip": "Skipped", "warn": "Warned"}.get(said.outcome, "Completed")
+            )
+    return Failed(message="dbt ended before it said how this node did")
+
+
+class _Nodes:
+    """The task runs of a build's nodes."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Node] = {}
+        self._futures: list[PrefectFuture[Any]] = []
+
+    def hear(self, told: Told) -> None:
+        """Start the node's task run, or hand it what dbt said."""
+        node = self._open.get(told.id)
+        if node is None:
+            node = self._open[told.id] = _Node(told)
+            self._futures.append(show_node.submit(node))
+        node.said.put(told)
+        if told.outcome:
+            del self._open[told.id]
+
+    def close(self) -> None:
+        """End what dbt left open, and wait for every task run."""
+        for node in self._open.values():
+            node.said.put(None)
+        self._open.clear()
+        for future in self._futures:
+            future.wait()
+
+
+@flow(name="dbt-build", flow_run_name=shown.name_run(_run_name), task_runner=ThreadPoolTaskRunner(max_workers=_THREADS))  # type: ignore[arg-type]
+def dbt_build(
+    source: str | None = None,
+    select: str | None = None,
+    retry: bool = False,
+    snowflake_block: str | None = None,
+) -> BuildResult:
+    """Build the models, snapshots and seeds, and run their tests: after a batch, what reads its source.
+
+    Nodes that could not run are tried once more, alone. A node behind one that failed is not built: it stays as it was.
+
+    Args:
+        source: build what reads this source; without it, everything.
+        select: dbt's own selector in place of that, such as `marts` or `dim_accounts+`.
+        retry: build in place of that what failed in the last build, and what was behind it.
+        snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
+
+    Raises:
+        BuildError: nodes failed, or tests of severity error were broken; the message names them.
+    """
+    if done := shown.newer_run({"source": source, "select": select, "retry": retry}):
+        return shown.ended(f"nothing to do: {done} began later and built the same", BuildResult((), 0.0))
+    settings = tasks.Blocks(None, snowflake_block).settings
+    chosen = select or (_selector(settings, source) if source else None)
+    what = "what failed in the last build" if retry else f"--select {chosen}" if chosen else "everything"
+    get_run_logger().info("dbt build: %s", what)
+    result = _built(settings, chosen, retry)
+    rows = _relations(settings)
+    shown.markdown_artifact("dbt-build", build_report(result, what, rows), f"dbt build: {told(result)}")
+    if result.failed:
+        return shown.failed(BuildError(_failure(result), result))  # type: ignore[no-any-return]
+    return shown.ended(told(result), result)
+
+
+def told(result: BuildResult) -> str:
+    """A build in one line: "35 built, 214 tests held, 2 warned, in 41 s"."""
+    tests = sum(node.kind in ("test", "unit_test") and node.outcome == "pass" for node in result.nodes)
+    parts = [
+        f"{result.passed - tests} built, {tests} tests held",
+        f"{result.warned} warned" * bool(result.warned),
+        f"{result.failed} failed" * bool(result.failed),
+        f"{result.skipped} skipped" * bool(result.skipped),
+    ]
+    return f"{', '.join(filter(None, parts))}, in {result.seconds:.0f} s"
+
+
+def _failure(result: BuildResult) -> str:
+    bad = [node for node in result.nodes if node.outcome in ("error", "fail")]
+    lines = [f"- {node.kind.replace('_', ' ')} {node.name}: {node.message}" for node in bad[:20]]
+    more = [f"- and {len(bad) - 20} more"] if len(bad) > 20 else []
+    head = f"dbt build: {told(result)}; what comes after a failed node was not built and is as it was"
+    return "\n".join([head, *lines, *more, "mend the model or the rows, then `cxm build --retry`"])
+
+
+def _built(settings: Settings, select: str | None, retry: bool) -> BuildResult:
+    project, workdir = PROJECT / "dbt" / "cxm_medtech", settings.home / "dbt-build"
+    environment = dbt_environment(blocks.with_login(settings))
+    if retry:
+        return _watched(lambda hear: build_step.retry(project, environment, workdir, hear=hear))
+    result = _watched(lambda hear: build_step.build(project, environment, workdir, select, hear=hear))
+    for _ in range(RETRIES):
+        if not result.count("error"):
+            break
+        get_run_logger().warning("%d nodes could not run; trying them again, alone", result.count("error"))
+        time.sleep(RETRY_SECONDS)
+        again = _watched(lambda hear: build_step.retry(project, environment, workdir, hear=hear))
+        result = result.with_retried(again)
+    return result
+
+
+def _watched(run: Callable[[Callable[[Told], None]], BuildResult]) -> BuildResult:
+    nodes = _Nodes()
+    try:
+        return run(nodes.hear)
+    finally:
+        nodes.close()
+
+
+def _selector(settings: Settings, source: str) -> str | None:
+    known = {name: read_source(name) for name in sources()}
+    if source not in known:
+        raise ConfigurationError(f"source {source}: no contract of that name; there are {', '.join(known)}")
+    others = [one for name, one in known.items() if name != source]
+    seeds = [path.stem for path in sorted((PROJECT / "dbt" / "cxm_medtech" / "seeds").glob("**/*.csv"))]
+    return build_step.selector(known[source], others, seeds, set(_relations(settings)))
+
+
+def _relations(settings: Settings) -> dict[str, int | None]:
+    """SCHEMA.NAME of every table and view that the transformer sees → its rows, where it has a count of them."""
+    tag = {"flow_run": run_info().flow_run_id, "step": "dbt-build"}
+    with blocks.snowflake(settings, settings.transformer_role, tag) as connection:
+        found = run_sql(connection, template("relations.sql", database=settings.database), ()).dicts()
+    return {row["relation"]: None if row["row_count"] is None else int(row["row_count"]) for row in found}

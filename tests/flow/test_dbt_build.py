@@ -1,0 +1,148 @@
+"""The marts built by the same Prefect: after a published batch and an undo by themselves, none after a quarantined one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.marts import BuildError
+from flows.run import PipelineError
+from flows.settings import Settings
+from tests.conftest import hold_builds, olist_files, prefect_login, run_flow
+
+pytestmark = pytest.mark.xdist_group("flow")
+
+Query = Callable[..., list[tuple[Any, ...]]]
+ENDED = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}}}
+
+
+@pytest.fixture(scope="module")
+def api(settings: Settings) -> Iterator[httpx.Client]:
+    """The server's REST API."""
+    with httpx.Client(base_url=settings.stack["prefect"]["api_url"], timeout=60, auth=prefect_login(settings)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def published(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small files that are published."""
+    directory = tmp_path_factory.mktemp("marts") / "olist"
+    olist_files(directory, scale=0.002, seed=7210)
+    run_flow("pipeline", source="olist", data=str(directory), force=True)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def worker(settings: Settings, api: httpx.Client) -> Iterator[None]:
+    """The deployments with their trigger, and a worker."""
+    from flows import deployment
+    from flows.embedded import stack
+    from flows.embedded.supervisor import SERVICES, WORKER
+
+    deployment.register(settings)
+    deployment.deploy()
+    with stack.lease(settings, [*SERVICES, WORKER]):
+        yield
+    for left in api.post("/deployments/filter", json={}).json():
+        api.delete(f"/deployments/{left['id']}")
+
+
+def builds(api: httpx.Client, only: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The runs of dbt-build that a deployment started, the newest first."""
+    wanted = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "flow_runs": only or {}}
+    return [run for run in api.post("/flow_runs/filter", json=wanted).json() if run["deployment_id"]]
+
+
+def wait_for_builds(api: httpx.Client, count: int) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 400
+    while len(found := builds(api, ENDED)) < count and time.monotonic() < deadline:
+        time.sleep(1)
+    assert len(found) == count
+    return found
+
+
+def task_runs(api: httpx.Client, name: str) -> dict[str, dict[str, Any]]:
+    """The task runs of the newest flow run of this name, by name."""
+    run = api.post("/flow_runs/filter", json={"flow_runs": {"name": {"any_": [name]}}}).json()[0]
+    wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
+    return {one["name"]: one for one in api.post("/task_runs/filter", json=wanted).json()}
+
+
+def newest_name(api: httpx.Client) -> str:
+    wanted = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "limit": 1}
+    return str(api.post("/flow_runs/filter", json=wanted).json()[0]["name"])
+
+
+def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
+    published: Path, api: httpx.Client, query: Query, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import marts
+
+    monkeypatch.setattr(marts, "RETRY_SECONDS", 0.1)
+    first = run_flow("dbt_build", select="stg_olist__accounts stg_olist__devices")
+    assert first.failed == 0
+    assert {n.name for n in first.nodes if n.kind == "model"} == {"stg_olist__accounts", "stg_olist__devices"}
+    runs = task_runs(api, newest_name(api))
+    assert runs["model stg_olist__accounts"]["state"]["type"] == "COMPLETED"
+    assert len(runs) == len(first.nodes)
+    wanted = {"logs": {"task_run_id": {"any_": [runs["model stg_olist__accounts"]["id"]]}}}
+    deadline = time.monotonic() + 60
+    while len(said := [log["message"] for log in api.post("/logs/filter", json=wanted).json()]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert any("OK created sql view model" in message for message in said)
+
+    # Its source is gone: the view of sellers cannot be made, and that of the devices still is.
+    query("ALTER TABLE RAW.OLIST_SELLERS RENAME TO RAW.OLIST_SELLERS_AWAY")
+    try:
+        with pytest.raises(BuildError, match=r"model stg_olist__accounts: .*OLIST_SELLERS") as failed:
+            run_flow("dbt_build", select="stg_olist__accounts stg_olist__devices")
+    finally:
+        query("ALTER TABLE RAW.OLIST_SELLERS_AWAY RENAME TO RAW.OLIST_SELLERS")
+    outcomes = {n.name: n.outcome for n in failed.value.result.nodes if n.kind == "model"}
+    assert outcomes == {"stg_olist__accounts": "error", "stg_olist__devices": "pass"}
+    assert "unit" not in str(failed.value)
+    name = newest_name(api)
+    states = [one["state"]["type"] for title, one in task_runs(api, name).items() if title == "model stg_olist__accounts"]
+    assert states == ["FAILED"]
+
+    again = run_flow("dbt_build", retry=True)
+    assert again.failed == 0
+    assert "stg_olist__devices" not in {n.name for n in again.nodes if n.kind == "model"}
+    assert "stg_olist__accounts" in {n.name for n in again.nodes}
+
+
+@pytest.mark.soak
+def test_a_published_batch_and_an_undo_are_followed_by_a_build_and_a_quarantined_one_is_not(
+    published: Path, worker: None, api: httpx.Client, query: Query, settings: Settings
+) -> None:
+    """Events of earlier tests are over: the trigger is there since now."""
+    begun = len(builds(api))
+    sellers = published / "olist_sellers_dataset.csv"
+    good = sellers.read_bytes()
+    accounts = len(good.splitlines())
+    sellers.write_bytes(good + b'"%s","01001","sao paulo","SP"\n' % (b"d" * 32))
+    batch = run_flow("pipeline", source="olist", data=str(published)).batch_id
+    built = wait_for_builds(api, begun + 1)[0]
+    assert built["state"]["type"] == "COMPLETED", built["state"]["message"]
+    assert built["parameters"]["source"] == "olist"
+    # An unknown account stands in MARTS for shipments without one.
+    rows = query("SELECT COUNT(*) FROM STG.STG_OLIST__ACCOUNTS")[0][0]
+    marts = query("SELECT COUNT(*) FROM MARTS.DIM_ACCOUNTS")[0][0]
+    assert rows == accounts
+
+    sellers.write_bytes(good + b'"%s","01001","sao paulo","SP"\n' % (b"d" * 32) * 2)  # a key twice
+    with pytest.raises(PipelineError, match="quarantined"):
+        run_flow("pipeline", source="olist", data=str(published))
+    run_flow("undo", batch=batch, source="olist")
+    undone = wait_for_builds(api, begun + 2)[0]
+    assert undone["state"]["type"] == "COMPLETED", undone["state"]["message"]
+    assert query("SELECT COUNT(*) FROM MARTS.DIM_ACCOUNTS")[0][0] == marts - 1
+    time.sleep(5)
+    assert len(builds(api)) == begun + 2  # none for the quarantined batch
+    hold_builds(settings)
