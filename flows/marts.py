@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -127,7 +127,7 @@ def dbt_build(
     chosen = select or (_selector(settings, source) if source else None)
     what = "what failed in the last build" if retry else f"--select {chosen}" if chosen else "everything"
     get_run_logger().info("dbt build: %s", what)
-    result = _built(settings, chosen, retry)
+    result = _built(settings, chosen, select is None, retry)
     rows = _relations(settings)
     shown.markdown_artifact("dbt-build", build_report(result, what, rows), f"dbt build: {told(result)}")
     if result.failed:
@@ -155,12 +155,13 @@ def _failure(result: BuildResult) -> str:
     return "\n".join([head, *lines, *more, "mend the model or the rows, then `cxm build --retry`"])
 
 
-def _built(settings: Settings, select: str | None, retry: bool) -> BuildResult:
+def _built(settings: Settings, select: str | None, by_source: bool, retry: bool) -> BuildResult:
     project, workdir = PROJECT / "dbt" / "cxm_medtech", settings.home / "dbt-build"
     environment = dbt_environment(blocks.with_login(settings))
     if retry:
         return _watched(lambda hear: build_step.retry(project, environment, workdir, hear=hear))
-    result = _watched(lambda hear: build_step.build(project, environment, workdir, select, hear=hear))
+    tests: Literal["eager", "buildable"] = "eager" if by_source else "buildable"
+    result = _watched(lambda hear: build_step.build(project, environment, workdir, select, hear=hear, tests=tests))
     for _ in range(RETRIES):
         if not result.count("error"):
             break

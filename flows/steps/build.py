@@ -118,14 +118,26 @@ def build(
     select: str | None = None,
     timeout: float = BUILD_SECONDS,
     hear: Callable[[Told], None] = lambda _: None,
+    tests: Literal["eager", "buildable"] = "eager",
 ) -> BuildResult:
     """Run `dbt build` (all, or what dbt's selector `select` names); a failing node raises nothing. `hear` is told of each node's
     start, its messages and its end, in the caller's thread.
 
+    `tests`: with `eager` every test that looks at a chosen node, with `buildable` only those that look at nothing beside chosen
+    nodes and what they are made of, which holds where the rest was never built
+    (https://docs.getdbt.com/reference/global-configs/indirect-selection).
+
     Raises:
         InfrastructureError: dbt did not start, did not end in time, wrote no result, or failed outside its nodes.
     """
-    return _nodes(project, ["build", *(["--select", select] if select else [])], environment, workdir, timeout, hear)
+    return _nodes(
+        project,
+        ["build", "--indirect-selection", tests, *(["--select", select] if select else [])],
+        environment,
+        workdir,
+        timeout,
+        hear,
+    )
 
 
 def retry(

@@ -18,13 +18,18 @@ from tests.conftest import hold_builds, olist_files, prefect_login, run_flow
 pytestmark = pytest.mark.xdist_group("flow")
 
 Query = Callable[..., list[tuple[Any, ...]]]
+# Two nodes whose tests look at nothing else.
+MODEL, SEED = "stg_olist__postal_area_locations", "brazilian_states"
+CHOSEN = f"{MODEL} {SEED}"
 ENDED = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}}}
 
 
 @pytest.fixture(scope="module")
 def api(settings: Settings) -> Iterator[httpx.Client]:
     """The server's REST API."""
-    with httpx.Client(base_url=settings.stack["prefect"]["api_url"], timeout=60, auth=prefect_login(settings)) as client:
+    with httpx.Client(
+        base_url=settings.stack["prefect"]["api_url"], timeout=60, auth=prefect_login(settings)
+    ) as client:
         yield client
 
 
@@ -84,37 +89,40 @@ def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
     from flows import marts
 
     monkeypatch.setattr(marts, "RETRY_SECONDS", 0.1)
-    first = run_flow("dbt_build", select="stg_olist__accounts stg_olist__devices")
+    first = run_flow("dbt_build", select=CHOSEN)
     assert first.failed == 0
-    assert {n.name for n in first.nodes if n.kind == "model"} == {"stg_olist__accounts", "stg_olist__devices"}
+    assert {n.name for n in first.nodes if n.kind in ("model", "seed")} == {MODEL, SEED}
     runs = task_runs(api, newest_name(api))
-    assert runs["model stg_olist__accounts"]["state"]["type"] == "COMPLETED"
+    assert runs[f"model {MODEL}"]["state"]["type"] == "COMPLETED"
     assert len(runs) == len(first.nodes)
-    wanted = {"logs": {"task_run_id": {"any_": [runs["model stg_olist__accounts"]["id"]]}}}
+    wanted = {"logs": {"task_run_id": {"any_": [runs[f"model {MODEL}"]["id"]]}}}
     deadline = time.monotonic() + 60
     while len(said := [log["message"] for log in api.post("/logs/filter", json=wanted).json()]) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert any("OK created sql view model" in message for message in said)
 
-    # Its source is gone: the view of sellers cannot be made, and that of the devices still is.
-    query("ALTER TABLE RAW.OLIST_SELLERS RENAME TO RAW.OLIST_SELLERS_AWAY")
+    # Its table is gone: the view of it cannot be made, and the seed still is.
+    query("ALTER TABLE RAW.OLIST_GEOLOCATION RENAME TO RAW.GEOLOCATION_AWAY")
     try:
-        with pytest.raises(BuildError, match=r"model stg_olist__accounts: .*OLIST_SELLERS") as failed:
-            run_flow("dbt_build", select="stg_olist__accounts stg_olist__devices")
+        with pytest.raises(BuildError, match=rf"model {MODEL}: .*OLIST_GEOLOCATION") as failed:
+            run_flow("dbt_build", select=CHOSEN)
     finally:
-        query("ALTER TABLE RAW.OLIST_SELLERS_AWAY RENAME TO RAW.OLIST_SELLERS")
-    outcomes = {n.name: n.outcome for n in failed.value.result.nodes if n.kind == "model"}
-    assert outcomes == {"stg_olist__accounts": "error", "stg_olist__devices": "pass"}
-    assert "unit" not in str(failed.value)
-    name = newest_name(api)
-    states = [one["state"]["type"] for title, one in task_runs(api, name).items() if title == "model stg_olist__accounts"]
-    assert states == ["FAILED"]
+        query("ALTER TABLE RAW.GEOLOCATION_AWAY RENAME TO RAW.OLIST_GEOLOCATION")
+    outcomes = {n.name: n.outcome for n in failed.value.result.nodes if n.kind in ("model", "seed")}
+    assert outcomes == {MODEL: "error", SEED: "pass"}
+    assert {n.outcome for n in failed.value.result.nodes if MODEL in n.name and n.kind == "test"} == {"skip"}
+    runs = task_runs(api, newest_name(api))
+    assert runs[f"model {MODEL}"]["state"]["type"] == "FAILED"
+    assert {one["state"]["name"] for title, one in runs.items() if title.startswith("test") and MODEL in title} == {
+        "Skipped"
+    }
 
     again = run_flow("dbt_build", retry=True)
     assert again.failed == 0
-    assert "stg_olist__devices" not in {n.name for n in again.nodes if n.kind == "model"}
-    assert "stg_olist__accounts" in {n.name for n in again.nodes}
+    names = {n.name for n in again.nodes}
+    assert MODEL in names
+    assert SEED not in names
 
 
 @pytest.mark.soak

@@ -53,13 +53,16 @@ def test_an_event_of_a_node_says_whether_and_how_it_ended(
 
 
 def test_sql_and_the_summary_are_no_message_of_a_node_and_other_output_is_passed_over() -> None:
-    assert heard(
-        line("SQLQuery", MODEL, "select 1"),
-        line("RunResultError", MODEL, "Database Error"),
-        "Traceback (most recent call last):\n",
-        "[1, 2]\n",
-        json.dumps({"info": {"name": "MainReportVersion", "msg": "Running"}, "data": {}}),
-    ) == []
+    assert (
+        heard(
+            line("SQLQuery", MODEL, "select 1"),
+            line("RunResultError", MODEL, "Database Error"),
+            "Traceback (most recent call last):\n",
+            "[1, 2]\n",
+            json.dumps({"info": {"name": "MainReportVersion", "msg": "Running"}, "data": {}}),
+        )
+        == []
+    )
 
 
 def node(id: str, outcome: Any, seconds: float = 1.0, message: str = "said") -> Node:
