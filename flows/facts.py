@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
+from flows.contract import file_names
 from flows.contract.fit import Layout
 from flows.contract.model import Source, Table
 
@@ -31,10 +35,14 @@ class LandedObject:
     etag: str = ""  # empty: sent before the ledger had a column for it
 
 
+LandStatus = Literal["landed", "unchanged", "not delivered"]
+
+
 @dataclass(frozen=True, slots=True)
 class LandResult:
-    """One table's file: sent (`landed`) as one object or several, or equal to its last validated load (`unchanged`, since
-    batch `since`; then there are no objects). `bytes`, `records`, `sha256` (hex) and `layout` are those of the file itself."""
+    """One file of a table: sent (`landed`) as one object or several, or equal to its last validated load (`unchanged`, since
+    batch `since`; then there are no objects), or not there though the table is optional (`not delivered`). `bytes`, `records`,
+    `sha256` (hex) and `layout` are those of the file itself."""
 
     table: str
     raw_name: str
@@ -44,7 +52,7 @@ class LandResult:
     bytes: int
     records: int
     sha256: str
-    status: Literal["landed", "unchanged"]
+    status: LandStatus
     since: str | None = None
     layout: Layout | None = None  # where its fields go; None: as the contract has them
     dialect: str = ""  # what it is read by, as `Dialect.file_text`
@@ -60,6 +68,106 @@ class LandResult:
         return tuple(self.folder + o.name for o in self.objects)
 
 
+@dataclass(frozen=True, slots=True)
+class LandedTable:
+    """The files of one table in a batch: one, or those that its pattern names; all of one status."""
+
+    files: tuple[LandResult, ...]
+
+    @classmethod
+    def of(cls, landed: LandedTable | LandResult) -> LandedTable:
+        """A table's files, where there may be one alone."""
+        return landed if isinstance(landed, LandedTable) else cls((landed,))
+
+    @property
+    def table(self) -> str:
+        """The table's name in the contract."""
+        return self.files[0].table
+
+    @property
+    def raw_name(self) -> str:
+        """The RAW table."""
+        return self.files[0].raw_name
+
+    @property
+    def folder(self) -> str:
+        """The key prefix of all objects, with its closing slash."""
+        return self.files[0].folder
+
+    @property
+    def status(self) -> LandStatus:
+        """What became of the files: a table is sent whole."""
+        return self.files[0].status
+
+    @property
+    def since(self) -> str | None:
+        """The batch that an unchanged table came with."""
+        return self.files[0].since
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def records(self) -> int:
+        """Records of the files."""
+        return sum(file.records for file in self.files)
+
+    @property
+    def objects(self) -> tuple[LandedObject, ...]:
+        """The objects of all files."""
+        return tuple(landed for file in self.files for landed in file.objects)
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """Where the fields of the files go, each way once."""
+        return tuple(dict.fromkeys(file.layout for file in self.files if file.layout))
+
+    @property
+    def differs(self) -> str:
+        """How headers differ from the contract; of several files each way once."""
+        return "; ".join(dict.fromkeys(file.differs for file in self.files if file.differs))
+
+    @property
+    def named(self) -> str:
+        """The file's name, or how many there are."""
+        return self.files[0].file if len(self.files) == 1 else f"{len(self.files):,} files of {self.table}"
+
+
+def not_delivered(source: Source, table: Table, day: date | None, batch_id: str) -> LandResult:
+    """The result for an optional table of which no file is there."""
+    folder = object_folder(source, table, batch_id)
+    return LandResult(table.name, table.raw_name, table.file_on(day), folder, (), 0, 0, "", "not delivered")
+
+
+def current(published: Mapping[tuple[str, str], Published], table: Table, day: date | None) -> dict[str, Published]:
+    """The files whose rows are what is published of a table, of one by day on that day: those that came with its newest batch."""
+    found = {
+        file: load
+        for (raw_name, file), load in published.items()
+        if raw_name == table.raw_name and (not table.daily or _is_of(file, table, day))
+    }
+    newest = max(found.values(), key=lambda load: (load.sequence, load.batch_id), default=None)
+    return {file: load for file, load in found.items() if newest and load.batch_id == newest.batch_id}
+
+
+def _is_of(file: str, table: Table, day: date | None) -> bool:
+    if not table.has_parts:
+        return file == table.file_on(day)
+    in_name = re.search(file_names.DAY, file)
+    return day is not None and in_name is not None and in_name[0] == day.isoformat()
+
+
 def object_folder(source: Source, table: Table, batch_id: str) -> str:
     """`raw/<source>/<file stem>/<batch id>/`: where the objects of a table's file land."""
     return f"raw/{source.name}/{table.stem}/{batch_id}/"
+
+
+def object_name(file: str) -> str:
+    """A file's name in its objects' keys: any character but letters, digits, `_` and `-` is spelt as `=` and the hex digits of
+    its bytes, so that no two files meet, neither among each other nor in the numbers of a split file (`.0001`)."""
+    spelt = re.sub(
+        r"[^A-Za-z0-9_-]", lambda found: "".join(f"={b:02X}" for b in found[0].encode()), file[: -len(".csv")]
+    )
+    return f"{spelt}.csv"

@@ -106,7 +106,8 @@ def _entries(names: Iterable[str]) -> dict[str, str]:
             continue
         suffix = next((s for s in SUFFIXES if entry.lower().endswith(f".csv{s}")), "")
         name = unicodedata.normalize("NFC", entry[: len(entry) - len(suffix)])
-        if name in found and unicodedata.normalize("NFC", found[name]) == unicodedata.normalize("NFC", entry):
+        before = found.get(name, entry)
+        if before != entry and unicodedata.normalize("NFC", before) == unicodedata.normalize("NFC", entry):
             raise DataError(
                 f"{name}: there twice, spelt with other Unicode characters; expected it once; remove the one that is not to "
                 "be loaded"

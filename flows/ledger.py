@@ -1,7 +1,8 @@
 """`RAW.LOAD_LEDGER`: what became of each object of each batch. Who may write it is in `lease`.
 
     (sent) → landed → loaded → validated        skipped-unchanged: nothing was sent, the content is published already
-                 └───────┴────→ quarantined      landed, loaded, validated, quarantined → undone → (replay) loaded → …
+                 └───────┴────→ quarantined      not-delivered: the file of an optional table was not there
+                                                 landed, loaded, validated, quarantined → undone → (replay) loaded → …
 
 `loaded` is written in the transaction of its COPY. Only `validated` rows are published. A batch without a verdict whose run is
 gone is undone by the next run of its source. The newest of a source's batches is the one with the greatest sequence: the lease's
@@ -21,14 +22,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import psutil
 
 from flows.clients.snowflake import Rows, run
-from flows.contract.sql import template
+from flows.contract.file_names import day_in
+from flows.contract.model import Table
+from flows.contract.sql import literal, template
 from flows.errors import BusyError, ConfigurationError
 from flows.facts import Published
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-Status = Literal["landed", "loaded", "validated", "quarantined", "undone", "skipped-unchanged"]
+Status = Literal["landed", "loaded", "validated", "quarantined", "undone", "skipped-unchanged", "not-delivered"]
 
 # Snowflake takes at most 16 MB in one bound text; a row is some 400 bytes.
 _ROWS_AT_ONCE = 10_000
@@ -235,10 +238,11 @@ class Ledger:
         etag."""
         return self._run("archivable", self.source, days).dicts()
 
-    def prunable(self, keep: int, quarantined_days: int) -> list[tuple[str, str]]:
-        """(batch id, RAW table) of loads beyond the newest `keep` of their file, and of old quarantined ones."""
-        found = self._run("prunable", self.source, keep, quarantined_days).dicts()
-        return [(row["batch_id"], row["table_name"]) for row in found]
+    def prunable(self, keep: int, quarantined_days: int, tables: Sequence[Table] = ()) -> list[tuple[str, str]]:
+        """(batch id, RAW table) of loads beyond the newest `keep` of their file, and of old quarantined ones; `tables` are the
+        contract's."""
+        found = self._run("prunable", self.source, keep, quarantined_days, loaded_as=_loaded_as(tables)).dicts()
+        return list(dict.fromkeys((row["batch_id"], row["table_name"]) for row in found))
 
     def move(self, moved: Mapping[str, tuple[str, str]]) -> None:
         """Write where objects lie now: old key → new key, and the entity tag of the copy there."""
@@ -270,6 +274,16 @@ def batch_source(connection: SnowflakeConnection, database: str, batch_id: str, 
         f"batch {batch_id!r}: not in the ledger{f' of {source}' if source else ''}; the newest are "
         f"{', '.join(newest) or 'none: nothing has been loaded'}. `cxm batches` lists them"
     )
+
+
+def _loaded_as(tables: Sequence[Table]) -> str:
+    """SQL: what a newer load of it replaces: a file; where several make up a table, all of that, or all of a day."""
+    whens = [
+        f"WHEN {literal(table.raw_name)} THEN {day_in('FILE_NAME') if table.daily else literal('')}"
+        for table in tables
+        if table.has_parts
+    ]
+    return f"CASE TABLE_NAME {' '.join(whens)} ELSE FILE_NAME END" if whens else "FILE_NAME"
 
 
 def _slices(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:

@@ -10,13 +10,14 @@ from flows import shown
 from flows.contract.model import Source
 from flows.errors import CxmError
 from flows.escape import code_block, markdown
-from flows.facts import LandResult
+from flows.facts import LandedTable
 from flows.settings import PROJECT
 
 
-def show_patch(source: Source, landed: Mapping[str, LandResult]) -> None:
+def show_patch(source: Source, landed: Mapping[str, LandedTable]) -> None:
     """Show the contract's patch for the tables that were loaded, where one has such columns; it fails nothing."""
-    layouts = {name: found.layout for name, found in landed.items() if found.layout and found.layout.added}
+    new = {name: [layout for layout in found.layouts if layout.added] for name, found in landed.items()}
+    layouts = {name: max(each, key=lambda layout: len(layout.added)) for name, each in new.items() if each}
     if not layouts:
         return
     from flows.contract.patch import patch  # few runs need these, and DuckDB with them

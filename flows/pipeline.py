@@ -7,18 +7,24 @@ what it reports, is in `run`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from prefect import flow, unmapped
+from prefect import flow
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from flows import shown, tasks
 from flows.clients import dbt
+from flows.contract.model import Table
 from flows.errors import ConfigurationError
+from flows.facts import LandResult, current, not_delivered
 from flows.generated import source_place
+from flows.inventory import Inventory
 from flows.ledger import RunInfo
-from flows.run import PipelineError, Run, RunSummary, handed_off, settle, validated
+from flows.run import Landing, PipelineError, Run, RunSummary, handed_off, settle, validated
+from flows.steps.load import LoadResult
 from flows.steps.provision import Change
 from flows.task_runner import ConfiguredTaskRunner
 from flows.work import Work, working
@@ -65,12 +71,12 @@ def pipeline(
     day = day or shown.expected_start().date() - timedelta(days=1)
     try:
         with working(source, run_info(), where) as work:
-            batch = tasks.open_batch(
+            batch, found = tasks.open_batch(
                 source, data or source_place(where.settings, source), work.info, work.left, force, day, where
             )
             work.info = batch.info
             dbt.warm()
-            run = _loaded(batch, work)
+            run = _loaded(batch, found, work)
             summary = handed_off(run, validated(run))
             return shown.ended(summary.outcome, summary)
     except PipelineError as error:
@@ -93,19 +99,42 @@ def one_day(
     where = tasks.Blocks(aws_block, snowflake_block)
     try:
         with working(source, run_info(), where) as work:
-            batch = tasks.open_batch(source, data, work.info, work.left, False, day, where)
+            batch, found = tasks.open_batch(source, data, work.info, work.left, False, day, where)
             work.info = batch.info
-            run = _loaded(batch, work)
+            run = _loaded(batch, found, work)
             summary = replace(run.summary(validated(run, build_pages=False)), published=True)
             return shown.ended(summary.outcome, summary)
     except PipelineError as error:
         return shown.failed(error)  # type: ignore[no-any-return]
 
 
-def _loaded(batch: tasks.Batch, work: Work) -> Run:
-    """Every table of the batch landed and loaded."""
-    landing = tasks.land.map(unmapped(batch), batch.source.tables)
-    loading = tasks.load.map(unmapped(batch), batch.source.tables, landing)
+def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
+    """Every table of the batch landed, each of its files by itself, and loaded.
+
+    A table of several files is sent whole or not at all: they are looked at first, if they are those that are published.
+    """
+    landing: dict[str, Sequence[Landing]] = {}
+    loading: dict[str, PrefectFuture[LoadResult]] = {}
+    checking: dict[str, list[PrefectFuture[LandResult | None]]] = {}
+
+    def send(table: Table, landed: Sequence[Landing]) -> None:
+        landing[table.name] = landed
+        loading[table.name] = tasks.load.submit(batch, table, landed)  # type: ignore[arg-type]  # Prefect waits for them
+
+    parts = {table.name: tasks.parts(batch, found, table) for table in batch.source.tables}
+    for table in batch.source.tables:
+        of_table, known = parts[table.name], current(batch.published, table, batch.day)
+        if not of_table:
+            send(table, [not_delivered(batch.source, table, batch.day, batch.info.batch_id)])
+        elif len(of_table) > 1 and not batch.force and {*known} == {part.name for part in of_table}:
+            checking[table.name] = [tasks.check.submit(batch, part, known[part.name]) for part in of_table]
+        else:
+            send(table, [tasks.land.submit(batch, part) for part in of_table])
+    for name, futures in checking.items():
+        checked = [future.result(raise_on_failure=False) for future in futures]
+        same = [result for result in checked if isinstance(result, LandResult)]
+        sent = same if len(same) == len(checked) else [tasks.land.submit(batch, part) for part in parts[name]]
+        send(batch.source.table(name), sent)
     return settle(batch, landing, loading, work.landed)
 
 
@@ -129,8 +158,8 @@ def replay(
             dbt.warm()
             found = tasks.find_landed(opened)
             again = opened.of([t for t in opened.source.tables if t.name in found])
-            landing = [found[t.name] for t in again.source.tables]
-            loading = tasks.load.map(unmapped(again), again.source.tables, landing)
+            landing = {t.name: found[t.name].files for t in again.source.tables}
+            loading = {t.name: tasks.load.submit(again, t, landing[t.name]) for t in again.source.tables}
             run = settle(again, landing, loading, work.landed)
             summary = handed_off(run, validated(run))
             return shown.ended(summary.outcome, summary)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.escape import code, code_block, markdown
-from flows.facts import LandResult
+from flows.facts import LandedTable, LandResult
 from flows.steps.build import BuildResult
 from flows.steps.handoff import SourceFreshness
 from flows.steps.load import LoadResult
@@ -38,7 +38,7 @@ class Report:
     batch_id: str
     status: str  # Published, Quarantined, …
     outcome: str
-    landed: Mapping[str, LandResult]  # by table
+    landed: Mapping[str, LandedTable]
     loaded: Sequence[LoadResult]
     links: Links
     seconds: float
@@ -47,6 +47,7 @@ class Report:
     verdict: Verdict | None = None
     freshness: Mapping[str, str] = field(default_factory=dict)
     is_generated: bool = False
+    ignored: str = ""  # files beside those of the contract
 
 
 def render(report: Report) -> str:
@@ -68,8 +69,8 @@ def render(report: Report) -> str:
 
 def _facts(report: Report) -> str:
     """What came in, how long it took, what changed, the verdict, links: a line each."""
-    came = [r for r in report.loaded if r.status != "unchanged"]
-    sent = sum(found.bytes for found in report.landed.values() if found.status != "unchanged")
+    came = [r for r in report.loaded if r.came]
+    sent = sum(found.bytes for found in report.landed.values() if found.status == "landed")
     tables = f"{len(came)} of {len(report.loaded) + len(report.failed)} tables"
     lines = [f"- Came in: {tables}, {sum(r.rows for r in came):,} rows, {sent:,} bytes, in {age(report.seconds)}"]
     changes = [(c.table, c.now.rows - c.before.rows) for c in report.compared if c.before]
@@ -85,6 +86,8 @@ def _facts(report: Report) -> str:
         lines.append(
             f"- Checkpoint: {rules:,} rules, {broken} broken, {warned} {'warning' if warned == 1 else 'warnings'}"
         )
+    if report.ignored:
+        lines.append(f"- Ignored, beside the contract's files: {markdown(report.ignored)}")
     docs = (
         ("Data Docs", report.links.data_docs),
         ("dbt docs", report.links.dbt_docs),
@@ -116,13 +119,18 @@ def verdict_word(found: TableVerdict) -> str:
     return ", ".join(filter(None, ("passed", aside, warned)))
 
 
+def _not_sent(found: LandResult | LoadResult) -> str:
+    """What is said of a table of which nothing came."""
+    return f"unchanged since {found.since}" if found.since else f"{found.status}, optional"
+
+
 def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
-    """The table of what landed."""
+    """The table of what landed, file by file."""
     return [
         {
             "table": found.table,
             "rows": f"{found.records:,}",
-            "status": f"unchanged since {found.since}" if found.status == "unchanged" else found.status,
+            "status": found.status if found.status == "landed" else _not_sent(found),
             "bytes": f"{found.bytes:,}",
             "file": found.file,
             "objects": len(found.objects),
@@ -139,7 +147,7 @@ def load_rows(loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
         {
             "table": found.table,
             "rows": f"{found.rows:,}",
-            "status": f"unchanged since {found.since}" if found.status == "unchanged" else found.status,
+            "status": found.status if found.came else _not_sent(found),
             "RAW table": found.raw_name,
             "objects": found.files,
             "COPY query": found.query_id,
@@ -212,15 +220,13 @@ def _tables(report: Report) -> str:
     ]
     for result in report.loaded:
         found, landed = compared.get(result.table), report.landed.get(result.table)
-        came = result.status != "unchanged"
+        came = result.came
         rows = result.rows - aside.get(result.table, 0)
         before = "" if not found or not found.before else f"{found.before.rows:,} ({rows - found.before.rows:+,})"
         cells = [
             result.table,
             f"{rows:,}",
-            ", ".join(filter(None, [result.status, judged.get(result.table)]))
-            if came
-            else f"unchanged since {result.since}",
+            ", ".join(filter(None, [result.status, judged.get(result.table)])) if came else _not_sent(result),
             before,
             f"{landed.bytes:,}" if landed and came else "",
             _columns(found),

@@ -7,17 +7,17 @@ Long because settling, auditing, handing off and reporting share what a run foun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.futures import PrefectFuture, PrefectFutureList
+from prefect.futures import PrefectFuture
 
 from flows import shown, tasks
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
-from flows.facts import LandResult
+from flows.facts import LandedTable, LandResult
 from flows.failures import meaning
 from flows.new_columns import show_patch
 from flows.reports import (
@@ -69,11 +69,12 @@ class RunSummary:
     flow_run_url: str = ""
     published: bool = False
     is_generated: bool = False  # the files were made by `cxm generate`
+    ignored: str = ""  # files beside those of the contract
 
     @property
     def unchanged(self) -> bool:
         """True where no file differed from what is published."""
-        return all(t.load.startswith("unchanged") for t in self.tables)
+        return all(t.load.startswith(("unchanged", "not delivered")) for t in self.tables)
 
     @property
     def outcome(self) -> str:
@@ -108,19 +109,22 @@ class PipelineError(CxmError):
         self.closed = closed
 
 
+Landing = PrefectFuture[LandResult] | LandResult  # a file that is being landed, or was not to be
+
+
 @dataclass(frozen=True)
 class Run:
     """What landing and loading gave, table by table; a table that failed has an error instead."""
 
     batch: tasks.Batch
-    landed: dict[str, LandResult]
+    landed: dict[str, LandedTable]
     loaded: dict[str, LoadResult]
     errors: dict[str, Exception]
 
     @property
     def fresh(self) -> list[LoadResult]:
         """What came in with this run: the tables that differ from what is published."""
-        return [r for r in self.loaded.values() if r.status != "unchanged"]
+        return [r for r in self.loaded.values() if r.came]
 
     def summary(self, verdict: Verdict | None = None, handed: HandoffResult | None = None) -> RunSummary:
         """The run as its user is told of it."""
@@ -143,7 +147,7 @@ class Run:
                     rows_raw=loaded.rows - (found.rows_aside if found else 0) if loaded else 0,
                     rows_set_aside=found.rows_aside if found else 0,
                     load=status + since,
-                    validation=verdict_word(found) if found else "as published" if since else "",
+                    validation=verdict_word(found) if found else "as published" if loaded and not loaded.came else "",
                     freshness=fresh.get(table.name, ""),
                     error=str(error) if error else "",
                     columns=landed.differs if landed else "",
@@ -157,39 +161,45 @@ class Run:
             flow_run_url=self.batch.info.flow_run_url,
             published=handed is not None,
             is_generated=self.batch.info.is_generated,
+            ignored=self.batch.ignored,
         )
 
 
 def settle(
     batch: tasks.Batch,
-    landed: Sequence[PrefectFuture[LandResult] | LandResult],
-    loaded: PrefectFutureList[LoadResult],
+    landed: Mapping[str, Sequence[Landing]],
+    loaded: Mapping[str, PrefectFuture[LoadResult]],
     noted: list[LandResult],
 ) -> Run:
-    """Wait for every table. If one failed, nothing is published, since a batch is published whole: bad data quarantines what the
-    others loaded; after a server that failed, the batch stays open and the next run (or this one's retry) clears it. What
-    landed is `noted` in any case."""
+    """Wait for every file and table, by name. If one failed, nothing is published, since a batch is published whole: bad data
+    quarantines what the others loaded; after a server that failed, the batch stays open and the next run (or this one's retry)
+    clears it. What landed is `noted` in any case."""
     errors: dict[str, Exception] = {}
 
-    def results(futures: Sequence[Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for table, future in zip(batch.source.tables, futures, strict=True):
-            try:
-                found[table.name] = future.result() if isinstance(future, PrefectFuture) else future
-            except Exception as error:
-                # The first error is the cause, a later one its consequence.
-                errors.setdefault(table.name, meaning(error) or error)
-        return found
+    def result(table: str, future: Any) -> Any:
+        try:
+            return future.result() if isinstance(future, PrefectFuture) else future
+        except Exception as error:
+            # The first error is the cause, a later one its consequence.
+            errors.setdefault(table, meaning(error) or error)
+            return None
 
-    arrived = results(landed)
-    noted.extend(arrived.values())
-    if any(r.status != "unchanged" for r in arrived.values()):
+    arrived: dict[str, LandedTable] = {}
+    for table, futures in landed.items():
+        files = [found for future in futures if (found := result(table, future))]
+        noted.extend(files)
+        if table not in errors:
+            arrived[table] = LandedTable(tuple(files))
+    if any(found.status == "landed" for found in arrived.values()):
         validate.warm()
-    run = Run(batch, arrived, results(loaded), errors)
+    results = {table: found for table, future in loaded.items() if (found := result(table, future))}
+    run = Run(batch, arrived, results, errors)
     if run.landed:
         _tell(batch, "landed", bytes=sum(r.bytes for r in run.landed.values()))
         tasks.show_table(
-            f"{batch.source.name}-land", land_rows(list(run.landed.values())), f"Landed in batch {batch.info.batch_id}"
+            f"{batch.source.name}-land",
+            land_rows([file for found in run.landed.values() for file in found.files]),
+            f"Landed in batch {batch.info.batch_id}",
         )
     if run.loaded:
         _tell(batch, "loaded", rows=sum(r.rows for r in run.loaded.values()))
@@ -228,7 +238,7 @@ def validated(run: Run, build_pages: bool = True) -> Verdict | None:
     """Audit what was loaded: publish it, or quarantine it and fail. Nothing new loaded: nothing to audit."""
     if not run.fresh:
         since = sorted({r.since for r in run.loaded.values() if r.since})
-        get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since))
+        get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since) or "none")
         return None
     batch = run.batch
     verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
@@ -316,6 +326,7 @@ def _report(
         compared=compared,
         verdict=verdict,
         freshness={s.table: s.status for s in handed.sources} if handed else {},
+        ignored=batch.ignored,
     )
     shown.markdown_artifact(f"{batch.source.name}-report", render(report), f"The report. {status}: {report.outcome}")
     get_run_logger().info("%s: %s; the report is under Artifacts, %s-report", status, report.outcome, batch.source.name)
@@ -334,8 +345,8 @@ def _docs_url(settings: Settings, verdict: Verdict) -> str:
 def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:
     """dbt's own freshness verdict over the deliveries of the source; stale data fails the run."""
     comparing = _comparing(run)
-    if unchanged := [found for found in run.landed.values() if found.status == "unchanged"]:
-        tasks.note_unchanged(run.batch, unchanged)
+    if not_sent := [file for found in run.landed.values() for file in found.files if found.status != "landed"]:
+        tasks.note_not_sent(run.batch, not_sent)
     writing = tasks.write_history.submit(run.batch.blocks)  # while dbt starts
     handed = shown.facts_of(tasks.handoff(run.batch, return_state=True))
     rows = freshness_rows(handed.sources)

@@ -22,8 +22,9 @@ from flows.clients import s3
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.errors import InfrastructureError
-from flows.facts import LandResult, Published
+from flows.facts import LandedTable, LandResult, Published, current
 from flows.history import page as history_page
+from flows.inventory import Inventory, inventory
 from flows.ledger import RunInfo
 from flows.places import Place, below
 from flows.settings import PROJECT, Settings
@@ -69,6 +70,7 @@ class Batch:
     replay: bool = False
     day: date | None = None
     published: dict[tuple[str, str], Published] = field(default_factory=dict)
+    ignored: str = ""  # what lies beside the contract's files, for people
     blocks: Blocks = field(default_factory=Blocks)
 
     @property
@@ -89,6 +91,28 @@ class Batch:
         """The query tag of a connection: which run, which step, which table."""
         tag = {"batch": self.info.batch_id, "flow_run": self.info.flow_run_id, "step": step, "table": table}
         return {name: value for name, value in tag.items() if value}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file that is to be landed: `name` as the ledger has it, `entry` as its place does; `alone`: the table has no other."""
+
+    table: Table
+    name: str
+    entry: str
+    alone: bool
+
+    @property
+    def label(self) -> str:
+        """What it is called where runs are watched: as its table, if it is the only one."""
+        return self.table.name if self.alone else self.name
+
+
+def parts(batch: Batch, found: Inventory, table: Table) -> list[Part]:
+    """The files of a table that are to be landed."""
+    names = batch_step.expected(found, table, batch.day)
+    spelt = {name: found.entries.get(name, name) for name in names}
+    return [Part(table, name, entry, len(names) == 1) for name, entry in spelt.items()]
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -132,25 +156,31 @@ def open_batch(
     force: bool,
     day: date | None = None,
     where: Blocks = Blocks(),
-) -> Batch:
-    """Read the contract, clear up after runs that died, and read what is published now. The run has the source's lease.
+) -> tuple[Batch, Inventory]:
+    """Read the contract, see which of its files are there, clear up after runs that died, and read what is published now. The run
+    has the source's lease.
 
     Raises:
         BusyError: this batch id is another run's, or another run took over.
+        DataError: a file is two tables'.
         ConfigurationError: the files are generated, and the target is an account or the source has real rows.
     """
     settings = where.settings
     source = read_source(source_name)
     place = located.place(settings, data)
-    info = batch_step.of_files(settings, source, place, day, info)
-    batch = Batch(source, data, info, force=force, day=day, blocks=where)
+    entries = [entry for entry in place.entries() if not entry.is_folder]
+    found = inventory(source, [entry.name for entry in entries], day)
+    info = batch_step.of_files(settings, place, found, info)
+    batch = Batch(source, data, info, force=force, day=day, blocks=where, ignored=found.told)
     with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
         batch_step.open_new(ledger, info, place, below(settings.data, source.name))
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
         published = ledger.published()
     if info.is_generated:
         shown.tag_run("generated")
-    return replace(batch.of(batch_step.largest_first(source, place, day)), published=published)
+    if found.ignored:
+        get_run_logger().info("%s: ignored, beside the files of the contract: %s", place, found.told)
+    return replace(batch.of(batch_step.largest_first(source, found, entries)), published=published), found
 
 
 @step("reopen batch", "reopen batch {info.batch_id}")
@@ -187,40 +217,55 @@ def changed_days(source_name: str, data: str, days: Sequence[date], where: Block
     return land_step.changed_days(read_source(source_name), located.place(where.settings, data), days, published)
 
 
-@step("land", "land {table.name}")
-def land(batch: Batch, table: Table) -> LandResult:
-    """Check one file and send it to S3."""
+@step("check", "check {part.label}")
+def check(batch: Batch, part: Part, published: Published) -> LandResult | None:
+    """The result for one of several files of a table whose content is published; None where it differs."""
+    with shown.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
+        return land_step.unchanged(
+            batch.source,
+            part.table,
+            batch.place.file(part.name, part.entry),
+            batch.info.batch_id,
+            published,
+            bar,
+        )
+
+
+@step("land", "land {part.label}")
+def land(batch: Batch, part: Part) -> LandResult:
+    """Check one file and send it to S3; where the table has no other, unless its content is published."""
     settings = batch.settings
-    file = table.file_on(batch.day)
-    with shown.Bar(f"{batch.source.name}-{table.name}", table.name) as bar:
+    published = current(batch.published, part.table, batch.day) if part.alone else {}
+    with shown.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
         landed = land_step.land(
             blocks.s3_client(settings),
             settings.bucket,
             batch.source,
-            table,
-            batch.place / file,
+            part.table,
+            batch.place.file(part.name, part.entry),
             batch.info.batch_id,
-            batch.published.get((table.raw_name, file)),
+            published.get(part.name) if len(published) == 1 else None,
             batch.force,
             bar,
             settings.codec,
         )
-    progress.publish(progress.Event("land", table.name, landed.bytes, landed.bytes, landed.status))
+    progress.publish(progress.Event("land", part.table.name, landed.bytes, landed.bytes, landed.status))
     return landed
 
 
 @step("load", "load {table.name}")
-def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult:
-    """COPY one landed file into its RAW table, on a connection that the next table's task may use again."""
+def load(batch: Batch, table: Table, landed: Sequence[LandResult]) -> load_step.LoadResult:
+    """COPY a table's landed files into RAW, on a connection that the next table's task may use again."""
     settings = batch.settings
-    progress.publish(progress.Event("load", table.name, 0, landed.records))
-    if landed.status == "unchanged":
-        loaded = load_step.unchanged(landed)
+    files = LandedTable(tuple(landed))
+    progress.publish(progress.Event("load", table.name, 0, files.records))
+    if files.status != "landed":
+        loaded = load_step.not_sent(files)
     else:
         stored = partial(s3.etags, blocks.s3_client(settings), settings.bucket)
         with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name), kept=True) as connection:
             loaded = load_step.load(
-                connection, batch.source, table, landed, batch.info, settings.database, stored, batch.replay
+                connection, batch.source, table, files, batch.info, settings.database, stored, batch.replay
             )
     get_run_logger().info(
         "%s: %s rows in RAW.%s, %s, COPY query %s",
@@ -230,7 +275,7 @@ def load(batch: Batch, table: Table, landed: LandResult) -> load_step.LoadResult
         loaded.status,
         loaded.query_id,
     )
-    progress.publish(progress.Event("load", table.name, loaded.rows, landed.records, loaded.status))
+    progress.publish(progress.Event("load", table.name, loaded.rows, files.records, loaded.status))
     return loaded
 
 
@@ -336,7 +381,7 @@ def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profi
 
 
 @step("find landed", "find {batch.info.batch_id} in S3")
-def find_landed(batch: Batch) -> dict[str, LandResult]:
+def find_landed(batch: Batch) -> dict[str, LandedTable]:
     """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
     settings = batch.settings
     with blocks.ledger(settings, batch.source.name, batch.tag("replay"), kept=True) as ledger:
@@ -370,18 +415,20 @@ def retention(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tupl
     with blocks.holding(settings, source_name, {"step": "maintenance"}, info) as (ledger, holder):
         client = blocks.s3_client(settings)
         archived = retention_step.archive(ledger, client, settings.bucket, holder, settings.archive_after_days)
-        return archived + retention_step.prune(ledger, holder, settings.keep_batches, settings.keep_quarantined_days)
+        source, quarantined_days = read_source(source_name), settings.keep_quarantined_days
+        return archived + retention_step.prune(ledger, source, holder, settings.keep_batches, quarantined_days)
 
 
 @step("note deliveries", "deliveries of {batch.info.batch_id}")
-def note_unchanged(batch: Batch, landed: Sequence[LandResult]) -> None:
-    """Write down the files that arrived and were published already: they count as delivered when dbt is asked how old a table is.
+def note_not_sent(batch: Batch, landed: Sequence[LandResult]) -> None:
+    """Write down the files that arrived and were published already: they count as delivered when dbt is asked how old a table is;
+    and the optional tables of which none arrived.
 
     Raises:
         BusyError: another run took over this source.
     """
     with blocks.ledger(batch.settings, batch.source.name, batch.tag("deliveries"), kept=True) as ledger:
-        batch_step.note_unchanged(ledger, batch.info, landed)
+        batch_step.note_not_sent(ledger, batch.info, landed)
 
 
 @step("history", "history page")
@@ -414,6 +461,7 @@ def source_freshness(source_name: str, settings: Settings) -> handoff_step.Hando
         source_name,
         handoff_step.dbt_environment(blocks.with_login(settings)),
         settings.home / "dbt",
+        optional=[table.name for table in source.tables if table.optional],
     )
 
 

@@ -15,7 +15,7 @@ from flows.lease import Heartbeat, give_back
 from flows.ledger import RunInfo
 from flows.run import PipelineError
 from flows.settings import Settings
-from flows.steps.batch import note_unchanged
+from flows.steps.batch import note_not_sent
 
 
 @dataclass
@@ -90,7 +90,7 @@ def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> I
         try:
             with blocks.ledger(settings, source, {**tag, "step": "close"}, kept=True) as ledger:
                 try:
-                    note_unchanged(ledger, work.info, work.landed)
+                    note_not_sent(ledger, work.info, work.landed)
                 finally:
                     give_back(ledger, work.info, closed and heartbeat.lost is None)
         except CxmError as error:

@@ -293,8 +293,11 @@ def _show(console: Console, summary: RunSummary) -> None:
     for t in summary.tables:
         if t.columns:
             console.print(f"{t.table}: columns {terminal(t.columns)}", soft_wrap=True)
+    if summary.ignored:
+        console.print(f"Ignored, beside the contract's files: {terminal(summary.ignored)}", soft_wrap=True)
     if summary.unchanged and summary.published:
-        batches = sorted({t.load.removeprefix("unchanged since ") for t in summary.tables})
+        since = "unchanged since "
+        batches = sorted({t.load.removeprefix(since) for t in summary.tables if t.load.startswith(since)})
         console.print(f"[green]Unchanged since batch {', '.join(batches)}[/]: nothing uploaded, nothing loaded.")
     elif summary.published:
         rows = sum(t.rows_raw for t in summary.tables)

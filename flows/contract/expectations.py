@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flows.contract import values
+from flows.contract.file_names import day_in
 from flows.contract.model import AUDIT_COLUMNS, Relationship, Rule, Severity, Source, Table
 from flows.contract.sql import ident, literal
 from flows.contract.volume import usual, volume
@@ -231,8 +232,9 @@ def current_parents(source: Source, relationship: Relationship) -> str:
 
 
 def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
-    """The batch ids whose rows make up a table now: a snapshot's newest; of a daily table the newest of each day's file."""
-    return _newest(source, table, statuses, "PARTITION BY l.FILE_NAME " if table.load == "append" else "")
+    """The batch ids whose rows make up a table now: a snapshot's newest; of a daily table the newest of each day."""
+    day = day_in("l.FILE_NAME") if table.has_parts else "l.FILE_NAME"
+    return _newest(source, table, statuses, f"PARTITION BY {day} " if table.load == "append" else "")
 
 
 def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING, each: str = "") -> str:

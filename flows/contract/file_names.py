@@ -71,6 +71,11 @@ def stem(name: str) -> str:
     return re.sub("[^A-Za-z0-9]+", "_", _PLACEHOLDER.sub("_", bare)).strip("_")
 
 
+def day_in(column: str) -> str:
+    """SQL: the day in a file's name, as text; the same that `{date}` stands for."""
+    return f"REGEXP_SUBSTR({column}, '{DAY}')"
+
+
 @cache
 def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
     parts = (_STANDS_FOR.get(part) or re.escape(part) for part in _PLACEHOLDER.split(pattern))

@@ -172,6 +172,7 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
         (
             "fileName",
             "loadMode",
+            "optional",
             "allowEmpty",
             "optional",
             "onNewColumn",

@@ -17,12 +17,7 @@ def file_name(found: object, load: Load, place: Place) -> str:
         ConfigurationError: it is none, or has a day where the table has none, or the other way round.
     """
     daily = load == "append"
-    if (
-        not isinstance(found, str)
-        or not file_names.is_name(found)
-        or (file_names.DATE in found) != daily
-        or file_names.is_pattern(found)
-    ):
+    if not isinstance(found, str) or not file_names.is_name(found) or (file_names.DATE in found) != daily:
         example = "tickets_{date}.csv" if daily else "olist_orders_dataset.csv"
         by_day = " and, before .csv, _{date}: a table that is loaded as append has a file for each day" * daily
         place.fail(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.contract.file_names import day_in
 from flows.contract.model import Rule, Source, Table
 from flows.contract.sql import ident, literal
 
@@ -20,7 +21,8 @@ def volume(source: Source, table: Table, rule: Rule) -> str:
     """
     of_table = f"l.SOURCE = {literal(source.name)} AND l.TABLE_NAME = {literal(table.raw_name)}"
     ledger = f"{ident(source.schema)}.LOAD_LEDGER AS l WHERE {of_table}"
-    day = "TO_DATE(LEFT(RIGHT(l.FILE_NAME, 14), 10), 'YYYY-MM-DD')" if table.daily else "TO_DATE(l.STARTED_AT)"
+    in_name = day_in("l.FILE_NAME") if table.has_parts else "LEFT(RIGHT(l.FILE_NAME, 14), 10)"
+    day = f"TO_DATE({in_name}, 'YYYY-MM-DD')" if table.daily else "TO_DATE(l.STARTED_AT)"
     same = (
         f" AND DAYOFWEEK({day}) = (SELECT MAX(DAYOFWEEK({day})) FROM {ledger}"
         " AND l.BATCH_ID = (SELECT MAX(b._BATCH_ID) FROM {batch} AS b))"

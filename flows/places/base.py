@@ -73,17 +73,19 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A place's file by the name that the contract gives it; the file itself may be packed, its name ending in `.gz` then."""
+    """A place's file by the name that the contract gives it; the file itself may be packed, its name ending in `.gz` then. `entry`: how
+    the place spells it, where that is in another of Unicode's forms."""
 
     place: Place
     name: str
+    entry: str = ""
 
     def __str__(self) -> str:
         return self.place.path_of(self.name)
 
     def open(self, expected: str = "") -> AbstractContextManager[Opened]:
         """As `Place.open`."""
-        return self.place.open(self.name, expected)
+        return self.place.open(self.entry or self.name, expected)
 
 
 class Place(ABC):
@@ -97,6 +99,10 @@ class Place(ABC):
 
     def __truediv__(self, name: str) -> File:
         return File(self, name)
+
+    def file(self, name: str, entry: str) -> File:
+        """A file that a listing has as `entry`; which says no more than the name, unless it is spelt in another form."""
+        return File(self, name, "" if entry.startswith(name) else entry)
 
     @abstractmethod
     def entries(self) -> list[Entry]:

@@ -10,19 +10,20 @@ from flows.contract.model import Source, Table
 from flows.errors import BusyError, ConfigurationError
 from flows.facts import LandResult, Published
 from flows.generated import is_generated
+from flows.inventory import Inventory
 from flows.lease import fenced
-from flows.ledger import Ledger, RunInfo
-from flows.places import Place
+from flows.ledger import Ledger, RunInfo, Status
+from flows.places import Entry, Place
 from flows.settings import Settings
 
 
-def of_files(settings: Settings, source: Source, place: Place, day: date | None, info: RunInfo) -> RunInfo:
+def of_files(settings: Settings, place: Place, found: Inventory, info: RunInfo) -> RunInfo:
     """This run, which knows whether the files that it is to load are generated.
 
     Raises:
         ConfigurationError: they are, and the target is an account.
     """
-    info = replace(info, is_generated=is_generated(place, [table.file_on(day) for table in source.tables]))
+    info = replace(info, is_generated=is_generated(place, [f for files in found.files.values() for f in files]))
     if info.is_generated and not settings.may_generate:
         raise ConfigurationError(
             f"{place}: its files were made by `cxm generate`, and CXM_TARGET is {settings.target}; generated rows are loaded "
@@ -55,10 +56,20 @@ def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
     return replace(info, is_generated=True)
 
 
-def largest_first(source: Source, place: Place, day: date | None) -> list[Table]:
-    """The tables by the size of their files: the longest work begins first, so that it does not end last. A file that is not
-    there is for `land` to tell."""
-    return sorted(source.tables, key=lambda table: place.size_of(table.file_on(day)), reverse=True)
+def expected(found: Inventory, table: Table, day: date | None) -> tuple[str, ...]:
+    """The names of a table's files that are to be landed: those that are there; where none is, what the contract asks for, which
+    `land` then refuses in words. None: there is none, and the table is optional."""
+    missing = next((m for m in found.missing if m.table.name == table.name), None)
+    if missing is None:
+        return found.files[table.name]
+    return () if table.optional and not missing.near else (table.file_on(day),)
+
+
+def largest_first(source: Source, found: Inventory, entries: Sequence[Entry]) -> list[Table]:
+    """The tables by the size of their files: the longest work begins first, so that it does not end last."""
+    sizes = {entry.name: entry.size for entry in entries}
+    of_table = {t.name: sum(sizes[found.entries[file]] for file in found.files[t.name]) for t in source.tables}
+    return sorted(source.tables, key=lambda table: of_table[table.name], reverse=True)
 
 
 def claim(ledger: Ledger, info: RunInfo) -> None:
@@ -74,28 +85,38 @@ def claim(ledger: Ledger, info: RunInfo) -> None:
         )
 
 
-def note_unchanged(ledger: Ledger, info: RunInfo, landed: Sequence[LandResult]) -> None:
-    """Write down which files arrived and were published already, so nothing of them was sent. Written before: nothing happens.
+def note_not_sent(ledger: Ledger, info: RunInfo, landed: Sequence[LandResult]) -> None:
+    """Write down which files arrived and were published already, so nothing of them was sent, and of which optional tables none
+    arrived. Written before: nothing happens.
 
     Raises:
         BusyError: another run took over this source.
     """
-    known = {(e.table, e.file) for e in ledger.entries(info.batch_id) if e.status == "skipped-unchanged"}
-    rows = [
-        {
-            "table_name": r.raw_name,
-            "file_name": r.file,
-            "bytes": r.bytes,
-            "content_sha256": r.sha256,
-            "file_records": r.records,
-            "unchanged_since": r.since,
-        }
-        for r in landed
-        if r.status == "unchanged" and (r.raw_name, r.file) not in known
-    ]
-    if rows:
+    statuses: dict[str, Status] = {"unchanged": "skipped-unchanged", "not delivered": "not-delivered"}
+    noted = [r for r in landed if r.status in statuses]
+    if not noted:
+        return
+    known = {(e.table, e.file) for e in ledger.entries(info.batch_id) if e.status in statuses.values()}
+    rows = {
+        status: [
+            {
+                "table_name": r.raw_name,
+                "file_name": r.file,
+                "bytes": r.bytes,
+                "content_sha256": r.sha256,
+                "file_records": r.records,
+                "unchanged_since": r.since,
+            }
+            for r in noted
+            if r.status == of and (r.raw_name, r.file) not in known
+        ]
+        for of, status in statuses.items()
+    }
+    if any(rows.values()):
         with fenced(ledger, info):
-            ledger.insert(info, "skipped-unchanged", rows)
+            for status, of_status in rows.items():
+                if of_status:
+                    ledger.insert(info, status, of_status)
 
 
 def newest(published: Mapping[tuple[str, str], Published], raw_name: str) -> str | None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -36,6 +36,7 @@ class SourceFreshness:
     warn_after: str | None
     error_after: str | None
     message: str = ""
+    optional: bool = False  # its file may never come
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class HandoffResult:
     @property
     def stale(self) -> tuple[SourceFreshness, ...]:
         """The tables that must not be taken for fresh: error-stale, of an age that could not be read, or never published where
-        other tables of the source were, since a batch is published whole."""
+        other tables of the source were, since a batch is published whole but for what is optional."""
         bad = ("error", "runtime error") if self.never_loaded else ("error", "runtime error", "never loaded")
-        return tuple(s for s in self.sources if s.status in bad)
+        return tuple(s for s in self.sources if s.status in bad and not (s.optional and s.status == "never loaded"))
 
     @property
     def warned(self) -> tuple[SourceFreshness, ...]:
@@ -99,12 +100,17 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 
 
 def handoff(
-    project: Path, source_name: str, environment: Mapping[str, str], workdir: Path, timeout: float = FRESHNESS_SECONDS
+    project: Path,
+    source_name: str,
+    environment: Mapping[str, str],
+    workdir: Path,
+    timeout: float = FRESHNESS_SECONDS,
+    optional: Collection[str] = (),
 ) -> HandoffResult:
     """Run `dbt source freshness` for `source_name` and return each table's age; the flow decides what stale data stops.
 
     `project` is the dbt project's folder, `environment` what `dbt_environment` gives, `workdir` a folder for dbt's target and
-    logs, `timeout` in seconds.
+    logs, `timeout` in seconds, `optional` the tables whose file may never come.
 
     Raises:
         InfrastructureError: dbt did not start, did not end in time, wrote no result, or could read not one table.
@@ -131,7 +137,10 @@ def handoff(
             f"{project}: dbt knows no source {source_name} with a freshness rule; run `cxm contract sync`, which writes it."
         )
     found = {result["unique_id"]: result for result in run.document["results"]}
-    sources = tuple(_freshness(name, found.get(node_id), run.said(node_id)) for node_id, name in sorted(asked.items()))
+    sources = tuple(
+        replace(_freshness(name, found.get(node_id), run.said(node_id)), optional=name in optional)
+        for node_id, name in sorted(asked.items())
+    )
     if all(source.status == "runtime error" for source in sources):
         raise InfrastructureError(
             f"dbt could read none of the {len(sources)} tables of source {source_name}; first of them, {sources[0].table}: "

@@ -7,7 +7,7 @@ and the ledger are as before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from flows.contract.model import Source, Table
 from flows.contract.render_sql import MOST_FILES, add_new_columns, copy_into
 from flows.contract.sql import template
 from flows.errors import ConfigurationError, DataError
-from flows.facts import LandedObject, LandResult
+from flows.facts import LandedObject, LandedTable, LandResult
 from flows.lease import check, fenced
 from flows.ledger import Ledger, RunInfo, Status
 
@@ -33,7 +33,8 @@ _REFUSED: tuple[Status, ...] = ("landed", "undone", "quarantined", "loaded")
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What became of one table: rows in RAW of this batch (of the earlier batch, if unchanged), COPY's query id."""
+    """What became of one table: rows in RAW of this batch (of the earlier batch, if unchanged), COPY's query id. `files` counts
+    objects."""
 
     table: str
     raw_name: str
@@ -41,15 +42,22 @@ class LoadResult:
     bytes: int
     records: int
     rows: int
-    status: Literal["loaded", "already loaded", "unchanged"]
+    status: Literal["loaded", "already loaded", "unchanged", "not delivered"]
     query_id: str = ""
     since: str | None = None
 
+    @property
+    def came(self) -> bool:
+        """Whether the batch has rows of this table, or would have: not unchanged, not left out."""
+        return self.status in ("loaded", "already loaded")
 
-def unchanged(landed: LandResult) -> LoadResult:
-    """The result for a file that was not sent, since its content is published: the ledger's own count stands for its rows."""
+
+def not_sent(landed: LandedTable) -> LoadResult:
+    """The result for files that were not sent: their content is published, so the ledger's own count stands for their rows; or
+    there are none, and the table is optional."""
+    status: Literal["unchanged", "not delivered"] = "unchanged" if landed.status == "unchanged" else "not delivered"
     return LoadResult(
-        landed.table, landed.raw_name, 0, landed.bytes, landed.records, landed.records, "unchanged", "", landed.since
+        landed.table, landed.raw_name, 0, landed.bytes, landed.records, landed.records, status, "", landed.since
     )
 
 
@@ -57,51 +65,55 @@ def load(
     connection: SnowflakeConnection,
     source: Source,
     table: Table,
-    landed: LandResult,
+    landed: LandedTable | LandResult,
     info: RunInfo,
     database: str,
     stored: Stored,
     replay: bool = False,
 ) -> LoadResult:
-    """COPY the landed objects into their RAW table and turn their ledger rows to loaded; both commit, or neither.
+    """COPY the landed objects of a table's files into RAW and turn their ledger rows to loaded; all commit, or none.
 
     A table that this batch has loaded before (a retry) is not loaded again, unless it is a `replay`: that replaces the batch's
     rows by what lies in S3. `stored` says what that is, after COPY has read it.
 
     Raises:
         DataError: COPY refused a file, loaded part of it, skipped it, found nothing, the rows in RAW differ from the
-            records, or somebody wrote over an object; the table's ledger rows are quarantined with that message.
+            records, somebody wrote over an object, or an earlier try of the batch had other files; the table's ledger rows are
+            quarantined with that message.
         BusyError: another run took over this source; nothing was written.
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; the rows stay landed, for another try.
     """
     ledger = Ledger(connection, database, source.name)
-    layout = landed.layout or fit(table, table.header)
-    columns = _columns(layout)
-    known = ledger.entries(info.batch_id, table.raw_name)
-    if not replay and known and all(e.status in ("loaded", "validated") for e in known):
-        rows_there = sum(e.rows_loaded - e.rows_set_aside for e in known)
-        return _result(landed, "already loaded", rows_there, known[0].query_id or "")
-    missing = [o for o in landed.objects if landed.folder + o.name not in {e.key for e in known}]
+    landed = LandedTable.of(landed)
+    known = [e for e in ledger.entries(info.batch_id, table.raw_name) if e.key]
+    keys = {e.key for e in known}
     rows = [
         {
             "table_name": table.raw_name,
-            "file_name": landed.file,
-            "s3_key": landed.folder + o.name,
+            "file_name": file.file,
+            "s3_key": file.folder + o.name,
             "bytes": o.bytes,
-            "content_sha256": landed.sha256,
+            "content_sha256": file.sha256,
             "file_records": o.records,
             "etag": o.etag or None,
-            "file_dialect": landed.dialect or None,
-            **columns,
+            "file_dialect": file.dialect or None,
+            **_columns(file.layout or fit(table, table.header)),
         }
-        for o in missing
+        for file in landed.files
+        for o in file.objects
+        if file.folder + o.name not in keys
     ]
+    if not replay and known and not rows and all(e.status in ("loaded", "validated") for e in known):
+        rows_there = sum(e.rows_loaded - e.rows_set_aside for e in known)
+        return _result(landed, "already loaded", rows_there, known[0].query_id or "")
     if rows:
         with fenced(ledger, info):
             ledger.insert(info, "landed", rows)
-    if layout.new_columns:
-        _add(ledger, source, table, layout, info)
+    for layout in landed.layouts:
+        if layout.new_columns:
+            _add(ledger, source, table, layout, info)
     try:
+        _refuse_other_files(landed, keys, info)
         aside = any(e.rows_set_aside for e in known)
         return _copy(ledger, source, table, landed, info, stored, again=bool(known), replay=replay, aside=aside)
     except DataError as error:
@@ -116,7 +128,7 @@ def _copy(
     ledger: Ledger,
     source: Source,
     table: Table,
-    landed: LandResult,
+    landed: LandedTable,
     info: RunInfo,
     stored: Stored,
     again: bool,
@@ -129,23 +141,24 @@ def _copy(
     The lease and the ledger are locked at its end, when the long work is done: tables of all sources wait for them.
     """
     connection = ledger.connection
-    layout = landed.layout or fit(table, table.header)
-    dialect = table.dialect.read_by(landed.dialect)
     with fenced(ledger, info) as lock:
         if again:
             for name in (table.raw_name, table.rejected.raw_name) if aside else (table.raw_name,):
                 delete = template("raw/delete_batch.sql", database=ledger.database, table=name)
                 run(connection, delete, (info.batch_id,))
         outcomes: list[tuple[str, list[Mapping[str, Any]]]] = []
-        for objects in copies(landed.objects):
-            names = [o.name for o in objects]
-            copy = copy_into(source, table, ledger.database, info.batch_id, names, again, layout, dialect)
-            copied = run(connection, copy)
-            outcomes.append((copied.query_id, _outcomes(copied, landed, objects, _columns(layout))))
+        for (layout, read_by), all_objects in _by_form(landed, table):
+            dialect = table.dialect.read_by(read_by)
+            for objects in copies(all_objects):
+                names = [o.name for o in objects]
+                copy = copy_into(source, table, ledger.database, info.batch_id, names, again, layout, dialect)
+                copied = run(connection, copy)
+                outcomes.append((copied.query_id, _outcomes(copied, landed, objects, _columns(layout))))
         rows = _count(connection, table, info.batch_id, ledger.database)
         if rows != landed.records:
             raise DataError(
-                f"{landed.file} ({landed.folder}): {landed.records:,} records in the file, {rows:,} rows in "
+                f"{landed.named} ({landed.folder}): {landed.records:,} records in the file{'s' * (len(landed.files) > 1)}, "
+                f"{rows:,} rows in "
                 f"RAW.{table.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
             )
         _refuse_overwritten(landed, stored(landed.folder))
@@ -153,6 +166,25 @@ def _copy(
         for query_id, of_objects in outcomes:
             ledger.loaded(info, query_id, of_objects, keeps_place=replay)
     return _result(landed, "loaded", rows, copied.query_id)
+
+
+def _by_form(landed: LandedTable, table: Table) -> list[tuple[tuple[Layout, str], list[LandedObject]]]:
+    """The objects by the header and the dialect of their file: COPY reads columns by their place, so files of one form go
+    together."""
+    found: dict[tuple[Layout, str], list[LandedObject]] = {}
+    for file in landed.files:
+        found.setdefault((file.layout or fit(table, table.header), file.dialect), []).extend(file.objects)
+    return list(found.items())
+
+
+def _refuse_other_files(landed: LandedTable, known: Set[str | None], info: RunInfo) -> None:
+    """An earlier try of this batch may have found a file that is gone now: what it sent would stay in RAW beside this."""
+    gone = known - {landed.folder + o.name for o in landed.objects}
+    if gone:
+        raise DataError(
+            f"batch {info.batch_id}: an earlier try of it had {min(map(str, gone)).rsplit('/', 1)[-1]}, which is not there now; "
+            "nothing is loaded. A batch has the same files each time; run again: that makes a new batch"
+        )
 
 
 def _columns(layout: Layout) -> dict[str, Any]:
@@ -186,7 +218,7 @@ def _add(ledger: Ledger, source: Source, table: Table, layout: Layout, info: Run
         ) from error
 
 
-def _refuse_overwritten(landed: LandResult, stored: Mapping[str, str]) -> None:
+def _refuse_overwritten(landed: LandedTable, stored: Mapping[str, str]) -> None:
     """S3's entity tag changes with an object's bytes, so a tag that is still the same after COPY means that COPY read what landed
     (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
     for landed_object in landed.objects:
@@ -195,7 +227,7 @@ def _refuse_overwritten(landed: LandResult, stored: Mapping[str, str]) -> None:
             raise DataError(f"{overwritten(key, landed_object.etag, stored.get(key, ''))}; rolled back")
 
 
-def _result(landed: LandResult, status: Literal["loaded", "already loaded"], rows: int, query_id: str) -> LoadResult:
+def _result(landed: LandedTable, status: Literal["loaded", "already loaded"], rows: int, query_id: str) -> LoadResult:
     files = len(landed.objects) if status == "loaded" else 0
     return LoadResult(
         landed.table, landed.raw_name, files, landed.bytes, landed.records, rows, status, query_id, landed.since
@@ -208,11 +240,11 @@ def copies(objects: Sequence[LandedObject]) -> Iterator[Sequence[LandedObject]]:
 
 
 def _outcomes(
-    copied: Rows, landed: LandResult, objects: Sequence[LandedObject], columns: Mapping[str, Any]
+    copied: Rows, landed: LandedTable, objects: Sequence[LandedObject], columns: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
     """COPY's own word on each object: s3_key, rows_parsed, rows_loaded, and `columns`. A COPY that found nothing answers one row
     with the one column `status`."""
-    where = f"{landed.file} ({landed.folder})"
+    where = f"{landed.named} ({landed.folder})"
     answer = copied.dicts()
     if any("rows_loaded" not in row for row in answer) or not answer:
         said = answer[0].get("status", "nothing") if answer else "nothing"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from flows.clients import s3
 from flows.contract.fit import MisfitError, fit_again, header_of
-from flows.contract.model import Source
+from flows.contract.model import Source, Table
 from flows.errors import ConfigurationError
-from flows.facts import LandedObject, LandResult, object_folder
+from flows.facts import LandedObject, LandedTable, LandResult, object_folder
 from flows.lease import check, fenced
-from flows.ledger import Ledger, RunInfo
+from flows.ledger import Entry, Ledger, RunInfo
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def landed(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str, info: RunInfo
-) -> dict[str, LandResult]:
-    """Contract name of each table that the batch brought → its objects, all of them present where COPY reads.
+) -> dict[str, LandedTable]:
+    """Contract name of each table that the batch brought → its files' objects, all of them present where COPY reads.
 
     Archived objects are copied back under `raw/` first.
 
@@ -39,7 +39,7 @@ def landed(
             f"batch {batch_id} of {source.name}: its files were unchanged, so it brought nothing that could be loaded again; "
             "`cxm batches` shows which batch did"
         )
-    found: dict[str, LandResult] = {}
+    found: dict[str, LandedTable] = {}
     for raw_name, group in groupby(entries, key=lambda e: e.table):
         of_table = list(group)
         try:
@@ -54,33 +54,45 @@ def landed(
                     f"(`cxm run --source {source.name}`)"
                 )
         moved = _bring_back(ledger, client, bucket, folder, {str(e.key): e.etag for e in of_table}, info)
-        objects = [
-            LandedObject(str(e.key).rsplit("/", 1)[1], e.bytes, int(e.records or 0), moved.get(str(e.key), e.etag))
-            for e in of_table
-        ]
-        header = header_of(next((e.columns for e in of_table if e.columns), ""))
-        header = header or s3.header(client, bucket, folder + objects[0].name)
-        try:
-            layout = fit_again(table, header)
-        except MisfitError as error:
-            raise ConfigurationError(
-                f"batch {batch_id}: {of_table[0].file} cannot be what the contract asks for now: {error}; let {table.name} have "
-                "that column empty, or send the file again with it"
-            ) from None
-        found[table.name] = LandResult(
-            table=table.name,
-            raw_name=raw_name,
-            file=of_table[0].file,
-            folder=folder,
-            objects=tuple(objects),
-            bytes=sum(o.bytes for o in objects),
-            records=sum(o.records for o in objects),
-            sha256=of_table[0].sha256,
-            status="landed",
-            layout=layout,
-            dialect=of_table[0].dialect,
-        )
+        by_file: dict[str, list[Entry]] = {}
+        for entry in of_table:
+            by_file.setdefault(entry.file, []).append(entry)
+        files = (_landed(client, bucket, table, folder, of_file, moved) for of_file in by_file.values())
+        found[table.name] = LandedTable(tuple(files))
     return found
+
+
+def _landed(
+    client: S3Client, bucket: str, table: Table, folder: str, entries: list[Entry], moved: Mapping[str, str]
+) -> LandResult:
+    """One file of a batch, by its ledger rows; `moved`: old key → entity tag of each object that came back."""
+    file = entries[0].file
+    objects = [
+        LandedObject(str(e.key).rsplit("/", 1)[1], e.bytes, int(e.records or 0), moved.get(str(e.key), e.etag))
+        for e in entries
+    ]
+    header = header_of(next((e.columns for e in entries if e.columns), ""))
+    header = header or s3.header(client, bucket, folder + objects[0].name)
+    try:
+        layout = fit_again(table, header)
+    except MisfitError as error:
+        raise ConfigurationError(
+            f"{folder}: {file} cannot be what the contract asks for now: {error}; let {table.name} have that column empty, or "
+            "send the file again with it"
+        ) from None
+    return LandResult(
+        table=table.name,
+        raw_name=table.raw_name,
+        file=file,
+        folder=folder,
+        objects=tuple(objects),
+        bytes=sum(o.bytes for o in objects),
+        records=sum(o.records for o in objects),
+        sha256=entries[0].sha256,
+        status="landed",
+        layout=layout,
+        dialect=entries[0].dialect,
+    )
 
 
 def _bring_back(

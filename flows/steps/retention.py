@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flows.clients import s3
 from flows.clients.snowflake import run
-from flows.contract.model import REJECTED
+from flows.contract.model import REJECTED, Source
 from flows.contract.sql import template
 from flows.errors import DataError
 from flows.lease import check, fenced
@@ -68,7 +68,7 @@ def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo
     s3.delete(client, bucket, twins)
 
 
-def prune(ledger: Ledger, info: RunInfo, keep: int, quarantined_days: int) -> tuple[Kept, ...]:
+def prune(ledger: Ledger, source: Source, info: RunInfo, keep: int, quarantined_days: int) -> tuple[Kept, ...]:
     """Take from RAW the rows of validated loads beyond the newest `keep` of their file, and of old quarantined loads.
 
     Their ledger rows turn to undone, so `replay` brings them back as long as S3 has their objects.
@@ -78,7 +78,7 @@ def prune(ledger: Ledger, info: RunInfo, keep: int, quarantined_days: int) -> tu
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; loads done so far stay done.
     """
     done = []
-    for batch_id, table in ledger.prunable(keep, quarantined_days):
+    for batch_id, table in ledger.prunable(keep, quarantined_days, source.tables):
         entries = [e for e in ledger.entries(batch_id, table) if e.status in _PRUNED]
         with fenced(ledger, info) as lock:
             rows = 0

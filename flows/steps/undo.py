@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from flows.clients import s3
 from flows.clients.snowflake import run
@@ -94,7 +95,7 @@ def _described(client: S3Client, bucket: str, key: str) -> dict[str, object]:
     except (ClientError, BotoCoreError) as error:
         raise s3.explain(error, f"s3://{bucket}/{key}") from error
     return {
-        "file_name": head["Metadata"].get("file-name") or key.rsplit("/", 1)[1],
+        "file_name": unquote(head["Metadata"].get("file-name") or key.rsplit("/", 1)[1]),
         "s3_key": key,
         "bytes": head["ContentLength"],
         "etag": s3.plain_etag(head["ETag"]),

@@ -2,8 +2,8 @@
 
     A table loaded as `snapshot` (each file holds everything) gives its newest validated batch: the one of the greatest
     sequence, which the load gives; a batch id orders nothing. One loaded as `append` gives of
-    each file the newest validated batch, so that a day delivered again replaces that day. The mode is `meta.load` of the derived
-    source, thus of the contract. A batch that is landed, loaded, quarantined or undone is not seen. The choice is made when
+    each file the newest validated batch, so that a day delivered again replaces that day; where several files make up a day, of
+    each day, so that a part which is not delivered again is gone. Both are in the derived source's `meta`, thus the contract's. A batch that is landed, loaded, quarantined or undone is not seen. The choice is made when
     the view is read, so that a verdict or an undo counts at once. Written as IN, the filter becomes a semi-join on
     _BATCH_ID, whose few values Snowflake pushes into the scan as it runs, and a batch lies in its own micro-partitions: of a
     snapshot table one batch is read, however many RAW keeps. -#}
@@ -13,7 +13,7 @@
     select *
     from {{ rows }}
     where (_BATCH_ID, _SOURCE_FILENAME) in (
-        {{ published_objects(source_name, raw_name(source_name, table_name)) }}
+        {{ published_objects(source_name, table_name) }}
     )
     {%- else -%}
     select *
@@ -28,13 +28,14 @@
 {%- endmacro %}
 
 {#- Batch and key of every object that an append table publishes. A split file is several objects of one FILE_NAME and batch. -#}
-{% macro published_objects(source_name, name_in_raw) -%}
+{% macro published_objects(source_name, table_name) -%}
+    {%- set day = "regexp_substr(FILE_NAME, '[0-9]{4}-[0-9]{2}-[0-9]{2}')" -%}
         select
             BATCH_ID,
             S3_KEY
         from {{ source('cxm', 'load_ledger') }}
-        where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ name_in_raw }}' and STATUS = 'validated'
-        qualify rank() over (partition by FILE_NAME order by {{ newest_first() }}) = 1
+        where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ raw_name(source_name, table_name) }}' and STATUS = 'validated'
+        qualify rank() over (partition by {{ day if has_parts(source_name, table_name) else 'FILE_NAME' }} order by {{ newest_first() }}) = 1
 {%- endmacro %}
 
 {#- The order of a source's batches. Those from before there was a sequence are the oldest, in the order of their ids. -#}
@@ -45,6 +46,16 @@
 {#- The RAW table's name, as the ledger has it; a macro of its own because a unit test gives a source another one. -#}
 {% macro raw_name(source_name, table_name) -%}
     {{- return(source(source_name, table_name).identifier) -}}
+{%- endmacro %}
+
+{#- Whether several files make up a day of an append table. -#}
+{% macro has_parts(source_name, table_name) -%}
+    {%- if not execute -%}
+        {{- return(false) -}}
+    {%- endif -%}
+    {%- set unique_id = ['source', project_name, source_name, table_name] | join('.') -%}
+    {%- set file = graph.sources[unique_id].config.meta.get('file', '') -%}
+    {{- return('*' in file or '{part}' in file) -}}
 {%- endmacro %}
 
 {% macro load_mode(source_name, table_name) -%}

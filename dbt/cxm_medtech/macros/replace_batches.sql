@@ -23,7 +23,7 @@
                 objects.S3_KEY,
                 ledger.STARTED_AT
             from (
-                {{ published_objects(source_name, raw_name(source_name, table_name)) }}
+                {{ published_objects(source_name, table_name) }}
             ) as objects
             inner join {{ source('cxm', 'load_ledger') }} as ledger
                 on objects.BATCH_ID = ledger.BATCH_ID and objects.S3_KEY = ledger.S3_KEY
@@ -73,7 +73,7 @@
     where (batch_id, source_filename) not in (
         {%- for source_name, table_name in config.get('meta')['tables'] %}
         select objects.BATCH_ID, objects.S3_KEY from (
-        {{ published_objects(source_name, raw_name(source_name, table_name)) }}
+        {{ published_objects(source_name, table_name) }}
         ) as objects
         {{ 'union all' if not loop.last }}
         {%- endfor %}

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
@@ -18,12 +19,15 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import quote
 
+from flows.contract.file_names import day_of
 from flows.contract.fit import fit
 from flows.contract.model import Source, Table
 from flows.decoded import Decoded
 from flows.errors import DataError
-from flows.facts import LandedObject, LandResult, Published, object_folder
+from flows.facts import LandedObject, LandResult, Published, current, object_folder, object_name
+from flows.inventory import inventory
 from flows.places import File, Opened, Place, local
 from flows.steps.land.codec import CODECS
 from flows.steps.land.judge import exact
@@ -82,29 +86,55 @@ def land(
     folder = object_folder(source, table, batch_id)
     file = _file(file)
     with _open(file, table) as found:
-        stream = found.file
         if published is not None and not force:
-            with _readers:
-                sha256, size = _sha256(stream, lambda done: report("check", done, found.size))
-            stream.seek(0)
-            # The contract may have changed since: then the same bytes are no longer good, go elsewhere, or mean something else.
-            is_same = (sha256, table.dialect.file_text) == (published.sha256, published.dialect)
-            text = (_decoded(found, table) or found).file if is_same else None
-            layout = layout_of(text.readline(BLOCK_BYTES), table) if text else None
-            if layout and layout.text == (published.columns or fit(table, table.header).text):
-                found.refuse_changed()
-                header = tuple(name for name, _ in layout.fields)
-                facts = FileFacts(file.name, size, published.records, sha256, header)
-                return _result(table, facts, folder, (), published.batch_id)
-            stream.seek(0)
-        about = {"batch-id": batch_id, "file-name": file.name}
-        with Objects(client, bucket, folder, file.name, found.size, CODECS[codec], about, object_bytes) as objects:
+            if same := _unchanged(found, file.name, table, folder, published, report):
+                return same
+            found.file.seek(0)
+        about = {"batch-id": batch_id, "file-name": quote(file.name)}
+        name = object_name(file.name)
+        with Objects(client, bucket, folder, name, found.size, CODECS[codec], about, object_bytes) as objects:
             with _readers:
                 facts = read(file.name, found, table, objects.write, objects.restart, report)
             objects.finish(lambda done, total: report("upload", done, total))
             found.refuse_changed()
             sent = objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
     return _result(table, facts, folder, sent, None)
+
+
+def unchanged(
+    source: Source,
+    table: Table,
+    file: File | Path,
+    batch_id: str,
+    published: Published,
+    report: Report = lambda *_: None,
+) -> LandResult | None:
+    """The result for a file whose content is published, with nothing sent; None where it differs, or cannot be read, which `land`
+    then says in words."""
+    file = _file(file)
+    try:
+        with _open(file, table) as found:
+            return _unchanged(found, file.name, table, object_folder(source, table, batch_id), published, report)
+    except DataError:
+        return None
+
+
+def _unchanged(
+    found: Opened, name: str, table: Table, folder: str, published: Published, report: Report
+) -> LandResult | None:
+    with _readers:
+        sha256, size = _sha256(found.file, lambda done: report("check", done, found.size))
+    # The contract may have changed since: then the same bytes are no longer good, go elsewhere, or mean something else.
+    if (sha256, table.dialect.file_text) != (published.sha256, published.dialect):
+        return None
+    found.file.seek(0)
+    layout = layout_of((_decoded(found, table) or found).file.readline(BLOCK_BYTES), table)
+    if layout is None or layout.text != (published.columns or fit(table, table.header).text):
+        return None
+    found.refuse_changed()
+    header = tuple(header for header, _ in layout.fields)
+    facts = FileFacts(name, size, published.records, sha256, header)
+    return _result(table, facts, folder, (), published.batch_id)
 
 
 def inspect(
@@ -140,10 +170,19 @@ def changed_days(
 ) -> tuple[date, ...]:
     """Those days of which a file is missing or is not, byte for byte, what is published."""
 
+    found = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder])
+    by_day: dict[tuple[str, date | None], set[str]] = defaultdict(set)
+    for table in source.tables:
+        for file in found.files[table.name]:
+            by_day[table.name, day_of(table.file, file)].add(file)
+
     def same(table: Table, day: date) -> bool:
-        file = table.file_on(day)
-        known = published.get((table.raw_name, file))
-        return known is not None and checksum(place / file) == known.sha256
+        files, known = by_day[table.name, day if table.daily else None], current(published, table, day)
+        if not files and table.optional:
+            return True
+        return {*known} == files and all(
+            checksum(place.file(file, found.entries[file])) == load.sha256 for file, load in known.items()
+        )
 
     return tuple(day for day in days if not all(same(table, day) for table in source.tables))
 

@@ -1,0 +1,228 @@
+"""Tables of several files, and optional ones, on the running stack: what is published follows the set of files, each row once."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.contract import read, sync
+from flows.settings import PROJECT, Settings
+from flows.steps import handoff
+from tests.conftest import run_flow
+from tests.flow.test_evolve import HEAD
+
+pytestmark = pytest.mark.xdist_group("flow")
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+DAY = date(2026, 1, 1)
+TABLES = {
+    "orders": ('"orders_*.csv"', "snapshot", ""),
+    "visits": ('"visits_{date}_{part}.csv"', "append", "- {property: optional, value: true}"),
+    "sites": ("sites.csv", "snapshot", "- {property: optional, value: true}"),
+}
+
+
+def entry(table: str) -> str:
+    file, load, more = TABLES[table]
+    link = "\n        relationships: [{to: sites.id}]" if table == "orders" else ""
+    return f"""\
+  - name: {table}
+    physicalName: TRIAL_{table.upper()}
+    businessName: {table} row
+    description: A row.
+    customProperties:
+      - {{property: fileName, value: {file}}}
+      - {{property: loadMode, value: {load}}}
+      - {{property: onReorder, value: by name}}
+      {more}
+    properties:
+      - name: id
+        businessName: Id
+        description: The key.
+        logicalType: string
+        primaryKey: true
+        classification: internal
+        customProperties: [{{property: pii, value: none}}]
+      - name: site
+        businessName: Site
+        description: Where.
+        logicalType: string
+        required: false
+        classification: internal
+        customProperties: [{{property: pii, value: none}}]{link}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project with the contract of parts; the flows read the copy."""
+    from flows import tasks  # once the environment names the stack's Prefect server
+
+    copy = tmp_path_factory.mktemp("parts") / "project"
+    for folder in ("data_dictionary", "expectations", "dbt"):
+        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
+    text = HEAD.replace("id: trial", "id: parts").replace("name: trial", "name: parts").replace("TRIAL_S3", "PARTS_S3")
+    text += "".join(map(entry, TABLES)).replace("TRIAL_", "PARTS_")
+    (copy / "data_dictionary" / "parts.odcs.yaml").write_text(text, encoding="utf-8")
+    sync.sync(copy)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(read, "PROJECT", copy)
+        patched.setattr(read.sources, "__defaults__", (copy,))
+        patched.setattr(tasks, "PROJECT", copy)
+        run_flow("provision")
+        yield copy
+    shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)  # dbt keeps what it parsed, by path and time
+
+
+@dataclass
+class Place:
+    """A folder of the source's files; `run` loads what is in it."""
+
+    folder: Path
+    query: Query
+
+    def write(self, name: str, *rows: str, header: str = "id,site") -> None:
+        data = ("\n".join([header, *rows]) + "\n").encode()
+        (self.folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+
+    def run(self, **parameters: Any) -> Any:
+        return run_flow("pipeline", source="parts", data=str(self.folder), day=DAY, **parameters)
+
+    def raw(self, table: str, batch: str) -> list[tuple[Any, ...]]:
+        """(file, row's number, id) of a batch's rows."""
+        found = self.query(
+            "SELECT SPLIT_PART(_SOURCE_FILENAME, '/', -1), _SOURCE_ROW_NUMBER, ID "
+            f"FROM RAW.PARTS_{table.upper()} WHERE _BATCH_ID = '{batch}' ORDER BY 1, 2"
+        )
+        return [tuple(row) for row in found]
+
+    def ledger(self, batch: str) -> set[tuple[Any, ...]]:
+        """(file, status, records, rows loaded) of a batch."""
+        return set(
+            self.query(
+                "SELECT FILE_NAME, STATUS, FILE_RECORDS, ROWS_LOADED FROM RAW.LOAD_LEDGER "
+                f"WHERE SOURCE = 'parts' AND BATCH_ID = '{batch}'"
+            )
+        )
+
+    def staged(self, model: str) -> list[str]:
+        """The ids that dbt's staging view shows: what is published now."""
+        return [row[0] for row in self.query(f"SELECT ID FROM STG.{model} ORDER BY 1")]
+
+
+def tables(summary: Any) -> dict[str, tuple[int, int, str]]:
+    return {t.table: (t.rows_file, t.rows_raw, t.load) for t in summary.tables}
+
+
+def test_a_tables_files_are_loaded_replaced_undone_and_replayed_as_one(
+    project: Path, settings: Settings, tmp_path: Path, query: Query
+) -> None:
+    place = Place(tmp_path, query)
+    place.write("sites.csv", "s1,", "s2,")
+    place.write("orders_1.csv", "a,s1", "b,s2")
+    place.write("orders_2.csv.gz", "s1,c", header="site,id")  # each file by its own header
+    place.write("orders_Zürich (2).csv", "z,s1")
+    place.write(f"visits_{DAY}_1.csv", "v1,s1")
+    place.write(f"visits_{DAY}_2.csv", "v2,s1", "v3,s2")
+    place.write("visits_2025-12-31_1.csv", "old,s1")
+    place.write("notes.txt", "nothing")
+    first = place.run()
+    assert tables(first) == {"orders": (4, 4, "loaded"), "visits": (3, 3, "loaded"), "sites": (2, 2, "loaded")}
+    assert first.ignored == "notes.txt"
+    assert place.raw("orders", first.batch_id) == [
+        ("orders_1.csv.zst", 1, "a"),
+        ("orders_1.csv.zst", 2, "b"),
+        ("orders_2.csv.zst", 1, "c"),
+        ("orders_Z=C3=BCrich=20=282=29.csv.zst", 1, "z"),
+    ]
+    assert place.ledger(first.batch_id) == {
+        ("sites.csv", "validated", 2, 2),
+        ("orders_1.csv", "validated", 2, 2),
+        ("orders_2.csv", "validated", 1, 1),
+        ("orders_Zürich (2).csv", "validated", 1, 1),
+        (f"visits_{DAY}_1.csv", "validated", 1, 1),
+        (f"visits_{DAY}_2.csv", "validated", 2, 2),
+    }
+    environment = handoff.dbt_environment(settings)
+    built = handoff.build(project / "dbt/cxm_medtech", environment, settings.home / "dbt", "path:models/staging/parts")
+    assert built.clean, built.problems
+    assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "c", "z"]
+    assert place.staged("STG_PARTS__VISITS_ROWS") == ["v1", "v2", "v3"]
+
+    again = place.run()
+    assert again.unchanged
+    assert {line.load for line in again.tables} == {f"unchanged since {first.batch_id}"}
+
+    # A part is gone, one is new, one is the same; the day comes again with one part; the optional sites do not come.
+    (tmp_path / "orders_2.csv.gz").unlink()
+    (tmp_path / "orders_Zürich (2).csv").unlink()
+    place.write("orders_3.csv", "d,s2")
+    (tmp_path / f"visits_{DAY}_2.csv").unlink()
+    (tmp_path / "sites.csv").unlink()
+    second = place.run()
+    assert tables(second) == {
+        "orders": (3, 3, "loaded"),
+        "visits": (1, 1, "loaded"),
+        "sites": (0, 0, "not delivered"),
+    }
+    assert ("sites.csv", "not-delivered", 0, None) in place.ledger(second.batch_id)
+    assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "d"]
+    assert place.staged("STG_PARTS__VISITS_ROWS") == ["v1"]
+    assert place.staged("STG_PARTS__SITES_ROWS") == ["s1", "s2"]
+
+    run_flow("undo", batch=second.batch_id, source="parts")
+    assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "c", "z"]
+    assert place.staged("STG_PARTS__VISITS_ROWS") == ["v1", "v2", "v3"]
+    replayed = run_flow("replay", batch=second.batch_id, source="parts")
+    assert tables(replayed) == {"orders": (3, 3, "loaded"), "visits": (1, 1, "loaded")}
+    assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "d"]
+    assert run_flow("reconcile", source="parts") == ()
+
+    # One byte of one part: the table is sent whole.
+    place.write("orders_3.csv", "e,s2")
+    place.write("orders_4.csv", "f,nowhere")
+    with pytest.raises(Exception, match=r"relationship\(SITE\) SITE: 1 rows: orders_4\.csv\.zst: row 1"):
+        place.run()
+    (tmp_path / "orders_4.csv").unlink()
+    third = place.run()
+    assert tables(third)["orders"] == (3, 3, "loaded")
+    assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "e"]
+    assert run_flow("reconcile", source="parts") == ()
+
+    kept = _maintain(settings, keep=1)
+    assert {(k.batch_id, k.name) for k in kept} == {
+        *((first.batch_id, f"PARTS_{table}") for table in ("ORDERS", "VISITS")),
+        (second.batch_id, "PARTS_ORDERS"),
+    }
+    assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "e"]
+    assert place.staged("STG_PARTS__VISITS_ROWS") == ["v1"]
+    assert run_flow("reconcile", source="parts") == ()
+
+
+def _maintain(settings: Settings, keep: int) -> tuple[Any, ...]:
+    """Prune what is beyond the newest `keep` loads."""
+    from flows import blocks
+    from flows.contract.read import read_source
+    from flows.ledger import RunInfo
+    from flows.steps.retention import prune
+
+    with blocks.holding(settings, "parts", {"step": "test"}, RunInfo("20260101_000000")) as (ledger, holder):
+        return prune(ledger, read_source("parts"), holder, keep, 30)
+
+
+def test_what_a_place_lacks_or_has_twice_is_said_by_name(project: Path, tmp_path: Path, query: Query) -> None:
+    place = Place(tmp_path, query)
+    with pytest.raises(Exception, match=r"orders_\*\.csv: no such file; expected the CSV file of table orders"):
+        place.run()
+    place.write("orders_1.csv", "a,")
+    place.write("Sites.csv", "s1,")
+    with pytest.raises(Exception, match=r"sites\.csv: no such file, but Sites\.csv, which differs in letter case"):
+        place.run()
