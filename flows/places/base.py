@@ -73,8 +73,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A place's file by the name that the contract gives it; the file itself may be packed, its name ending in `.gz` then. `entry`: how
-    the place spells it, where that is in another of Unicode's forms."""
+    """A place's file by the name that the contract gives it; the file itself may be packed, its name ending in `.gz` then.
+    `entry`: how the place spells the name, where that is in another of Unicode's forms."""
 
     place: Place
     name: str
