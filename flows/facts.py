@@ -12,6 +12,8 @@ from flows.contract import file_names
 from flows.contract.fit import Layout
 from flows.contract.model import Source, Table
 
+BROKEN = ".broken"  # in the name of the object that holds a file's broken lines: orders.broken.csv.zst
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -26,6 +28,19 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """A line of a file that is no record: its number in the file, the header's being 1, and why."""
+
+    line: int
+    reason: str
+
+    @property
+    def told(self) -> str:
+        """`line 17 (2 fields, expected 4)`."""
+        return f"line {self.line:,} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
 class LandedObject:
     """One S3 object of a file: its name below the folder, bytes as stored, CSV records (header not counted), entity tag."""
 
@@ -34,6 +49,11 @@ class LandedObject:
     records: int
     etag: str = ""  # empty: sent before the ledger had a column for it
 
+    @property
+    def holds_broken_lines(self) -> bool:
+        """Whether its records are the lines of the file that are none."""
+        return f"{BROKEN}.csv" in self.name
+
 
 LandStatus = Literal["landed", "unchanged", "not delivered"]
 
@@ -41,8 +61,8 @@ LandStatus = Literal["landed", "unchanged", "not delivered"]
 @dataclass(frozen=True, slots=True)
 class LandResult:
     """One file of a table: sent (`landed`) as one object or several, or equal to its last validated load (`unchanged`, since
-    batch `since`; then there are no objects), or not there though the table is optional (`not delivered`). `bytes`, `records`,
-    `sha256` (hex) and `layout` are those of the file itself."""
+    batch `since`; then there are no objects), or not there though the table is optional (`not delivered`). `bytes`, `records`
+    (with the lines that are none), `sha256` (hex) and `layout` are those of the file itself."""
 
     table: str
     raw_name: str
@@ -56,11 +76,27 @@ class LandResult:
     since: str | None = None
     layout: Layout | None = None  # where its fields go; None: as the contract has them
     dialect: str = ""  # what it is read by, as `Dialect.file_text`
+    broken: tuple[BrokenLine, ...] = ()  # the first of its lines that are no record; none where it is loaded again
 
     @property
     def differs(self) -> str:
         """How the file's header differs from the contract, as far as the contract lets it."""
         return self.layout.told if self.layout else ""
+
+    @property
+    def of_records(self) -> tuple[LandedObject, ...]:
+        """The objects that go into the RAW table."""
+        return tuple(o for o in self.objects if not o.holds_broken_lines)
+
+    @property
+    def of_broken_lines(self) -> tuple[LandedObject, ...]:
+        """The object of the lines that are no record, where there are such."""
+        return tuple(o for o in self.objects if o.holds_broken_lines)
+
+    @property
+    def broken_lines(self) -> int:
+        """How many lines are no record."""
+        return sum(o.records for o in self.of_broken_lines)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -118,6 +154,11 @@ class LandedTable:
     def objects(self) -> tuple[LandedObject, ...]:
         """The objects of all files."""
         return tuple(landed for file in self.files for landed in file.objects)
+
+    @property
+    def broken_lines(self) -> int:
+        """Lines of the files that are no record."""
+        return sum(file.broken_lines for file in self.files)
 
     @property
     def layouts(self) -> tuple[Layout, ...]:

@@ -75,6 +75,7 @@ class Entry:
     columns: str  # where the file's fields went, as `Layout.text`; empty in rows older than the column
     etag: str  # empty where nothing was sent, and in rows older than the column
     dialect: str  # what the file is read by, as `Dialect.file_text`
+    sequence: int = 0  # its place among the source's batches, as `Published.sequence`
 
 
 # States that undo can leave.
@@ -126,6 +127,7 @@ class Ledger:
                 columns=row["file_columns"] or "",
                 etag=row["etag"] or "",
                 dialect=row["file_dialect"] or "",
+                sequence=int(row["batch_sequence"] or 0),
             )
             for row in self._run("entries", self.source, batch_id).dicts()
             if table in (None, row["table_name"])

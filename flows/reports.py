@@ -15,6 +15,7 @@ from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
 from flows.steps.validate import RuleFailure, TableVerdict, Verdict
 
+_NAMED = 10  # values of a column
 SHIFT = 0.01  # a share of NULLs that moved by a hundredth or more is worth a line
 
 
@@ -59,6 +60,8 @@ def render(report: Report) -> str:
     parts = [f"# {report.source}-{report.batch_id}", *notice, head, _facts(report), _tables(report)]
     if shifts := _shifts(report.compared):
         parts += ["## Null rates that moved", shifts]
+    if new := _new_values(report.compared):
+        parts += ["## New values", new]
     if differing := [found for found in report.landed.values() if found.differs]:
         parts += ["## Columns that differ from the contract"]
         parts += ["\n".join(f"- {found.table}: {markdown(found.differs)}" for found in differing)]
@@ -158,7 +161,7 @@ def load_rows(loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
 
 def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
     """The table of what the checkpoint said."""
-    rows = {result.table: result.rows for result in loaded}
+    rows = {result.table: result.rows_in_file for result in loaded}
     return [
         {
             "table": table.table,
@@ -221,7 +224,7 @@ def _tables(report: Report) -> str:
     for result in report.loaded:
         found, landed = compared.get(result.table), report.landed.get(result.table)
         came = result.came
-        rows = result.rows - aside.get(result.table, 0)
+        rows = result.rows_in_file - aside.get(result.table, 0)
         before = "" if not found or not found.before else f"{found.before.rows:,} ({rows - found.before.rows:+,})"
         cells = [
             result.table,
@@ -256,6 +259,17 @@ def _shifts(compared: Sequence[Compared]) -> str:
         if abs(rate - c.before.null_rates[name]) >= SHIFT
     ]
     return "\n".join(["| table | column | before | now |", "| --- | --- | ---: | ---: |", *lines]) if lines else ""
+
+
+def _new_values(compared: Sequence[Compared]) -> str:
+    """Values that a column with few of them had not in the batch before."""
+    lines = [
+        f"| {c.table} | {name} | {', '.join(code(value, in_table=True) for value in values[:_NAMED])}"
+        f"{f' and {len(values) - _NAMED} more' if len(values) > _NAMED else ''} |"
+        for c in compared
+        for name, values in c.new_values.items()
+    ]
+    return "\n".join(["| table | column | not in the batch before |", "| --- | --- | --- |", *lines]) if lines else ""
 
 
 def _findings(report: Report) -> str:

@@ -37,7 +37,7 @@ from flows.steps.handoff import HandoffResult
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
 from flows.steps.publish import SetAside
-from flows.steps.validate import Verdict
+from flows.steps.validate import Verdict, of_broken_lines
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class Run:
             landed, loaded = self.landed.get(table.name), self.loaded.get(table.name)
             error = self.errors.get(table.name)
             found = judged.get(table.name)
+            aside = max(found.rows_aside if found else 0, loaded.broken_lines if loaded else 0)
             status = "failed" if error else loaded.status if loaded else ""
             since = f" since {loaded.since}" if loaded and loaded.since else ""
             lines.append(
@@ -144,8 +145,8 @@ class Run:
                     files=loaded.files if loaded else 0,
                     bytes=landed.bytes if landed else 0,
                     rows_file=landed.records if landed else 0,
-                    rows_raw=loaded.rows - (found.rows_aside if found else 0) if loaded else 0,
-                    rows_set_aside=found.rows_aside if found else 0,
+                    rows_raw=loaded.rows_in_file - aside if loaded else 0,
+                    rows_set_aside=aside,
                     load=status + since,
                     validation=verdict_word(found) if found else "as published" if loaded and not loaded.came else "",
                     freshness=fresh.get(table.name, ""),
@@ -243,11 +244,11 @@ def validated(run: Run, build_pages: bool = True) -> Verdict | None:
     batch = run.batch
     verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
     reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
-    bad = tasks.bad_rows_found(batch, verdict)
+    bad = tasks.bad_rows_found(batch, verdict, run.fresh)
     published, over = verdict.passed, ""
     if verdict.passed or bad:
         try:
-            verdict, published = _without(verdict, tasks.publish(batch, run.fresh, bad)), True
+            verdict, published = _without(verdict, tasks.publish(batch, run.fresh, bad), run.landed), True
         except DataError as error:  # too many, say: the batch is quarantined as it is
             over = str(error)
     name = batch.source.name
@@ -269,11 +270,20 @@ def _show(batch: tasks.Batch) -> str:
     return f"cxm quarantine show {batch.info.batch_id} --source {batch.source.name}"
 
 
-def _without(verdict: Verdict, aside: Sequence[SetAside]) -> Verdict:
+def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, LandedTable]) -> Verdict:
     """The verdict on what was published: rules that only rows broke which were set aside are not broken any more."""
     rows = {found.table: found.rows for found in aside}
     tables = [
-        replace(t, success=True, error_failures=(), aside=t.error_failures, rows_aside=rows.get(t.table, 0))
+        replace(
+            t,
+            success=True,
+            error_failures=(),
+            aside=(
+                *t.error_failures,
+                *(found for file in landed[t.table].files for found in of_broken_lines(t.table, file)),
+            ),
+            rows_aside=rows.get(t.table, 0),
+        )
         for t in verdict.tables
     ]
     return replace(verdict, tables=tuple(tables))

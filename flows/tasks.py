@@ -303,22 +303,25 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: 
         settings.home / "docs",
         build_pages,
     )
-    if not verdict.passed or any(f.rule.endswith(".volume") for t in verdict.tables for f in t.warnings):
+    if not verdict.passed or any(validate_step.is_beside_before(f) for t in verdict.tables for f in t.warnings):
         source = read_source(batch.source.name)  # a replay's batch knows its own tables only
         with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), kept=True) as connection:
             verdict = validate_step.with_examples(connection, source, verdict)
     for found in verdict.tables:
         outcome = "failed" if found.error_failures else "warning" if found.warnings else "passed"
         progress.publish(progress.Event("validate", found.table, outcome=outcome))
-    if not verdict.passed and not bad_rows_found(batch, verdict):
+    if not verdict.passed and not bad_rows_found(batch, verdict, loaded):
         broken = ", ".join(t.table for t in verdict.tables if t.error_failures)
         return shown.judged_bad(f"rules of error severity are broken: {broken}", verdict)
     return verdict
 
 
-def bad_rows_found(batch: Batch, verdict: validate_step.Verdict) -> publish_step.BadRowsFound | None:
-    """The bad rows of a verdict, if the contract lets all of them be set aside."""
-    return publish_step.BadRowsFound.among(read_source(batch.source.name), verdict.counted)
+def bad_rows_found(
+    batch: Batch, verdict: validate_step.Verdict, loaded: Sequence[load_step.LoadResult]
+) -> publish_step.BadRowsFound | None:
+    """The bad rows of a verdict, if the contract lets all of them be set aside, and lines that are no record."""
+    lines = any(result.broken_lines for result in loaded)
+    return publish_step.BadRowsFound.among(read_source(batch.source.name), verdict.counted, lines)
 
 
 @step("build pages", "Data Docs of {source_name}")
@@ -344,7 +347,8 @@ def publish(
         DataError: more rows are bad than the contract sets aside.
     """
     with blocks.ledger(batch.settings, batch.source.name, batch.tag("validated"), kept=True) as ledger:
-        aside = publish_step.publish(ledger, batch.info, [result.raw_name for result in loaded], bad)
+        tables = [result.raw_name for result in loaded]
+        aside = publish_step.publish(ledger, batch.info, tables, bad, read_source(batch.source.name))
     rows = sum(table.rows for table in aside)
     shown.tell("cxm.batch.validated", batch.source.name, batch=batch.info.batch_id, reason="", rows_set_aside=rows)
     return aside

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Literal
 
 from flows.check import account as own
+from flows.contract.beside import KINDS
 from flows.contract.broken_rows import breaks, orphans
-from flows.contract.expectations import Expectation, expectations
+from flows.contract.expectations import Expectation, expectations, named
 from flows.contract.fit import fit
 from flows.contract.model import Relationship, Source, Table
 from flows.errors import DataError
 from flows.inventory import inventory
 from flows.places import Place
 from flows.steps import land, publish
-from flows.steps.validate import RuleFailure, TableVerdict, Verdict, with_examples
+from flows.steps.validate import RuleFailure, TableVerdict, Verdict, of_broken_lines, with_examples
 
 Status = Literal["good", "warning", "set aside", "bad", "refused", "absent"]
 Tell = Callable[[str, str, int, int], None]  # (table, phase, bytes done, bytes in all)
@@ -100,7 +101,7 @@ def check(
         for name in of_tables:
             account.stage(judging, judging.table(name))
         judging = _without_unknown_parents(judging, account, of_tables, unjudged)
-        rows = {name: sum(f.records for f in read[name]) for name in of_tables}
+        rows = {name: sum(f.records - f.broken_lines for f in read[name]) for name in of_tables}
         verdict = Verdict(
             own.RUN.batch_id, tuple(_judged(account, judging, judging.table(n), rows[n]) for n in of_tables), Path()
         )
@@ -146,9 +147,9 @@ def _judgeable(source: Source, table: Table, read: Container[str], unjudged: lis
             unjudged.append(f"{name} ({parent.name} was not read)")
         else:
             links.append(link)
-    rules = tuple(rule for rule in table.rules if rule.kind != "volume")
-    if len(rules) < len(table.rules):
-        unjudged.append(f"{table.name}.volume (takes the batches before)")
+    history = [rule for rule in table.rules if rule.kind in ("volume", *KINDS)]
+    rules = tuple(rule for rule in table.rules if rule not in history)
+    unjudged += [f"{table.name}.{named(rule)} (takes the batches before)" for rule in history]
     return replace(table, relationships=tuple(links), rules=rules)
 
 
@@ -207,7 +208,7 @@ def _orphans(account: own.Account, source: Source, table: Table, link: Relations
     """How many rows point at nothing."""
     asked = [e for e in expectations(source, table) if e.rule == "relationship"]
     expectation = asked[table.relationships.index(link)]
-    query = orphans(source, table, expectation, own.RUN.batch_id, ("_SOURCE_ROW_NUMBER",))
+    query = orphans(source, table, expectation, [own.RUN.batch_id], ("_SOURCE_ROW_NUMBER",))
     ((count,),) = account.asked(f"SELECT COUNT(*) FROM ({query}) AS q")
     return int(count)
 
@@ -231,7 +232,8 @@ def _set_aside(
     account: own.Account, source: Source, verdict: Verdict, read: Mapping[str, Sequence[land.FileFacts]]
 ) -> tuple[dict[str, int] | None, str]:
     """Table → rows that publishing would set aside; None where nothing may be. And why it would not, where it is too much."""
-    bad = publish.BadRowsFound.among(source, verdict.counted)
+    lines = any(facts.broken_lines for of_table in read.values() for facts in of_table)
+    bad = publish.BadRowsFound.among(source, verdict.counted, lines)
     if bad is None:
         return None, ""
     raw_names = [source.table(t.table).raw_name for t in verdict.tables]
@@ -262,7 +264,7 @@ def _file(
         sum(f.records for f in facts),
         sum(f.bytes for f in facts),
         "; ".join(dict.fromkeys(told for f in facts if (told := fit(table, f.header).told))),
-        broken=judged.error_failures,
+        broken=(*judged.error_failures, *(found for f in facts for found in of_broken_lines(table.name, f))),
         warnings=judged.warnings,
         rules=judged.evaluated,
         rows_set_aside=rows,

@@ -23,7 +23,7 @@ import pyarrow as pa
 from flows.clients.snowflake import run
 from flows.contract.expectations import asset_columns, asset_query, current_parents
 from flows.contract.fit import Layout, fit
-from flows.contract.model import AUDIT_COLUMNS, Source, Table
+from flows.contract.model import AUDIT_COLUMNS, BROKEN_RULE, Source, Table
 from flows.contract.render_sql import create_table
 from flows.contract.sql import ident, literal, template
 from flows.embedded.warehouse.account.account import ACCOUNTADMIN, AccountObject
@@ -126,6 +126,12 @@ class Account:
             if table.bad_rows:
                 self.execute(create_table(table.rejected, DATABASE, self.source.schema))
             for facts in loaded.get(table.name, ()):
+                if facts.broken_lines:
+                    of_line = ", ".join(map(literal, (BROKEN_RULE, RUN.batch_id, facts.file)))
+                    self.execute(
+                        f"INSERT INTO {DATABASE}.RAW.{ident(table.rejected.raw_name)} (_RULES, _BATCH_ID, _SOURCE_FILENAME)"
+                        f" SELECT {of_line} FROM TABLE(GENERATOR(ROWCOUNT => {facts.broken_lines}))"
+                    )
                 values = (
                     RUN.batch_id,
                     self.source.name,
@@ -228,6 +234,8 @@ class Rows:
         """The next block of the file; the first is its header."""
         if self._layout is None:
             self._layout = fit(self._table, block.header)
+            return
+        if block.broken:  # what publishing would find in the table of what was set aside, `ledger` puts there
             return
         self._pending += block.data
         if len(self._pending) >= _AT_ONCE:

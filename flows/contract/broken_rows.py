@@ -23,7 +23,7 @@ def broken_rows(source: Source, table: Table, expectation: Expectation, batch_id
     if expectation.type == "unexpected_rows_expectation":
         if expectation.rule != "relationship":
             return None
-        return f"{orphans(source, table, expectation, batch_id, names)} {order.replace('r.', 'child.')}"
+        return f"{orphans(source, table, expectation, [batch_id], names)} {order.replace('r.', 'child.')}"
     condition = breaks(expectation)
     if condition is None:
         return None
@@ -32,10 +32,12 @@ def broken_rows(source: Source, table: Table, expectation: Expectation, batch_id
     return f"SELECT {columns} FROM ({asset_query(source, table, batch_id)}) AS r {where} {condition} {order}"
 
 
-def orphans(source: Source, table: Table, expectation: Expectation, batch_id: str, columns: Sequence[str]) -> str:
-    """The SELECT of columns of the rows that point at nothing."""
+def orphans(
+    source: Source, table: Table, expectation: Expectation, batch_ids: Sequence[str], columns: Sequence[str]
+) -> str:
+    """The SELECT of columns of the rows of these batches that point at nothing."""
     query = str(expectation.kwargs["unexpected_rows_query"]).replace(
-        "{batch}", f"({asset_query(source, table, batch_id)})"
+        "{batch}", f"({asset_query(source, table, *batch_ids)})"
     )
     return query.replace("1 AS ORPHAN", ", ".join(f"child.{ident(c)}" for c in columns), 1)
 

@@ -132,7 +132,12 @@ def _table(old: Table, new: Table) -> Iterator[Change]:
         level = "breaking" if old.dialect.file_text != new.dialect.file_text else "note"
         yield Change(level, new.name, "", f"dialect: {' → '.join(says)}")
     if old.bad_rows != new.bad_rows:
-        says = [f"set aside up to {t.bad_rows.limit}" if t.bad_rows else "quarantine the batch" for t in (old, new)]
+        says = [
+            f"set aside up to {t.bad_rows.limit}{', lines that are no record too' * t.bad_rows.broken_lines}"
+            if t.bad_rows
+            else "quarantine the batch"
+            for t in (old, new)
+        ]
         yield Change("note", new.name, "", f"bad rows: {' → '.join(says)}")
     before = {c.header: c for c in old.columns}
     after = {c.header: c for c in new.columns}

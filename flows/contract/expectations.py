@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flows.contract import values
+from flows.contract.beside import KINDS, beside
+from flows.contract.beside import sentence as said_beside
 from flows.contract.file_names import day_in
 from flows.contract.model import AUDIT_COLUMNS, Relationship, Rule, Severity, Source, Table
 from flows.contract.sql import ident, literal
@@ -36,8 +38,13 @@ class Expectation:
         return self.rule + (f"({', '.join(self.columns)})" if self.columns else "")
 
 
-def asset_query(source: Source, table: Table, batch_id: str | None = None) -> str:
-    """The rows that a suite judges, as one SELECT: those of `batch_id`, or of the newest batch that stands in the ledger.
+def named(rule: Rule) -> str:
+    """What messages call a rule: `number(PRICE)`."""
+    return rule.kind + (f"({', '.join(_columns(rule))})" if _columns(rule) else "")
+
+
+def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
+    """The rows that a suite judges, as one SELECT: those of `batch_ids`, or of the newest batch that stands in the ledger.
 
     `t.*` and not a list of columns: a list would make the rule on column set and order true by itself. It costs nothing on
     the way, because GX copies the result into a temporary table in the warehouse, once per run; that needs no CREATE TABLE
@@ -50,8 +57,11 @@ def asset_query(source: Source, table: Table, batch_id: str | None = None) -> st
     texts, twins = asset_columns(table)
     replaced = f" REPLACE ({', '.join(f'{sql} AS {name}' for name, sql in texts.items())})" if texts else ""
     added = "".join(f", {sql} AS {name}" for name, sql in twins.items())
-    batch = literal(batch_id) if batch_id else f"({_newest(source, table)})"
-    return f"SELECT t.*{replaced}{added} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID = {batch}"
+    if len(batch_ids) > 1:
+        batch = f"IN ({', '.join(map(literal, batch_ids))})"
+    else:
+        batch = f"= {literal(batch_ids[0])}" if batch_ids else f"= ({_newest(source, table)})"
+    return f"SELECT t.*{replaced}{added} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID {batch}"
 
 
 def asset_columns(table: Table) -> tuple[dict[str, str], dict[str, str]]:
@@ -69,13 +79,13 @@ def expectations(source: Source, table: Table) -> list[Expectation]:
         ConfigurationError: a rule has arguments that no expectation can be made of; the message names table and rule.
     """
     rules = _with_implied(table)
-    named = {c.name for c in table.columns}
+    known = {c.name for c in table.columns}
     for rule in rules:
         for column in _columns(rule):
-            if column not in named:
+            if column not in known:
                 raise ConfigurationError(
                     f"{source.name}.{table.name}: rule {rule.kind} names column {column}, which the table does not have; it has "
-                    f"{', '.join(sorted(named))}"
+                    f"{', '.join(sorted(known))}"
                 )
     judged = [_expectation(source, table, rule) for rule in rules]
     return [
@@ -141,6 +151,9 @@ def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
             sentence = (
                 f"The batch must have {rule.argument('tolerance')} times fewer or more rows at most than {usual(rule)}."
             )
+        elif rule.kind in KINDS:
+            kind, kwargs = "unexpected_rows_expectation", {"unexpected_rows_query": beside(source, table, rule)}
+            sentence = said_beside(rule)
         elif rule.kind == "unique" and len(columns) > 1:
             compared = [_compared(table, c).lower() for c in columns]
             kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": compared}
@@ -229,6 +242,11 @@ def current_parents(source: Source, relationship: Relationship) -> str:
     owner, parent = source.parent(relationship)
     # What came in this very batch is loaded and not yet validated; of another source only what is published counts.
     return _current(owner, parent, _STANDING if owner.name == source.name else ("validated",))
+
+
+def published_batches(source: Source, table: Table) -> str:
+    """The SELECT of the batches whose rows are what is published of a table."""
+    return _current(source, table, ("validated",))
 
 
 def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:

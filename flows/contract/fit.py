@@ -69,6 +69,11 @@ def header_of(text: str | None) -> tuple[str, ...]:
     return tuple(str(header) for header, _ in json.loads(text)) if text else ()
 
 
+def raw_columns(text: str | None) -> tuple[str, ...]:
+    """The RAW columns that a layout's `text` fills."""
+    return tuple(str(name) for _, name in json.loads(text) if name) if text else ()
+
+
 def fit(table: Table, header: Sequence[str]) -> Layout:
     """The layout of a file with this header, as far as the table's policies let it differ from the contract.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flows.contract import file_names
 from flows.contract.dialect import PLAIN, Dialect
@@ -41,6 +41,8 @@ class Rule:
     | date | column | format: YYYY-MM-DD |
     | boolean | column | words: pairs of str, yes and no; without them the values are true and false |
     | between | column | max and/or min: int or float, inclusive; the column has a `number` rule too |
+    | new_values | column | ; beside the batch published before |
+    | empty_share | column | tolerance: float, by which the share of empty ones may differ from that of the batch before |
     | volume | the table | window: int, of the last batches, weekday: bool, of the same day; tolerance: int or float, a factor |
 
     A null satisfies every rule but not_null. Patterns use only what ECMA, Snowflake, DuckDB and Python read alike: no
@@ -59,6 +61,8 @@ class Rule:
         "boolean",
         "row_count",
         "volume",
+        "new_values",
+        "empty_share",
     ]
     severity: Severity
     column: str | None = None  # RAW column name; None for a rule on the table
@@ -114,6 +118,7 @@ class BadRows:
 
     max_share: float | None
     max_rows: int | None
+    broken_lines: bool = False  # lines that are no record as well; then a record is one line
 
     def allows(self, rows: int, of: int) -> bool:
         """Whether so many of a file's rows may be set aside."""
@@ -131,6 +136,9 @@ class BadRows:
 
 REJECTED = "_REJECTED"
 RULES = "_RULES"
+# Columns of what was set aside before it was a row: which rule, the line's number in the file, why, and the line itself.
+BROKEN_COLUMNS = (RULES, "_LINE", "_REASON", "_TEXT")
+BROKEN_RULE = "record"  # what stands under _RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,24 +166,26 @@ class Table:
 
     @property
     def rejected(self) -> Table:
-        """The RAW table of the rows that were set aside: the same columns, and which rules the row broke."""
-        rules = Column(
-            RULES,
-            "",
-            len(self.columns) + 1,
-            "string",
-            "Rules",
-            "The rules that the row broke",
-            True,
-            "internal",
-            "none",
+        """The RAW table of the rows that were set aside: the same columns, and which rules the row broke; of a line that is no
+        record, its number, why, and its text instead, which is as personal as the table's most personal column."""
+        classification = max((c.classification for c in self.columns), key=get_args(Classification).index)
+        pii = max((c.pii for c in self.columns), key=get_args(Pii).index)
+        said = (
+            ("Rules", "The rules that the row broke; `record`: it is no record", "internal", "none"),
+            ("Line", "Of what is no record, the number of its line in the file", "internal", "none"),
+            ("Reason", "Why it is none", "internal", "none"),
+            ("Text", "The line as it stands in the file", classification, pii),
         )
+        more = [
+            Column(name, "", len(self.columns) + n, "string", title, text, name == RULES, known, personal)  # type: ignore[arg-type]
+            for n, (name, (title, text, known, personal)) in enumerate(zip(BROKEN_COLUMNS, said, strict=True), 1)
+        ]
         return replace(
             self,
             name=f"{self.name}_rejected",
             raw_name=f"{self.raw_name}{REJECTED}",
             business_name=f"{self.business_name}, set aside",
-            columns=(*self.columns, rules),
+            columns=(*self.columns, *more),
             primary_key=(),
             relationships=(),
             rules=(),

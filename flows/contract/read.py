@@ -20,7 +20,7 @@ from flows.contract import values
 from flows.contract.dialect import PLAIN, Dialect
 from flows.contract.model import (
     AUDIT_COLUMNS,
-    RULES,
+    BROKEN_COLUMNS,
     Classification,
     Column,
     Load,
@@ -40,7 +40,7 @@ from flows.contract.place import Place, show
 from flows.contract.read_dialect import dialect
 from flows.contract.read_files import file_name, refuse_overlaps
 from flows.contract.read_freshness import source_limits, table_limits
-from flows.contract.read_policies import bad_rows, volume
+from flows.contract.read_policies import bad_rows, beside_before, volume
 from flows.contract.read_rules import quality_rules, typed_rules
 from flows.contract.reserved import NO_TABLE, RESERVED
 from flows.project import PROJECT
@@ -277,7 +277,7 @@ def _column(found: SchemaProperty, position: int, written: Dialect, place: Place
             f"`physicalName: {header.upper()}_`: the file keeps its header"
         )
     name = place.identifier(found.physicalName or header.upper(), "physicalName" if found.physicalName else "name")
-    if name in (*AUDIT_COLUMNS, RULES):
+    if name in (*AUDIT_COLUMNS, *BROKEN_COLUMNS):
         place.fail(f"name: found {name}, which is an audit column that the load fills; set another physicalName")
     kind = cast(LogicalType, place.one_of(found.logicalType, "logicalType", get_args(LogicalType)))
     place.one_of(found.physicalType or "VARCHAR", "physicalType", ["VARCHAR"])
@@ -285,7 +285,7 @@ def _column(found: SchemaProperty, position: int, written: Dialect, place: Place
         place.fail(
             "required: found nothing, wanted true or false; add `required: false` where the file may leave it empty"
         )
-    own = place.custom(found.customProperties, ("pii",))
+    own = place.custom(found.customProperties, ("pii", "newValues", "emptyShare"))
     column = Column(
         name=name,
         header=header,
@@ -304,7 +304,8 @@ def _column(found: SchemaProperty, position: int, written: Dialect, place: Place
         rules.append(Rule("unique", "error", name))
     typed = typed_rules(column, found.logicalTypeOptions or {}, written, place)
     readings = [values.reading(rule) for rule in typed if values.type_of(rule)]
-    return replace(column, reading=tuple(readings[0].items()) if readings else ()), rules + typed
+    rules += typed + beside_before(own, name, place)
+    return replace(column, reading=tuple(readings[0].items()) if readings else ()), rules
 
 
 def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Place) -> tuple[str, ...]:

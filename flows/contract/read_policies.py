@@ -1,8 +1,9 @@
-"""Custom properties of a table that say what becomes of rows and batches: `badRows`, `volume` → `BadRows`, `Rule`."""
+"""Custom properties that say what becomes of rows and batches: `badRows`, `volume`, `newValues` … → `BadRows`, `Rule`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from flows.contract.model import BadRows, Rule, Severity
@@ -19,13 +20,20 @@ def bad_rows(found: object, place: Place) -> BadRows | None:
     """
     if found is None:
         return None
-    keys = _keys(found, "badRows", ("policy", "maxShare", "maxRows"), place)
+    keys = _keys(found, "badRows", ("policy", "maxShare", "maxRows", "brokenLines"), place)
     policy = place.one_of(keys.get("policy"), "customProperties, badRows, policy", ("quarantine-batch", "set-aside"))
-    share, rows = keys.get("maxShare"), keys.get("maxRows")
+    share, rows, lines = keys.get("maxShare"), keys.get("maxRows"), keys.get("brokenLines", False)
     if policy == "quarantine-batch":
         if share is not None or rows is not None:
             place.fail("customProperties, badRows: found a limit with quarantine-batch, wanted none; remove it")
+        if "brokenLines" in keys:
+            place.fail(
+                "customProperties, badRows: found brokenLines with quarantine-batch, which sets nothing aside; remove it, or set "
+                "`policy: set-aside`"
+            )
         return None
+    if not isinstance(lines, bool):
+        place.fail(f"customProperties, badRows, brokenLines: found {show(lines)}, wanted true or false")
     if share is not None and (type(share) not in (int, float) or not 0 < share < 1):
         place.fail(f"customProperties, badRows, maxShare: found {show(share)}, wanted a part of 1, such as 0.01")
     if rows is not None and (type(rows) is not int or rows < 1):
@@ -35,7 +43,7 @@ def bad_rows(found: object, place: Place) -> BadRows | None:
             "customProperties, badRows: found no limit, wanted maxShare, maxRows or both: more bad rows quarantine the batch; "
             "add `maxShare: 0.01`"
         )
-    return BadRows(None if share is None else float(share), rows)
+    return BadRows(None if share is None else float(share), rows, lines)
 
 
 def volume(found: object, place: Place) -> list[Rule]:
@@ -47,9 +55,7 @@ def volume(found: object, place: Place) -> list[Rule]:
     if found is None:
         return []
     keys = _keys(found, "volume", ("window", "tolerance", "severity"), place)
-    severity = cast(
-        Severity, place.one_of(keys.get("severity"), "customProperties, volume, severity", get_args(Severity))
-    )
+    severity = _severity(keys, "volume", place)
     window = _WINDOW.fullmatch(str(keys.get("window")))
     if not window:
         place.fail(
@@ -64,6 +70,34 @@ def volume(found: object, place: Place) -> list[Rule]:
         )
     arguments = (("tolerance", tolerance), ("weekday", window[2] == "weekdays"), ("window", int(window[1])))
     return [Rule("volume", severity, arguments=arguments)]
+
+
+def beside_before(own: Mapping[str, Any], column: str, place: Place) -> list[Rule]:
+    """The rules on a column's values beside those of the batch that was published before: `newValues`, `emptyShare`.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value that does not fit.
+    """
+    rules = []
+    if (found := own.get("newValues")) is not None:
+        keys = _keys(found, "newValues", ("severity",), place)
+        rules.append(Rule("new_values", _severity(keys, "newValues", place), column))
+    if (found := own.get("emptyShare")) is not None:
+        keys = _keys(found, "emptyShare", ("tolerance", "severity"), place)
+        tolerance = keys.get("tolerance")
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
+            place.fail(
+                f"customProperties, emptyShare, tolerance: found {show(tolerance)}, wanted a number from 0 to 1: 0.05 lets the "
+                "share of empty ones go from 10% of the rows to 15%, or to 5%"
+            )
+        arguments = (("tolerance", float(tolerance)),)
+        rules.append(Rule("empty_share", _severity(keys, "emptyShare", place), column, arguments=arguments))
+    return rules
+
+
+def _severity(keys: Mapping[str, Any], name: str, place: Place) -> Severity:
+    wanted = get_args(Severity)
+    return cast(Severity, place.one_of(keys.get("severity"), f"customProperties, {name}, severity", wanted))
 
 
 def _keys(found: object, name: str, known: tuple[str, ...], place: Place) -> dict[str, Any]:

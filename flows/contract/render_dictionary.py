@@ -124,7 +124,10 @@ def _table(source: Source, table: Table) -> list[str]:
         *(f"- Points at: {_relationship(link)}" for link in table.relationships),
         *(f"- Rule: {_rule(rule)}" for rule in table.rules if rule.column is None),
         *(
-            [f"- Bad rows: set aside in `{table.rejected.raw_name}`, up to {table.bad_rows.limit}"]
+            [
+                f"- Bad rows{' and lines that are no record' * table.bad_rows.broken_lines}: set aside in "
+                f"`{table.rejected.raw_name}`, up to {table.bad_rows.limit}"
+            ]
             if table.bad_rows
             else []
         ),
@@ -175,6 +178,12 @@ def _rule(rule: Rule, in_table: bool = False) -> str:
         case "volume":
             window = f"{rule.argument('window')} {'weekdays' if rule.argument('weekday') else 'batches'}"
             text = f"rows within a factor of {rule.argument('tolerance')} of the median of the last {window}"
+        case "new_values":
+            text = "no value that the batch before had not"
+        case "empty_share":
+            text = (
+                f"share of empty ones within {rule.argument('tolerance'):.1%} of all rows of that in the batch before"
+            )
         case "not_null":
             text = "not empty"
         case "unique":

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from flows.contract.broken_rows import breaks, orphans, shown_columns
 from flows.contract.expectations import Expectation, asset_query, current_parents, expectations
-from flows.contract.model import Relationship, Source, Table
+from flows.contract.model import BROKEN_RULE, Relationship, Source, Table
 from flows.contract.sql import ident, literal, template
 
 BETWEEN_RULES = "; "
@@ -53,9 +53,27 @@ def broken_by_rules(source: Source, table: Table, batch_id: str) -> str | None:
 def broken_by_links(source: Source, table: Table, batch_id: str, parents: Mapping[str, Sequence[str]]) -> str | None:
     """The rows that point at nothing; `parents`: `current_parents` of each relationship → the batches that it gave, which stay
     the same while the lease is held. None: the table points at nothing."""
+    return _broken(source, table, links(source, table), [batch_id], parents)
+
+
+def stranded(
+    source: Source, table: Table, batch_ids: Sequence[str], parents: Mapping[str, Sequence[str]]
+) -> str | None:
+    """The same of several batches, for those relationships alone that `parents` has."""
+    pairs = [pair for pair in links(source, table) if current_parents(source, pair[1]) in parents]
+    return _broken(source, table, pairs, batch_ids, parents)
+
+
+def _broken(
+    source: Source,
+    table: Table,
+    pairs: Sequence[tuple[Expectation, Relationship]],
+    batch_ids: Sequence[str],
+    parents: Mapping[str, Sequence[str]],
+) -> str | None:
     each = []
-    for expectation, link in links(source, table):
-        query = orphans(source, table, expectation, batch_id, _ROW)
+    for expectation, link in pairs:
+        query = orphans(source, table, expectation, batch_ids, _ROW)
         current = current_parents(source, link)
         query = query.replace(f"({current})", f"({', '.join(map(literal, parents[current])) or 'NULL'})")
         each.append(query.replace(" FROM ", f", {literal(expectation.name)} AS _RULE FROM ", 1))
@@ -68,14 +86,15 @@ def broken_by_links(source: Source, table: Table, batch_id: str, parents: Mappin
     )
 
 
-def set_aside(table: Table, database: str, batch_id: str, broken: str) -> str:
-    """INSERT of the rows that `broken` finds, with all that RAW holds of them."""
+def set_aside(table: Table, database: str, batch_id: str, broken: str, new_columns: Sequence[str] = ()) -> str:
+    """INSERT of the rows that `broken` finds, with all that RAW holds of them; `new_columns`: RAW columns that the contract does
+    not have yet."""
     return template(
         "raw/set_aside.sql",
         database=database,
         table=table.raw_name,
         rejected=table.rejected.raw_name,
-        columns=table.columns,
+        columns=[*(c.name for c in table.columns), *new_columns],
         batch_id=batch_id,
         broken=broken,
     )
@@ -106,7 +125,18 @@ def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
     return (
         f"SELECT t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER, t._RULES{_shown(table)}"
         f" FROM {ident(source.schema)}.{ident(table.rejected.raw_name)} AS t"
-        f" WHERE t._BATCH_ID = {literal(batch_id)} ORDER BY t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER"
+        f" WHERE t._BATCH_ID = {literal(batch_id)} AND t._RULES <> {literal(BROKEN_RULE)}"
+        " ORDER BY t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER"
+    )
+
+
+def all_broken_lines(source: Source, table: Table, batch_id: str) -> str:
+    """The lines of a batch that are no record: object, number, why, and the line, where no column of the table is personal."""
+    text = "t._TEXT" if all(c.pii == "none" for c in table.columns) else "NULL"
+    return (
+        f"SELECT t._SOURCE_FILENAME, TO_NUMBER(t._LINE) AS LINE, t._REASON, {text} AS LINE_TEXT"
+        f" FROM {ident(source.schema)}.{ident(table.rejected.raw_name)} AS t"
+        f" WHERE t._BATCH_ID = {literal(batch_id)} AND t._RULES = {literal(BROKEN_RULE)} ORDER BY t._SOURCE_FILENAME, LINE"
     )
 
 

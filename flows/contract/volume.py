@@ -32,7 +32,13 @@ def volume(source: Source, table: Table, rule: Rule) -> str:
         f"SELECT SUM(l.FILE_RECORDS) AS ROWS_THEN FROM {ledger} AND l.STATUS = 'validated'{same} GROUP BY l.BATCH_ID"
         f" QUALIFY ROW_NUMBER() OVER (ORDER BY MAX(COALESCE(l.BATCH_SEQUENCE, 0)) DESC, l.BATCH_ID DESC) <= {window}"
     )
+    # Until the verdict nothing is set aside but lines that are no record.
+    lines = (
+        f"(SELECT COALESCE(SUM(l.ROWS_SET_ASIDE), 0) FROM {ledger} AND l.STATUS = 'loaded'"
+        " AND l.BATCH_ID = (SELECT MAX(b._BATCH_ID) FROM {batch} AS b))"
+    )
+    now = f"(SELECT COUNT(*) FROM {{batch}} AS b){f' + {lines}' * bool(table.bad_rows and table.bad_rows.broken_lines)}"
     return (
-        "SELECT v.ROWS_NOW, v.USUAL, v.BATCHES FROM (SELECT (SELECT COUNT(*) FROM {batch} AS b) AS ROWS_NOW,"
+        f"SELECT v.ROWS_NOW, v.USUAL, v.BATCHES FROM (SELECT {now} AS ROWS_NOW,"
         f" MEDIAN(h.ROWS_THEN) AS USUAL, COUNT(*) AS BATCHES FROM ({history}) AS h) AS v WHERE v.BATCHES >= {window}"
     )

@@ -9,14 +9,18 @@ from typing import Literal
 from flows.clients.snowflake import run
 from flows.contract.broken_rows import shown_columns
 from flows.contract.expectations import current_parents, expectations
-from flows.contract.model import Source, Table
-from flows.contract.set_aside import BETWEEN_RULES, all_broken, all_set_aside, links
-from flows.ledger import Ledger
+from flows.contract.model import BROKEN_RULE, Source, Table
+from flows.contract.set_aside import BETWEEN_RULES, all_broken, all_broken_lines, all_set_aside, links
+from flows.facts import BROKEN
+from flows.ledger import Entry, Ledger
+
+_IN_RAW = ("loaded", "validated", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that breaks rules; `values` are those of the rules' columns that are not personal."""
+    """A row that breaks rules; `values` are those of the rules' columns that are not personal. Of a line that is no record: the
+    file's own name, the line's number in it, why, and the line itself where no column of the table is personal."""
 
     table: str
     file: str  # the object's name in S3
@@ -36,12 +40,25 @@ def find(ledger: Ledger, source: Source, batch_id: str, tables: tuple[Table, ...
     entries = ledger.entries(batch_id)
     for table in tables:
         of_table = [e for e in entries if e.table == table.raw_name]
+        yield from _broken_lines(ledger, source, table, batch_id, of_table)
         if any(e.rows_set_aside and e.status == "validated" for e in of_table):
             yield from _read(ledger, source, table, all_set_aside(source, table, batch_id), "set aside")
         elif any(e.status in ("loaded", "quarantined") for e in of_table):
             parents = _parents(ledger, source, table, batch_id, {e.table for e in entries if e.key})
             if query := all_broken(source, table, batch_id, parents):
                 yield from _read(ledger, source, table, query, "quarantined")
+
+
+def _broken_lines(
+    ledger: Ledger, source: Source, table: Table, batch_id: str, entries: list[Entry]
+) -> Iterator[BadRow]:
+    files = {e.key: e.file for e in entries if e.key and f"{BROKEN}.csv" in e.key and e.status in _IN_RAW}
+    if not files:
+        return
+    for key, line, reason, text in run(ledger.connection, all_broken_lines(source, table, batch_id)).rows:
+        values: dict[str, str | None] = {"reason": str(reason)}
+        values |= {} if text is None else {"text": str(text)}
+        yield BadRow(table.name, files[key], int(line), "set aside", (BROKEN_RULE,), values)
 
 
 def _parents(ledger: Ledger, source: Source, table: Table, batch_id: str, came: set[str]) -> dict[str, list[str]]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flows.clients.s3 import overwritten
 from flows.clients.snowflake import Rows, run
+from flows.contract.dialect import PLAIN, Dialect
 from flows.contract.fit import Layout, fit
-from flows.contract.model import Source, Table
+from flows.contract.model import BROKEN_COLUMNS, Source, Table
 from flows.contract.render_sql import MOST_FILES, add_new_columns, copy_into
 from flows.contract.sql import template
 from flows.errors import ConfigurationError, DataError
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 Stored = Callable[[str], Mapping[str, str]]  # a folder's keys → the entity tags that their objects have now
+
+# Where the fields of an object of broken lines go.
+BROKEN_LINES = Layout(tuple((name, name) for name in BROKEN_COLUMNS))
 
 # States that a load leaves when its data is refused; a validated one that was to be replayed stays as it was.
 _REFUSED: tuple[Status, ...] = ("landed", "undone", "quarantined", "loaded")
@@ -45,6 +49,12 @@ class LoadResult:
     status: Literal["loaded", "already loaded", "unchanged", "not delivered"]
     query_id: str = ""
     since: str | None = None
+    broken_lines: int = 0  # lines of its file that are no record and were set aside
+
+    @property
+    def rows_in_file(self) -> int:
+        """What came with the file: rows in RAW, and lines that are none."""
+        return self.rows + self.broken_lines
 
     @property
     def came(self) -> bool:
@@ -104,14 +114,15 @@ def load(
         if file.folder + o.name not in keys
     ]
     if not replay and known and not rows and all(e.status in ("loaded", "validated") for e in known):
-        rows_there = sum(e.rows_loaded - e.rows_set_aside for e in known)
+        rows_there = sum(e.rows_loaded for e in known) - landed.broken_lines
         return _result(landed, "already loaded", rows_there, known[0].query_id or "")
     if rows:
         with fenced(ledger, info):
             ledger.insert(info, "landed", rows)
     for layout in landed.layouts:
-        if layout.new_columns:
-            _add(ledger, source, table, layout, info)
+        for target in (table, table.rejected) if table.bad_rows else (table,):
+            if layout.new_columns:
+                _add(ledger, source, target, layout, info)
     try:
         _refuse_other_files(landed, keys, info)
         aside = any(e.rows_set_aside for e in known)
@@ -147,34 +158,40 @@ def _copy(
                 delete = template("raw/delete_batch.sql", database=ledger.database, table=name)
                 run(connection, delete, (info.batch_id,))
         outcomes: list[tuple[str, list[Mapping[str, Any]]]] = []
-        for (layout, read_by), all_objects in _by_form(landed, table):
-            dialect = table.dialect.read_by(read_by)
-            for objects in copies(all_objects):
+        columns = {o.name: _columns(f.layout or fit(table, table.header)) for f in landed.files for o in f.objects}
+        for target, layout, dialect, of_form in _by_form(landed, table):
+            for objects in copies(of_form):
                 names = [o.name for o in objects]
-                copy = copy_into(source, table, ledger.database, info.batch_id, names, again, layout, dialect)
+                copy = copy_into(source, target, ledger.database, info.batch_id, names, again, layout, dialect)
                 copied = run(connection, copy)
-                outcomes.append((copied.query_id, _outcomes(copied, landed, objects, _columns(layout))))
-        rows = _count(connection, table, info.batch_id, ledger.database)
-        if rows != landed.records:
-            raise DataError(
-                f"{landed.named} ({landed.folder}): {landed.records:,} records in the file{'s' * (len(landed.files) > 1)}, "
-                f"{rows:,} rows in "
-                f"RAW.{table.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
-            )
+                outcomes.append((copied.query_id, _outcomes(copied, landed, objects, columns)))
+        rows = 0
+        for target, expected in ((table.rejected, landed.broken_lines), (table, landed.records - landed.broken_lines)):
+            if target is not table and not expected:
+                continue
+            rows = _count(connection, target, info.batch_id, ledger.database)
+            if rows != expected:
+                raise DataError(
+                    f"{landed.named} ({landed.folder}): {expected:,} records in the file{'s' * (len(landed.files) > 1)}, "
+                    f"{rows:,} rows in "
+                    f"RAW.{target.raw_name} for batch {info.batch_id}; rolled back. COPY query {copied.query_id}"
+                )
         _refuse_overwritten(landed, stored(landed.folder))
         lock()
         for query_id, of_objects in outcomes:
             ledger.loaded(info, query_id, of_objects, keeps_place=replay)
-    return _result(landed, "loaded", rows, copied.query_id)
+    return _result(landed, "loaded", rows, outcomes[0][0])
 
 
-def _by_form(landed: LandedTable, table: Table) -> list[tuple[tuple[Layout, str], list[LandedObject]]]:
-    """The objects by the header and the dialect of their file: COPY reads columns by their place, so files of one form go
-    together."""
+def _by_form(landed: LandedTable, table: Table) -> list[tuple[Table, Layout, Dialect, list[LandedObject]]]:
+    """The objects by where they go, and by the header and the dialect of their file: COPY reads columns by their place, so files
+    of one form go together; lines that are no record have a form of their own."""
     found: dict[tuple[Layout, str], list[LandedObject]] = {}
     for file in landed.files:
-        found.setdefault((file.layout or fit(table, table.header), file.dialect), []).extend(file.objects)
-    return list(found.items())
+        found.setdefault((file.layout or fit(table, table.header), file.dialect), []).extend(file.of_records)
+    forms = [(table, layout, table.dialect.read_by(text), objects) for (layout, text), objects in found.items()]
+    broken = [o for file in landed.files for o in file.of_broken_lines]
+    return [*forms, *([(table.rejected, BROKEN_LINES, PLAIN, broken)] if broken else [])]
 
 
 def _refuse_other_files(landed: LandedTable, known: Set[str | None], info: RunInfo) -> None:
@@ -230,7 +247,16 @@ def _refuse_overwritten(landed: LandedTable, stored: Mapping[str, str]) -> None:
 def _result(landed: LandedTable, status: Literal["loaded", "already loaded"], rows: int, query_id: str) -> LoadResult:
     files = len(landed.objects) if status == "loaded" else 0
     return LoadResult(
-        landed.table, landed.raw_name, files, landed.bytes, landed.records, rows, status, query_id, landed.since
+        landed.table,
+        landed.raw_name,
+        files,
+        landed.bytes,
+        landed.records,
+        rows,
+        status,
+        query_id,
+        landed.since,
+        landed.broken_lines,
     )
 
 
@@ -240,10 +266,10 @@ def copies(objects: Sequence[LandedObject]) -> Iterator[Sequence[LandedObject]]:
 
 
 def _outcomes(
-    copied: Rows, landed: LandedTable, objects: Sequence[LandedObject], columns: Mapping[str, Any]
+    copied: Rows, landed: LandedTable, objects: Sequence[LandedObject], columns: Mapping[str, Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """COPY's own word on each object: s3_key, rows_parsed, rows_loaded, and `columns`. A COPY that found nothing answers one row
-    with the one column `status`."""
+    """COPY's own word on each object: s3_key, rows_parsed, rows_loaded, and its `columns`. A COPY that found nothing answers one
+    row with the one column `status`."""
     where = f"{landed.named} ({landed.folder})"
     answer = copied.dicts()
     if any("rows_loaded" not in row for row in answer) or not answer:
@@ -272,8 +298,10 @@ def _outcomes(
                 f"{key}: COPY says {row['status']}, {row['rows_loaded']} of {landed_object.records:,} rows, first error: "
                 f"{row['first_error']} (line {row['first_error_line']}); rolled back. COPY query {copied.query_id}"
             )
-        counts = {"rows_parsed": int(row["rows_parsed"]), "rows_loaded": int(row["rows_loaded"])}
-        outcomes.append({"s3_key": key, **counts, **columns})
+        loaded = int(row["rows_loaded"])
+        counts = {"rows_parsed": int(row["rows_parsed"]), "rows_loaded": loaded}
+        counts |= {"rows_set_aside": loaded} if landed_object.holds_broken_lines else {}
+        outcomes.append({"s3_key": key, **counts, **columns[landed_object.name]})
     return outcomes
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flows.clients.snowflake import run
-from flows.contract.model import Table
+from flows.contract.model import Column, Table
 from flows.contract.sql import template
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
+
+MOST_VALUES = 20  # a column with more is none whose values are told one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +31,44 @@ class Compared:
     table: str
     now: Profile
     before: Profile | None
+    new_values: dict[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # of columns with few values that are not personal
 
 
 def compare(
     connection: SnowflakeConnection, database: str, schema: str, table: Table, batch_id: str, before: str | None
 ) -> Compared:
-    """Profile a table's rows of `batch_id`, and of the batch `before`; one statement that reads only those rows.
+    """Profile a table's rows of `batch_id`, and of the batch `before`; a statement that reads only those rows, and another where
+    there are columns with few values.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
     """
-    sql = template("raw/profile.sql", database=database, schema=schema, table=table.raw_name, columns=table.columns)
-    found = {}
-    for row in run(connection, sql, (batch_id, before or batch_id)).rows:
-        batch, rows, *filled = row
+    place = {"database": database, "schema": schema, "table": table.raw_name}
+    listed = _listed(table)
+    sql = template("raw/profile.sql", **place, columns=table.columns, listed=listed)
+    found, few = {}, set(listed)
+    for batch, rows, *counts in run(connection, sql, (batch_id, before or batch_id)).rows:
+        filled, different = counts[: len(table.columns)], counts[len(table.columns) :]
         rates = {column.name: 1 - int(count) / int(rows) for column, count in zip(table.columns, filled, strict=True)}
         found[str(batch)] = Profile(str(batch), int(rows), rates)
+        few &= {c for c, count in zip(listed, different, strict=True) if 1 <= int(count) <= MOST_VALUES}
     now = found.get(batch_id) or Profile(batch_id, 0, {})
-    return Compared(table.name, now, found.get(before) if before and before != batch_id else None)
+    earlier = found.get(before) if before and before != batch_id else None
+    new: dict[str, tuple[str, ...]] = {}
+    if earlier and now.rows and few:
+        columns = [c.name for c in listed if c in few]
+        sql = template("raw/new_values.sql", **place, columns=columns)
+        for name, value in run(connection, sql, (batch_id, before)).rows:
+            new[str(name)] = (*new.get(str(name), ()), str(value))
+    return Compared(table.name, now, earlier, new)
+
+
+def _listed(table: Table) -> list[Column]:
+    """The columns whose values may be told one by one: no person's, no key's, no number's."""
+    keys = {name for link in table.relationships for name in link.columns} | set(table.primary_key)
+    keys |= {rule.column for rule in table.rules if rule.kind == "unique" and rule.column}
+    return [
+        c for c in table.columns if c.logical_type in ("string", "boolean") and c.pii == "none" and c.name not in keys
+    ]

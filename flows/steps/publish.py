@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.clients.snowflake import run
-from flows.contract.expectations import current_parents
+from flows.contract.expectations import current_parents, published_batches
+from flows.contract.fit import raw_columns
 from flows.contract.model import Source, Table
 from flows.contract.set_aside import (
     BETWEEN_RULES,
@@ -22,11 +23,12 @@ from flows.contract.set_aside import (
     may_set_aside,
     row_rules,
     set_aside,
+    stranded,
 )
 from flows.contract.sql import template
 from flows.errors import BusyError, DataError
 from flows.lease import fenced
-from flows.ledger import Ledger, RunInfo, Status
+from flows.ledger import Entry, Ledger, RunInfo, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,15 @@ class BadRowsFound:
 
     source: Source
     tables: tuple[str, ...]  # that came in with this batch
-    counted: Mapping[str, Mapping[str, int]]
+    counted: Mapping[str, Mapping[str, int]]  # lines that are no record are set aside already, and not among them
 
     @classmethod
-    def among(cls, source: Source, counted: Mapping[str, Mapping[str, int]]) -> BadRowsFound | None:
-        """The bad rows among rules that are broken, if there are any and the contract lets all of them be set aside."""
-        if not any(counted.values()):
+    def among(
+        cls, source: Source, counted: Mapping[str, Mapping[str, int]], broken_lines: bool = False
+    ) -> BadRowsFound | None:
+        """The bad rows among rules that are broken, if there are any (or lines that are no record, set aside before) and the
+        contract lets all of them be set aside."""
+        if not any(counted.values()) and not broken_lines:
             return None
         able = all(
             not rules or may_set_aside(source, source.table(name), tuple(rules)) for name, rules in counted.items()
@@ -69,23 +74,27 @@ class BadRowsFound:
 
 
 def publish(
-    ledger: Ledger, info: RunInfo, tables: Sequence[str], bad: BadRowsFound | None = None
+    ledger: Ledger, info: RunInfo, tables: Sequence[str], bad: BadRowsFound | None = None, source: Source | None = None
 ) -> tuple[SetAside, ...]:
     """Publish these RAW tables of the batch, without the rows that are `bad`. Done before (the answer was lost, and the task
     tries again): nothing happens, and what was set aside is told again.
 
+    `source`: its other tables are looked at too, whose rows were published before and may point at what goes now.
+
     Raises:
         BusyError: another run took over this source, or undid what this one loaded; nothing is published.
-        DataError: more rows are bad than the contract allows, or a table that sets none aside points at some; nothing is
-            published and nothing set aside.
+        DataError: more rows are bad than the contract allows, a table that sets none aside points at some, or a table that did
+            not come in points at rows that would be gone; nothing is published and nothing set aside.
     """
     before = [e for e in ledger.entries(info.batch_id) if e.key]
     fresh = any(e.status == "loaded" for e in before)
+    others = _others(ledger, source, before) if source and fresh else []
     # Which batches a relationship looks into stays the same under the lease; asked for before the transaction begins.
     parents = _parents(ledger, bad.source) if bad and fresh else {}
     with fenced(ledger, info) as lock:
         if bad and fresh:
             _set_aside(ledger, info, bad, parents)
+        _refuse_stranded(ledger, others)
         lock()
         entries = [e for e in ledger.entries(info.batch_id) if e.key]
         states = {table: {e.status for e in entries if e.table == table} for table in tables}
@@ -117,6 +126,43 @@ def _parents(ledger: Ledger, source: Source) -> dict[str, list[str]]:
     return {sql: [str(batch) for (batch,) in run(ledger.connection, sql).rows] for sql in asked}
 
 
+def _others(ledger: Ledger, source: Source, entries: Sequence[Entry]) -> list[tuple[Table, str]]:
+    """The tables that did not come in with this batch and point at one that did: each with the SELECT of its published rows that
+    point at nothing once the batch is published. A parent whose newer batch is published already, as when an old one is loaded
+    again, stays as it is."""
+    came = {e.table for e in entries}
+    newest: dict[str, int] = {}
+    for (name, _), known in ledger.published().items():
+        newest[name] = max(known.sequence, newest.get(name, 0))
+    replaced = {e.table for e in entries if e.sequence >= newest.get(e.table, 0)}
+    found = []
+    for table in source.tables:
+        if table.raw_name in came or table.raw_name not in newest:
+            continue
+        asked = {
+            current_parents(source, link)
+            for _, link in links(source, table)
+            if link.parent in replaced and source.parent(link)[0].name == source.name
+        }
+        if not asked:
+            continue
+        parents = {sql: [str(batch) for (batch,) in run(ledger.connection, sql).rows] for sql in asked}
+        batches = [str(batch) for (batch,) in run(ledger.connection, published_batches(source, table)).rows]
+        if query := stranded(source, table, batches, parents):
+            found.append((table, query))
+    return found
+
+
+def _refuse_stranded(ledger: Ledger, others: Sequence[tuple[Table, str]]) -> None:
+    for table, query in others:
+        rows, first = run(ledger.connection, f"SELECT COUNT(*), MIN(b._RULES) FROM ({query}) AS b").rows[0]
+        if int(rows):
+            raise DataError(
+                f"{table.name}: its file did not change, and {int(rows):,} of its published rows point at rows that this batch "
+                f"takes away ({first}); send {table.file} again without them, or the rows they point at"
+            )
+
+
 def _set_aside(ledger: Ledger, info: RunInfo, bad: BadRowsFound, parents: Mapping[str, Sequence[str]]) -> None:
     for table in bad.able:
         if broken := broken_by_rules(bad.source, table, info.batch_id):
@@ -139,7 +185,11 @@ def _set_aside(ledger: Ledger, info: RunInfo, bad: BadRowsFound, parents: Mappin
 
 def _move(ledger: Ledger, info: RunInfo, table: Table, broken: str) -> int:
     """Set the rows aside that `broken` finds; how many."""
-    inserted = run(ledger.connection, set_aside(table, ledger.database, info.batch_id, broken))
+    new: list[str] = []
+    if table.on_new_column == "add":  # RAW has columns that the contract does not have yet
+        entry = next(e for e in ledger.entries(info.batch_id, table.raw_name) if e.key)
+        new = [name for name in raw_columns(entry.columns) if name not in {c.name for c in table.columns}]
+    inserted = run(ledger.connection, set_aside(table, ledger.database, info.batch_id, broken, new))
     rows = int(inserted.rows[0][0])
     if rows:
         names = {"table": table.raw_name, "rejected": table.rejected.raw_name}

@@ -71,8 +71,15 @@ def _landed(
         LandedObject(str(e.key).rsplit("/", 1)[1], e.bytes, int(e.records or 0), moved.get(str(e.key), e.etag))
         for e in entries
     ]
+    broken = sum(o.records for o in objects if o.holds_broken_lines)
+    if broken and not (table.bad_rows and table.bad_rows.broken_lines):
+        raise ConfigurationError(
+            f"{folder}: {broken:,} lines of {file} are no record, and the contract sets such lines of {table.name} aside no "
+            "more; add `brokenLines: true` to its badRows, or send the file again, corrected"
+        )
     header = header_of(next((e.columns for e in entries if e.columns), ""))
-    header = header or s3.header(client, bucket, folder + objects[0].name)
+    first = next(o for o in objects if not o.holds_broken_lines)
+    header = header or s3.header(client, bucket, folder + first.name)
     try:
         layout = fit_again(table, header)
     except MisfitError as error:

@@ -1,11 +1,11 @@
 -- What COPY said of each object, in the same transaction as the COPY.
--- A replay (:6 is NULL) keeps its place in the order.
+-- A replay (:6 is NULL) keeps its place in the order. Only lines that are no record are set aside from the beginning.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
 SET
     STATUS = 'loaded',
     ROWS_PARSED = COPIED.ROWS_PARSED,
     ROWS_LOADED = COPIED.ROWS_LOADED,
-    ROWS_SET_ASIDE = NULL,
+    ROWS_SET_ASIDE = COPIED.ROWS_SET_ASIDE,
     FIRST_ERROR = NULL,
     COPY_QUERY_ID = :3,
     FLOW_RUN_ID = :4,
@@ -20,6 +20,7 @@ FROM (
         ENTRY.VALUE:S3_KEY::VARCHAR AS S3_KEY,
         ENTRY.VALUE:ROWS_PARSED::NUMBER(38, 0) AS ROWS_PARSED,
         ENTRY.VALUE:ROWS_LOADED::NUMBER(38, 0) AS ROWS_LOADED,
+        ENTRY.VALUE:ROWS_SET_ASIDE::NUMBER(38, 0) AS ROWS_SET_ASIDE,
         ENTRY.VALUE:FILE_COLUMNS::VARCHAR AS FILE_COLUMNS,
         ENTRY.VALUE:COLUMNS_IGNORED::NUMBER(38, 0) AS COLUMNS_IGNORED,
         ENTRY.VALUE:COLUMNS_MISSING::NUMBER(38, 0) AS COLUMNS_MISSING

@@ -1,9 +1,12 @@
--- How many rows a batch of one table has, and how many of them have a value in each column.
+-- How many rows a batch of one table has, how many of them have a value in each column, and about how many different ones.
 SELECT
     _BATCH_ID AS BATCH_ID,
     COUNT(*) AS ROW_COUNT
 {%- for column in columns %},
     COUNT({{ column.name | ident }}) AS {{ ("C" ~ column.position) | ident }}
+{%- endfor %}
+{%- for column in listed %},
+    APPROX_COUNT_DISTINCT({{ column.name | ident }}) AS {{ ("D" ~ column.position) | ident }}
 {%- endfor %}
 FROM {{ database | ident }}.{{ schema | ident }}.{{ table | ident }}
 WHERE _BATCH_ID IN (:1, :2)

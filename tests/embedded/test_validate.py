@@ -449,6 +449,35 @@ def test_a_batch_of_unusual_size_is_told_with_what_is_usual(
     assert [f.observed for t in verdict.tables for f in t.warnings] == ([broken_by] if broken_by else [])
 
 
+def test_new_values_and_the_share_of_empty_ones_are_held_against_the_batch_before(bench: Bench) -> None:
+    rules = (
+        Rule("new_values", "warning", "STATUS"),
+        Rule("new_values", "error", "HELD_AT"),  # no batch before had a value: nothing to compare with
+        Rule("empty_share", "error", "PRICE", arguments=(("tolerance", 0.2),)),
+        Rule("empty_share", "warning", "LINE", arguments=(("tolerance", 0.2),)),
+    )
+    bench.source = replace(CLINIC, tables=(HOSPITALS, replace(CASES, rules=rules, relationships=())))
+    bench.load(NEW, GOOD)
+    assert broken(bench.judge()) == []  # off until there is a batch before
+
+    def case(n: int, status: str | None, price: str | None) -> tuple[str | None, ...]:
+        return (f"c{n}", "1", None, status, None, price, None)
+
+    bench.load(OLD, {"cases": [case(1, " done", "1"), case(2, "open", "2"), case(3, None, " ")]}, "validated")
+    bench.load("20261120_000000", {"cases": [case(1, "surgeon's hold", None)]}, "validated")  # older
+    bench.sql("UPDATE RAW.LOAD_LEDGER SET BATCH_SEQUENCE = 7 WHERE BATCH_ID = ?", [OLD])
+    verdict = validate_step.with_examples(bench.connection, bench.source, bench.judge())
+    found = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
+    assert found == {"cases.new_values(STATUS)": '1 new value: "surgeon\'s hold"'}
+    bench.load("20261123_101500", {"cases": [case(n, "done", None) for n in range(4)]})
+    verdict = validate_step.with_examples(
+        bench.connection, bench.source, bench.judge("20261123_101500", bench.source.tables[1:])
+    )
+    found = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
+    assert found == {"cases.empty_share(PRICE)": "100.0% are empty, 33.3% were in the batch before"}
+    assert not verdict.passed
+
+
 def test_bad_rows_of_other_batches_do_not_matter(bench: Bench) -> None:
     bad = [("nonsense", "x", "h9", "?", "soon", "free", "far")] * 2
     bench.load(OLD, {"hospitals": [("h9", "SP")], "cases": bad}, "validated")

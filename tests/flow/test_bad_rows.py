@@ -90,7 +90,8 @@ def tolerant(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("orders", "order_items", "order_payments", "order_reviews"):
         head, found, rest = text.partition(f"  - name: {name}\n")
         assert found
-        policy = "- {property: badRows, value: {policy: set-aside, maxRows: 12}}"
+        lines = ", brokenLines: true" * (name == "order_items")
+        policy = f"- {{property: badRows, value: {{policy: set-aside, maxRows: 12{lines}}}}}"
         text = head + found + rest.replace("    customProperties:\n", f"    customProperties:\n      {policy}\n", 1)
     contract.write_text(text, encoding="utf-8")
     sync.check_standard(copy)
@@ -116,6 +117,8 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
     folder = olist_files(tmp_path / "files", scale=0.001, seed=4711)
     change(folder, ITEMS, 2, price="1e400", freight_value="-1")
     change(folder, "olist_orders_dataset.csv", 1, order_purchase_timestamp="0001-01-01 00:00:00")
+    with (folder / ITEMS).open("a", encoding="utf-8", newline="") as file:
+        file.write('1,"2\n')
     with (folder / "olist_orders_dataset.csv").open(encoding="utf-8-sig", newline="") as file:
         lost = next(csv.DictReader(file))["order_id"]
     run = run_pipeline(folder)
@@ -127,6 +130,8 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
         f"SELECT _SOURCE_ROW_NUMBER, PRICE, _RULES FROM {rejected} WHERE _BATCH_ID = '{run.batch_id}' AND ORDER_ID <> '{lost}'"
     )
     assert found == [(2, "1e400", "number(PRICE); between(FREIGHT_VALUE)")]
+    lines = query(f"SELECT _TEXT, _REASON FROM {rejected} WHERE _BATCH_ID = '{run.batch_id}' AND _RULES = 'record'")
+    assert lines == [('1,"2', "a quote opens and does not close in this line")]
     for table in (
         "ORDERS",
         "ORDER_ITEMS",
@@ -138,6 +143,8 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
     shown = json.loads(show(run.batch_id, "--json"))
     assert {(r["table"], r["state"]) for r in shown} >= {("orders", "set aside"), ("order_items", "set aside")}
     assert len(shown) == sum(t.rows_set_aside for t in run.tables)
+    (line,) = [r for r in shown if r["rules"] == ["record"]]
+    assert (line["table"], line["file"], line["values"]["text"]) == ("order_items", ITEMS, '1,"2')
     assert run_flow("reconcile", source="olist") == ()
 
     for row in range(1, 15):
@@ -147,5 +154,6 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
     ) as caught:
         run_pipeline(folder)
     batch = caught.value.summary.batch_id
-    assert query(f"SELECT COUNT(*) FROM {rejected} WHERE _BATCH_ID = '{batch}'") == [(0,)]
+    of_batch = f"SELECT DISTINCT _RULES FROM {rejected} WHERE _BATCH_ID = '{batch}'"
+    assert query(of_batch) == [("record",)]  # what was no record before it came; no row of the quarantined batch
     assert run_flow("reconcile", source="olist") == ()

@@ -40,6 +40,7 @@ from tests.flow.test_ledger_machine import Killed, Life, Mortal
 pytestmark = pytest.mark.xdist_group("flow")
 Row = tuple[str, ...]
 Files = dict[str, list[Row]]
+Lines = dict[str, list[str]]
 _counter = itertools.count(1)
 
 whole = st.sampled_from(["1", "2", "3", " 01", "+2", "4", "x", "1.5", "9" * 39])
@@ -48,6 +49,12 @@ WARDS = st.lists(st.tuples(whole, st.one_of(st.just(""), whole)), min_size=1, ma
 SEEN = st.sampled_from(["", "2018-02-28", "2018-02-30", "0001-01-01", " 2018-03-01"])
 VISITS = st.lists(st.tuples(whole, SEEN, st.sampled_from(["", "Dr A", "Dr Who"])), min_size=1, max_size=8)
 FILES = st.fixed_dictionaries({"hospitals": HOSPITALS, "wards": WARDS, "visits": VISITS})
+# Lines that are no record, each put before a row, the rest after the last.
+NO_RECORDS = ["", "1", '"2', '3,"', '1,"x"y,', "1,2,3,4,5", ",,,,"]
+LINES = st.fixed_dictionaries(
+    {name: st.lists(st.sampled_from(NO_RECORDS), max_size=3) for name in ("hospitals", "wards", "visits")}
+)
+NONE: Lines = {"hospitals": [], "wards": [], "visits": []}
 
 
 def number(text: str) -> int | None:
@@ -98,6 +105,25 @@ def expected(files: Files) -> dict[str, list[set[str]]]:
     return broken
 
 
+def write(path: Path, header: Sequence[str], rows: Sequence[Row], lines: Sequence[str]) -> None:
+    """A file of these rows, each line before one of them."""
+    left = list(lines)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            if left:
+                file.write(left.pop(0) + "\n")
+            writer.writerow(row)
+        file.writelines(line + "\n" for line in left)
+
+
+def numbered(rows: int, lines: int) -> list[int]:
+    """On which lines of a file that `write` wrote the lines stand that are no record."""
+    before = [2 + 2 * n for n in range(min(lines, rows))]
+    return before + [2 + rows + n for n in range(rows, lines)]
+
+
 class Bench:
     """The steps of a run over three files, on the running stack."""
 
@@ -125,15 +151,14 @@ class Bench:
         n = next(_counter)
         return RunInfo(f"2027{n:04d}_000000", f"run-{n}", holder=f"{os.uname().nodename}/4194304/{n}.00")
 
-    def load(self, files: Files) -> RunInfo:
-        """A batch of these files, loaded and without a verdict."""
+    def load(self, files: Files, lines: Lines = NONE) -> RunInfo:
+        """A batch of these files, with lines that are no record in them, loaded and without a verdict."""
         info, ledger = self.info(), self.ledger()
         holder, _ = lease.take(ledger, info, 10)
         stored = partial(s3.etags, self.client, self.settings.bucket)
         for table in self.source.tables:
             path = self.folder / table.file
-            with path.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, quoting=csv.QUOTE_ALL).writerows([table.header, *files[table.name]])
+            write(path, table.header, files[table.name], lines[table.name])
             found = land(self.client, self.settings.bucket, self.source, table, path, info.batch_id, None, True)
             load(ledger.connection, self.source, table, found, holder, ledger.database, stored)
         return holder
@@ -171,26 +196,31 @@ def bench(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Bench(settings, source, tmp_path_factory.mktemp("aside"), connection)
 
 
-def check(bench: Bench, files: Files, moments: int) -> None:
+def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None:
     """One batch through load, a kill, the verdict, undo and replay."""
     bad = expected(files)
     good = {t: [n for n, rules in enumerate(of, 1) if not rules] for t, of in bad.items()}
     aside = {t: [(n, "; ".join(sorted(rules))) for n, rules in enumerate(of, 1) if rules] for t, of in bad.items()}
-    anything = any(rules for of in bad.values() for rules in of)
-    info = bench.load(files)
+    anything = any(rules for of in bad.values() for rules in of) or any(lines.values())
+    info = bench.load(files, lines)
+    none = {t: list(range(1, len(of) + 1)) for t, of in lines.items()}
     whole_file = {t: list(range(1, len(rows) + 1)) for t, rows in files.items()}
 
-    too_many = any(not good[t] or len(aside[t]) > 0.9 * len(files[t]) for t in files)
+    total = {t: len(rows) + len(lines[t]) for t, rows in files.items()}
+    too_many = any(not good[t] or len(aside[t]) + len(lines[t]) > 0.9 * total[t] for t in files) and anything
     with suppress(Killed, DataError), bench.mortal(Life(moments)) as dying:
         bench.publish(info, files, dying)
     entries = bench.ledger().entries(info.batch_id)
     if {e.status for e in entries} == {"loaded"}:  # killed before COMMIT: as if nothing had been
-        assert bench.everywhere(info.batch_id) == (whole_file, {t: [] for t in files})
+        assert bench.everywhere(info.batch_id) == (whole_file, none)
     if too_many:
         with pytest.raises(DataError, match=r"more than the contract sets aside|less than the 1 rows"):
             bench.publish(info, files)
-        assert bench.everywhere(info.batch_id) == (whole_file, {t: [] for t in files})
+        assert bench.everywhere(info.batch_id) == (whole_file, none)
         quarantine(bench.ledger(), info, "too many")
+        assert not [
+            d for d in reconcile(bench.ledger(), bench.client, bench.settings.bucket, bench.source) if "rows" in d.kind
+        ]
         shown = {(r.table, r.row) for r in find(bench.ledger(), bench.source, info.batch_id, bench.source.tables)}
         assert {(t, n) for t, of in bad.items() for n, r in enumerate(own_rules(t, files[t]), 1) if r} <= shown
         lease.give_back(bench.ledger(), info, closed=True)
@@ -199,18 +229,28 @@ def check(bench: Bench, files: Files, moments: int) -> None:
     def judged() -> None:
         assert bench.rows("", info.batch_id) == good
         found = bench.rows("_REJECTED", info.batch_id, "_SOURCE_ROW_NUMBER, _RULES")
-        assert {t: [(n, "; ".join(sorted(r.split("; ")))) for n, r in of] for t, of in found.items()} == aside
+        assert {t: sorted((n, "; ".join(sorted(r.split("; ")))) for n, r in of) for t, of in found.items()} == {
+            t: sorted([*rows, *((n, "record") for n in none[t])]) for t, rows in aside.items()
+        }
+        found = bench.rows("_REJECTED", info.batch_id, "_LINE, _TEXT, _RULES")
+        assert {t: [(int(n), text or "") for n, text, rule in of if rule == "record"] for t, of in found.items()} == {
+            t: list(zip(numbered(len(files[t]), len(of)), of, strict=True)) for t, of in lines.items()
+        }
         entries = bench.ledger().entries(info.batch_id)
         assert {e.status for e in entries} == {"validated"}
         for entry in entries:
             name = bench.source.table(entry.table).name
+            if ".broken." in str(entry.key):
+                assert {entry.records, entry.rows_loaded, entry.rows_set_aside} == {len(lines[name])}
+                continue
             assert (entry.records, entry.rows_loaded) == (len(files[name]), len(files[name]))
             assert entry.rows_set_aside == len(aside[name])
+        assert sum(e.records or 0 for e in entries) == sum(total.values())
         assert reconcile(bench.ledger(), bench.client, bench.settings.bucket, bench.source) == ()
 
     told = bench.publish(info, files)
     assert {(found.table, found.rows, found.of) for found in told} == {
-        (t, len(rows), len(files[t])) for t, rows in aside.items() if rows
+        (t, len(rows) + len(lines[t]), total[t]) for t, rows in aside.items() if rows or lines[t]
     }
     judged()
     assert bench.publish(info, files) == told  # the answer was lost, and the task tried again
@@ -218,7 +258,8 @@ def check(bench: Bench, files: Files, moments: int) -> None:
         (r.table, r.row, "; ".join(sorted(r.rules)))
         for r in find(bench.ledger(), bench.source, info.batch_id, bench.source.tables)
     ]
-    assert sorted(shown) == sorted((t, n, rules) for t, rows in aside.items() for n, rules in rows) or not anything
+    of_lines = [(t, n, "record") for t, of in lines.items() for n in numbered(len(files[t]), len(of))]
+    assert sorted(shown) == sorted([*((t, n, rules) for t, rows in aside.items() for n, rules in rows), *of_lines])
     assert "Dr" not in str(shown)
 
     nothing: dict[str, list[Any]] = {t: [] for t in files}
@@ -233,7 +274,7 @@ def check(bench: Bench, files: Files, moments: int) -> None:
             again = found[table.name]
             ledger = bench.ledger()
             load(ledger.connection, bench.source, table, again, info, ledger.database, stored, replay=True)
-        assert bench.everywhere(info.batch_id) == (whole_file, nothing)
+        assert bench.everywhere(info.batch_id) == (whole_file, none)
         bench.publish(info, files)
         judged()
     lease.give_back(bench.ledger(), info, closed=True)
@@ -248,9 +289,9 @@ def explore(bench: Bench, examples: int) -> None:
         print_blob=True,
         phases=(Phase.generate,),  # to make a failure smaller would take minutes
     )
-    @given(files=FILES, moments=st.integers(0, 60))
-    def any_files(files: Files, moments: int) -> None:
-        check(bench, files, moments)
+    @given(files=FILES, moments=st.integers(0, 60), lines=LINES)
+    def any_files(files: Files, moments: int, lines: Lines) -> None:
+        check(bench, files, moments, lines)
 
     any_files()
 
@@ -269,7 +310,9 @@ CHAIN: Files = {
 
 def test_rows_that_point_at_rows_set_aside_follow_them_to_the_end_of_the_chain(bench: Bench) -> None:
     assert [len([r for r in of if r]) for of in expected(CHAIN).values()] == [1, 1, 2]
-    check(bench, CHAIN, 17)
+    check(
+        bench, CHAIN, 17, {"hospitals": ["", '1,"x'], "wards": [], "visits": ['2,"', "1", "1,2,3,4,5", '"x"y', ",,,"]}
+    )
 
 
 def test_any_files_are_published_but_for_their_bad_rows(bench: Bench) -> None:

@@ -80,6 +80,34 @@ def test_a_policy_that_cannot_be_carried_out_is_refused_by_name(tmp_path: Path, 
     assert message in str(caught.value)
 
 
+def test_a_column_is_held_against_the_batch_before_where_the_contract_asks_for_it(tmp_path: Path) -> None:
+    path = contract(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    place = "        customProperties: [{property: pii, value: none}]\n"
+    more = "{property: newValues, value: {severity: error}}, {property: emptyShare, value: {tolerance: 0.05, severity: warning}}"
+    path.write_text(text.replace(place, place.replace("none}]", f"none}}, {more}]"), 1), encoding="utf-8")
+    check_standard(path.read_text(encoding="utf-8"), str(path))
+    source = read_source(path)
+    (table,) = [t for t in source.tables if any(r.kind == "new_values" for r in t.rules)]
+    column = next(r.column for r in table.rules if r.kind == "new_values")
+    assert Rule("new_values", "error", column) in table.rules
+    assert Rule("empty_share", "warning", column, arguments=(("tolerance", 0.05),)) in table.rules
+    assert not may_set_aside(source, replace(table, bad_rows=BadRows(0.5, None)), [f"new_values({column})"])
+    page = "".join(render(source).values())
+    assert "no value that the batch before had not" in page
+    assert "share of empty ones within 5.0% of all rows of that in the batch before (warning)" in page
+    for wrong, message in (
+        ("{tolerance: 2, severity: warning}", "emptyShare, tolerance: found 2, wanted a number from 0 to 1"),
+        ("{tolerance: 0.1}", "emptyShare, severity: found nothing, wanted error or warning"),
+        ("{tollerance: 0.1}", "wanted the keys tolerance, severity"),
+    ):
+        path.write_text(
+            text.replace(place, place.replace("none}]", f"none}}, {{property: emptyShare, value: {wrong}}}]"), 1)
+        )
+        with pytest.raises(ConfigurationError, match=message):
+            read_source(path)
+
+
 def test_only_rules_on_rows_set_them_aside_and_only_where_the_contract_says_so(tmp_path: Path) -> None:
     source = read_source(contract(tmp_path, "{property: badRows, value: {policy: set-aside, maxRows: 5}}"))
     visits, sites = source.table("visits"), source.table("sites")

@@ -26,11 +26,12 @@ from flows.contract.fit import fit
 from flows.contract.model import Source, Table
 from flows.decoded import Decoded
 from flows.errors import DataError
-from flows.facts import LandedObject, LandResult, Published, current, object_folder, object_name
+from flows.facts import BrokenLine, LandedObject, LandResult, Published, current, object_folder, object_name
 from flows.inventory import inventory
 from flows.places import File, Opened, Place, local
 from flows.steps.land.codec import CODECS
 from flows.steps.land.judge import exact
+from flows.steps.land.lines import by_line
 from flows.steps.land.objects import OBJECT_BYTES, Objects
 from flows.steps.land.scan import BLOCK_BYTES, Block, UnusualError, layout_of, scanned
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from flows.settings import CodecName
 
 Report = Callable[[str, int, int], None]  # (phase, bytes done, bytes in all)
+
+BROKEN_LINES_SHOWN = 10
 
 # Files read at a time: more than cores would only cost memory. What waits for the network holds none.
 _readers = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
@@ -55,6 +58,8 @@ class FileFacts:
     records: int
     sha256: str
     header: tuple[str, ...]
+    broken: tuple[BrokenLine, ...] = ()  # the first of the lines that are no record
+    broken_lines: int = 0  # how many there are; `records` counts them too
 
 
 def land(
@@ -206,32 +211,42 @@ def read(
 
     def take(blocks: Iterator[Block]) -> FileFacts:
         digest = hashlib.sha256()
-        done = records = 0
+        done = records = lines = 0
         header: tuple[str, ...] = ()
+        broken: list[BrokenLine] = []
         for block in blocks:
             if text is None:
                 digest.update(block.data)
             done += len(block.data)
-            records += block.records
+            records += block.records + bool(block.broken)
+            lines += bool(block.broken)
+            if block.broken and lines <= BROKEN_LINES_SHOWN:
+                broken.append(block.broken)
             header = header or block.header
             write(replace(block, data=b"") if block.header and not table.dialect.sends_header else block)
             report("check", text.bytes if text else done, found.size)
         if not records and not table.allow_empty:  # `exact` has the words for it
             raise UnusualError
         if text:  # the size and the hash are those of the file's own bytes
-            return FileFacts(name, text.bytes, records, text.sha256, header)
-        return FileFacts(name, done, records, digest.hexdigest(), header)
+            return FileFacts(name, text.bytes, records, text.sha256, header, tuple(broken), lines)
+        return FileFacts(name, done, records, digest.hexdigest(), header, tuple(broken), lines)
 
-    try:
-        facts = take(scanned(file, table))
-    except UnusualError:
-        restart()
-        file.seek(0)
+    def slowly(blocks: Iterator[Block]) -> FileFacts:
         try:
-            facts = take(exact(found.path, file, found.size, table))
+            return take(blocks)
         except DataError:
             found.refuse_changed()  # half a record at the end of a file that somebody writes
             raise
+
+    if table.bad_rows and table.bad_rows.broken_lines:
+        facts = slowly(by_line(found.path, file, table, table.bad_rows))
+    else:
+        try:
+            facts = take(scanned(file, table))
+        except UnusualError:
+            restart()
+            file.seek(0)
+            facts = slowly(exact(found.path, file, found.size, table))
     found.refuse_changed()
     return facts
 
@@ -271,6 +286,7 @@ def _result(
         since=since,
         layout=fit(table, facts.header),
         dialect=table.dialect.file_text,
+        broken=facts.broken,
     )
 
 

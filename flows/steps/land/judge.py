@@ -98,7 +98,7 @@ def _joined(taken: list[bytes]) -> bytes:
 def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> Iterator[str]:
     """The file's lines as text, each added to `taken`; what cannot be text is refused with its line."""
     done = 0
-    escapes = _odd_escapes(dialect)
+    escapes = odd_escapes(dialect)
     found = _by_cr(file) if dialect.line_end == "cr" else iter(lambda: file.readline(MAX_LINE_BYTES), b"")
     for number, line in enumerate(found, 1):
         taken.append(line)
@@ -108,21 +108,7 @@ def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> I
                 f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes without a line end; wanted CSV text: a quote "
                 "that never ends, or not a CSV file"
             )
-        if b"\0" in line:
-            seems = encoding_of(line)
-            raise DataError(
-                f"{path}, line {number}: NUL byte at byte {done - len(line) + line.index(0):,} of the file; wanted text; "
-                + (_say("encoding", seems) if seems.startswith("utf-16") else "export the file again as UTF-8 CSV")
-            )
-        if number == 1 and line.startswith(BOM):
-            line = line[len(BOM) :]
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; wanted "
-                f"UTF-8; {_say('encoding', encoding_of(line, whole=True))}"
-            ) from None
+        text = text_of(path, number, line, done - len(line))
         if escapes and (odd := escapes.search(text)):
             raise DataError(
                 f"{path}, line {number}, column {odd.start('odd') + 1}: {odd['odd']!r}: an escape character before what needs "
@@ -131,6 +117,29 @@ def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> I
                 "quote fields with line breaks, or say `escape: none` if the character is text"
             )
         yield text
+
+
+def text_of(path: str, number: int, line: bytes, before: int) -> str:
+    """A line as text; `before`: the bytes before it in the file.
+
+    Raises:
+        DataError: it has a NUL, or bytes that are not UTF-8.
+    """
+    if b"\0" in line:
+        seems = encoding_of(line)
+        raise DataError(
+            f"{path}, line {number}: NUL byte at byte {before + line.index(0):,} of the file; wanted text; "
+            + (_say("encoding", seems) if seems.startswith("utf-16") else "export the file again as UTF-8 CSV")
+        )
+    if number == 1 and line.startswith(BOM):
+        line = line[len(BOM) :]
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; wanted "
+            f"UTF-8; {_say('encoding', encoding_of(line, whole=True))}"
+        ) from None
 
 
 def _say(key: str, value: str) -> str:
@@ -152,7 +161,7 @@ def _by_cr(file: BinaryIO) -> Iterator[bytes]:
         yield left
 
 
-def _odd_escapes(dialect: Dialect) -> re.Pattern[str] | None:
+def odd_escapes(dialect: Dialect) -> re.Pattern[str] | None:
     """Where an escape character stands before what needs none, as group `odd`; MySQL's \\N for NULL is known where the dialect
     has that null word and no quotes."""
     if not dialect.escape:
@@ -207,10 +216,7 @@ def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dial
             "close it, or send the file again if it was cut off on its way"
         )
     if "field larger than field limit" in text:
-        return (
-            f"{path}, line {begin}: a field is longer than {MAX_FIELD_CHARACTERS:,} characters, the most a Snowflake VARCHAR "
-            "holds; shorten it"
-        )
+        return field_too_long(path, begin)
     if "new-line character seen" in text and dialect.line_end == "cr":
         return f"{path}, line {line}: an LF ends a line; expected CR alone; say `lineEnd: lf`, which is LF or CRLF"
     if "new-line character seen" in text:
@@ -219,3 +225,11 @@ def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dial
             "contract's dialect"
         )
     return f"{path}, line {line}: not valid CSV ({text}); wanted RFC 4180: quotes around fields, quotes inside doubled"
+
+
+def field_too_long(path: str, line: int) -> str:
+    """What is wrong with a file where a field is too long."""
+    return (
+        f"{path}, line {line}: a field is longer than {MAX_FIELD_CHARACTERS:,} characters, the most a Snowflake VARCHAR "
+        "holds; shorten it"
+    )

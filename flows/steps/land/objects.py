@@ -5,13 +5,16 @@ None can be read in the bucket before the file was read to its end: a file that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from flows.clients.upload import Upload
-from flows.facts import LandedObject
+from flows.contract.model import BROKEN_COLUMNS, BROKEN_RULE
+from flows.facts import BROKEN, BrokenLine, LandedObject
 from flows.steps.land.codec import Codec, Compressor
 from flows.steps.land.scan import BOM, Block
 
@@ -52,6 +55,7 @@ class Objects:
         self._read = self._sent = 0
         self._objects: list[_Open] = []
         self._open: _Open | None = None
+        self._broken: _Open | None = None
 
     def __enter__(self) -> Objects:
         return self
@@ -62,13 +66,16 @@ class Objects:
 
     def restart(self) -> None:
         """Take everything back: the file is read again from its start."""
-        for one in self._objects:
+        for one in self._all:
             one.upload.abort()
-        self._objects, self._open, self._header = [], None, b""
+        self._objects, self._open, self._broken, self._header = [], None, None, b""
         self._read = self._sent = 0
 
     def write(self, block: Block) -> None:
         """The next block of the file; the first is its header, empty where the objects have none."""
+        if block.broken:
+            self._set_aside(block.broken, block.data)
+            return
         if block.header:
             self._header = block.data
         elif self._split and self._full():
@@ -79,26 +86,42 @@ class Objects:
     def finish(self, report: Callable[[int, int], None] = lambda *_: None) -> None:
         """Wait until all was sent; `report` gets (bytes sent, bytes in all)."""
         self._close()
-        total = sum(one.upload.bytes for one in self._objects)
+        if self._broken:
+            self._end(self._broken)
+        total = sum(one.upload.bytes for one in self._all)
         done = 0
-        for one in self._objects:
+        for one in self._all:
             one.upload.wait(lambda sent, before=done: report(before + sent, total))  # type: ignore[misc]
             done += one.upload.bytes
 
     def publish(self, metadata: Mapping[str, str]) -> tuple[LandedObject, ...]:
         """Let the objects be seen, all sent before; `metadata` is what is known only now."""
-        for one in self._objects:
+        for one in self._all:
             one.upload.finish(metadata)
-        return tuple(LandedObject(one.name, one.upload.bytes, one.records, one.upload.etag) for one in self._objects)
+        return tuple(LandedObject(one.name, one.upload.bytes, one.records, one.upload.etag) for one in self._all)
+
+    @property
+    def _all(self) -> list[_Open]:
+        return [*self._objects, *([self._broken] if self._broken else [])]
+
+    def _new(self, part: str, size: int) -> _Open:
+        name = f"{self._name.removesuffix('.csv')}{part}.csv{self._codec.suffix}"
+        upload = Upload(self._client, self._bucket, self._folder + name, self._codec.media_type, dict(self._metadata))
+        return _Open(upload, self._codec.compressor(size), name)
+
+    def _set_aside(self, broken: BrokenLine, line: bytes) -> None:
+        """A line that is no record, as a record of the object beside: its number, why, and the line as text."""
+        fields = [str(broken.line), broken.reason, line.decode().removesuffix("\n").removesuffix("\r")]
+        if self._broken is None:
+            self._broken = self._new(BROKEN, 0)
+            self._broken.upload.write(self._broken.compressor.compress(quoted(BROKEN_COLUMNS)))
+        self._broken.upload.write(self._broken.compressor.compress(quoted((BROKEN_RULE, *fields))))
+        self._broken.records += 1
+        self._read += len(line)
 
     def _write(self, block: Block) -> None:
         if self._open is None:
-            number = f".{len(self._objects) + 1:04d}" if self._split else ""
-            name = f"{self._name.removesuffix('.csv')}{number}.csv{self._codec.suffix}"
-            upload = Upload(
-                self._client, self._bucket, self._folder + name, self._codec.media_type, dict(self._metadata)
-            )
-            self._open = _Open(upload, self._codec.compressor(self._size), name)
+            self._open = self._new(f".{len(self._objects) + 1:04d}" if self._split else "", self._size)
             self._objects.append(self._open)
         self._open.upload.write(self._open.compressor.compress(block.data))
         self._open.records += block.records
@@ -113,7 +136,17 @@ class Objects:
 
     def _close(self) -> None:
         if self._open is not None:
-            self._open.upload.write(self._open.compressor.flush())
-            self._open.upload.end()
+            self._end(self._open)
             self._sent += self._open.upload.bytes
             self._open = None
+
+    def _end(self, one: _Open) -> None:
+        one.upload.write(one.compressor.flush())
+        one.upload.end()
+
+
+def quoted(fields: Sequence[str]) -> bytes:
+    """A record of CSV, every field in quotes."""
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(fields)
+    return text.getvalue().encode()

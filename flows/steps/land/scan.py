@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from flows.contract.dialect import Dialect
 from flows.contract.fit import Layout, MisfitError, fit
 from flows.contract.model import Table
+from flows.facts import BrokenLine
 
 # A VARCHAR without a length holds at most 16,777,216 characters, https://docs.snowflake.com/en/sql-reference/data-types-text
 MAX_FIELD_CHARACTERS = 16_777_216
@@ -36,11 +37,13 @@ class UnusualError(Exception):
 @dataclass(frozen=True, slots=True)
 class Block:
     """Consecutive bytes of the file, ending where a record ends. The first block is the header line and counts 0 records (of a
-    file without one it is empty); it alone has a `header`, field by field."""
+    file without one it is empty); it alone has a `header`, field by field. A line that is no record, where such are set aside, is
+    a block by itself: `broken`."""
 
     data: bytes
     records: int
     header: tuple[str, ...] = ()
+    broken: BrokenLine | None = None
 
 
 def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
@@ -60,7 +63,7 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
     carry = b""
     while more := file.read(max(BLOCK_BYTES, len(carry))):
         data = carry + more
-        records, cut = _whole_records(data, width, dialect)
+        records, cut = whole_records(data, width, dialect)
         if cut:
             yield Block(data[:cut], records)
         carry = data[cut:]
@@ -69,7 +72,7 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
     if carry:  # the last line has no end
         if carry.endswith(b"\r"):
             raise UnusualError
-        records, cut = _whole_records(carry + b"\n", width, dialect)
+        records, cut = whole_records(carry + b"\n", width, dialect)
         if cut != len(carry) + 1:
             raise UnusualError
         yield Block(carry, records)
@@ -88,7 +91,7 @@ def layout_of(line: bytes, table: Table) -> Layout | None:
     return layout if line.endswith(b"\n") and not line.endswith(b"\r\r\n") else None
 
 
-def _whole_records(data: bytes, width: int, dialect: Dialect) -> tuple[int, int]:
+def whole_records(data: bytes, width: int, dialect: Dialect) -> tuple[int, int]:
     """How many whole records of `width` fields `data` begins with, and where the last of them ends."""
     if dialect.escape and dialect.escape.encode() in data:
         raise UnusualError

@@ -29,8 +29,8 @@ from flows.contract.render_expectations import (
 from flows.errors import ConfigurationError, CxmError, InfrastructureError
 from flows.steps.validate import pages
 from flows.steps.validate.context import WarehouseConnection, connection_from, opened, refresh, share_engine
-from flows.steps.validate.examples import with_examples
-from flows.steps.validate.verdicts import RuleFailure, TableVerdict, Verdict, verdict_of
+from flows.steps.validate.examples import is_beside_before, with_examples
+from flows.steps.validate.verdicts import RuleFailure, TableVerdict, Verdict, of_broken_lines, verdict_of
 
 __all__ = [
     "RuleFailure",
@@ -39,6 +39,8 @@ __all__ = [
     "WarehouseConnection",
     "build_pages_of",
     "connection_from",
+    "is_beside_before",
+    "of_broken_lines",
     "validate",
     "warm",
     "with_examples",

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.clients.snowflake import run
+from flows.contract.beside import KINDS, beside, told
 from flows.contract.broken_rows import broken_rows, shown_columns
-from flows.contract.expectations import Expectation, asset_query, expectations
+from flows.contract.expectations import Expectation, asset_query, expectations, named
 from flows.contract.model import Source, Table
 from flows.contract.volume import usual, volume
 from flows.errors import CxmError
@@ -32,10 +33,7 @@ def with_examples(connection: SnowflakeConnection, source: Source, verdict: Verd
         for failure in judged.error_failures:
             failures.append(_shown(connection, source, judged, failure, verdict.batch_id) if left else failure)
             left -= bool(left)
-        warnings = [
-            _volume(connection, source, judged, f, verdict.batch_id) if f.rule.endswith(".volume") else f
-            for f in judged.warnings
-        ]
+        warnings = [_beside_before(connection, source, judged, f, verdict.batch_id) or f for f in judged.warnings]
         tables.append(replace(judged, error_failures=tuple(failures), warnings=tuple(warnings)))
     return replace(verdict, tables=tuple(tables))
 
@@ -43,8 +41,8 @@ def with_examples(connection: SnowflakeConnection, source: Source, verdict: Verd
 def _shown(
     connection: SnowflakeConnection, source: Source, judged: TableVerdict, failure: RuleFailure, batch_id: str
 ) -> RuleFailure:
-    if failure.rule.endswith(".volume"):
-        return _volume(connection, source, judged, failure, batch_id)
+    if beside_before := _beside_before(connection, source, judged, failure, batch_id):
+        return beside_before
     table = source.table(judged.table)
     expectation = _expectation(source, table, failure)
     query = broken_rows(source, table, expectation, batch_id) if expectation else None
@@ -66,20 +64,35 @@ def _shown(
     return replace(failure, rows=tuple(found), query=query)
 
 
-def _volume(
+def is_beside_before(failure: RuleFailure) -> bool:
+    """Whether a rule compares a batch with those before, so that its words are those of a query."""
+    return failure.rule.partition(".")[2].partition("(")[0] in ("volume", *KINDS)
+
+
+def _beside_before(
     connection: SnowflakeConnection, source: Source, judged: TableVerdict, failure: RuleFailure, batch_id: str
-) -> RuleFailure:
-    """The failure, with how many rows came and how many are usual."""
+) -> RuleFailure | None:
+    """The failure of a rule that compares with the batches before, with what came now and then; None: it is no such rule."""
+    if not is_beside_before(failure):
+        return None
     table = source.table(judged.table)
-    rule = next((r for r in table.rules if r.kind == "volume" and r.severity == failure.severity), None)
+    name = failure.rule.partition(".")[2]
+    rule = next((r for r in table.rules if named(r) == name and r.severity == failure.severity), None)
     if rule is None:
         return failure
-    query = volume(source, table, rule).replace("{batch}", f"({asset_query(source, table, batch_id)})")
+    query = volume(source, table, rule) if rule.kind == "volume" else beside(source, table, rule)
+    query = query.replace("{batch}", f"({asset_query(source, table, batch_id)})")
     try:
-        ((now, usually, _),) = run(connection, query).rows
-    except (CxmError, ValueError):
+        rows = run(connection, query).rows
+    except CxmError:
         return failure
-    observed = f"{int(now):,} rows came, {float(usually):,.0f} is {usual(rule)}"
+    if not rows:
+        return failure
+    if rule.kind == "volume":
+        now, usually, _ = rows[0]
+        observed = f"{int(now):,} rows came, {float(usually):,.0f} is {usual(rule)}"
+    else:
+        observed = told(rule, rows, shown=bool(rule.column and shown_columns(table, [rule.column])))
     return replace(failure, observed=observed, unexpected_count=0, query="")
 
 

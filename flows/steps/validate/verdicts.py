@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from flows.contract.model import Severity, Table
+from flows.contract.model import BROKEN_RULE, Severity, Table
 from flows.errors import InfrastructureError
+from flows.facts import BrokenLine
 
 _LONGEST = 60  # characters of a value
 
@@ -100,6 +101,29 @@ class Verdict:
                 name = failure.rule.removeprefix(f"{judged.table}.")
                 rules[name] = rules.get(name, 0) + failure.unexpected_count
         return found
+
+
+class ReadFile(Protocol):
+    """What landing knows of a file."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def broken(self) -> tuple[BrokenLine, ...]: ...
+    @property
+    def broken_lines(self) -> int: ...
+
+
+def of_broken_lines(table: str, found: ReadFile) -> list[RuleFailure]:
+    """The lines of a file that are no record, as a rule that they break."""
+    if not found.broken_lines:
+        return []
+    more = found.broken_lines - len(found.broken)
+    named = ", ".join(line.told for line in found.broken) + (f" and {more:,} more" if more and found.broken else "")
+    said = f"{found.broken_lines:,} of {found.records:,} lines" + (f": {found.file}: {named}" if named else "")
+    return [RuleFailure(f"{table}.{BROKEN_RULE}", None, said, found.broken_lines, "error")]
 
 
 def verdict_of(table: Table, result: Mapping[str, Any]) -> TableVerdict:
