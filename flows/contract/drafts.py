@@ -112,6 +112,11 @@ def propose(project: Path, source: str, profiles: Sequence[FileProfile]) -> list
 
 
 def _for_table(contract: Source, table: Table, profile: FileProfile) -> Iterator[Proposal]:
+    seems, says = profile.dialect, table.dialect
+    if (seems.delimiter, seems.encoding, seems.decimal) != (says.delimiter, says.encoding, says.decimal):
+        yield Proposal(
+            table.name, "", f"dialect: {seems.told or 'the default'}", f"the contract says {says.told or 'the default'}"
+        )
     columns = {c.header: c for c in table.columns}
     seen = {c.header: c for c in profile.columns}
     for header, facts in seen.items():

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.contract.dialect import DELIMITERS, PLAIN, Dialect
 from flows.contract.model import AUDIT_COLUMNS, LogicalType, Pii, Table
 from flows.contract.raw_names import raw_name, words_of
 from flows.contract.render_dbt import is_staging_name, slug
@@ -32,6 +33,7 @@ class ColumnProfile:
     pii: Pii = "none"
     guess: str = ""  # why it is taken for personal data
     note: str = ""  # what a person should know about the type
+    format: str = ""  # of dates and timestamps, as the contract spells it
 
     @property
     def unique(self) -> bool:
@@ -60,6 +62,7 @@ class FileProfile:
     columns: tuple[ColumnProfile, ...]
     key: tuple[str, ...]  # headers; empty where nothing identifies a record
     links: tuple[Link, ...] = ()
+    dialect: Dialect = PLAIN  # what it seems to be written in
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,9 @@ def _entry(source: str, profile: FileProfile) -> Iterator[str]:
         else "snapshot} # each file has all rows"
     )
     yield f"      - {{property: loadMode, value: {load}"
+    if said := _dialect(profile.dialect):
+        keys = ", ".join(f"{key}: {value}" for key, value in said.items())
+        yield f"      - {{property: dialect, value: {{{keys}}}}} # as the file seems to be"
     if not profile.rows:
         yield "      - {property: allowEmpty, value: true} # the file has a header and no record"
     elif not profile.key:
@@ -143,6 +149,27 @@ def _entry(source: str, profile: FileProfile) -> Iterator[str]:
     raw_names, business_names = _raw_names(profile), _business_names(profile)
     for column in profile.columns:
         yield from _property(profile, column, raw_names[column.header], business_names[column.header])
+
+
+def _dialect(found: Dialect) -> dict[str, str]:
+    """What a contract says of a dialect: key → value in YAML, as far as it differs from the default."""
+    said = {
+        "delimiter": DELIMITERS[found.delimiter],
+        "quote": _quoted(found.quote),
+        "encoding": found.encoding,
+        "lineEnd": found.line_end,
+        "decimal": _quoted(found.decimal),
+        "booleans": f"[{', '.join(_quoted('/'.join(pair)) for pair in found.booleans)}]",
+    }
+    plain = {
+        "delimiter": "comma",
+        "quote": _quoted('"'),
+        "encoding": "utf-8",
+        "lineEnd": "lf",
+        "decimal": '"."',
+        "booleans": "[]",
+    }
+    return {key: value for key, value in said.items() if value != plain[key]}
 
 
 def _property(profile: FileProfile, column: ColumnProfile, raw_name: str, business_name: str) -> Iterator[str]:
@@ -181,10 +208,8 @@ def _property(profile: FileProfile, column: ColumnProfile, raw_name: str, busine
 
 
 def _options(column: ColumnProfile) -> str:
-    if column.logical_type == "date":
-        return 'format: "yyyy-MM-dd"'
-    if column.logical_type == "timestamp":
-        return 'format: "yyyy-MM-dd HH:mm:ss"'
+    if column.format:
+        return f'format: "{column.format}"'
     if column.pattern:
         return f'pattern: "{column.pattern}"'
     return "minimum: 0" if column.lowest is not None and column.lowest >= 0 else ""

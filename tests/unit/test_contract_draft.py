@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import random
 from pathlib import Path
 
 import pytest
 
 from flows.contract import drafts, render_dbt, render_expectations
+from flows.contract.dialect import Dialect
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.errors import ConfigurationError, DataError
@@ -123,12 +125,10 @@ def test_a_file_of_a_day_is_drafted_as_one_that_comes_each_day(project: Path, tm
     ("content", "message"),
     [
         (b"", "empty file"),
-        (b"a;b;c\n1;2;3\n", "separated by a semicolon"),
         (b"a,a\n1,2\n", "two columns are called 'a'"),
         (b"a,\n1,2\n", "column 2 is called ''"),
         ("a,b\u200b\n1,2\n".encode(), "column 2 is called 'b\\u200b'"),
         (b"a,b\n1,2,3\n", "another number of fields"),
-        (b"a,b\n1,\xe9\n", "not UTF-8"),
     ],
 )
 def test_a_file_that_cannot_be_described_is_refused_with_its_reason(
@@ -155,3 +155,54 @@ def test_update_proposes_what_the_file_asks_for(project: Path, files: list[Path]
     assert ("Id", "not unique") in proposed
     assert ("E-mail", "required: false") in proposed
     assert ("Total (R$)", "minimum: -1") in proposed
+
+
+def test_a_dialect_is_recognised_and_written(project: Path, tmp_path: Path) -> None:
+    lines = ["id;Preis;Stück;Tag;Zeit;Eilig;Prüfer;Betrag in $;Code"]
+    lines += [
+        f"{n};{n}.234,5{n % 10};{n};{n % 28 + 1:02}/{n % 12 + 1:02}/2024;{n % 28 + 1:02}.03.2024 10:0{n % 6};"
+        f"{['Ja', 'Nein'][n % 2]};José {n};1,25;{n:05}"
+        for n in range(60)
+    ]
+    path = tmp_path / "clinic_orders.csv.gz"
+    path.write_bytes(gzip.compress("\r\n".join(lines).encode("windows-1252")))
+    (table,) = drafted(project, [path]).tables
+    assert table.file == "clinic_orders.csv"
+    assert table.dialect == Dialect(delimiter=";", encoding="windows-1252", decimal=",", booleans=(("Ja", "Nein"),))
+    kinds = {c.header: (c.logical_type, dict(c.reading)) for c in table.columns}
+    assert kinds == {
+        "id": ("integer", {"decimal": ","}),
+        "Preis": ("number", {"decimal": ","}),
+        "Stück": ("integer", {"decimal": ","}),
+        "Tag": ("date", {"format": "DD/MM/YYYY"}),
+        "Zeit": ("timestamp", {"format": "DD.MM.YYYY HH24:MI"}),
+        "Eilig": ("boolean", {"words": (("Ja", "Nein"),)}),
+        "Prüfer": ("string", {}),
+        "Betrag in $": ("number", {"decimal": ","}),
+        "Code": ("string", {}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect", "kinds"),
+    [
+        ("a|b\n'x|y'|1\n'z'|2\n", Dialect(delimiter="|", quote="'"), ["string", "integer"]),
+        ("a\tb\r1\t2.5\r", Dialect(delimiter="\t", line_end="cr"), ["integer", "number"]),
+        ('a,b\n"1,5",x\n"2,25",y\n', Dialect(decimal=","), ["number", "string"]),
+        ('a,b\n"1,500",x\n"2,250",y\n', Dialect(), ["string", "string"]),  # thousands, in English
+        ("a;b\n1,5;2.5\n2,25;3.5\n", Dialect(delimiter=";"), ["string", "number"]),  # one of each: neither is sure
+        ("a;b\n01/02/2024;x\n03/04/2024;y\n", Dialect(delimiter=";"), ["date", "string"]),  # a guess, and said so
+        ("a,b\nS,x\nN,y\n", Dialect(booleans=(("S", "N"),)), ["boolean", "string"]),
+        ("a,b\nyes,true\nno,false\n", Dialect(booleans=(("yes", "no"), ("true", "false"))), ["boolean", "boolean"]),
+    ],
+)
+def test_what_is_not_sure_stays_text_or_is_called_a_guess(
+    text: str, dialect: Dialect, kinds: list[str], project: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "clinic_things.csv"
+    path.write_bytes(text.encode())
+    (table,) = drafted(project, [path]).tables
+    assert (table.dialect, [c.logical_type for c in table.columns]) == (dialect, kinds)
+    if "date" in kinds:
+        contract = (project / "data_dictionary" / "clinic.odcs.yaml").read_text()
+        assert "DD/MM/YYYY is a guess: no value rules MM/DD/YYYY out" in contract

@@ -1,6 +1,6 @@
 """CSV files that no contract describes → what they hold: types, keys, value sets, ranges, links, guesses at personal data.
 
-file ──DuckDB, whole content──▶ `FileProfile` ──`flows.contract.render_draft`──▶ schema entries of a contract
+file ──`reading`──▶ UTF-8 ──DuckDB, whole content──▶ `FileProfile` ──`flows.contract.render_draft`──▶ entries of a contract
 
 Nothing is sampled: a type, a key or a value set is true of every record, so that a run of the same file breaks no drafted rule.
 Values are read as staging reads them, and the rules with it: an empty field, blanks alone and `null` are NULL, blanks at the ends
@@ -11,10 +11,9 @@ Long because each guess at a column has its own evidence, and they are read toge
 
 from __future__ import annotations
 
-import csv
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations
@@ -25,19 +24,24 @@ import duckdb
 
 from flows.contract.model import LogicalType
 from flows.contract.raw_names import words_of
+from flows.contract.read_dialect import FORMATS
 from flows.contract.render_draft import ColumnProfile, FileProfile, Link, Parent
-from flows.contract.values import FIRST_YEAR
+from flows.contract.values import FIRST_YEAR, shape
 from flows.errors import DataError
+from flows.steps.draft.reading import COMMA_INTEGER, COMMA_NUMBER, Readable, decimal_of, readable
+from flows.unpack import SUFFIXES
 
 # A column with few values that are repeated often is taken for a value set.
 MOST_VALUES, LEAST_REPEATS, LEAST_ROWS = 12, 10, 50
-_OTHER_DELIMITERS = {";": "semicolon", "\t": "tab", "|": "pipe"}
 
 _INTEGER = "[-+]?[0-9]{1,18}"  # more digits are a code; they would not fit into every engine's integers either
 _NUMBER = "[-+]?([0-9]{1,20}([.][0-9]*)?|[.][0-9]+)"  # as many as the rule on numbers takes
 _NINE_PLACES = "[^.]*([.][0-9]{0,9})?"  # staging's numbers have nine
-_DATE = "(158[2-9]|159[0-9]|1[6-9][0-9]{2}|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"  # the rule's years
-_TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
+# Words for yes and no, in the languages that files of our sources come in.
+_YES_AND_NO = (
+    ("ja", "nein"), ("sim", "não"), ("sim", "nao"), ("sí", "no"), ("si", "no"), ("oui", "non"), ("yes", "no"), ("true", "false"),
+    ("vrai", "faux"), ("wahr", "falsch"), ("j", "n"), ("s", "n"), ("y", "n"), ("o", "n"), ("t", "f"),
+)  # fmt: skip
 # Codes that look like numbers: leading zeros would be lost in a number.
 _CODE = "[-+]?0[0-9]+"
 # What staging takes from both ends of a text, and the rules with it: chr(32), tab, CR and LF.
@@ -77,11 +81,11 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
     `prefix`: what the names of the source's files begin with, which is left out of the table's name.
 
     Raises:
-        DataError: a file is missing, empty, not UTF-8, has another delimiter than the comma, a header with an empty or repeated
-            name, or a record with another number of fields; the message names file and line.
+        DataError: a file is missing, empty, a header has an empty or repeated name, or a record another number of fields; the
+            message names file and line.
     """
-    with _database() as duck:
-        found = [_profile(duck, path, f"f{number}", prefix) for number, path in enumerate(paths)]
+    with _database() as (duck, folder):
+        found = [_profile(duck, path, f"f{number}", prefix, folder) for number, path in enumerate(paths)]
         known = [
             (Parent(p.table, p.key[0], _position(p, p.key[0]), p.path), f"f{number}")
             for number, p in enumerate(found)
@@ -89,7 +93,7 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
         ]
         for number, parent in enumerate(parents):
             if parent.path.is_file():
-                _read(duck, parent.path, f"p{number}")
+                _read(duck, parent.path, f"p{number}", folder)
                 known.append((parent, f"p{number}"))
         return tuple(
             replace(profile, links=tuple(_links(duck, profile, f"f{number}", known)))
@@ -98,40 +102,45 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
 
 
 @contextmanager
-def _database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB on disk, so that memory stays bounded whatever the files' sizes."""
+def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A DuckDB on disk, so that memory stays bounded whatever the files' sizes, and a folder for copies of files."""
     with tempfile.TemporaryDirectory(prefix="cxm-draft-") as folder:
         duck = duckdb.connect(str(Path(folder) / "draft.duckdb"))
         try:
             duck.execute("SET memory_limit = '1GB'")
             duck.execute(f"SET temp_directory = '{folder}/spill'")
-            yield duck
+            yield duck, Path(folder)
         finally:
             duck.close()
 
 
-def _read(duck: duckdb.DuckDBPyConnection, path: Path, name: str) -> list[str]:
-    """The file's records as table `name` with columns c1, c2 …; its header."""
-    header = _header(path)
-    columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(1, len(header) + 1))
-    text = str(path).replace("'", "''")
-    values = ", ".join(f"nullif(trim(nullif(c{n}, 'null'), {_BLANK}), '') AS c{n}" for n in range(1, len(header) + 1))
+def _read(duck: duckdb.DuckDBPyConnection, path: Path, name: str, folder: Path) -> Readable:
+    """The file's records as table `name` with columns c1, c2 …"""
+    file = readable(path, folder, name)
+    numbers = range(1, len(file.header) + 1)
+    columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in numbers)
+    values = ", ".join(f"nullif(trim(nullif(c{n}, 'null'), {_BLANK}), '') AS c{n}" for n in numbers)
+    written = file.dialect
+    quote, end = _literal(written.quote), ", new_line = '\\r'" if written.line_end == "cr" else ""
     try:
         duck.execute(
-            f"CREATE TABLE {name} AS SELECT {values} FROM read_csv('{text}', auto_detect = false, header = true, delim = ',', "
-            f"quote = '\"', escape = '\"', nullstr = '', columns = {{{columns}}}, strict_mode = true, "
-            "max_line_size = 67108864)"
+            f"CREATE TABLE {name} AS SELECT {values} FROM read_csv({_literal(str(file.path))}, auto_detect = false, "
+            f"header = true, delim = {_literal(written.delimiter)}, quote = {quote}, escape = {quote}, nullstr = '', "
+            f"columns = {{{columns}}}, strict_mode = true, max_line_size = 67108864{end})"
         )
     except duckdb.Error as error:
-        raise DataError(f"{path}: {_reason(str(error), len(header))}") from None
-    return header
+        raise DataError(f"{path}: {_reason(str(error), len(file.header))}") from None
+    return file
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"
 
 
 def _reason(message: str, fields: int) -> str:
     line = re.search(r"CSV Error on Line: (\d+)", message)
     where = f"line {line[1]}: " if line else ""
-    if "unicode" in message.lower() or "utf-8" in message.lower():
-        return f"{where}not UTF-8; expected UTF-8 (a Latin-1 file converts with `iconv -f LATIN1 -t UTF-8`)"
     if "Number of Columns" in message or "Columns" in message:
         return (
             f"{where}a record with another number of fields than the header's {fields}; quote fields that hold commas"
@@ -141,88 +150,98 @@ def _reason(message: str, fields: int) -> str:
     return f"{where}not valid CSV ({message.splitlines()[0][:200]})"
 
 
-def _header(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file, strict=True), [])
-    except FileNotFoundError:
-        raise DataError(f"{path}: not found; name a CSV file") from None
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path}, line 1: not UTF-8; expected UTF-8 (a Latin-1 file converts with `iconv -f LATIN1 -t UTF-8`)"
-        ) from None
-    except csv.Error as error:
-        raise DataError(f"{path}, line 1: not valid CSV ({error})") from None
-    if not header:
-        raise DataError(f"{path}: empty file; expected a header and records")
-    if len(header) == 1:
-        for mark, word in _OTHER_DELIMITERS.items():
-            if mark in header[0]:
-                raise DataError(
-                    f"{path}, line 1: fields seem to be separated by a {word}; expected commas; export it again"
-                )
-    for number, name in enumerate(header, 1):
-        if not name.strip() or name != name.strip() or not name.isprintable():
-            raise DataError(
-                f"{path}, line 1: column {number} is called {name!r}; expected a name without line breaks and without space "
-                "around it; correct the header"
-            )
-        if header.count(name) > 1:
-            raise DataError(f"{path}, line 1: two columns are called {name!r}; expected each name once; rename one")
-    return header
-
-
-def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str) -> FileProfile:
-    header = _read(duck, path, name)
-    table, file = _names(path, prefix)
+def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str, folder: Path) -> FileProfile:
+    file = _read(duck, path, name, folder)
+    table, called = _names(path, prefix)
+    decimal = decimal_of(duck, name, len(file.header))
+    formats = _formats(duck, name, len(file.header))
+    comma = decimal == ","
     tests = {
-        "integer": _INTEGER, "number": _NUMBER, "nine": _NINE_PLACES, "date": _DATE,
-        "timestamp": f"{_DATE} {_TIME}", "boolean": "true|false",
-        "hex": _HEX32, "uuid": _UUID, **_DIRECT_VALUES,
+        "integer": COMMA_INTEGER if comma else _INTEGER, "number": COMMA_NUMBER if comma else _NUMBER,
+        "nine": _NINE_PLACES.replace("[.]", ",").replace("[^.]", "[^,]") if comma else _NINE_PLACES,
+        "boolean": "true|false", "hex": _HEX32, "uuid": _UUID, **_DIRECT_VALUES,
     }  # fmt: skip
     parts = ["count(*)"]
-    for n in range(1, len(header) + 1):
+    for n in range(1, len(file.header) + 1):
         c = f"c{n}"
+        plain = f"replace(replace({c}, '.', ''), ',', '.')" if comma else c
         parts += [f"count({c})", f"count(DISTINCT {c})", f"count(*) FILTER (regexp_full_match({c}, '{_CODE}'))"]
-        parts += [f"min(TRY_CAST({c} AS DOUBLE))", f"max(TRY_CAST({c} AS DOUBLE))"]
-        parts += [
-            f"count(*) FILTER (year(TRY_CAST({c} AS TIMESTAMP)) >= {FIRST_YEAR})",
-            f"count(DISTINCT TRY_CAST({c} AS HUGEINT))",
-        ]
+        parts += [f"min(TRY_CAST({plain} AS DOUBLE))", f"max(TRY_CAST({plain} AS DOUBLE))"]
+        parts += [f"count(DISTINCT TRY_CAST({plain} AS HUGEINT))"]
         parts += [f"count(*) FILTER (regexp_full_match({c}, '{pattern}'))" for pattern in tests.values()]
+        for spelled in formats[n - 1]:
+            instant = f"try_strptime({c}, '{_strptime(spelled)}')"
+            is_one = f"regexp_full_match({c}, '{shape(spelled)}')"
+            parts += [f"count(*) FILTER ({is_one})", f"count(*) FILTER ({is_one} AND year({instant}) >= {FIRST_YEAR})"]
     row = duck.execute(f"SELECT {', '.join(parts)} FROM {name}").fetchone() or ()
-    rows, width = int(row[0]), 7 + len(tests)
-    columns = []
-    for n, text in enumerate(header):
-        facts = row[1 + n * width : 1 + (n + 1) * width]
-        matched = dict(zip(tests, facts[7:], strict=True))
-        column = _column(text, rows, facts[:7], matched)
-        if column.logical_type == "string" and column.pii == "none" and _is_value_set(column):
+    rows, at, columns, pairs = int(row[0]), 1, [], list[tuple[str, str]]()
+    for n, text in enumerate(file.header):
+        facts, at = row[at : at + 6], at + 6
+        matched, at = dict(zip(tests, row[at : at + len(tests)], strict=True)), at + len(tests)
+        dates = {spelled: row[at + 2 * i : at + 2 * i + 2] for i, spelled in enumerate(formats[n])}
+        at += 2 * len(dates)
+        column = _column(text, rows, facts, matched, dates)
+        if column.logical_type == "string" and 1 < column.distinct <= MOST_VALUES:
             found = duck.execute(
                 f"SELECT DISTINCT c{n + 1} FROM {name} WHERE c{n + 1} IS NOT NULL ORDER BY 1"
             ).fetchall()
-            column = replace(column, values=tuple(str(value) for (value,) in found))
+            values = tuple(str(value) for (value,) in found)
+            if pair := _yes_and_no(values):
+                pairs.append(pair)
+                column = replace(column, logical_type="boolean", note=f"{pair[0]} and {pair[1]} are read as yes and no")
+            elif column.pii == "none" and _is_value_set(column):
+                column = replace(column, values=values)
         columns.append(column)
-    return FileProfile(path, table, file, rows, tuple(columns), _key(duck, name, rows, columns))
+    if pairs and any(c.logical_type == "boolean" and not c.note for c in columns):
+        pairs.append(("true", "false"))
+    dialect = replace(file.dialect, decimal=decimal, booleans=tuple(dict.fromkeys(pairs)))
+    return FileProfile(path, table, called, rows, tuple(columns), _key(duck, name, rows, columns), dialect=dialect)
+
+
+def _formats(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> list[list[str]]:
+    """Of each column the formats of dates and timestamps, as Snowflake spells them, that its first value looks like."""
+    firsts = ", ".join(f"any_value(c{n})" for n in range(1, columns + 1))
+    row = duck.execute(f"SELECT {firsts} FROM {name}").fetchone() or ()
+    known = [spelled for kind in FORMATS.values() for spelled in kind.values() if spelled != "YYYYMMDD"]
+    return [[f for f in known if value is not None and re.fullmatch(shape(f), value)] for value in row]
+
+
+def _strptime(spelled: str) -> str:
+    parts = {"YYYY": "%Y", "HH24": "%H", "MM": "%m", "DD": "%d", "MI": "%M", "SS": "%S"}
+    return re.sub("|".join(parts), lambda part: parts[part[0]], spelled)
+
+
+def _yes_and_no(values: Sequence[str]) -> tuple[str, str] | None:
+    """The words for yes and no that a column's two values are, as they are spelt."""
+    lower = {value.lower(): value for value in values}
+    for yes, no in _YES_AND_NO:
+        if len(values) == 2 and set(lower) == {yes, no}:
+            return lower[yes], lower[no]
+    return None
 
 
 def _names(path: Path, prefix: str) -> tuple[str, str]:
     """`olist_orders_dataset.csv` → (orders_dataset, the same name); `visits_2018-03-01.csv` → (visits, visits_{date}.csv)."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*(_[0-9]{4}-[0-9]{2}-[0-9]{2})?[.]csv", path.name):
+    called = next((path.name.removesuffix(s) for s in SUFFIXES if path.name.endswith(f".csv{s}")), path.name)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*(_[0-9]{4}-[0-9]{2}-[0-9]{2})?[.]csv", called):
         raise DataError(
             f"{path}: got the file name {path.name!r}, expected letters, digits and _ before .csv (and, for a file of a day, "
             "_YYYY-MM-DD at the end); rename it"
         )
-    stem = re.sub(r"_[0-9]{4}-[0-9]{2}-[0-9]{2}$", "", path.stem)
-    file = path.name if stem == path.stem else f"{stem}_{{date}}.csv"
+    stem = re.sub(r"_[0-9]{4}-[0-9]{2}-[0-9]{2}$", "", called.removesuffix(".csv"))
+    file = called if called == f"{stem}.csv" else f"{stem}_{{date}}.csv"
     name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_").removeprefix(f"{prefix}_").removesuffix("_dataset")
     return (name if name[:1].isalpha() else f"t_{name}"), file
 
 
-def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int]) -> ColumnProfile:
-    filled, distinct, codes, lowest, highest, instants, numbers = facts
+def _column(
+    header: str, rows: int, facts: Sequence[Any], matched: dict[str, int], dates: Mapping[str, Sequence[int]]
+) -> ColumnProfile:
+    """`dates`: format → how many values look so, and how many of them are points in time."""
+    filled, distinct, codes, lowest, highest, numbers = facts
     kind: LogicalType = "string"
     pattern = note = ""
+    fitting = [spelled for spelled, (_, instants) in dates.items() if filled and instants == filled]
 
     def all_are(name: str) -> bool:
         return bool(filled) and matched[name] == filled
@@ -232,10 +251,10 @@ def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int
     elif all_are("number") and not codes:
         kind = "number"
         note = "" if all_are("nine") else "some have more than nine decimal places: staging rounds them"
-    elif all_are("date") and instants == filled:
-        kind = "date"
-    elif all_are("timestamp") and instants == filled:
-        kind = "timestamp"
+    elif fitting:
+        kind = "timestamp" if "HH24" in fitting[0] else "date"
+        if len(fitting) > 1:
+            note = f"{fitting[0]} is a guess: no value rules {fitting[1]} out"
     elif all_are("boolean"):
         kind = "boolean"
     elif all_are("hex"):
@@ -244,7 +263,7 @@ def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int
         pattern = f"^{_UUID}$"
     elif filled and matched["number"] == filled:
         note = "digits with leading zeros: a code, not a number"
-    elif filled and (matched["date"] == filled or matched["timestamp"] == filled):
+    elif filled and any(alike == filled for alike, _ in dates.values()):
         note = f"looks like dates, and some are no calendar dates from {FIRST_YEAR} on"
     elif filled and matched["number"] >= 0.9 * filled:
         note = f"{filled - matched['number']:,} of {filled:,} values are no numbers"
@@ -258,6 +277,7 @@ def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int
         nulls=rows - filled,
         distinct=numbers if kind == "integer" else distinct,  # +1 and 1 are one number
         logical_type=kind,
+        format=_odcs(fitting[0]) if kind in ("date", "timestamp") else "",
         pattern=pattern,
         lowest=lowest if numeric else None,
         highest=highest if numeric else None,
@@ -266,6 +286,11 @@ def _column(header: str, rows: int, facts: Sequence[Any], matched: dict[str, int
         note=note,
         rows=rows,
     )
+
+
+def _odcs(spelled: str) -> str:
+    """A format as contracts spell it."""
+    return next(ours for kind in FORMATS.values() for ours, theirs in kind.items() if theirs == spelled)
 
 
 def unread(header: str) -> ColumnProfile:

@@ -1,0 +1,124 @@
+"""A file that no contract describes → its text in UTF-8, and the dialect that it seems to be written in.
+
+Encoding, delimiter and quote are guessed by its bytes; the decimal mark is that of its columns of numbers.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import duckdb
+
+from flows.contract.dialect import Dialect
+from flows.decoded import Decoded
+from flows.errors import DataError
+from flows.places import local
+from flows.sniff import delimiter_of, encoding_of, quote_of
+
+HEAD_BYTES = 256 * 1024
+_GROUPS = "[0-9]{1,3}([.][0-9]{3})+"
+# What staging reads with a decimal comma; a point parts thousands.
+COMMA_NUMBER = f"[-+]?({_GROUPS}|[0-9]{{1,20}})(,[0-9]*)?|[-+]?,[0-9]+"
+COMMA_INTEGER = "[-+]?([0-9]{1,18}|[0-9]{1,3}([.][0-9]{3}){1,5})"
+_ENGLISH_THOUSANDS = "[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+"  # 1,234 says nothing of what the comma is
+_POINT_NUMBER = "[-+]?[0-9]*[.][0-9]+"
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """`path` holds the text of `named` in UTF-8, unpacked; `dialect` is what it is written in, as far as can be seen."""
+
+    named: Path
+    path: Path
+    dialect: Dialect
+    header: tuple[str, ...]
+
+
+def readable(path: Path, folder: Path, name: str) -> Readable:
+    """The file for DuckDB: itself, or a copy in `folder` where it is packed or of another encoding.
+
+    Raises:
+        DataError: a file is missing, empty, or has a header with an empty or repeated name.
+    """
+    text = path
+    with (local(path.parent) / path.name).open("name a CSV file") as found:
+        encoding = _encoding(found.file)
+        found.file.seek(0)
+        head = found.file.read(16)
+        found.file.seek(0)
+        if encoding != "utf-8" or head != _first(path):
+            text = folder / f"{name}.csv"
+            plain = encoding == "utf-8"
+            file = found.file if plain else Decoded(str(path), found.file, Dialect(encoding=encoding)).file
+            with text.open("wb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+    with text.open(encoding="utf-8-sig", newline="") as lines:
+        start = lines.read(HEAD_BYTES)
+    end: Literal["lf", "cr"] = "cr" if "\r" in start and "\n" not in start else "lf"
+    delimiter = delimiter_of(start.partition("\r" if end == "cr" else "\n")[0])
+    dialect = replace(Dialect(delimiter=delimiter, quote=quote_of(start, delimiter)), encoding=encoding, line_end=end)
+    try:
+        with text.open(encoding="utf-8-sig", newline="") as lines:
+            header = next(csv.reader(lines, **dialect.csv), [])
+    except csv.Error as error:
+        raise DataError(f"{path}, line 1: not valid CSV ({error})") from None
+    _check(path, header)
+    return Readable(path, text, dialect, tuple(header))
+
+
+def _first(path: Path) -> bytes:
+    """How a file begins as it lies on the disk."""
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+def _encoding(file: BinaryIO) -> str:
+    """By all of the file: a first letter beyond ASCII may come late."""
+    head = file.read(HEAD_BYTES)
+    encoding = encoding_of(head)
+    if encoding.startswith("utf-16"):
+        return encoding
+    strange = b""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    data = head
+    while encoding == "utf-8":
+        try:
+            decoder.decode(data, final=not data)
+        except UnicodeDecodeError:
+            encoding = ""
+        if not data:
+            break
+        strange = strange or data if not encoding else b""
+        data = file.read(1 << 20) if encoding else b""
+    return encoding or encoding_of(strange, whole=True)
+
+
+def _check(path: Path, header: list[str]) -> None:
+    if not header:
+        raise DataError(f"{path}: empty file; expected a header and records")
+    for number, name in enumerate(header, 1):
+        if not name.strip() or name != name.strip() or not name.isprintable():
+            raise DataError(
+                f"{path}, line 1: column {number} is called {name!r}; expected a name without line breaks and without space "
+                "around it; correct the header"
+            )
+        if header.count(name) > 1:
+            raise DataError(f"{path}, line 1: two columns are called {name!r}; expected each name once; rename one")
+
+
+def decimal_of(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> Literal[".", ","]:
+    """A comma where a column of nothing but numbers has one that cannot part thousands, and no column has a decimal point."""
+    parts = []
+    for c in (f"c{n}" for n in range(1, columns + 1)):
+        all_are = f"count({c}) > 0 AND count(*) FILTER (NOT regexp_full_match({c}, '{{}}')) = 0"
+        comma = f"contains({c}, ',') AND NOT regexp_full_match({c}, '{_ENGLISH_THOUSANDS}')"
+        point = f"regexp_full_match({c}, '{_POINT_NUMBER}') AND NOT regexp_full_match({c}, '[-+]?{_GROUPS}')"
+        parts += [f"{all_are.replace('{}', COMMA_NUMBER)} AND count(*) FILTER ({comma}) > 0"]
+        parts += [f"{all_are.replace('{}', '[-+0-9.eE]+')} AND count(*) FILTER ({point}) > 0"]
+    row = duck.execute(f"SELECT {', '.join(parts)} FROM {name}").fetchone() or ()
+    return "," if any(row[0::2]) and not any(row[1::2]) else "."
