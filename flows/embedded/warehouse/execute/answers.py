@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 from sqlglot import Expr, exp
 
@@ -42,14 +43,18 @@ class Answer:
         return cls(result.arrow(), result.described(), count)
 
 
-def run_tree(tree: Expr, place: Place, bindings: Any) -> Answer:
-    """Run a translated tree where it stands. Raises duckdb.Error."""
-    duck = place.duck
+def engine_sql(tree: Expr, place: Place) -> str:
+    """The engine's text of a translated tree."""
     if isinstance(tree, exp.Describe) and str(tree.args.get("kind") or "").upper() in ("TABLE", "VIEW"):
         tree = described_relation(tree, place)
-    sql = tree.sql(dialect="duckdb")
+    sql = tree.sql(dialect="duckdb", copy=not isinstance(tree, exp.Query))
     if not sql:
         raise errors.unsupported(tree.sql(dialect="snowflake"))
+    return sql
+
+
+def run_tree(tree: Expr, sql: str, duck: duckdb.DuckDBPyConnection, bindings: Any) -> Answer:
+    """Run a translated tree, whose text is `sql`. Raises duckdb.Error."""
     if (seed := tree.args.get("seed")) and tree.find(exp.Select):
         sql = f"SELECT setseed({seed}); {sql}"
     duck.execute(sql, bindings)

@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 from sqlglot import Expr, exp
 
-from flows.embedded.warehouse.execute.answers import Answer, Described, described_unrun, run_tree
+from flows.embedded.warehouse.execute.answers import Answer, Described, described_unrun, engine_sql, run_tree
 from flows.embedded.warehouse.execute.conflicts import retried
 from flows.embedded.warehouse.execute.execution import executing
 from flows.embedded.warehouse.session import visibility
@@ -131,7 +131,11 @@ class Executor:
             if not looks:
                 self.conn.transaction.end("COMMIT")  # DDL
             plain = variables_inlined(command, self.conn.variables)
-            result = handler(self.conn, Words(with_literals(plain, bindings)))
+            try:
+                result = handler(self.conn, Words(with_literals(plain, bindings)))
+            finally:
+                if not looks:
+                    self.conn.registry.columns.changed()
             if result is not None:
                 self.answer(result)
                 return
@@ -252,30 +256,37 @@ class Executor:
         parts = [folded(part) for part in table.parts]
         if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has one of its own
             return None
-        name = ".".join(map(ident, parts))
+        name, known = ".".join(map(ident, parts)), self.conn.registry.columns
+        generation = known.generation
+        # what a function such as QUERY_HISTORY answers is no table of a database
+        registered = parts[0].upper().startswith("_CXM_")
+        full = "" if registered else ".".join(map(ident, self.conn.qualify(parts_of(table))))
+        # a transaction that has written sees the catalogue of its first write; a temporary table is the session's own
+        own = registered or self.conn.transaction.wrote or any(t[2] == parts[-1] for t in self.conn.temporary_tables)
+        if not own and (kept := known.get(full)) is not None:
+            return cast(Columns, kept)
         try:
             described = self.duck.execute(f"SELECT * FROM {name} LIMIT 0").description
         except duckdb.Error:
             return None
         found = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
-        registered = (
-            parts[0].upper().startswith("_CXM_")
-        )  # what a function such as QUERY_HISTORY answers: no table of a database
         if types.VARCHAR in found.values() and not registered:
             lengths = tables.lengths(self.conn, self.conn.qualify(parts_of(table)))
             found |= {n: types.text(lengths[n]) for n, t in found.items() if t == types.VARCHAR and n in lengths}
+        if not own:
+            known.keep(full, found, generation)
         return found
 
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""
         tree = corrections.trims(tree)
-        exact = corrections.sums(tree)
+        kept = tree.copy() if corrections.may_add_text(tree) else None
         try:
-            self._run_parts(exact, bindings)
+            self._run_parts(corrections.sums(tree), bindings)
         except duckdb.BinderException as e:
-            if corrections.SUM_OF_TEXT not in str(e):
+            if kept is None or corrections.SUM_OF_TEXT not in str(e):
                 raise
-            self._run_parts(tree, bindings)
+            self._run_parts(kept, bindings)
 
     def _run_parts(self, tree: Expr, bindings: Any) -> None:
         for part in split(tree):
@@ -286,8 +297,9 @@ class Executor:
     def _run_translated(self, tree: Expr, bindings: Any) -> None:
         lengths = [*tree.meta.get(LENGTHS, {}).items(), *(tree.args.pop("text_lengths", None) or [])]
         tree.args.pop("table_comment", None)
-        legal.check_engine_sql(self.conn.engine.parser, tree)
-        self._take(run_tree(tree, self._place(), bindings))
+        sql = engine_sql(tree, self._place())
+        legal.check_engine_sql(self.conn.engine.parser, tree, sql)
+        self._take(run_tree(tree, sql, self.duck, bindings))
         if lengths and (table := tree.find(exp.Table)):
             name = self.conn.qualify(parts_of(table))
             if tree.find(exp.TemporaryProperty):

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import pyarrow as pa
 
+from flows.embedded.warehouse.session.known_columns import KnownColumns
 from flows.embedded.warehouse.session.later_parts import Commits
 from flows.embedded.warehouse.session.locks import TableLocks
 from flows.embedded.warehouse.session.running import Running
@@ -112,6 +113,7 @@ class Registry:
         self.history = History()
         self.locks = TableLocks()
         self.commits = Commits()
+        self.columns = KnownColumns()
         self.running = Running()
         # whether a session's client is still there; the server, which sees its sockets, knows better
         self.client_lives: Callable[[Any], bool] = lambda _: True

@@ -15,6 +15,7 @@ from flows.embedded.warehouse.session.result import status
 from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import ident
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 
 def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
     """Tables, views and sequences: what DuckDB runs, then what the account keeps of it."""
+    conn, target = runner.conn, target_of(expression)
+    made = ""
+    if isinstance(expression, exp.Create) and target is not None and is_named(target):
+        name = conn.qualify(parts_of(target))
+        if not expression.find(exp.TemporaryProperty) and not exists(conn, name):
+            made = ".".join(map(ident, name))
+    try:
+        _run(runner, expression, bindings)
+    finally:
+        conn.registry.columns.changed(made)
+
+
+def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
     conn = runner.conn
     kind = str(expression.args.get("kind") or "").upper()
     original = expression.copy()
@@ -126,6 +140,9 @@ def _keep_columns(runner: Runner, view: exp.Create) -> None:
     if not isinstance(query, exp.Query):
         return
     listed = view.this.expressions if isinstance(view.this, exp.Schema) else []
+    stars = any(column.is_star for select in query.find_all(exp.Select) for column in select.expressions)
+    if not listed and not stars:
+        return
     try:
         sql = runner.translated(query.copy()).sql(dialect="duckdb")
         names = [str(c[0]) for c in runner.duck.execute(f"SELECT * FROM ({sql}) LIMIT 0").description or []]
@@ -133,7 +150,7 @@ def _keep_columns(runner: Runner, view: exp.Create) -> None:
         return  # the statement itself will say why
     if listed and len(listed) != len(names):
         raise errors.column_list_mismatch()
-    if query.find(exp.Star) and len(set(names)) == len(names):
+    if stars and len(set(names)) == len(names):
         columns = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
         view.set("expression", exp.select(*columns).from_(query.copy().subquery("CXM_VIEW")))
 

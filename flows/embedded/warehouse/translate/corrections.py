@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.translate.expressions import type_of
+
 # DuckDB's refusal of SUM over text; Snowflake casts the text to a number.
 SUM_OF_TEXT = "'sum(VARCHAR)'"
 
@@ -15,16 +17,17 @@ _TRIMS = {"BOTH": "TRIM", "LEADING": "LTRIM", "TRAILING": "RTRIM"}
 
 
 def trims(expression: Expr) -> Expr:
-    """TRIM, LTRIM and RTRIM with the characters to take away, spaces unless given; fakesnow 0.12.1 forgets them and the side.
+    """The tree, changed in place: TRIM, LTRIM and RTRIM with the characters to take away, spaces unless given; fakesnow 0.12.1
+    forgets them and the side.
 
     https://docs.snowflake.com/en/sql-reference/functions/trim
     """
-    return expression.transform(_trim)
+    for node in reversed(list(expression.find_all(exp.Trim))):
+        node.replace(_trim(node))
+    return expression
 
 
-def _trim(node: Expr) -> Expr:
-    if not isinstance(node, exp.Trim):
-        return node
+def _trim(node: exp.Trim) -> Expr:
     position = str(node.args.get("position") or "BOTH").upper()
     arguments: list[Expr] = [exp.cast(node.this, "TEXT")]
     if node.expression:
@@ -44,18 +47,27 @@ def _position(characters: Expr, of: Expr) -> Expr:
     return exp.Anonymous(this="STRPOS", expressions=[characters.copy(), of])
 
 
+def may_add_text(expression: Expr) -> bool:
+    """Whether there is a SUM whose argument's type is not known."""
+    return any(
+        type_of(node.this) is None and not isinstance(node.this, exp.Cast) for node in expression.find_all(exp.Sum)
+    )
+
+
 def sums(expression: Expr) -> Expr:
-    """SUM of a NUMBER is a NUMBER: fakesnow 0.12.1 casts every argument to DOUBLE, so 0.1 + 0.2 was not 0.3.
+    """The tree, changed in place: SUM of a NUMBER is a NUMBER; fakesnow 0.12.1 casts every argument to DOUBLE, so 0.1 + 0.2 was
+    not 0.3.
 
     The call becomes one that fakesnow does not know; text, which DuckDB then refuses, is for the caller to run its way.
     https://docs.snowflake.com/en/sql-reference/functions/sum
     """
-    return expression.transform(_sum)
+    for node in reversed(list(expression.find_all(exp.Sum))):
+        if not isinstance(node.this, exp.Cast):
+            node.replace(_sum(node))
+    return expression
 
 
-def _sum(node: Expr) -> Expr:
-    if not isinstance(node, exp.Sum) or isinstance(node.this, exp.Cast):
-        return node
+def _sum(node: exp.Sum) -> Expr:
     call = exp.Anonymous(this="SUM", expressions=[node.this])
     if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
         return exp.alias_(call, node.sql(dialect="snowflake").upper(), quoted=True)

@@ -23,6 +23,7 @@ from flows.embedded.warehouse.text.function_names import (
     REFUSED_FUNCTIONS,
 )
 from flows.embedded.warehouse.text.grammar import split_name
+from flows.embedded.warehouse.translate.passes import changed
 
 _T = exp.DataType.Type
 # https://docs.snowflake.com/en/sql-reference/intro-summary-data-types
@@ -43,7 +44,7 @@ def check(expression: Expr, bindings: Any = None) -> Expr:
 
     Raises ProgrammingError: 001003 for what is no Snowflake SQL, 002140 for an unknown function, 002040 for an unknown type.
     """
-    expression = expression.transform(lambda node: identifier(node, bindings), copy=False)
+    expression = changed(expression, lambda node: identifier(node, bindings))
     if expression.find(exp.MatchRecognize):
         raise errors.unsupported("MATCH_RECOGNIZE")
     for call in list(expression.find_all(exp.Func)):
@@ -120,17 +121,17 @@ def _check_table(table: exp.Table) -> None:
         raise errors.syntax(table.sql(dialect="snowflake"))
 
 
-def check_engine_sql(parser: duckdb.DuckDBPyConnection, tree: Expr) -> None:
+def check_engine_sql(parser: duckdb.DuckDBPyConnection, tree: Expr, sql: str) -> None:
     """Refuse a query in whose text DuckDB itself reads a table that the tree, whose rights were checked, does not have.
 
-    `parser` is an engine without any objects, so that a view is read as its name.
+    `parser` is an engine without any objects, so that a view is read as its name; `sql` is the tree's text.
     """
     query = tree if isinstance(tree, exp.Query) else tree.args.get("expression")
     if not isinstance(query, exp.Query) or isinstance(query, exp.Values):
         return
     try:
         with parser.cursor() as duck:
-            read = duck.get_table_names(query.sql(dialect="duckdb"), qualified=True)
+            read = duck.get_table_names(sql if query is tree else query.sql(dialect="duckdb"), qualified=True)
     except duckdb.Error:
         return  # the statement itself will say why
     known = {table.name.casefold() for table in tree.find_all(exp.Table)}

@@ -62,8 +62,7 @@ _ZONES = {name.casefold() for name in zoneinfo.available_timezones()}
 
 
 def rewrite(expression: Expr) -> Expr:
-    """The statement with its dates and times as DuckDB computes them like Snowflake."""
-    expression = expression.copy()
+    """The statement, changed in place, with its dates and times as DuckDB computes them like Snowflake."""
     zoned = any(_makes_zoned(node) for node in expression.walk())
     expression = change_from_leaves(expression, _rewritten)
     return change_from_leaves(expression, _compared) if zoned else expression

@@ -24,6 +24,7 @@ from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import semi_structured, times
 from flows.embedded.warehouse.translate.column_names import column_names, name_columns
 from flows.embedded.warehouse.translate.corrections import trims, whole_numbers
+from flows.embedded.warehouse.translate.passes import Passes
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -50,7 +51,7 @@ class Place:
 def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
     """The tree for DuckDB; `tree` is changed. Every name is quoted: DuckDB reserves words (AT, …) that Snowflake does not."""
     names = column_names(tree)
-    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), _prepared(tree), bindings)
+    result = _passes(place, bindings).applied(_prepared(tree))
     if result is _SUCCESS:
         return result
     if names:
@@ -69,8 +70,14 @@ def _prepared(tree: Expr) -> Expr:
 
 def expression_sql(node: Expr, place: Place) -> str:
     """One expression as DuckDB's SQL, so that it means the same in a COPY and in a query."""
-    result: Expr = FakeSnowflakeCursor._transform(_stand_in(place), trims(_prepared(exp.select(node))), None)
+    result = _passes(place, None).applied(trims(_prepared(exp.select(node))))
     return str(whole_numbers(result).expressions[0].sql(dialect="duckdb"))
+
+
+def _passes(place: Place, bindings: Any) -> Passes:
+    """fakesnow's transforms for a statement that stands here."""
+    found: Passes = FakeSnowflakeCursor._transform(_stand_in(place), Passes(), bindings)
+    return found
 
 
 def split(tree: Expr) -> list[Expr]:

@@ -1,0 +1,37 @@
+"""The columns of tables and views, kept from one statement to the next until DDL may have changed them.
+
+table ──get──▶ its columns; asked of the engine ──keep──▶ for the next statement; DDL of any session ──changed──▶ all forgotten
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+
+class KnownColumns:
+    """Columns by full name. What was read before a change of the catalogue is never kept after it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, Mapping[str, object]] = {}
+        self.generation = 0  # grows with each change; note it before the engine is asked
+
+    def get(self, name: str) -> Mapping[str, object] | None:
+        """The columns, None where the engine has to be asked."""
+        return self._found.get(name)
+
+    def keep(self, name: str, columns: Mapping[str, object], generation: int) -> None:
+        """Remember what the engine said when the catalogue was of this generation, unless it has changed since."""
+        with self._lock:
+            if generation == self.generation:
+                self._found[name] = columns
+
+    def changed(self, made: str = "") -> None:
+        """The catalogue has changed, committed and all. `made` is a new table or view, on which nothing else can depend yet."""
+        with self._lock:
+            self.generation += 1
+            if made:
+                self._found.pop(made, None)
+            else:
+                self._found.clear()
