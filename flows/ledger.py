@@ -107,6 +107,13 @@ class Ledger:
             for row in self._run("published", self.source).dicts()
         }
 
+    def of_run(self, flow_run_id: str) -> dict[str, set[Status]]:
+        """The batches that a flow run brought → the states that their rows are in now."""
+        found: dict[str, set[Status]] = {}
+        for batch_id, status in self._run("of_run", self.source, flow_run_id).rows:
+            found.setdefault(str(batch_id), set()).add(status)
+        return found
+
     def entries(self, batch_id: str, table: str | None = None) -> list[Entry]:
         """The rows of a batch (of one RAW table in it), by table and key."""
         return [

@@ -10,6 +10,7 @@ import io
 import os
 import random
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -50,12 +51,34 @@ class Prefix(Place):
 
     def only(self) -> Entry | None:
         found, whole = self._listed(self.prefix, first=10)
-        shown = [entry for entry in found if not entry.name.startswith(".")]
+        shown = [entry for entry in found if not entry.name.startswith(".") and entry.name != "done/"]
         return shown[0] if whole and len(shown) == 1 else None
 
     def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
         file = stack.enter_context(io.BufferedReader(_Object(self, entry), READ_BYTES))
         return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
+
+    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+        """A copy, then the object goes: the copy is of the version that was listed, and so is what goes."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        done = 0
+        for entry in entries:
+            if self.find((entry.name,)) != [entry]:
+                continue
+            key, etag = self.prefix + entry.name, f'"{entry.version}"'
+            try:
+                if folder:
+                    source: Any = {"Bucket": self.bucket, "Key": key}
+                    to = f"{self.prefix}{folder}/{entry.name}"
+                    self.client.copy(source, self.bucket, to, ExtraArgs={"CopySourceIfMatch": etag})
+                self.client.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
+            except (ClientError, BotoCoreError) as error:
+                if str(getattr(error, "response", {}).get("Error", {}).get("Code")) == "PreconditionFailed":
+                    continue
+                raise _explained(error, entry.path) from error
+            done += 1
+        return done
 
     def get(self, entry: Entry, at: int) -> Any:
         """The body of an object from byte `at` on, of the version that was listed."""

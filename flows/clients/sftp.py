@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import stat
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,6 +82,23 @@ class Folder(Place):
         reader = _RemoteFile(stack.enter_context(session(self.login)), self._on_server(entry.name), entry)
         file = stack.enter_context(io.BufferedReader(reader, READ_BYTES))
         return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
+
+    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+        async def disposed(client: asyncssh.SFTPClient) -> int:
+            done = 0
+            if folder:
+                await client.makedirs(self._on_server(folder), exist_ok=True)
+            for entry in entries:
+                if await self._entry(client, entry.name) != entry:
+                    continue
+                if folder:  # in one step, as the server's file system has it
+                    await client.posix_rename(self._on_server(entry.name), self._on_server(f"{folder}/{entry.name}"))
+                else:
+                    await client.remove(self._on_server(entry.name))
+                done += 1
+            return done
+
+        return self._ask(disposed, str(self))
 
     def _state(self, name: str) -> str:
         found = self.find((name,))

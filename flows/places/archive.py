@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,6 +59,11 @@ class Archive(Place):
                 stack.callback(again.close)
                 file, packed = cast(BinaryIO, again), whole.size
         return Raw(entry.path, Bounded.over(entry.path, file, packed, self.limits), entry.size, whole.state)
+
+    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+        """The archive as a whole, if these are files of it as it is now."""
+        whole = [one for one in self.where.find((self.name,)) if entries and one.version == entries[0].version]
+        return self.where.dispose(whole, folder)
 
     def _members(self) -> list[tuple[str, Entry]]:
         """Each file with its path within the archive; none where there is no such archive.

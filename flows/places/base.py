@@ -8,14 +8,14 @@ file is held in memory.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from flows.errors import DataError
+from flows.errors import ConfigurationError, DataError
 from flows.unpack import SUFFIXES, Limits, unpacked
 
 
@@ -137,8 +137,17 @@ class Place(ABC):
 
     def only(self) -> Entry | None:
         """What the place holds, if that is one thing alone."""
-        found = self.entries()
+        found = [entry for entry in self.entries() if entry.name != "done/"]  # where `dispose` puts what was loaded
         return found[0] if len(found) == 1 else None
+
+    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+        """Move files into a folder of the place, or delete them where none is named; how many. What somebody has written to
+        since, or what is gone, is left: done twice, it changes nothing more.
+
+        Raises:
+            ConfigurationError: that may not be done here; the message says what it takes.
+        """
+        raise ConfigurationError(f"{self}: files of this kind of place cannot be moved; leave them: after: left")
 
     def size_of(self, name: str) -> int:
         """About how large a file is, as it lies there; 0 where there is none."""

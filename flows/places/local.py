@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.errors import DataError
+from flows.errors import ConfigurationError, DataError
 from flows.places.base import Entry, Place, Raw
 from flows.unpack import DEFAULT, READ_BYTES, Limits
 
@@ -54,6 +55,25 @@ class Folder(Place):
             return f"{about.st_size:,} bytes of {_time(about)} ({about.st_mtime_ns % 10**9:09d} ns)"
 
         return Raw(str(path), file, os.fstat(file.fileno()).st_size, state)
+
+    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+        done = 0
+        for entry in entries:
+            if self._entry(entry.name) != entry:
+                continue
+            try:
+                if folder:
+                    (self.path / folder).mkdir(parents=True, exist_ok=True)
+                    (self.path / entry.name).rename(self.path / folder / entry.name)
+                else:
+                    (self.path / entry.name).unlink()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{entry.path}: cannot be {'moved' if folder else 'deleted'} ({error.strerror}); let the run's user write to "
+                    "its folder, or leave the files: after: left"
+                ) from error
+            done += 1
+        return done
 
     def _entry(self, name: str) -> Entry | None:
         path = self.path / name

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.xdist_group("flow")
 WANTED = {
     "pipeline/olist",
     "pipeline/synthetic",
+    "inbox/olist-inbox",
+    "inbox/synthetic-inbox",
     "freshness/olist-freshness",
     "freshness/synthetic-freshness",
     "provision/provision",

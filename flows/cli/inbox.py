@@ -1,0 +1,58 @@
+"""`cxm inbox`: one look at a source's place by hand, as the deployment of that name does by its schedule."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from flows.cli.app import current_settings, json_option, known_source, main, make_console, run_flow, session, show
+
+
+@main.command()
+@click.option("--source", default="olist", show_default=True, help="The contract: data_dictionary/<source>.odcs.yaml.")
+@click.option("--data", help="Where the source's files come, as in `cxm run`.  [default: data/<source>]")
+@click.option(
+    "--settle",
+    type=float,
+    default=60,
+    show_default=True,
+    help="Seconds for which a set has to stay the same; over several looks.",
+)
+@click.option("--marker", default="", help="A file that says that a set is whole, such as _SUCCESS.")
+@click.option(
+    "--after",
+    type=click.Choice(["left", "done", "delete"]),
+    default="left",
+    show_default=True,
+    help="What becomes of files that were published.",
+)
+@click.option(
+    "--late",
+    type=click.Choice(["joins", "waits"]),
+    default="joins",
+    show_default=True,
+    help="A file after its set was loaded: a batch of its own, or with the others' next files.",
+)
+@json_option
+def inbox(source: str, data: str | None, settle: float, marker: str, after: str, late: str, as_json: bool) -> None:
+    """Look once whether files have come, and start a run on the worker for each set of them that is complete.
+
+    The same set starts nothing twice. What is known from look to look is on the Prefect server.
+    """
+    known_source(source)
+    settings = current_settings()
+    console = make_console(as_json)
+    with session(settings, console, services=("s3", "warehouse", "prefect"), named_server=True):
+        from flows.inbox import inbox as look
+
+        found = run_flow(look, source=source, data=data, settle_seconds=settle, marker=marker, after=after, late=late)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
+        return
+    rows = [
+        {"set": one.day or source, "files": one.files, "": one.status, "what": one.told, "run": one.run}
+        for one in found
+    ]
+    show(console, False, f"{source}: what has come", rows, empty="no file of the source has come")

@@ -1,0 +1,147 @@
+"""`inbox` on the running stack: a set that came starts its run once, over kills too; what was published is moved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from flows.errors import ConfigurationError
+from flows.settings import Settings
+
+pytestmark = pytest.mark.xdist_group("flow")
+SELLERS = "olist_sellers_dataset.csv"
+
+# A look that dies as by SIGKILL: before it asks for the run, or after the server has made it and before that is noted.
+KILLED = """
+import os, signal, sys
+from flows import inbox
+real = inbox._started
+def dies(*arguments):
+    if sys.argv[2] == "after":
+        real(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+inbox._started = dies
+inbox.inbox(source="olist", data=sys.argv[1], settle_seconds=0)
+"""
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings) -> Iterator[Any]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def deployment(client: Any) -> Iterator[UUID]:
+    """`pipeline/olist`, as `prefect deploy` makes it, without a pool: its runs are started by the tests."""
+    from flows.pipeline import pipeline
+
+    flow_id = client.create_flow(pipeline)
+    made = client.create_deployment(
+        flow_id, "olist", entrypoint="flows.pipeline.pipeline", parameters={"source": "olist"}
+    )
+    yield made
+    client.delete_deployment(made)
+
+
+@pytest.fixture
+def looked(settings: Settings, deployment: UUID) -> Iterator[Callable[..., Any]]:
+    """`looked(folder, **options)` → what one look found; nothing is known of looks before the test."""
+    from prefect.variables import Variable
+
+    from flows.inbox import inbox
+
+    yield lambda folder, **options: inbox(source="olist", data=str(folder), **{"settle_seconds": 0, **options})
+    Variable.unset("cxm_inbox_olist")
+
+
+def runs(client: Any, deployment: UUID) -> list[Any]:
+    """The runs that were made of the deployment and not begun."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+    found = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])))
+    return [run for run in found if run.state and run.state.is_scheduled()]
+
+
+def execute(run: Any) -> None:
+    """Run it, in this process."""
+    from prefect.flow_engine import run_flow
+
+    from flows.pipeline import pipeline
+
+    run_flow(pipeline, flow_run=run, parameters=dict(run.parameters), return_type="state")
+
+
+def test_a_set_starts_one_run_over_kills_before_and_after_the_start(
+    looked: Callable[..., Any], client: Any, deployment: UUID, small: Path
+) -> None:
+    late = (small / SELLERS).rename(small.parent / SELLERS)
+    assert [(one.status, one.told) for one in looked(small)] == [("waits", f"waits for {SELLERS}")]
+    late.rename(small / SELLERS)
+    assert "settles" in looked(small, settle_seconds=60)[0].told
+    for moment in ("before", "after"):
+        dead = subprocess.run(
+            [sys.executable, "-c", KILLED, str(small), moment], check=False, capture_output=True, env=os.environ
+        )
+        assert dead.returncode == -signal.SIGKILL, dead.stderr
+        assert len(runs(client, deployment)) == (moment == "after")
+    (one,) = looked(small)
+    (run,) = runs(client, deployment)
+    assert one.status == "started"
+    assert str(run.id) in one.run
+    assert run.parameters["data"] == str(small)
+    assert [one.told for one in looked(small)] == [f"its run has started: {run.id}"]
+    assert len(runs(client, deployment)) == 1
+    client.delete_flow_run(run.id)
+
+
+def test_a_look_without_the_deployment_says_how_to_make_it(
+    looked: Callable[..., Any], settings: Settings, monkeypatch: pytest.MonkeyPatch, small: Path
+) -> None:
+    from prefect.exceptions import ObjectNotFound
+
+    from flows import inbox
+
+    def absent(*_: Any, **__: Any) -> None:
+        raise ObjectNotFound(http_exc=Exception())
+
+    monkeypatch.setattr(inbox, "run_deployment", absent)
+    with pytest.raises(ConfigurationError, match="pipeline/olist: not found"):
+        looked(small)
+
+
+@pytest.mark.soak
+def test_what_was_published_is_moved_by_the_next_look_and_what_was_not_is_left(
+    looked: Callable[..., Any], client: Any, deployment: UUID, small: Path, query: Callable[..., Any]
+) -> None:
+    names = {path.name for path in small.iterdir()}
+    looked(small, after="done")
+    (run,) = runs(client, deployment)
+    execute(run)
+    newer = small / SELLERS
+    newer.write_bytes(newer.read_bytes())  # the same bytes, written again meanwhile: another delivery
+    found = looked(small, after="done")
+    assert [one.status for one in found] == ["moved", "waits"]
+    (batch,) = [path.name for path in (small / "done").iterdir()]
+    assert {path.name for path in (small / "done" / batch).iterdir()} == names - {SELLERS}
+    loaded = query(f"SELECT COUNT(*) FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch}' AND STATUS = 'validated'")
+    assert loaded[0][0] == len(names)
+
+    for path in (small / "done" / batch).iterdir():
+        path.rename(small / path.name)
+        (small / path.name).touch()  # delivered again
+    newer.write_bytes(newer.read_bytes() + b"x,01001,sao paulo,XX\n")
+    assert looked(small, after="done")[0].status == "started"
+    execute(runs(client, deployment)[0])
+    assert [one.status for one in looked(small, after="done")] == ["left", "waits"]
+    assert {path.name for path in small.iterdir()} == names | {"done"}
