@@ -5,6 +5,7 @@ SQL text ──parse──▶ syntax tree in which every call of a function reme
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from sqlglot import Expr, exp, parse_one
@@ -13,6 +14,8 @@ from sqlglot.parsers.snowflake import SnowflakeParser
 from sqlglot.tokenizer_core import TokenType
 
 SPELLED = "spelled"
+WRITTEN = "cxm_written"
+_COMMENT = re.compile(r"--|//|/\*")
 # Calls with a grammar of their own. Those of other dialects (STRING_AGG, SAFE_CAST …) are left to the list of known names.
 _OWN_GRAMMAR = (
     "CAST", "TRY_CAST", "CEIL", "FLOOR", "CHAR", "CHR", "DATE_PART", "DECODE", "EXTRACT", "INITCAP", "LISTAGG", "MAX_BY",
@@ -46,6 +49,19 @@ class _Parser(SnowflakeParser):
     }  # fmt: skip
     FUNCTION_PARSERS: ClassVar = {k: v for k, v in SnowflakeParser.FUNCTION_PARSERS.items() if k in _OWN_GRAMMAR}
 
+    def _parse_projections(self) -> tuple[list[Expr], list[Expr] | None]:
+        return self._parse_csv(self._parse_projection), None
+
+    def _parse_projection(self) -> Expr | None:
+        """A column of a query remembers how it was written, which is its name where it has no other."""
+        first = self._curr
+        node = self._parse_expression()
+        if node is not None and first and self._prev and not isinstance(node, (exp.Alias, exp.Column, exp.Star)):
+            written = self._find_sql(first, self._prev)
+            if not _COMMENT.search(written):
+                node.meta[WRITTEN] = written
+        return node
+
     def _parse_select_query(self, *args: Any, **kwargs: Any) -> Expr | None:
         # DuckDB's `FROM t`, `(SUMMARIZE t)` and `(DESCRIBE t)` are no queries
         if self._curr and self._curr.token_type in _NO_QUERY:
@@ -63,10 +79,26 @@ class EmbeddedSnowflake(Snowflake):
 def parse(sql: str) -> Expr:
     """The tree of one statement. Raises sqlglot's errors."""
     tree = parse_one(sql, dialect=EmbeddedSnowflake)
+    if "DUAL" in sql.upper():
+        for from_ in tree.find_all(exp.From):
+            _without_dual(from_)
     if "ALL" in sql.upper():
         for order in tree.find_all(exp.Order):
             _by_all(order)
     return tree
+
+
+def _without_dual(from_: exp.From) -> None:
+    """FROM DUAL is no table (https://docs.snowflake.com/en/sql-reference/constructs/from)."""
+    table, select = from_.this, from_.parent
+    plain = isinstance(table, exp.Table) and len(table.parts) == 1 and table.name.upper() == "DUAL"
+    if (
+        plain
+        and isinstance(select, exp.Select)
+        and not select.args.get("joins")
+        and not any(p.is_star for p in select.expressions)
+    ):
+        select.set("from_", None)
 
 
 def _by_all(order: exp.Order) -> None:

@@ -142,6 +142,15 @@ def argument_types(name: str, types: str) -> ProgrammingError:
     )
 
 
+def no_order(function: str) -> ProgrammingError:
+    """002303: a window function that needs an order."""
+    return _compilation(
+        f"error line 1 at position 7\nWindow function type [{function}] requires ORDER BY in window specification.",
+        2303,
+        "0A000",
+    )
+
+
 def missing_column_name() -> ProgrammingError:
     """002022: an expression without a name in a view (https://docs.snowflake.com/en/sql-reference/sql/create-view)."""
     return _compilation("Missing column specification", 2022, "42601")

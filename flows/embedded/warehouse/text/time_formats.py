@@ -30,7 +30,7 @@ def written(format_: str) -> str:
         if element:
             made.append(_ELEMENTS[element.upper()])
         elif fraction is not None:
-            made.append(_fraction(fraction, format_))
+            made.append(_fraction(fraction))
         elif other:
             made.append(_plain(other, format_))
         else:
@@ -63,9 +63,10 @@ def _tokens(format_: str) -> list[tuple[str, str, str | None, str]]:
     ]
 
 
-def _fraction(digits: str, format_: str) -> str:
+def _fraction(digits: str) -> str:
     if digits not in _FRACTIONS:
-        raise errors.unsupported(f"FF{digits} in the format '{format_}' (FF0, FF3, FF6 and FF9 are here)")
+        # six digits behind character 3 and their number, which are cut when all is written
+        return f"%f{'0' * (int(digits) - 6)}" if int(digits) > 6 else f"\x03{digits}%f"
     return _FRACTIONS[digits]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.text.dialect import WRITTEN
+
 
 def column_names(query: Expr) -> list[str | None]:
     """The names that Snowflake gives a result's columns: their own text, `COUNT(*)`, or None for those that have a name."""
@@ -13,8 +15,15 @@ def column_names(query: Expr) -> list[str | None]:
 
 def column_name(column: Expr) -> str | None:
     """The name that Snowflake gives a result's column, or None when the column has one of its own."""
-    named = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
-    return None if named or column.find(exp.Placeholder) else column.sql(dialect="snowflake").upper()
+    has_name = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
+    if has_name or column.find(exp.Placeholder):
+        return None
+    return str(column.meta.get(WRITTEN) or column.sql(dialect="snowflake")).upper()
+
+
+def named(value: Expr, name: str) -> exp.Alias:
+    """A value under a name; a subquery too, whose own alias would be a table's."""
+    return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
 
 
 def name_columns(query: Expr, names: list[str | None]) -> None:
@@ -24,7 +33,7 @@ def name_columns(query: Expr, names: list[str | None]) -> None:
         return
     for column, name in zip(list(top.expressions), names, strict=True):
         if name is not None and not isinstance(column, exp.Alias):
-            column.replace(exp.alias_(column.copy(), name, quoted=True))
+            column.replace(named(column.copy(), name))
 
 
 def _first_select(query: Expr) -> exp.Select | None:

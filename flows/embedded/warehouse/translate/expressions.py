@@ -86,6 +86,8 @@ def typed(node: Expr) -> Type | None:
         _make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, (exp.Pad, exp.Chr)) else "_cxm_int64")
     if isinstance(node, _OF_TEXT):
         _make_text(node.this)
+        if type_of(node.args.get("expression")) == types.NULL:
+            node.set("expression", exp.cast(exp.null(), "VARCHAR"))
     for make in (_compared, _arithmetic, _average, _share, _median, _cast, _round, _branches, _text_summed, _typeof):
         if (made := make(node)) is not None:
             return made
@@ -140,7 +142,9 @@ def _literal(node: exp.Literal) -> Type | None:
 def _make_whole(argument: object, function: str) -> None:
     """A NUMBER where DuckDB takes whole numbers of 64 bits alone."""
     for node in argument if isinstance(argument, list) else [argument]:
-        if isinstance(node, Expr) and _numeric(type_of(node)) and not isinstance(node.unnest(), exp.Literal):
+        bare = node.unnest() if isinstance(node, Expr) else None
+        bare = bare.this if isinstance(bare, exp.Neg) else bare
+        if isinstance(node, Expr) and _numeric(type_of(node)) and not isinstance(bare, exp.Literal):
             node.replace(call_of(function, node.copy()))
 
 
@@ -172,7 +176,7 @@ def _arithmetic(node: Expr) -> Type | None:
         return None
     a, b = type_of(node.this), type_of(node.expression)
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
-        if type_ is not None and type_.kind == "VARCHAR" and not isinstance(operand, exp.Literal) and _numeric(other):
+        if type_ is not None and type_.kind == "VARCHAR" and _numeric(other):
             operand.replace(decimal(operand.copy(), types.TEXT_AS_NUMBER))
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if (
@@ -220,14 +224,28 @@ _KINDS_AS_TYPES = {
 
 def _compared(node: Expr) -> Type | None:
     """A VARIANT beside a value of another type is cast to it: V:name = 'x'."""
+    if isinstance(node, (exp.Between, exp.In)):
+        beside = node.args["low"] if isinstance(node, exp.Between) else next(iter(node.expressions), None)
+        _as_beside(node.this, type_of(node.this), type_of(beside))
+        return is_of(node, types.BOOLEAN)
+    if isinstance(node, exp.Ordered) and (type_ := type_of(node.this)) and type_.kind == "VARIANT":
+        node.this.replace(call_of("_cxm_order", node.this.copy()))
+        return is_of(node, type_)
+    if isinstance(node, (exp.Max, exp.Min)) and (type_ := type_of(node.this)) and type_.kind == "VARIANT":
+        name = "arg_max" if isinstance(node, exp.Max) else "arg_min"
+        return _replaced(node, call_of(name, node.this.copy(), call_of("_cxm_order", node.this.copy())), type_)
     if not isinstance(node, _COMPARISONS):
         return None
     a, b = type_of(node.this), type_of(node.expression)
-    for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
-        if type_ is not None and type_.kind == "VARIANT" and other is not None and other.kind in _COMPARED:
-            to = exp.DataType.build(_KINDS_AS_TYPES.get(other.kind, other.kind))
-            operand.replace(exp.Cast(this=operand.copy(), to=to))
+    _as_beside(node.this, a, b)
+    _as_beside(node.expression, b, a)
     return is_of(node, types.BOOLEAN)
+
+
+def _as_beside(operand: Expr, type_: Type | None, other: Type | None) -> None:
+    if type_ is not None and type_.kind == "VARIANT" and other is not None and other.kind in _COMPARED:
+        to = exp.DataType.build(_KINDS_AS_TYPES.get(other.kind, other.kind))
+        operand.replace(exp.Cast(this=operand.copy(), to=to))
 
 
 _COMPARED = ("NUMBER", "FLOAT", "VARCHAR", "DATE", "TIME", "BOOLEAN", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ")
@@ -323,7 +341,7 @@ def _median(node: Expr) -> Type | None:
 
 def _text_summed(node: Expr) -> Type | None:
     """SUM and AVG of a text take it for a number, and fail where it is none."""
-    if isinstance(node, (exp.Sum, exp.Avg)) and (type_ := type_of(node.this)) and type_.kind == "VARCHAR":
+    if isinstance(node, (exp.Sum, exp.Avg)) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
         node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
         return is_of(node, types.FLOAT)
     return None
@@ -394,7 +412,7 @@ def _round(node: Expr) -> Type | None:
         return is_of(node, types.FLOAT if type_ in (types.FLOAT, types.VARCHAR) else None)
     digits = written.this if isinstance(written, exp.Neg) else written
     if digits is not None and not (isinstance(digits, exp.Literal) and digits.name.isdigit()):
-        return is_of(node, None)
+        return _rounded_by(node, type_)
     scale = (int(digits.name) if digits is not None else 0) * (-1 if isinstance(written, exp.Neg) else 1)
     made = types.rounded(type_, scale)
     if scale >= type_.scale and scale >= 0:
@@ -406,6 +424,17 @@ def _round(node: Expr) -> Type | None:
     )
     name = {exp.Trunc: "TRUNC", exp.Ceil: "CEIL", exp.Floor: "FLOOR"}.get(type(node), "ROUND")
     return _replaced(node, decimal(_moved(call_of(name, shifted), -scale), made), made)
+
+
+def _rounded_by(node: Expr, type_: Type) -> Type | None:
+    """ROUND and TRUNC to a number of digits that is no constant: as many digits as before."""
+    if not isinstance(node, (exp.Round, exp.Trunc)):
+        raise errors.unsupported(f"{type(node).__name__.upper()} to a number of digits that is no constant")
+    made = types.number(type_.precision + 1, type_.scale)
+    text = call_of("_cxm_digits_of", node.this.copy())
+    name = exp.Literal.string("ROUND" if isinstance(node, exp.Round) else "TRUNC")
+    digits = node.args["decimals"]
+    return _replaced(node, decimal(call_of("_cxm_rounded", name, text, digits.copy()), made), made)
 
 
 def _moved(node: Expr, digits: int) -> Expr:
@@ -428,12 +457,24 @@ def _branches(node: Expr) -> Type | None:
     values = [v for v in found if isinstance(v, Expr)]
     if not values:
         return None
+    if any((t := type_of(v)) is not None and t.kind == "VARIANT" for v in values):
+        return _variants(node, values)
     made = types.common(type_of(v) for v in values)
     if made is not None and made.kind == "NUMBER":
         for value in values:
             if (type_ := type_of(value)) and type_.kind == "VARCHAR":
                 value.replace(decimal(value.copy(), made))
     return is_of(node, made)
+
+
+def _variants(node: Expr, values: list[Expr]) -> Type | None:
+    """A VARIANT beside values of other types: all are VARIANT."""
+    if isinstance(node, (exp.Greatest, exp.Least)):
+        raise errors.unsupported("GREATEST and LEAST of a VARIANT (cast it)")
+    for value in values:
+        if (type_ := type_of(value)) is not None and type_.kind not in ("VARIANT", "NULL"):
+            value.replace(call_of("to_json", value.copy()))
+    return is_of(node, Type("VARIANT"))
 
 
 def _simple(node: Expr) -> Type | None:

@@ -36,6 +36,10 @@ _TYPES = frozenset({
 _SHOWN = ("COLUMNS", "FUNCTIONS", "PROCEDURES", "SEQUENCES")
 # A part of a date, the name of a stage: what sqlglot writes into the engine's SQL as it stands.
 _PLAIN_WORD = re.compile(r"[\w$.@%/~=+:&\-]*")
+_ORDERED = (
+    exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue,
+    exp.LastValue, exp.NthValue,
+)  # fmt: skip
 _NAMING = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.Describe)
 
 
@@ -103,12 +107,25 @@ def _check_node(node: Expr, root: Expr) -> None:
         raise errors.syntax(str(node.args.get("kind") or node.sql(dialect="snowflake")))
     elif isinstance(node, (exp.Summarize, exp.Pragma, exp.Attach, exp.Detach, exp.Command)) and node is not root:
         raise errors.syntax(node.sql(dialect="snowflake"))
+    elif isinstance(node, exp.Window) and not node.args.get("order"):
+        _check_ordered(node)
+    elif isinstance(node, exp.Select) and node.args.get("windows"):
+        raise errors.syntax("WINDOW")
     elif isinstance(node, exp.Filter):
         raise errors.syntax("FILTER")
     elif isinstance(node, exp.Connect):
         raise errors.unsupported("CONNECT BY")
     elif isinstance(node, exp.Show) and node.name.upper() not in _SHOWN:
         raise errors.unsupported(f"SHOW {node.name}")
+
+
+def _check_ordered(window: exp.Window) -> None:
+    """Ranks and what looks at other rows stand over an order (https://docs.snowflake.com/en/sql-reference/functions-window-syntax)."""
+    call = window.this
+    while isinstance(call, (exp.IgnoreNulls, exp.RespectNulls)):
+        call = call.this
+    if isinstance(call, _ORDERED):
+        raise errors.no_order(spelled(call) or call.sql_name())
 
 
 def _check_table(table: exp.Table) -> None:

@@ -47,6 +47,9 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_substr3", "S, N, L", (("", """list_transform([{'S': CAST(S AS VARCHAR), 'N': CAST(N AS BIGINT), 'L': CAST(L AS BIGINT)}], lambda R:
         CASE WHEN R.L IS NULL THEN NULL WHEN R.N < -length(R.S) OR R.L < 0 THEN '' WHEN R.N = 0 THEN substring(R.S, 1, R.L)
         ELSE substring(R.S, R.N, R.L) END)[1]"""),)),
+    ("_cxm_order", "J", (("", """list_transform([CAST(J AS JSON)], lambda S: CASE WHEN S IS NULL OR json_type(S) = 'NULL' THEN NULL
+        ELSE {'N': CASE WHEN json_type(S) IN ('VARCHAR', 'ARRAY', 'OBJECT', 'BOOLEAN') THEN NULL ELSE TRY_CAST(S AS DOUBLE) END,
+              'T': json_extract_string(S, '$')} END)[1]"""),)),
     ("_cxm_as_json", "J", (("", "CAST(J AS JSON)"),)),
     ("_cxm_double", "N", (("", "CAST(N AS DOUBLE)"),)),
     ("_cxm_hundredths", "N", (("", "CAST(floor(N * 100 + 1e-9) AS BIGINT)"),)),
@@ -181,6 +184,8 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         WHEN typeof(V) = 'TIMESTAMP' THEN 'TIMESTAMP_NTZ' WHEN typeof(V) LIKE 'TIMESTAMP WITH%' THEN 'TIMESTAMP_LTZ'
         WHEN typeof(V) LIKE 'STRUCT%' THEN 'TIMESTAMP_TZ' WHEN typeof(V) = 'BLOB' THEN 'BINARY' ELSE typeof(V) END"""),)),
     ("_cxm_array", "J", (("", "coalesce(to_json(list_filter(CAST(J AS JSON[]), lambda X: json_type(X) <> 'NULL')), CAST('[]' AS JSON))"),)),
+    ("_cxm_from_base64", "N", (("", "from_base64(CAST(N AS VARCHAR))"),)),
+    ("_cxm_encoded", "N", (("", "encode(CAST(N AS VARCHAR))"),)),
     ("_cxm_binary", "V", (("BLOB", "V"), ("", "unhex(CAST(V AS VARCHAR))"))),
     # ---- arithmetic
     ("_cxm_trunc", "P, V", (

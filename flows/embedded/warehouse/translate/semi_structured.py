@@ -62,6 +62,8 @@ def _rewritten(node: Expr) -> Expr:
         return _macro("try_parse_json" if node.args.get("safe") else "parse_json", node.this)
     if isinstance(node, exp.Bracket):
         return _element(node)
+    if isinstance(node, exp.JSONExtract) and isinstance(node.expression, exp.JSONPath):
+        return _path(node.this, _steps(node.expression))
     if isinstance(node, exp.ToChar):
         return number_texts.written(node)
     if isinstance(node, (exp.ToNumber, exp.ToDouble)):
@@ -190,15 +192,37 @@ def _element(node: exp.Bracket) -> Expr:
     step, inner = node.expressions[0], node.this
     if not isinstance(step, exp.Literal):
         return _json_call("GET", [inner, step])
-    part = (
-        exp.JSONPathKey(this=step.name, quoted=True) if step.is_string else exp.JSONPathSubscript(this=int(step.name))
-    )
-    if isinstance(inner, exp.JSONExtract) and isinstance(inner.expression, exp.JSONPath):
-        inner.expression.append("expressions", part)
-        return inner
-    if not isinstance(inner, (exp.Column, exp.Paren, exp.JSONExtract)):
+    part = _key(step.name) if step.is_string else f"[{int(step.name)}]"
+    if isinstance(inner, exp.Anonymous) and inner.this == _EXTRACT:
+        return _path(inner.expressions[0], inner.expressions[1].name.removeprefix("$") + part)
+    if not isinstance(inner, (exp.Column, exp.Paren)):
         inner = exp.Anonymous(this="to_json", expressions=[inner])
-    return exp.JSONExtract(this=inner, expression=exp.JSONPath(expressions=[exp.JSONPathRoot(), part]))
+    return _path(inner, part)
+
+
+_EXTRACT = "json_extract"  # not the arrow, which DuckDB takes for a lambda's where a macro has it for its argument
+
+
+def _path(value: Expr, steps: str) -> Expr:
+    return exp.Anonymous(this=_EXTRACT, expressions=[value, exp.Literal.string(f"${steps}")])
+
+
+def _key(name: str) -> str:
+    if '"' in name:
+        raise errors.unsupported(f"the key {name} in a path")
+    return f'."{name}"'
+
+
+def _steps(path: exp.JSONPath) -> str:
+    made = ""
+    for step in path.expressions:
+        if isinstance(step, exp.JSONPathKey):
+            made += _key(str(step.this))
+        elif isinstance(step, exp.JSONPathSubscript) and isinstance(step.this, int):
+            made += f"[{step.this}]"
+        elif not isinstance(step, exp.JSONPathRoot):
+            raise errors.unsupported("this step of a path")
+    return made
 
 
 def _whole(node: Expr) -> Expr:

@@ -135,6 +135,17 @@ def _key(node: Expr) -> Expr:
     return node
 
 
+def _binary(node: Expr) -> Expr:
+    """TO_BINARY and TRY_TO_BINARY (https://docs.snowflake.com/en/sql-reference/functions/to_binary)."""
+    how = node.args.get("format") or exp.Literal.string("HEX")
+    name = {"HEX": "HEX", "BASE64": "BASE64", "UTF-8": "UTF-8", "UTF8": "UTF-8"}.get(how.name.upper())
+    if not isinstance(how, exp.Literal) or name is None:
+        raise errors.unsupported(f"TO_BINARY with the format {how.sql(dialect='snowflake')}")
+    if node.args.get("safe"):
+        return _native("try_binary", _text(node.this), exp.Literal.string(name))
+    return _native({"HEX": "binary", "BASE64": "from_base64", "UTF-8": "encoded"}[name], node.this)
+
+
 REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
     exp.Pad: _padded,
     exp.RegexpReplace: _replaced,
@@ -151,6 +162,7 @@ REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
     exp.Hex: _hex,
     exp.ParseUrl: _url,
     exp.Count: _count,
+    exp.ToBinary: _binary,
     exp.Substring: _substring,
     exp.PropertyEQ: _key,
 }

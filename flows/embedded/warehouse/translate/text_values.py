@@ -13,6 +13,7 @@ import math
 import re
 import uuid
 from base64 import b64decode
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -245,6 +246,28 @@ def cube_root(value: float | None) -> float | None:
     return float(round(root)) if abs(root) < 1e15 and round(root) ** 3 == value else root
 
 
+def rounded(name: str | None, number: str | None, digits: int | None) -> str | None:
+    """ROUND or TRUNC of a decimal to digits that differ from row to row."""
+    if name is None or number is None or digits is None:
+        return None
+    how = ROUND_HALF_UP if name == "ROUND" else ROUND_DOWN
+    value = Decimal(number)
+    exponent = max(-digits, int(value.as_tuple().exponent))
+    return f"{value.quantize(Decimal(1).scaleb(exponent), how, Context(prec=80)):f}"
+
+
+def try_binary(text: str | None, format_: str | None) -> bytes | None:
+    """TRY_TO_BINARY."""
+    if text is None or format_ is None:
+        return None
+    try:
+        if format_.upper() == "HEX":
+            return bytes.fromhex(text) if " " not in text else None
+        return b64decode(text, validate=True) if format_.upper() == "BASE64" else text.encode()
+    except (ValueError, binascii.Error):
+        return None
+
+
 def bucket(value: float | None, least: float | None, most: float | None, count: int | None) -> int | None:
     """WIDTH_BUCKET."""
     if value is None or least is None or most is None or count is None:
@@ -270,5 +293,7 @@ FUNCTIONS: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
     ("_cxm_parsed_url", parsed_url, (_T, _N), _T),
     ("_cxm_uuid5", version5, (_T, _T), _T),
     ("_cxm_cube_root", cube_root, ("DOUBLE",), "DOUBLE"),
+    ("_cxm_rounded", rounded, (_T, _T, _N), _T),
+    ("_cxm_try_binary", try_binary, (_T, _T), "BLOB"),
     ("_cxm_bucket", bucket, ("DOUBLE", "DOUBLE", "DOUBLE", _N), _N),
 )

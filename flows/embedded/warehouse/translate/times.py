@@ -409,7 +409,11 @@ def _text(node: Expr) -> Expr:
     format_ = time_formats.written(how.name)
     if "%" not in format_:
         raise errors.unsupported(f"TO_CHAR with the format '{how.name}'")
-    return call("format", exp.Literal.string(format_), value)
+    made: Expr = call("format", exp.Literal.string(format_), value)
+    for digits in sorted(set(re.findall("\x03(\\d)", format_))):
+        cut = [exp.Literal.string(t) for t in (f"\x03{digits}(\\d{{{digits}}})\\d{{{6 - int(digits)}}}", "\\1", "g")]
+        made = exp.Anonymous(this="regexp_replace", expressions=[made, *cut])
+    return made
 
 
 def _joined(node: Expr) -> Expr:

@@ -20,7 +20,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.column_names import column_name
+from flows.embedded.warehouse.translate.column_names import column_name, named
 from flows.embedded.warehouse.translate.expressions import call_of, decimal, declared, is_of, make_exact, type_of, typed
 from flows.embedded.warehouse.translate.types import Type
 
@@ -149,7 +149,7 @@ class Typing:
             elif name is None:
                 projection.replace(cast)
             else:
-                projection.replace(exp.alias_(cast, name, quoted=True))
+                projection.replace(named(cast, name))
 
     def _change(self, tree: Expr) -> None:
         scope = Scope()
@@ -257,7 +257,7 @@ class Typing:
             type_ = self._walk(projection, scope, ctes)
             made = select.expressions[place]
             if name is not None and made.sql(dialect="snowflake") != before:  # its own text is its name
-                made.replace(exp.alias_(made.copy(), name, quoted=True))
+                made.replace(named(made.copy(), name))
                 shown, made = name, select.expressions[place]
             make_exact(made.unalias())
             made = select.expressions[place]
