@@ -311,8 +311,8 @@ def test_a_date_is_written_in_its_format_whether_its_type_is_seen_or_not(run: An
         )
     run("CREATE VIEW MONTHS AS SELECT TO_VARCHAR(D, 'YYYY-MM') AS MONTH FROM MOMENTS")
     assert run("SELECT MONTH FROM MONTHS") == [{"MONTH": "2026-11"}]
-    for call in ("TO_CHAR(N, '999.00')", "TO_VARCHAR(D, V)"):
-        assert refusal(run, f"SELECT {call} FROM MOMENTS") == (2, "0A000"), call
+    assert refusal(run, "SELECT TO_VARCHAR(D, V) FROM MOMENTS") == (2, "0A000")
+    assert run("SELECT TO_CHAR(N, '999.00') AS X FROM MOMENTS") == [{"X": "   1.50"}]
     with pytest.raises(ProgrammingError):
         run("SELECT TO_CHAR(N, 'YYYY') FROM MOMENTS")
 
