@@ -94,7 +94,7 @@ def set_aside(table: Table, database: str, batch_id: str, broken: str, new_colum
         database=database,
         table=table.raw_name,
         rejected=table.rejected.raw_name,
-        columns=[*(c.name for c in table.columns), *new_columns],
+        columns=[{"name": name} for name in (*(c.name for c in table.columns), *new_columns)],
         batch_id=batch_id,
         broken=broken,
     )

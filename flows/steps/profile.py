@@ -58,7 +58,7 @@ def compare(
     earlier = found.get(before) if before and before != batch_id else None
     new: dict[str, tuple[str, ...]] = {}
     if earlier and now.rows and few:
-        columns = [c.name for c in listed if c in few]
+        columns = [c for c in listed if c in few]
         sql = template("raw/new_values.sql", **place, columns=columns)
         for name, value in run(connection, sql, (batch_id, before)).rows:
             new[str(name)] = (*new.get(str(name), ()), str(value))

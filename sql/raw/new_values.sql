@@ -1,15 +1,15 @@
 -- Values of a batch that the batch before had not, of columns with few values; the batch and the one before are bound.
 {% for column in columns %}
 SELECT DISTINCT
-    {{ column | literal }} AS COLUMN_NAME,
-    NEWER.{{ column | ident }} AS NEW_VALUE
+    {{ column.name | literal }} AS COLUMN_NAME,
+    NEWER.{{ column.name | ident }} AS NEW_VALUE
 FROM {{ database | ident }}.{{ schema | ident }}.{{ table | ident }} AS NEWER
 WHERE
     NEWER._BATCH_ID = :1
-    AND NEWER.{{ column | ident }} NOT IN (
-        SELECT OLDER.{{ column | ident }}
+    AND NEWER.{{ column.name | ident }} NOT IN (
+        SELECT OLDER.{{ column.name | ident }}
         FROM {{ database | ident }}.{{ schema | ident }}.{{ table | ident }} AS OLDER
-        WHERE OLDER._BATCH_ID = :2 AND OLDER.{{ column | ident }} IS NOT NULL
+        WHERE OLDER._BATCH_ID = :2 AND OLDER.{{ column.name | ident }} IS NOT NULL
     )
 {%- if not loop.last %}
 UNION ALL

@@ -1,4 +1,4 @@
--- How many rows a batch of one table has, how many of them have a value in each column, and about how many different ones.
+-- A batch of one table: how many rows, how many have a value in each column, and about how many different ones.
 SELECT
     _BATCH_ID AS BATCH_ID,
     COUNT(*) AS ROW_COUNT

@@ -1,7 +1,7 @@
 -- Rows of a batch that break a rule go to the table of those set aside; what is left of the batch is published.
 INSERT INTO {{ database | ident }}.RAW.{{ rejected | ident }} (
 {%- for column in columns %}
-    {{ column | ident }},
+    {{ column.name | ident }},
 {%- endfor %}
     _RULES,
     _LOAD_TIMESTAMP,
@@ -11,7 +11,7 @@ INSERT INTO {{ database | ident }}.RAW.{{ rejected | ident }} (
 )
 SELECT
 {%- for column in columns %}
-    T.{{ column | ident }},
+    T.{{ column.name | ident }},
 {%- endfor %}
     BROKEN._RULES,
     T._LOAD_TIMESTAMP,

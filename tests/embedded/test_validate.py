@@ -23,6 +23,7 @@ from flows.contract.values import unread
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 from flows.steps import validate as validate_step
+from flows.steps.profile import compare
 from flows.steps.validate import TableVerdict, Verdict, WarehouseConnection, connection_from, validate
 from tests.embedded.conftest import Warehouse
 
@@ -469,6 +470,12 @@ def test_new_values_and_the_share_of_empty_ones_are_held_against_the_batch_befor
     verdict = validate_step.with_examples(bench.connection, bench.source, bench.judge())
     found = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
     assert found == {"cases.new_values(STATUS)": '1 new value: "surgeon\'s hold"'}
+    # The report shows new values of columns with few of them without a rule.
+    compared = compare(bench.connection, DATABASE, "RAW", replace(CASES, primary_key=("CASE_ID",)), NEW, OLD)
+    assert compared.before
+    assert compared.before.null_rates["PRICE"] == 0
+    assert compared.new_values == {"STATUS": ("done", "surgeon's hold"), "LINE": ("2",), "PRICE": ("1e2", "9.9")}
+    assert compare(bench.connection, DATABASE, "RAW", CASES, NEW, None).new_values == {}
     bench.load("20261123_101500", {"cases": [case(n, "done", None) for n in range(4)]})
     verdict = validate_step.with_examples(
         bench.connection, bench.source, bench.judge("20261123_101500", bench.source.tables[1:])

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from flows.steps.provision import provision_warehouse
 from flows.steps.publish import BadRowsFound, SetAside, publish, quarantine
 from flows.steps.reconcile import reconcile
 from flows.steps.replay import landed as landed_before
-from flows.steps.undo import undo
+from flows.steps.undo import recover, undo
 from tests.flow.test_ledger_machine import Killed, Life, Mortal
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -124,11 +125,14 @@ def numbered(rows: int, lines: int) -> list[int]:
     return before + [2 + rows + n for n in range(rows, lines)]
 
 
+@dataclass(frozen=True)
 class Bench:
     """The steps of a run over three files, on the running stack."""
 
-    def __init__(self, settings: Settings, source: Source, folder: Path, connection: Any) -> None:
-        self.settings, self.source, self.folder, self.connection = settings, source, folder, connection
+    settings: Settings
+    source: Source
+    folder: Path
+    connection: Any
 
     @contextmanager
     def mortal(self, life: Life) -> Iterator[Ledger]:
@@ -313,6 +317,95 @@ def test_rows_that_point_at_rows_set_aside_follow_them_to_the_end_of_the_chain(b
     check(
         bench, CHAIN, 17, {"hospitals": ["", '1,"x'], "wards": [], "visits": ['2,"', "1", "1,2,3,4,5", '"x"y', ",,,"]}
     )
+
+
+def test_published_rows_that_would_point_at_what_is_gone_are_judged_again(bench: Bench) -> None:
+    files: Files = {"hospitals": [("1", ""), ("2", "")], "wards": [("1", "2")], "visits": [("1", "", "")]}
+    info = bench.load(files)
+    bench.publish(info, files)
+    lease.give_back(bench.ledger(), info, closed=True)
+    of_hospitals = replace(bench, source=replace(bench.source, tables=bench.source.tables[:1]))
+    changed: Files = {"hospitals": [("1", ""), ("2", "-1")]}  # ward 1, whose file did not change, is in hospital 2
+    info = of_hospitals.load(changed)
+    bad = BadRowsFound(bench.source, ("hospitals",), {"hospitals": {"between(BEDS)": 1}})
+    with pytest.raises(
+        DataError,
+        match=r"wards: its file did not change, and 1 of its published rows point at rows that this batch takes away",
+    ):
+        publish(bench.ledger(), info, ["ASIDE_HOSPITALS"], bad, bench.source)
+    assert of_hospitals.everywhere(info.batch_id) == ({"hospitals": [1, 2]}, {"hospitals": []})
+    quarantine(bench.ledger(), info, "ward 1 would be in no hospital")
+    lease.give_back(bench.ledger(), info, closed=True)
+    changed = {"hospitals": [("1", ""), ("2", ""), ("3", "-1")]}
+    info = of_hospitals.load(changed)
+    (aside,) = publish(bench.ledger(), info, ["ASIDE_HOSPITALS"], bad, bench.source)
+    assert (aside.rows, aside.of) == (1, 3)
+    lease.give_back(bench.ledger(), info, closed=True)
+
+
+def test_a_new_column_is_set_aside_too_also_after_a_kill_between_alter_and_copy(bench: Bench) -> None:
+    table = replace(bench.source.tables[0], on_new_column="add")
+    source = replace(bench.source, tables=(table,))
+    path = bench.folder / table.file
+    path.write_text("id,beds,floor\n1,2,first\n2,-1,second\n1,2\n", encoding="utf-8")
+    stored = partial(s3.etags, bench.client, bench.settings.bucket)
+    info = bench.info()
+    holder, _ = lease.take(bench.ledger(), info, 10)
+    sent = land(bench.client, bench.settings.bucket, source, table, path, info.batch_id, None, True)
+
+    def columns(name: str) -> set[str]:
+        found = run(
+            bench.connection, f"SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = '{name}'"
+        ).rows
+        return {str(column) for (column,) in found}
+
+    from flows import blocks
+
+    with blocks.snowflake(bench.settings, "ACCOUNTADMIN", {"step": "test"}) as admin:
+        for raw in (table.raw_name, table.rejected.raw_name):
+            run(admin, f"GRANT OWNERSHIP ON TABLE RAW.{raw} TO ROLE {bench.settings.loader_role} COPY CURRENT GRANTS")
+
+    class Last(Mortal):  # dies as soon as it begins to copy
+        def cursor(self) -> Any:
+            return Last(self._real.cursor(), self._life)
+
+        def execute(self, sql: str, *args: Any, **kwargs: Any) -> Any:
+            if "COPY INTO" in sql:
+                raise Killed
+            return self._real.execute(sql, *args, **kwargs)
+
+    with pytest.raises(Killed), blocks.snowflake(bench.settings, bench.settings.loader_role, {"step": "test"}) as dying:
+        load(Last(dying, Life(None)), source, table, sent, holder, bench.settings.database, stored)  # type: ignore[arg-type]
+    assert "FLOOR" in columns(table.raw_name) & columns(table.rejected.raw_name)
+    assert run(
+        bench.connection, f"SELECT COUNT(*) FROM RAW.{table.raw_name} WHERE _BATCH_ID = '{info.batch_id}'"
+    ).rows == ((0,),)
+    lease.give_back(bench.ledger(), holder, closed=False)
+
+    again = bench.info()
+    holder, left = lease.take(bench.ledger(), again, 10)
+    recover(bench.ledger(), bench.client, bench.settings.bucket, source, holder, left)
+    assert {e.status for e in bench.ledger().entries(info.batch_id)} == {"undone"}
+    sent = land(bench.client, bench.settings.bucket, source, table, path, again.batch_id, None, True)
+    load(bench.connection, source, table, sent, holder, bench.settings.database, stored)
+    bad = BadRowsFound(source, ("hospitals",), {"hospitals": {"between(BEDS)": 1}})
+    (aside,) = publish(bench.ledger(), holder, [table.raw_name], bad, source)
+    assert (aside.rows, aside.of, aside.rules) == (2, 3, (("between(BEDS)", 1), ("record", 1)))
+    of_batch = f"WHERE _BATCH_ID = '{again.batch_id}'"
+    assert run(bench.connection, f"SELECT HOSPITAL_ID, FLOOR FROM RAW.{table.raw_name} {of_batch}").rows == (
+        ("1", "first"),
+    )
+    rejected = f"SELECT HOSPITAL_ID, FLOOR, _TEXT FROM RAW.{table.rejected.raw_name} {of_batch} ORDER BY _RULES"
+    assert run(bench.connection, rejected).rows == (("2", "second", None), (None, None, "1,2"))
+    main, lines = sorted(bench.ledger().entries(again.batch_id), key=lambda e: e.rows_set_aside == e.rows_loaded)
+    assert (main.records, main.rows_loaded, main.rows_set_aside) == (2, 2, 1)
+    assert (lines.records, lines.rows_loaded, lines.rows_set_aside) == (1, 1, 1)
+    undo(bench.ledger(), again.batch_id, holder, "test")
+    lease.give_back(bench.ledger(), holder, closed=True)
+    differing = [
+        d for d in reconcile(bench.ledger(), bench.client, bench.settings.bucket, bench.source) if "rows" in d.kind
+    ]
+    assert not differing
 
 
 def test_any_files_are_published_but_for_their_bad_rows(bench: Bench) -> None:
