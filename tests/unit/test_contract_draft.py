@@ -206,3 +206,12 @@ def test_what_is_not_sure_stays_text_or_is_called_a_guess(
     if "date" in kinds:
         contract = (project / "data_dictionary" / "clinic.odcs.yaml").read_text()
         assert "DD/MM/YYYY is a guess: no value rules MM/DD/YYYY out" in contract
+
+
+def test_a_file_of_many_columns_is_drafted(tmp_path: Path) -> None:
+    """Counting what is distinct in 110 columns at once took more memory than the draft may have."""
+    header = [f"column {n}" for n in range(150)]
+    path = write(tmp_path / "wide.csv", header, [[str(n * row) for n in range(150)] for row in range(40)])
+    (profile,) = profile_files([path])
+    assert (profile.rows, len(profile.columns)) == (40, 150)
+    assert {column.logical_type for column in profile.columns} == {"integer"}

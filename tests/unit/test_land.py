@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +176,11 @@ def test_a_file_that_grows_while_it_is_read_is_refused(path: Path) -> None:
     with pytest.raises(DataError, match="changed while it was read"):
         inspect(path, table(), grow)
     assert grown
+
+
+@pytest.mark.parametrize("choice", ["ignore", "add"])
+def test_a_header_of_several_lines_is_refused_of_whatever_column(choice: Any, path: Path) -> None:
+    """COPY skips one line of a file and would load the rest of its header as a record."""
+    path.write_bytes(b'id,name,score,"note\nof it"\n1,a,5,x\n')
+    with pytest.raises(DataError, match=r"line 1: the header goes on in line 2, .*export the file with another name"):
+        inspect(path, replace(table(), on_new_column=choice))

@@ -33,6 +33,8 @@ from flows.unpack import SUFFIXES
 
 # A column with few values that are repeated often is taken for a value set.
 MOST_VALUES, LEAST_REPEATS, LEAST_ROWS = 12, 10, 50
+# Each distinct count has a table of its own in DuckDB's memory: those of a hundred columns at once do not fit.
+COLUMNS_AT_ONCE = 10
 
 _INTEGER = "[-+]?[0-9]{1,18}"  # more digits are a code; they would not fit into every engine's integers either
 _NUMBER = "[-+]?([0-9]{1,20}([.][0-9]*)?|[.][0-9]+)"  # as many as the rule on numbers takes
@@ -161,11 +163,11 @@ def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str
         "nine": _NINE_PLACES.replace("[.]", ",").replace("[^.]", "[^,]") if comma else _NINE_PLACES,
         "boolean": "true|false", "hex": _HEX32, "uuid": _UUID, **_DIRECT_VALUES,
     }  # fmt: skip
-    parts = ["count(*)"]
+    asked: list[list[str]] = []
     for n in range(1, len(file.header) + 1):
         c = f"c{n}"
         plain = f"replace(replace({c}, '.', ''), ',', '.')" if comma else c
-        parts += [f"count({c})", f"count(DISTINCT {c})", f"count(*) FILTER (regexp_full_match({c}, '{_CODE}'))"]
+        parts = [f"count({c})", f"count(DISTINCT {c})", f"count(*) FILTER (regexp_full_match({c}, '{_CODE}'))"]
         parts += [f"min(TRY_CAST({plain} AS DOUBLE))", f"max(TRY_CAST({plain} AS DOUBLE))"]
         parts += [f"count(DISTINCT TRY_CAST({plain} AS HUGEINT))"]
         parts += [f"count(*) FILTER (regexp_full_match({c}, '{pattern}'))" for pattern in tests.values()]
@@ -173,7 +175,11 @@ def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str
             instant = f"try_strptime({c}, '{_strptime(spelled)}')"
             is_one = f"regexp_full_match({c}, '{shape(spelled)}')"
             parts += [f"count(*) FILTER ({is_one})", f"count(*) FILTER ({is_one} AND year({instant}) >= {FIRST_YEAR})"]
-    row = duck.execute(f"SELECT {', '.join(parts)} FROM {name}").fetchone() or ()
+        asked.append(parts)
+    row = duck.execute(f"SELECT count(*) FROM {name}").fetchone() or ()
+    for start in range(0, len(asked), COLUMNS_AT_ONCE):
+        group = [part for parts in asked[start : start + COLUMNS_AT_ONCE] for part in parts]
+        row += duck.execute(f"SELECT {', '.join(group)} FROM {name}").fetchone() or ()
     rows, at, columns, pairs = int(row[0]), 1, [], list[tuple[str, str]]()
     for n, text in enumerate(file.header):
         facts, at = row[at : at + 6], at + 6

@@ -45,6 +45,11 @@ def exact(path: str, file: BinaryIO, size: int, table: Table) -> Iterator[Block]
                 raise DataError(f"{path}: empty file; wanted the header {wanted} and at least one record")
             _check_header(path, header, table)
             _check_end(path, 1, taken[-1], dialect)
+            if len(taken) > 1 and dialect.sends_header:
+                raise DataError(
+                    f"{path}, line 1: the header goes on in line 2, within quotes; expected it on one line: COPY skips its "
+                    "first line as the header, and no more; export the file with another name for that column"
+                )
             line = reader.line_num + 1
         assert header is not None
         yield Block(_joined(taken), 0, tuple(header))
