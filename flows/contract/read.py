@@ -200,6 +200,13 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
             "remove it",
             at=(differing[0],),
         )
+    aside = bad_rows(own.get("badRows"), place)
+    if aside and aside.broken_lines and written.line_end == "cr":
+        place.fail(
+            "customProperties, dialect, lineEnd: got cr beside `brokenLines`, which judges lines that end in LF; remove "
+            "one of them",
+            at=("dialect", "lineEnd"),
+        )
     read = [_column(p, position, written, place) for position, p in enumerate(entry.properties or (), start=1)]
     if not read:
         place.fail("properties: found none, wanted one for each column of the file, in the file's order")
@@ -250,7 +257,7 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
         on_reorder=policy("onReorder", OnReorder),
         allow_empty=allow_empty,
         optional=optional,
-        bad_rows=bad_rows(own.get("badRows"), place),
+        bad_rows=aside,
         dialect=written,
     )
 

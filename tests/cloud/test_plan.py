@@ -210,3 +210,27 @@ def test_a_key_logs_its_user_in_a_second_goes_beside_it_and_a_third_overwrites_n
     run(account, "ALTER USER CXM_PIPELINE_SVC UNSET RSA_PUBLIC_KEY")
     (step,) = [s for i in provision.warehouse_plan(account, settings, [MORE]).todo for s in i.steps]
     assert str(step).startswith("ALTER USER CXM_PIPELINE_SVC SET RSA_PUBLIC_KEY = ")
+
+
+def test_each_dialect_in_use_has_a_file_format_of_its_own_and_its_drift_is_in_the_plan(
+    scenarios: dict[str, provision.Plan], account: Any, settings: Settings
+) -> None:
+    from sqlfluff.core import Linter
+
+    from tests.dialects import DIALECTS, source, table
+
+    several = source(*(table(dialect, name=f"t{n}") for n, dialect in enumerate(DIALECTS.values())))
+    plan = provision.warehouse_plan(account, settings, [several])
+    made = [str(s) for i in plan.todo if i.kind == "file format" for s in i.steps]
+    # The default's is there, and what lies in S3 is UTF-8: an encoding makes no file format.
+    assert len(made) == len({d.file_format("F") for d in DIALECTS.values()}) - 1
+    parsed = Linter(dialect="snowflake").parse_string(";\n".join(made) + ";\n")
+    assert [str(v) for v in parsed.violations] == []
+    provision.apply(plan, None, account, settings, [several])
+    assert [(i.kind, i.name, i.why) for i in provision.warehouse_plan(account, settings, [several]).todo] == []
+
+    drifted = DIALECTS["MySQL"].file_format("CSV_FORMAT")
+    run(account, f"ALTER FILE FORMAT CXM_MEDTECH.RAW.{drifted} SET ESCAPE_UNENCLOSED_FIELD = NONE")
+    (item,) = provision.warehouse_plan(account, settings, [several]).todo
+    assert (item.kind, item.name.rpartition(".")[2], item.action) == ("file format", drifted, "changed")
+    assert item.why == "ESCAPE_UNENCLOSED_FIELD: found NONE, wanted \\"

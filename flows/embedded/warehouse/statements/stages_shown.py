@@ -59,6 +59,9 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     return table(rows[: wanted.limit] if wanted.limit is not None else rows, _SHOWN[kind])
 
 
+_CONTROLS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
 def _shown(value: object) -> str:
     """A value as accounts print it: strings with backslash and double quote escaped, lists without quotes around members
     (https://github.com/snowflakedb/terraform-provider-snowflake/blob/main/pkg/sdk/testint/file_formats_gen_integration_test.go).
@@ -69,7 +72,7 @@ def _shown(value: object) -> str:
         return "[" + ", ".join(_shown(str(v)) for v in value) + "]"
     if value is None:
         return "NONE"
-    return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return str(value).replace("\\", "\\\\").replace('"', '\\"').translate(_CONTROLS)
 
 
 def _format_rows(written: Mapping[str, object]) -> list[tuple[str, str, str, str]]:
