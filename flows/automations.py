@@ -1,5 +1,5 @@
-"""Code → Prefect automations: a notification when a run fails, when a source is stale, when a run does not start; and a run
-that died is called so.
+"""Code → Prefect automations: a notification when a run fails, when a source is stale, when a run does not start or does not
+end; and a run that died is called so.
 
 They are told apart by name; applying them again brings them up to date and makes none twice. One that was switched off in
 the UI stays off, and without a notification block an automation keeps the actions that somebody gave it in the UI.
@@ -40,6 +40,7 @@ class Applied:
 
 # A run's process sends a heartbeat every three minutes (PREFECT_FLOWS_HEARTBEAT_FREQUENCY); three missed ones mean that it died.
 SILENCE = timedelta(minutes=9)
+LONG = timedelta(hours=2)
 ENDS = (
     "Completed",
     "Failed",
@@ -56,7 +57,7 @@ NOBODY = "It tells nobody yet: choose Edit, then Actions, then Send a notificati
 
 
 def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[AutomationCore, ...]:
-    """The four automations. Those that notify do so through the block of that id; without one they do nothing yet, and show in
+    """The five automations. Those that notify do so through the block of that id; without one they do nothing yet, and show in
     the event feed when they would have."""
 
     def automation(name: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
@@ -93,6 +94,23 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
             "Fires when a run is late: no worker is there for its work pool, or none that is free. Look under Work Pools.",
             _reactive({"prefect.flow-run.Late"}, runs, TAGGED),
             "MedTech-CXM: {{ flow_run.name }} did not start",
+            RUN_BODY,
+        ),
+        automation(
+            "cxm: a run does not end",
+            f"Fires when a run has been at work for {LONG.total_seconds() / 3600:g} hours. Its log says what it waits for; Cancel on "
+            "its page ends it, and the next run clears up what it left.",
+            EventTrigger(
+                after={"prefect.flow-run.Running"},
+                expect={f"prefect.flow-run.{state}" for state in ENDS},
+                match=runs,
+                match_related=TAGGED,
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=LONG,
+            ),
+            "MedTech-CXM: {{ flow_run.name }} does not end",
             RUN_BODY,
         ),
         _automation(

@@ -50,6 +50,8 @@ def environment(home: Path, port: int, auth: str) -> dict[str, str]:
         # The server copies its pages before it serves them; by default into the installation, where two homes would meet.
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # Runs of three months ago go, and their logs, tasks and artifacts with them; the ledger keeps what became of each batch.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         # Wait for SQLite's one writer rather than answer 503.
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": first,

@@ -127,7 +127,8 @@ def test_every_deployment_says_what_it_is_and_how_its_parameters_work(deployed: 
         assert "cxm" in deployment["tags"], name
         assert deployment["version"] == version[1], name
         assert deployment["limit"] == 1, name
-        assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE", name
+        strategy = "CANCEL_NEW" if name.startswith("freshness/") else "ENQUEUE"
+        assert deployment["concurrency_options"]["collision_strategy"] == strategy, name
         assert deployment["work_pool_name"] == "cxm-process", name
         logins = {"snowflake_block"} if name == "dbt-build/dbt-build" else {"aws_block", "snowflake_block"}
         assert logins <= set(deployment["parameters"]), name
