@@ -48,6 +48,9 @@ VARIABLES = (
     "transformer_role",
     "reporter_role",
     "task_runner",
+    "sftp_user",
+    "sftp_block",
+    "sftp_known_hosts",
 )
 
 
@@ -170,7 +173,9 @@ def _variables(settings: Settings) -> list[Registered]:
             # Nobody says otherwise here: the folder as the runs see it, maybe in another place than this one, stays.
             done.append(Registered("variable", f"{variable} = {kept} (CXM_DATA is not set here)", "unchanged"))
             continue
-        done.append(_set(variable, _plain(getattr(settings, name))))
+        value = _plain(getattr(settings, name))
+        if value is not None:  # a variable that is not there is an empty one to a run, and so no setting
+            done.append(_set(variable, value))
     return done
 
 

@@ -61,7 +61,8 @@ def pipeline(
 
     Args:
         source: the contract's name: `data_dictionary/<source>.odcs.yaml`.
-        data: the folder, zip or tar with the source's files; by default `data/<source>`, or what `cxm up` generated.
+        data: the place of the source's files: a folder, zip or tar, s3://bucket/prefix or sftp://user@host/path; by default
+            `data/<source>`, or what `cxm up` generated.
         force: send and load files again although their content is published already.
         day: which day's files, for a source that delivers a file for each day; by default yesterday (UTC).
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
@@ -91,7 +92,7 @@ def one_day(
 
     Args:
         source: the contract's name.
-        data: the folder, zip or tar with the source's files.
+        data: the place of the source's files.
         day: which day's files.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 @click.option("--source", default="olist", show_default=True, help="The contract: data_dictionary/<source>.odcs.yaml.")
 @click.option(
     "--data",
-    help="Folder, zip or tar with the source's files, which may be packed (gzip, zstd, bzip2, zip).  [default: data/<source>]",
+    help="Where the source's files are: a folder, zip or tar, s3://bucket/prefix or sftp://user@host/path; each may be packed "
+    "(gzip, zstd, bzip2, zip).  [default: data/<source>]",
 )
 @click.option("--force", is_flag=True, help="Send and load files again although their content is published already.")
 @click.option(
