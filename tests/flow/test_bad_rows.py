@@ -157,3 +157,34 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
     of_batch = f"SELECT DISTINCT _RULES FROM {rejected} WHERE _BATCH_ID = '{batch}'"
     assert query(of_batch) == [("record",)]  # what was no record before it came; no row of the quarantined batch
     assert run_flow("reconcile", source="olist") == ()
+
+
+@pytest.mark.soak
+def test_what_is_published_builds_whatever_values_were_set_aside(
+    settings: Settings, tolerant: Path, run_pipeline: Callable[..., Any], tmp_path: Path, query: Callable[..., Any]
+) -> None:
+    from flows import blocks
+    from flows.steps import build, handoff
+
+    run_flow("provision")
+    folder = olist_files(tmp_path / "files", scale=0.001, seed=31)
+    payments = "olist_order_payments_dataset.csv"
+    bad = ("1e400", "9" * 40, "9" * 29, "-1e20")  # what no NUMBER(38, 9) holds, and what no sum of them does
+    good = (f"{'9' * 19}.99", "1e-20", "0.12345678901", " 7 ", "+1e2")
+    for row, value in enumerate((*bad, *good), 1):
+        change(folder, ITEMS, row, price=value)
+    change(folder, payments, 2, payment_sequential="9" * 39)
+    with (folder / payments).open(encoding="utf-8-sig", newline="") as file:
+        first = next(csv.DictReader(file))
+    with (folder / payments).open("a", encoding="utf-8", newline="") as file:
+        csv.DictWriter(file, list(first), lineterminator="\n").writerow(first | {"payment_sequential": "+01"})
+    run = run_pipeline(folder)
+    aside = {t.table: t.rows_set_aside for t in run.tables}
+    assert aside["order_items"] == len(bad)
+    assert aside["order_payments"] == 3  # the wide number, and both rows of a key in two spellings
+    environment = handoff.dbt_environment(blocks.with_login(settings))
+    built = build.build(
+        tolerant / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "source:olist+", tests="buildable"
+    )
+    assert (built.failed, built.skipped) == (0, 0), built.problems
+    assert built.passed > 100

@@ -14,7 +14,7 @@ import pytest
 
 from flows.contract import read, sync
 from flows.settings import PROJECT, Settings
-from flows.steps import handoff
+from flows.steps import build, handoff
 from tests.conftest import run_flow
 from tests.flow.test_evolve import HEAD
 
@@ -152,7 +152,7 @@ def test_a_tables_files_are_loaded_replaced_undone_and_replayed_as_one(
         (f"visits_{DAY}_2.csv", "validated", 2, 2),
     }
     environment = handoff.dbt_environment(settings)
-    built = handoff.build(project / "dbt/cxm_medtech", environment, settings.home / "dbt", "path:models/staging/parts")
+    built = build.build(project / "dbt/cxm_medtech", environment, settings.home / "dbt", "path:models/staging/parts")
     assert built.clean, built.problems
     assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "c", "z"]
     assert place.staged("STG_PARTS__VISITS_ROWS") == ["v1", "v2", "v3"]
