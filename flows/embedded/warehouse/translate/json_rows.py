@@ -61,13 +61,23 @@ def _no_constant(name: str) -> Any:
 
 
 def flattened(text: str | None, path: str, outer: bool, recursive: bool, mode: str) -> list[dict[str, Any]]:
-    """The rows of FLATTEN for one value (https://docs.snowflake.com/en/sql-reference/functions/flatten)."""
+    """The rows of FLATTEN for one value (https://docs.snowflake.com/en/sql-reference/functions/flatten).
+
+    THIS is in them where it differs from row to row, with RECURSIVE; `holder` says it for all of them otherwise: a value of ten
+    thousand elements would be there ten thousand times.
+    """
     value, found = _at(loads(text), path) if text is not None else (None, False)
     rows = list(_expanded(value, path, recursive, mode)) if found else []
     if rows or not outer:
         return rows
-    compound = isinstance(value, (list, dict))
-    return [{"KEY": None, "PATH": path, "INDEX": None, "VALUE": None, "THIS": dumps(value) if compound else None}]
+    this = dumps(value) if recursive and isinstance(value, (list, dict)) else None
+    return [{"KEY": None, "PATH": path, "INDEX": None, "VALUE": None, "THIS": this}]
+
+
+def holder(text: str | None, path: str) -> str | None:
+    """THIS of FLATTEN without RECURSIVE: the value whose elements the rows are."""
+    value = _at(loads(text), path)[0] if text is not None else None
+    return dumps(value) if isinstance(value, (list, dict)) else None
 
 
 def _at(value: Any, path: str) -> tuple[Any, bool]:
@@ -96,7 +106,7 @@ def _expanded(value: Any, path: str, recursive: bool, mode: str) -> Iterator[dic
         items = [(None, i, f"{path}[{i}]", item) for i, item in enumerate(value)]
     else:
         return
-    this = dumps(value)
+    this = dumps(value) if recursive else None
     for key, index, where, item in items:
         yield {"KEY": key, "PATH": where, "INDEX": index, "VALUE": dumps(item), "THIS": this}
         if recursive:

@@ -244,8 +244,9 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 # (name, parameters, what they select): rows in FROM; SEQ is the number of the row that they are joined to.
 _TABLES = (
     ("_cxm_flatten", "N, J, P, O, R, M", """SELECT CAST(N AS DECIMAL(38, 0)) AS "SEQ", F."KEY" AS "KEY", F."PATH" AS "PATH",
-        CAST(F."INDEX" AS DECIMAL(38, 0)) AS "INDEX", CAST(F."VALUE" AS JSON) AS "VALUE", CAST(F."THIS" AS JSON) AS "THIS"
-        FROM (SELECT unnest(_cxm_flattened(_cxm_js(J), P, O, R, M)) AS F)"""),
+        CAST(F."INDEX" AS DECIMAL(38, 0)) AS "INDEX", CAST(F."VALUE" AS JSON) AS "VALUE",
+        CASE WHEN R THEN CAST(F."THIS" AS JSON) ELSE H END AS "THIS"
+        FROM (SELECT unnest(_cxm_flattened(_cxm_js(J), P, O, R, M)) AS F, CAST(_cxm_holder(_cxm_js(J), P) AS JSON) AS H)"""),
     ("_cxm_split_rows", "N, S, D", """SELECT CAST(N AS DECIMAL(38, 0)) AS "SEQ", CAST(F.I AS DECIMAL(38, 0)) AS "INDEX", F.T AS "VALUE"
         FROM (SELECT unnest(list_transform(CASE WHEN D = '' THEN [S] ELSE str_split(S, D) END, lambda T, I: {'I': I, 'T': T})) AS F)"""),
     ("_cxm_strtok_rows", "N, S, D", """SELECT CAST(N AS DECIMAL(38, 0)) AS "SEQ", CAST(F.I AS DECIMAL(38, 0)) AS "INDEX", F.T AS "VALUE"

@@ -68,6 +68,7 @@ FUNCTIONS = (
     Native("_cxm_json_text", json_values.json_text, (_T,), _T),
     Native("_cxm_parsed_json", json_rows.parsed, (_T,), _T),
     Native("_cxm_try_parsed_json", json_rows.try_parsed, (_T,), _T),
+    Native("_cxm_holder", json_rows.holder, (_T, _T), _T),
     Native("_cxm_flattened", json_rows.flattened, (_T, _T, "BOOLEAN", "BOOLEAN", _T), _ROWS),
     Native("_cxm_number_text", _number_text, (_T, _T, "BOOLEAN"), _T),
     Native("_cxm_number_read", _number_read, (_T, _T, "BOOLEAN"), _T),
