@@ -23,7 +23,7 @@ def automations() -> None:
 )
 @json_option
 def apply(notify: str, as_json: bool) -> None:
-    """Make five automations, or bring them up to date: a run failed, a source is stale, a run did not start, does not end, died."""
+    """Make five automations, or update them: a run failed, a source is stale, a run did not start, does not end, died."""
     console = make_console(as_json)
     with session(current_settings(), console, services=("prefect",), named_server=True):
         from flows import automations as code
