@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from flows.check import check
 from flows.contract import drafts, render_dbt, render_expectations
 from flows.contract.dialect import Dialect
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.errors import ConfigurationError, DataError
+from flows.places import local
 from flows.steps.draft import profile_files
 
 HEADER = [
@@ -215,3 +217,24 @@ def test_a_file_of_many_columns_is_drafted(tmp_path: Path) -> None:
     (profile,) = profile_files([path])
     assert (profile.rows, len(profile.columns)) == (40, 150)
     assert {column.logical_type for column in profile.columns} == {"integer"}
+
+
+def test_cxm_check_judges_a_drafted_dialect_as_a_run_does(project: Path, tmp_path: Path) -> None:
+    lines = ["id;Preis;Tag;Eilig"] + [
+        f"{n};1.{n:03},25;{n % 28 + 1:02}/02/2024;{['Ja', 'Nein'][n % 2]}" for n in range(40)
+    ]
+    path = tmp_path / "data" / "clinic_orders.csv.gz"
+    path.parent.mkdir()
+
+    def found() -> dict[str, list[str]]:
+        path.write_bytes(gzip.compress("\r\n".join(lines).encode("utf-16")))
+        report = check(contract, local(path.parent), None)
+        assert not report.refused
+        return {f.status: [b.rule for b in f.broken] for f in report.files}
+
+    path.write_bytes(gzip.compress("\r\n".join(lines).encode("utf-16")))
+    contract = drafted(project, [path])
+    assert contract.tables[0].dialect.encoding == "utf-16"
+    assert found() == {"good": []}
+    lines[3] = "2;1.02,25;30/02/2024;Jein"
+    assert found() == {"bad": ["orders.number(PREIS)", "orders.date(TAG)", "orders.boolean(EILIG)"]}
