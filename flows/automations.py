@@ -98,8 +98,8 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
         ),
         automation(
             "cxm: a run does not end",
-            f"Fires when a run has been at work for {LONG.total_seconds() / 3600:g} hours. Its log says what it waits for; Cancel "
-            "on its page ends it, and the next run clears up what it left.",
+            f"Fires when a run has been at work for {LONG.total_seconds() / 3600:g} hours. Its log says what it waits for; "
+            "Cancel on its page ends it, and the next run clears up what it left.",
             EventTrigger(
                 after={"prefect.flow-run.Running"},
                 expect={f"prefect.flow-run.{state}" for state in ENDS},
