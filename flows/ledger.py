@@ -3,6 +3,7 @@
     (sent) → landed → loaded → validated        skipped-unchanged: nothing was sent, the content is published already
                  └───────┴────→ quarantined      not-delivered: the file of an optional table was not there
                                                  landed, loaded, validated, quarantined → undone → (replay) loaded → …
+                                                 landed, loaded → trial: of the first rows of each file, never published
 
 `loaded` is written in the transaction of its COPY. Only `validated` rows are published. A batch without a verdict whose run is
 gone is undone by the next run of its source. The newest of a source's batches is the one with the greatest sequence: the lease's
@@ -31,7 +32,9 @@ from flows.facts import Published
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-Status = Literal["landed", "loaded", "validated", "quarantined", "undone", "skipped-unchanged", "not-delivered"]
+Status = Literal[
+    "landed", "loaded", "validated", "quarantined", "undone", "trial", "skipped-unchanged", "not-delivered"
+]
 
 # Snowflake takes at most 16 MB in one bound text; a row is some 400 bytes.
 _ROWS_AT_ONCE = 10_000
@@ -52,6 +55,7 @@ class RunInfo:
     flow_run_url: str = ""
     is_generated: bool = False  # its files were made by `cxm generate`
     holder: str = field(default_factory=this_process)  # tasks may run in other processes: it travels along
+    limit: int = 0  # a trial of the first so many records of each file, never published; 0: none
     token: int = 0  # the lease's, for this run: fences its writes and orders its batch; 0 before it has the lease
 
 
@@ -74,6 +78,7 @@ class Entry:
     is_generated: bool
     columns: str  # where the file's fields went, as `Layout.text`; empty in rows older than the column
     etag: str  # empty where nothing was sent, and in rows older than the column
+    is_trial: bool
     dialect: str  # what the file is read by, as `Dialect.file_text`
     sequence: int = 0  # its place among the source's batches, as `Published.sequence`
 
@@ -133,6 +138,7 @@ class Ledger:
                 is_generated=bool(row["is_generated"]),
                 columns=row["file_columns"] or "",
                 etag=row["etag"] or "",
+                is_trial=row["row_limit"] is not None,
                 dialect=row["file_dialect"] or "",
                 sequence=int(row["batch_sequence"] or 0),
             )
@@ -145,7 +151,8 @@ class Ledger:
     ) -> None:
         """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, etag, unchanged_since, file_columns,
         file_dialect, columns_ignored, columns_missing (keys may lack)."""
-        for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} for row in rows]):
+        trial = {"ROW_LIMIT": info.limit} if info.limit else {}
+        for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} | trial for row in rows]):
             self._run(
                 "insert",
                 info.batch_id,
@@ -216,6 +223,10 @@ class Ledger:
                 f"source {self.source}: batch {batch_id}: expected {expected:,} ledger rows to turn {status}, got {changed:,}; "
                 "another run wrote them. Nothing is committed: see `cxm batches`, then run again"
             )
+
+    def forget_objects(self, batch_id: str) -> None:
+        """Write down that the objects of a trial are gone from S3."""
+        self._run("forget_objects", self.source, batch_id)
 
     def unfinished(self) -> list[str]:
         """Batches without a verdict, oldest first."""

@@ -23,7 +23,7 @@ from flows.facts import LandResult, current, not_delivered
 from flows.generated import source_place
 from flows.inventory import Inventory
 from flows.ledger import RunInfo
-from flows.run import Landing, PipelineError, Run, RunSummary, handed_off, settle, validated
+from flows.run import Landing, PipelineError, Run, RunSummary, handed_off, settle, tried, validated
 from flows.steps.load import LoadResult
 from flows.steps.provision import Change
 from flows.task_runner import ConfiguredTaskRunner
@@ -54,6 +54,7 @@ def pipeline(
     data: str | None = None,
     force: bool = False,
     day: date | None = None,
+    limit: int | None = None,
     aws_block: str | None = None,
     snowflake_block: str | None = None,
 ) -> RunSummary:
@@ -65,17 +66,24 @@ def pipeline(
             `data/<source>`, or what `cxm up` generated.
         force: send and load files again although their content is published already.
         day: which day's files, for a source that delivers a file for each day; by default yesterday (UTC).
+        limit: a trial of the first so many rows of each file: loaded and validated, never published, and cleared away.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     where = tasks.Blocks(aws_block, snowflake_block)
     day = day or shown.expected_start().date() - timedelta(days=1)
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"limit: got {limit}, expected a number of rows from 1 on")
     try:
-        with working(source, run_info(), where) as work:
+        with working(source, replace(run_info(), limit=limit or 0), where) as work:
+            force = force or bool(limit)
             batch, found = tasks.open_batch(
                 source, data or source_place(where.settings, source), work.info, work.left, force, day, where
             )
             work.info = batch.info
+            if limit:
+                summary = tried(_loaded(batch, found, work))
+                return shown.ended(summary.outcome, summary)
             dbt.warm()
             run = _loaded(batch, found, work)
             summary = handed_off(run, validated(run))

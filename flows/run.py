@@ -70,6 +70,7 @@ class RunSummary:
     published: bool = False
     is_generated: bool = False  # the files were made by `cxm generate`
     ignored: str = ""  # files beside those of the contract
+    trial: int = 0  # of the first so many rows of each file: nothing was published, nothing of it is left
 
     @property
     def unchanged(self) -> bool:
@@ -90,6 +91,7 @@ class RunSummary:
                 [
                     f"{len(self.tables)} tables",
                     f"{rows:,} rows" + " (generated)" * self.is_generated,
+                    f"a trial of the first {self.trial:,} rows of each file" if self.trial else "",
                     f"{failed} failed",
                     sent,
                     stale,
@@ -163,6 +165,7 @@ class Run:
             published=handed is not None,
             is_generated=self.batch.info.is_generated,
             ignored=self.batch.ignored,
+            trial=self.batch.info.limit,
         )
 
 
@@ -186,11 +189,14 @@ def settle(
             return None
 
     arrived: dict[str, LandedTable] = {}
+    beside: dict[str, list[LandResult]] = {}  # files that landed, of tables of which another did not
     for table, futures in landed.items():
         files = [found for future in futures if (found := result(table, future))]
         noted.extend(files)
         if table not in errors:
             arrived[table] = LandedTable(tuple(files))
+        elif files:
+            beside[table] = files
     if any(found.status == "landed" for found in arrived.values()):
         validate.warm()
     results = {table: found for table, future in loaded.items() if (found := result(table, future))}
@@ -211,7 +217,10 @@ def settle(
     if errors:
         names = ", ".join(errors)
         if any(isinstance(error, DataError) for error in errors.values()):
-            tasks.quarantine(batch, f"batch incomplete, failed: {names}")
+            reason = f"batch incomplete, failed: {names}"
+            for table, files in beside.items():
+                tasks.write_down(batch, batch.source.table(table), files)
+            tasks.close_trial(batch, reason) if batch.info.limit else tasks.quarantine(batch, reason)
         _report(run, "Failed", None, None, None, None)
         head = (
             f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
@@ -264,6 +273,28 @@ def validated(run: Run, build_pages: bool = True) -> Verdict | None:
     more = [f"- {over}"] * bool(over)
     message = "\n".join([head, *more, *reasons, f"all of these rows: `{_show(batch)}`"])
     raise PipelineError(message, run.summary(verdict), DataError.exit_code)
+
+
+def tried(run: Run) -> RunSummary:
+    """Audit a trial, and clear it away: nothing of it is published. Rules that judge whole files are left out."""
+    batch, name = run.batch, run.batch.source.name
+    if not run.fresh:
+        raise DataError(f"{name}: no file to try; expected one at least")
+    verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages=False, return_state=True))
+    rows = validation_rows(verdict, run.fresh)
+    tasks.show_table(f"{name}-validation", rows, f"Checkpoint of trial {batch.info.batch_id}")
+    if broken := broken_rows(verdict):
+        tasks.show_table(f"{name}-broken-rows", broken, "Rows that broke a rule")
+    reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
+    bad = tasks.bad_rows_found(batch, verdict, run.fresh)
+    passed = verdict.passed or bool(bad and bad.within_limits({r.table: r.rows for r in run.fresh}))
+    summary = run.summary(verdict)
+    tasks.close_trial(batch, "; ".join(["trial: passed" if passed else "trial: rules failed", *reasons]))
+    _report(run, "Trial passed" if passed else "Trial failed", verdict, None, None, None)
+    if not passed:
+        head = f"trial of the first {batch.info.limit:,} rows of each file: {len(reasons)} rules failed; nothing of it is left"
+        raise PipelineError("\n".join([head, *reasons]), summary, DataError.exit_code)
+    return summary
 
 
 def _show(batch: tasks.Batch) -> str:

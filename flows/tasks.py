@@ -178,6 +178,8 @@ def open_batch(
         published = ledger.published()
     if info.is_generated:
         shown.tag_run("generated")
+    if info.limit:
+        shown.tag_run("trial")
     if found.ignored:
         get_run_logger().info("%s: ignored, beside the files of the contract: %s", place, found.told)
     return replace(batch.of(batch_step.largest_first(source, found, entries)), published=published), found
@@ -248,6 +250,7 @@ def land(batch: Batch, part: Part) -> LandResult:
             batch.force,
             bar,
             settings.codec,
+            limit=batch.info.limit,
         )
     progress.publish(progress.Event("land", part.table.name, landed.bytes, landed.bytes, landed.status))
     return landed
@@ -279,6 +282,17 @@ def load(batch: Batch, table: Table, landed: Sequence[LandResult]) -> load_step.
     return loaded
 
 
+@step("write down landed", "write down what landed of {table.name}")
+def write_down(batch: Batch, table: Table, landed: Sequence[LandResult]) -> None:
+    """Put files into the ledger that landed beside one of the same table that was refused.
+
+    Raises:
+        BusyError: another run took over this source.
+    """
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("load", table.name), kept=True) as ledger:
+        load_step.write_down(ledger, table, LandedTable(tuple(landed)), batch.info)
+
+
 @step("show table", "table {key}")
 def show_table(key: str, rows: Sequence[Any], description: str) -> None:
     """A step's table as an artifact of a task: the page of a run lists the run's own artifacts first, and those of its tasks
@@ -303,6 +317,8 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: 
         settings.home / "docs",
         build_pages,
     )
+    if batch.info.limit:
+        verdict = verdict.of_first_rows
     if not verdict.passed or any(validate_step.is_beside_before(f) for t in verdict.tables for f in t.warnings):
         source = read_source(batch.source.name)  # a replay's batch knows its own tables only
         with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), kept=True) as connection:
@@ -364,6 +380,19 @@ def quarantine(batch: Batch, reason: str) -> None:
     with blocks.ledger(batch.settings, batch.source.name, batch.tag("quarantined"), kept=True) as ledger:
         publish_step.quarantine(ledger, batch.info, reason)
     shown.tell("cxm.batch.quarantined", batch.source.name, batch=batch.info.batch_id, reason=reason)
+
+
+@step("close trial", "close trial {batch.info.batch_id}")
+def close_trial(batch: Batch, outcome: str) -> None:
+    """Take a trial's rows out of RAW and its objects out of S3, and write down what came of it.
+
+    Raises:
+        BusyError: another run took over this source.
+    """
+    settings = batch.settings
+    with blocks.ledger(settings, batch.source.name, batch.tag("trial"), kept=True) as ledger:
+        client = blocks.s3_client(settings)
+        undo_step.close_trial(ledger, client, settings.bucket, batch.info.batch_id, batch.info, outcome)
 
 
 @step("compare", "compare {batch.info.batch_id} with the batch before")

@@ -48,6 +48,12 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Send and load files again although their content is published already.")
 @click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="A trial: the first N rows of each file, loaded and validated, never published, and cleared away.",
+)
+@click.option(
     "--scale", type=float, default=FIRST_RUN_SCALE, show_default=True, help="Size of generated data, if any is needed."
 )
 @click.option(
@@ -59,6 +65,7 @@ def run(
     source: str,
     data: str | None,
     force: bool,
+    limit: int | None,
     scale: float,
     first: datetime | None,
     last: datetime | None,
@@ -75,6 +82,8 @@ def run(
         raise ConfigurationError(
             "--force: found with --from; wanted one of them: days that are published are passed over"
         )
+    if first is not None and limit:
+        raise ConfigurationError("--limit: found with --from; wanted one of them: a trial is of one batch")
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
@@ -91,7 +100,7 @@ def run(
         error: CxmError | None = None
         with _live(console, source):
             try:
-                summary = run_flow(flows.pipeline, source=source, data=data, force=force)
+                summary = run_flow(flows.pipeline, source=source, data=data, force=force, limit=limit)
             except PipelineError as failed:
                 summary, error = failed.summary, failed
     report(console, summary, error, as_json)
@@ -296,6 +305,12 @@ def _show(console: Console, summary: RunSummary) -> None:
             console.print(f"{t.table}: columns {terminal(t.columns)}", soft_wrap=True)
     if summary.ignored:
         console.print(f"Ignored, beside the contract's files: {terminal(summary.ignored)}", soft_wrap=True)
+    if summary.trial:
+        console.print(
+            f"[yellow]A trial[/] of the first {summary.trial:,} rows of each file: nothing is published, nothing of it "
+            "is left. Not judged: relationships, numbers of rows, freshness.",
+            soft_wrap=True,
+        )
     if summary.unchanged and summary.published:
         since = "unchanged since "
         batches = sorted({t.load.removeprefix(since) for t in summary.tables if t.load.startswith(since)})

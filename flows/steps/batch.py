@@ -48,9 +48,14 @@ def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
     """The run that is to load a batch of S3 once more; it knows whether the batch's rows are generated.
 
     Raises:
-        ConfigurationError: they are, and the source has real ones.
+        ConfigurationError: they are, and the source has real ones; or the batch is a trial.
     """
-    if not any(entry.is_generated for entry in ledger.entries(info.batch_id)):
+    entries = ledger.entries(info.batch_id)
+    if any(entry.is_trial for entry in entries):
+        raise ConfigurationError(
+            f"batch {info.batch_id}: a trial of the first rows of each file, which is never published; run without --limit"
+        )
+    if not any(entry.is_generated for entry in entries):
         return info
     ledger.refuse_generated(f"batch {info.batch_id}", own)
     return replace(info, is_generated=True)
@@ -94,7 +99,7 @@ def note_not_sent(ledger: Ledger, info: RunInfo, landed: Sequence[LandResult]) -
     """
     statuses: dict[str, Status] = {"unchanged": "skipped-unchanged", "not delivered": "not-delivered"}
     noted = [r for r in landed if r.status in statuses]
-    if not noted:
+    if not noted or info.limit:  # a trial is no delivery
         return
     known = {(e.table, e.file) for e in ledger.entries(info.batch_id) if e.status in statuses.values()}
     rows = {

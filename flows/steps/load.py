@@ -97,22 +97,7 @@ def load(
     landed = LandedTable.of(landed)
     known = [e for e in ledger.entries(info.batch_id, table.raw_name) if e.key]
     keys = {e.key for e in known}
-    rows = [
-        {
-            "table_name": table.raw_name,
-            "file_name": file.file,
-            "s3_key": file.folder + o.name,
-            "bytes": o.bytes,
-            "content_sha256": file.sha256,
-            "file_records": o.records,
-            "etag": o.etag or None,
-            "file_dialect": file.dialect or None,
-            **_columns(file.layout or fit(table, table.header)),
-        }
-        for file in landed.files
-        for o in file.objects
-        if file.folder + o.name not in keys
-    ]
+    rows = _rows(landed, table, keys)
     if not replay and known and not rows and all(e.status in ("loaded", "validated") for e in known):
         rows_there = sum(e.rows_loaded for e in known) - landed.broken_lines
         return _result(landed, "already loaded", rows_there, known[0].query_id or "")
@@ -133,6 +118,38 @@ def load(
             lock()
             ledger.mark(info.batch_id, "quarantined", _REFUSED, expected, str(error), table.raw_name)
         raise
+
+
+def write_down(ledger: Ledger, table: Table, landed: LandedTable, info: RunInfo) -> None:
+    """Put files into the ledger that landed beside one of the same table that was refused: nothing of them is loaded.
+
+    Raises:
+        BusyError: another run took over this source.
+    """
+    keys = {e.key for e in ledger.entries(info.batch_id, table.raw_name)}
+    if rows := _rows(landed, table, keys):
+        with fenced(ledger, info):
+            ledger.insert(info, "landed", rows)
+
+
+def _rows(landed: LandedTable, table: Table, known: Set[str | None]) -> list[dict[str, Any]]:
+    """The ledger's rows of the objects that it does not know."""
+    return [
+        {
+            "table_name": table.raw_name,
+            "file_name": file.file,
+            "s3_key": file.folder + o.name,
+            "bytes": o.bytes,
+            "content_sha256": file.sha256,
+            "file_records": o.records,
+            "etag": o.etag or None,
+            "file_dialect": file.dialect or None,
+            **_columns(file.layout or fit(table, table.header)),
+        }
+        for file in landed.files
+        for o in file.objects
+        if file.folder + o.name not in known
+    ]
 
 
 def _copy(

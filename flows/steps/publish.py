@@ -67,6 +67,15 @@ class BadRowsFound:
         """The tables that may set rows aside: also one without a bad row may point at one that has some."""
         return [table for table in self.source.tables if table.bad_rows and table.name in self.tables]
 
+    def within_limits(self, of: Mapping[str, int]) -> bool:
+        """Whether no rule by itself is broken by more rows than the contract sets aside; `of` so many in each table."""
+        worst = {name: max(rules.values(), default=0) for name, rules in self.counted.items()}
+        return all(
+            table.bad_rows.allows(worst.get(table.name, 0), of.get(table.name, 0))
+            for table in self.able
+            if table.bad_rows
+        )
+
     @property
     def others(self) -> list[Table]:
         """The tables that set none aside."""
@@ -87,6 +96,7 @@ def publish(
             not come in points at rows that would be gone; nothing is published and nothing set aside.
     """
     before = [e for e in ledger.entries(info.batch_id) if e.key]
+    assert not any(e.is_trial for e in before), "a trial is never published"
     fresh = any(e.status == "loaded" for e in before)
     others = _others(ledger, source, before) if source and fresh else []
     # Which batches a relationship looks into stays the same under the lease; asked for before the transaction begins.

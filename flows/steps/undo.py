@@ -1,6 +1,6 @@
-"""A batch → gone from RAW, its ledger rows `undone`: asked for by its id, or after a run that ended early.
+"""A batch → gone from RAW, its ledger rows `undone`: asked for by its id, after a run that ended early, or at a trial's end.
 
-What lies in S3 stays there, so that `replay` can load it again.
+What lies in S3 stays there, so that `replay` can load it again; but for a trial's objects.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from flows.clients.snowflake import run
 from flows.contract.model import REJECTED, Source
 from flows.contract.sql import template
 from flows.facts import object_folder
-from flows.lease import fenced, recovered
-from flows.ledger import UNDOABLE, Ledger, RunInfo
+from flows.lease import check, fenced, recovered
+from flows.ledger import UNDOABLE, Ledger, RunInfo, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,6 +40,27 @@ def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[Und
         BusyError: another run took the lease.
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; RAW and ledger are as before.
     """
+    return _taken_out(ledger, batch_id, info, reason, "undone")
+
+
+def close_trial(
+    ledger: Ledger, client: S3Client, bucket: str, batch_id: str, info: RunInfo, reason: str
+) -> tuple[UndoneTable, ...]:
+    """Take a trial out of RAW and of S3: its ledger rows stay, as `trial`, with what came of it. Begun before, it is finished.
+
+    Raises:
+        BusyError: another run took the lease.
+    """
+    gone = _taken_out(ledger, batch_id, info, reason, "trial")
+    if keys := [e.key for e in ledger.entries(batch_id) if e.status == "trial" and e.key]:
+        check(ledger, info)
+        s3.delete(client, bucket, keys)
+        with fenced(ledger, info):
+            ledger.forget_objects(batch_id)
+    return gone
+
+
+def _taken_out(ledger: Ledger, batch_id: str, info: RunInfo, reason: str, status: Status) -> tuple[UndoneTable, ...]:
     entries = ledger.entries(batch_id)
     undoable = [e for e in entries if e.status in UNDOABLE]
     if not undoable:
@@ -52,7 +73,7 @@ def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[Und
             deleted = run(ledger.connection, sql, (batch_id,))
             gone.append(UndoneTable(batch_id, table, int(deleted.rows[0][0])))
         lock()
-        ledger.mark(batch_id, "undone", UNDOABLE, len(undoable), reason)
+        ledger.mark(batch_id, status, UNDOABLE, len(undoable), reason)
     return tuple(gone)
 
 
@@ -78,7 +99,9 @@ def recover(
                 ledger.insert(
                     RunInfo(batch_id), "undone", rows, "its run ended before it was whole in S3; send the file again"
                 )
-        if batch_id in ledger.unfinished():
+        if any(e.is_trial for e in ledger.entries(batch_id)):
+            gone += close_trial(ledger, client, bucket, batch_id, info, reason)
+        elif batch_id in ledger.unfinished():
             gone += undo(ledger, batch_id, info, reason)
         recovered(ledger, info, batch_id)
     for batch_id in ledger.unfinished():

@@ -226,3 +226,75 @@ def test_what_a_place_lacks_or_has_twice_is_said_by_name(project: Path, tmp_path
     place.write("Sites.csv", "s1,")
     with pytest.raises(Exception, match=r"sites\.csv: no such file, but Sites\.csv, which differs in letter case"):
         place.run()
+    (tmp_path / "Sites.csv").unlink()
+    place.write("orders_2.csv", "b,s1,too many")
+    with pytest.raises(Exception, match=r"orders_2\.csv, line 2: 3 fields, wanted 2") as failed:
+        place.run()
+    assert place.ledger(failed.value.summary.batch_id) == {
+        ("orders_1.csv", "quarantined", 1, None),
+        ("sites.csv", "not-delivered", 0, None),
+        (f"visits_{DAY}_{{part}}.csv", "not-delivered", 0, None),
+    }
+    assert run_flow("reconcile", source="parts") == ()
+
+
+def test_a_trial_is_judged_published_never_and_cleared_away(
+    project: Path, settings: Settings, tmp_path: Path, query: Query, objects: Callable[[], set[str]]
+) -> None:
+    place = Place(tmp_path, query)
+    place.write("sites.csv", "s1,")
+    place.write("orders_1.csv", "t1,s1", "t2,of no site", "t2,twice")
+    place.write("orders_2.csv", "t3,s1", "a record of too,many,fields")
+    before, views = (
+        objects(),
+        "SELECT BATCH_ID, STATUS FROM RAW.LOAD_LEDGER WHERE SOURCE = 'parts' AND STATUS = 'validated'",
+    )
+    published = query(views)
+    # The first record of each file is good, and that it may point at what is not among the first is not judged.
+    trial = place.run(limit=1)
+    assert (trial.trial, trial.published) == (1, False)
+    assert tables(trial) == {"orders": (2, 2, "loaded"), "visits": (0, 0, "not delivered"), "sites": (1, 1, "loaded")}
+    assert trial.outcome == "3 tables, 3 rows, a trial of the first 1 rows of each file, 0 failed"
+    assert place.ledger(trial.batch_id) == {
+        ("sites.csv", "trial", 1, 1),
+        ("orders_1.csv", "trial", 1, 1),
+        ("orders_2.csv", "trial", 1, 1),
+    }
+    place.write("orders_2.csv", "t3,s1")
+    with pytest.raises(
+        Exception, match=r"(?s)trial of the first 3 rows of each file: 1 rules failed.*unique"
+    ) as failed:
+        place.run(limit=3)
+    assert failed.value.exit_code == 3
+    again = failed.value.summary
+    place.write("orders_2.csv", "t3,s1", "too,many,fields")
+    with pytest.raises(Exception, match=r"orders_2\.csv, line 3: 3 fields, wanted 2") as refused:
+        place.run(limit=3)
+    for batch in (trial.batch_id, again.batch_id, refused.value.summary.batch_id):
+        assert {row[1] for row in place.ledger(batch)} == {"trial"}
+        assert place.raw("orders", batch) == place.raw("sites", batch) == []
+        assert run_flow("undo", batch=batch, source="parts") == ()
+        with pytest.raises(Exception, match="a trial of the first rows of each file, which is never published"):
+            run_flow("replay", batch=batch, source="parts")
+    assert (objects(), query(views)) == (before, published)
+    assert run_flow("reconcile", source="parts") == ()
+
+
+def test_a_trial_whose_run_died_is_cleared_by_the_next_run(
+    project: Path, tmp_path: Path, query: Query, objects: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import tasks
+
+    place = Place(tmp_path, query)
+    place.write("orders_1.csv", "d1,", "d2,")
+    before = objects()
+    with monkeypatch.context() as broken:
+        broken.setattr(tasks.validate_step, "validate", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
+        with pytest.raises(RuntimeError, match="died"):
+            place.run(limit=1)
+    (dead,) = query("SELECT DISTINCT BATCH_ID FROM RAW.LOAD_LEDGER WHERE SOURCE = 'parts' AND STATUS = 'loaded'")
+    trial = place.run(limit=2)
+    assert {row[1] for row in place.ledger(dead[0])} == {"trial"}
+    assert place.raw("orders", dead[0]) == place.raw("orders", trial.batch_id) == []
+    assert objects() == before
+    assert run_flow("reconcile", source="parts") == ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import io
 import os
 import threading
 from collections import defaultdict
@@ -17,6 +18,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
@@ -74,8 +76,11 @@ def land(
     report: Report = lambda *_: None,
     codec: CodecName = "zstd",
     object_bytes: int = OBJECT_BYTES,
+    limit: int = 0,
 ) -> LandResult:
     """Check the table's file and send it, unless its content equals its last validated load (`published`).
+
+    With a `limit` only its first so many records are read and sent.
 
     `file`: a file of a place, by its name in the contract; it may be packed, within the place's limits.
 
@@ -99,7 +104,7 @@ def land(
         name = object_name(file.name)
         with Objects(client, bucket, folder, name, found.size, CODECS[codec], about, object_bytes) as objects:
             with _readers:
-                facts = read(file.name, found, table, objects.write, objects.restart, report)
+                facts = read(file.name, found, table, objects.write, objects.restart, report, limit)
             objects.finish(lambda done, total: report("upload", done, total))
             found.refuse_changed()
             sent = objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
@@ -199,9 +204,10 @@ def read(
     write: Callable[[Block], None],
     restart: Callable[[], None],
     report: Report = lambda *_: None,
+    limit: int = 0,
 ) -> FileFacts:
     """Check a whole file and hand its blocks to `write`; `restart` says that they begin anew, since the first reading was too
-    simple for this file. Memory does not grow with the file.
+    simple for this file. Memory does not grow with the file. With a `limit` its first so many records are all of it.
 
     Raises:
         DataError: the file breaks the contract (as `exact` says), or changed meanwhile.
@@ -239,7 +245,9 @@ def read(
             raise
 
     if table.bad_rows and table.bad_rows.broken_lines:
-        facts = slowly(by_line(found.path, file, table, table.bad_rows))
+        facts = slowly(by_line(found.path, _first_lines(file, table, limit), table, table.bad_rows))
+    elif limit:
+        facts = slowly(exact(found.path, file, found.size, table, limit))
     else:
         try:
             facts = take(scanned(file, table))
@@ -249,6 +257,12 @@ def read(
             facts = slowly(exact(found.path, file, found.size, table))
     found.refuse_changed()
     return facts
+
+
+def _first_lines(file: BinaryIO, table: Table, limit: int) -> BinaryIO:
+    """The header and the first `limit` lines of a file whose lines are a record each; without a limit the file."""
+    lines = islice(iter(file.readline, b""), limit + table.dialect.header)
+    return io.BytesIO(b"".join(lines)) if limit else file
 
 
 @cache

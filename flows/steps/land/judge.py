@@ -20,8 +20,9 @@ MAX_LINE_BYTES = 128 * 1024 * 1024
 RECORDS_AT_ONCE = 10_000
 
 
-def exact(path: str, file: BinaryIO, size: int, table: Table) -> Iterator[Block]:
-    """The blocks of a file of `size` bytes; together they are its bytes. Ten times slower than `scanned`.
+def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) -> Iterator[Block]:
+    """The blocks of a file of `size` bytes; together they are its bytes, or those of its first records, with a `limit`. Ten times
+    slower than `scanned`.
 
     Raises:
         DataError: empty, header only, not UTF-8, a header that differs from the contract, a record with too few or too many
@@ -60,6 +61,8 @@ def exact(path: str, file: BinaryIO, size: int, table: Table) -> Iterator[Block]
             _check_end(path, reader.line_num, taken[-1], dialect)
             records += 1
             line = reader.line_num + 1
+            if records == limit:
+                break
             if records % RECORDS_AT_ONCE == 0:
                 yield Block(_joined(taken), RECORDS_AT_ONCE)
     except csv.Error as error:
@@ -72,7 +75,7 @@ def exact(path: str, file: BinaryIO, size: int, table: Table) -> Iterator[Block]
             "entry in the contract say `allowEmpty: true`)"
         )
     if taken:
-        yield Block(_joined(taken), records % RECORDS_AT_ONCE)
+        yield Block(_joined(taken), records % RECORDS_AT_ONCE or RECORDS_AT_ONCE)
 
 
 def _check_end(path: str, number: int, line: bytes, dialect: Dialect) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
+from flows.contract.beside import KINDS
 from flows.contract.model import BROKEN_RULE, Severity, Table
 from flows.errors import InfrastructureError
 from flows.facts import BrokenLine
 
+# What the first rows of each file do not show.
+_OF_WHOLE_FILES = ("relationship", "row_count", "volume", *KINDS)
 _LONGEST = 60  # characters of a value
 
 
@@ -85,6 +88,20 @@ class Verdict:
     batch_id: str
     tables: tuple[TableVerdict, ...]
     docs_index: Path
+
+    @property
+    def of_first_rows(self) -> Verdict:
+        """The same without the rules that judge whole files: rows point at others that are not among the first, say."""
+
+        def judged(table: TableVerdict, failures: Sequence[RuleFailure]) -> tuple[RuleFailure, ...]:
+            kinds = ((f, f.rule.removeprefix(f"{table.table}.").partition("(")[0]) for f in failures)
+            return tuple(f for f, kind in kinds if kind not in _OF_WHOLE_FILES)
+
+        def without(table: TableVerdict) -> TableVerdict:
+            errors = judged(table, table.error_failures)
+            return replace(table, success=not errors, error_failures=errors, warnings=judged(table, table.warnings))
+
+        return replace(self, tables=tuple(without(table) for table in self.tables))
 
     @property
     def passed(self) -> bool:

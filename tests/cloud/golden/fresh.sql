@@ -175,7 +175,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_SET_ASIDE NUMBER(38, 0) COMMENT 'Of these, rows that broke a rule and went to <TABLE>_REJECTED; NULL: none',
-    STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone or skipped-unchanged',
+    STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone, trial, skipped-unchanged or not-delivered',
     UNCHANGED_SINCE VARCHAR COMMENT 'For skipped-unchanged: the validated batch with the same content',
     FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined or undone',
     COPY_QUERY_ID VARCHAR COMMENT 'Query id of the COPY',
@@ -189,7 +189,8 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     FILE_COLUMNS VARCHAR COMMENT 'The file''s header: JSON pairs of a name and its RAW column, null where ignored',
     FILE_DIALECT VARCHAR COMMENT 'What the file is read by: JSON of what differs from RFC 4180 in UTF-8; NULL: nothing',
     COLUMNS_IGNORED NUMBER(38, 0) COMMENT 'Columns of the file that were not loaded',
-    COLUMNS_MISSING NUMBER(38, 0) COMMENT 'Columns of the contract that the file lacks: NULL in RAW'
+    COLUMNS_MISSING NUMBER(38, 0) COMMENT 'Columns of the contract that the file lacks: NULL in RAW',
+    ROW_LIMIT NUMBER(38, 0) COMMENT 'A trial of the first so many records of the file, never published; NULL: no trial'
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 

@@ -1,0 +1,6 @@
+-- The objects of a trial are gone from S3.
+UPDATE {{ database | ident }}.RAW.LOAD_LEDGER
+SET
+    S3_KEY = NULL,
+    ETAG = NULL
+WHERE SOURCE = :1 AND BATCH_ID = :2 AND STATUS = 'trial'
