@@ -33,6 +33,7 @@ from flows.places import is_remote
 from flows.settings import PROJECT, Settings
 
 NAME = "cxm"
+INBOX = "flows.inbox.inbox"
 PoolType = Literal["process", "docker", "ecs", "kubernetes"]
 
 # Settings that are not secret and that a run has to find wherever it starts: the base job templates under
@@ -112,7 +113,7 @@ def hold_back(settings: Settings) -> tuple[str, ...]:
     waited = set(json.loads(str(Variable.get(f"{NAME}_waiting", default="[]"))))
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments():
-            if not deployment.schedules:
+            if not deployment.schedules or deployment.entrypoint == INBOX:  # an inbox is there for files to come
                 continue
             if waiting & set(deployment.tags):
                 client.pause_deployment(deployment.id)

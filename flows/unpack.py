@@ -65,6 +65,16 @@ def unpacked(path: str, packed: BinaryIO, size: int, limits: Limits, stack: Exit
     return packed, size
 
 
+def packing(file: BinaryIO) -> str:
+    """How a file is packed, by its first bytes: gzip, zstd, bzip2, zip, or empty."""
+    head = file.read(16)
+    file.seek(0)
+    if head.startswith(_BZIP2) and head[4:10] == b"1AY&SY":
+        return "bzip2"
+    marks = {"gzip": _GZIP, "zstd": _ZSTD, "zip": ZIP}
+    return next((name for name, mark in marks.items() if head.startswith(mark)), "")
+
+
 def _unpacker(head: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
     if head.startswith(_GZIP):
         from isal import igzip

@@ -40,6 +40,7 @@ class FileReport:
     status: Status
     rows: int = 0
     bytes: int = 0
+    packed: str = ""
     columns: str = ""
     error: str = ""
     broken: tuple[RuleFailure, ...] = ()  # of severity error
@@ -263,6 +264,7 @@ def _file(
         "set aside" if rows else status,
         sum(f.records for f in facts),
         sum(f.bytes for f in facts),
+        ", ".join(dict.fromkeys(f.packed for f in facts if f.packed)),
         "; ".join(dict.fromkeys(told for f in facts if (told := fit(table, f.header).told))),
         broken=(*judged.error_failures, *(found for f in facts for found in of_broken_lines(table.name, f))),
         warnings=judged.warnings,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 DATABASE = "CXM_CHECK"
 RUN = RunInfo("00000000_000000", token=1)
-MEMORY = "512MB"
+MEMORY = "256MB"
 _AT_ONCE = 8 << 20  # bytes of a file that become rows at a time
 _ROWS = "_cxm_check_rows"
 _ASSET, _SHAPE = "CHECKED_", "CHECKED"

@@ -99,6 +99,7 @@ def _show(console: Console, report: Report) -> None:
             "table": f.table,
             "file": ", ".join(f.files),
             "rows": f"{f.rows:,}" if f.rules else "",
+            "packed": f.packed,
             "columns": f.columns,
             "rules": f"{f.rules} judged" + _told(f) if f.rules else "",
             "": f.status,

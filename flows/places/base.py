@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from flows.errors import ConfigurationError, DataError
-from flows.unpack import SUFFIXES, Limits, unpacked
+from flows.unpack import SUFFIXES, Limits, packing, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Opened:
     size: int
     _state: Callable[[], str] = field(repr=False)  # of the file as it lies there, or of its archive
     _before: str = field(repr=False)
+    packed: str = ""  # gzip, zstd, bzip2, zip; empty: it is not
 
     def refuse_changed(self) -> None:
         """Raise DataError where somebody has written to the file (or to its archive) since it was opened."""
@@ -132,8 +133,10 @@ class Place(ABC):
         with ExitStack() as stack:
             raw = self.open_raw(self._one(name, expected), expected, stack)
             before = raw.state()
+            kind = packing(raw.file)
             file, size = unpacked(raw.path, raw.file, raw.size, self.limits, stack)
-            yield Opened(raw.path, file, size, raw.state, before)
+            packed = "" if file is raw.file else kind
+            yield Opened(raw.path, file, size, raw.state, before, packed)
 
     def only(self) -> Entry | None:
         """What the place holds, if that is one thing alone."""

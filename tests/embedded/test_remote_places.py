@@ -381,3 +381,22 @@ def test_memory_does_not_grow_with_a_remote_file(client: Any, bucket: str, serve
             assert tracemalloc.get_traced_memory()[1] < 40_000_000
         finally:
             tracemalloc.stop()
+
+
+def test_what_was_loaded_is_moved_or_deleted_and_what_was_written_since_is_left(
+    client: Any, bucket: str, server: SftpServer, folder: Path
+) -> None:
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (folder / name).write_bytes(name.encode())
+        client.put_object(Bucket=bucket, Key=f"in/{name}", Body=name.encode())
+    for place in (s3_place.place(client, f"s3://{bucket}/in"), sftp.place(login(server), f"/{folder.name}")):
+        a, b, c = place.entries()
+        (folder / "b.csv").write_bytes(b"another delivery")
+        client.put_object(Bucket=bucket, Key="in/b.csv", Body=b"another delivery")
+        assert place.dispose([a, b], "done/20261127_120000") == 1
+        assert place.dispose([a, b], "done/20261127_120000") == 0  # done twice
+        assert place.dispose([c]) == 1
+        assert [entry.name for entry in place.entries()] == ["b.csv", "done/"]
+        (folder / "b.csv").write_bytes(b"b.csv")
+    moved = client.get_object(Bucket=bucket, Key="in/done/20261127_120000/a.csv")["Body"].read()
+    assert moved == (folder / "done" / "20261127_120000" / "a.csv").read_bytes() == b"a.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 
+from flows.cli import main
 from flows.errors import ConfigurationError
 from flows.settings import Settings
 
@@ -100,7 +103,8 @@ def test_a_set_starts_one_run_over_kills_before_and_after_the_start(
     assert one.status == "started"
     assert str(run.id) in one.run
     assert run.parameters["data"] == str(small)
-    assert [one.told for one in looked(small)] == [f"its run has started: {run.id}"]
+    by_hand = CliRunner().invoke(main, ["inbox", "--data", str(small), "--settle", "0", "--json"])
+    assert [one["told"] for one in json.loads(by_hand.stdout)] == [f"its run has started: {run.id}"]
     assert len(runs(client, deployment)) == 1
     client.delete_flow_run(run.id)
 

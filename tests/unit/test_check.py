@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import subprocess
 import sys
@@ -116,6 +117,11 @@ def test_an_archive_is_read_as_a_folder_is(files: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files.iterdir():
             archive.write(path, f"archive/{path.name}")
+    with zipfile.ZipFile(tmp_path / "archive.zip") as archive:
+        packed = gzip.compress(archive.read(f"archive/{SELLERS}"))
+    (files / SELLERS).unlink()
+    (files / SELLERS).with_suffix(".csv.gz").write_bytes(packed)
+    assert {f["table"]: f["packed"] for f in report("--data", files, "sellers")["files"]} == {"sellers": "gzip"}
     found = report("--data", tmp_path / "archive.zip")
     assert found["passed"]
     assert len(found["files"]) == 9

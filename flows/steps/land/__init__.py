@@ -62,6 +62,7 @@ class FileFacts:
     header: tuple[str, ...]
     broken: tuple[BrokenLine, ...] = ()  # the first of the lines that are no record
     broken_lines: int = 0  # how many there are; `records` counts them too
+    packed: str = ""  # gzip, zstd, bzip2, zip
 
 
 def land(
@@ -234,8 +235,8 @@ def read(
         if not records and not table.allow_empty:  # `exact` has the words for it
             raise UnusualError
         if text:  # the size and the hash are those of the file's own bytes
-            return FileFacts(name, text.bytes, records, text.sha256, header, tuple(broken), lines)
-        return FileFacts(name, done, records, digest.hexdigest(), header, tuple(broken), lines)
+            return FileFacts(name, text.bytes, records, text.sha256, header, tuple(broken), lines, found.packed)
+        return FileFacts(name, done, records, digest.hexdigest(), header, tuple(broken), lines, found.packed)
 
     def slowly(blocks: Iterator[Block]) -> FileFacts:
         try:
