@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flows.contract.model import AUDIT_COLUMNS, OnNewColumn, Table
+from flows.contract.model import OWN_COLUMNS, OnNewColumn, Table
 from flows.contract.raw_names import raw_name
 
 
@@ -131,7 +131,7 @@ def fit_again(table: Table, header: Sequence[str]) -> Layout:
 
 def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
     """Header → RAW column that it gets; one and the same whatever else is new, so that later files find it again."""
-    taken = {**{c.name: c.header for c in table.columns}, **dict.fromkeys(AUDIT_COLUMNS, "an audit column")}
+    taken = {**{c.name: c.header for c in table.columns}, **dict.fromkeys(OWN_COLUMNS, "an audit column")}
     found: dict[str, str] = {}
     for header in headers:
         name = raw_name(header, table.name)

@@ -137,7 +137,8 @@ class BadRows:
 REJECTED = "_REJECTED"
 RULES = "_RULES"
 # Columns of what was set aside before it was a row: which rule, the line's number in the file, why, and the line itself.
-BROKEN_COLUMNS = (RULES, "_LINE", "_REASON", "_TEXT")
+BROKEN_COLUMNS = (RULES, "_REJECTED_LINE", "_REJECTED_REASON", "_REJECTED_TEXT")
+OWN_COLUMNS = (*AUDIT_COLUMNS, *BROKEN_COLUMNS)  # no column of a file may be called so in RAW
 BROKEN_RULE = "record"  # what stands under _RULES
 
 

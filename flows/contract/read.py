@@ -19,8 +19,7 @@ from open_data_contract_standard.model import Relationship as OdcsRelationship
 from flows.contract import values
 from flows.contract.dialect import PLAIN, Dialect
 from flows.contract.model import (
-    AUDIT_COLUMNS,
-    BROKEN_COLUMNS,
+    OWN_COLUMNS,
     Classification,
     Column,
     Load,
@@ -284,7 +283,7 @@ def _column(found: SchemaProperty, position: int, written: Dialect, place: Place
             f"`physicalName: {header.upper()}_`: the file keeps its header"
         )
     name = place.identifier(found.physicalName or header.upper(), "physicalName" if found.physicalName else "name")
-    if name in (*AUDIT_COLUMNS, *BROKEN_COLUMNS):
+    if name in OWN_COLUMNS:
         place.fail(f"name: found {name}, which is an audit column that the load fills; set another physicalName")
     kind = cast(LogicalType, place.one_of(found.logicalType, "logicalType", get_args(LogicalType)))
     place.one_of(found.physicalType or "VARCHAR", "physicalType", ["VARCHAR"])

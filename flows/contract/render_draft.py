@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.contract.dialect import DELIMITERS, PLAIN, Dialect
-from flows.contract.model import AUDIT_COLUMNS, LogicalType, Pii, Table
+from flows.contract.model import OWN_COLUMNS, LogicalType, Pii, Table
 from flows.contract.raw_names import raw_name, words_of
 from flows.contract.render_dbt import is_staging_name, slug
 
@@ -225,7 +225,7 @@ def _raw_names(profile: FileProfile) -> dict[str, str]:
     """Header → RAW name: upper case, legal without quotes, each once and none of the audit columns'."""
     names: dict[str, str] = {}
     for column in profile.columns:
-        names[column.header] = _once(raw_name(column.header, profile.table), {*names.values(), *AUDIT_COLUMNS}, "_")
+        names[column.header] = _once(raw_name(column.header, profile.table), {*names.values(), *OWN_COLUMNS}, "_")
     return names
 
 

@@ -132,9 +132,9 @@ def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
 
 def all_broken_lines(source: Source, table: Table, batch_id: str) -> str:
     """The lines of a batch that are no record: object, number, why, and the line, where no column of the table is personal."""
-    text = "t._TEXT" if all(c.pii == "none" for c in table.columns) else "NULL"
+    text = "t._REJECTED_TEXT" if all(c.pii == "none" for c in table.columns) else "NULL"
     return (
-        f"SELECT t._SOURCE_FILENAME, TO_NUMBER(t._LINE) AS LINE, t._REASON, {text} AS LINE_TEXT"
+        f"SELECT t._SOURCE_FILENAME, TO_NUMBER(t._REJECTED_LINE) AS LINE, t._REJECTED_REASON, {text} AS LINE_TEXT"
         f" FROM {ident(source.schema)}.{ident(table.rejected.raw_name)} AS t"
         f" WHERE t._BATCH_ID = {literal(batch_id)} AND t._RULES = {literal(BROKEN_RULE)} ORDER BY t._SOURCE_FILENAME, LINE"
     )

@@ -236,7 +236,7 @@ def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None
         assert {t: sorted((n, "; ".join(sorted(r.split("; ")))) for n, r in of) for t, of in found.items()} == {
             t: sorted([*rows, *((n, "record") for n in none[t])]) for t, rows in aside.items()
         }
-        found = bench.rows("_REJECTED", info.batch_id, "_LINE, _TEXT, _RULES")
+        found = bench.rows("_REJECTED", info.batch_id, "_REJECTED_LINE, _REJECTED_TEXT, _RULES")
         assert {t: [(int(n), text or "") for n, text, rule in of if rule == "record"] for t, of in found.items()} == {
             t: list(zip(numbered(len(files[t]), len(of)), of, strict=True)) for t, of in lines.items()
         }
@@ -395,7 +395,9 @@ def test_a_new_column_is_set_aside_too_also_after_a_kill_between_alter_and_copy(
     assert run(bench.connection, f"SELECT HOSPITAL_ID, FLOOR FROM RAW.{table.raw_name} {of_batch}").rows == (
         ("1", "first"),
     )
-    rejected = f"SELECT HOSPITAL_ID, FLOOR, _TEXT FROM RAW.{table.rejected.raw_name} {of_batch} ORDER BY _RULES"
+    rejected = (
+        f"SELECT HOSPITAL_ID, FLOOR, _REJECTED_TEXT FROM RAW.{table.rejected.raw_name} {of_batch} ORDER BY _RULES"
+    )
     assert run(bench.connection, rejected).rows == (("2", "second", None), (None, None, "1,2"))
     main, lines = sorted(bench.ledger().entries(again.batch_id), key=lambda e: e.rows_set_aside == e.rows_loaded)
     assert (main.records, main.rows_loaded, main.rows_set_aside) == (2, 2, 1)

@@ -185,6 +185,11 @@ def test_rows_that_a_run_would_set_aside_are_told_as_that(tolerant: Path) -> Non
         "wards": ("set aside", 1),  # its hospital is aside
         "visits": ("set aside", 1),  # its ward is aside
     }
+    with (tolerant / "aside_visits.csv").open("a") as file:
+        file.write('1,"2018\n')
+    (visits,) = [f for f in run_check(contract, local(tolerant), date(2018, 1, 1)).files if f.table == "visits"]
+    assert (visits.status, visits.rows, visits.rows_set_aside) == ("set aside", 3, 2)
+    assert any("line 4 (a quote opens and does not close in this line)" in rule.observed for rule in visits.broken)
     (tolerant / "aside_wards.csv").write_text("id,hospital\nx,1\ny,1\nz,1\n")
     found = run_check(contract, local(tolerant), date(2018, 1, 1))
     assert not found.passed

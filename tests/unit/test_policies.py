@@ -61,7 +61,15 @@ def test_a_contract_says_how_many_bad_rows_are_set_aside_and_what_volume_is_usua
         ("{property: badRows, value: {policy: set-aside, maxShare: 2}}", "maxShare: found 2, wanted a part of 1"),
         ("{property: badRows, value: {policy: set-aside, maxRows: 1.5}}", "maxRows: found 1.5, wanted a whole number"),
         ("{property: badRows, value: {policy: quarantine-batch, maxRows: 1}}", "found a limit with quarantine-batch"),
-        ("{property: badRows, value: {polici: set-aside}}", "wanted the keys policy, maxShare, maxRows"),
+        (
+            "{property: badRows, value: {policy: quarantine-batch, brokenLines: true}}",
+            "found brokenLines with quarantine-batch, which sets nothing aside",
+        ),
+        (
+            "{property: badRows, value: {policy: set-aside, maxRows: 1, brokenLines: yes please}}",
+            "brokenLines: found 'yes please', wanted true or false",
+        ),
+        ("{property: badRows, value: {polici: set-aside}}", "wanted the keys policy, maxShare, maxRows, brokenLines"),
         (
             "{property: volume, value: {window: 3, tolerance: 3, severity: error}}",
             "window: found 3, wanted `8 batches`",
