@@ -1,4 +1,7 @@
-"""Facts of a run → its report in markdown and the tables beside it, as the Prefect UI shows them; pure, so a test reads it."""
+"""Facts of a run → its report in markdown and the tables beside it, as the Prefect UI shows them; pure, so a test reads it.
+
+Long because each table beside the report is made of the same facts.
+"""
 
 from __future__ import annotations
 

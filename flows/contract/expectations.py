@@ -1,6 +1,8 @@
 """What the contract says of a table, as expectations and as the query for the rows that they judge.
 
 rules, keys, relationships of a `Table` → `Expectation`s; a batch of it → SELECT
+
+Long because each kind of rule becomes an expectation here, and the columns that they need beside RAW's.
 """
 
 from __future__ import annotations

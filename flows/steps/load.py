@@ -3,6 +3,8 @@
 One COPY per table over all its objects (FILES takes 1,000 names), its result rows read, the rows in RAW counted against the
 records in the file, and the objects compared with those that landed, before COMMIT: what does not add up is rolled back, so RAW
 and the ledger are as before.
+
+Long because what is inserted, copied, counted and compared is one transaction, and its refusals belong to it.
 """
 
 from __future__ import annotations

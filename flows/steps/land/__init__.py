@@ -3,6 +3,8 @@
 One pass over the bytes does all: decoding, header against the contract, every record's field count, SHA-256, compression,
 upload. What COPY would load wrongly or half is refused here, with the line, and nothing of it is seen in the bucket. Memory
 does not grow with the file.
+
+Long because a file is sent, found unchanged, or looked at only, and all three are one reading.
 """
 
 from __future__ import annotations
