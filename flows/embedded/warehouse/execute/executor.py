@@ -6,6 +6,7 @@ SQL ──find_handler──▶ account objects, grants, stages, session  (`stat
     ──else──▶ legal, authorize ──▶ translate ──▶ DuckDB
 
 Transactions: https://docs.snowflake.com/en/sql-reference/transactions. DDL commits what is open and then itself.
+Long because a statement's way from its text to its rows is told here from end to end.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.execute.answers import Answer, Described, described_unrun, engine_sql, run_tree
+from flows.embedded.warehouse.execute.columns import columns_of
 from flows.embedded.warehouse.execute.conflicts import retried
 from flows.embedded.warehouse.execute.execution import executing
 from flows.embedded.warehouse.session import visibility
+from flows.embedded.warehouse.session.beside import Beside, beside, cannot_fail
 from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.privileges import authorize, parts_of, sources, target_of
 from flows.embedded.warehouse.session.result import Result, status
@@ -31,12 +34,12 @@ from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.statements.cancel import cancel, cancellation, cancels
 from flows.embedded.warehouse.statements.ddl import run_ddl
 from flows.embedded.warehouse.statements.dispatch import find_handler
-from flows.embedded.warehouse.statements.row_changes import DML, change_rows, copy
+from flows.embedded.warehouse.statements.row_changes import DML, change_rows, copy, truncate
 from flows.embedded.warehouse.statements.session_statements import unset_variables
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import parse
-from flows.embedded.warehouse.text.grammar import Words, ident
+from flows.embedded.warehouse.text.grammar import Words
 from flows.embedded.warehouse.text.reserved import refuse_reserved
 from flows.embedded.warehouse.text.statement_text import (
     check_form,
@@ -46,11 +49,23 @@ from flows.embedded.warehouse.text.statement_text import (
     with_literals,
 )
 from flows.embedded.warehouse.translate import corrections, functions, legal, types
+from flows.embedded.warehouse.translate.expressions import type_of
 from flows.embedded.warehouse.translate.translation import Place, require_place, split, strips_clustering, translated
-from flows.embedded.warehouse.translate.typing import LENGTHS, Columns, Typing, folded
+from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
 
-_DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.TruncateTable)
-_TAKEN = (exp.Query, exp.Set, exp.Describe, exp.Show, exp.Transaction, exp.Commit, exp.Rollback, *_DDL, *DML)
+_DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment)
+_TAKEN = (
+    exp.TruncateTable,
+    exp.Query,
+    exp.Set,
+    exp.Describe,
+    exp.Show,
+    exp.Transaction,
+    exp.Commit,
+    exp.Rollback,
+    *_DDL,
+    *DML,
+)
 
 
 class Executor:
@@ -63,6 +78,11 @@ class Executor:
         self.rows: pa.Table | None = None
         self.described: Described = ()
         self.rowcount: int | None = None
+        self.trial = False  # whether a statement is only tried, see `session.beside`
+        self._tried = False  # whether it was
+        self._sure = False  # whether an error rolls back a transaction that the session has not begun
+        self._part = conn.transaction.parts.first
+        self._beside: Beside | None = None
         self.binds = 0  # how many the statement has that was described last
         self.statement = statement  # what the server has announced, for the next execution
 
@@ -89,7 +109,14 @@ class Executor:
         python-connector-api#executemany); returns the rows affected."""
         total = 0
         with executing(self, command):
-            tree = self._parsed(command)
+            tree, transaction = self._parsed(command), self.conn.transaction
+            if not self.conn.autocommit_on:
+                transaction.begin()
+            if transaction.open:  # each row is tried before the first of them is kept
+                self.trial = True
+                for row in rows:
+                    self._run_parsed(tree.copy(), command, list(row))
+                self.trial, self._tried = False, True
             with self.atomic():
                 for row in rows:
                     self._run_parsed(tree.copy(), command, list(row))
@@ -179,13 +206,17 @@ class Executor:
             conn.transaction.end("COMMIT")
             with conn.engine.ddl_lock:
                 run_ddl(self, tree, bindings)
+        elif isinstance(tree, exp.TruncateTable):
+            truncate(self, tree)
         elif isinstance(tree, DML):
             change_rows(self, tree, bindings)
         else:
             with self.seeing(tree):
                 # what is registered for the engine would be gone with an older snapshot
                 tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
-                self.run(self.typed(tables.resolve_temporary(conn, tree)), bindings)
+                tree = self.typed(tables.resolve_temporary(conn, tree))
+                with self._apart(tree):
+                    self.run(tree, bindings)
             if isinstance(tree, exp.Show) and self.rows is not None:
                 self.rows = visibility.shown_columns(conn, self.rows)
                 self.rowcount = self.rows.num_rows
@@ -214,13 +245,41 @@ class Executor:
             yield
             return
         transaction.begin()
+        self._sure = True
         try:
             yield
         except BaseException:
             with contextlib.suppress(duckdb.Error):
                 transaction.end("ROLLBACK")
             raise
+        finally:
+            self._sure = False
         transaction.end("COMMIT")
+
+    @contextlib.contextmanager
+    def trying(self, several: bool = False) -> Iterator[Beside | None]:
+        """Where what would cost the open transaction its rows is tried first; None where nothing would."""
+        transaction = self.conn.transaction
+        if not transaction.open or self._sure or self._tried or not (transaction.wrote or several or self.trial):
+            yield None
+            return
+        with beside(self.conn, self._part) as found, found.rolled_back():
+            yield found
+
+    @contextlib.contextmanager
+    def _apart(self, tree: Expr) -> Iterator[None]:
+        """Around a query: in a transaction that has written it runs beside it, see `session.beside`."""
+        transaction = self.conn.transaction
+        texts = lambda column: (found := type_of(column)) is not None and found.kind == "VARCHAR"  # noqa: E731
+        if not isinstance(tree, exp.Query) or not (transaction.open and transaction.wrote) or cannot_fail(tree, texts):
+            yield
+            return
+        with beside(self.conn, self._part) as found:
+            self._beside = found if found.sees(tree) else None
+            try:
+                yield
+            finally:
+                self._beside = None
 
     @contextlib.contextmanager
     def seeing(self, tree: Expr, written: tuple[str, str, str] | None = None, adds: bool = False) -> Iterator[None]:
@@ -236,12 +295,12 @@ class Executor:
             names = {self.conn.qualify(parts_of(table)) for table in sources(tree, target)}
             if not names & self.conn.temporary_tables.keys():  # those are the session's own
                 part = transaction.parts.choose(frozenset(map(".".join, names)), ".".join(written or ()))
-        own, self.duck = self.duck, part.duck
+        own, self.duck, self._part = self.duck, part.duck, part
         try:
             yield
         finally:
             self.duck = own
-        if written:
+        if written and not self.trial and (self.rowcount or isinstance(tree, exp.Insert)):
             part.wrote.add(".".join(written))
 
     def retried(self, run: Callable[[], None]) -> None:
@@ -250,32 +309,7 @@ class Executor:
 
     def typed(self, tree: Expr) -> Expr:
         """The tree, changed in place, with numbers and texts that are Snowflake's (see `translate.typing`)."""
-        return Typing(self._columns).statement(tree)
-
-    def _columns(self, table: exp.Table) -> Columns | None:
-        parts = [folded(part) for part in table.parts]
-        if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has one of its own
-            return None
-        name, known = ".".join(map(ident, parts)), self.conn.registry.columns
-        generation = known.generation
-        # what a function such as QUERY_HISTORY answers is no table of a database
-        registered = parts[0].upper().startswith("_CXM_")
-        full = "" if registered else ".".join(map(ident, self.conn.qualify(parts_of(table))))
-        # a transaction that has written sees the catalogue of its first write; a temporary table is the session's own
-        own = registered or self.conn.transaction.wrote or any(t[2] == parts[-1] for t in self.conn.temporary_tables)
-        if not own and (kept := known.get(full)) is not None:
-            return cast(Columns, kept)
-        try:
-            described = self.duck.execute(f"SELECT * FROM {name} LIMIT 0").description
-        except duckdb.Error:
-            return None
-        found = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
-        if types.VARCHAR in found.values() and not registered:
-            lengths = tables.lengths(self.conn, self.conn.qualify(parts_of(table)))
-            found |= {n: types.text(lengths[n]) for n, t in found.items() if t == types.VARCHAR and n in lengths}
-        if not own:
-            known.keep(full, found, generation)
-        return found
+        return Typing(lambda table: columns_of(self.conn, self.duck, table)).statement(tree)
 
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""
@@ -289,17 +323,37 @@ class Executor:
             self._run_parts(kept, bindings)
 
     def _run_parts(self, tree: Expr, bindings: Any) -> None:
-        for part in split(tree):
-            ready = self.translated(part, bindings)
-            # a statement split into several has its placeholders in one of the parts
-            self._run_translated(ready, bindings if ready.find(exp.Placeholder) else None)
+        parts = split(tree)
+        if not isinstance(tree, DML):
+            for part in parts:
+                self._run_translated(*self._ready(part, bindings))
+            return
+        steps = [self._ready(part, bindings) for part in parts]
+        with self.trying(len(steps) > 1) as found:
+            if tried := found is not None and all(found.sees(step) for step, _ in steps):
+                for step, bound in steps:
+                    found.run(step, bound)
+        if self.trial:
+            return
+        statement = self.conn.statement
+        with statement.unstoppable() if statement and (tried or self._tried) else contextlib.nullcontext():
+            for step, bound in steps:
+                self._run_translated(step, bound)
+
+    def _ready(self, part: Expr, bindings: Any) -> tuple[Expr, Any]:
+        """The engine's tree; a statement split into several has its placeholders in one of the parts."""
+        ready = self.translated(part, bindings)
+        return ready, bindings if ready.find(exp.Placeholder) else None
 
     def _run_translated(self, tree: Expr, bindings: Any) -> None:
         lengths = [*tree.meta.get(LENGTHS, {}).items(), *(tree.args.pop("text_lengths", None) or [])]
         tree.args.pop("table_comment", None)
+        duck = self.duck
+        if self._beside is not None:
+            tree, duck = self._beside.over_copies(tree), self._beside.duck
         sql = engine_sql(tree, self._place())
         legal.check_engine_sql(self.conn.engine.parser, tree, sql)
-        self._take(run_tree(tree, sql, self.duck, bindings))
+        self._take(run_tree(tree, sql, duck, bindings))
         if lengths and (table := tree.find(exp.Table)):
             name = self.conn.qualify(parts_of(table))
             if tree.find(exp.TemporaryProperty):

@@ -67,6 +67,7 @@ class WarehouseConnection:
         self.variables: dict[str, Any] = {}
         self.autocommit_on = autocommit
         self.transaction = Transaction(self, self.duck)
+        self.beside: duckdb.DuckDBPyConnection | None = None  # where a statement of an open transaction is tried
         self.client = "PythonConnector"
         self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
         self.registered: dict[
@@ -97,9 +98,13 @@ class WarehouseConnection:
         self.autocommit_on = mode
 
     def interrupt(self) -> None:
-        """Stop what the engine runs for the session at this moment."""
-        for part in (self.transaction.parts.first, *self.transaction.parts.later):
-            part.duck.interrupt()
+        """Stop what the engine runs for the session at this moment; in a transaction that has written only what runs beside it,
+        since DuckDB would give up the rest too."""
+        if (beside := self.beside) is not None:
+            beside.interrupt()
+        if not (self.transaction.open and self.transaction.wrote):
+            for part in (self.transaction.parts.first, *self.transaction.parts.later):
+                part.duck.interrupt()
 
     def close(self) -> None:
         """End the session; what it has not committed is rolled back."""

@@ -51,6 +51,17 @@ class Part:
     wrote: set[str] = field(default_factory=set)
 
 
+def alike(duck: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Another connection that stands where this one does, with its time zone and variables."""
+    made = duck.cursor()
+    for name in _LIKE_THE_SESSION:
+        (value,) = duck.execute("SELECT current_setting(?)", [name]).fetchone() or ("",)
+        made.execute(f"SET {name} = {quote(str(value))}")
+    for name, value in duck.execute("SELECT name, value FROM duckdb_variables()").fetchall():
+        made.execute(f"SET VARIABLE {name} = {quote(str(value))}")
+    return made
+
+
 class LaterParts:
     """The DuckDB transactions of one Snowflake transaction; the session's own is the first."""
 
@@ -80,13 +91,7 @@ class LaterParts:
 
     def _newest(self) -> Part:
         if not self.later or self.later[-1].wrote:
-            duck = self.first.duck.cursor()
-            for name in _LIKE_THE_SESSION:
-                (value,) = self.first.duck.execute("SELECT current_setting(?)", [name]).fetchone() or ("",)
-                duck.execute(f"SET {name} = {quote(str(value))}")
-            for name, value in self.first.duck.execute("SELECT name, value FROM duckdb_variables()").fetchall():
-                duck.execute(f"SET VARIABLE {name} = {quote(str(value))}")
-            self.later.append(Part(duck))
+            self.later.append(Part(alike(self.first.duck)))
         else:
             self.later[-1].duck.execute("ROLLBACK")
         part = self.later[-1]

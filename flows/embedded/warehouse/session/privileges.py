@@ -140,7 +140,8 @@ def authorize(conn: WarehouseConnection, expression: Expr) -> None:
         _object(conn, target, "DELETE")
     elif isinstance(expression, exp.TruncateTable):
         for table in expression.expressions:
-            _object(conn, table, "TRUNCATE")
+            if not expression.args.get("exists") or exists(conn, conn.qualify(parts_of(table))):
+                _object(conn, table, "TRUNCATE")
         return
     elif isinstance(expression, exp.Merge):
         kinds = {type(w.args.get("then")) for w in expression.find_all(exp.When)}

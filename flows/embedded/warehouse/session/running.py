@@ -77,6 +77,17 @@ class Statement:
         with self._guard:
             yield
 
+    @contextmanager
+    def unstoppable(self) -> Iterator[None]:
+        """Around what must not fail, since it has been tried: whoever stops the statement now comes too late."""
+        with self._guard:
+            runs, self._runs = self._runs, False
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._runs = runs and not self._ended.is_set()
+
     def stop(self, error: Error) -> None:
         """End it with `error` as soon as it can be; returns at once."""
         with self._guard:

@@ -18,12 +18,13 @@ from flows.embedded.warehouse.copy.load import copy_into
 from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.context import SessionContext
 from flows.embedded.warehouse.session.locks import DeadlockError
-from flows.embedded.warehouse.session.privileges import authorize, is_named, parts_of, target_of
-from flows.embedded.warehouse.session.result import Result
+from flows.embedded.warehouse.session.privileges import authorize, exists, is_named, parts_of, target_of
+from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.session.stage_lookup import file_format_options, stage_info
 from flows.embedded.warehouse.session.storage_access import storage_of
 from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.statements.runner import Runner
+from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident
 from flows.embedded.warehouse.translate import times
@@ -58,8 +59,28 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
     with runner.seeing(expression, written, adds=isinstance(expression, exp.Insert) and not overwrites):
         expression = runner.typed(expression)
         runner.retried(run)
-    conn.transaction.wrote = conn.transaction.wrote or conn.transaction.open
+    if runner.trial:
+        return
+    conn.transaction.wrote = conn.transaction.wrote or (conn.transaction.open and (overwrites or bool(runner.rowcount)))
     _touch(conn, written)
+
+
+def truncate(runner: Runner, expression: exp.TruncateTable) -> None:
+    """TRUNCATE [TABLE] [IF EXISTS]: rows and load metadata go, in the open transaction if there is one
+    (https://docs.snowflake.com/en/sql-reference/sql/truncate-table, …/transactions#terminology)."""
+    conn, table = runner.conn, expression.expressions[0]
+    others = [o for o in ("cluster", "identity", "option", "partition") if expression.args.get(o)]
+    if len(expression.expressions) != 1 or others:
+        raise errors.syntax(",") if len(expression.expressions) != 1 else errors.syntax(str(expression.args[others[0]]))
+    name = conn.qualify(parts_of(table))
+    if exists(conn, name):
+        if exists(conn, name) == "VIEW":
+            raise errors.not_found("TABLE", ".".join(name))
+        with runner.atomic():
+            change_rows(runner, exp.Delete(this=table.copy()), None)
+            if name not in conn.temporary_tables:
+                load_history.after_statement(runner.duck, expression, conn.database, conn.schema)
+    runner.answer(status())
 
 
 def _columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tuple[str, str]]:
@@ -78,12 +99,9 @@ def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
     (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as there; the table is
     locked, so what was looked at before is what is merged."""
     named = merge_operations(expression)
-    looked = _several_matches(expression)
-    if looked is not None:
-        found = runner.translated(looked, bindings)
-        bound = bindings if found.find(exp.Placeholder) else None
-        if runner.duck.execute(found.sql(dialect="duckdb"), bound).fetchone():
-            raise errors.duplicate_row()
+    conn, looked = runner.conn, _several_matches(expression)
+    found = runner.translated(looked, bindings) if looked is not None else None
+    bound = bindings if found is not None and found.find(exp.Placeholder) else None
     for then in expression.find_all(exp.Update, exp.Insert):
         # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB wants the bare column
         if isinstance(then, exp.Update):
@@ -93,10 +111,22 @@ def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
         for column in targets:
             if isinstance(column, exp.Column):
                 column.set("table", None)
-    sql = runner.translated(expression, bindings).sql(dialect="duckdb") + " RETURNING merge_action"
+    merge = runner.translated(expression, bindings)
+    with runner.trying() as beside:
+        if beside is not None:
+            if found is not None and beside.run(found, bound):
+                raise errors.duplicate_row()
+            beside.run(merge, bindings, " RETURNING merge_action")
+    if runner.trial:
+        return
+    tried = beside is not None and conn.statement
     counts: dict[str, int] = {}
-    for (action,) in runner.duck.execute(sql, bindings).fetchall():
-        counts[action] = counts.get(action, 0) + 1
+    with conn.statement.unstoppable() if tried and conn.statement else contextlib.nullcontext():
+        if not tried and found is not None and runner.duck.execute(found.sql(dialect="duckdb"), bound).fetchone():
+            raise errors.duplicate_row()
+        sql = merge.sql(dialect="duckdb") + " RETURNING merge_action"
+        for (action,) in runner.duck.execute(sql, bindings).fetchall():
+            counts[action] = counts.get(action, 0) + 1
     operations = {"inserted": "INSERT", "updated": "UPDATE", "deleted": "DELETE"}
     shown = [(f"number of rows {op}", counts.get(operations[op], 0)) for op in named]
     runner.answer(Result([(name, "BIGINT") for name, _ in shown], [[n for _, n in shown]], sum(n for _, n in shown)))

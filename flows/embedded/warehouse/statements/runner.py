@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import duckdb
     from sqlglot import Expr
 
+    from flows.embedded.warehouse.session.beside import Beside
     from flows.embedded.warehouse.session.connection import WarehouseConnection
     from flows.embedded.warehouse.session.result import Result
 
@@ -23,6 +24,8 @@ class Runner(Protocol):
     conn: WarehouseConnection
     duck: duckdb.DuckDBPyConnection  # where it runs: the session's own, or a later part of its transaction
     query_id: str
+    rowcount: int | None
+    trial: bool  # the statement is only tried: nothing of it is kept
 
     def answer(self, result: Result) -> None:
         """Make a handler's result the statement's."""
@@ -43,6 +46,10 @@ class Runner(Protocol):
         self, tree: Expr, written: tuple[str, str, str] | None = None, adds: bool = False
     ) -> AbstractContextManager[None]:
         """Around a statement: it sees what was committed before it began. `adds`: it adds rows, no more."""
+
+    def trying(self, several: bool = False) -> AbstractContextManager[Beside | None]:
+        """Where the engine's statements are tried first, since an error would cost the open transaction; None where it would not.
+        `several`: there are more than one."""
 
     def retried(self, run: Callable[[], None]) -> None:
         """Run it, outside a transaction again after a conflict."""

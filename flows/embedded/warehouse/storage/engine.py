@@ -81,6 +81,8 @@ class Engine:
         self.duck.execute("SET GLOBAL ieee_floating_point_ops = false")
         for name, function, parameters, returns in catalogue.functions:
             self.duck.create_function(name, function, parameters, returns, null_handling=SPECIAL)
+        # a statement that does not compile leaves its transaction usable; for what fails while it runs see `execute.beside`
+        self.duck.execute("SET GLOBAL default_transaction_invalidation_policy = 'SYNTACTIC_ERRORS_DO_NOT_INVALIDATE'")
         self.duck.execute(catalogue.macros("memory"))  # for sessions without a current database
         self.duck.execute(f"ATTACH {quote(str(directory / '_fs_global.db'))} AS _fs_global")
         for sql in catalogue.account:

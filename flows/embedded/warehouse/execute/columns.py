@@ -1,0 +1,42 @@
+"""The columns of a table that a statement names, with Snowflake's types: as the engine has them, kept until the next DDL."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import duckdb
+from sqlglot import exp
+
+from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.session.privileges import parts_of
+from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.translate import types
+from flows.embedded.warehouse.translate.typing import Columns, folded
+
+
+def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table: exp.Table) -> Columns | None:
+    """The columns, None where the engine does not know them."""
+    parts = [folded(part) for part in table.parts]
+    if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has one of its own
+        return None
+    name, known = ".".join(map(ident, parts)), conn.registry.columns
+    generation = known.generation
+    # what a function such as QUERY_HISTORY answers is no table of a database
+    registered = parts[0].upper().startswith("_CXM_")
+    full = "" if registered else ".".join(map(ident, conn.qualify(parts_of(table))))
+    # a transaction that has written sees the catalogue of its first write; a temporary table is the session's own
+    own = registered or conn.transaction.wrote or any(t[2] == parts[-1] for t in conn.temporary_tables)
+    if not own and (kept := known.get(full)) is not None:
+        return cast(Columns, kept)
+    try:
+        described = duck.execute(f"SELECT * FROM {name} LIMIT 0").description
+    except duckdb.Error:
+        return None
+    found = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
+    if types.VARCHAR in found.values() and not registered:
+        lengths = tables.lengths(conn, conn.qualify(parts_of(table)))
+        found |= {n: types.text(lengths[n]) for n, t in found.items() if t == types.VARCHAR and n in lengths}
+    if not own:
+        known.keep(full, found, generation)
+    return found
