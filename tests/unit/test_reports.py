@@ -190,3 +190,12 @@ def test_what_a_server_or_a_file_said_is_no_markup_in_a_report_nor_in_an_artifac
     [row] = [line for line in page.splitlines() if line.startswith("| orders")]
     assert len(re.split(r"(?<!\\)\|", row)) == 11
     assert made[0][0]["rows"] == "3"
+
+
+def test_the_report_tells_values_that_the_batch_before_had_not() -> None:
+    now, before = Profile("2", 9, {"STATUS": 0.0}), Profile("1", 9, {"STATUS": 0.0})
+    values = {"STATUS": ("a|b", *(f"v{n}" for n in range(11)))}
+    compared = [Compared("orders", now, before, values)]
+    page = render(Report("olist", "2", "Published", "fine", {}, (), Links("landing"), 1.0, compared=compared))
+    assert "## New values" in page
+    assert "| orders | STATUS | `a\\|b`, `v0`, `v1`, `v2`, `v3`, `v4`, `v5`, `v6`, `v7`, `v8` and 2 more |" in page
