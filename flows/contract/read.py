@@ -173,7 +173,6 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
             "loadMode",
             "optional",
             "allowEmpty",
-            "optional",
             "onNewColumn",
             "onMissingColumn",
             "onReorder",

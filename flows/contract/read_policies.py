@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, cast, get_args
@@ -63,7 +64,7 @@ def volume(found: object, place: Place) -> list[Rule]:
             "published, or `4 weekdays`, the last of the same day of the week"
         )
     tolerance = keys.get("tolerance")
-    if not isinstance(tolerance, int | float) or tolerance <= 1:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 1 < tolerance < math.inf:
         place.fail(
             f"customProperties, volume, tolerance: found {show(tolerance)}, wanted a number above 1: 3 means from a third of the "
             "usual number of rows to three times as many"

@@ -76,6 +76,14 @@ def test_a_contract_says_how_many_bad_rows_are_set_aside_and_what_volume_is_usua
         ),
         ("{property: volume, value: {window: 3 batches, tolerance: 1, severity: error}}", "tolerance: found 1, wanted"),
         (
+            "{property: volume, value: {window: 3 batches, tolerance: .nan, severity: error}}",
+            "tolerance: found nan, wanted",
+        ),
+        (
+            "{property: volume, value: {window: 3 batches, tolerance: .inf, severity: error}}",
+            "tolerance: found inf, wanted",
+        ),
+        (
             "{property: volume, value: {window: 3 batches, tolerance: 3}}",
             "severity: found nothing, wanted error or warning",
         ),
