@@ -48,6 +48,7 @@ def broken(folder: Path) -> None:
     change(folder / CUSTOMERS, 4, customer_state="XX")
 
 
+@pytest.mark.soak
 def test_check_and_the_checkpoint_find_the_same_in_the_same_files(
     run_pipeline: Callable[..., Any], small: Path, olist: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,3 +151,67 @@ def test_what_was_published_is_moved_by_the_next_look_and_what_was_not_is_left(
     execute(runs(client, deployment)[0])
     assert [one.status for one in looked(small, after="done")] == ["left", "waits"]
     assert {path.name for path in small.iterdir()} == names | {"done"}
+
+
+@pytest.mark.soak
+def test_odd_arrivals_are_each_loaded_exactly_once(
+    looked: Callable[..., Any], client: Any, deployment: UUID, small: Path, query: Callable[..., Any]
+) -> None:
+    """Marker first, a late file, a wrong letter case, an extra file, a change while it settles, the same set twice, an empty
+    file, a new delivery; a look is killed before and after each start."""
+    inbox, options = small.parent / "inbox", {"marker": "_SUCCESS", "settle_seconds": 3}
+    inbox.mkdir()
+    done: list[UUID] = []
+
+    def look() -> str:
+        return "; ".join(one.told for one in looked(inbox, **options))
+
+    def loaded() -> str:
+        """Look until a run starts, and execute it; how it ended."""
+        while not (new := [run for run in runs(client, deployment) if run.id not in done]):
+            time.sleep(1)
+            for moment in ("before", "after"):
+                command = [
+                    sys.executable,
+                    "-c",
+                    KILLED.replace("settle_seconds=0", "settle_seconds=3, marker='_SUCCESS'"),
+                ]
+                subprocess.run([*command, str(inbox), moment], check=False, capture_output=True, env=os.environ)
+            look()
+        (run,) = new
+        done.append(run.id)
+        execute(run)
+        return str(client.read_flow_run(run.id).state.name)
+
+    (inbox / "_SUCCESS").touch()
+    assert look() == ""
+    for path in small.iterdir():
+        name = path.name if path.name != SELLERS else SELLERS.upper()
+        shutil.copy(path, inbox / name)
+    assert look() == f"waits for {SELLERS} ({SELLERS.upper()} differs in letter case)"
+    (inbox / SELLERS.upper()).rename(inbox / SELLERS)
+    (inbox / "notes.txt").write_text("an extra file")
+    assert "settles" in look()
+    time.sleep(2)
+    (inbox / SELLERS).touch()  # written again while it settles
+    assert "settles" in look()
+    assert loaded() == "Completed"
+    (inbox / "notes.txt").write_text("another")
+    assert look() == f"its run has started: {done[0]}"
+    whole = (inbox / SELLERS).read_bytes()
+    (inbox / SELLERS).write_bytes(b"")
+    assert loaded() == "Failed"
+    assert look() == f"its run has started: {done[1]}"
+    (inbox / SELLERS).write_bytes(whole + whole.splitlines(keepends=True)[1].replace(b'"', b"").replace(b"a", b"b", 1))
+    loaded()
+    assert look() == f"its run has started: {done[2]}"
+    assert len(set(done)) == 3
+    ids = ", ".join(f"'{run}'" for run in done)
+    batches = query(
+        "SELECT FLOW_RUN_ID, COUNT(DISTINCT BATCH_ID), COUNT(*) - COUNT(DISTINCT FILE_NAME) FROM RAW.LOAD_LEDGER"
+        f" WHERE FLOW_RUN_ID IN ({ids}) GROUP BY FLOW_RUN_ID"
+    )
+    assert {(count, twice) for _, count, twice in batches} == {(1, 0)}
+    rows = query("SELECT COUNT(*), COUNT(DISTINCT _SOURCE_ROW_NUMBER) FROM RAW.OLIST_ORDERS WHERE _BATCH_ID IN"
+                 f" (SELECT BATCH_ID FROM RAW.LOAD_LEDGER WHERE FLOW_RUN_ID = '{done[0]}')")  # fmt: skip
+    assert rows[0][0] == rows[0][1] > 0
