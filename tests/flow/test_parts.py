@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
+from flows import lease
+from flows.clients import s3
 from flows.contract import read, sync
+from flows.facts import LandedTable, current
+from flows.inventory import inventory
+from flows.ledger import Ledger, RunInfo
 from flows.settings import PROJECT, Settings
 from flows.steps import build, handoff
+from flows.steps.land import land
+from flows.steps.load import load
+from flows.steps.publish import publish
+from flows.steps.reconcile import reconcile
+from flows.steps.undo import recover
 from tests.conftest import run_flow
 from tests.flow.test_evolve import HEAD
+from tests.flow.test_ledger_machine import Killed, Life, Mortal
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -298,3 +316,66 @@ def test_a_trial_whose_run_died_is_cleared_by_the_next_run(
     assert place.raw("orders", dead[0]) == place.raw("orders", trial.batch_id) == []
     assert objects() == before
     assert run_flow("reconcile", source="parts") == ()
+
+
+_counter = itertools.count(1)
+_names = st.text(alphabet="ab1_-. ä", min_size=1, max_size=4).map(lambda middle: f"orders_{middle}.csv")
+_part_files = st.dictionaries(_names, st.integers(1, 4), min_size=1, max_size=4)
+
+
+@pytest.mark.soak
+def test_any_set_of_part_files_is_in_raw_once_also_after_a_kill(
+    project: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory, query: Query
+) -> None:
+    """Whatever the files are called and however many there are, and wherever the run before died: RAW has each record of each
+    file once, by file and number, and S3, ledger and RAW agree."""
+    from flows import blocks
+
+    source = read.read_source("parts")
+    source = replace(source, tables=(source.table("orders"),))
+    (table,) = source.tables
+
+    def load_all(folder: Path, batch: str, moments: int | None) -> None:
+        life, number = Life(moments), next(_counter)
+        info = RunInfo(batch, f"run-{number}", holder=f"{os.uname().nodename}/4194304/{number}.00")
+        client: Any = Mortal(blocks.s3_client(settings), life)
+        with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection, suppress(Killed):
+            ledger = Ledger(Mortal(connection, life), settings.database, source.name)  # type: ignore[arg-type]
+            holder, left = lease.take(ledger, info, 10)
+            recover(ledger, client, settings.bucket, source, holder, left)
+            found = inventory(source, [path.name for path in folder.iterdir()])
+            landed = LandedTable(
+                tuple(
+                    land(client, settings.bucket, source, table, folder / name, batch, None)
+                    for name in found.files["orders"]
+                )
+            )
+            stored = partial(s3.etags, client, settings.bucket)
+            load(ledger.connection, source, table, landed, holder, ledger.database, stored)
+            publish(ledger, holder, [table.raw_name])
+            lease.give_back(ledger, holder, closed=True)
+
+    @hypothesis_settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(_part_files, _part_files, st.integers(0, 60))
+    def holds(first: dict[str, int], second: dict[str, int], dies: int) -> None:
+        folder = tmp_path_factory.mktemp("parts")
+        for files, moments in ((first, None), (second, dies), (second, None)):
+            for path in folder.iterdir():
+                path.unlink()
+            for name, rows in files.items():
+                lines = [f"{name}/{n},s" for n in range(1, rows + 1)]
+                (folder / name).write_text("\n".join(["id,site", *lines]) + "\n", encoding="utf-8")
+            batch = f"2027{next(_counter):04d}_000000"
+            load_all(folder, batch, moments)
+        with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
+            ledger = Ledger(connection, settings.database, source.name)
+            assert set(current(ledger.published(), table, None)) == set(second)
+            assert reconcile(ledger, blocks.s3_client(settings), settings.bucket, source) == ()
+        rows = query(f"SELECT ID, _SOURCE_ROW_NUMBER FROM RAW.PARTS_ORDERS WHERE _BATCH_ID = '{batch}'")
+        assert sorted(map(tuple, rows)) == sorted(
+            (f"{f}/{n}", n) for f, most in second.items() for n in range(1, most + 1)
+        )
+        files = query(f"SELECT COUNT(DISTINCT _SOURCE_FILENAME) FROM RAW.PARTS_ORDERS WHERE _BATCH_ID = '{batch}'")
+        assert files[0][0] == len(second)
+
+    holds()
