@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from flows.contract import render_sql
+from flows.contract.dialect import PLAIN
 from flows.contract.fit import Layout, MisfitError, fit, header_of
-from flows.contract.model import Source, Table
+from flows.contract.model import BadRows, Source, Table
 from flows.contract.patch import patch
 from flows.contract.read import read_source
 from flows.errors import DataError
 from flows.settings import PROJECT
 from flows.steps.draft import unread
 from flows.steps.land import inspect
+from flows.steps.load import BROKEN_LINES
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 HEADER = "visit_no,site,seen_at,rating"
@@ -115,6 +117,14 @@ def test_copy_of_a_file_with_other_columns_is_as_the_golden_file_says(clinic: So
     added = render_sql.add_new_columns(table, layout.new_columns, "CXM_MEDTECH", "RAW")
     copied = render_sql.copy_into(clinic, table, "CXM_MEDTECH", "20261122_101500", ["visits_list.csv"], layout=layout)
     assert f"{added};\n\n{copied}\n" == (GOLDEN / "copy_into_evolved.sql").read_text(encoding="utf-8")
+
+
+def test_copy_of_lines_that_are_no_record_is_as_the_golden_file_says(clinic: Source) -> None:
+    rejected = visits(clinic, bad_rows=BadRows(0.01, None, broken_lines=True)).rejected
+    made = render_sql.create_table(rejected, "CXM_MEDTECH", "RAW")
+    files = ["visits_list.broken.csv.zst"]
+    copied = render_sql.copy_into(clinic, rejected, "CXM_MEDTECH", "20261122_101500", files, False, BROKEN_LINES, PLAIN)
+    assert f"{made};\n\n{copied}\n" == (GOLDEN / "copy_into_broken_lines.sql").read_text(encoding="utf-8")
 
 
 def test_records_are_counted_by_the_files_own_header(clinic: Source, tmp_path: Path) -> None:
