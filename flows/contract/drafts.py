@@ -45,7 +45,7 @@ def parents(project: Path, source: str, data: Path) -> list[Parent]:
     for name in sources(project):
         contract = read_source(project / DICTIONARY / f"{name}{SUFFIX}")
         for table in contract.tables:
-            if len(table.primary_key) == 1 and not table.daily:
+            if len(table.primary_key) == 1 and not table.daily and not table.has_parts:
                 key = next(c for c in table.columns if c.name == table.primary_key[0])
                 owner = "" if name == source else name
                 found.append(Parent(table.name, key.header, key.position, data / name / table.file, owner))

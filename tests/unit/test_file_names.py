@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from flows.contract.file_names import covers, day_of, is_name, matches, stem
 from flows.contract.model import Source, Table
+from flows.contract.place import Place
 from flows.contract.read import read_source
-from flows.errors import DataError
+from flows.contract.read_files import refuse_overlaps
+from flows.errors import ConfigurationError, DataError
 from flows.inventory import days, inventory
 
 DAY = date(2026, 11, 27)
@@ -159,3 +161,23 @@ def test_each_file_is_one_tables_or_ignored_and_none_is_lost(middles: set[str], 
     found = inventory(source(orders=pattern), names)
     assert {*found.files["orders"], *(i.name for i in found.ignored)} == names
     assert set(found.files["orders"]) == {name for name in names if matches(table.file, name)}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"a": "orders_*.csv", "b": "orders_items_*.csv"}, r"of a names the files of b \(orders_items_\*\.csv\) as well"),
+        ({"a": "orders_*.csv", "b": "orders_old.csv"}, r"orders_\*\.csv of a names the files of b"),
+        ({"a": "orders_{part}.csv", "b": "orders.csv"}, r"would both lie in S3 under orders/; expected a folder for each table"),
+    ],
+)  # fmt: skip
+def test_a_contract_whose_patterns_overlap_is_refused_with_both_tables_named(files: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        refuse_overlaps(source(**files).tables, Place("x.odcs.yaml"))
+
+
+def test_patterns_apart_are_accepted() -> None:
+    apart = source(
+        a="orders_{part}.csv", b="order_items_{part}.csv", c="*_c.csv", d="visits_{date}_*.csv", e="plain.csv"
+    )
+    refuse_overlaps(apart.tables, Place("x.odcs.yaml"))
