@@ -6,6 +6,7 @@ SQL text ──parse──▶ syntax tree in which every call of a function reme
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from sqlglot import Expr, exp, parse_one
@@ -61,6 +62,14 @@ class _Parser(SnowflakeParser):
             if not _COMMENT.search(written):
                 node.meta[WRITTEN] = written
         return node
+
+    def _parse_csv(self, parse_method: Callable[[], Any], sep: TokenType = TokenType.COMMA) -> list[Any]:
+        def part() -> Any:  # sqlglot passes over what is missing between two commas
+            if self._curr and self._curr.token_type == sep:
+                self.raise_error("Expected an expression")
+            return parse_method()
+
+        return super()._parse_csv(part, sep)
 
     def _parse_select_query(self, *args: Any, **kwargs: Any) -> Expr | None:
         # DuckDB's `FROM t`, `(SUMMARIZE t)` and `(DESCRIBE t)` are no queries

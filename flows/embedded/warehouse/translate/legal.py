@@ -72,6 +72,8 @@ def _check_call(call: exp.Func) -> None:
         return
     if name in REFUSED_FUNCTIONS:
         raise errors.unsupported(f"the function {name}")
+    if isinstance(call, exp.Coalesce):
+        _check_arguments(name, int(call.this is not None) + len(call.expressions))
     if name not in KNOWN_FUNCTIONS:
         raise errors.unknown_function(name)
     dot = call.parent
@@ -79,6 +81,13 @@ def _check_call(call: exp.Func) -> None:
         before = dot.this.name.upper() if not isinstance(dot.this, exp.Dot) else dot.this.expression.name.upper()
         if before != "INFORMATION_SCHEMA" or name not in INFORMATION_SCHEMA_FUNCTIONS:
             raise errors.unknown_function(f"{dot.this.sql(dialect='snowflake')}.{name}")
+
+
+def _check_arguments(name: str, count: int) -> None:
+    """COALESCE has two arguments at least, IFNULL and NVL have two
+    (https://docs.snowflake.com/en/sql-reference/functions/coalesce, …/ifnull, …/nvl)."""
+    if count < 2 or (count > 2 and name in ("IFNULL", "NVL")):
+        raise errors.argument_count(name, 2, count)
 
 
 def _named(text: str, alias: Expr | None) -> exp.Table:
