@@ -79,6 +79,8 @@ class SftpServer:
                 fault = outer.fault(offset)
                 if fault == "cut":
                     self._channel.get_connection().abort()
+                if fault == "deny":
+                    raise asyncssh.SFTPPermissionDenied("no")
                 if fault == "stall":
                     await asyncio.sleep(30)
                 if fault == "end":

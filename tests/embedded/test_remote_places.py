@@ -276,6 +276,7 @@ def test_a_bucket_that_is_not_there_or_not_ours_is_told(client: Any, far: Any, p
     [
         ("cut", InfrastructureError, r"kits\.csv: the connection to 127\.0\.0\.1 failed .*nothing was landed"),
         ("stall", InfrastructureError, r"gave no answer for 1 s; see whether the server is well"),
+        ("deny", ConfigurationError, r"kits\.csv: may not be read by clinic \(permission denied\)"),
         ("end", DataError, r"kits\.csv: ends early: expected 4,608,904 bytes as at its start, got 4,194,304"),
     ],
 )
@@ -369,6 +370,7 @@ def test_an_address_of_an_sftp_server_is_read_as_it_is_written() -> None:
         parse("sftp:///in")
 
 
+@pytest.mark.soak
 def test_memory_does_not_grow_with_a_remote_file(client: Any, bucket: str, server: SftpServer, folder: Path) -> None:
     import tracemalloc
 

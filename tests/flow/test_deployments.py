@@ -296,6 +296,44 @@ def test_a_run_reads_a_bucket_and_needs_no_folder_of_the_machine(
     ]
 
 
+@pytest.mark.soak
+def test_cxm_run_reads_an_archive_on_an_sftp_server_and_says_why_it_cannot(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from flows.cli import main
+    from tests.sftp_server import SftpServer
+
+    def run(place: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["run", "--json", "--data", place])
+        return result.exit_code, result.output
+
+    olist = olist_files(tmp_path / "olist", scale=0.001, seed=816)
+    shutil.make_archive(str(tmp_path / "out" / "delivery"), "zip", olist.parent, "olist")
+    server = SftpServer(tmp_path / "out")
+    try:
+        monkeypatch.setenv("CXM_SFTP_SECRET", server.private_key)
+        code, said = run(server.address("delivery.zip"))
+        assert (code, "Traceback" in said) == (2, False), said
+        assert server.host_key.get_fingerprint() in said
+        monkeypatch.setenv("CXM_SFTP_KNOWN_HOSTS", server.known_hosts)
+        code, said = run(server.address("delivery.zip"))
+        assert code == 0, said
+        summary = json.loads(said)
+        assert (len(summary["tables"]), {t["error"] for t in summary["tables"]}) == (9, {""})
+        assert sum(t["rows_raw"] for t in summary["tables"]) == sum(t["rows_file"] for t in summary["tables"]) > 0
+        # Byte for byte what is published now: the folder, in place of its only file.
+        code, said = run(server.address())
+        assert code == 0, said
+        assert all(t["load"].startswith("unchanged since ") for t in json.loads(said)["tables"])
+    finally:
+        server.close()
+    code, said = run("s3://not-there/olist")
+    assert (code, "Traceback" in said) == (2, False), said
+    assert "s3://not-there: there is no such bucket" in said
+
+
 def test_the_key_of_an_sftp_server_comes_from_a_prefect_block(settings: Settings, tmp_path: Path) -> None:
     from prefect.blocks.system import Secret
 
