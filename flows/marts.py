@@ -6,7 +6,7 @@ dbt runs once, in a process of its own (decisions 9 and 17): its log starts, fil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any, Literal
 
@@ -21,8 +21,9 @@ from flows.clients.snowflake import run as run_sql
 from flows.contract.read import read_source, sources
 from flows.contract.sql import template
 from flows.errors import ConfigurationError, DataError
+from flows.escape import code, markdown
 from flows.pipeline import batch_id, run_info
-from flows.reports import build_report
+from flows.reports import age
 from flows.settings import PROJECT, Settings
 from flows.steps import build as build_step
 from flows.steps.build import BuildResult, Told
@@ -145,6 +146,36 @@ def told(result: BuildResult) -> str:
         f"{result.skipped} skipped" * bool(result.skipped),
     ]
     return f"{', '.join(filter(None, parts))}, in {result.seconds:.0f} s"
+
+
+def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None]) -> str:
+    """What `dbt build` did, as a page: what was built with rows and seconds, tests that warn, what failed.
+
+    `rows`: SCHEMA.NAME of a table → how many it has now.
+    """
+    built = [node for node in result.nodes if node.kind in ("model", "snapshot", "seed")]
+    tests = [node for node in result.nodes if node not in built]
+    parts = [
+        "# dbt build",
+        f"- Chosen: {code(chosen)}",
+        f"- {len(built)} models, snapshots and seeds, {len(tests)} tests, in {age(result.seconds)}",
+    ]
+    lists = (("Failed", ("error", "fail")), ("Not run", ("skip",)), ("Tests that warn", ("warn",)))
+    for title, outcomes in lists:
+        if found := [node for node in result.nodes if node.outcome in outcomes]:
+            parts += [f"## {title}", "\n".join(f"- {code(node.name)}: {markdown(node.message)}" for node in found)]
+    lines = ["| relation | kind | outcome | rows | seconds |", "|---|---|---|---:|---:|"]
+    for node in sorted(built, key=lambda node: -node.seconds):
+        relation = node.relation.split(".", 1)[-1]
+        count = rows.get(relation)
+        cells = (
+            code(relation or node.name, in_table=True),
+            node.kind,
+            node.outcome,
+            "" if count is None else f"{count:,}",
+        )
+        lines.append(f"| {' | '.join(cells)} | {node.seconds:.1f} |")
+    return "\n\n".join([*parts, "## Built", "\n".join(lines)]) + "\n"
 
 
 def _failure(result: BuildResult) -> str:

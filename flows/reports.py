@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from flows.escape import code, code_block, markdown
 from flows.facts import LandedTable, LandResult
-from flows.steps.build import BuildResult
 from flows.steps.handoff import SourceFreshness
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
@@ -306,33 +305,3 @@ def _query(links: Links, query_id: str) -> str:
         return f"`{query_id}`" if query_id else ""
     url = f"https://app.snowflake.com/{organization.lower()}/{account.lower()}/#/compute/history/queries/{query_id}/detail"
     return f"[{query_id}]({url})"
-
-
-def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None]) -> str:
-    """What `dbt build` did, as a page: what was built with rows and seconds, tests that warn, what failed.
-
-    `rows`: SCHEMA.NAME of a table → how many it has now.
-    """
-    built = [node for node in result.nodes if node.kind in ("model", "snapshot", "seed")]
-    tests = [node for node in result.nodes if node not in built]
-    parts = [
-        "# dbt build",
-        f"- Chosen: {code(chosen)}",
-        f"- {len(built)} models, snapshots and seeds, {len(tests)} tests, in {age(result.seconds)}",
-    ]
-    lists = (("Failed", ("error", "fail")), ("Not run", ("skip",)), ("Tests that warn", ("warn",)))
-    for title, outcomes in lists:
-        if found := [node for node in result.nodes if node.outcome in outcomes]:
-            parts += [f"## {title}", "\n".join(f"- {code(node.name)}: {markdown(node.message)}" for node in found)]
-    lines = ["| relation | kind | outcome | rows | seconds |", "|---|---|---|---:|---:|"]
-    for node in sorted(built, key=lambda node: -node.seconds):
-        relation = node.relation.split(".", 1)[-1]
-        count = rows.get(relation)
-        cells = (
-            code(relation or node.name, in_table=True),
-            node.kind,
-            node.outcome,
-            "" if count is None else f"{count:,}",
-        )
-        lines.append(f"| {' | '.join(cells)} | {node.seconds:.1f} |")
-    return "\n\n".join([*parts, "## Built", "\n".join(lines)]) + "\n"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +24,7 @@ from flows.cli.app import (
     show,
 )
 from flows.cli.generate import DAY
+from flows.cli.live import live_days, live_tables, show_summary
 from flows.errors import ConfigurationError, CxmError
 from flows.escape import terminal
 from flows.generated import FIRST_RUN_SCALE, generated_folder
@@ -98,7 +97,7 @@ def run(
             _backfill(console, source, data, first.date(), (last or first).date(), as_json)
             return
         error: CxmError | None = None
-        with _live(console, source):
+        with live_tables(console, source):
             try:
                 summary = run_flow(flows.pipeline, source=source, data=data, force=force, limit=limit)
             except PipelineError as failed:
@@ -111,7 +110,7 @@ def _backfill(console: Console, source: str, data: str, first: date, last: date,
     from flows import operations
 
     error: operations.BackfillError | None = None
-    with _days(console):
+    with live_days(console):
         try:
             days = run_flow(operations.backfill, source=source, from_day=first, to_day=last, data=data)
         except operations.BackfillError as failed:
@@ -133,7 +132,7 @@ def report(console: Console, summary: RunSummary, error: CxmError | None, as_jso
         document = {**asdict(summary), "exit_code": error.exit_code if error else 0}
         click.echo(json.dumps({**document, **({"error": str(error)} if error else {})}, ensure_ascii=False))
         sys.exit(error.exit_code if error else 0)
-    _show(console, summary)
+    show_summary(console, summary)
     if error:
         fail(error, as_json=False)
 
@@ -189,144 +188,3 @@ def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_
     with console.status("generating data"):
         make(folder / "olist", scale)
     return folder
-
-
-@contextmanager
-def _days(console: Console) -> Iterator[None]:
-    """A line for each day as it ends; on a terminal, below them, what is at work."""
-    from flows import progress
-
-    if console.quiet:
-        yield
-        return
-    with console.status("loading the days") as status:
-
-        def line(event: progress.Event) -> None:
-            if event.step == "day":
-                console.print(f"{event.table}  {event.outcome:<12} {event.done:>12,} rows in RAW")
-            elif console.is_terminal:
-                status.update(f"{event.step} {event.table}")
-
-        with progress.listening(line):
-            yield
-
-
-@contextmanager
-def _live(console: Console, source: str) -> Iterator[None]:
-    """A moving table of the run on a terminal; one plain line for each finished step elsewhere."""
-    from flows import progress
-
-    if console.quiet:
-        yield
-        return
-    if not console.is_terminal:
-
-        def line(event: progress.Event) -> None:
-            if event.outcome:
-                unit = {"land": "bytes", "load": "rows"}.get(event.step)
-                amount = f"{event.done:,} {unit}" if unit else ""
-                console.print(f"{event.step:<10} {event.table:<34} {event.outcome:<12} {amount}".rstrip())
-
-        with progress.listening(line):
-            yield
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    bars: dict[str, Any] = {}
-    phases: dict[str, str] = {}
-    with Progress(
-        TextColumn("{task.description:<33}"),
-        TextColumn("{task.fields[step]:<18}"),
-        BarColumn(bar_width=16),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[rows]:>14}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    ) as shown:
-
-        def move(event: progress.Event) -> None:
-            if event.table not in bars:
-                bars[event.table] = shown.add_task(event.table, total=None, step="", rows="")
-            bar, step = bars[event.table], f"{event.step} {event.outcome}".strip()
-            if event.step in ("check", "upload", "land"):  # told in bytes; each pass over the file has its own rate
-                if phases.get(event.table) != event.step != "land":
-                    shown.reset(bar, total=event.total or None, step=step, rows="")
-                phases[event.table] = event.step
-                shown.update(bar, completed=event.done, total=event.total or None, step=step)
-            elif event.step == "load":  # told in rows: none of them, then all
-                shown.update(bar, step=step, rows=f"{event.done if event.outcome else event.total:,} rows")
-            else:
-                shown.update(bar, step=step)
-
-        with progress.listening(move):
-            yield
-
-
-def _show(console: Console, summary: RunSummary) -> None:
-    from rich.table import Table
-
-    table = Table(
-        title=f"{summary.source}-{summary.batch_id}" + (" (generated rows)" if summary.is_generated else ""),
-        title_justify="left",
-    )
-    table.add_column("table", no_wrap=True)
-    for name in ("files", "bytes", "rows in file", "rows in RAW"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("load", "validation", "freshness"):
-        table.add_column(name)
-    for t in summary.tables:
-        color = "red" if t.error or "failed" in t.validation else "yellow" if "warning" in t.validation else None
-        table.add_row(
-            t.table,
-            str(t.files),
-            f"{t.bytes:,}",
-            f"{t.rows_file:,}",
-            f"{t.rows_raw:,}",
-            terminal(t.load),
-            terminal(t.validation),
-            terminal(t.freshness),
-            style=color,
-        )
-    console.print(table)
-    for t in summary.tables:
-        if t.columns:
-            console.print(f"{t.table}: columns {terminal(t.columns)}", soft_wrap=True)
-    if summary.ignored:
-        console.print(f"Ignored, beside the contract's files: {terminal(summary.ignored)}", soft_wrap=True)
-    if summary.trial:
-        console.print(
-            f"[yellow]A trial[/] of the first {summary.trial:,} rows of each file: nothing is published, nothing of it "
-            "is left. Not judged: relationships, numbers of rows, freshness.",
-            soft_wrap=True,
-        )
-    if summary.unchanged and summary.published:
-        since = "unchanged since "
-        batches = sorted({t.load.removeprefix(since) for t in summary.tables if t.load.startswith(since)})
-        console.print(f"[green]Unchanged since batch {', '.join(batches)}[/]: nothing uploaded, nothing loaded.")
-    elif summary.published:
-        rows = sum(t.rows_raw for t in summary.tables)
-        console.print(
-            f"[green]Published[/] batch {summary.batch_id}: {len(summary.tables)} tables, {rows:,} rows in RAW."
-        )
-    if summary.data_docs:
-        console.print(f"Data Docs: {summary.data_docs}", soft_wrap=True)
-    if summary.flow_run_url:
-        console.print(f"Prefect run (while the stack is up, `make up`): {summary.flow_run_url}", soft_wrap=True)
-    if summary.is_generated:
-        console.print(
-            "[yellow]These rows are generated[/], they describe no person, company or sale. For real ones put the CSV files into "
-            f"data/{summary.source}, or use --data.",
-            soft_wrap=True,
-        )

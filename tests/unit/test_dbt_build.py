@@ -9,8 +9,7 @@ import pytest
 
 from flows.contract.read import read_source
 from flows.contract.render_dbt import staging_models
-from flows.marts import told
-from flows.reports import build_report
+from flows.marts import build_report, told
 from flows.steps import build as step
 from flows.steps.build import BuildResult, Node, Told
 

@@ -21,13 +21,13 @@ from great_expectations.render.view import DefaultJinjaPageView
 from rich.console import Console
 
 from flows.cli.app import show
+from flows.clients import dbt_project
 from flows.contract import render_dbt, render_dictionary, render_expectations
 from flows.contract.model import Rule, Source, Table
 from flows.contract.read import read_source
 from flows.errors import DataError
 from flows.escape import code, html, jinja, markdown, one_line, terminal, visible
 from flows.settings import PROJECT
-from flows.steps import handoff
 
 SECRET = "planted-7f3a"
 CALLS = (
@@ -212,7 +212,7 @@ def test_no_field_of_a_contract_is_run_by_dbt(hostile: Source, project: Path, tm
     control = project / "models" / "staging" / "control.sql"
     control.write_text("select '{{ env_var('CXM_PLANTED') }}' as planted\n", encoding="utf-8")
     offline = ["--target", "embedded", "--full-refresh", "--no-introspect", "--no-populate-cache"]
-    run = handoff._run(
+    run = dbt_project.run(
         project,
         ["compile", *offline],
         {"CXM_TARGET": "embedded", "CXM_PLANTED": SECRET},

@@ -8,14 +8,14 @@ import re
 from rich.console import Console
 
 from flows import progress
-from flows.cli.run import _live
+from flows.cli.live import live_tables
 
 
 def told(terminal: bool) -> str:
     """What the view writes for one table's way through the steps."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, highlight=False, color_system=None)
-    with _live(console, "olist"):
+    with live_tables(console, "olist"):
         for event in (
             progress.Event("check", "orders", 500_000, 2_000_000),
             progress.Event("check", "orders", 2_000_000, 2_000_000),

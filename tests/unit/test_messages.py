@@ -209,11 +209,19 @@ def test_what_the_project_reads_itself_is_no_typo() -> None:
         r"""(?:env_var\(\\?['"]|environ(?:\.get\(|\[)"|\$\{|\{?")(CXM_[A-Z_]+)(?:['"\\}]+:|['"\\,)\]}])"""
     )
     folders = [PROJECT / "flows", PROJECT / "dbt" / "cxm_medtech", PROJECT / "expectations"]
-    files = [f for folder in folders for kind in ("*.py", "*.yml") for f in folder.rglob(kind)]
+    files = [f for folder in folders for kind in ("*.py", "*.yml") for f in folder.rglob(kind) if f.is_file()]
     warehouse = PROJECT / "flows" / "embedded" / "warehouse"  # it reads no variable; its names are DuckDB's
     files = [f for f in files if warehouse not in f.parents]
     found = {name for file in files for name in reading.findall(file.read_text(encoding="utf-8"))}
     known = {f"CXM_{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
-    names = {"CXM_MEDTECH", "CXM_LOADER", "CXM_TRANSFORMER", "CXM_REPORTER", "CXM_S3_INTEGRATION", "CXM_EMBEDDED"}
+    names = {
+        "CXM_MEDTECH",
+        "CXM_LOADER",
+        "CXM_TRANSFORMER",
+        "CXM_REPORTER",
+        "CXM_S3_INTEGRATION",
+        "CXM_EMBEDDED",
+        "CXM_CHECK",
+    }
     assert {"CXM_WAREHOUSE_PORT", "CXM_WAREHOUSE_PASSWORD"} <= found
     assert {n for n in found - known - names if not n.endswith("_SVC")} == set()
