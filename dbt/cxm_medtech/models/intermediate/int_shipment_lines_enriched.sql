@@ -41,9 +41,9 @@ select
     shipments.handed_to_carrier_at <= lines.ship_by as is_handed_over_in_time,
     shipments.delivered_to_hcp_at,
     shipments.is_on_time,
-    lines.unit_price::number(18, 2) as unit_price,
-    lines.freight::number(18, 2) as freight,
-    iff(shipments.is_cancelled, 0, lines.unit_price)::number(18, 2) as revenue,
+    lines.unit_price::number(38, 2) as unit_price,
+    lines.freight::number(38, 2) as freight,
+    iff(shipments.is_cancelled, 0, lines.unit_price)::number(38, 2) as revenue,
     shipments.batch_id
 from lines
 inner join shipments on lines.shipment_id = shipments.shipment_id

@@ -64,13 +64,13 @@ select
     coalesce(scored.cancelled_shipment_count, 0)::number(38, 0) as cancelled_shipment_count,
     coalesce(scored.delivered_shipment_count, 0)::number(38, 0) as delivered_shipment_count,
     coalesce(scored.on_time_shipment_count, 0)::number(38, 0) as on_time_shipment_count,
-    (scored.days_late_sum / nullif(scored.late_shipment_count, 0))::number(18, 2) as average_days_late,
-    coalesce(scored.revenue, 0)::number(18, 2) as revenue,
+    (scored.days_late_sum / nullif(scored.late_shipment_count, 0))::number(38, 2) as average_days_late,
+    coalesce(scored.revenue, 0)::number(38, 2) as revenue,
     coalesce(scored.review_count, 0)::number(38, 0) as review_count,
     (scored.review_score_sum / nullif(scored.review_count, 0))::number(5, 4) as average_review_score,
     scored.ticket_count::number(38, 0) as ticket_count,
     scored.open_ticket_count::number(38, 0) as open_ticket_count,
-    (scored.first_response_minutes / nullif(60 * scored.answered_ticket_count, 0))::number(18, 2)
+    (scored.first_response_minutes / nullif(60 * scored.answered_ticket_count, 0))::number(38, 2)
         as average_first_response_hours,
     scored.complaint_shipment_count::number(38, 0) as complaint_shipment_count,
     scored.complaint_count::number(38, 0) as complaint_count,

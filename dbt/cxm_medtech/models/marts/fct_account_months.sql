@@ -42,7 +42,7 @@ select
     months.cancelled_shipment_count::number(38, 0) as cancelled_shipment_count,
     months.delivered_shipment_count::number(38, 0) as delivered_shipment_count,
     months.on_time_shipment_count::number(38, 0) as on_time_shipment_count,
-    months.revenue::number(18, 2) as revenue,
+    months.revenue::number(38, 2) as revenue,
     months.review_count::number(38, 0) as review_count,
     months.review_score_sum::number(38, 0) as review_score_sum,
     months.ticket_count::number(38, 0) as ticket_count,

@@ -10,7 +10,7 @@ select
     occurred_at,
     first_response_at,
     closed_at,
-    (datediff(minute, occurred_at, first_response_at) / 60)::number(18, 2) as first_response_hours,
+    (datediff(minute, occurred_at, first_response_at) / 60)::number(38, 2) as first_response_hours,
     channel,
     category,
     severity,
