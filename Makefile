@@ -35,7 +35,7 @@ run: $(READY) ## one batch through the whole pipeline on the embedded stack
 	@$(BIN)/cxm run
 	@printf '%s\n' '' 'What to do next:' \
 	    '  make up                            the Prefect UI, schedules and a worker, Data Docs and dbt docs; make down ends them' \
-	    '  .venv/bin/cxm dbt build            the marts, out of what was published' \
+	    '  .venv/bin/cxm build                the marts, out of what was published' \
 	    '  .venv/bin/cxm run --data FOLDER    your own files' \
 	    '  architecture/README.md             every page: for those who ask, run, set up, change'
 

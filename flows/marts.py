@@ -6,12 +6,15 @@ dbt runs once, in a process of its own (decisions 9 and 17): its log starts, fil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -125,6 +128,21 @@ def dbt_build(
     if done := shown.newer_run({"source": source, "select": select, "retry": retry}):
         return shown.ended(f"nothing to do: {done} began later and built the same", BuildResult((), 0.0))
     settings = tasks.Blocks(None, snowflake_block).settings
+    with _alone(settings):
+        return _build(settings, source, select, retry)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One build of a database at a time, whoever started it: two would make the same tables. Waits for the other's end."""
+    name = f"cxm-dbt-build-{settings.database}"
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name=name, limit=1)
+    with concurrency(name, lease_duration=60):
+        yield
+
+
+def _build(settings: Settings, source: str | None, select: str | None, retry: bool) -> BuildResult:
     chosen = select or (_selector(settings, source) if source else None)
     what = "what failed in the last build" if retry else f"--select {chosen}" if chosen else "everything"
     get_run_logger().info("dbt build: %s", what)

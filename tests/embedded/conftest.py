@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,18 @@ class ObjectStore:
         from flows.embedded.warehouse.storage.s3 import S3Access, s3_client
 
         return s3_client(S3Access.from_identity_file(self.endpoint, self.identity))
+
+
+@contextmanager
+def made_bucket(client: Any, prefix: str) -> Iterator[str]:
+    """A bucket for one test, gone with it: SeaweedFS keeps a volume for each bucket and has a few dozen of them."""
+    name = f"{prefix}-{secrets.token_hex(6)}"
+    client.create_bucket(Bucket=name)
+    yield name
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for found in page.get("Contents", []):
+            client.delete_object(Bucket=name, Key=found["Key"])
+    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import io
 import random
-import secrets
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from flows.errors import DataError, InfrastructureError
 from flows.facts import LandResult, Published
 from flows.steps import land as landing
 from flows.steps.land import judge, scan
-from tests.embedded.conftest import ObjectStore
+from tests.embedded.conftest import ObjectStore, made_bucket
 from tests.unit.test_land import table
 
 SOURCE = Source("olist", "1", "…", "RAW", "S", "F", (table(),), 1, 1)
@@ -40,10 +39,9 @@ def client(s3_server: ObjectStore) -> Any:
 @pytest.fixture
 def bucket(client: Any) -> Iterator[str]:
     """A bucket of the test's own."""
-    name = f"t-{secrets.token_hex(6)}"
-    client.create_bucket(Bucket=name)
-    yield name
-    assert not uploads(client, name), "an upload was left open"
+    with made_bucket(client, "t") as name:
+        yield name
+        assert not uploads(client, name), "an upload was left open"
 
 
 def uploads(client: Any, bucket: str) -> list[Any]:

@@ -21,7 +21,7 @@ from flows.errors import ConfigurationError, DataError, InfrastructureError
 from flows.places import Archive, Place
 from flows.steps import land as landing
 from flows.steps.land import checksum, inspect
-from tests.embedded.conftest import ObjectStore
+from tests.embedded.conftest import ObjectStore, made_bucket
 from tests.embedded.test_land_objects import BATCH, SOURCE, stored, uploads
 from tests.faults.proxy import Fault, Proxy, Request
 from tests.sftp_server import PASSWORD, USER, SftpServer
@@ -37,11 +37,10 @@ def client(s3_server: ObjectStore) -> Any:
 
 
 @pytest.fixture
-def bucket(client: Any) -> str:
+def bucket(client: Any) -> Iterator[str]:
     """Somebody else's bucket."""
-    name = f"theirs-{secrets.token_hex(6)}"
-    client.create_bucket(Bucket=name)
-    return name
+    with made_bucket(client, "theirs") as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +146,9 @@ def nothing_landed(client: Any, bucket: str) -> bool:
 
 
 @pytest.fixture
-def landing_bucket(client: Any) -> str:
-    name = f"landing-{secrets.token_hex(6)}"
-    client.create_bucket(Bucket=name)
-    return name
+def landing_bucket(client: Any) -> Iterator[str]:
+    with made_bucket(client, "landing") as name:
+        yield name
 
 
 def test_what_is_landed_is_the_file(
