@@ -157,6 +157,8 @@ def _build(settings: Settings, source: str | None, select: str | None, retry: bo
 def told(result: BuildResult) -> str:
     """A build in one line: "35 built, 214 tests held, 2 warned, in 41 s"."""
     tests = sum(node.kind in ("test", "unit_test") and node.outcome == "pass" for node in result.nodes)
+    if not result.nodes:
+        return "nothing to build"
     parts = [
         f"{result.passed - tests} built, {tests} tests held",
         f"{result.warned} warned" * bool(result.warned),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from flows.clients.dbt_project import run
 from flows.contract.model import Source
 from flows.contract.render_dbt import staging_models
-from flows.errors import InfrastructureError
+from flows.errors import ConfigurationError, InfrastructureError
 
 BUILD_SECONDS = 3600.0  # that dbt may take; a build is bounded by the warehouse
 
@@ -25,6 +25,7 @@ _OUTCOMES: dict[str, Outcome] = {
     "warn": "warn",
     "fail": "fail",
     "skipped": "skip",
+    "no-op": "pass",
 }
 # The events of dbt's log (dbt_common and dbt/events/core_types.proto) that a person wants of a node; the rest is SQL and parsing.
 _SAID = ("LogStartLine", "SQLQueryStatus", "CatchableExceptionOnRun", "JinjaLogInfo", "JinjaLogWarning")
@@ -147,9 +148,10 @@ def retry(
     timeout: float = BUILD_SECONDS,
     hear: Callable[[Told], None] = lambda _: None,
 ) -> BuildResult:
-    """Run `dbt retry`: the nodes that failed or were skipped in the last build in `workdir`.
+    """Run `dbt retry`: the nodes that failed or were skipped in the last build in `workdir`; none, and nothing is run.
 
     Raises:
+        ConfigurationError: there was no build in `workdir`.
         InfrastructureError: as `build`.
     """
     results = workdir / "target" / "run_results.json"
@@ -157,8 +159,11 @@ def retry(
     state = workdir / "state"
     state.mkdir(parents=True, exist_ok=True)
     if not results.exists():
-        raise InfrastructureError(f"{results}: not found, so there is no build to go on with; `cxm build` starts one")
-    (state / "run_results.json").write_bytes(results.read_bytes())
+        raise ConfigurationError(f"{results}: not found, so there is no build to go on with; `cxm build` starts one")
+    last = results.read_bytes()
+    if all(_OUTCOMES.get(result["status"]) in ("pass", "warn") for result in json.loads(last)["results"]):
+        return BuildResult((), 0.0)
+    (state / "run_results.json").write_bytes(last)
     return _nodes(project, ["retry", "--state", str(state)], environment, workdir, timeout, hear)
 
 
