@@ -122,7 +122,14 @@ def test_a_quarantined_run_shows_as_failed_with_the_reason(page: Any, quarantine
 def test_the_deployments_page_shows_schedules_and_next_runs(page: Any, settings: Any) -> None:
     ui = settings.stack["prefect"]["ui_url"]
     page.goto(f"{ui}/deployments")
-    for name in ("olist-freshness", "synthetic-freshness", "maintenance", "provision", "replay", "undo"):
+    for name in (
+        "olist-freshness",
+        "synthetic-freshness",
+        "maintenance",
+        "provision",
+        "replay",
+        "dbt-build",
+    ):  # of two pages the first
         page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
     page.get_by_text("At 05:00 AM").first.wait_for(timeout=60_000)
     page.get_by_text("olist-freshness", exact=True).first.click()
