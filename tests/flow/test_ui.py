@@ -115,7 +115,8 @@ def test_automations_are_there_to_be_tried_without_a_block_and_keep_the_actions_
 
     assert {one.action for one in apply(None)} == {"created"}
     assert {one.action for one in apply(None)} == {"unchanged"}
-    made = {one["name"]: one for one in api.post("/automations/filter", json={}).json()}
+    every = api.post("/automations/filter", json={}).json()
+    made = {one["name"]: one for one in every if one["name"].startswith("cxm: ")}
     assert set(made) == {
         f"cxm: {what}"
         for what in ("a run failed", "a source is stale", "a run did not start", "a run does not end", "a run died")
