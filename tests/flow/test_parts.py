@@ -140,6 +140,7 @@ def tables(summary: Any) -> dict[str, tuple[int, int, str]]:
     return {t.table: (t.rows_file, t.rows_raw, t.load) for t in summary.tables}
 
 
+@pytest.mark.soak
 def test_a_tables_files_are_loaded_replaced_undone_and_replayed_as_one(
     project: Path, settings: Settings, tmp_path: Path, query: Query
 ) -> None:
