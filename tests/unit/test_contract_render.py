@@ -13,6 +13,7 @@ from sqlfluff.core import FluffConfig, Linter
 from flows.contract import render_dictionary, render_sql
 from flows.contract.model import AUDIT_COLUMNS, Source
 from flows.contract.read import read_source
+from flows.contract.set_aside import broken_by_rules, set_aside
 from flows.errors import ConfigurationError
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -61,6 +62,15 @@ def test_add_columns_is_as_the_golden_file_says(clinic: Source) -> None:
 def test_copy_into_is_as_the_golden_file_says(clinic: Source) -> None:
     rendered = render_sql.copy_into(clinic, clinic.table("visits"), DATABASE, BATCH, ["visits_list.csv", "o'b\\x.csv"])
     assert rendered + "\n" == golden("copy_into.sql")
+
+
+def test_setting_rows_aside_is_as_the_golden_file_says(clinic: Source, linter: Linter) -> None:
+    visits = clinic.table("visits")
+    broken = broken_by_rules(clinic, visits, BATCH)
+    assert broken is not None
+    rendered = set_aside(visits, DATABASE, BATCH, broken) + "\n"
+    assert rendered == golden("set_aside.sql")
+    assert linter.parse_string(rendered).violations == []
 
 
 def test_the_dictionary_is_as_the_golden_file_says(clinic: Source) -> None:
