@@ -175,7 +175,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     ROWS_PARSED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_LOADED NUMBER(38, 0) COMMENT 'As COPY said',
     ROWS_SET_ASIDE NUMBER(38, 0) COMMENT 'Of these, rows that broke a rule and went to <TABLE>_REJECTED; NULL: none',
-    STATUS VARCHAR NOT NULL COMMENT 'landed, loaded, validated, quarantined, undone, trial, skipped-unchanged or not-delivered',
+    STATUS VARCHAR NOT NULL COMMENT 'How far it came: landed, loaded, validated … (architecture/loads.md)',
     UNCHANGED_SINCE VARCHAR COMMENT 'For skipped-unchanged: the validated batch with the same content',
     FIRST_ERROR VARCHAR COMMENT 'Why a batch was quarantined or undone',
     COPY_QUERY_ID VARCHAR COMMENT 'Query id of the COPY',
