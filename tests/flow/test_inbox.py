@@ -140,8 +140,9 @@ def test_what_was_published_is_moved_by_the_next_look_and_what_was_not_is_left(
     assert [one.status for one in found] == ["moved", "waits"]
     (batch,) = [path.name for path in (small / "done").iterdir()]
     assert {path.name for path in (small / "done" / batch).iterdir()} == names - {SELLERS}
-    loaded = query(f"SELECT COUNT(*) FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch}' AND STATUS = 'validated'")
-    assert loaded[0][0] == len(names)
+    # The category names are the same in every draw, and may be published already.
+    good = "STATUS IN ('validated', 'skipped-unchanged')"
+    assert query(f"SELECT COUNT(*) FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch}' AND {good}")[0][0] == len(names)
 
     for path in (small / "done" / batch).iterdir():
         path.rename(small / path.name)
