@@ -56,6 +56,16 @@ def worker(settings: Settings, api: httpx.Client) -> Iterator[None]:
         api.delete(f"/deployments/{left['id']}")
 
 
+@pytest.fixture
+def without_days(query: Query) -> Iterator[None]:
+    """Days that other tests published point at rows of their own: they are out of the way for one test."""
+    out = "UPDATE RAW.LOAD_LEDGER SET STATUS = 'undone', FIRST_ERROR = 'out of the way' WHERE SOURCE = 'synthetic'"
+    query(f"{out} AND STATUS = 'validated'")
+    yield
+    back = "UPDATE RAW.LOAD_LEDGER SET STATUS = 'validated', FIRST_ERROR = NULL WHERE SOURCE = 'synthetic'"
+    query(f"{back} AND FIRST_ERROR = 'out of the way'")
+
+
 def builds(api: httpx.Client, only: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The runs of dbt-build that a deployment started, the newest first."""
     wanted = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "flow_runs": only or {}}
@@ -126,11 +136,9 @@ def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
 
 @pytest.mark.soak
 def test_a_published_batch_and_an_undo_are_followed_by_a_build_and_a_quarantined_one_is_not(
-    published: Path, worker: None, api: httpx.Client, query: Query, settings: Settings
+    published: Path, without_days: None, worker: None, api: httpx.Client, query: Query, settings: Settings
 ) -> None:
-    """Events of earlier tests are over: the trigger is there since now. Their days of the other source are taken out: they point
-    at rows of their own."""
-    query("UPDATE RAW.LOAD_LEDGER SET STATUS = 'undone' WHERE SOURCE = 'synthetic' AND STATUS = 'validated'")
+    """Events of earlier tests are over: the trigger is there since now."""
     begun = len(builds(api))
     sellers = published / "olist_sellers_dataset.csv"
     good = sellers.read_bytes()
