@@ -100,16 +100,7 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
             "cxm: a run does not end",
             f"Fires when a run has been at work for {LONG.total_seconds() / 3600:g} hours. Its log says what it waits for; "
             "Cancel on its page ends it, and the next run clears up what it left.",
-            EventTrigger(
-                after={"prefect.flow-run.Running"},
-                expect={f"prefect.flow-run.{state}" for state in ENDS},
-                match=runs,
-                match_related=TAGGED,
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=LONG,
-            ),
+            _proactive("prefect.flow-run.Running", set(), runs, LONG),
             "MedTech-CXM: {{ flow_run.name }} does not end",
             RUN_BODY,
         ),
@@ -117,16 +108,7 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
             "cxm: a run died",
             "Marks a run as Crashed whose process has been silent for three heartbeats, so that it does not show as Running for "
             "ever and gives its place to the next run. Then 'a run failed' fires too.",
-            EventTrigger(
-                after={"prefect.flow-run.heartbeat"},
-                expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in ENDS)},
-                match=runs,
-                match_related=TAGGED,
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=silence,
-            ),
+            _proactive("prefect.flow-run.heartbeat", {"prefect.flow-run.heartbeat"}, runs, silence),
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 message=f"no sign of life for {silence.total_seconds() / 60:g} minutes: its process was ended, or its machine "
@@ -138,6 +120,20 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
 
 def _automation(name: str, description: str, trigger: EventTrigger, action: ActionTypes) -> AutomationCore:
     return AutomationCore(name=name, description=description, trigger=trigger, actions=[action])
+
+
+def _proactive(after: str, expect: set[str], match: ResourceSpecification, within: timedelta) -> EventTrigger:
+    """A run of a deployment that after one event has neither one of `expect` nor an end `within` that time."""
+    return EventTrigger(
+        after={after},
+        expect=expect | {f"prefect.flow-run.{state}" for state in ENDS},
+        match=match,
+        match_related=TAGGED,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
+    )
 
 
 def _reactive(
