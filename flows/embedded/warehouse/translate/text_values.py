@@ -79,6 +79,11 @@ def _matches(subject: str, text: str, position: int, parameters: str) -> list[re
     return list(pattern(text, parameters).finditer(subject, position - 1)) if text else []
 
 
+def _wanted(group: int, parameters: str, found: re.Pattern[str]) -> int:
+    """The group to return: the one that was named, the first where e asks for one, else the whole match."""
+    return group if group >= 0 else 1 if "e" in parameters and found.groups else 0
+
+
 def regexp_substr(
     subject: str | None,
     text: str | None,
@@ -94,7 +99,7 @@ def regexp_substr(
     if len(found) < occurrence:
         return None
     match = found[occurrence - 1]
-    wanted = group if group >= 0 else (1 if "e" in parameters and match.re.groups else 0)
+    wanted = _wanted(group, parameters, match.re)
     return match[wanted] if wanted <= match.re.groups else None
 
 
@@ -110,7 +115,7 @@ def regexp_substr_all(
     if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
         return None
     found = _matches(subject, text, position, parameters)[occurrence - 1 :]
-    wanted = group if group >= 0 else (1 if "e" in parameters and pattern(text, parameters).groups else 0)
+    wanted = _wanted(group, parameters, pattern(text, parameters))
     return dumps([match[wanted] for match in found])
 
 
