@@ -236,6 +236,11 @@ def test_escape_applies_inside_quotes() -> None:
     assert values(b'"x\\"y",b\\,c\n', {"FIELD_OPTIONALLY_ENCLOSED_BY": '"', "ESCAPE": "\\"}, 2) == [('x"y', "b,c")]
 
 
+def test_a_doubled_quote_is_one_quote_also_beside_an_escape() -> None:
+    options = {"FIELD_OPTIONALLY_ENCLOSED_BY": '"', "ESCAPE": "\\"}
+    assert values(b'"""\\\\","\\""""\n', options, 2) == [('"\\', '""')]
+
+
 def test_without_an_enclosing_character_quotes_are_data(way: str) -> None:
     assert values(b'"a",b\n', {"ESCAPE_UNENCLOSED_FIELD": None}, 2) == [('"a"', "b")]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from flows import decoded
@@ -84,6 +84,9 @@ _RECORDS = st.lists(st.tuples(_RAW, _RAW, _RAW, st.sampled_from(["", "\r", "\n"]
 
 @pytest.mark.usefixtures("blocks")
 @given(records=_RECORDS, dialect=anything)
+@example(
+    records=[((True, '""\\\\'), (True, '\\"""'), (True, '\\\\""'), "")], dialect=Dialect(escape="\\", header=False)
+)
 @settings(max_examples=600, **QUICK)
 def test_of_any_text_what_landing_accepts_copy_accepts_with_the_same_cells(
     records: list[Any], dialect: Dialect, tmp_path: Path

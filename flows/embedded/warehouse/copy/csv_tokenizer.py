@@ -52,8 +52,12 @@ class Tokenizer:
             self.inside = re.compile(inner)
             alternatives += [re.escape(options.enclosed_by)]
         self.unescape_out = re.compile(escaped + b"(" + b"|".join([*alternatives, escaped]) + b")")
+        # In an enclosed field a doubled quote is one quote with and without ESCAPE, which only adds a second way to write it
+        # (create-file-format: "can use the ESCAPE character"). One pass from the left: of two escapes the second is text.
         inner = re.escape(self.escape_in) if self.escape_in else rb"(?!)"
-        self.unescape_in = re.compile(inner + b"(" + b"|".join([*alternatives, inner]) + b")")
+        quote = re.escape(options.enclosed_by) if options.enclosed_by else rb"(?!)"
+        escapes = inner + b"(" + b"|".join([*alternatives, inner]) + b")"
+        self.unescape_in = re.compile(escapes + b"|" + quote + b"(" + quote + b")")
         self.spaces = re.compile(rb"[ ]*" if options.field_delimiter == b"\t" else rb"[ \t]*")
         self.record_delimiter = re.compile(record)
         self.lookahead = max(len(options.field_delimiter or b""), len(options.record_delimiter or b""), 2)
@@ -162,7 +166,7 @@ class Tokenizer:
         if escape and escape in raw:
             # A delimiter, a line break, the quote or the escape character itself is taken literally; before any other
             # character the escape character stays.
-            return (self.unescape_in if part.enclosed else self.unescape_out).sub(lambda m: m[1], raw)
+            return (self.unescape_in if part.enclosed else self.unescape_out).sub(lambda m: m[m.lastindex or 1], raw)
         if part.enclosed and quote:
             return raw.replace(quote * 2, quote)
         return raw
