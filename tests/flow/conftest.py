@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,16 @@ def objects(settings: Settings) -> Callable[[], set[str]]:
         return {o["Key"] for page in pages for o in page.get("Contents", [])}
 
     return keys
+
+
+@pytest.fixture
+def without_days(query: Callable[..., Any]) -> Iterator[None]:
+    """Days of the other source that other tests published point at Olist rows of theirs: they are not there for one test."""
+    out = "UPDATE RAW.LOAD_LEDGER SET STATUS = 'undone', FIRST_ERROR = 'out of the way' WHERE SOURCE = 'synthetic'"
+    query(f"{out} AND STATUS = 'validated'")
+    yield
+    back = "UPDATE RAW.LOAD_LEDGER SET STATUS = 'validated', FIRST_ERROR = NULL WHERE SOURCE = 'synthetic'"
+    query(f"{back} AND FIRST_ERROR = 'out of the way'")
 
 
 @pytest.fixture(scope="session")

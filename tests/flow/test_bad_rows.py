@@ -163,7 +163,7 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
 
 @pytest.mark.soak
 def test_numbers_that_staging_cannot_hold_and_keys_in_two_spellings_are_set_aside_and_the_rest_builds(
-    settings: Settings, tolerant: Path, run_pipeline: Callable[..., Any], tmp_path: Path
+    settings: Settings, tolerant: Path, without_days: None, run_pipeline: Callable[..., Any], tmp_path: Path
 ) -> None:
     from flows import blocks
     from flows.steps import build, handoff

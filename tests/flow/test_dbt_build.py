@@ -56,16 +56,6 @@ def worker(settings: Settings, api: httpx.Client) -> Iterator[None]:
         api.delete(f"/deployments/{left['id']}")
 
 
-@pytest.fixture
-def without_days(query: Query) -> Iterator[None]:
-    """Days that other tests published point at rows of their own: they are out of the way for one test."""
-    out = "UPDATE RAW.LOAD_LEDGER SET STATUS = 'undone', FIRST_ERROR = 'out of the way' WHERE SOURCE = 'synthetic'"
-    query(f"{out} AND STATUS = 'validated'")
-    yield
-    back = "UPDATE RAW.LOAD_LEDGER SET STATUS = 'validated', FIRST_ERROR = NULL WHERE SOURCE = 'synthetic'"
-    query(f"{back} AND FIRST_ERROR = 'out of the way'")
-
-
 def builds(api: httpx.Client, only: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The runs of dbt-build that a deployment started, the newest first."""
     wanted = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "flow_runs": only or {}}
