@@ -18,7 +18,6 @@ from flows.contract.model import Source
 from flows.inventory import Inventory, days, inventory
 from flows.places import Entry
 
-DONE = "done"  # the folder of a place into which files go that were loaded
 _DIGEST = 8  # hexadecimal digits that tell one file from another of its set
 Late = Literal["joins", "waits"]
 

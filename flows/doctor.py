@@ -1,6 +1,7 @@
 """The accounts, keys, grants and versions that a run needs → a list of findings, each with its fix.
 
-Checks log in as a run does, not as an administrator. The only thing written is one empty object under `raw/`, deleted at once.
+Checks log in as a run does, not as an administrator. What is written is one empty object under `raw/`, and one in each place
+that an inbox moves files in; deleted at once.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Literal
 
 from flows import blocks, located, provisioning
+from flows.clients.s3_place import Prefix
 from flows.clients.snowflake import run
 from flows.contract.sql import ident
 from flows.errors import CxmError
 from flows.failures import meaning
+from flows.places import DONE, Archive, Place
 from flows.settings import Settings
 from flows.steps.provision import Account, aws, snowflake
 
@@ -109,16 +113,7 @@ def bucket(settings: Settings) -> Iterator[Finding]:
     from botocore.exceptions import ClientError
 
     client = blocks.s3_client(settings)
-
-    def allowed(operation: str, **arguments: Any) -> bool:
-        try:
-            getattr(client, operation)(Bucket=settings.bucket, **arguments)
-            return True
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
-                return False
-            raise
-
+    allowed = partial(_allowed, client, settings.bucket)
     answer = aws.ask(client.list_objects_v2, "bucket", Bucket=settings.bucket, Prefix="raw/", MaxKeys=1) or {}
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     yield Finding("bucket", "ok", f"s3://{settings.bucket}/raw/ answers")
@@ -154,8 +149,22 @@ def bucket(settings: Settings) -> Iterator[Finding]:
     yield _judge("may nothing else in AWS", not wide, ", ".join(wide) or "refused as it should be", fix)
 
 
+def _allowed(client: Any, bucket: str, operation: str, **arguments: Any) -> bool:
+    """Whether S3 does it, or refuses for want of a right."""
+    from botocore.exceptions import ClientError
+
+    try:
+        getattr(client, operation)(Bucket=bucket, **arguments)
+        return True
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+            return False
+        raise
+
+
 def places(settings: Settings) -> Iterator[Finding]:
-    """Every place of files that has to be logged in to can be listed, and its first file read."""
+    """Every place of files that has to be logged in to can be listed, its first file read, and on S3 written to as
+    CXM_INBOX_AFTER asks for."""
     for text in settings.remote_places:
         try:
             place = located.place(settings, text)
@@ -167,6 +176,23 @@ def places(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"place {text}", "fail", *_found_and_fix(error))
         else:
             yield Finding(f"place {text}", "ok", f"{len(files)} files, readable")
+            yield from _clearing(settings, text, place.where if isinstance(place, Archive) else place)
+
+
+def _clearing(settings: Settings, text: str, place: Place) -> Iterator[Finding]:
+    """What an inbox does with published files may be done in a place on S3: tried with an object of its own, empty."""
+    if settings.inbox_after == "left" or not isinstance(place, Prefix):
+        return
+    key = {"Key": f"{place.prefix}{DONE}/cxm-doctor-probe"}
+    tries: dict[str, tuple[str, dict[str, Any]]] = {"s3:DeleteObject": ("delete_object", key)}
+    if settings.inbox_after == "done":
+        tries = {"s3:PutObject": ("put_object", {**key, "Body": b""}), **tries}
+    lacking = [
+        name for name, (call, arguments) in tries.items() if not _allowed(place.client, place.bucket, call, **arguments)
+    ]
+    found = f"lacks {', '.join(lacking)}" if lacking else ", ".join(tries)
+    fix = "`cxm provision --apply`; a bucket of another account has a policy of its own"
+    yield _judge(f"place {text}: inbox may clear it ({settings.inbox_after})", not lacking, found, fix)
 
 
 def identity(settings: Settings) -> Iterator[Finding]:

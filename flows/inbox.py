@@ -24,15 +24,14 @@ from prefect.utilities.urls import url_for
 from prefect.variables import Variable
 
 from flows import blocks, located, shown, tasks
-from flows.arrivals import DONE, Late, Look, Seen, digest, is_loading, looks
+from flows.arrivals import Late, Look, Seen, digest, is_loading, looks
 from flows.contract.read import read_source
 from flows.errors import ConfigurationError
 from flows.generated import source_place
 from flows.ledger import Status
-from flows.places import Place
-from flows.settings import Settings
+from flows.places import DONE, Place
+from flows.settings import After, Settings
 
-After = Literal["left", "done", "delete"]
 # Characters that a Prefect variable holds, https://docs.prefect.io/v3/concepts/variables
 MOST_TEXT = 5000
 TRIES = 3  # runs of a set that ended with their machine
@@ -56,7 +55,7 @@ def inbox(
     data: str | None = None,
     settle_seconds: float = 60,
     marker: str = "",
-    after: After = "left",
+    after: After | None = None,
     late: Late = "joins",
     aws_block: str | None = None,
     snowflake_block: str | None = None,
@@ -68,13 +67,14 @@ def inbox(
         data: the place: a folder, zip or tar, s3:// or sftp://; by default `data/<source>`.
         settle_seconds: for how long a set's names, sizes and times have to stay the same; looks between count.
         marker: the name of a file that says that a set is whole, such as _SUCCESS; put there last, it spares the settling.
-        after: what becomes of files that were published: `left`, moved to `done/<batch>/` in their place, or `delete`d.
+        after: what becomes of files that were published: `left`, moved to `done/<batch>/` in their place, or `delete`d; by
+            default CXM_INBOX_AFTER.
         late: a file that comes after its set was loaded `joins` a batch of its own, or `waits` for the others' next files.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     settings = tasks.Blocks(aws_block, snowflake_block).settings
-    where = data or source_place(settings, source)
+    where, after = data or source_place(settings, source), after or settings.inbox_after
     memory = _remembered(source)
     found: list[SetSeen] = []
     for key, seen in list(memory.items()):

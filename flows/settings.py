@@ -22,6 +22,7 @@ from flows.project import PROJECT as PROJECT  # most of flows/ and the tests tak
 
 Location = NewType("Location", str)  # of files: a path, or an address such as s3://bucket/prefix
 CodecName = Literal["zstd", "gzip", "none"]
+After = Literal["left", "done", "delete"]
 
 # Every tool that could call home is told not to before it is imported: the rows describe healthcare professionals.
 TELEMETRY_OFF = {
@@ -78,6 +79,9 @@ class Settings(BaseSettings):
     source_places: Annotated[tuple[str, ...], NoDecode] = ()
     """Places that runs read files from beside `CXM_DATA`, separated by blanks: of those on S3 the IAM plan lets them be read, and
     `cxm doctor` looks into each."""
+    inbox_after: After = "left"
+    """What `inbox` does with files that were published: `left`, moved to `done/<batch>/` in their place, or `delete`d. Of places
+    on S3 the IAM plan lets it write just for that."""
     sftp_user: str | None = None
     """Who logs in to SFTP servers whose address names no user."""
     sftp_secret: SecretStr | None = None

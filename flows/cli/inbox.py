@@ -24,9 +24,7 @@ from flows.cli.app import current_settings, json_option, known_source, main, mak
 @click.option(
     "--after",
     type=click.Choice(["left", "done", "delete"]),
-    default="left",
-    show_default=True,
-    help="What becomes of files that were published.",
+    help="What becomes of files that were published.  [default: CXM_INBOX_AFTER]",
 )
 @click.option(
     "--late",
@@ -36,7 +34,9 @@ from flows.cli.app import current_settings, json_option, known_source, main, mak
     help="A file after its set was loaded: a batch of its own, or with the others' next files.",
 )
 @json_option
-def inbox(source: str, data: str | None, settle: float, marker: str, after: str, late: str, as_json: bool) -> None:
+def inbox(
+    source: str, data: str | None, settle: float, marker: str, after: str | None, late: str, as_json: bool
+) -> None:
     """Look once whether files have come, and start a run on the worker for each set of them that is complete.
 
     The same set starts nothing twice. What is known from look to look is on the Prefect server.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.clients.s3 import explain, plain_etag
 from flows.errors import ConfigurationError, DataError, InfrastructureError
-from flows.places import Archive, Entry, Place, Raw, resolved
+from flows.places import DONE, Archive, Entry, Place, Raw, resolved
 from flows.unpack import DEFAULT, READ_BYTES, Limits
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Prefix(Place):
 
     def only(self) -> Entry | None:
         found, whole = self._listed(self.prefix, first=10)
-        shown = [entry for entry in found if not entry.name.startswith(".") and entry.name != "done/"]
+        shown = [entry for entry in found if not entry.name.startswith(".") and entry.name != f"{DONE}/"]
         return shown[0] if whole and len(shown) == 1 else None
 
     def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
@@ -76,7 +76,7 @@ class Prefix(Place):
             except (ClientError, BotoCoreError) as error:
                 if str(getattr(error, "response", {}).get("Error", {}).get("Code")) == "PreconditionFailed":
                     continue
-                raise _explained(error, entry.path) from error
+                raise _explained(error, entry.path, _CLEAR) from error
             done += 1
         return done
 
@@ -235,14 +235,18 @@ def _words(entry: Entry) -> str:
     return f"{entry.size:,} bytes with ETag {entry.version}"
 
 
-def _explained(error: Exception, what: str) -> Exception:
+_READ = "read it; name the place in CXM_SOURCE_PLACES"
+_CLEAR = "move or delete it; set CXM_INBOX_AFTER to what inbox is to do, name the place in CXM_SOURCE_PLACES"
+
+
+def _explained(error: Exception, what: str, wish: str = _READ) -> Exception:
     """As `flows.clients.s3.explain`, for a bucket that is not ours."""
     code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
     if code == "NoSuchBucket":
         return ConfigurationError(f"{what}: there is no such bucket; correct its name in --data or CXM_DATA")
     if code in ("AccessDenied", "403", "AllAccessDisabled"):
         return ConfigurationError(
-            f"{what}: S3 answered {code}: the run's identity may not read it; name the place in CXM_SOURCE_PLACES and run "
+            f"{what}: S3 answered {code}: the run's identity may not {wish} and run "
             "`cxm provision --apply`; another account's bucket and a KMS key have policies of their own, which their owner sets"
         )
     return explain(error, what)

@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.places.archive import Archive, is_archive, resolved
-from flows.places.base import Entry, File, Opened, Place, Raw
+from flows.places.base import DONE, Entry, File, Opened, Place, Raw
 from flows.places.local import Folder
 from flows.unpack import DEFAULT, Limits
 
 __all__ = [
+    "DONE",
     "Archive",
     "Entry",
     "File",

@@ -18,6 +18,8 @@ from typing import BinaryIO
 from flows.errors import ConfigurationError, DataError
 from flows.unpack import SUFFIXES, Limits, packing, unpacked
 
+DONE = "done"  # the folder of a place into which files go that were loaded
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -140,7 +142,7 @@ class Place(ABC):
 
     def only(self) -> Entry | None:
         """What the place holds, if that is one thing alone."""
-        found = [entry for entry in self.entries() if entry.name != "done/"]  # where `dispose` puts what was loaded
+        found = [entry for entry in self.entries() if entry.name != f"{DONE}/"]  # where `dispose` puts what was loaded
         return found[0] if len(found) == 1 else None
 
     def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from flows.clients import s3
 from flows.clients.upload import PART_BYTES, Upload
 from flows.errors import ConfigurationError
-from flows.settings import PROJECT, Settings
+from flows.settings import PROJECT, After, Settings
 from flows.steps import provision
 from flows.steps.provision import aws as wanted
 from flows.steps.provision import policies
@@ -31,6 +31,8 @@ PLACES = ("s3://clinic-exports/olist", "s3://clinic-exports/tickets.zip", "s3://
 DOCUMENTS = {
     "landing": policies.landing(BUCKET),
     "landing-with-sources": policies.landing(BUCKET, PLACES),
+    "landing-with-sources-done": policies.landing(BUCKET, PLACES, "done"),
+    "landing-with-sources-deleted": policies.landing(BUCKET, PLACES, "delete"),
     "snowflake-read": policies.snowflake_read(BUCKET),
     "provision-plan": policies.provision_plan(BUCKET, ACCOUNT),
     "provision-apply": policies.provision_apply(BUCKET, ACCOUNT),
@@ -214,6 +216,73 @@ def test_the_ingestion_identity_reads_source_places_and_nothing_beside_them(
         assert refused(client.delete_object, Bucket="surveys", Key="nps/kits.csv")
 
     enforced(run)
+
+
+@pytest.mark.parametrize("after", ["left", "done", "delete"])
+def test_an_inbox_may_clear_source_places_as_far_as_the_setting_asks_for(
+    after: After, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moved within the place, an archive beside itself, of the place of all sources in each one's folder; nothing else."""
+    from flows import blocks
+    from flows.clients import s3_place
+    from tests.unit.test_places import CONTENT, in_zip
+
+    admin = boto3.client("s3")
+    for bucket in ("clinic-exports", "surveys"):
+        admin.create_bucket(Bucket=bucket)
+    archive = in_zip(Path(tempfile.mkdtemp()), "kits.csv", CONTENT).read_bytes()
+    objects = {"olist/kits.csv": CONTENT, "olist/day/kits.csv": CONTENT, "tickets.zip": archive, "kits.csv": b"x"}
+    for key, data in objects.items():
+        admin.put_object(Bucket="clinic-exports", Key=key, Body=data)
+    keys = make()
+    document = json.dumps(policies.landing(BUCKET, PLACES, after))
+    boto3.client("iam").create_policy_version(
+        PolicyArn=NAMES.arn("policy", NAMES.landing_policy), PolicyDocument=document, SetAsDefault=True
+    )
+    client = boto3.client("s3", **keys)  # type: ignore[call-overload]
+    monkeypatch.setattr(blocks, "s3_client", lambda _: client)
+
+    def clear(address: str, folder: str) -> int:
+        place = s3_place.place(client, f"s3://clinic-exports/{address}")
+        return place.dispose(place.entries(), folder)
+
+    def run() -> None:
+        places = ("olist", "olist/day", "tickets.zip")
+        if after == "left":
+            for address in places:
+                with pytest.raises(ConfigurationError, match="may not move or delete it; set CXM_INBOX_AFTER"):
+                    clear(address, "done/b1")
+        else:
+            assert [clear(address, "done/b1" * (after == "done")) for address in places] == [1, 1, 1]
+        assert refused(client.delete_object, Bucket="clinic-exports", Key="kits.csv")
+        for key in ("kits.csv", "olist/new.csv", "tickets.zip", *(["done/x"] * (after != "done"))):
+            assert refused(client.put_object, Bucket="clinic-exports", Key=key, Body=b"")
+
+    enforced(run)
+    left = {o["Key"] for o in admin.list_objects_v2(Bucket="clinic-exports").get("Contents", [])}
+    moved = {"olist/done/b1/kits.csv", "olist/day/done/b1/kits.csv", "done/b1/tickets.zip"}
+    assert left == (set(objects) if after == "left" else {"kits.csv", *(moved if after == "done" else ())})
+
+
+@pytest.mark.parametrize("given", ["left", "done"])
+def test_doctor_says_that_an_inbox_may_not_clear_a_place(
+    given: After, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import blocks, doctor
+
+    boto3.client("s3").create_bucket(Bucket="surveys")
+    client = boto3.client("s3", **login("runs", policies.landing(BUCKET, ("s3://surveys/nps",), given)))
+    monkeypatch.setattr(blocks, "s3_client", lambda _: client)
+    settings = Settings(source_places=("s3://surveys/nps",), inbox_after="done")
+
+    found = enforced(lambda: list(doctor.places(settings)))
+
+    assert [one.status for one in found] == ["ok", "ok" if given == "done" else "fail"]
+    assert found[1].found == (
+        "s3:PutObject, s3:DeleteObject" if given == "done" else "lacks s3:PutObject, s3:DeleteObject"
+    )
+    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="surveys")
+    assert len(list(doctor.places(settings.model_copy(update={"inbox_after": "left"})))) == 1
 
 
 def test_snowflake_can_read_raw_and_neither_write_nor_see_the_archive(aws: None) -> None:

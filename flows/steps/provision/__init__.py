@@ -75,7 +75,13 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
     ]
     if cloud.iam:
         items += aws.ingestion_items(
-            cloud.iam, names, settings.bucket, settings.ingestion_principal, cloud.holds_key, settings.remote_places
+            cloud.iam,
+            names,
+            settings.bucket,
+            settings.ingestion_principal,
+            cloud.holds_key,
+            settings.remote_places,
+            settings.inbox_after,
         )
     account = Account(connection, settings)
     items += _warehouse_items(account, settings, sources, storage_role(names, settings))

@@ -14,7 +14,7 @@ from typing import Any
 
 from flows.clients import s3
 from flows.errors import ConfigurationError, DataError, InfrastructureError
-from flows.settings import Settings
+from flows.settings import After, Settings
 from flows.steps.provision import policies
 from flows.steps.provision.plan import Action, Call, Item
 
@@ -271,6 +271,7 @@ def ingestion_items(
     principal: str | None,
     holds_key: Callable[[frozenset[str]], bool],
     places: Sequence[str] = (),
+    after: After = "left",
 ) -> Iterator[Item]:
     """The landing policy; the user with its key, or nothing of it where `principal` is named; the role to assume.
 
@@ -278,9 +279,10 @@ def ingestion_items(
         principal: who assumes the role instead of a user with a key: an ARN or a service.
         holds_key: whether the Prefect block has one of these access key ids.
         places: where source files are read from beside the bucket.
+        after: what an inbox does there with files that were published.
     """
     arn = names.arn("policy", names.landing_policy)
-    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket, places))
+    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket, places, after))
     if principal is None:
         yield from _user_items(iam, names.user, arn, holds_key)
     trusted = principal or names.arn("user", names.user)

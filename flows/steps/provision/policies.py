@@ -7,7 +7,11 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any
+
+from flows.places import DONE
+from flows.settings import After
 
 RAW = "raw/"
 ARCHIVE = "archive/"
@@ -19,9 +23,10 @@ def _policy(*statements: Document) -> Document:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def landing(bucket: str, places: Sequence[str] = ()) -> Document:
+def landing(bucket: str, places: Sequence[str] = (), after: After = "left") -> Document:
     """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`, nowhere else; list and
-    get what lies in `places` (`s3://bucket/prefix`), where a source's files come from.
+    get what lies in `places` (`s3://bucket/prefix`), where a source's files come from. Where an inbox moves or deletes what was
+    published, it may do that there: `after`.
 
     The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
     """
@@ -39,12 +44,12 @@ def landing(bucket: str, places: Sequence[str] = ()) -> Document:
             "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
             "Resource": [f"arn:aws:s3:::{bucket}/{RAW}*", f"arn:aws:s3:::{bucket}/{ARCHIVE}*"],
         },
-        *_reading(places),
+        *_sources(places, after),
     )
 
 
-def _reading(places: Sequence[str]) -> Iterator[Document]:
-    """A bucket's two statements: a place is a prefix with what is below it, or an archive, the object of just that key."""
+def _sources(places: Sequence[str], after: After) -> Iterator[Document]:
+    """A bucket's statements: a place is a prefix with what is below it, or an archive, the object of just that key."""
     prefixes: dict[str, list[str]] = {}
     for place in places:
         scheme, _, rest = place.partition("://")
@@ -66,6 +71,31 @@ def _reading(places: Sequence[str]) -> Iterator[Document]:
             "Action": ["s3:GetObject"],
             "Resource": [f"arn:aws:s3:::{bucket}/{text}" for text in below],
         }
+        if after != "left":
+            yield {
+                "Sid": f"ClearSource{number}",
+                "Effect": "Allow",
+                "Action": ["s3:DeleteObject"],
+                "Resource": [f"arn:aws:s3:::{bucket}/{text}" for text in below],
+            }
+        if after == "done":
+            yield {
+                "Sid": f"KeepDone{number}",
+                "Effect": "Allow",
+                "Action": ["s3:PutObject"],
+                "Resource": [f"arn:aws:s3:::{bucket}/{text}" for text in _done(found)],
+            }
+
+
+def _done(prefixes: Sequence[str]) -> list[str]:
+    """The keys that files are moved to: in a place, in a source's folder below it, or, of an archive, beside it."""
+    texts: dict[str, None] = {}
+    for prefix in prefixes:
+        inside, beside = f"{prefix}/" if prefix else "", prefix.rpartition("/")
+        texts |= dict.fromkeys((f"{inside}{DONE}/*", f"{inside}*/{DONE}/*"))
+        if PurePosixPath(prefix).suffix:
+            texts[f"{beside[0]}{beside[1]}{DONE}/*"] = None
+    return list(texts)
 
 
 def snowflake_read(bucket: str) -> Document:
