@@ -41,6 +41,8 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
     expression = tables.resolve_temporary(conn, expression)
     if not conn.autocommit_on:
         conn.transaction.begin()
+    if isinstance(expression, exp.Update):
+        _bare_targets(expression)
     overwrites = isinstance(expression, exp.Insert) and bool(expression.args.get("overwrite"))
     if overwrites or isinstance(expression, (exp.Update, exp.Delete, exp.Merge)):
         _lock_rows(runner, written)
@@ -53,8 +55,12 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
         if isinstance(again, exp.Merge):
             _merge(runner, again, bindings)
             return
+        several = _joined_rows(runner, again, bindings) if isinstance(again, exp.Update) else None
         with runner.atomic() if overwrites else contextlib.nullcontext():
             runner.run(again, bindings)
+        if several is not None and not runner.trial:
+            names = ("number of rows updated", "number of multi-joined rows updated")
+            runner.answer(Result([(name, "BIGINT") for name in names], [[*several]], several[0]))
 
     with runner.seeing(expression, written, adds=isinstance(expression, exp.Insert) and not overwrites):
         expression = runner.typed(expression)
@@ -63,6 +69,44 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
         return
     conn.transaction.wrote = conn.transaction.wrote or (conn.transaction.open and (overwrites or bool(runner.rowcount)))
     _touch(conn, written)
+
+
+def _bare_targets(update: exp.Update) -> None:
+    """SET T.A = … of the target T is SET A = … (https://docs.snowflake.com/en/sql-reference/sql/update#examples)."""
+    for pair in update.expressions:
+        column = pair.this if isinstance(pair, exp.EQ) else None
+        if isinstance(column, exp.Column) and column.table.upper() in (
+            update.this.name.upper(),
+            update.this.alias.upper(),
+        ):
+            column.set("table", None)
+
+
+def _joined_rows(runner: Runner, update: exp.Update, bindings: Any) -> tuple[int, int] | None:
+    """How many rows an UPDATE … FROM changes, and how many of them its tables join several times; None without FROM.
+    Raises 100090 for the latter where the session wants it (https://docs.snowflake.com/en/sql-reference/sql/update#usage-notes)."""
+    from_, target = update.args.get("from_"), update.this
+    if not isinstance(from_, exp.From):
+        return None
+    times = exp.Count(this=exp.Star())
+    rows = (
+        exp.select(exp.alias_(times, "N", quoted=True)).from_(target.copy()).join(from_.this.copy(), join_type="CROSS")
+    )
+    if isinstance(where := update.args.get("where"), exp.Where):
+        rows = rows.where(where.this.copy())
+    rows = rows.group_by(exp.column("rowid", table=target.alias_or_name))
+    several = exp.CountIf(this=exp.GT(this=exp.column("N", quoted=True), expression=exp.Literal.number(1)))
+    found = runner.translated(exp.select(times.copy(), several).from_(rows.subquery("S")), bindings)
+    bound = bindings if found.find(exp.Placeholder) else None
+    with runner.trying() as beside:
+        if beside is not None:
+            counted = beside.run(found, bound)
+        else:
+            counted = runner.duck.execute(found.sql(dialect="duckdb"), bound).fetchall()
+    total, twice = (int(n) for n in counted[0])
+    if twice and runner.conn.parameter("ERROR_ON_NONDETERMINISTIC_UPDATE"):
+        raise errors.duplicate_row()
+    return total, twice
 
 
 def truncate(runner: Runner, expression: exp.TruncateTable) -> None:

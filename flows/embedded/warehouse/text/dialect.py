@@ -14,6 +14,8 @@ from sqlglot.dialects.snowflake import Snowflake
 from sqlglot.parsers.snowflake import SnowflakeParser
 from sqlglot.tokenizer_core import TokenType
 
+from flows.embedded.warehouse.text.pivot import grouped
+
 SPELLED = "spelled"
 WRITTEN = "cxm_written"
 _COMMENT = re.compile(r"--|//|/\*")
@@ -94,7 +96,24 @@ def parse(sql: str) -> Expr:
     if "ALL" in sql.upper():
         for order in tree.find_all(exp.Order):
             _by_all(order)
+    if "PIVOT" in sql.upper():
+        tree = grouped(tree)
+    for clause in tree.find_all(exp.With):
+        _recursive(clause)
     return tree
+
+
+def _recursive(clause: exp.With) -> None:
+    """RECURSIVE may be left out (https://docs.snowflake.com/en/sql-reference/constructs/with#syntax)."""
+    if clause.args.get("recursive"):
+        return
+    for cte in clause.expressions:
+        union = cte.this
+        if isinstance(union, exp.Union) and any(
+            table.name.upper() == cte.alias.upper() and not table.args.get("db")
+            for table in union.expression.find_all(exp.Table)
+        ):
+            clause.set("recursive", True)
 
 
 def _without_dual(from_: exp.From) -> None:

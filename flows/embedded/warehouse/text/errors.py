@@ -14,6 +14,8 @@ import re
 import duckdb
 from snowflake.connector.errors import DatabaseError, Error, ProgrammingError
 
+from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
+
 
 def _compilation(message: str, errno: int, sqlstate: str) -> ProgrammingError:
     return ProgrammingError(msg=f"SQL compilation error:\n{message}", errno=errno, sqlstate=sqlstate)
@@ -142,6 +144,11 @@ def argument_types(name: str, types: str) -> ProgrammingError:
     )
 
 
+def invalid_in_values(text: str) -> ProgrammingError:
+    """002014: what cannot stand in VALUES of an INSERT (https://docs.snowflake.com/en/sql-reference/sql/insert#usage-notes)."""
+    return _compilation(f"Invalid expression [{text}] in VALUES clause", 2014, "22000")
+
+
 def no_order(function: str) -> ProgrammingError:
     """002303: a window function that needs an order."""
     return _compilation(
@@ -189,6 +196,8 @@ _CONVERSIONS = (
      "Date '{}' is not recognized", 100040, "22007"),
     (re.compile(r"invalid timestamp field format: \"(.*?)\"", re.S), "Timestamp '{}' is not recognized", 100035, "22007"),
     (re.compile(r"invalid date field format: \"(.*?)\"", re.S), "Date '{}' is not recognized", 100040, "22007"),
+    (re.compile(r"Non-numeric values (NaN) and INF are not supported", re.S),
+     "Boolean value '{}' is not recognized", 100037, "22018"),
     (re.compile(r"Could not convert string '(.*?)' to BOOL", re.S), "Boolean value '{}' is not recognized", 100037, "22018"),
     (re.compile(r"Could not convert string \"?'?(.*?)'?\"? to (?:DECIMAL|U?INT|DOUBLE|FLOAT|HUGEINT|BIGINT)", re.S),
      "Numeric value '{}' is not recognized", 100038, "22018"),
@@ -213,6 +222,14 @@ _COMPILED = (
      "invalid number of result columns for set operator input branches", 1789, "42601"),
     (r"No function matches the given name and argument types '(\w+\(.*?\))'",
      "Invalid argument types for function: {}", 1044, "42P13"),
+    (r"In a DISTINCT aggregate, (ORDER BY) expressions must appear in the argument list",
+     "the expression of WITHIN GROUP ({}) is not a valid order by expression beside DISTINCT", 979, "42601"),
+    (r"at least one window function must appear in the SELECT column or (QUALIFY) clause",
+     "{} needs a window function, in its predicate or in the SELECT list", 2043, "02000"),
+    (r"Unconditional WHEN (MATCHED|NOT MATCHED) clause was already defined",
+     "syntax error: a WHEN {} clause behind one without AND is never reached", 1003, "42000"),
+    (r"(INSERT) statement cannot contain (?:aggregates|window functions)",
+     "Invalid expression in VALUES clause of {}", 2014, "22000"),
     (r"(SELECT clause without selection list)", "syntax error: no columns", 1003, "42000"),
     (r"Column (\S+) must have a type", "syntax error: column {} has no type", 1003, "42000"),
 )  # fmt: skip
@@ -291,7 +308,8 @@ def from_duckdb(error: Exception, statement: str) -> Error:
     if found := re.search(
         r"(?:Scalar |Table |Aggregate |Macro )?Function with name \"?(\S+?)\"? does not exist", message
     ):
-        return unknown_function(found[1].upper())
+        name = found[1].upper()
+        return unsupported(f"the function {name}") if name in KNOWN_FUNCTIONS else unknown_function(name)
     if found := re.search(
         r"(?:Table|View|Schema|Sequence|Catalog|Database) (?:with name )?\"?(\S+?)\"? does not exist", message
     ):

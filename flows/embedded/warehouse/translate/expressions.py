@@ -341,6 +341,11 @@ def _median(node: Expr) -> Type | None:
 
 def _text_summed(node: Expr) -> Type | None:
     """SUM and AVG of a text take it for a number, and fail where it is none."""
+    bits = isinstance(node, (exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg))
+    if bits and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "FLOAT"):
+        number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
+        node.set("this", exp.cast(call_of("ROUND", number), exp.DataType.build("BIGINT")))
+        return is_of(node, types.INTEGER)
     if isinstance(node, (exp.Sum, exp.Avg)) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
         node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
         return is_of(node, types.FLOAT)

@@ -139,15 +139,19 @@ def _order(a: Any, b: Any) -> int:
 
 
 def _sorted(array: list[Any], ascending: Any = True, nulls_first: Any = None) -> list[Any]:
+    """JSON's null is the highest element; the third argument is of SQL's NULL alone, which no array has here
+    (https://docs.snowflake.com/en/sql-reference/functions/array_sort#arguments)."""
     nulls = [item for item in array if item is None]
     others = sorted((item for item in array if item is not None), key=cmp_to_key(_order), reverse=not ascending)
-    first = not ascending if nulls_first is None else nulls_first
-    return [*nulls, *others] if first else [*others, *nulls]
+    return [*others, *nulls] if ascending else [*nulls, *others]
+
+
+_NOTHING = object()  # SQL's NULL, where None is JSON's
 
 
 def _extreme(array: list[Any], last: bool) -> Any:
-    others = _sorted([item for item in array if item is not None])
-    return None if not others else others[-1 if last else 0]
+    ordered = _sorted(array)
+    return ordered[-1 if last else 0] if ordered else _NOTHING
 
 
 def _flattened(array: list[Any]) -> list[Any]:
@@ -169,7 +173,9 @@ def _zipped(*arrays: list[Any]) -> list[dict[str, Any]]:
 
 def _to_object(keys: list[Any], values: list[Any]) -> dict[str, Any]:
     if len(keys) != len(values):
-        raise fail("ARRAYS_TO_OBJECT of arrays of two lengths")
+        raise fail("Key array and value array had unequal lengths in ARRAYS_TO_OBJECT", 215001, "22000")
+    if any(not isinstance(key, (str, type(None))) for key in keys):
+        raise fail("Key supplied for ARRAYS_TO_OBJECT does not have string type", 215002, "22000")
     return {k: v for k, v in zip(keys, values, strict=True) if k is not None}
 
 
@@ -247,7 +253,8 @@ def call(name: str, *texts: str | None) -> str | None:
     values = [loads(text) for text in texts]
     if name in _ARRAYS:
         _array(values[0], name)
-        return dumps(_ARRAYS[name](*values))
+        found = _ARRAYS[name](*values)
+        return None if found is _NOTHING else dumps(found)
     if name in _OBJECTS:
         _object(values[0], name)
         return dumps(_OBJECTS[name](*values))

@@ -40,6 +40,9 @@ _ORDERED = (
     exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue,
     exp.LastValue, exp.NthValue,
 )  # fmt: skip
+_NOT_INSERTED = (
+    exp.Query, exp.AggFunc, exp.Window, exp.ParseJSON, exp.Array, exp.Struct, exp.JSONObject, exp.StarMap, exp.ToVariant,
+)  # fmt: skip
 _NAMING = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.Describe)
 
 
@@ -58,7 +61,19 @@ def check(expression: Expr, bindings: Any = None) -> Expr:
             rows.replace(_named(rows.this.name, rows.args.get("alias")))
     for node in expression.walk():
         _check_node(node, expression)
+    if isinstance(expression, exp.Insert) and isinstance(expression.expression, exp.Values):
+        _check_inserted(expression.expression)
     return expression
+
+
+def _check_inserted(values: exp.Values) -> None:
+    """No queries, aggregates, window functions and no semi-structured values
+    (https://docs.snowflake.com/en/sql-reference/sql/insert#usage-notes)."""
+    for row in values.expressions:
+        for cell in row.expressions if isinstance(row, exp.Tuple) else [row]:
+            names = (spelled(call) or "" for call in cell.find_all(exp.Func))
+            if cell.find(*_NOT_INSERTED) or any(name.startswith(("ARRAY_", "OBJECT_")) for name in names):
+                raise errors.invalid_in_values(cell.sql(dialect="snowflake", comments=False)[:80])
 
 
 def _check_call(call: exp.Func) -> None:

@@ -38,6 +38,8 @@ def _list(formats: tuple[str, ...]) -> str:
 # (name and further parameters, [(type of V, body)]); a body without a type is for every other one.
 _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_fail", "NUMBER, STATE, TEXT", (("", f"error('{RAISED}' || NUMBER || ':' || STATE || ':' || TEXT)"),)),
+    ("_cxm_no_part", "PART, NAME", (("", "_cxm_fail('001045', '22023', 'SQL compilation error:' || chr(10) || '''' || PART || "
+        "''' is not a valid date/time component for function ' || NAME || ' and type TIME')"),)),
     # ---- semi-structured: NAME is a function of `json_values.call`, its arguments are texts of JSON
     ("_cxm_js", "J", (("", "CAST(to_json(J) AS VARCHAR)"),)),
     ("_cxm_digits_of", "N", (("", "CAST(N AS VARCHAR)"),)),
@@ -99,8 +101,10 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_try_ntz", "V", (
         ("TIMESTAMP", "V"), ("DATE", "CAST(V AS TIMESTAMP)"), ("TIMESTAMP WITH TIME ZONE", "CAST(V AS TIMESTAMP)"),
         (ZONED, "V.CXM_UTC + to_minutes(CAST(V.CXM_OFFSET AS BIGINT))"),
+        # a number in a VARIANT is an instant (https://docs.snowflake.com/en/sql-reference/functions/to_timestamp#usage-notes)
         ("", f"CASE WHEN {_NUMBERS} THEN make_timestamp(CAST(TRY_CAST(V AS DOUBLE) * 1000000 AS BIGINT)) "
-             "ELSE _cxm_wall(_cxm_plain(V)) END"),
+             "WHEN typeof(V) = 'JSON' AND regexp_full_match(CAST(V AS VARCHAR), '-?\\d{1,18}') "
+             "THEN CAST(timezone('UTC', _cxm_wall(CAST(V AS VARCHAR))) AS TIMESTAMP) ELSE _cxm_wall(_cxm_plain(V)) END"),
     )),
     ("_cxm_try_ltz", "V", (
         ("TIMESTAMP WITH TIME ZONE", "V"), ("TIMESTAMP", "CAST(V AS TIMESTAMPTZ)"), ("DATE", "CAST(CAST(V AS TIMESTAMP) AS TIMESTAMPTZ)"),
@@ -185,15 +189,20 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         WHEN typeof(V) LIKE 'STRUCT%' THEN 'TIMESTAMP_TZ' WHEN typeof(V) = 'BLOB' THEN 'BINARY' ELSE typeof(V) END"""),)),
     ("_cxm_array", "J", (("", "coalesce(to_json(list_filter(CAST(J AS JSON[]), lambda X: json_type(X) <> 'NULL')), CAST('[]' AS JSON))"),)),
     ("_cxm_from_base64", "N", (("", "from_base64(CAST(N AS VARCHAR))"),)),
+    ("_cxm_base64", "V", (("BLOB", "to_base64(V)"), ("", "to_base64(encode(CAST(V AS VARCHAR)))"))),
+    ("_cxm_numeric_text", "S", (("", "CASE WHEN S IS NULL OR TRY_CAST(S AS DOUBLE) IS NOT NULL THEN S ELSE "
+        "_cxm_fail('100038', '22018', 'Numeric value ''' || S || ''' is not recognized') END"),)),
     ("_cxm_encoded", "N", (("", "encode(CAST(N AS VARCHAR))"),)),
     ("_cxm_binary", "V", (("BLOB", "V"), ("", "unhex(CAST(V AS VARCHAR))"))),
     # ---- arithmetic
     ("_cxm_trunc", "P, V", (
         ("DATE", "CAST(date_trunc(P, V) AS DATE)"), ("TIMESTAMP", "date_trunc(P, V)"), ("TIMESTAMP WITH TIME ZONE", "date_trunc(P, V)"),
-        ("TIME", "CAST(date_trunc(P, DATE '1970-01-01' + V) AS TIME)"),
+        ("TIME", "CASE WHEN P IN ('day', 'week', 'month', 'quarter', 'year') THEN _cxm_no_part(P, 'DATE_TRUNC') "
+            "ELSE CAST(date_trunc(P, DATE '1970-01-01' + V) AS TIME) END"),
         (ZONED, "_cxm_zoned(date_trunc(P, _cxm_local(V)) - to_minutes(CAST(V.CXM_OFFSET AS BIGINT)), V.CXM_OFFSET)"), ("", "date_trunc(P, _cxm_ntz(V))"),
     )),
     ("_cxm_add_days", "I, V", (
+        ("TIME", "CASE WHEN V IS NULL OR I IS NULL THEN NULL ELSE _cxm_no_part('A day or more', 'DATEADD') END"),
         ("DATE", "CAST(V + I AS DATE)"), ("TIMESTAMP", "V + I"), ("TIMESTAMP WITH TIME ZONE", "V + I"),
         (ZONED, "_cxm_zoned(_cxm_local(V) + I - to_minutes(CAST(V.CXM_OFFSET AS BIGINT)), V.CXM_OFFSET)"), ("", "_cxm_ntz(V) + I"),
     )),

@@ -15,7 +15,7 @@ from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse.text import number_formats, number_reading
 from flows.embedded.warehouse.text.errors import RAISED
-from flows.embedded.warehouse.translate import json_rows, json_values, text_values
+from flows.embedded.warehouse.translate import json_rows, json_values, regular_expressions, text_values
 
 _ROWS = 'STRUCT("KEY" VARCHAR, "PATH" VARCHAR, "INDEX" BIGINT, "VALUE" VARCHAR, "THIS" VARCHAR)[]'
 _T = "VARCHAR"
@@ -72,5 +72,8 @@ FUNCTIONS = (
     Native("_cxm_flattened", json_rows.flattened, (_T, _T, "BOOLEAN", "BOOLEAN", _T), _ROWS),
     Native("_cxm_number_text", _number_text, (_T, _T, "BOOLEAN"), _T),
     Native("_cxm_number_read", _number_read, (_T, _T, "BOOLEAN"), _T),
-    *(Native(name, run, parameters, returns) for name, run, parameters, returns in text_values.FUNCTIONS),
+    *(
+        Native(name, run, parameters, returns)
+        for name, run, parameters, returns in (*regular_expressions.FUNCTIONS, *text_values.FUNCTIONS)
+    ),
 )

@@ -76,6 +76,8 @@ def _rewritten(node: Expr) -> Expr:
         return table_functions.named(node)
     if isinstance(node, exp.Parameter):
         return table_functions.positional(node)
+    if isinstance(node, exp.Column) and node.table and node.name.upper() == "NEXTVAL":
+        return _next(node)
     if isinstance(node, exp.GroupConcat) and node.args.get("separator") is None:
         node.set("separator", exp.Literal.string(""))
     elif (
@@ -96,6 +98,18 @@ def _rewritten(node: Expr) -> Expr:
             return exp.cast(exp.Literal.string("[]"), exp.DataType.build("JSON"))
         return _macro("array_all", _list(node.expressions))
     return _whole(node)
+
+
+def _next(column: exp.Column) -> Expr:
+    """<sequence>.NEXTVAL in an expression; as a column of a result it is left, with its name
+    (https://docs.snowflake.com/en/user-guide/querying-sequences#sequences-as-expressions)."""
+    if column.find_ancestor(exp.ColumnDef) is not None:
+        raise errors.unsupported("a sequence as a column's DEFAULT (AUTOINCREMENT is here)")
+    if isinstance(column.parent, (exp.Select, exp.Alias)) and len(column.parts) == 2:
+        return column
+    name = ".".join('"' + part.name.replace('"', '""') + '"' for part in column.parts[:-1])
+    call = exp.Anonymous(this="nextval", expressions=[exp.Literal.string(name)])
+    return exp.alias_(call, "NEXTVAL", quoted=True) if isinstance(column.parent, exp.Select) else call
 
 
 def _cast(node: exp.Cast) -> Expr:

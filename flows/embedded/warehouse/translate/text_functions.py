@@ -70,6 +70,34 @@ def _all_matches(node: Expr) -> Expr:
     return exp.Anonymous(this="_cxm_as_json", expressions=[made])
 
 
+def _place(node: Expr) -> Expr:
+    """REGEXP_INSTR of a group (https://docs.snowflake.com/en/sql-reference/functions/regexp_instr#arguments)."""
+    if not _given(node, "parameters", "group"):
+        return node
+    return _native(
+        "regexp_instr", _text(node.this), _text(node.expression), _number(node.args.get("position"), 1),
+        _number(node.args.get("occurrence"), 1), _number(node.args.get("option"), 0),
+        node.args.get("parameters") or exp.Literal.string("c"), _number(node.args.get("group"), 0),
+    )  # fmt: skip
+
+
+def _translated(node: Expr) -> Expr:
+    return _native("translated", _text(node.this), _text(node.args["from_"]), _text(node.args["to"]))
+
+
+def _first_of(node: Expr) -> Expr:
+    """REGR_VALX and REGR_VALY are of type FLOAT (https://docs.snowflake.com/en/sql-reference/functions/regr_valy#returns)."""
+    y, x = (exp.cast(part, "DOUBLE") for part in (node.this, node.expression))
+    value, other = (y, x) if isinstance(node, exp.RegrValy) else (x, y)
+    there = exp.Not(this=exp.Is(this=other, expression=exp.null()))
+    return exp.Case(ifs=[exp.If(this=there, true=value)])
+
+
+def _decoded_binary(kind: str, attempt: bool) -> Callable[[Expr], Expr]:
+    """HEX_DECODE_BINARY and its kin (https://docs.snowflake.com/en/sql-reference/functions/hex_decode_binary)."""
+    return lambda node: _native("decoded_binary", _text(node.this), exp.Literal.string(kind), exp.Boolean(this=attempt))
+
+
 def _sha2(node: Expr) -> Expr:
     size = node.args.get("length")
     return node if size is None or size.name == "256" else _native("sha2", _text(node.this), _number(size, 256))
@@ -160,6 +188,17 @@ REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
     exp.TryBase64DecodeString: _decoded("BASE64", True),
     exp.Base64DecodeString: _decoded("BASE64", False),
     exp.Hex: _hex,
+    exp.TryHexDecodeBinary: _decoded_binary("HEX", True),
+    exp.Unhex: _decoded_binary("HEX", False),
+    exp.TryBase64DecodeBinary: _decoded_binary("BASE64", True),
+    exp.Base64DecodeBinary: _decoded_binary("BASE64", False),
+    exp.Base64Encode: lambda node: (
+        node if _given(node, "max_line_length", "alphabet") else _native("base64", node.this)
+    ),
+    exp.RegexpInstr: _place,
+    exp.Translate: _translated,
+    exp.RegrValx: _first_of,
+    exp.RegrValy: _first_of,
     exp.ParseUrl: _url,
     exp.Count: _count,
     exp.ToBinary: _binary,

@@ -1,8 +1,8 @@
-"""Snowflake's functions of texts that DuckDB lacks or has otherwise: SOUNDEX, PARSE_URL, REGEXP_REPLACE from a position …
+"""Snowflake's functions of texts that DuckDB lacks or has otherwise: SOUNDEX, PARSE_URL, TRANSLATE …
 
 DuckDB ──native function──▶ here: texts and numbers in, a text or a number out; NULL for NULL
 
-https://docs.snowflake.com/en/sql-reference/functions-string, …/functions-regexp
+https://docs.snowflake.com/en/sql-reference/functions-string
 """
 
 from __future__ import annotations
@@ -14,138 +14,10 @@ import re
 import uuid
 from base64 import b64decode
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from flows.embedded.warehouse.translate.json_values import dumps, fail
-
-_POSIX = {
-    "[:alpha:]": "a-zA-Z", "[:digit:]": "0-9", "[:alnum:]": "a-zA-Z0-9", "[:space:]": r"\s", "[:upper:]": "A-Z",
-    "[:lower:]": "a-z", "[:punct:]": re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"), "[:blank:]": " \t",
-    "[:xdigit:]": "0-9A-Fa-f", "[:word:]": r"\w", "[:cntrl:]": r"\x00-\x1f\x7f", "[:print:]": r"\x20-\x7e",
-    "[:graph:]": r"\x21-\x7e",
-}  # fmt: skip
-
-
-@lru_cache(maxsize=512)
-def pattern(text: str, parameters: str = "c") -> re.Pattern[str]:
-    """A POSIX pattern with its parameters (https://docs.snowflake.com/en/sql-reference/functions-regexp#label-regexp-parameters-argument)."""
-    flags = re.ASCII
-    for parameter in parameters:
-        if parameter in "ims":
-            flags |= {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}[parameter]
-        elif parameter == "c":
-            flags &= ~re.IGNORECASE
-        elif parameter != "e":
-            raise fail(f"Invalid regular expression parameter: '{parameter}'", 100050, "22000")
-    for name, characters in _POSIX.items():
-        text = text.replace(name, characters)
-    try:
-        return re.compile(text, flags)
-    except re.error as e:
-        raise fail(f"Invalid regular expression: '{text}', {e}", 100048, "2201B") from e
-
-
-def _none(*values: Any) -> bool:
-    return any(value is None for value in values)
-
-
-def regexp_replace(
-    subject: str | None,
-    text: str | None,
-    by: str | None,
-    position: int | None,
-    occurrence: int | None,
-    parameters: str | None,
-) -> str | None:
-    """REGEXP_REPLACE: from a position, one occurrence or (0) all of them; \\1 is a group."""
-    if subject is None or text is None or by is None or position is None or occurrence is None or parameters is None:
-        return None
-    if not text:
-        return subject
-    made = re.sub(r"\\(\d)", r"\\g<\1>", re.sub(r"\\(?!\d)", r"\\\\", by))
-    head, tail = subject[: position - 1], subject[position - 1 :]
-    found = pattern(text, parameters)
-    if not occurrence:
-        return head + found.sub(made, tail)
-    for number, match in enumerate(found.finditer(tail), 1):
-        if number == occurrence:
-            return head + tail[: match.start()] + match.expand(made) + tail[match.end() :]
-    return subject
-
-
-def _matches(subject: str, text: str, position: int, parameters: str) -> list[re.Match[str]]:
-    return list(pattern(text, parameters).finditer(subject, position - 1)) if text else []
-
-
-def _wanted(group: int, parameters: str, found: re.Pattern[str]) -> int:
-    """The group to return: the one that was named, the first where e asks for one, else the whole match."""
-    return group if group >= 0 else 1 if "e" in parameters and found.groups else 0
-
-
-def regexp_substr(
-    subject: str | None,
-    text: str | None,
-    position: int | None,
-    occurrence: int | None,
-    parameters: str | None,
-    group: int | None,
-) -> str | None:
-    """REGEXP_SUBSTR; `group` is 0 for the whole match, -1 where e or a group is not given."""
-    if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
-        return None
-    found = _matches(subject, text, position, parameters)
-    if len(found) < occurrence:
-        return None
-    match = found[occurrence - 1]
-    wanted = _wanted(group, parameters, match.re)
-    return match[wanted] if wanted <= match.re.groups else None
-
-
-def regexp_substr_all(
-    subject: str | None,
-    text: str | None,
-    position: int | None,
-    occurrence: int | None,
-    parameters: str | None,
-    group: int | None,
-) -> str | None:
-    """REGEXP_SUBSTR_ALL, as JSON."""
-    if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
-        return None
-    found = _matches(subject, text, position, parameters)[occurrence - 1 :]
-    wanted = _wanted(group, parameters, pattern(text, parameters))
-    return dumps([match[wanted] for match in found])
-
-
-def regexp_instr(
-    subject: str | None, text: str | None, position: int | None, occurrence: int | None, option: int | None,
-    parameters: str | None, group: int | None,
-) -> int | None:  # fmt: skip
-    """REGEXP_INSTR: where the match begins, or (option 1) the character behind it; 0 where there is none."""
-    if subject is None or text is None or position is None or occurrence is None or option is None:
-        return None
-    found = _matches(subject, text, position, parameters or "c")
-    if len(found) < occurrence:
-        return 0
-    match, wanted = found[occurrence - 1], group if group and group > 0 else (1 if "e" in (parameters or "") else 0)
-    wanted = wanted if wanted <= match.re.groups else 0
-    return (match.end(wanted) if option else match.start(wanted)) + 1
-
-
-def regexp_count(subject: str | None, text: str | None, position: int | None, parameters: str | None) -> int | None:
-    """REGEXP_COUNT."""
-    if subject is None or text is None or position is None:
-        return None
-    return len(_matches(subject, text, position, parameters or "c"))
-
-
-def regexp_like(subject: str | None, text: str | None, parameters: str | None) -> bool | None:
-    """REGEXP_LIKE and RLIKE, which match the whole subject."""
-    if subject is None or text is None:
-        return None
-    return pattern(text, parameters or "c").fullmatch(subject) is not None
 
 
 def pad(text: str | None, size: int | None, by: str | None, left: bool) -> str | None:
@@ -206,6 +78,29 @@ def decoded(text: str | None, kind: str, attempt: bool) -> str | None:
             return None
         what = "hexadecimal" if kind == "HEX" else "base64-encoded"
         raise fail(f"The following string is not a legal {what} value: '{text}'", 100115, "22000") from e
+
+
+def decoded_binary(text: str | None, kind: str, attempt: bool) -> bytes | None:
+    """HEX_DECODE_BINARY and BASE64_DECODE_BINARY, with TRY_ NULL for what is none."""
+    if text is None:
+        return None
+    found = try_binary(text, kind)
+    if found is None and not attempt:
+        what = "hexadecimal" if kind == "HEX" else "base64-encoded"
+        raise fail(f"The following string is not a legal {what} value: '{text}'", 100115, "22000")
+    return found
+
+
+def translated(text: str | None, source: str | None, target: str | None) -> str | None:
+    """TRANSLATE (https://docs.snowflake.com/en/sql-reference/functions/translate)."""
+    if text is None or source is None or target is None:
+        return None
+    if len(target) > len(source):
+        raise fail(f"String '{target}' is too long and would be truncated.", 100078, "22000")
+    table: dict[int, str | None] = {}
+    for place, character in enumerate(source):
+        table.setdefault(ord(character), target[place] if place < len(target) else None)
+    return text.translate(table)
 
 
 def parsed_url(text: str | None, permissive: int | None) -> str | None:
@@ -284,12 +179,6 @@ def bucket(value: float | None, least: float | None, most: float | None, count: 
 
 _T, _N = "VARCHAR", "BIGINT"
 FUNCTIONS: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
-    ("_cxm_regexp_replace", regexp_replace, (_T, _T, _T, _N, _N, _T), _T),
-    ("_cxm_regexp_substr", regexp_substr, (_T, _T, _N, _N, _T, _N), _T),
-    ("_cxm_regexp_substr_all", regexp_substr_all, (_T, _T, _N, _N, _T, _N), _T),
-    ("_cxm_regexp_instr", regexp_instr, (_T, _T, _N, _N, _N, _T, _N), _N),
-    ("_cxm_regexp_count", regexp_count, (_T, _T, _N, _T), _N),
-    ("_cxm_regexp_like", regexp_like, (_T, _T, _T), "BOOLEAN"),
     ("_cxm_pad", pad, (_T, _N, _T, "BOOLEAN"), _T),
     ("_cxm_tokens", tokens, (_T, _T), f"{_T}[]"),
     ("_cxm_soundex", soundex, (_T,), _T),
@@ -300,5 +189,7 @@ FUNCTIONS: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
     ("_cxm_cube_root", cube_root, ("DOUBLE",), "DOUBLE"),
     ("_cxm_rounded", rounded, (_T, _T, _N), _T),
     ("_cxm_try_binary", try_binary, (_T, _T), "BLOB"),
+    ("_cxm_decoded_binary", decoded_binary, (_T, _T, "BOOLEAN"), "BLOB"),
+    ("_cxm_translated", translated, (_T, _T, _T), _T),
     ("_cxm_bucket", bucket, ("DOUBLE", "DOUBLE", "DOUBLE", _N), _N),
 )

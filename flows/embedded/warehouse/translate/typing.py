@@ -41,6 +41,7 @@ class Scope:
     sources: list[tuple[str, Columns | None]] = field(default_factory=list)
     outer: Scope | None = None
     results: Columns = field(default_factory=dict)
+    made: dict[str, Expr] = field(default_factory=dict)  # what the results of a SELECT list are computed by
 
 
 @dataclass
@@ -90,6 +91,8 @@ class Typing:
     def _insert(self, tree: exp.Insert) -> None:
         """INSERT: what goes into a VARCHAR(n) is not longer."""
         self.query(tree.expression, None, {})
+        if isinstance(tree.expression, exp.Values):
+            _check_rows(tree.expression)
         columns = self._table(tree.this.this if isinstance(tree.this, exp.Schema) else tree.this)
         if columns is None:
             return
@@ -256,6 +259,9 @@ class Typing:
             shown = folded(projection.args["alias"]) if isinstance(projection, exp.Alias) else folded(projection)
             type_ = self._walk(projection, scope, ctes)
             made = select.expressions[place]
+            if isinstance(projection, exp.Column) and not isinstance(made, exp.Column):
+                made.replace(named(made.copy(), shown))
+                made = select.expressions[place]
             if name is not None and made.sql(dialect="snowflake") != before:  # its own text is its name
                 made.replace(named(made.copy(), name))
                 shown, made = name, select.expressions[place]
@@ -263,6 +269,7 @@ class Typing:
             made = select.expressions[place]
             if isinstance(made, exp.Alias):
                 scope.results.setdefault(shown, type_)
+                scope.made.setdefault(shown, made.this)
             if items is not None:
                 items.append(Item(shown, type_, made))
         for key in ("where", "group", "having", "qualify", "order", "windows"):
@@ -325,6 +332,9 @@ class Typing:
             items = self.query(node, scope, ctes)
             return is_of(node, items[0].type if items and len(items) == 1 else None)
         if isinstance(node, exp.Column):
+            if (again := _computed_again(node, scope)) is not None:
+                node.replace(again)
+                return is_of(again, scope.results[folded(node.this)])
             return is_of(node, _resolved(node, scope))
         if isinstance(node, (exp.DataType, exp.Var)):
             return None
@@ -356,6 +366,24 @@ def _resolved(column: exp.Column, scope: Scope) -> Type | None:
     return None
 
 
+def _computed_again(column: exp.Column, scope: Scope) -> Expr | None:
+    """What an alias beside it in a SELECT list stands for: DuckDB takes none of an expression that may fail, as a cast may."""
+    name = folded(column.this)
+    found = scope.made.get(name)
+    if found is None or column.args.get("table") or not found.find(exp.Cast):
+        return None
+    if any(columns is None or name in columns for _, columns in scope.sources):
+        return None
+    if (
+        column.find_ancestor(exp.Select, exp.Where, exp.Group, exp.Having, exp.Qualify, exp.Order)
+        is not found.parent_select
+    ):
+        return None
+    if found.find(exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Anonymous):
+        return None
+    return exp.paren(found.copy())
+
+
 def _name_columns(schema: Expr) -> None:
     """The columns of CREATE TABLE: CHAR is VARCHAR(1), and no two have one name."""
     names: set[str] = set()
@@ -380,6 +408,17 @@ def _check_case(name: str, columns: Columns) -> None:
     """Raises 000904 for the name of a column that is spelled in another case."""
     if name not in columns and any(n.upper() == name.upper() for n in columns):
         raise errors.invalid_identifier(name if name.isupper() else f'"{name}"')
+
+
+def _check_rows(values: exp.Values) -> None:
+    """The first row says what a column is: a text below a number has to be one
+    (https://docs.snowflake.com/en/sql-reference/sql/insert#multi-row-insert-using-explicitly-specified-values)."""
+    rows = [row.expressions for row in values.expressions if isinstance(row, exp.Tuple)]
+    kinds = [type_.kind if (type_ := type_of(cell)) else "" for cell in rows[0]] if rows else []
+    for row in rows[1:]:
+        for cell, kind in zip(list(row), kinds, strict=False):
+            if kind == "NUMBER" and (type_ := type_of(cell)) is not None and type_.kind == "VARCHAR":
+                cell.replace(call_of("_cxm_numeric_text", cell.copy()))
 
 
 def _limit(cell: Expr, length: int) -> None:
