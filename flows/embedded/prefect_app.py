@@ -7,9 +7,33 @@ environment.
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
+import time
 
 HOSTS = ("127.0.0.1", "localhost")
+_COLLECT_SECONDS = 1.0
+
+
+def collect_garbage_beside() -> None:
+    """Collect this process's cyclic garbage in a thread of its own from now on, never in the event loop's.
+
+    Collected in the event loop, a cursor of SQLite that a cycle kept waits for its connection's mutex, which another thread
+    holds while it waits for the write lock, which a coroutine of this event loop holds: the server stands still until SQLite's
+    busy_timeout of 60 seconds. Two such stops in 200 seconds of a dbt build beside a run, none with this (2026-11-27,
+    Prefect 3.9, CPython 3.11). A finalizer waits without the interpreter's lock, so here it holds up nobody.
+    """
+    gc.disable()
+    threading.Thread(target=_collect_garbage, name="collect garbage", daemon=True).start()
+
+
+def _collect_garbage() -> None:
+    young, middle, _ = gc.get_threshold()
+    for round_number in range(sys.maxsize):
+        time.sleep(_COLLECT_SECONDS)
+        if gc.get_count()[0] > young:
+            gc.collect(2 if round_number % 60 == 59 else 1 if round_number % middle == 0 else 0)
 
 
 def main(port: int) -> None:
@@ -20,6 +44,7 @@ def main(port: int) -> None:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     settings = get_current_settings().server
+    collect_garbage_beside()
     application = create_app(final=True)
     uvicorn.run(
         TrustedHostMiddleware(application, allowed_hosts=HOSTS, www_redirect=False),

@@ -54,6 +54,9 @@ def environment(home: Path, port: int, auth: str) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         # Wait for SQLite's one writer rather than answer 503.
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        # Slots in use are counted in the database, the leases that free them after a kill are by default in the server's memory:
+        # with a restart between the two, a slot stays taken for good (https://github.com/PrefectHQ/prefect/pull/20090).
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": first,
         # The catalogue of block types comes from data in Prefect's own wheel and needs to be written once per version;
         # with the memo store on, every start imports the integrations just to find that nothing changed.

@@ -34,6 +34,7 @@ from tests.faults.proxy import Fault, Proxy, Request, after_copy
 from tests.faults.test_kills import SECONDS, Applies, archive_ward, begin, put, sql, undo_ward
 
 LEASE = 2.0  # seconds
+LEFT = {"table_name": "T", "file_name": "t.csv", "bytes": 4, "content_sha256": "0" * 64}
 
 
 @pytest.fixture
@@ -81,6 +82,13 @@ def test_what_a_dead_run_left_is_recovered_by_whoever_comes_through_in_the_end(
     free, left = lease.take(ledger, batch.new_run(), 10)
     lease.give_back(ledger, free, closed=True)
     assert left == (), "each is struck off once it is recovered"
+
+
+def test_what_a_killed_run_of_generated_files_left_in_s3_is_not_taken_for_real_rows(settings: Settings) -> None:
+    with batch.connect(settings) as connection:
+        ledger = Ledger(connection, settings.database, "left_behind")
+        ledger.insert(batch.new_run(), "undone", [LEFT], "never loaded")
+        ledger.refuse_generated("some folder", "data/left_behind")
 
 
 @pytest.mark.parametrize("flow", ["pipeline", "replay"])
