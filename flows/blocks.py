@@ -101,6 +101,13 @@ def s3_client(settings: Settings) -> S3Client:
         return cast("S3Client", _s3_clients[credentials])
 
 
+def sqs_client(settings: Settings) -> Any:
+    """An SQS client with the login of `s3_client`."""
+    name = settings.aws_block
+    session: Any = (load(AwsCredentials, name) if name else aws_credentials(settings)).get_boto3_session()
+    return session.client("sqs", region_name=settings.aws_region)
+
+
 def aws_credentials(settings: Settings) -> AwsCredentials:
     """An AwsCredentials block made from settings: the embedded object store's, or the AWS SDK's own chain."""
     endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Literal
 
 from flows import blocks, located, provisioning
+from flows.clients.events import Queue
 from flows.clients.s3_place import Prefix
 from flows.clients.snowflake import run
 from flows.contract.sql import ident
@@ -195,6 +196,22 @@ def _clearing(settings: Settings, text: str, place: Place) -> Iterator[Finding]:
     yield _judge(f"place {text}: inbox may clear it ({settings.inbox_after})", not lacking, found, fix)
 
 
+def inbox_queues(settings: Settings) -> Iterator[Finding]:
+    """Where S3 tells `inbox` what comes: each source's queue can be asked. What is there stays there."""
+    if not settings.inbox_events:
+        yield Finding("inbox events", "skipped", "CXM_INBOX_EVENTS is off: each look lists the place")
+        return
+    for source in provisioning.contracts():
+        queue = Queue(blocks.sqs_client(settings), settings.inbox_queue(source.name))
+        try:
+            settings.inbox_place(source.name)
+            queue.messages(wait=0, hidden=0, rounds=1)
+        except CxmError as error:
+            yield Finding(f"queue {queue.name}", "fail", *_found_and_fix(error))
+        else:
+            yield Finding(f"queue {queue.name}", "ok", "can be asked")
+
+
 def identity(settings: Settings) -> Iterator[Finding]:
     """Who AWS takes a run for."""
     if settings.target == "embedded":
@@ -290,6 +307,7 @@ CHECKS: dict[str, Check] = {
     "AWS identity": identity,
     "bucket": bucket,
     "places": places,
+    "inbox events": inbox_queues,
     "login": login,
     "stages": stages,
     "grants": grants,

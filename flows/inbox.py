@@ -1,5 +1,8 @@
 """One look at a source's place: a set of files that is complete starts a run, one that was loaded is moved away.
 
+Where S3 tells what comes (CXM_INBOX_EVENTS), a look first asks the source's queue and lists the place only if something came,
+if a set is on its way, or once an hour: a lost or doubled event costs an hour or a listing. It is deleted after its look.
+
 A look is short and a schedule repeats it; what it has to know of the look before is in a Prefect variable. A look that is killed
 between noticing a set and starting its run is made good by the next: the run is asked for by the set's fingerprint, and the
 server makes one run of a flow for each such key (`uq_flow_run__flow_id_idempotency_key` in Prefect's database).
@@ -8,7 +11,7 @@ server makes one run of a flow for each such key (`uq_flow_run__flow_id_idempote
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -25,6 +28,7 @@ from prefect.variables import Variable
 
 from flows import blocks, located, shown, tasks
 from flows.arrivals import Late, Look, Seen, digest, is_loading, looks
+from flows.clients import events
 from flows.contract.read import read_source
 from flows.errors import ConfigurationError
 from flows.generated import source_place
@@ -34,6 +38,7 @@ from flows.settings import After, Settings
 
 # Characters that a Prefect variable holds, https://docs.prefect.io/v3/concepts/variables
 MOST_TEXT = 5000
+LISTED_EVERY = timedelta(hours=1)  # where S3 tells what comes: an event that was lost is made good
 TRIES = 3  # runs of a set that ended with their machine
 _PUBLISHED: set[Status] = {"validated", "skipped-unchanged"}
 
@@ -77,6 +82,7 @@ def inbox(
     where, after = data or source_place(settings, source), after or settings.inbox_after
     memory = _remembered(source)
     found: list[SetSeen] = []
+    mail = _Mail.of(settings, source, where)
     for key, seen in list(memory.items()):
         if not seen.run or not seen.loading or not (ended := _ended(seen.run)):
             continue
@@ -88,8 +94,11 @@ def inbox(
         elif late == "joins":
             memory[key] = replace(seen, loading="")
         _remember(source, memory)
-    place = located.place(settings, where)  # anew: an archive that was moved away is no place any more
     now = datetime.now(UTC)
+    if mail and not mail.asks_for_a_look(memory, now):
+        mail.end(now)
+        return shown.ended(f"{where}: no event of S3, not listed" if not found else _told(where, found), tuple(found))
+    place = located.place(settings, where)  # anew: an archive that was moved away is no place any more
     entries = place.entries()
     sets = looks(read_source(source), entries, memory, now, timedelta(seconds=settle_seconds), marker, late)
     there = {look.key for look in sets}
@@ -107,10 +116,50 @@ def inbox(
         if url:
             create_link_artifact(url, f"run {run.name}", key=f"{source}-inbox-run", description="Started by this look")
     found += [SetSeen(look.key, len(look.entries), "waits", look.waits) for look in sets if look.waits]
+    if mail:
+        mail.end(now, looked=True)
     return shown.ended(_told(place, found), tuple(found))
 
 
-def _told(place: Place, found: Sequence[SetSeen]) -> str:
+@dataclass
+class _Mail:
+    """What S3 has told of a source's place since the last look."""
+
+    source: str
+    queue: events.Queue
+    messages: Sequence[events.Message]
+    has_come: bool
+
+    @classmethod
+    def of(cls, settings: Settings, source: str, where: str) -> _Mail | None:
+        """Wait for a message; None where this place is listed at each look."""
+        if not settings.inbox_events or where != source_place(settings, source):
+            return None
+        bucket, prefix = settings.inbox_place(source)
+        queue = events.Queue(blocks.sqs_client(settings), settings.inbox_queue(source))
+        messages = queue.messages()
+        if odd := sum(message.odd for message in messages):
+            get_run_logger().warning("%s: %s messages are not S3's; the place is listed", queue.name, odd)
+        return cls(source, queue, messages, any(message.is_about(bucket, prefix) for message in messages))
+
+    @property
+    def _variable(self) -> str:
+        return f"{_variable(self.source)}_listed"
+
+    def asks_for_a_look(self, memory: Mapping[str, Seen], now: datetime) -> bool:
+        """Something came, a set waits for its files or settles, or the last listing is an hour old."""
+        last = Variable.get(self._variable, default=None)
+        due = not last or now - datetime.fromisoformat(str(last)) >= LISTED_EVERY
+        return self.has_come or due or any(not seen.run for seen in memory.values())
+
+    def end(self, now: datetime, looked: bool = False) -> None:
+        """The look is done: what caused it goes."""
+        if looked:
+            Variable.set(self._variable, now.isoformat(), overwrite=True)
+        self.queue.forget(self.messages)
+
+
+def _told(place: Place | str, found: Sequence[SetSeen]) -> str:
     """The look in one line."""
     if not found:
         return f"{place}: no file of the source"

@@ -64,7 +64,8 @@ def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
         fresh.aws_access_key_id, fresh.aws_secret_access_key = key_id, SecretStr(secret)
         fresh.save(name, overwrite=True, _sync=True)
 
-    return Cloud(client, session.client("iam"), session.client("sts"), holds_key, save_key)
+    clients = {name: session.client(name) for name in ("iam", "sts", "sqs")}
+    return Cloud(client, **clients, holds_key=holds_key, save_key=save_key)
 
 
 def plan(

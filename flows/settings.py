@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     inbox_after: After = "left"
     """What `inbox` does with files that were published: `left`, moved to `done/<batch>/` in their place, or `delete`d. Of places
     on S3 the IAM plan lets it write just for that."""
+    inbox_events: bool = False
+    """Whether S3 tells `inbox` what comes to `CXM_DATA`, through an SQS queue for each source that `cxm provision` makes; the
+    place is listed when something came, and hourly. Otherwise each look lists it."""
     sftp_user: str | None = None
     """Who logs in to SFTP servers whose address names no user."""
     sftp_secret: SecretStr | None = None
@@ -218,6 +221,24 @@ class Settings(BaseSettings):
     def remote_places(self) -> tuple[str, ...]:
         """Every place that has to be logged in to, `data` among them."""
         return tuple(dict.fromkeys(text for text in (self.data, *self.source_places) if is_remote(text)))
+
+    def inbox_queue(self, source: str) -> str:
+        """The SQS queue that is told of a source's files."""
+        return f"cxm-medtech-inbox-{source}{self.env_suffix('-')}"
+
+    def inbox_place(self, source: str) -> tuple[str, str]:
+        """Bucket and prefix of a source's files.
+
+        Raises:
+            ConfigurationError: they are not on S3, or not on AWS.
+        """
+        bucket, _, folder = self.data.partition("://")[2].rstrip("/").partition("/")
+        if not self.data.startswith("s3://") or self.target == "embedded":
+            raise ConfigurationError(
+                f"CXM_INBOX_EVENTS: got CXM_DATA={self.data} and CXM_TARGET={self.target}, expected s3://bucket/prefix on AWS: "
+                "only S3 sends events; unset it, and each look lists the place"
+            )
+        return bucket, f"{folder}/{source}/".removeprefix("/")
 
     @property
     def may_generate(self) -> bool:

@@ -67,7 +67,7 @@ def _destroy(apply: bool, named: tuple[str, ...], as_json: bool) -> None:
         role = step.ADMINISTRATOR if apply else admin.plan_role
         with provisioning.connection(admin, "destroy", role) as connection:
             cloud = provisioning.cloud(admin, settings.aws_block)
-            plan = step.make_destroy_plan(cloud, connection, admin)
+            plan = step.make_destroy_plan(cloud, connection, admin, provisioning.contracts())
             if apply:
                 changes = step.destroy(plan, cloud, connection, named)
                 show(console, as_json, "Taken down", [asdict(change) for change in changes], "nothing was there")

@@ -34,6 +34,9 @@ _ACTIONS = {
     "s3:GetBucketLifecycle": "s3:GetLifecycleConfiguration",
     "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "s3:PutBucketLifecycle": "s3:PutLifecycleConfiguration",
+    "s3:GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "s3:PutBucketNotificationConfiguration": "s3:PutBucketNotification",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "s3:PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
 }
 _prefix: ContextVar[str | None] = ContextVar("prefix", default=None)
@@ -70,6 +73,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         self._action = _ACTIONS.get(self._action, self._action)
         token = _prefix.set(query.get("prefix", [None])[0])
         try:
+            if self._action.startswith("sqs:"):
+                resource = _queue(self._body)
             checked(self, _arn(self._data) if self._action.startswith("iam:") else resource)
         finally:
             _prefix.reset(token)
@@ -87,6 +92,12 @@ def _arn(data: Mapping[str, Any]) -> str:
     if "RoleName" in data:
         return f"arn:aws:iam::{ACCOUNT}:role/{data['RoleName']}"
     return str(data.get("PolicyArn") or f"arn:aws:iam::{ACCOUNT}:policy/{data.get('PolicyName')}")
+
+
+def _queue(body: Any) -> str:
+    """Which queue a call of SQS is about: moto asks for `*`."""
+    asked = json.loads(body)
+    return f"arn:aws:sqs:us-east-1:{ACCOUNT}:{asked.get('QueueName') or asked['QueueUrl'].rpartition('/')[2]}"
 
 
 def _met(operator: str, key: str, wanted: Any) -> bool:

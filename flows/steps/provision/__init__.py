@@ -1,6 +1,7 @@
 """Contracts, settings and `sql/provision/NN_*.sql` → a plan → bucket, IAM, warehouse, database, roles, stages, RAW tables.
 
     settings, contracts, SQL files ─┬─ aws.py ───────────┐
+                                    ├─ events.py ────────┤
                                     ├─ snowflake.py ─────┤
                                     ├─ service_keys.py ──┼─▶ Plan ──apply──▶ Changes
                                     └─ tables.py ────────┘
@@ -20,7 +21,7 @@ from flows.contract.model import Source
 from flows.contract.sql import ident
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
-from flows.steps.provision import aws, service_keys, snowflake, tables
+from flows.steps.provision import aws, events, service_keys, snowflake, tables
 from flows.steps.provision.account import Account
 from flows.steps.provision.destroy import check_named, destroy_plan
 from flows.steps.provision.plan import ADMINISTRATOR, Action, Call, Change, Item, Plan, changes
@@ -42,7 +43,7 @@ NO_ACCOUNT = "000000000000"
 
 @dataclass(frozen=True)
 class Cloud:
-    """Clients of the AWS account: S3 always, IAM and STS where there are such; and where a new access key goes.
+    """Clients of the AWS account: S3 always, IAM, STS and SQS where there are such; and where a new access key goes.
 
     `holds_key(ids)`: whether the store has one of these access key ids; `save_key(id, secret)` puts a new one there.
     """
@@ -50,12 +51,13 @@ class Cloud:
     s3: Any
     iam: Any = None
     sts: Any = None
+    sqs: Any = None
     holds_key: Callable[[frozenset[str]], bool] = lambda _: False
     save_key: Callable[[str, str], None] | None = None
 
     @property
     def clients(self) -> Mapping[str, Any]:
-        return {"s3": self.s3, "iam": self.iam}
+        return {"s3": self.s3, "iam": self.iam, "sqs": self.sqs}
 
     def names(self, settings: Settings) -> aws.Names:
         """The environment's IAM names, in the account of the credentials."""
@@ -69,6 +71,7 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
         ConfigurationError, InfrastructureError: as `flows.clients` tells them apart; a bucket that is not ours or elsewhere.
     """
     names = cloud.names(settings)
+    places = events.watched(settings, names, [source.name for source in sources])
     guarded = cloud.iam is not None
     items = [
         *aws.bucket_items(cloud.s3, settings.bucket, settings.aws_region, guarded, [source.name for source in sources])
@@ -82,7 +85,9 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
             cloud.holds_key,
             settings.remote_places,
             settings.inbox_after,
+            [one.arn for one in places],
         )
+        items += events.items(cloud.s3, cloud.sqs, names.account, places)
     account = Account(connection, settings)
     items += _warehouse_items(account, settings, sources, storage_role(names, settings))
     if cloud.iam and settings.storage_role_arn is None:
@@ -182,7 +187,10 @@ def _call(call: Call, item: Item, cloud: Cloud) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     def fresh(error: BaseException) -> bool:
-        code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+        found = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+        code = found.get("Code", "")
+        if code == "InvalidArgument":  # S3 tries a queue whose policy is a moment old
+            return "validate the following destination" in found.get("Message", "")
         return code in ("MalformedPolicyDocument", "NoSuchEntity", "OperationAborted")
 
     retry = tenacity.Retrying(
@@ -240,14 +248,21 @@ def provision_warehouse(
     return apply(warehouse_plan(connection, settings, sources), None, connection, settings, sources)
 
 
-def make_destroy_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings) -> Plan:
+def make_destroy_plan(
+    cloud: Cloud, connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source] = ()
+) -> Plan:
     """What taking this environment down would drop, and what would be lost.
 
     Raises:
         ConfigurationError: the environment is production.
     """
     account = Account(connection, settings)
-    return destroy_plan(cloud.s3, cloud.iam, cloud.names(settings), account, settings)
+    names = cloud.names(settings)
+    plan = destroy_plan(cloud.s3, cloud.iam, names, account, settings)
+    if not cloud.sqs:
+        return plan
+    places = events.watched(settings, names, [source.name for source in sources])
+    return replace(plan, items=(*events.removals(cloud.s3, cloud.sqs, places), *plan.items))
 
 
 def destroy(plan: Plan, cloud: Cloud, connection: SnowflakeConnection, named: Sequence[str] = ()) -> tuple[Change, ...]:

@@ -272,6 +272,7 @@ def ingestion_items(
     holds_key: Callable[[frozenset[str]], bool],
     places: Sequence[str] = (),
     after: After = "left",
+    queues: Sequence[str] = (),
 ) -> Iterator[Item]:
     """The landing policy; the user with its key, or nothing of it where `principal` is named; the role to assume.
 
@@ -280,9 +281,10 @@ def ingestion_items(
         holds_key: whether the Prefect block has one of these access key ids.
         places: where source files are read from beside the bucket.
         after: what an inbox does there with files that were published.
+        queues: ARNs of the queues that tell of new files.
     """
     arn = names.arn("policy", names.landing_policy)
-    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket, places, after))
+    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket, places, after, queues))
     if principal is None:
         yield from _user_items(iam, names.user, arn, holds_key)
     trusted = principal or names.arn("user", names.user)

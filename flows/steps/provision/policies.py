@@ -23,10 +23,10 @@ def _policy(*statements: Document) -> Document:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def landing(bucket: str, places: Sequence[str] = (), after: After = "left") -> Document:
+def landing(bucket: str, places: Sequence[str] = (), after: After = "left", queues: Sequence[str] = ()) -> Document:
     """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`, nowhere else; list and
     get what lies in `places` (`s3://bucket/prefix`), where a source's files come from. Where an inbox moves or deletes what was
-    published, it may do that there: `after`.
+    published, it may do that there: `after`. `queues`: ARNs of the SQS queues that tell of new files.
 
     The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
     """
@@ -45,6 +45,7 @@ def landing(bucket: str, places: Sequence[str] = (), after: After = "left") -> D
             "Resource": [f"arn:aws:s3:::{bucket}/{RAW}*", f"arn:aws:s3:::{bucket}/{ARCHIVE}*"],
         },
         *_sources(places, after),
+        *_hearing(queues),
     )
 
 
@@ -85,6 +86,33 @@ def _sources(places: Sequence[str], after: After) -> Iterator[Document]:
                 "Action": ["s3:PutObject"],
                 "Resource": [f"arn:aws:s3:::{bucket}/{text}" for text in _done(found)],
             }
+
+
+def _hearing(queues: Sequence[str]) -> Iterator[Document]:
+    if queues:
+        yield {
+            "Sid": "HearOfFiles",
+            "Effect": "Allow",
+            "Action": ["sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage"],
+            "Resource": list(queues),
+        }
+
+
+def from_s3(queue: str, bucket: str, account: str) -> Document:
+    """The queue policy's one statement: S3 may send, for this bucket of this account
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html).
+    """
+    return {
+        "Sid": "EventsOfTheInbox",
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": ["SQS:SendMessage"],
+        "Resource": queue,
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": f"arn:aws:s3:*:*:{bucket}"},
+            "StringEquals": {"aws:SourceAccount": account},
+        },
+    }
 
 
 def _done(prefixes: Sequence[str]) -> list[str]:
@@ -175,6 +203,8 @@ WRITE_BUCKET = [
     "s3:PutEncryptionConfiguration",
     "s3:PutLifecycleConfiguration",
 ]
+READ_EVENTS, WRITE_EVENTS = ["s3:GetBucketNotification"], ["s3:PutBucketNotification"]
+READ_QUEUE, WRITE_QUEUE = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl"], ["sqs:CreateQueue", "sqs:SetQueueAttributes"]
 READ_POLICY = ["iam:GetPolicy", "iam:GetPolicyVersion", "iam:ListPolicyVersions"]
 READ_USER = [
     "iam:GetLoginProfile",
@@ -186,12 +216,13 @@ READ_USER = [
 READ_ROLE = ["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"]
 
 
-def provision_plan(bucket: str, account: str) -> Document:
-    """What `cxm provision --plan` needs in AWS: to read these objects and nothing else."""
-    return _policy(*_reads(bucket, account))
+def provision_plan(bucket: str, account: str, watched: str = "") -> Document:
+    """What `cxm provision --plan` needs in AWS: to read these objects and nothing else. `watched`: the bucket of CXM_DATA, where
+    CXM_INBOX_EVENTS asks for its events."""
+    return _policy(*_reads(bucket, account), *_events(watched, account, "Read", READ_EVENTS, READ_QUEUE))
 
 
-def provision_apply(bucket: str, account: str) -> Document:
+def provision_apply(bucket: str, account: str, watched: str = "") -> Document:
     """What `cxm provision --apply` needs in AWS: the plan's rights, and to make these objects; it can delete none of them.
 
     The boundary of what it may attach is the two policies themselves: an applier cannot hand out other rights.
@@ -237,7 +268,16 @@ def provision_apply(bucket: str, account: str) -> Document:
             "Resource": [user, role],
             "Condition": {"ArnLike": {"iam:PolicyARN": ours}},
         },
+        *_events(watched, account, "Read", READ_EVENTS, READ_QUEUE),
+        *_events(watched, account, "Make", WRITE_EVENTS, WRITE_QUEUE),
     )
+
+
+def _events(bucket: str, account: str, verb: str, of_bucket: list[str], of_queue: list[str]) -> Iterator[Document]:
+    if bucket:
+        queues = f"arn:aws:sqs:*:{account}:cxm-medtech-inbox-*"
+        yield {"Sid": f"{verb}Events", "Effect": "Allow", "Action": of_bucket, "Resource": f"arn:aws:s3:::{bucket}"}
+        yield {"Sid": f"{verb}Queues", "Effect": "Allow", "Action": of_queue, "Resource": queues}
 
 
 def _reads(bucket: str, account: str) -> list[Document]:

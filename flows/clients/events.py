@@ -1,0 +1,110 @@
+"""S3's messages in an SQS queue → which objects have come below a prefix, and what to delete once they were looked at.
+
+    S3 ──s3:ObjectCreated:*──▶ queue ──receive──▶ `Message` … a look at the place … ──forget──▶ gone from the queue
+
+A message is a hint that something came, not a list to be relied on: SQS delivers at least once, S3 in no order. Whoever has
+looked deletes it; one whose look died is seen again after `HIDDEN` seconds.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+from flows.clients.s3 import explain
+from flows.errors import ConfigurationError, InfrastructureError
+
+WAIT = 20  # seconds of long polling, the most that SQS allows
+HIDDEN = 300  # seconds for which nobody else gets a message; a look takes one or two
+MOST = 10  # messages of one answer or one deletion, SQS's limit
+_ROUNDS = 100  # 1,000 messages; what is left wakes the next look
+_ABSENT = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. `keys`: bucket and key of each object that came; `odd`: it is no message of S3's, so it may mean anything."""
+
+    receipt: str
+    keys: tuple[tuple[str, str], ...] = ()
+    odd: bool = False
+
+    def is_about(self, bucket: str, prefix: str) -> bool:
+        """Whether something came right below the prefix; what went into a folder of it, such as `done/`, is not the inbox's."""
+        return self.odd or any(
+            b == bucket and k.startswith(prefix) and "/" not in k[len(prefix) :] for b, k in self.keys
+        )
+
+
+def read(body: str, receipt: str = "") -> Message:
+    """A message by its text. The test event that S3 sends when a notification is made names no object."""
+    try:
+        found = json.loads(body)
+        if found.get("Event") == "s3:TestEvent":
+            return Message(receipt)
+        keys = tuple(
+            (
+                str(record["s3"]["bucket"]["name"]),
+                unquote_plus(record["s3"]["object"]["key"]),
+            )  # "red flower" is red+flower
+            for record in found["Records"]
+            if str(record["eventName"]).startswith("ObjectCreated:")
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Message(receipt, odd=True)
+    return Message(receipt, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The queue of a source: `messages` waits for what has come, `forget` deletes it."""
+
+    client: Any
+    name: str
+
+    def messages(self, wait: int = WAIT, hidden: int = HIDDEN, rounds: int = _ROUNDS) -> list[Message]:
+        """Every message that is there; where there is none, the first that comes within `wait` seconds.
+
+        Raises:
+            ConfigurationError, InfrastructureError: there is no such queue, it may not be read, or SQS does not answer.
+        """
+        found: list[Message] = []
+        asked = {"QueueUrl": self._url(), "MaxNumberOfMessages": MOST, "VisibilityTimeout": hidden}
+        for _ in range(rounds):
+            answer = self._call("receive_message", **asked, WaitTimeSeconds=0 if found else wait)
+            if not (more := answer.get("Messages", [])):
+                break
+            found += [read(one["Body"], one["ReceiptHandle"]) for one in more]
+        return found
+
+    def forget(self, messages: Sequence[Message]) -> None:
+        """Delete messages; one that SQS does not delete comes again, and is looked at again."""
+        for start in range(0, len(messages), MOST):
+            some = messages[start : start + MOST]
+            entries = [{"Id": str(n), "ReceiptHandle": one.receipt} for n, one in enumerate(some)]
+            self._call("delete_message_batch", QueueUrl=self._url(), Entries=entries)
+
+    def _url(self) -> str:
+        return str(self._call("get_queue_url", QueueName=self.name)["QueueUrl"])
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        what = f"queue {self.name}"
+        try:
+            answer: dict[str, Any] = getattr(self.client, operation)(**arguments)
+            return answer
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in _ABSENT or error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+                raise ConfigurationError(
+                    f"{what}: SQS answered {code}; make it and the right to read it: `cxm provision --apply` with "
+                    "CXM_INBOX_EVENTS=true and the same CXM_DATA"
+                ) from error
+            raise InfrastructureError(f"{what}: SQS answered {code}; the next look tries again") from error
+        except BotoCoreError as error:
+            raise explain(error, what) from error

@@ -1,0 +1,148 @@
+"""Settings with CXM_INBOX_EVENTS → what differs: a queue for each source, who may send to it, and the bucket's notifications.
+
+The bucket is CXM_DATA's, so it may have notifications of others: there is one configuration of a bucket, each write replaces the
+whole (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html), so ours are merged into it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flows.errors import ConfigurationError
+from flows.settings import Settings
+from flows.steps.provision import aws, policies
+from flows.steps.provision.plan import Action, Call, Item
+
+ABSENT = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+KEPT = 14 * 24 * 3600  # seconds, SQS's most: a schedule that was off for a week finds what came
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The queue of one source, and the prefix whose objects it is told of."""
+
+    source: str
+    queue: str
+    arn: str
+    bucket: str
+    prefix: str
+
+    @property
+    def notification(self) -> dict[str, Any]:
+        """Its part of the bucket's configuration."""
+        rules = [{"Name": "prefix", "Value": self.prefix}]
+        return {
+            "Id": f"{self.queue}",
+            "QueueArn": self.arn,
+            "Events": ["s3:ObjectCreated:*"],
+            "Filter": {"Key": {"FilterRules": rules}},
+        }
+
+
+def watched(settings: Settings, names: aws.Names, sources: Sequence[str]) -> list[Watched]:
+    """What is to be watched; nothing where CXM_INBOX_EVENTS is off.
+
+    Raises:
+        ConfigurationError: CXM_DATA is not on S3.
+    """
+    if not settings.inbox_events:
+        return []
+    found = []
+    for source in sources:
+        bucket, prefix = settings.inbox_place(source)
+        queue = settings.inbox_queue(source)
+        arn = f"arn:aws:sqs:{settings.aws_region}:{names.account}:{queue}"
+        found.append(Watched(source, queue, arn, bucket, prefix))
+    return found
+
+
+def items(s3: Any, sqs: Any, account: str, places: Sequence[Watched]) -> Iterator[Item]:
+    """The queues first: S3 refuses a notification whose queue does not take its messages."""
+    for one in places:
+        yield _queue(sqs, account, one)
+    for bucket in dict.fromkeys(one.bucket for one in places):
+        yield _notifications(s3, bucket, [one for one in places if one.bucket == bucket])
+
+
+def _queue(sqs: Any, account: str, one: Watched) -> Item:
+    what = f"queue {one.queue}"
+    wanted = policies.from_s3(one.arn, one.bucket, account)
+    found = aws.ask(sqs.get_queue_url, what, *ABSENT, QueueName=one.queue)
+    if found is None:
+        attributes = {
+            "MessageRetentionPeriod": str(KEPT),
+            "SqsManagedSseEnabled": "true",
+            "Policy": json.dumps({"Version": "2012-10-17", "Statement": [wanted]}),
+        }
+        call = Call("sqs", "create_queue", {"QueueName": one.queue, "Attributes": attributes})
+        return Item("AWS", "queue", one.queue, "created", "not there", (call,))
+    url = found["QueueUrl"]
+    held = aws.ask(sqs.get_queue_attributes, what, QueueUrl=url, AttributeNames=["Policy"]) or {}
+    text = held.get("Attributes", {}).get("Policy")
+    statements = json.loads(text)["Statement"] if text else []
+    if wanted in statements:
+        return Item("AWS", "queue", one.queue, "unchanged")
+    others = [s for s in statements if s.get("Sid") != wanted["Sid"]]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [*others, wanted]})
+    call = Call("sqs", "set_queue_attributes", {"QueueUrl": url, "Attributes": {"Policy": document}})
+    why = f"its policy does not let S3 send to it for bucket {one.bucket} of this account alone"
+    return Item("AWS", "queue", one.queue, "changed", why, (call,))
+
+
+def _notifications(s3: Any, bucket: str, places: Sequence[Watched]) -> Item:
+    kind = "notifications"
+    found = configuration(s3, bucket)
+    queues = {str(one.get("Id")): one for one in found.get("QueueConfigurations", [])}
+    ours = {one.notification["Id"]: one.notification for one in places}
+    differ = [name for name, wanted in ours.items() if not _same(queues.get(name), wanted)]
+    if not differ:
+        return Item("AWS", kind, bucket, "unchanged")
+    merged = {**found, "QueueConfigurations": list({**queues, **ours}.values())}
+    why = f"that are missing or differ: {', '.join(differ)}"
+    action: Action = "changed" if found else "created"
+    return Item("AWS", kind, bucket, action, why, (replacing(bucket, merged),))
+
+
+def configuration(s3: Any, bucket: str) -> dict[str, Any]:
+    """The notifications of a bucket, as they are written back."""
+    what = f"bucket {bucket}: notifications"
+    found = aws.ask(s3.get_bucket_notification_configuration, what, "NoSuchBucket", Bucket=bucket)
+    if found is None:
+        raise ConfigurationError(
+            f"bucket {bucket}: not found; CXM_DATA names it, and S3 events come from an existing bucket"
+        )
+    return {key: value for key, value in found.items() if key != "ResponseMetadata"}
+
+
+def replacing(bucket: str, merged: Mapping[str, Any]) -> Call:
+    """The call that writes a bucket's whole configuration."""
+    arguments = {"Bucket": bucket, "NotificationConfiguration": merged}
+    return Call("s3", "put_bucket_notification_configuration", arguments)
+
+
+def _same(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    """S3 may give a rule's name in another letter case, `Prefix`."""
+    return found is not None and _plain(found) == _plain(wanted)
+
+
+def _plain(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    rules = one.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+    return one["QueueArn"], sorted(one["Events"]), sorted((r["Name"].lower(), r.get("Value", "")) for r in rules)
+
+
+def removals(s3: Any, sqs: Any, places: Sequence[Watched]) -> Iterator[Item]:
+    """What takes the queues and our notifications away, others' stay."""
+    ours = {one.notification["Id"] for one in places}
+    for bucket in dict.fromkeys(one.bucket for one in places):
+        found = configuration(s3, bucket)
+        queues = found.get("QueueConfigurations", [])
+        if left := [one for one in queues if one.get("Id") in ours]:
+            merged = {**found, "QueueConfigurations": [one for one in queues if one not in left]}
+            yield Item("AWS", "notifications", bucket, "removed", "", (replacing(bucket, merged),))
+    for one in places:
+        if answer := aws.ask(sqs.get_queue_url, f"queue {one.queue}", *ABSENT, QueueName=one.queue):
+            call = Call("sqs", "delete_queue", {"QueueUrl": answer["QueueUrl"]})
+            yield Item("AWS", "queue", one.queue, "removed", "", (call,))
