@@ -40,14 +40,14 @@ run: $(READY) ## one batch through the whole pipeline on the embedded stack
 	    '  architecture/README.md             every page: for those who ask, run, set up, change'
 
 test: $(READY) ## every test that needs no account
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: $(READY) ## the tests that take long: many faults, many rounds, large files
 	@$(BIN)/pytest -n 2 --dist loadfile -m soak
 
 coverage: $(READY) ## which lines of flows/ the tests of `make test` run, in every process
 	@mkdir -p .cxm/coverage && $(BIN)/coverage erase
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not soak" --cov --cov-report=term
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak" --cov --cov-report=term
 
 # The peers have an environment of their own; what each needs is no business of the product's.
 .cxm/bench/.peers: tests/benchmarks/peers.txt $(READY)

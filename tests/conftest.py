@@ -13,7 +13,20 @@ import pytest
 
 from flows.settings import PROJECT, TELEMETRY_OFF, Settings
 
+# The files that take longest, longest first: with `--dist loadfile --no-loadscope-reorder` both workers then end together.
+LONGEST = (
+    "embedded/test_handoff.py", "flow/test_batches.py", "flow/test_docs_commands.py", "flow/test_parts.py",
+    "faults/test_faults.py", "embedded/test_validate.py", "flow/test_set_aside.py", "flow/test_inbox.py",
+    "flow/test_deployments.py", "flow/test_evolve.py", "flow/test_pipeline.py", "embedded/test_documented.py",
+    "browser/test_prefect_ui.py", "embedded/test_copy_into.py", "embedded/test_stack_prefect.py",
+    "flow/test_dbt_build.py", "unit/test_check.py", "flow/test_check.py", "flow/test_injection.py",
+)  # fmt: skip
 SAMPLE = PROJECT.parent / "shared" / "olist_sample"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {PROJECT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")

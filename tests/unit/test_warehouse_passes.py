@@ -7,8 +7,10 @@ from typing import Any
 
 from fakesnow import transforms
 from fakesnow.cursor import FakeSnowflakeCursor
-from sqlglot import parse_one
+from sqlglot import exp, parse_one
 
+from flows.embedded.warehouse.translate import corrections, times, types
+from flows.embedded.warehouse.translate.expressions import is_of
 from flows.embedded.warehouse.translate.passes import OF_NODES, OF_STATEMENTS, Passes, changed
 
 
@@ -32,3 +34,14 @@ def test_a_pass_changes_what_sqlglots_transform_changes() -> None:
         if name in OF_NODES and name not in ("identifier", "information_schema_databases"):
             tree = parse_one(sql, read="snowflake")
             assert changed(tree.copy(), function, OF_NODES[name]) == tree.transform(function), name
+
+
+def test_a_text_is_trimmed_without_the_macro_that_tells_types() -> None:
+    def rewritten(column: exp.Column) -> str:
+        trimmed = corrections.trims(exp.select(exp.Trim(this=column, expression=exp.Literal.string(" "))))
+        return times.rewrite(trimmed).sql(dialect="duckdb").lower()
+
+    text = exp.column("B")
+    is_of(text, types.VARCHAR)
+    assert rewritten(text) == "select _cxm_trim(cast(b as text), ' ')"
+    assert "_cxm_text(c)" in rewritten(exp.column("C")), "DuckDB tells the type of a column that is not known here"

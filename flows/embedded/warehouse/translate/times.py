@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors, time_formats
+from flows.embedded.warehouse.translate.expressions import type_of
 from flows.embedded.warehouse.translate.macros import ZONED
 from flows.embedded.warehouse.translate.trees import change_from_leaves
 
@@ -200,7 +201,7 @@ def _cast(node: exp.Cast) -> Expr:
             return call("tz", exp.cast(value, "TIMESTAMPLTZ"))
         return node
     if kind in _TEXTS:
-        if not isinstance(value, exp.Literal):
+        if not isinstance(value, exp.Literal) and not _is_text(value):
             node.set("this", call("text", value))
         return node
     if kind not in KINDS:
@@ -208,6 +209,16 @@ def _cast(node: exp.Cast) -> Expr:
     made: Expr = call(f"{'try_' if tried else ''}{KINDS[kind]}", value)
     scale = next((int(p.name) for p in node.to.expressions if p.name.isdigit()), 9)
     return made if scale >= 6 else call("scaled", made, exp.Literal.number(10 ** (6 - scale)))
+
+
+def _is_text(node: Expr) -> bool:
+    """Whether it is a column of texts, or a cast to text: the macro would leave it as it is, and DuckDB binds
+    all of its bodies, three milliseconds a call."""
+    node = node.unnest()
+    if isinstance(node, exp.Cast):
+        return node.to.this in _TEXTS
+    found = type_of(node) if isinstance(node, exp.Column) else None
+    return found is not None and found.kind == "VARCHAR"
 
 
 def _conversion(node: exp.Anonymous, name: str) -> Expr:
