@@ -9,7 +9,7 @@ import duckdb
 from flows.embedded.warehouse.copy.csv_records import RowError
 from flows.embedded.warehouse.copy.source import File
 from flows.embedded.warehouse.copy.target import Column
-from flows.embedded.warehouse.text.errors import from_duckdb
+from flows.embedded.warehouse.text.engine_errors import from_duckdb
 
 HINT = (
     "  If you would like to continue loading when an error is encountered, use other values such as 'SKIP_FILE' or 'CONTINUE' "

@@ -25,7 +25,7 @@ from flows.embedded.warehouse.copy.source import File
 from flows.embedded.warehouse.copy.spool import ROWS, Spool, Spooler, registered
 from flows.embedded.warehouse.copy.statement import Statement
 from flows.embedded.warehouse.session.context import SessionContext
-from flows.embedded.warehouse.text.errors import from_duckdb
+from flows.embedded.warehouse.text.engine_errors import from_duckdb
 
 
 @dataclass(slots=True)

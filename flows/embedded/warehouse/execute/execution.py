@@ -21,6 +21,7 @@ from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.registry import QueryRecord
 from flows.embedded.warehouse.session.running import Statement
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.engine_errors import from_duckdb, from_parser
 from flows.embedded.warehouse.text.grammar import Words
 from flows.embedded.warehouse.text.statement_text import query_type, summary
 
@@ -99,13 +100,13 @@ def _timeout(statement: Statement) -> threading.Timer | None:
 def _error(error: Exception, command: str) -> snowflake.connector.errors.Error:
     """The Snowflake error for whatever a statement raised."""
     if isinstance(error, duckdb.Error):
-        return errors.from_duckdb(error, command)
+        return from_duckdb(error, command)
     if isinstance(error, snowflake.connector.errors.Error):
         return error
     if isinstance(error, (ParseError, SqlglotError)):
-        return errors.from_parser(error, command)
+        return from_parser(error, command)
     logger.warning("refused %r", command[:200], exc_info=error)
-    return errors.unsupported(f"{summary(command)} ({type(error).__name__}: {str(error)[:200]})")
+    return errors.unsupported(summary(command))
 
 
 def _remember(

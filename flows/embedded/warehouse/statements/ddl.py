@@ -5,6 +5,8 @@ parsed DDL ──refused, answered, or taken apart (`tables`)──▶ fakesnow,
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -95,7 +97,10 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         expression = runner.typed(tables.resolve_temporary(conn, expression, made))
         if isinstance(expression, exp.Create) and kind == "VIEW":
             _keep_columns(runner, expression)
-        runner.retried(lambda: runner.run(expression.copy(), bindings))
+        parts = _one_by_one(expression)
+        with runner.atomic() if len(parts) > 1 else contextlib.nullcontext():
+            for part in parts:
+                runner.retried(partial(_run_part, runner, part, bindings))
     load_history.after_statement(runner.duck, original, conn.database, conn.schema)
     if isinstance(expression, exp.Create) and spec is not None:
         tables.register(conn, spec)
@@ -108,6 +113,25 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         tables.altered(conn, spec, expression)
     elif isinstance(expression, exp.TruncateTable):
         conn.account.changed(".".join(conn.qualify(parts_of(t))) for t in original.expressions)
+
+
+def _run_part(runner: Runner, part: Expr, bindings: Any) -> None:
+    runner.run(part.copy(), bindings)
+
+
+def _one_by_one(expression: Expr) -> list[Expr]:
+    """ALTER TABLE … DROP COLUMN A, B, which the engine takes one at a time
+    (https://docs.snowflake.com/en/sql-reference/sql/alter-table#syntax)."""
+    actions = expression.args.get("actions") or []
+    drop = actions[0] if isinstance(expression, exp.Alter) and len(actions) == 1 else None
+    names = drop.args.get("tables") or [] if isinstance(drop, exp.Drop) else []
+    if len(names) < 2:
+        return [expression]
+    made: list[Expr] = []
+    for name in names:
+        made.append(expression.copy())
+        made[-1].args["actions"][0].set("tables", [name.copy()])
+    return made
 
 
 def _check_clone(runner: Runner, clone: exp.Clone) -> None:

@@ -103,7 +103,7 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         elif isinstance(prop, exp.TemporaryProperty):
             spec.temporary = True
             kept.append(prop)
-        elif isinstance(prop, (exp.SecureProperty, exp.Tags)) or (
+        elif isinstance(prop, exp.SecureProperty) or (
             isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES
         ):
             continue
@@ -136,6 +136,18 @@ def _columns(schema: exp.Schema, spec: TableSpec) -> None:
         else:
             remaining.append(item)
     schema.set("expressions", remaining)
+    _check_keys(remaining, spec)
+
+
+def _check_keys(columns: list[Expr], spec: TableSpec) -> None:
+    """A key is of the table's own columns, and there is one PRIMARY KEY."""
+    names = {folded(column.this) for column in columns if isinstance(column, exp.ColumnDef)}
+    for _, _, keyed, *_ in spec.keys:
+        for name in keyed if isinstance(keyed, list) else []:
+            if names and name not in names:
+                raise errors.invalid_identifier(name)
+    if sum(key[0] == "PRIMARY KEY" for key in spec.keys) > 1:
+        raise errors.compilation(f"Table {spec.name[2]} has several primary keys", 2025, "42S21")
 
 
 def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
@@ -255,6 +267,9 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
         if isinstance(action, exp.ColumnDef):
             _check_added(action)
             take_column_apart(action, spec)
+        elif isinstance(action, exp.AlterColumn) and action.args.get("default") is not None:
+            # https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes: a sequence alone, which is not here
+            raise errors.unsupported("ALTER COLUMN … SET DEFAULT")
         elif isinstance(action, exp.AlterColumn) and action.args.get("dtype") is not None:
             _check_type_change(conn, spec, action)
         elif isinstance(action, exp.AlterColumn) and (comment := action.args.get("comment")):

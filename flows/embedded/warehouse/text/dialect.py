@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 from sqlglot import Expr, exp, parse_one
 from sqlglot.dialects.snowflake import Snowflake
+from sqlglot.errors import ParseError
 from sqlglot.parsers.snowflake import SnowflakeParser
 from sqlglot.tokenizer_core import TokenType
 
+from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
 from flows.embedded.warehouse.text.pivot import grouped
 
 SPELLED = "spelled"
@@ -51,6 +53,27 @@ class _Parser(SnowflakeParser):
         "TO_CHAR": _to_char, "TO_VARCHAR": _to_char,
     }  # fmt: skip
     FUNCTION_PARSERS: ClassVar = {k: v for k, v in SnowflakeParser.FUNCTION_PARSERS.items() if k in _OWN_GRAMMAR}
+
+    def validate_expression(self, expression: Any, args: list[Any] | None = None) -> Any:
+        """sqlglot's check, whose error knows the function when its arguments are too few or too many."""
+        try:
+            return super().validate_expression(expression, args)
+        except ParseError as e:
+            if args is not None and (name := self._called()) in KNOWN_FUNCTIONS:
+                required, most = sum(expression.arg_types.values()), len(expression.arg_types)
+                expected = most if len(args) > most else max(required, len(args) + 1)
+                e.arguments = (name, expected, len(args))  # type: ignore[attr-defined]
+            raise
+
+    def _called(self) -> str:
+        """The name in front of the parenthesis that closes here."""
+        depth = 0
+        for place in range(self._index - 1, 0, -1):
+            kind = self._tokens[place].token_type
+            if kind == TokenType.L_PAREN and not depth:
+                return str(self._tokens[place - 1].text).upper()
+            depth += (kind == TokenType.R_PAREN) - (kind == TokenType.L_PAREN)
+        return ""
 
     def _parse_projections(self) -> tuple[list[Expr], list[Expr] | None]:
         return self._parse_csv(self._parse_projection), None

@@ -346,7 +346,8 @@ def _text_summed(node: Expr) -> Type | None:
         number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
         node.set("this", exp.cast(call_of("ROUND", number), exp.DataType.build("BIGINT")))
         return is_of(node, types.INTEGER)
-    if isinstance(node, (exp.Sum, exp.Avg)) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
+    numeric = (exp.Sum, exp.Avg, exp.Median)
+    if isinstance(node, numeric) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
         node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
         return is_of(node, types.FLOAT)
     return None
@@ -488,9 +489,11 @@ def _simple(node: Expr) -> Type | None:
         type_ = type_of(node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this)
         return types.summed(type_) if type_ and type_.kind == "NUMBER" else None
     if isinstance(node, exp.ByteLength):
-        return _replaced(
-            node, call_of("STRLEN", exp.cast(node.this.copy(), exp.DataType.build("VARCHAR"))), types.COUNTED
-        )
+        return _replaced(node, call_of("_cxm_bytes", node.this.copy()), types.COUNTED)
+    if isinstance(node, exp.TimeSlice) and type_of(node.this) == types.DATE:
+        unit = node.args["unit"].name.upper()
+        if unit.startswith(("HOUR", "MINUTE", "SECOND")):
+            raise errors.invalid_part(unit, "TIME_SLICE of a DATE")
     if isinstance(node, exp.Nullif):
         return type_of(node.this)
     if isinstance(node, (exp.JSONExtract, exp.ParseJSON, exp.ToVariant, exp.GetExtract, exp.Bracket)):

@@ -33,6 +33,7 @@ _TYPES = frozenset({
     _T.TIMESTAMPNTZ, _T.TIMESTAMPTZ, _T.VARIANT, _T.OBJECT, _T.ARRAY, _T.MAP, _T.GEOGRAPHY, _T.GEOMETRY, _T.VECTOR, _T.FILE,
     _T.DECFLOAT, _T.INTERVAL, _T.NULL, _T.UNKNOWN,
 })  # fmt: skip
+_LONGEST = 134_217_728  # characters of a VARCHAR
 _SHOWN = ("COLUMNS", "FUNCTIONS", "PROCEDURES", "SEQUENCES")
 # A part of a date, the name of a stage: what sqlglot writes into the engine's SQL as it stands.
 _PLAIN_WORD = re.compile(r"[\w$.@%/~=+:&\-]*")
@@ -87,6 +88,12 @@ def _check_call(call: exp.Func) -> None:
         return
     if name in REFUSED_FUNCTIONS:
         raise errors.unsupported(f"the function {name}")
+    if isinstance(call, (exp.Count, exp.If)) and name in ("COUNT", "IFF"):
+        got = sum(call.args.get(key) is not None for key in ("this", "true", "false"))
+        if (name == "COUNT" and not got) or (name == "IFF" and got < 3):
+            raise errors.argument_count(name, 1 if name == "COUNT" else 3, got)
+    elif (least := _LEAST.get(name)) and (got := _count(call)) < least:
+        raise errors.argument_count(name, least, got)
     if isinstance(call, exp.Coalesce):
         _check_arguments(name, int(call.this is not None) + len(call.expressions))
     if name not in KNOWN_FUNCTIONS:
@@ -96,6 +103,15 @@ def _check_call(call: exp.Func) -> None:
         before = dot.this.name.upper() if not isinstance(dot.this, exp.Dot) else dot.this.expression.name.upper()
         if before != "INFORMATION_SCHEMA" or name not in INFORMATION_SCHEMA_FUNCTIONS:
             raise errors.unknown_function(f"{dot.this.sql(dialect='snowflake')}.{name}")
+
+
+# Where sqlglot takes fewer arguments than Snowflake.
+_LEAST = {"SUBSTR": 2, "SUBSTRING": 2, "SPLIT_PART": 3, "DECODE": 3, "REPLACE": 2, "TRANSLATE": 3, "LPAD": 2, "RPAD": 2}
+
+
+def _count(call: exp.Func) -> int:
+    given = [value for key, value in call.args.items() if isinstance(value, Expr) and key != "expressions"]
+    return len(given) + len(call.expressions)
 
 
 def _check_arguments(name: str, count: int) -> None:
@@ -117,8 +133,12 @@ def _check_node(node: Expr, root: Expr) -> None:
     node.comments = None  # nothing of them is for the engine
     if isinstance(node, exp.Table) and not isinstance(root, exp.Copy):
         _check_table(node)
-    elif isinstance(node, exp.DataType) and isinstance(node.this, _T) and node.this not in _TYPES:
-        raise errors.unsupported_type(node.sql(dialect="snowflake"))
+    elif isinstance(node, exp.DataType) and isinstance(node.this, _T):
+        _check_type(node)
+    elif isinstance(node, exp.Tuple) and isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+        raise errors.syntax("(" + ", ".join(part.sql(dialect="snowflake") for part in node.expressions) + ")")
+    elif isinstance(node, (exp.Struct, exp.JSONObject)):
+        _check_once(node)
     elif isinstance(node, exp.Dot) and isinstance(node.this, exp.Struct):
         raise errors.syntax(f".{node.expression.name}")
     elif isinstance(node, exp.Var) and not _PLAIN_WORD.fullmatch(str(node.this)):
@@ -135,12 +155,49 @@ def _check_node(node: Expr, root: Expr) -> None:
         _check_ordered(node)
     elif isinstance(node, exp.Select) and node.args.get("windows"):
         raise errors.syntax("WINDOW")
+    elif isinstance(node, exp.Select) and node.args.get("distinct") and node.args.get("order"):
+        _check_distinct(node)
     elif isinstance(node, exp.Filter):
         raise errors.syntax("FILTER")
     elif isinstance(node, exp.Connect):
         raise errors.unsupported("CONNECT BY")
     elif isinstance(node, exp.Show) and node.name.upper() not in _SHOWN:
         raise errors.unsupported(f"SHOW {node.name}")
+
+
+def _check_type(node: exp.DataType) -> None:
+    """A type of Snowflake's, of a length or precision that it may have
+    (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar, …/data-types-numeric#number)."""
+    sizes = [int(p.name) for p in node.expressions if isinstance(p, exp.DataTypeParam) and p.name.isdigit()]
+    text = node.this in (_T.VARCHAR, _T.TEXT, _T.CHAR, _T.NCHAR, _T.NVARCHAR) and sizes
+    number = node.this == _T.DECIMAL and sizes
+    wrong = (text and not 1 <= sizes[0] <= _LONGEST) or (
+        number and not (1 <= sizes[0] <= 38 and (len(sizes) < 2 or sizes[1] <= min(sizes[0], 37)))
+    )
+    if node.this not in _TYPES or wrong:
+        raise errors.unsupported_type(node.sql(dialect="snowflake"))
+
+
+def _check_once(node: Expr) -> None:
+    """No key of an object twice (https://docs.snowflake.com/en/sql-reference/functions/object_construct#usage-notes)."""
+    keys = [part.this.name for part in node.expressions if isinstance(part.this, exp.Literal)]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise errors.duplicate_key(key)
+
+
+def _check_distinct(select: exp.Select) -> None:
+    """SELECT DISTINCT is ordered by what it selects (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
+    if select.args["distinct"].args.get("on") is not None or any(column.is_star for column in select.expressions):
+        return
+    shown = {column.alias_or_name.upper() for column in select.expressions}
+    shown |= {column.unalias().name.upper() for column in select.expressions}
+    for ordered in select.args["order"].expressions:
+        by = ordered.this
+        if isinstance(by, exp.Column) and by.name.upper() not in shown:
+            raise errors.compilation(
+                f"[{by.sql(dialect='snowflake').upper()}] is not a valid order by expression", 979, "42601"
+            )
 
 
 def _check_ordered(window: exp.Window) -> None:

@@ -194,6 +194,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_base64", "V", (("BLOB", "to_base64(V)"), ("", "to_base64(encode(CAST(V AS VARCHAR)))"))),
     ("_cxm_numeric_text", "S", (("", "CASE WHEN S IS NULL OR TRY_CAST(S AS DOUBLE) IS NOT NULL THEN S ELSE "
         "_cxm_fail('100038', '22018', 'Numeric value ''' || S || ''' is not recognized') END"),)),
+    ("_cxm_bytes", "V", (("BLOB", "octet_length(V)"), ("", "strlen(CAST(V AS VARCHAR))"))),
     ("_cxm_encoded", "N", (("", "encode(CAST(N AS VARCHAR))"),)),
     ("_cxm_binary", "V", (("BLOB", "V"), ("", "unhex(CAST(V AS VARCHAR))"))),
     # ---- arithmetic

@@ -71,6 +71,7 @@ def rewrite(expression: Expr) -> Expr:
 
 _OF_ENGINE = {
     "DATE": _T.DATE,
+    "BLOB": _T.BINARY,
     "TIME": _T.TIME,
     "TIMESTAMP": _T.TIMESTAMPNTZ,
     "TIMESTAMP WITH TIME ZONE": _T.TIMESTAMPLTZ,
@@ -78,7 +79,7 @@ _OF_ENGINE = {
 
 
 def assign(expression: Expr, columns: Sequence[tuple[str, str]]) -> None:
-    """In an INSERT, UPDATE or MERGE, changed in place: what goes into a column of dates or times is converted as by a cast.
+    """INSERT, UPDATE or MERGE, changed in place: what goes into a column of dates, times or BINARY is converted as by a cast.
     `columns`: name, engine's type. https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion"""
     kinds = {name.upper(): _T.TIMESTAMPTZ if "CXM_UTC" in type_ else _OF_ENGINE.get(type_) for name, type_ in columns}
     for change in expression.find_all(exp.Insert, exp.Update):
