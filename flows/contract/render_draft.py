@@ -141,6 +141,11 @@ def _entry(source: str, profile: FileProfile) -> Iterator[str]:
     if said := _dialect(profile.dialect):
         keys = ", ".join(f"{key}: {value}" for key, value in said.items())
         yield f"      - {{property: dialect, value: {{{keys}}}}} # as the file seems to be"
+        if not profile.dialect.header:
+            yield "    # the file seems to have no header: its columns are numbered; give them names"
+        if words := [word for word in profile.dialect.nulls if word not in PLAIN.nulls]:
+            listed = ", ".join(words)
+            yield f"    # {listed}: a guess, since nothing else in a column of numbers or dates is none; NULL in every column"
     if not profile.rows:
         yield "      - {property: allowEmpty, value: true} # the file has a header and no record"
     elif not profile.key:
@@ -157,7 +162,9 @@ def _dialect(found: Dialect) -> dict[str, str]:
         "delimiter": DELIMITERS[found.delimiter],
         "quote": _quoted(found.quote),
         "encoding": found.encoding,
+        "header": str(found.header).lower(),
         "lineEnd": found.line_end,
+        "nulls": f"[{', '.join(map(_quoted, found.nulls))}]",
         "decimal": _quoted(found.decimal),
         "booleans": f"[{', '.join(_quoted('/'.join(pair)) for pair in found.booleans)}]",
     }
@@ -165,7 +172,9 @@ def _dialect(found: Dialect) -> dict[str, str]:
         "delimiter": "comma",
         "quote": _quoted('"'),
         "encoding": "utf-8",
+        "header": "true",
         "lineEnd": "lf",
+        "nulls": f"[{', '.join(map(_quoted, PLAIN.nulls))}]",
         "decimal": '"."',
         "booleans": "[]",
     }

@@ -195,6 +195,12 @@ def test_a_dialect_is_recognised_and_written(project: Path, tmp_path: Path) -> N
         ("a;b\n1,5;2.5\n2,25;3.5\n", Dialect(delimiter=";"), ["string", "number"]),  # one of each: neither is sure
         ("a;b\n01/02/2024;x\n03/04/2024;y\n", Dialect(delimiter=";"), ["date", "string"]),  # a guess, and said so
         ("a,b\nS,x\nN,y\n", Dialect(booleans=(("S", "N"),)), ["boolean", "string"]),
+        ("a,b,c\n1,NA,NA\n2,2.5,x\n,-,y\n", Dialect(nulls=("null", "NA", "-")), ["integer", "number", "string"]),
+        ("a,b\n01.02.2024,\\N\nNULL,7\n31.12.2024,8\n", Dialect(nulls=("null", "NULL", "\\N")), ["date", "integer"]),
+        ("a,b\n1, NA\n2,2.5\n", Dialect(), ["integer", "string"]),  # with a blank before it COPY takes it for a text
+        ("a,b\nNA,x\n-,y\n", Dialect(), ["string", "string"]),  # words among words
+        ("7;a;2024-01-01\n8;b;2024-01-02\n", Dialect(delimiter=";", header=False), ["integer", "string", "date"]),
+        ("place,2023,2024\nnorth,5,6\n", Dialect(), ["string", "integer", "integer"]),  # years are names
         ("a,b\nyes,true\nno,false\n", Dialect(booleans=(("yes", "no"), ("true", "false"))), ["boolean", "boolean"]),
     ],
 )
@@ -205,9 +211,24 @@ def test_what_is_not_sure_stays_text_or_is_called_a_guess(
     path.write_bytes(text.encode())
     (table,) = drafted(project, [path]).tables
     assert (table.dialect, [c.logical_type for c in table.columns]) == (dialect, kinds)
-    if "date" in kinds:
+    if "01/02/2024" in text:
         contract = (project / "data_dictionary" / "clinic.odcs.yaml").read_text()
         assert "DD/MM/YYYY is a guess: no value rules MM/DD/YYYY out" in contract
+
+
+def test_a_run_reads_null_words_and_a_missing_header_as_they_were_drafted(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "clinic_visits.csv"
+    path.parent.mkdir()
+    path.write_text("17,NA,2024-01-01,north\n18,2.5,\\N,-\n19,-,2024-02-29,south\n", encoding="utf-8")
+    contract = drafted(project, [path])
+    said = (project / "data_dictionary" / "clinic.odcs.yaml").read_text()
+    assert "the file seems to have no header: its columns are numbered" in said
+    assert "NA, \\N, -: a guess" in said
+    (column,) = (c for c in contract.tables[0].columns if c.header == "c4")
+    assert (contract.tables[0].dialect.header, column.required) == (False, False)
+    report = check(contract, local(path.parent), None)
+    assert [(f.status, f.rows, f.broken) for f in report.files] == [("good", 3, ())]
+    assert not report.refused
 
 
 def test_a_file_of_many_columns_is_drafted(tmp_path: Path) -> None:

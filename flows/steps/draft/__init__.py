@@ -28,7 +28,7 @@ from flows.contract.read_dialect import FORMATS
 from flows.contract.render_draft import ColumnProfile, FileProfile, Link, Parent
 from flows.contract.values import FIRST_YEAR, shape
 from flows.errors import DataError
-from flows.steps.draft.reading import COMMA_INTEGER, COMMA_NUMBER, Readable, decimal_of, readable
+from flows.steps.draft.reading import COMMA_INTEGER, COMMA_NUMBER, Readable, decimal_of, null_words, readable
 from flows.unpack import SUFFIXES
 
 # A column with few values that are repeated often is taken for a value set.
@@ -119,20 +119,35 @@ def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
 def _read(duck: duckdb.DuckDBPyConnection, path: Path, name: str, folder: Path) -> Readable:
     """The file's records as table `name` with columns c1, c2 …"""
     file = readable(path, folder, name)
+    _load(duck, file, name)
+    words = null_words(duck, name, len(file.header))
+    while words:  # from the file again: a word with blanks around it is a text to COPY, and its column one of texts
+        of_file = replace(file, dialect=replace(file.dialect, nulls=(*file.dialect.nulls, *words)))
+        _load(duck, of_file, name)
+        if not (texts := null_words(duck, name, len(file.header))):
+            return of_file
+        words = tuple(word for word in words if word not in texts)
+        _load(duck, file, name)
+    return file
+
+
+def _load(duck: duckdb.DuckDBPyConnection, file: Readable, name: str) -> None:
     numbers = range(1, len(file.header) + 1)
     columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in numbers)
-    values = ", ".join(f"nullif(trim(nullif(c{n}, 'null'), {_BLANK}), '') AS c{n}" for n in numbers)
     written = file.dialect
+    nulls = ", ".join(map(_literal, written.nulls))
+    empty = "CASE WHEN c{n} IN (" + nulls + ") THEN NULL ELSE c{n} END"
+    values = ", ".join(f"nullif(trim({empty.format(n=n)}, {_BLANK}), '') AS c{n}" for n in numbers)
     quote, end = _literal(written.quote), ", new_line = '\\r'" if written.line_end == "cr" else ""
     try:
         duck.execute(
-            f"CREATE TABLE {name} AS SELECT {values} FROM read_csv({_literal(str(file.path))}, auto_detect = false, "
-            f"header = true, delim = {_literal(written.delimiter)}, quote = {quote}, escape = {quote}, nullstr = '', "
+            f"CREATE OR REPLACE TABLE {name} AS SELECT {values} FROM read_csv({_literal(str(file.path))}, auto_detect = false, "
+            f"header = {str(written.header).lower()}, delim = {_literal(written.delimiter)}, quote = {quote}, "
+            f"escape = {quote}, nullstr = '', "
             f"columns = {{{columns}}}, strict_mode = true, max_line_size = 67108864{end})"
         )
     except duckdb.Error as error:
-        raise DataError(f"{path}: {_reason(str(error), len(file.header))}") from None
-    return file
+        raise DataError(f"{file.named}: {_reason(str(error), len(file.header))}") from None
 
 
 def _literal(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,10 @@ _GROUPS = "[0-9]{1,3}([.][0-9]{3})+"
 COMMA_NUMBER = f"[-+]?({_GROUPS}|[0-9]{{1,20}})(,[0-9]*)?|[-+]?,[0-9]+"
 COMMA_INTEGER = "[-+]?([0-9]{1,18}|[0-9]{1,3}([.][0-9]{3}){1,5})"
 _ENGLISH_THOUSANDS = "[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+"  # 1,234 says nothing of what the comma is
+# A number, a day or a time, however it is written.
+TYPED = "[-+]?[0-9][0-9.,]*|[-+]?[.,][0-9]+|[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([ T][0-9:.]+)?"
+# What writers put where there is nothing; as a contract may spell it.
+_NULL_WORDS = ("NULL", "Null", "NA", "N/A", "n/a", "#N/A", "\\N", "None", "nil", "NaN", "nan", "-", "--", "?")
 _POINT_NUMBER = "[-+]?[0-9]*[.][0-9]+"
 
 
@@ -64,9 +69,12 @@ def readable(path: Path, folder: Path, name: str) -> Readable:
     dialect = replace(Dialect(delimiter=delimiter, quote=quote_of(start, delimiter)), encoding=encoding, line_end=end)
     try:
         with text.open(encoding="utf-8-sig", newline="") as lines:
-            header = next(csv.reader(lines, **dialect.csv), [])
+            records = csv.reader(lines, **dialect.csv)
+            header, second = next(records, []), next(records, [])
     except csv.Error as error:
         raise DataError(f"{path}, line 1: not valid CSV ({error})") from None
+    if _is_record(header, second):
+        dialect, header = replace(dialect, header=False), [f"c{n}" for n in range(1, len(header) + 1)]
     _check(path, header)
     return Readable(path, text, dialect, tuple(header))
 
@@ -96,6 +104,33 @@ def _encoding(file: BinaryIO) -> str:
         strange = strange or data if not encoding else b""
         data = file.read(1 << 20) if encoding else b""
     return encoding or encoding_of(strange, whole=True)
+
+
+def _is_record(first: list[str], second: list[str]) -> bool:
+    """Whether a file begins with a record: something in it is a number or a date, and nothing is a word above one. A whole number
+    of four digits may be a year, which is a name."""
+    above = [(one, below) for one, below in zip(first, second, strict=False) if one and one not in _NULL_WORDS]
+    typed = any(re.fullmatch(TYPED, one) and not re.fullmatch("[0-9]{4}", one) for one in first)
+    named = any(re.fullmatch(TYPED, below) and not re.fullmatch(TYPED, one) for one, below in above)
+    return typed and not named
+
+
+def null_words(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> tuple[str, ...]:
+    """The words in columns of nothing but numbers or dates else."""
+    words = ", ".join(f"'{word}'" for word in _NULL_WORDS)
+    parts = []
+    for c in (f"c{n}" for n in range(1, columns + 1)):
+        other = f"{c} NOT IN ({words})"
+        parts += [f"count(*) FILTER ({c} IN ({words}))", f"count(*) FILTER ({other})"]
+        parts += [f"count(*) FILTER ({other} AND NOT regexp_full_match({c}, '{TYPED}'))"]
+    row = duck.execute(f"SELECT {', '.join(parts)} FROM {name}").fetchone() or ()
+    found: set[str] = set()
+    for n in range(columns):
+        said, others, strange = row[3 * n : 3 * n + 3]
+        if said and others and not strange:
+            query = f"SELECT DISTINCT c{n + 1} FROM {name} WHERE c{n + 1} IN ({words})"
+            found |= {word for (word,) in duck.execute(query).fetchall()}
+    return tuple(word for word in _NULL_WORDS if word in found)
 
 
 def _check(path: Path, header: list[str]) -> None:
