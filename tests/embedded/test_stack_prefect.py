@@ -74,7 +74,7 @@ def test_a_flow_runs_on_the_leased_server_and_its_history_survives_a_restart(set
         slot = {"names": ["one at a time"], "slots": 1, "mode": "concurrency", "lease_duration": 60}
         taken = ask(settings, "v2/concurrency_limits/increment-with-lease", slot)
     with stack.lease(settings, ["prefect"]):
-        # Whoever holds the slot keeps it, and if it was killed, the lease ends: a server that forgot it would count it as taken for good.
+        # A server that forgot who holds the slot would never take it back from one that was killed.
         renewed = f"v2/concurrency_limits/leases/{taken['lease_id']}/renew"
         ask(settings, renewed, {"lease_duration": 60})
         runs = ask(settings, "flow_runs/filter", {})
