@@ -233,11 +233,21 @@ def test_values_are_bound_by_the_client_and_by_the_server(warehouse: Warehouse, 
             "WHEN NOT MATCHED THEN INSERT (I, S) VALUES (N.I, N.S)"
         )
         assert qmark.cursor().execute(merge, (8, "merged")).fetchall() == [(1, 0)]
+        # The engine looks first which rows FROM or ON join: with the binds of that part alone.
+        joined = "UPDATE T SET S = ? FROM (SELECT ? AS I, ? AS S) AS N WHERE T.I = N.I AND N.S = ?"
+        assert qmark.cursor().execute(joined, ("joined", 8, "x", "x")).fetchall() == [(1, 0)]
+        assert qmark.cursor().execute(
+            "UPDATE T SET S = :4 FROM (SELECT :1 AS I, :2 AS Q) AS N WHERE T.I = N.I AND T.S = :3",
+            (8, "q", "joined", "again"),
+        ).fetchall() == [(1, 0)]
+        merge = "MERGE INTO T USING (SELECT ? AS I) AS N ON T.I = N.I WHEN MATCHED THEN UPDATE SET S = ?"
+        assert qmark.cursor().execute(merge, (8, "merged again")).fetchall() == [(1,)]
+        assert qmark.cursor().execute("SELECT S FROM T WHERE I = 8").fetchall() == [("merged again",)]
     rows = connection.cursor().execute("SELECT * FROM T ORDER BY I").fetchall()
     assert rows[0] == (1, nasty, at, 1.5, True)
     assert rows[1] == (2, nasty, None, None, None)
     assert rows[2] == (3, nasty, at, 1.5, True)
-    assert [r[1] for r in rows[3:]] == [None, "row 5", "changed", "row 7", "merged"]
+    assert [r[1] for r in rows[3:]] == [None, "row 5", "changed", "row 7", "merged again"]
 
 
 def test_an_array_binding_that_fails_halfway_leaves_no_row(warehouse: Warehouse, database: str) -> None:

@@ -47,6 +47,7 @@ from flows.embedded.warehouse.text.statement_text import (
     refused_description,
     variables_inlined,
     with_literals,
+    with_numbered_binds,
 )
 from flows.embedded.warehouse.translate import corrections, functions, legal, types
 from flows.embedded.warehouse.translate.expressions import type_of
@@ -171,7 +172,7 @@ class Executor:
         self._run_parsed(self._parsed(command), command, bindings)
 
     def _parsed(self, command: str) -> Expr:
-        tree = parse(variables_inlined(command, self.conn.variables))
+        tree = parse(with_numbered_binds(variables_inlined(command, self.conn.variables)))
         if isinstance(tree, exp.Alias) and tree.this.name.upper() == "START":
             return exp.Transaction()
         if isinstance(tree, exp.Command):

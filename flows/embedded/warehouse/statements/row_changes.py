@@ -97,7 +97,7 @@ def _joined_rows(runner: Runner, update: exp.Update, bindings: Any) -> tuple[int
     rows = rows.group_by(exp.column("rowid", table=target.alias_or_name))
     several = exp.CountIf(this=exp.GT(this=exp.column("N", quoted=True), expression=exp.Literal.number(1)))
     found = runner.translated(exp.select(times.copy(), several).from_(rows.subquery("S")), bindings)
-    bound = bindings if found.find(exp.Placeholder) else None
+    bound = _bound(found, bindings)
     with runner.trying() as beside:
         if beside is not None:
             counted = beside.run(found, bound)
@@ -127,6 +127,12 @@ def truncate(runner: Runner, expression: exp.TruncateTable) -> None:
     runner.answer(status())
 
 
+def _bound(query: Expr, bindings: Any) -> dict[str, Any] | None:
+    """Those of a statement's binds that a query made of a part of it has a place for (the engine refuses more); None: none."""
+    places = [place.name for place in query.find_all(exp.Placeholder)]
+    return {name: bindings[name if isinstance(bindings, dict) else int(name) - 1] for name in places} or None
+
+
 def _columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tuple[str, str]]:
     """The columns of the table that is written, with the engine's types."""
     if name is None:
@@ -145,7 +151,7 @@ def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
     named = merge_operations(expression)
     conn, looked = runner.conn, _several_matches(expression)
     found = runner.translated(looked, bindings) if looked is not None else None
-    bound = bindings if found is not None and found.find(exp.Placeholder) else None
+    bound = _bound(found, bindings) if found is not None else None
     for then in expression.find_all(exp.Update, exp.Insert):
         # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB wants the bare column
         if isinstance(then, exp.Update):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,14 @@ def with_literals(command: str, bindings: Any) -> str:
         return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else quote(str(value))
 
     return replaced(command, "bind", literal)
+
+
+def with_numbered_binds(command: str) -> str:
+    """The statement with `?` as `:1`, `:2` …, by which a query made of a part of it still names its own binds."""
+    if "?" not in command:
+        return command
+    number = itertools.count(1)
+    return replaced(command, "bind", lambda mark: f":{next(number)}" if mark == "?" else mark)
 
 
 # https://docs.snowflake.com/en/sql-reference/sql-all: what a statement may begin with on an account
