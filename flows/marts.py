@@ -23,14 +23,15 @@ from flows import blocks, shown, tasks
 from flows.clients.snowflake import run as run_sql
 from flows.contract.read import read_source, sources
 from flows.contract.sql import template
-from flows.errors import ConfigurationError, DataError
+from flows.docs_place import DBT_DOCS, DocsPlace
+from flows.errors import ConfigurationError, CxmError, DataError
 from flows.escape import code, markdown
 from flows.pipeline import batch_id, run_info
 from flows.reports import age
 from flows.settings import PROJECT, Settings
 from flows.steps import build as build_step
+from flows.steps import handoff
 from flows.steps.build import BuildResult, Told
-from flows.steps.handoff import dbt_environment
 
 RETRIES = 1  # of the nodes that could not run; a test that rows broke would break again
 RETRY_SECONDS = 10.0
@@ -148,10 +149,30 @@ def _build(settings: Settings, source: str | None, select: str | None, retry: bo
     get_run_logger().info("dbt build: %s", what)
     result = _built(settings, chosen, select is None, retry)
     rows = _relations(settings)
-    shown.markdown_artifact("dbt-build", build_report(result, what, rows), f"dbt build: {told(result)}")
+    page = build_report(result, what, rows, _dbt_docs(settings))
+    shown.markdown_artifact("dbt-build", page, f"dbt build: {told(result)}")
     if result.failed:
         return shown.failed(BuildError(_failure(result), result))  # type: ignore[no-any-return]
     return shown.ended(told(result), result)
+
+
+def _dbt_docs(settings: Settings) -> str:
+    """Write the dbt docs into the docs place, where there is one, and give their address."""
+    place = DocsPlace.of(settings)
+    if place is None:
+        return ""
+    try:
+        page = handoff.document(
+            PROJECT / "dbt" / "cxm_medtech",
+            handoff.dbt_environment(blocks.with_login(settings)),
+            settings.home / "dbt-docs",
+            settings.home / "docs" / "dbt_docs",
+        )
+        tasks.put_pages(settings, place, {DBT_DOCS: page.read_bytes()})
+    except CxmError as error:  # the marts stand, with a page about them or without
+        get_run_logger().warning("the dbt docs are as they were: %s", error)
+        return ""
+    return place.link(DBT_DOCS)
 
 
 def told(result: BuildResult) -> str:
@@ -168,10 +189,10 @@ def told(result: BuildResult) -> str:
     return f"{', '.join(filter(None, parts))}, in {result.seconds:.0f} s"
 
 
-def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None]) -> str:
+def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None], docs: str = "") -> str:
     """What `dbt build` did, as a page: what was built with rows and seconds, tests that warn, what failed.
 
-    `rows`: SCHEMA.NAME of a table → how many it has now.
+    `rows`: SCHEMA.NAME of a table → how many it has now. `docs`: the address of the dbt docs.
     """
     built = [node for node in result.nodes if node.kind in ("model", "snapshot", "seed")]
     tests = [node for node in result.nodes if node not in built]
@@ -180,6 +201,8 @@ def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None
         f"- Chosen: {code(chosen)}",
         f"- {len(built)} models, snapshots and seeds, {len(tests)} tests, in {age(result.seconds)}",
     ]
+    if docs:
+        parts.append(f"- Look at: [dbt docs]({docs})")
     lists = (("Failed", ("error", "fail")), ("Not run", ("skip",)), ("Tests that warn", ("warn",)))
     for title, outcomes in lists:
         if found := [node for node in result.nodes if node.outcome in outcomes]:
@@ -208,7 +231,7 @@ def _failure(result: BuildResult) -> str:
 
 def _built(settings: Settings, select: str | None, by_source: bool, retry: bool) -> BuildResult:
     project, workdir = PROJECT / "dbt" / "cxm_medtech", settings.home / "dbt-build"
-    environment = dbt_environment(blocks.with_login(settings))
+    environment = handoff.dbt_environment(blocks.with_login(settings))
     if retry:
         return _watched(lambda hear: build_step.retry(project, environment, workdir, hear=hear))
     tests: Literal["eager", "buildable"] = "eager" if by_source else "buildable"

@@ -16,6 +16,7 @@ from prefect import get_run_logger
 from prefect.futures import PrefectFuture
 
 from flows import shown, tasks
+from flows.docs_place import DocsPlace
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
 from flows.facts import LandedTable, LandResult
 from flows.failures import meaning
@@ -341,9 +342,9 @@ def _report(
         compared = comparing.result() if comparing else ()
     except CxmError as error:  # the verdict stands whether or not it can be illustrated
         get_run_logger().warning("batch %s is not compared with the one before: %s", batch.info.batch_id, error)
-    history = ""
+    history: Path | None = None
     try:
-        history = _docs_page(settings, writing.result()) if writing else ""
+        history = writing.result() if writing else None
     except CxmError as error:
         get_run_logger().warning("the history page is as it was: %s", error)
     report = Report(
@@ -356,13 +357,10 @@ def _report(
         loaded=tuple(run.loaded.values()),
         seconds=shown.run_seconds(),
         failed={table: str(error) for table, error in run.errors.items()},
-        links=Links(
-            bucket=settings.bucket,
+        links=replace(
+            _page_links(run, verdict, history),
             console=settings.aws_region if on_aws else "",
             account=(settings.snowflake_account or "") if on_aws else "",
-            data_docs=_docs_url(settings, verdict) if verdict else "",
-            history=history,
-            dbt_docs=_docs_page(settings, settings.home / "docs" / "dbt_docs" / "index.html"),
         ),
         compared=compared,
         verdict=verdict,
@@ -373,14 +371,27 @@ def _report(
     get_run_logger().info("%s: %s; the report is under Artifacts, %s-report", status, report.outcome, batch.source.name)
 
 
-def _docs_page(settings: Settings, page: Path) -> str:
+def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Links:
+    """Where the pages of the run are: in the docs place, or served out of this home."""
+    settings = run.batch.settings
+    if place := DocsPlace.of(settings):
+        try:
+            return tasks.publish_pages(run.batch, place, verdict, history)
+        except CxmError as error:  # the batch is what its verdict says, with pages or without
+            get_run_logger().warning("the pages of this run are not in the docs place: %s", error)
+            return Links(settings.bucket)
+    return Links(
+        settings.bucket,
+        data_docs=_served(settings, verdict.docs_index) if verdict and verdict.docs_index else "",
+        history=_served(settings, history) if history else "",
+        dbt_docs=_served(settings, settings.home / "docs" / "dbt_docs" / "index.html"),
+    )
+
+
+def _served(settings: Settings, page: Path) -> str:
     """The address of a page that the embedded stack serves, if there is one."""
-    url = settings.stack.get("docs", {}).get("url", "") if settings.target == "embedded" else ""
+    url = settings.stack.get("docs", {}).get("url", "")
     return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
-
-
-def _docs_url(settings: Settings, verdict: Verdict) -> str:
-    return _docs_page(settings, Path(verdict.docs_index)) if verdict.docs_index else ""
 
 
 def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:

@@ -103,6 +103,14 @@ class Settings(BaseSettings):
 
     bucket: str = Field("cxm-medtech-landing-ssen27", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     """The landing bucket."""
+    docs_place: str | None = Field(None, pattern=r"^s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9!_./-]*)?$")
+    """Where pages go that outlive a run (Data Docs, dbt docs, history), `s3://bucket/prefix`. None: `docs/` of the landing
+    bucket; on the embedded target the folder `docs` of `CXM_HOME`, which the stack serves."""
+    docs_url: str | None = Field(None, pattern=r"^https?://[^\s?#]+$")
+    """The address of your own web server in front of the docs place, such as CloudFront's. Links lead there; without it, to the
+    page's object in the S3 console."""
+    docs_days: int = Field(90, ge=1)
+    """How long pages are kept in the landing bucket."""
     aws_region: str = "us-east-1"
     """Where the bucket is; Snowflake's account belongs in the same region."""
     aws_block: str | None = None
@@ -187,6 +195,16 @@ class Settings(BaseSettings):
         return value if value.endswith(suffix) else value + suffix
 
     @model_validator(mode="after")
+    def _pages_beside_rows(self) -> Settings:
+        """Pages are deleted by their prefix after some days, so in the landing bucket they have one of their own."""
+        bucket, _, prefix = self.docs_at.removeprefix("s3://").partition("/")
+        if bucket == self.bucket and prefix.strip("/").split("/")[0] in ("", "raw", "archive"):
+            raise ValueError(
+                f"CXM_DOCS_PLACE: expected a prefix of its own, as s3://{bucket}/docs/, got {self.docs_at}: what landed is there"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_unknown_variable(self) -> Settings:
         """A setting with a typo would be passed over in silence, and a run would go to the default bucket."""
         known = {f"CXM_{name.upper()}" for name in type(self).model_fields} | NOT_SETTINGS
@@ -196,6 +214,11 @@ class Settings(BaseSettings):
                 hint = f"did you mean {near[0]}?" if near else "unset it; the settings are those of flows/settings.py"
                 raise ConfigurationError(f"{name}: no such setting; {hint}")
         return self
+
+    @property
+    def docs_at(self) -> str:
+        """The docs place as `s3://bucket/prefix`; empty where the embedded stack serves the pages."""
+        return self.docs_place or ("" if self.target == "embedded" else f"s3://{self.bucket}/docs/")
 
     def env_suffix(self, separator: str) -> str:
         """What names of this environment end in: nothing for prod, else `<separator><env>`."""

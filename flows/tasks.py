@@ -5,7 +5,7 @@ Long because all tasks are here, so that names and retries can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -17,16 +17,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, lease, located, progress, provisioning, shown
-from flows.clients import s3
+from flows import blocks, docs_place, lease, located, progress, provisioning, shown
+from flows.clients import s3, s3_pages
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
+from flows.docs_place import DocsPlace
 from flows.errors import InfrastructureError
 from flows.facts import LandedTable, LandResult, Published, current
 from flows.history import page as history_page
 from flows.inventory import Inventory, inventory
 from flows.ledger import RunInfo
 from flows.places import Place, below
+from flows.reports import Links
 from flows.settings import PROJECT, Settings
 from flows.steps import batch as batch_step
 from flows.steps import handoff as handoff_step
@@ -344,12 +346,19 @@ def bad_rows_found(
 def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Blocks()) -> Path:
     """The Data Docs of several batches of a source, at once."""
     settings = where.settings
-    return validate_step.build_pages_of(
+    index = validate_step.build_pages_of(
         batch_ids,
         settings.home / "expectations",
         validate_step.connection_from(blocks.snowflake_credentials(settings), settings, {"step": "pages"}),
         settings.home / "docs",
     )
+    if place := DocsPlace.of(settings):
+        source = read_source(source_name)
+        for batch_id in batch_ids:
+            found = validate_step.pages_of(source, batch_id, settings.home / "docs")
+            pages = {docs_place.data_docs(source_name, batch_id, page): text for page, text in found.items()}
+            put_pages(settings, place, pages)
+    return index
 
 
 @step("publish", "publish {batch.info.batch_id}")
@@ -470,6 +479,29 @@ def write_history(where: Blocks = Blocks()) -> Path:
     settings = where.settings
     with blocks.snowflake(settings, settings.loader_role, {"step": "history"}) as connection:
         return history_page.make(connection, settings)[0]
+
+
+def put_pages(settings: Settings, place: DocsPlace, pages: Mapping[str, bytes]) -> None:
+    """Write pages, by their path below the place."""
+    client = blocks.s3_client(settings)
+    s3_pages.publish(client, place.bucket, {place.prefix + page: text for page, text in pages.items()})
+
+
+@step("publish pages", "pages of {batch.info.batch_id}")
+def publish_pages(batch: Batch, place: DocsPlace, verdict: validate_step.Verdict | None, history: Path | None) -> Links:
+    """Write the pages of a run to the docs place, where they outlive it; their addresses."""
+    settings = batch.settings
+    source, batch_id = batch.source, batch.info.batch_id
+    found = validate_step.pages_of(source, batch_id, settings.home / "docs", verdict) if verdict else {}
+    pages = {docs_place.data_docs(source.name, batch_id, page): text for page, text in found.items()}
+    links = {"data_docs": place.link(docs_place.data_docs(source.name, batch_id))} if pages else {}
+    if history:
+        pages[docs_place.HISTORY] = history.read_bytes()
+        links["history"] = place.link(docs_place.HISTORY)
+    put_pages(settings, place, pages)
+    if s3_pages.exists(blocks.s3_client(settings), place.bucket, place.prefix + docs_place.DBT_DOCS):
+        links["dbt_docs"] = place.link(docs_place.DBT_DOCS)
+    return Links(settings.bucket, **links)
 
 
 @step("handoff", "dbt source freshness {batch.source.name}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flows.contract.read import read_source, sources
+from flows.docs_place import DocsPlace, data_docs
 from flows.escape import visible
 from flows.history import DAYS, TOLERANCE, WINDOW, Batch, Delivery, History, by_source, charts, loads
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 SHOWN = 50  # batches in the list, the newest
+DocsOf = Callable[[str, Batch], str]  # a source and a batch → the address of its Data Docs, or empty
 _WORDS = {
     "published": "published",
     "unchanged": "delivered, unchanged",
@@ -47,17 +49,31 @@ def make(
     histories = by_source(contracts, loads(connection, settings.database, source, days), now, days)
     docs = settings.home / "docs"
     path = docs / "history" / f"{source or 'index'}.html"
-    data_docs = "../data_docs/index.html" if (docs / "data_docs" / "index.html").exists() else ""
-    write(path, histories, library(settings.home / "cache"), days, f"{now:%Y-%m-%d %H:%M}", data_docs)
+    write(
+        path, histories, library(settings.home / "cache"), days, f"{now:%Y-%m-%d %H:%M}", _docs_of(settings, docs, now)
+    )
     return path, histories
 
 
-def write(path: Path, histories: Sequence[History], library: str, days: int, now: str, docs: str = "") -> None:
+def _docs_of(settings: Settings, docs: Path, now: datetime) -> DocsOf:
+    place = DocsPlace.of(settings)
+    if place is None:
+        beside = "../data_docs/index.html" if (docs / "data_docs" / "index.html").exists() else ""
+        return lambda source, batch: beside
+    kept = now - timedelta(days=settings.docs_days)
+    return lambda source, batch: place.link(data_docs(source, batch.batch_id)) if batch.started > kept else ""
+
+
+def _no_docs(source: str, batch: Batch) -> str:
+    return ""
+
+
+def write(path: Path, histories: Sequence[History], library: str, days: int, now: str, docs: DocsOf = _no_docs) -> None:
     """Write the page to `path`; whoever reads meanwhile has the old page or the new one.
 
     Args:
         library: the script of Vega, Vega-Lite and Vega-Embed, as `library` gives it.
-        docs: the address of the Data Docs, where they are served.
+        docs: where the Data Docs of a batch are.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
@@ -78,7 +94,7 @@ def library(cache_folder: Path) -> str:
     return kept.read_text(encoding="utf-8")
 
 
-def render(histories: Sequence[History], library: str, days: int, now: str, docs: str = "") -> str:
+def render(histories: Sequence[History], library: str, days: int, now: str, docs: DocsOf = _no_docs) -> str:
     """The page."""
     specs: dict[str, Any] = {}
     views = []
@@ -109,10 +125,11 @@ def _environment() -> Environment:
     return Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
 
 
-def _view(history: History, volumes: Sequence[str], docs: str) -> dict[str, Any]:
+def _view(history: History, volumes: Sequence[str], docs: DocsOf) -> dict[str, Any]:
+    name = history.source.name
     batches = list(reversed(history.batches))
     return {
-        "name": history.source.name,
+        "name": name,
         "tiles": _tiles(history),
         "volumes": volumes,
         "band": _band(history),
@@ -123,7 +140,7 @@ def _view(history: History, volumes: Sequence[str], docs: str) -> dict[str, Any]
         ],
         "rules": history.broken_rules(),
         "deliveries": [_delivery(one, history) for one in history.deliveries()],
-        "batches": [_batch(batch, docs) for batch in batches[:SHOWN]],
+        "batches": [_batch(batch, docs(name, batch)) for batch in batches[:SHOWN]],
     }
 
 

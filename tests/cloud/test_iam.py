@@ -13,7 +13,7 @@ import parliament
 import pytest
 from botocore.exceptions import ClientError
 
-from flows.clients import s3
+from flows.clients import s3, s3_pages
 from flows.clients.upload import PART_BYTES, Upload
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, After, Settings
@@ -26,6 +26,7 @@ BUCKET = "cxm-medtech-landing-ssen27"
 KEY = "raw/olist/olist_orders_dataset/20261122_101500/olist_orders_dataset.csv"
 TRUST = wanted.Trust("arn:aws:iam::999999999999:user/snowflake", "CXM_SFCRole=1_abc")
 NAMES = wanted.Names(ACCOUNT, "")
+PAGES = wanted.Pages(f"{BUCKET}/docs/", 90)
 
 PLACES = ("s3://clinic-exports/olist", "s3://clinic-exports/tickets.zip", "s3://surveys/", "sftp://clinic@files/out")
 DOCUMENTS = {
@@ -59,7 +60,7 @@ def items(holds: bool = True, principal: str | None = None) -> list[provision.It
     """Everything that provisioning wants of AWS, as it differs now."""
     client, iam = boto3.client("s3"), boto3.client("iam")
     return [
-        *wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"]),
+        *wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),
         *wanted.ingestion_items(iam, NAMES, BUCKET, principal, lambda _: holds),
         *wanted.storage_items(iam, NAMES, BUCKET, TRUST),
     ]
@@ -71,7 +72,7 @@ def make(principal: str | None = None, **login_: str) -> dict[str, str]:
     clients = {name: boto3.client(name, **login_) for name in ("s3", "iam", "sts")}  # type: ignore[call-overload]
     cloud = provision.Cloud(**clients, save_key=lambda i, s: saved.update(aws_access_key_id=i, aws_secret_access_key=s))
     found = [
-        *wanted.bucket_items(clients["s3"], BUCKET, "us-east-1", True, ["olist", "synthetic"]),
+        *wanted.bucket_items(clients["s3"], BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),
         *wanted.ingestion_items(clients["iam"], NAMES, BUCKET, principal, lambda _: False),
         *wanted.storage_items(clients["iam"], NAMES, BUCKET, TRUST),
     ]
@@ -327,7 +328,7 @@ def test_an_administrator_with_the_plan_policy_can_plan_and_not_apply(aws: None)
     client = boto3.client("s3", **keys)
 
     def run() -> tuple[list[provision.Item], bool]:
-        found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"]))
+        found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES))
         found += wanted.ingestion_items(boto3.client("iam", **keys), NAMES, BUCKET, None, lambda _: True)
         return found, refused(client.delete_public_access_block, Bucket=BUCKET)
 
@@ -344,7 +345,7 @@ def test_a_bucket_with_a_kms_key_is_refused_since_the_policies_give_no_rights_on
     client.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})  # type: ignore[list-item]
 
     with pytest.raises(ConfigurationError, match=r"aws:kms with key .*key/abc, wanted AES256"):
-        list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist"]))
+        list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist"], PAGES))
 
 
 def test_drift_in_aws_shows_in_the_plan_with_what_was_found_and_is_mended(aws: None) -> None:
@@ -394,7 +395,45 @@ def test_what_others_wrote_into_bucket_policy_and_lifecycle_stays(aws: None) -> 
     statements = json.loads(client.get_bucket_policy(Bucket=BUCKET)["Policy"])["Statement"]
     assert [s["Sid"] for s in statements] == ["Audit", "TlsOnly"]
     rules = client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
-    assert [r["ID"] for r in rules] == ["theirs", "cxm-abort-incomplete-uploads", "cxm-archive-transition"]
+    assert [r["ID"] for r in rules] == [
+        "theirs",
+        "cxm-abort-incomplete-uploads",
+        "cxm-archive-transition",
+        "cxm-docs-expiration",
+    ]
+
+
+def test_pages_are_kept_for_as_long_as_the_setting_says_and_a_rule_for_them_reaches_nothing_else(aws: None) -> None:
+    make()
+    client = boto3.client("s3")
+    longer = wanted.Pages(f"{BUCKET}/docs/", 365)
+    found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True, [], longer))
+    assert [i.why for i in found if i.kind == "lifecycle"] == ["rules that are missing or differ: cxm-docs-expiration"]
+    rules = client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+    assert [(r["Filter"]["Prefix"], r["Expiration"]["Days"]) for r in rules if "Expiration" in r] == [("docs/", 90)]
+    assert wanted.Pages("another/docs/", 90).rule(BUCKET) == wanted.Pages(f"{BUCKET}/", 90).rule(BUCKET) == ()
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "/raw/pages", "/archive/"])
+def test_a_docs_place_over_what_landed_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="CXM_DOCS_PLACE: expected a prefix of its own"):
+        Settings(target="snowflake", docs_place=f"s3://{BUCKET}{prefix}")
+
+
+def test_a_run_writes_pages_in_the_docs_place_and_can_delete_none(aws: None) -> None:
+    client = boto3.client("s3", **make())  # type: ignore[call-overload]
+
+    def run() -> None:
+        s3_pages.publish(client, BUCKET, {"docs/olist/1/data_docs/index.html": b"<p>", "docs/a.css": b"p {}"})
+        assert s3_pages.exists(client, BUCKET, "docs/a.css")
+        assert not s3_pages.exists(client, BUCKET, "docs/other.html")
+        assert refused(client.delete_object, Bucket=BUCKET, Key="docs/a.css")
+        with pytest.raises(ConfigurationError, match=r"pages/a\.html: S3 answered AccessDenied"):
+            s3_pages.publish(client, BUCKET, {"pages/a.html": b"<p>"})
+
+    enforced(run)
+    page = boto3.client("s3").get_object(Bucket=BUCKET, Key="docs/olist/1/data_docs/index.html")
+    assert page["ContentType"] == "text/html; charset=utf-8"
 
 
 def test_the_secret_goes_to_the_store_and_stands_nowhere_else(aws: None) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flows.clients.snowflake import run
 from flows.contract.model import Source
 from flows.contract.sql import ident
+from flows.docs_place import DocsPlace
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 from flows.steps.provision import aws, events, service_keys, snowflake, tables
@@ -73,9 +74,10 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
     names = cloud.names(settings)
     places = events.watched(settings, names, [source.name for source in sources])
     guarded = cloud.iam is not None
-    items = [
-        *aws.bucket_items(cloud.s3, settings.bucket, settings.aws_region, guarded, [source.name for source in sources])
-    ]
+    docs = DocsPlace.of(settings)
+    pages = aws.Pages(f"{docs.bucket}/{docs.prefix}" if docs else "", settings.docs_days)
+    names_of_sources = [source.name for source in sources]
+    items = [*aws.bucket_items(cloud.s3, settings.bucket, settings.aws_region, guarded, names_of_sources, pages)]
     if cloud.iam:
         items += aws.ingestion_items(
             cloud.iam,
@@ -86,6 +88,7 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
             settings.remote_places,
             settings.inbox_after,
             [one.arn for one in places],
+            pages.place,
         )
         items += events.items(cloud.s3, cloud.sqs, names.account, places)
     account = Account(connection, settings)

@@ -23,7 +23,7 @@ ENFORCED = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
 ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
 # Archived batches stay readable at once (a replay reads them) at about a fifth of the price:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/glacier-storage-classes.html#GIR
-LIFECYCLE: tuple[dict[str, Any], ...] = (
+_LIFECYCLE: tuple[dict[str, Any], ...] = (
     {
         "ID": "cxm-abort-incomplete-uploads",
         "Status": "Enabled",
@@ -37,6 +37,30 @@ LIFECYCLE: tuple[dict[str, Any], ...] = (
         "Transitions": [{"Days": 30, "StorageClass": "GLACIER_IR"}],
     },
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Where runs write pages, `bucket/prefix/`, and for how many days they are kept."""
+
+    place: str
+    days: int
+
+    def rule(self, bucket: str) -> tuple[dict[str, Any], ...]:
+        """The lifecycle rule, if the pages are in this bucket; another bucket's rules are its owner's. A prefix has to be there:
+        without one the rule would delete what landed."""
+        of, _, prefix = self.place.partition("/")
+        if of != bucket or not prefix:
+            return ()
+        return (
+            {
+                "ID": "cxm-docs-expiration",
+                "Status": "Enabled",
+                "Filter": {"Prefix": prefix},
+                "Expiration": {"Days": self.days},
+                "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,9 @@ def account_id(sts: Any) -> str:
     return str((ask(sts.get_caller_identity, "sts:GetCallerIdentity") or {})["Account"])
 
 
-def bucket_items(client: Any, bucket: str, region: str, guarded: bool, sources: Sequence[str]) -> Iterator[Item]:
+def bucket_items(
+    client: Any, bucket: str, region: str, guarded: bool, sources: Sequence[str], pages: Pages
+) -> Iterator[Item]:
     """The bucket, what guards it (on AWS; a server that only speaks S3 has none of that), and a folder for each source."""
     what = f"bucket {bucket}"
     try:
@@ -108,14 +134,14 @@ def bucket_items(client: Any, bucket: str, region: str, guarded: bool, sources: 
     yield _item("bucket", bucket, there, f"not there; wanted in {region}", Call("s3", "create_bucket", make))
 
     if guarded:
-        yield from _guards(client, bucket, there)
+        yield from _guards(client, bucket, there, pages)
     for prefix in (*(f"{policies.RAW}{source}/" for source in sources), policies.ARCHIVE):
         here = there and ask(client.head_object, prefix, "404", "NoSuchKey", Bucket=bucket, Key=prefix) is not None
         call = Call("s3", "put_object", {"Bucket": bucket, "Key": prefix})
         yield _item("prefix", prefix, here, "not there", call)
 
 
-def _guards(client: Any, bucket: str, there: bool) -> Iterator[Item]:
+def _guards(client: Any, bucket: str, there: bool, pages: Pages) -> Iterator[Item]:
     def guard(
         kind: str, get: str, absent: str, judge: Callable[[dict[str, Any]], str], put: str, **wanted: Any
     ) -> Item:
@@ -153,7 +179,7 @@ def _guards(client: Any, bucket: str, there: bool) -> Iterator[Item]:
         ServerSideEncryptionConfiguration=ENCRYPTED,
     )
     yield _bucket_policy(client, bucket, there)
-    yield _lifecycle(client, bucket, there)
+    yield _lifecycle(client, bucket, there, (*_LIFECYCLE, *pages.rule(bucket)))
 
 
 def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
@@ -203,16 +229,16 @@ def _bucket_policy(client: Any, bucket: str, there: bool) -> Item:
     return Item("AWS", "bucket policy", bucket, action, why, (call,))
 
 
-def _lifecycle(client: Any, bucket: str, there: bool) -> Item:
-    """Our two rules; rules of others stay as they are."""
+def _lifecycle(client: Any, bucket: str, there: bool, wanted: Sequence[dict[str, Any]]) -> Item:
+    """Our rules; rules of others stay as they are."""
     absent = "NoSuchLifecycleConfiguration"
     found = ask(client.get_bucket_lifecycle_configuration, "lifecycle", absent, Bucket=bucket) if there else None
     rules = {rule["ID"]: rule for rule in (found or {}).get("Rules", [])}
-    differ = [rule["ID"] for rule in LIFECYCLE if not _same_rule(rules.get(rule["ID"]), rule)]
+    differ = [rule["ID"] for rule in wanted if not _same_rule(rules.get(rule["ID"]), rule)]
     if not differ:
         return Item("AWS", "lifecycle", bucket, "unchanged")
-    ours = {rule["ID"] for rule in LIFECYCLE}
-    configuration = {"Rules": [*(rule for name, rule in rules.items() if name not in ours), *LIFECYCLE]}
+    ours = {rule["ID"] for rule in wanted}
+    configuration = {"Rules": [*(rule for name, rule in rules.items() if name not in ours), *wanted]}
     arguments = {"Bucket": bucket, "LifecycleConfiguration": configuration}
     why = f"rules that are missing or differ: {', '.join(differ)}"
     call = Call("s3", "put_bucket_lifecycle_configuration", arguments)
@@ -273,6 +299,7 @@ def ingestion_items(
     places: Sequence[str] = (),
     after: After = "left",
     queues: Sequence[str] = (),
+    docs: str = "",
 ) -> Iterator[Item]:
     """The landing policy; the user with its key, or nothing of it where `principal` is named; the role to assume.
 
@@ -282,9 +309,10 @@ def ingestion_items(
         places: where source files are read from beside the bucket.
         after: what an inbox does there with files that were published.
         queues: ARNs of the queues that tell of new files.
+        docs: where pages are written, `bucket/prefix/`.
     """
     arn = names.arn("policy", names.landing_policy)
-    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket, places, after, queues))
+    yield _policy_item(iam, names.landing_policy, arn, policies.landing(bucket, places, after, queues, docs))
     if principal is None:
         yield from _user_items(iam, names.user, arn, holds_key)
     trusted = principal or names.arn("user", names.user)

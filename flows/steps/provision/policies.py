@@ -2,6 +2,8 @@
 
 Elements: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html, actions and condition keys:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html.
+
+Long because each identity's document stands here whole, statement by statement.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from flows.settings import After
 
 RAW = "raw/"
 ARCHIVE = "archive/"
+DOCS = "docs/"
 
 Document = dict[str, Any]
 
@@ -23,10 +26,13 @@ def _policy(*statements: Document) -> Document:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def landing(bucket: str, places: Sequence[str] = (), after: After = "left", queues: Sequence[str] = ()) -> Document:
-    """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`, nowhere else; list and
-    get what lies in `places` (`s3://bucket/prefix`), where a source's files come from. Where an inbox moves or deletes what was
-    published, it may do that there: `after`. `queues`: ARNs of the SQS queues that tell of new files.
+def landing(
+    bucket: str, places: Sequence[str] = (), after: After = "left", queues: Sequence[str] = (), docs: str = ""
+) -> Document:
+    """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`; get and put pages
+    under `docs` (`bucket/prefix/`, by default `docs/` of this bucket); list and get what lies in `places` (`s3://bucket/prefix`),
+    where a source's files come from; nothing else. Where an inbox moves or deletes what was published, it may do that there:
+    `after`. `queues`: ARNs of the SQS queues that tell of new files.
 
     The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
     """
@@ -43,6 +49,12 @@ def landing(bucket: str, places: Sequence[str] = (), after: After = "left", queu
             "Effect": "Allow",
             "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
             "Resource": [f"arn:aws:s3:::{bucket}/{RAW}*", f"arn:aws:s3:::{bucket}/{ARCHIVE}*"],
+        },
+        {
+            "Sid": "WritePages",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject", "s3:PutObject"],
+            "Resource": f"arn:aws:s3:::{docs or f'{bucket}/{DOCS}'}*",
         },
         *_sources(places, after),
         *_hearing(queues),

@@ -115,6 +115,16 @@ def build_pages_of(batch_ids: Sequence[str], workdir: Path, connection: Warehous
     return docs / "index.html"
 
 
+def pages_of(source: Source, batch_id: str, docs_dir: Path, verdict: Verdict | None = None) -> dict[str, bytes]:
+    """The Data Docs of one batch alone, by path: an index with the verdict, a page for each table and each suite."""
+    words = {}
+    for table in verdict.tables if verdict else ():
+        failed, warned = len(table.error_failures), len(table.warnings)
+        said = f"{failed} rules broken" if failed else f"passed, {warned} warnings" if warned else "passed"
+        words[asset_name(source.table(table.table))] = said
+    return pages.of_batch(docs_dir / DOCS_SITE, batch_id, words)
+
+
 def _definition(context: Any, source: Source, table: Table, batch_id: str) -> Any:
     """The validation definition of a table, bound to the batch."""
     from great_expectations.exceptions import DataContextError

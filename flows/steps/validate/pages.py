@@ -1,16 +1,34 @@
-"""Data Docs of one run: results and suites → pages under `docs/data_docs`, which ask nothing of the vendor's servers."""
+"""Data Docs of one run: results and suites → pages under `docs/data_docs`, each of which needs no other file and no server.
+
+Great Expectations' pages fetch style sheets and scripts from six hosts, and from the vendor their logo, with this project's id
+and the time in the address. All of that is taken out; what they use of it is `data_docs.css` and `data_docs.js`, written into
+each page.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from flows.contract.render_expectations import DATA_SOURCE, DOCS_SITE
 
-# Data Docs fetch their logo from the vendor, with this project's id and the time in the address.
-_BEACON = re.compile(rb"https://great-expectations-web-assets\.[^\"')]*")
+_FETCHED = re.compile(
+    rb"""<link\b[^>]*\bhref=[^>]*>|<script\b[^>]*\bsrc=[^>]*>\s*</script>|<img\b[^>]*>|<footer>.*?</footer>"""
+    rb"""|background:\s*url\([^)]*\)[^;}]*;?""",
+    re.S,
+)
+_INDEX = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title></head>
+<body><div class="container-fluid pt-4"><h1>{title}</h1>
+<table><thead><tr><th>Table</th><th>Verdict</th></tr></thead><tbody>
+{rows}
+</tbody></table></div></body></html>
+"""
 
 
 def build(context: Any, run_id: Any, suites: Sequence[str], docs: Path) -> None:
@@ -32,17 +50,45 @@ def build_of(context: Any, batch_ids: Sequence[str], docs: Path) -> None:
     _build(context, [r for r in context.validation_results_store.list_keys() if r.run_id.run_name in wanted], docs)
 
 
+def of_batch(docs: Path, batch_id: str, verdicts: Mapping[str, str]) -> dict[str, bytes]:
+    """The pages of one batch, by their path: an index, and a page for each suite and each of its results.
+
+    Args:
+        verdicts: the suite's name → the verdict in a word or two, for the index.
+    """
+    # Judged twice, as a replayed batch is, a table shows its last result.
+    found = {path.parents[2].name: path for path in sorted(docs.glob(f"validations/*/{batch_id}/*/*.html"))}
+    if not found:
+        return {}
+    judged = {suite: path.relative_to(docs).as_posix() for suite, path in found.items()}
+    rows = [
+        f'<tr><td><a href="{quote(name)}">{escape(suite)}</a></td><td>{escape(verdicts.get(suite, ""))}</td></tr>'
+        for suite, name in judged.items()
+    ]
+    index = _INDEX.format(title=f"Data Docs of batch {escape(batch_id)}", rows="\n".join(rows))
+    names = [*judged.values(), *(f"expectations/{suite}.html" for suite in found)]
+    return {"index.html": whole(index.encode()), **{name: (docs / name).read_bytes() for name in names}}
+
+
+def whole(page: bytes) -> bytes:
+    """The page without what it would fetch, and with style and script of its own."""
+    return _FETCHED.sub(b"", page).replace(b"</head>", _own() + b"</head>", 1)
+
+
+@cache
+def _own() -> bytes:
+    style, script = (Path(__file__).with_name(f"data_docs.{kind}").read_bytes() for kind in ("css", "js"))
+    return b"<style>\n" + style + b"</style>\n<script>\n" + script + b"</script>\n"
+
+
 def _build(context: Any, results: Sequence[Any], docs: Path) -> None:
     if not results:  # or Great Expectations would build all there are
         return
     suites = {result.expectation_suite_identifier.name: result.expectation_suite_identifier for result in results}
     context.build_data_docs(site_names=[DOCS_SITE], resource_identifiers=[*suites.values(), *results])
     runs = {result.run_id.run_name for result in results}
-    pages = ["index.html", "static/styles/*.css", "expectations/*.html"]
-    pages += [f"validations/*/{run}/*/*.html" for run in runs]
+    pages = ["index.html", "expectations/*.html", *(f"validations/*/{run}/*/*.html" for run in runs)]
     for page in (page for pattern in pages for page in docs.glob(pattern)):
         text = page.read_bytes()
-        depth = len(page.relative_to(docs).parts) - 1
-        local = _BEACON.sub(b"../" * depth + b"static/images/logo-long.png", text)
-        if local != text:
-            page.write_bytes(local)
+        if _own() not in text:
+            page.write_bytes(whole(text))

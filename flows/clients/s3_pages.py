@@ -1,0 +1,53 @@
+"""Pages → objects that a browser shows: with their content type, private as the bucket is."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from flows.clients.s3 import explain
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_AT_ONCE = 8
+
+
+def publish(client: S3Client, bucket: str, pages: Mapping[str, bytes]) -> None:
+    """Write each page under its key; one that is there is replaced.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.s3.explain`.
+    """
+    with ThreadPoolExecutor(_AT_ONCE, "pages") as pool:
+        list(pool.map(lambda key: _put(client, bucket, key, pages[key]), pages))
+
+
+def exists(client: S3Client, bucket: str, key: str) -> bool:
+    """Whether there is such an object that may be read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        # Without the right to list, HEAD of a missing key answers 403.
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (403, 404):
+            return False
+        raise explain(error, f"s3://{bucket}/{key}") from error
+    except BotoCoreError as error:
+        raise explain(error, f"s3://{bucket}/{key}") from error
+    return True
+
+
+def _put(client: S3Client, bucket: str, key: str, page: bytes) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+    text = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+    try:
+        # Asked for again each time: the history page of a place keeps its name.
+        client.put_object(Bucket=bucket, Key=key, Body=page, ContentType=text, CacheControl="no-cache")
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error, f"s3://{bucket}/{key}") from error
