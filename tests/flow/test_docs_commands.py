@@ -64,7 +64,7 @@ SMALLER = {
     "--to 2018-03-07": "--to 2018-03-01",
     "--to 2018-03-31": "--to 2018-03-03",
     "--scale 1 ": "--scale 0.001 ",
-    "cxm dbt build": "cxm dbt build --select stg_olist__sellers",
+    "cxm dbt build": "cxm dbt build --select stg_olist__accounts",
 }
 SECONDS = 300
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
