@@ -149,14 +149,14 @@ def _build(settings: Settings, source: str | None, select: str | None, retry: bo
     get_run_logger().info("dbt build: %s", what)
     result = _built(settings, chosen, select is None, retry)
     rows = _relations(settings)
-    page = build_report(result, what, rows, _dbt_docs(settings))
+    page = build_report(result, what, rows, write_dbt_docs(settings))
     shown.markdown_artifact("dbt-build", page, f"dbt build: {told(result)}")
     if result.failed:
         return shown.failed(BuildError(_failure(result), result))  # type: ignore[no-any-return]
     return shown.ended(told(result), result)
 
 
-def _dbt_docs(settings: Settings) -> str:
+def write_dbt_docs(settings: Settings) -> str:
     """Write the dbt docs into the docs place, where there is one, and give their address."""
     place = DocsPlace.of(settings)
     if place is None:

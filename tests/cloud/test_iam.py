@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from flows.clients import s3, s3_pages
 from flows.clients.upload import PART_BYTES, Upload
+from flows.docs_place import DocsPlace, data_docs
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, After, Settings
 from flows.steps import provision
@@ -418,6 +419,24 @@ def test_pages_are_kept_for_as_long_as_the_setting_says_and_a_rule_for_them_reac
 def test_a_docs_place_over_what_landed_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="CXM_DOCS_PLACE: expected a prefix of its own"):
         Settings(target="snowflake", docs_place=f"s3://{BUCKET}{prefix}")
+
+
+def test_a_link_opens_the_page_in_the_console_or_on_the_users_own_site() -> None:
+    """The address that the console shows for an object of a bucket: it asks for a login and does not expire."""
+    page = data_docs("olist", "20261127_120000")
+    place = DocsPlace.of(Settings(target="snowflake", bucket=BUCKET, aws_region="eu-central-1"))
+    assert place is not None
+    assert place.link(page) == (
+        f"https://eu-central-1.console.aws.amazon.com/s3/object/{BUCKET}?region=eu-central-1"
+        "&prefix=docs/olist/20261127_120000/data_docs/index.html"
+    )
+    own = DocsPlace.of(
+        Settings(target="snowflake", docs_place="s3://pages/of/cxm", docs_url="https://docs.example.org/cxm/")
+    )
+    assert own is not None
+    assert (own.bucket, own.prefix) == ("pages", "of/cxm/")
+    assert own.link(page) == "https://docs.example.org/cxm/olist/20261127_120000/data_docs/index.html"
+    assert DocsPlace.of(Settings(target="embedded")) is None
 
 
 def test_a_run_writes_pages_in_the_docs_place_and_can_delete_none(aws: None) -> None:

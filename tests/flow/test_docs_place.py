@@ -79,12 +79,9 @@ def container(settings: Settings, site: str, tmp_path: Path, monkeypatch: pytest
 def test_every_link_of_a_run_opens_after_its_home_is_gone(
     settings: Settings, container: Path, site: str, small: Path, run_pipeline: Callable[..., Any]
 ) -> None:
-    from flows import docs_place, tasks
+    from flows import marts
 
-    place = docs_place.DocsPlace.of(Settings())
-    assert place is not None
-    dbt_docs = (Path(__import__("dbt").__path__[0]) / "task" / "docs" / "index.html").read_bytes()
-    tasks.put_pages(Settings(), place, {docs_place.DBT_DOCS: dbt_docs})  # as dbt-build leaves it
+    assert marts.write_dbt_docs(Settings()) == f"{site}/dbt_docs/index.html"  # the end of a `dbt-build`
     batch = run_pipeline(small).batch_id
     assert (container / "docs" / "data_docs" / "index.html").exists()
     shutil.rmtree(container)
