@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -45,7 +46,12 @@ def settings(tmp_path: Path) -> Settings:
 def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> Any:
     """What the server's API answers to this home's login; None: nothing."""
     method, url = "GET" if body is None else "POST", f"{settings.stack['prefect']['api_url']}/{path}"
-    answer = httpx.request(method, url, json=body, auth=prefect_login(settings), timeout=20).raise_for_status()
+    for _ in range(10):
+        answer = httpx.request(method, url, json=body, auth=prefect_login(settings), timeout=20)
+        if answer.status_code != 503:  # SQLite has one writer; Prefect's client tries again as well
+            break
+        time.sleep(1)
+    answer.raise_for_status()
     return answer.json() if answer.content else None
 
 

@@ -35,8 +35,8 @@ def project(settings: Settings, files: list[Path], tmp_path: Path, monkeypatch: 
     copy = tmp_path / "project"
     for folder in ("data_dictionary", "expectations", "dbt"):
         shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    text = drafts.add_entries(copy, "ward", profile_files(files, "ward"))
-    (copy / "data_dictionary" / "ward.odcs.yaml").write_text(text, encoding="utf-8")
+    text = drafts.add_entries(copy, "clinic", profile_files(files, "clinic"))
+    (copy / "data_dictionary" / "clinic.odcs.yaml").write_text(text, encoding="utf-8")
     sync.sync(copy)
     monkeypatch.setattr(read, "PROJECT", copy)
     monkeypatch.setattr(read.sources, "__defaults__", (copy,))
@@ -63,16 +63,16 @@ def test_ten_awkward_files_are_published_and_staged_without_a_change(
     seconds = {}
     for path in files:
         begun = time.monotonic()
-        profile_files([path], "ward")
+        profile_files([path], "clinic")
         seconds[path.name] = time.monotonic() - begun
     record_property("seconds to draft each file", seconds)  # pytest --junit-xml
     assert max(seconds.values()) < 5, seconds
 
     run_flow("provision")
-    run = run_flow("pipeline", source="ward", data=str(files[0].parent), day=awkward.DAY)
+    run = run_flow("pipeline", source="clinic", data=str(files[0].parent), day=awkward.DAY)
     assert {(t.load, t.freshness) for t in run.tables} == {("loaded", "pass")}
     assert {t.validation.partition(",")[0] for t in run.tables} == {"passed"}
-    source = read_source(project / "data_dictionary" / "ward.odcs.yaml")
+    source = read_source(project / "data_dictionary" / "clinic.odcs.yaml")
     by_file = {table.file_on(awkward.DAY): table for table in source.tables}
     for path in files:
         table = by_file[path.name]
@@ -84,9 +84,11 @@ def test_ten_awkward_files_are_published_and_staged_without_a_change(
     from flows import blocks
 
     environment = handoff.dbt_environment(blocks.with_login(settings))
-    built = build.build(project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "path:models/staging/ward")
+    built = build.build(
+        project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "path:models/staging/clinic"
+    )
     assert built.clean, built.problems
     assert built.passed > len(files)
     assert by_file["numbers.csv"].dialect.nulls == ("null", "n/a")  # nothing else in its column is no number
-    counted = query("SELECT COUNT(*), COUNT(DISTINCT VISIT_ID) FROM STG.STG_WARD__ACCENTS")
+    counted = query("SELECT COUNT(*), COUNT(DISTINCT VISIT_ID) FROM STG.STG_CLINIC__ACCENTS")
     assert counted == [(awkward.ROWS, awkward.ROWS)]
