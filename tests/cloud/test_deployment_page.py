@@ -77,6 +77,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
         yield tmp_path / "home"  # type: ignore[misc]
 
 
+@pytest.mark.soak
 def test_the_page_leads_from_two_fresh_accounts_to_a_run(
     settings: Settings, accounts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -357,6 +357,7 @@ def test_an_object_that_was_written_over_with_as_many_records_is_not_loaded_and_
         lease.give_back(ledger, info, closed=True)
 
 
+@pytest.mark.soak
 def test_what_was_loaded_last_is_read_whenever_its_run_was_to_start(
     two: tuple[str, str, Path], ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

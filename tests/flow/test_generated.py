@@ -84,6 +84,7 @@ def test_a_source_that_nobody_loaded_is_not_late(data: Path) -> None:
     assert {found.status for found in state.result()} == {"never loaded"}
 
 
+@pytest.mark.soak
 def test_an_archive_in_the_folder_loads_as_its_files_do(
     data: Path, small: Path, monkeypatch: pytest.MonkeyPatch, query: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
