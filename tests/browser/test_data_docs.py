@@ -27,6 +27,8 @@ $(document).ready(function() { $('#runs').on('click-row.bs.table', function() {}
 </script></body></html>"""
 RULES = """<div class="btn" onclick="hideSucceededValidations()">Failed Only</div>
 <table><tr id="good"><td class="hide-succeeded-validation-target-child">held</td></tr><tr id="bad"><td>broken</td></tr></table>
+<a data-toggle="collapse" href="#more" aria-expanded="false">Show more info...</a>
+<div id=more class="card collapse">the query</div>
 <script>function hideSucceededValidations() { $(".hide-succeeded-validation-target-child").parent().fadeOut(); }</script>
 </body></html>"""
 
@@ -55,4 +57,9 @@ def test_data_docs_show_their_tables_and_filter_them_without_a_network(browser: 
     page = shown(browser, tmp_path / "rules.html", RULES)
     page.get_by_text("Failed Only").click()
     assert (page.locator("#good").is_visible(), page.locator("#bad").is_visible()) == (False, True)
+    unfolded = []
+    for _ in range(3):
+        unfolded.append((page.get_by_text("the query").is_visible(), page.locator("[aria-expanded=true]").count()))
+        page.get_by_text("Show more info").click()
+    assert unfolded == [(False, 0), (True, 1), (False, 0)]
     assert page.errors == []

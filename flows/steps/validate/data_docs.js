@@ -1,4 +1,4 @@
-// What Data Docs ask of jQuery and bootstrap-table, which a closed network does not reach: tables of the index, the filter "Failed Only".
+// What Data Docs ask of jQuery and bootstrap-table, which a closed network does not reach: tables of the index, the filter "Failed Only", what unfolds.
 class Found {
   constructor(elements) { this.elements = elements }
   each(work) { this.elements.forEach((element, index) => work(index, element)); return this }
@@ -27,3 +27,10 @@ class Found {
   }
 }
 const $ = what => new Found(typeof what === 'string' ? [...document.querySelectorAll(what)] : [what])
+document.addEventListener('click', event => {
+  const toggle = event.target.closest('[data-toggle=collapse]')
+  if (!toggle) return
+  event.preventDefault()
+  const target = document.getElementById((toggle.dataset.target ?? toggle.getAttribute('href') ?? '').slice(1))
+  toggle.setAttribute('aria-expanded', String(target?.classList.toggle('show') ?? false))
+})
