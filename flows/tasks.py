@@ -355,9 +355,7 @@ def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Bloc
     if place := DocsPlace.of(settings):
         source = read_source(source_name)
         for batch_id in batch_ids:
-            found = validate_step.pages_of(source, batch_id, settings.home / "docs")
-            pages = {docs_place.data_docs(source_name, batch_id, page): text for page, text in found.items()}
-            put_pages(settings, place, pages)
+            put_pages(settings, place, _data_docs(settings, source, batch_id))
     return index
 
 
@@ -481,6 +479,14 @@ def write_history(where: Blocks = Blocks()) -> Path:
         return history_page.make(connection, settings)[0]
 
 
+def _data_docs(
+    settings: Settings, source: Source, batch_id: str, verdict: validate_step.Verdict | None = None
+) -> dict[str, bytes]:
+    """The Data Docs of a batch, by their path below the docs place."""
+    found = validate_step.pages_of(source, batch_id, settings.home / "docs", verdict)
+    return {docs_place.data_docs(source.name, batch_id, page): text for page, text in found.items()}
+
+
 def put_pages(settings: Settings, place: DocsPlace, pages: Mapping[str, bytes]) -> None:
     """Write pages, by their path below the place."""
     client = blocks.s3_client(settings)
@@ -492,8 +498,7 @@ def publish_pages(batch: Batch, place: DocsPlace, verdict: validate_step.Verdict
     """Write the pages of a run to the docs place, where they outlive it; their addresses."""
     settings = batch.settings
     source, batch_id = batch.source, batch.info.batch_id
-    found = validate_step.pages_of(source, batch_id, settings.home / "docs", verdict) if verdict else {}
-    pages = {docs_place.data_docs(source.name, batch_id, page): text for page, text in found.items()}
+    pages = _data_docs(settings, source, batch_id, verdict) if verdict else {}
     links = {"data_docs": place.link(docs_place.data_docs(source.name, batch_id))} if pages else {}
     if history:
         pages[docs_place.HISTORY] = history.read_bytes()

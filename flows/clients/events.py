@@ -22,7 +22,7 @@ WAIT = 20  # seconds of long polling, the most that SQS allows
 HIDDEN = 300  # seconds for which nobody else gets a message; a look takes one or two
 MOST = 10  # messages of one answer or one deletion, SQS's limit
 _ROUNDS = 100  # 1,000 messages; what is left wakes the next look
-_ABSENT = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+ABSENT = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Queue:
             return answer
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
-            if code in _ABSENT or error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+            if code in ABSENT or error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
                 raise ConfigurationError(
                     f"{what}: SQS answered {code}; make it and the right to read it: `cxm provision --apply` with "
                     "CXM_INBOX_EVENTS=true and the same CXM_DATA"

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flows.clients.events import ABSENT
 from flows.errors import ConfigurationError
 from flows.settings import Settings
 from flows.steps.provision import aws, policies
 from flows.steps.provision.plan import Action, Call, Item
 
-ABSENT = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 KEPT = 14 * 24 * 3600  # seconds, SQS's most: a schedule that was off for a week finds what came
 
 
@@ -35,7 +35,7 @@ class Watched:
         """Its part of the bucket's configuration."""
         rules = [{"Name": "prefix", "Value": self.prefix}]
         return {
-            "Id": f"{self.queue}",
+            "Id": self.queue,
             "QueueArn": self.arn,
             "Events": ["s3:ObjectCreated:*"],
             "Filter": {"Key": {"FilterRules": rules}},
@@ -75,7 +75,7 @@ def _queue(sqs: Any, account: str, one: Watched) -> Item:
         attributes = {
             "MessageRetentionPeriod": str(KEPT),
             "SqsManagedSseEnabled": "true",
-            "Policy": json.dumps({"Version": "2012-10-17", "Statement": [wanted]}),
+            "Policy": json.dumps(policies.policy(wanted)),
         }
         call = Call("sqs", "create_queue", {"QueueName": one.queue, "Attributes": attributes})
         return Item("AWS", "queue", one.queue, "created", "not there", (call,))
@@ -86,7 +86,7 @@ def _queue(sqs: Any, account: str, one: Watched) -> Item:
     if wanted in statements:
         return Item("AWS", "queue", one.queue, "unchanged")
     others = [s for s in statements if s.get("Sid") != wanted["Sid"]]
-    document = json.dumps({"Version": "2012-10-17", "Statement": [*others, wanted]})
+    document = json.dumps(policies.policy(*others, wanted))
     call = Call("sqs", "set_queue_attributes", {"QueueUrl": url, "Attributes": {"Policy": document}})
     why = f"its policy does not let S3 send to it for bucket {one.bucket} of this account alone"
     return Item("AWS", "queue", one.queue, "changed", why, (call,))

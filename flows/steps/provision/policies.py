@@ -22,7 +22,8 @@ DOCS = "docs/"
 Document = dict[str, Any]
 
 
-def _policy(*statements: Document) -> Document:
+def policy(*statements: Document) -> Document:
+    """A document of these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -36,7 +37,7 @@ def landing(
 
     The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
     """
-    return _policy(
+    return policy(
         {
             "Sid": "ListBucket",
             "Effect": "Allow",
@@ -142,7 +143,7 @@ def snowflake_read(bucket: str) -> Document:
     """What the storage integration's role may: read `raw/`, write nothing
     (https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration#step-1-configure-access-permissions-for-the-s3-bucket).
     """
-    return _policy(
+    return policy(
         {
             "Sid": "LocateBucket",
             "Effect": "Allow",
@@ -180,14 +181,14 @@ def tls_only(bucket: str) -> Document:
 def trust(principal: str) -> Document:
     """Who may assume the ingestion role: an ARN of this account, or a service such as `ecs-tasks.amazonaws.com`."""
     who = {"Service" if principal.endswith(".amazonaws.com") else "AWS": principal}
-    return _policy({"Sid": "Ingestion", "Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"})
+    return policy({"Sid": "Ingestion", "Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"})
 
 
 def storage_trust(snowflake_user_arn: str, external_id: str) -> Document:
     """Who may assume the storage role: the IAM user that DESC INTEGRATION names, and only with its external id
     (https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration#step-5-grant-the-iam-user-permissions-to-access-bucket-objects).
     """
-    return _policy(
+    return policy(
         {
             "Sid": "SnowflakeStorageIntegration",
             "Effect": "Allow",
@@ -231,7 +232,7 @@ READ_ROLE = ["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicie
 def provision_plan(bucket: str, account: str, watched: str = "") -> Document:
     """What `cxm provision --plan` needs in AWS: to read these objects and nothing else. `watched`: the bucket of CXM_DATA, where
     CXM_INBOX_EVENTS asks for its events."""
-    return _policy(*_reads(bucket, account), *_events(watched, account, "Read", READ_EVENTS, READ_QUEUE))
+    return policy(*_reads(bucket, account), *_events(watched, account, "Read", READ_EVENTS, READ_QUEUE))
 
 
 def provision_apply(bucket: str, account: str, watched: str = "") -> Document:
@@ -241,7 +242,7 @@ def provision_apply(bucket: str, account: str, watched: str = "") -> Document:
     """
     ours = [f"arn:aws:iam::{account}:policy/CXMMedTech*"]
     user, role = f"arn:aws:iam::{account}:user/cxm-medtech-*", f"arn:aws:iam::{account}:role/cxm-*"
-    return _policy(
+    return policy(
         *_reads(bucket, account),
         {
             "Sid": "MakeBucket",

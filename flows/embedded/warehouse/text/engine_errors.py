@@ -124,17 +124,22 @@ def _plain(first: str) -> str:
     return "the statement cannot be run as it is written" if not text or _OWN_WORDS.search(text) else _types(text)
 
 
+def _called(name: str) -> str:
+    """A function's name as Snowflake has it; the engine's own and ours are not said."""
+    return "of these arguments" if name.startswith(("_cxm", "_fs", "json_", "list_")) else name.upper()
+
+
 def _compiled(first: str, statement: str) -> ProgrammingError | None:
     """The compiler's error for one that DuckDB's binder raised, or one of a value that it has other words for."""
     for pattern, text, errno, sqlstate in _COMPILED:
         if found := re.search(pattern, first):
             return compilation(text.format(found[1]), errno, sqlstate)
     if found := re.search(r"No function matches the given name and argument types '(\S+?)\((.*?)\)'\.", first):
-        name = found[1].upper() if not found[1].startswith(("_cxm", "_fs", "json_", "list_")) else "of these arguments"
-        return compilation(f"Invalid argument types for function '{name}': ({_types(found[2])})", 1044, "42P13")
+        return compilation(
+            f"Invalid argument types for function '{_called(found[1])}': ({_types(found[2])})", 1044, "42P13"
+        )
     if found := re.search(r"Macro (\w+)\(\) does not support the supplied arguments", first):
-        name = found[1].upper() if not found[1].startswith(("_cxm", "_fs", "json_", "list_")) else "of these arguments"
-        return compilation(f"Invalid argument types or count for function '{name}'", 1044, "42P13")
+        return compilation(f"Invalid argument types or count for function '{_called(found[1])}'", 1044, "42P13")
     if found := re.search(r'Could not rename ".+?" to "(.+?)": another entry', first):
         return already_exists(found[1])
     if found := re.search(r'Casting value "(.+?)" to type DECIMAL', first):

@@ -118,7 +118,8 @@ def regexp_instr(
     found = _matches(subject, text, position, parameters or "c")
     if len(found) < occurrence:
         return 0
-    match, wanted = found[occurrence - 1], group if group and group > 0 else (1 if "e" in (parameters or "") else 0)
+    match = found[occurrence - 1]
+    wanted = _wanted(group or -1, parameters or "", match.re)
     wanted = wanted if wanted <= match.re.groups else 0
     return (match.end(wanted) if option else match.start(wanted)) + 1
 
