@@ -2,7 +2,7 @@
 
 Each file is read with four delimiters, three encodings, with and without a header: what landing accepts has to come out of COPY
 as Python's csv module reads it, cell by cell. The counts are of each file's own dialect: the delimiter that cuts its first record
-into most fields. Collections to run it over, and what came of it: CONTRIBUTING.md.
+into most fields. Collections to run it over, and what came of it: tests/README.md.
 """
 
 from __future__ import annotations
