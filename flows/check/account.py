@@ -26,7 +26,7 @@ from flows.contract.fit import Layout, fit
 from flows.contract.model import AUDIT_COLUMNS, BROKEN_RULE, Source, Table
 from flows.contract.render_sql import create_table
 from flows.contract.sql import ident, literal, template
-from flows.embedded.warehouse.account.account import ACCOUNTADMIN, AccountObject
+from flows.embedded.warehouse.account.objects import ACCOUNTADMIN, AccountObject
 from flows.embedded.warehouse.copy.csv_format import CsvFormat
 from flows.embedded.warehouse.copy.csv_reader import read_csv
 from flows.embedded.warehouse.execute.executor import Executor

@@ -10,8 +10,8 @@ from fakesnow.cursor import FakeSnowflakeCursor
 from sqlglot import exp, parse_one
 
 from flows.embedded.warehouse.translate import corrections, times, types
-from flows.embedded.warehouse.translate.expressions import is_of
 from flows.embedded.warehouse.translate.passes import OF_NODES, OF_STATEMENTS, Passes, changed
+from flows.embedded.warehouse.translate.typed_nodes import is_of
 
 
 def noted() -> Passes:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flows.embedded.warehouse.account.account import ACCOUNTADMIN, Account, AccountObject, Grant
+from flows.embedded.warehouse.account.account import Account
+from flows.embedded.warehouse.account.objects import ACCOUNTADMIN, AccountObject, Grant
 
 
 class FirstUsers:

@@ -12,7 +12,7 @@ from flows.embedded.warehouse.session.privileges import parts_of
 from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.text.grammar import ident
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.typing import Columns, folded
+from flows.embedded.warehouse.translate.scopes import Columns, folded
 
 
 def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table: exp.Table) -> Columns | None:

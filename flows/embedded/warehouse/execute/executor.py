@@ -6,7 +6,6 @@ SQL ──find_handler──▶ account objects, grants, stages, session  (`stat
     ──else──▶ legal, authorize ──▶ translate ──▶ DuckDB
 
 Transactions: https://docs.snowflake.com/en/sql-reference/transactions. DDL commits what is open and then itself.
-Long because a statement's way from its text to its rows is told here from end to end.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from flows.embedded.warehouse.execute.answers import Answer, Described, describe
 from flows.embedded.warehouse.execute.columns import columns_of
 from flows.embedded.warehouse.execute.conflicts import retried
 from flows.embedded.warehouse.execute.execution import executing
+from flows.embedded.warehouse.execute.reading import DDL, read
 from flows.embedded.warehouse.session import visibility
 from flows.embedded.warehouse.session.beside import Beside, beside, cannot_fail
 from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -38,35 +38,17 @@ from flows.embedded.warehouse.statements.row_changes import DML, change_rows, co
 from flows.embedded.warehouse.statements.session_statements import unset_variables
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.dialect import parse
 from flows.embedded.warehouse.text.grammar import Words
-from flows.embedded.warehouse.text.reserved import refuse_reserved
 from flows.embedded.warehouse.text.statement_text import (
     check_form,
-    refused,
     refused_description,
     variables_inlined,
     with_literals,
-    with_numbered_binds,
 )
 from flows.embedded.warehouse.translate import corrections, functions, legal, types
-from flows.embedded.warehouse.translate.expressions import type_of
-from flows.embedded.warehouse.translate.translation import Place, require_place, split, strips_clustering, translated
+from flows.embedded.warehouse.translate.translation import Place, require_place, split, translated
+from flows.embedded.warehouse.translate.typed_nodes import type_of
 from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
-
-_DDL = (exp.Create, exp.Alter, exp.Drop, exp.Comment)
-_TAKEN = (
-    exp.TruncateTable,
-    exp.Query,
-    exp.Set,
-    exp.Describe,
-    exp.Show,
-    exp.Transaction,
-    exp.Commit,
-    exp.Rollback,
-    *_DDL,
-    *DML,
-)
 
 
 class Executor:
@@ -110,7 +92,7 @@ class Executor:
         python-connector-api#executemany); returns the rows affected."""
         total = 0
         with executing(self, command):
-            tree, transaction = self._parsed(command), self.conn.transaction
+            tree, transaction = read(command, self.conn.variables), self.conn.transaction
             if not self.conn.autocommit_on:
                 transaction.begin()
             if transaction.open:  # each row is tried before the first of them is kept
@@ -129,7 +111,7 @@ class Executor:
         """The result columns of a statement that is not run, or None when only running it can tell."""
         if find_handler(Words(command)) is not None:
             return None
-        tree = self._parsed(command)
+        tree = read(command, self.conn.variables)
         places = list(tree.find_all(exp.Placeholder))
         self.binds = len(places)
         if not isinstance(tree, exp.Query):
@@ -169,22 +151,7 @@ class Executor:
                 return
         if not isinstance(bindings, (list, dict)) and bindings is not None:
             bindings = list(bindings)
-        self._run_parsed(self._parsed(command), command, bindings)
-
-    def _parsed(self, command: str) -> Expr:
-        tree = parse(with_numbered_binds(variables_inlined(command, self.conn.variables)))
-        if isinstance(tree, exp.Alias) and tree.this.name.upper() == "START":
-            return exp.Transaction()
-        if isinstance(tree, exp.Command):
-            if strips_clustering(tree):
-                return tree
-            raise refused(command)
-        if isinstance(tree, (exp.Put, exp.Get)):
-            raise refused(command)
-        if not isinstance(tree, _TAKEN):
-            raise errors.syntax(command.strip().split()[0])
-        refuse_reserved(tree)
-        return tree
+        self._run_parsed(read(command, self.conn.variables), command, bindings)
 
     def _run_parsed(self, tree: Expr, command: str, bindings: Any) -> None:
         conn = self.conn
@@ -201,9 +168,9 @@ class Executor:
         tree = load_history.rewrite(
             tree, conn.database, conn.schema, datetime.now(UTC), lambda name: visibility.sees_table(conn, name)
         )
-        if isinstance(tree, (*_DDL, *DML)):
+        if isinstance(tree, (*DDL, *DML)):
             tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
-        if isinstance(tree, _DDL):
+        if isinstance(tree, DDL):
             conn.transaction.end("COMMIT")
             with conn.engine.ddl_lock:
                 run_ddl(self, tree, bindings)

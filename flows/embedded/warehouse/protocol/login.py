@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flows.embedded.warehouse.account.account import PUBLIC, AccountObject
 from flows.embedded.warehouse.account.credentials import fingerprint, password_matches
+from flows.embedded.warehouse.account.objects import PUBLIC, AccountObject
 from flows.embedded.warehouse.storage.engine import Engine
 from flows.embedded.warehouse.text.grammar import normalise, split_name
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import duckdb
 
-from flows.embedded.warehouse.account.account import ACCOUNTADMIN, GLOBAL_KINDS
+from flows.embedded.warehouse.account.account import GLOBAL_KINDS
+from flows.embedded.warehouse.account.objects import ACCOUNTADMIN
 from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, check_parameter
 from flows.embedded.warehouse.session.registry import Registry
 from flows.embedded.warehouse.session.running import Statement

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.account import AccountObject
+from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.context import StageInfo
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import split_name

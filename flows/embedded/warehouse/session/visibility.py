@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from sqlglot import Expr, exp, parse_one
 
-from flows.embedded.warehouse.account.account import ACCOUNTADMIN, GLOBAL_KINDS, Grant
+from flows.embedded.warehouse.account.account import GLOBAL_KINDS
+from flows.embedded.warehouse.account.objects import ACCOUNTADMIN, Grant
 from flows.embedded.warehouse.session.privileges import parts_of, sources
 from flows.embedded.warehouse.text.grammar import quote
 

@@ -15,6 +15,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
 from flows.embedded.warehouse.session.result import status
 from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.statements.table_specs import take_apart
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident
@@ -58,7 +59,7 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
     if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
         if (clone := expression.find(exp.Clone)) is not None:
             _check_clone(runner, clone)
-        spec = tables.take_apart(conn, expression)
+        spec = take_apart(conn, expression)
         if before and expression.args.get("exists"):
             runner.answer(status(f"{spec.name[2]} already exists, statement succeeded."))
             return

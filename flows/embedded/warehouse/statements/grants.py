@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.account import Grant, objects_inside
+from flows.embedded.warehouse.account.account import objects_inside
+from flows.embedded.warehouse.account.objects import Grant
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from flows.embedded.warehouse.account.account import Grant
+from flows.embedded.warehouse.account.objects import Grant
 from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, table
 from flows.embedded.warehouse.session.visibility import may_show, may_show_grant

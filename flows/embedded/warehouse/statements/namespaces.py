@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from flows.embedded.warehouse.account.account import AccountObject
 from flows.embedded.warehouse.account.kinds import Kind, checked
+from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.statements.objects import changed
 from flows.embedded.warehouse.storage import load_history

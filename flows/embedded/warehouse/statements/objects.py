@@ -9,8 +9,8 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.account import SYSTEM_ROLES, AccountObject
 from flows.embedded.warehouse.account.kinds import Kind, accept_kind, checked
+from flows.embedded.warehouse.account.objects import SYSTEM_ROLES, AccountObject
 from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.text import errors

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.account import AccountObject
 from flows.embedded.warehouse.account.credentials import fingerprint
 from flows.embedded.warehouse.account.kinds import accept_kind
+from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, table
 from flows.embedded.warehouse.session.visibility import may_see_user
 from flows.embedded.warehouse.statements.objects_shown import list_text

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.account import AccountObject
 from flows.embedded.warehouse.account.kinds import KINDS, PLURALS, SIZES
+from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, table
 from flows.embedded.warehouse.session.visibility import may_see_user, may_show
 from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter

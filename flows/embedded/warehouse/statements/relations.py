@@ -5,7 +5,6 @@ DuckDB's catalogue + owners, comments, times, keys of the account ──▶ Snow
 https://docs.snowflake.com/en/sql-reference/sql/show-tables, …/show-views, …/show-objects, …/show-primary-keys, …/desc-table,
 https://docs.snowflake.com/en/sql-reference/info-schema/tables.
 
-Long because SHOW and DESC of tables and views give some forty columns, each computed here.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words, ident
 
 if TYPE_CHECKING:
-    from flows.embedded.warehouse.account.account import AccountObject
+    from flows.embedded.warehouse.account.objects import AccountObject
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
 _AT = ("created_on", TIMESTAMP_LTZ)

@@ -27,7 +27,7 @@ from flows.embedded.warehouse.statements.runner import Runner
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident
-from flows.embedded.warehouse.translate import times
+from flows.embedded.warehouse.translate.assignments import assign
 from flows.embedded.warehouse.translate.translation import Place, expression_sql, merge_operations
 
 DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy, exp.MultitableInserts)
@@ -48,7 +48,7 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
         _lock_rows(runner, written)
 
     if target is not None and not isinstance(expression, exp.Delete):
-        times.assign(expression, _columns(runner, written))
+        assign(expression, _columns(runner, written))
 
     def run() -> None:
         again = expression.copy()

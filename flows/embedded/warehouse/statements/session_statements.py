@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.account import AccountObject
+from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, check_parameter, shown
 from flows.embedded.warehouse.session.result import Result, status, table
 from flows.embedded.warehouse.statements.show_filter import like

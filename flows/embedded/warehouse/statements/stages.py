@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.account import AccountObject
+from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.statements.stage_options import format_options, stage_properties
 from flows.embedded.warehouse.text import errors

@@ -20,8 +20,9 @@ from typing import Any
 import duckdb
 from duckdb.func import SPECIAL
 
-from flows.embedded.warehouse.account.account import ACCOUNTADMIN, Account, AccountObject
+from flows.embedded.warehouse.account.account import Account
 from flows.embedded.warehouse.account.first_users import FirstUsers
+from flows.embedded.warehouse.account.objects import ACCOUNTADMIN, AccountObject
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.storage.information_schema import information_schema_sql
 from flows.embedded.warehouse.storage.s3 import S3Access

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlglot import Expr, exp
 
-from flows.embedded.warehouse.translate.expressions import type_of
+from flows.embedded.warehouse.translate.typed_nodes import type_of
 
 # DuckDB's refusal of SUM over text; Snowflake casts the text to a number.
 SUM_OF_TEXT = "'sum(VARCHAR)'"

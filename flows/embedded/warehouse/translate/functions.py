@@ -15,7 +15,7 @@ import pyarrow as pa
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import Expr, exp
 
-from flows.embedded.warehouse.account.account import ACCOUNT_NAME, ORGANIZATION, REGION
+from flows.embedded.warehouse.account.objects import ACCOUNT_NAME, ORGANIZATION, REGION
 from flows.embedded.warehouse.session.privileges import folded
 from flows.embedded.warehouse.session.registry import QueryRecord
 from flows.embedded.warehouse.text import errors

@@ -11,8 +11,8 @@ from snowflake.connector.errors import ProgrammingError
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors, number_formats, time_formats
-from flows.embedded.warehouse.translate.expressions import type_of
-from flows.embedded.warehouse.translate.times import constant_text
+from flows.embedded.warehouse.translate.time_texts import constant_text
+from flows.embedded.warehouse.translate.typed_nodes import type_of
 
 _OF_BINARY = ("HEX", "BASE64", "UTF-8", "UTF8")
 

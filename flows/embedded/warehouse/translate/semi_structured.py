@@ -14,8 +14,8 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import number_texts, table_functions, text_functions
-from flows.embedded.warehouse.translate.expressions import type_of
 from flows.embedded.warehouse.translate.trees import change_from_leaves
+from flows.embedded.warehouse.translate.typed_nodes import type_of
 
 _BINARY = (exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY)
 # Functions of `json_values.call`: how many arguments they take.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate.expressions import type_of
+from flows.embedded.warehouse.translate.typed_nodes import type_of
 
 
 def _native(name: str, *arguments: Expr) -> exp.Anonymous:

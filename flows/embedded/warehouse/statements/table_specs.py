@@ -1,0 +1,157 @@
+"""What a table's DDL says besides its columns' types: comments, clustering, keys.
+
+CREATE TABLE … (COMMENT, CLUSTER BY, PRIMARY KEY …) ──take_apart──▶ DDL that DuckDB runs + TableSpec, which `tables` registers
+
+https://docs.snowflake.com/en/sql-reference/sql/create-table. Keys are kept and shown, and never enforced, as on Snowflake
+(https://docs.snowflake.com/en/sql-reference/constraints-overview); NOT NULL is enforced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.session.privileges import folded, parts_of, target_of
+from flows.embedded.warehouse.text import errors
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+@dataclass
+class TableSpec:
+    """What CREATE TABLE or VIEW says beyond DuckDB: `keys` as (kind, constraint name, columns)."""
+
+    kind: str
+    name: tuple[str, str, str]
+    temporary: bool = False
+    replaces: bool = False
+    copy_grants: bool = False
+    comment: str = ""
+    cluster_by: str = ""
+    transient: bool = False
+    comments: bool = False  # ALTER … SET COMMENT: `comment` is meant even when it is empty
+    columns: dict[str, str] = field(default_factory=dict)
+    keys: list[list[object]] = field(default_factory=list)
+
+    @property
+    def full(self) -> str:
+        """DATABASE.SCHEMA.NAME."""
+        return ".".join(self.name)
+
+
+_DROPPED_PROPERTIES = {
+    "DATA_RETENTION_TIME_IN_DAYS", "MAX_DATA_EXTENSION_TIME_IN_DAYS", "CHANGE_TRACKING", "ENABLE_SCHEMA_EVOLUTION",
+    "DEFAULT_DDL_COLLATION",
+}  # fmt: skip
+
+
+def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
+    """Move out of a CREATE TABLE or VIEW (changed in place) what DuckDB does not know, and return it."""
+    kind = str(expression.args["kind"]).upper()
+    target = target_of(expression)
+    assert target is not None
+    spec = TableSpec(
+        kind, conn.qualify(parts_of(target), f"CREATE {kind}"), replaces=bool(expression.args.get("replace"))
+    )
+    kept: list[Expr] = []
+    properties = expression.args.get("properties")
+    for prop in properties.expressions if properties else []:
+        if isinstance(prop, exp.SchemaCommentProperty):
+            spec.comment = prop.this.name
+        elif isinstance(prop, exp.TransientProperty):
+            spec.transient = True
+        elif isinstance(prop, exp.CopyGrantsProperty):
+            spec.copy_grants = True
+        elif isinstance(prop, (exp.Cluster, exp.ClusterProperty, exp.ClusteredByProperty)):
+            spec.cluster_by = f"LINEAR({', '.join(e.sql(dialect='snowflake') for e in prop.expressions)})"
+        elif isinstance(prop, exp.TemporaryProperty):
+            spec.temporary = True
+            kept.append(prop)
+        elif isinstance(prop, exp.SecureProperty) or (
+            isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES
+        ):
+            continue
+        else:
+            raise errors.unsupported(f"CREATE {kind} with {prop.sql(dialect='snowflake') or type(prop).__name__}")
+    if properties:
+        expression.set("properties", exp.Properties(expressions=kept) if kept else None)
+    if isinstance(expression.this, exp.Schema):
+        _columns(expression.this, spec)
+    if spec.temporary:
+        if any(n[2] == spec.name[2] and n != spec.name for n in conn.temporary_tables):
+            raise errors.unsupported(f"two temporary tables called {spec.name[2]} in one session")
+        # DuckDB keeps temporary tables in a place of their own
+        target.set("db", None)
+        target.set("catalog", None)
+    return spec
+
+
+def _columns(schema: exp.Schema, spec: TableSpec) -> None:
+    remaining: list[Expr] = []
+    for item in schema.expressions:
+        if isinstance(item, exp.ColumnDef):
+            take_column_apart(item, spec)
+            remaining.append(item)
+        elif isinstance(item, exp.Constraint):
+            for inner in item.expressions:
+                _key(inner, folded(item.this), spec)
+        elif isinstance(item, (exp.PrimaryKey, exp.UniqueColumnConstraint, exp.ForeignKey)):
+            _key(item, "", spec)
+        else:
+            remaining.append(item)
+    schema.set("expressions", remaining)
+    _check_keys(remaining, spec)
+
+
+def _check_keys(columns: list[Expr], spec: TableSpec) -> None:
+    """A key is of the table's own columns, and there is one PRIMARY KEY."""
+    names = {folded(column.this) for column in columns if isinstance(column, exp.ColumnDef)}
+    for _, _, keyed, *_ in spec.keys:
+        for name in keyed if isinstance(keyed, list) else []:
+            if names and name not in names:
+                raise errors.invalid_identifier(name)
+    if sum(key[0] == "PRIMARY KEY" for key in spec.keys) > 1:
+        raise errors.compilation(f"Table {spec.name[2]} has several primary keys", 2025, "42S21")
+
+
+def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
+    """Move comment, key and policy out of one column's definition."""
+    kept: list[Expr] = []
+    for constraint in column.args.get("constraints") or []:
+        kind = constraint.args.get("kind")
+        if isinstance(kind, exp.CommentColumnConstraint):
+            spec.columns[folded(column.this)] = kind.this.name
+        elif isinstance(kind, exp.PrimaryKeyColumnConstraint):
+            spec.keys.append(["PRIMARY KEY", "", [folded(column.this)]])
+            kept.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
+        elif isinstance(kind, exp.UniqueColumnConstraint):
+            spec.keys.append(["UNIQUE", "", [folded(column.this)]])
+        elif isinstance(kind, exp.Reference):
+            spec.keys.append(["FOREIGN KEY", "", [folded(column.this)], *_reference(kind)])
+        else:
+            kept.append(constraint)
+    column.set("constraints", kept)
+
+
+def _key(item: Expr, name: str, spec: TableSpec) -> None:
+    if isinstance(item, exp.PrimaryKey):
+        spec.keys.append(["PRIMARY KEY", name, [folded(e) for e in item.expressions]])
+    elif isinstance(item, exp.UniqueColumnConstraint):
+        columns = item.this.expressions if isinstance(item.this, exp.Schema) else item.expressions
+        spec.keys.append(["UNIQUE", name, [folded(e) for e in columns]])
+    elif isinstance(item, exp.ForeignKey):
+        spec.keys.append(
+            ["FOREIGN KEY", name, [folded(e) for e in item.expressions], *_reference(item.args["reference"])]
+        )
+    else:
+        raise errors.unsupported(f"constraint {item.sql(dialect='snowflake')}")
+
+
+def _reference(reference: Expr) -> list[object]:
+    to = reference.this
+    if isinstance(to, exp.Schema):
+        return [list(parts_of(to.this)), [folded(e) for e in to.expressions]]
+    return [list(parts_of(to)), []]

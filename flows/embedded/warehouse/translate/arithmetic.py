@@ -1,0 +1,213 @@
+"""Arithmetic of NUMBERs as Snowflake has it: the type of a result, and decimal arithmetic where DuckDB would compute in binary.
+
+a / b, AVG, ROUND, MEDIAN … ──▶ the type of the result; the call in the tree is replaced where its value would differ
+
+https://docs.snowflake.com/en/sql-reference/operators-arithmetic
+"""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate import types
+from flows.embedded.warehouse.translate.typed_nodes import (
+    call_of,
+    decimal,
+    is_of,
+    make_exact,
+    make_whole,
+    numeric,
+    replaced,
+    type_of,
+)
+from flows.embedded.warehouse.translate.types import Type
+
+
+def arithmetic(node: Expr) -> Type | None:
+    if not isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)):
+        return None
+    a, b = type_of(node.this), type_of(node.expression)
+    for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
+        if type_ is not None and type_.kind == "VARCHAR" and numeric(other):
+            operand.replace(decimal(operand.copy(), types.TEXT_AS_NUMBER))
+    for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
+        if (
+            type_ is not None
+            and type_.kind == "VARIANT"
+            and other is not None
+            and other.kind in ("NUMBER", "FLOAT", "VARIANT")
+        ):
+            cast = exp.cast(operand.copy(), exp.DataType.build("DOUBLE"))
+            operand.replace(cast)
+            is_of(cast, types.FLOAT)
+    for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
+        if type_ == types.NULL and numeric(other):
+            operand.replace(decimal(operand.copy(), types.number(1)))
+    a, b = type_of(node.this), type_of(node.expression)
+    if a is None or b is None or not numeric(a, b):
+        if a is not None and a.kind == "DATE" and numeric(b):
+            make_whole(node.expression, "_cxm_int32")
+            return is_of(node, a)
+        if isinstance(node, exp.Sub) and a == b == types.DATE:
+            return is_of(node, types.COUNTED)
+        return is_of(node, types.FLOAT) if a and b and {a.kind, b.kind} <= {"NUMBER", "FLOAT"} else is_of(node, None)
+    if isinstance(node, exp.Div):
+        return _divide(node, node.this, a, node.expression, b)
+    make_exact(node.this)
+    make_exact(node.expression)
+    if isinstance(node, exp.Mod):
+        return is_of(node, types.common([a, b]))
+    if not isinstance(node, exp.Mul):
+        return is_of(node, types.added(a, b))
+    made = types.multiplied(a, b)
+    if made.scale < a.scale + b.scale:
+        return replaced(node, decimal(node.copy(), made), made)
+    return is_of(node, made)
+
+
+def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type, made: Type | None = None) -> Type | None:
+    """`above` / `below` in the place of `node`: whole numbers of 128 bits are divided and rounded, the point is set afterwards.
+
+    2/7: 2 * 10**6 // 7, rounded half away from zero, times 0.000001.
+    """
+    made = made or types.divided(a, b)
+    shift = made.scale - a.scale + b.scale
+    narrow = a.precision + shift <= 18 and b.precision <= 18
+    function = "_cxm_divide" if narrow else "_cxm_divide_wide"
+    call = call_of(
+        function, _unscaled(above, a, shift), _unscaled(below, b, 0), exp.Literal.number(f"0.{'0' * (made.scale - 1)}1")
+    )
+    return replaced(node, decimal(call, made), made)
+
+
+def _unscaled(node: Expr, type_: Type, shift: int) -> Expr:
+    """A decimal times 10 ** (its scale + `shift`): a whole number."""
+    inner = node.copy()
+    if isinstance(inner, exp.Literal):
+        inner = decimal(inner, type_)
+    if not type_.scale + shift:
+        return inner
+    return exp.Mul(
+        this=exp.Paren(this=inner),
+        expression=decimal(exp.Literal.number(10 ** (type_.scale + shift)), types.number(type_.scale + shift + 1)),
+    )
+
+
+def average(node: Expr) -> Type | None:
+    """AVG of a NUMBER is SUM / COUNT, with the digits of such a division; over a window both are, and have three digits more
+    (https://docs.snowflake.com/en/sql-reference/functions/avg#examples)."""
+    window = node if isinstance(node, exp.Window) and isinstance(node.this, exp.Avg) else None
+    if window is None and (not isinstance(node, exp.Avg) or isinstance(node.parent, exp.Window)):
+        return None
+    call = window.this if window is not None else node
+    argument = call.this.expressions[0] if isinstance(call.this, exp.Distinct) else call.this
+    type_ = type_of(argument)
+    if type_ is None or not numeric(type_):
+        return None
+    halves: list[Expr] = [call_of("SUM", call.this.copy()), exp.Count(this=call.this.copy(), big_int=True)]
+    if window is None:
+        return _divide(node, halves[0], types.summed(type_), halves[1], types.COUNTED)
+    halves = [_with_call(window, half) for half in halves]
+    made = types.number(type_.precision + 3, min(type_.scale + 3, 37))
+    return _divide(node, halves[0], types.summed(type_), halves[1], types.COUNTED, made)
+
+
+def share_of_total(node: Expr) -> Type | None:
+    """RATIO_TO_REPORT(x) OVER (…) is x / SUM(x) OVER (…)."""
+    if not isinstance(node, exp.Window):
+        return None
+    share = node.this
+    if (
+        not isinstance(share, exp.Anonymous)
+        or str(share.this).upper() != "RATIO_TO_REPORT"
+        or len(share.expressions) != 1
+    ):
+        return None
+    part = share.expressions[0]
+    type_ = type_of(part)
+    if type_ is None or not numeric(type_):
+        return None
+    return _divide(node, part, type_, _with_call(node, call_of("SUM", part.copy())), types.summed(type_))
+
+
+def _with_call(window: exp.Window, call: Expr) -> Expr:
+    made = window.copy()
+    made.set("this", call)
+    return made
+
+
+def median(node: Expr) -> Type | None:
+    """MEDIAN and PERCENTILE_CONT of a NUMBER have three more digits (https://docs.snowflake.com/en/sql-reference/functions/median)."""
+    if isinstance(node, exp.Median):
+        argument = node.this
+    elif isinstance(node, exp.WithinGroup) and isinstance(node.this, exp.PercentileCont):
+        ordered = node.find(exp.Ordered)
+        argument = ordered.this if ordered is not None else None
+    else:
+        return None
+    type_ = type_of(argument)
+    if type_ is None or not numeric(type_):
+        return None
+    made = types.number(type_.precision + 3, min(type_.scale + 3, 37))
+    argument.replace(decimal(argument.copy(), made))
+    return is_of(node, made)
+
+
+def text_summed(node: Expr) -> Type | None:
+    """SUM and AVG of a text take it for a number, and fail where it is none."""
+    bits = isinstance(node, (exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg))
+    if bits and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "FLOAT"):
+        number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
+        node.set("this", exp.cast(call_of("ROUND", number), exp.DataType.build("BIGINT")))
+        return is_of(node, types.INTEGER)
+    numeric = (exp.Sum, exp.Avg, exp.Median)
+    if isinstance(node, numeric) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
+        node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
+        return is_of(node, types.FLOAT)
+    return None
+
+
+def rounded(node: Expr) -> Type | None:
+    """ROUND, TRUNC, CEIL, FLOOR of a NUMBER to a constant number of digits."""
+    if not isinstance(node, (exp.Round, exp.Trunc, exp.Ceil, exp.Floor)):
+        return None
+    mode = node.args.get("truncate")
+    if mode is not None and mode.name.upper() != "HALF_AWAY_FROM_ZERO":
+        raise errors.unsupported(f"ROUND with the rounding mode {mode.name}")
+    type_, written = type_of(node.this), node.args.get("decimals")
+    if type_ is None or not numeric(type_):
+        return is_of(node, types.FLOAT if type_ in (types.FLOAT, types.VARCHAR) else None)
+    digits = written.this if isinstance(written, exp.Neg) else written
+    if digits is not None and not (isinstance(digits, exp.Literal) and digits.name.isdigit()):
+        return _rounded_by(node, type_)
+    scale = (int(digits.name) if digits is not None else 0) * (-1 if isinstance(written, exp.Neg) else 1)
+    made = types.rounded(type_, scale)
+    if scale >= type_.scale and scale >= 0:
+        return replaced(node, node.this.copy(), type_)
+    if isinstance(node, exp.Round) and scale >= 0:
+        return replaced(node, decimal(node.this.copy(), made), made)
+    shifted = _moved(
+        decimal(node.this.copy(), type_) if isinstance(node.this, exp.Literal) else node.this.copy(), scale
+    )
+    name = {exp.Trunc: "TRUNC", exp.Ceil: "CEIL", exp.Floor: "FLOOR"}.get(type(node), "ROUND")
+    return replaced(node, decimal(_moved(call_of(name, shifted), -scale), made), made)
+
+
+def _rounded_by(node: Expr, type_: Type) -> Type | None:
+    """ROUND and TRUNC to a number of digits that is no constant: as many digits as before."""
+    if not isinstance(node, (exp.Round, exp.Trunc)):
+        raise errors.unsupported(f"{type(node).__name__.upper()} to a number of digits that is no constant")
+    made = types.number(type_.precision + 1, type_.scale)
+    text = call_of("_cxm_digits_of", node.this.copy())
+    name = exp.Literal.string("ROUND" if isinstance(node, exp.Round) else "TRUNC")
+    digits = node.args["decimals"]
+    return replaced(node, decimal(call_of("_cxm_rounded", name, text, digits.copy()), made), made)
+
+
+def _moved(node: Expr, digits: int) -> Expr:
+    """node * 10 ** digits."""
+    if not digits:
+        return node
+    power = str(10**digits) if digits > 0 else f"0.{'0' * (-digits - 1)}1"
+    return exp.Mul(this=exp.Paren(this=node), expression=decimal(exp.Literal.number(power), types.of_literal(power)))

@@ -1,0 +1,44 @@
+"""The columns of a query's result in the types that were worked out for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.translate.column_names import column_name, named
+from flows.embedded.warehouse.translate.expressions import declared
+from flows.embedded.warehouse.translate.scopes import folded
+from flows.embedded.warehouse.translate.typed_nodes import decimal, type_of
+from flows.embedded.warehouse.translate.types import Type
+
+
+def give_types(query: Expr, wanted: Sequence[Type | None]) -> None:
+    """Each column of a query's result, and of the halves of a UNION, cast to its NUMBER; `query` is changed in place."""
+    while isinstance(query, exp.Subquery):
+        query = query.this
+    if isinstance(query, exp.SetOperation):
+        give_types(query.this, wanted)
+        give_types(query.expression, wanted)
+    if (
+        not isinstance(query, exp.Select)
+        or any(p.is_star for p in query.expressions)
+        or len(query.expressions) != len(wanted)
+    ):
+        return
+    for projection, type_ in zip(list(query.expressions), wanted, strict=True):
+        inner = projection.unalias()
+        if type_ is None or type_.kind != "NUMBER" or isinstance(inner, exp.Placeholder):
+            continue
+        if isinstance(inner, exp.Column) and type_of(inner) in (type_, None):
+            continue
+        if isinstance(inner, exp.Cast) and not isinstance(inner, exp.TryCast) and declared(inner.to) == type_:
+            continue
+        name = folded(inner.this) if isinstance(inner, exp.Column) else column_name(projection)
+        cast = decimal(inner.copy(), type_)
+        if isinstance(projection, exp.Alias):
+            projection.set("this", cast)
+        elif name is None:
+            projection.replace(cast)
+        else:
+            projection.replace(named(cast, name))

@@ -1,0 +1,99 @@
+"""What the names in a query may mean: the columns of its sources, its own results, and the query around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.types import Type
+
+Columns = dict[str, Type | None]
+
+
+@dataclass
+class Scope:
+    """What a query's names may mean: its sources' columns, None where they are not known, then its own result's columns."""
+
+    sources: list[tuple[str, Columns | None]] = field(default_factory=list)
+    outer: Scope | None = None
+    results: Columns = field(default_factory=dict)
+    made: dict[str, Expr] = field(default_factory=dict)  # what the results of a SELECT list are computed by
+
+
+@dataclass
+class Item:
+    """A column of a query's result; `node` is None for what a star stands for."""
+
+    name: str
+    type: Type | None
+    node: Expr | None = None
+
+
+def folded(identifier: Expr | str | None) -> str:
+    """An identifier as Snowflake keeps it."""
+    if isinstance(identifier, exp.Identifier):
+        return str(identifier.this) if identifier.quoted else str(identifier.this).upper()
+    return str(identifier.name if isinstance(identifier, Expr) else identifier or "").upper()
+
+
+def resolved(column: exp.Column, scope: Scope) -> Type | None:
+    """The type of the column that a name means. Raises 000904 where a column's name differs from it by case alone."""
+    name, table = folded(column.this), folded(column.args["table"]) if column.args.get("table") else ""
+    here: Scope | None = scope
+    while here is not None:
+        sources = [c for alias, c in here.sources if not table or alias == table]
+        found = [c[name] for c in sources if c is not None and name in c]
+        if found:
+            return found[0]
+        if not table and name in here.results:
+            return here.results[name]
+        if name == "ROWID" and None not in sources:  # DuckDB has one
+            raise errors.invalid_identifier(column.sql(dialect="snowflake", comments=False))
+        if sources and None not in sources:
+            others = [*(n for c in sources if c for n in c), *([] if table else here.results)]
+            if any(n.upper() == name.upper() for n in others):
+                raise errors.invalid_identifier(column.sql(dialect="snowflake", comments=False))
+        if None in sources:
+            return None
+        here = here.outer
+    return None
+
+
+def computed_again(column: exp.Column, scope: Scope) -> Expr | None:
+    """What an alias beside it in a SELECT list stands for: DuckDB takes none of an expression that may fail, as a cast may."""
+    name = folded(column.this)
+    found = scope.made.get(name)
+    if found is None or column.args.get("table") or not found.find(exp.Cast):
+        return None
+    if any(columns is None or name in columns for _, columns in scope.sources):
+        return None
+    if (
+        column.find_ancestor(exp.Select, exp.Where, exp.Group, exp.Having, exp.Qualify, exp.Order)
+        is not found.parent_select
+    ):
+        return None
+    if found.find(exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Anonymous):
+        return None
+    return exp.paren(found.copy())
+
+
+def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
+    """A source's columns, by the names that its alias gives them."""
+    if items is None:
+        return None
+    names = [folded(c) for c in (alias.args.get("columns") or [] if alias else [])]
+    return {names[i] if i < len(names) else item.name: item.type for i, item in enumerate(items)}
+
+
+def star(projection: Expr, scope: Scope) -> list[Item] | None:
+    """What `*` or `t.*` stands for; None when a source's columns are not known, or some are left out or renamed."""
+    star = projection if isinstance(projection, exp.Star) else projection.this
+    if not isinstance(star, exp.Star) or any(star.args.get(k) for k in ("except_", "replace", "rename", "ilike")):
+        return None
+    table = (
+        folded(projection.args["table"]) if isinstance(projection, exp.Column) and projection.args.get("table") else ""
+    )
+    found = [c for alias, c in scope.sources if not table or alias == table]
+    return None if not found or None in found else [Item(n, t) for c in found if c for n, t in c.items()]

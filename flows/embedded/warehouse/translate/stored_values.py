@@ -1,0 +1,74 @@
+"""What is checked of values on their way into columns, and of the columns of CREATE TABLE: lengths, case, duplicates."""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.expressions import declared
+from flows.embedded.warehouse.translate.scopes import Columns, folded
+from flows.embedded.warehouse.translate.typed_nodes import call_of, type_of
+
+
+def name_columns(schema: Expr) -> None:
+    """The columns of CREATE TABLE: CHAR is VARCHAR(1), and no two have one name."""
+    names: set[str] = set()
+    for column in schema.expressions if isinstance(schema, exp.Schema) else []:
+        if isinstance(column, exp.ColumnDef):
+            name, type_ = folded(column.this), column.kind
+            if name in names:
+                raise errors.duplicate_column(name)
+            if any(n.upper() == name.upper() for n in names):
+                raise errors.unsupported(f"two columns, {name} and another, whose names differ by case alone")
+            names.add(name)
+            kind = declared(type_) if type_ is not None else None
+            if (
+                type_ is not None
+                and type_.this in (exp.DataType.Type.CHAR, exp.DataType.Type.NCHAR)
+                and kind is not None
+            ):
+                column.set("kind", exp.DataType.build(f"VARCHAR({kind.length})", dialect="snowflake"))
+
+
+def check_case(name: str, columns: Columns) -> None:
+    """Raises 000904 for the name of a column that is spelled in another case."""
+    if name not in columns and any(n.upper() == name.upper() for n in columns):
+        raise errors.invalid_identifier(name if name.isupper() else f'"{name}"')
+
+
+def check_rows(values: exp.Values) -> None:
+    """The first row says what a column is: a text below a number has to be one
+    (https://docs.snowflake.com/en/sql-reference/sql/insert#multi-row-insert-using-explicitly-specified-values)."""
+    rows = [row.expressions for row in values.expressions if isinstance(row, exp.Tuple)]
+    kinds = [type_.kind if (type_ := type_of(cell)) else "" for cell in rows[0]] if rows else []
+    for row in rows[1:]:
+        for cell, kind in zip(list(row), kinds, strict=False):
+            if kind == "NUMBER" and (type_ := type_of(cell)) is not None and type_.kind == "VARCHAR":
+                cell.replace(call_of("_cxm_numeric_text", cell.copy()))
+
+
+def limit(cell: Expr, length: int) -> None:
+    """A value on its way into VARCHAR(length), checked; DEFAULT and what is short enough are left alone."""
+    type_ = type_of(cell)
+    keyword = isinstance(cell, exp.Null) or (isinstance(cell, (exp.Column, exp.Var)) and cell.name.upper() == "DEFAULT")
+    if not length or keyword or (type_ and 0 < type_.length <= length):
+        return
+    text = exp.cast(cell.copy(), exp.DataType.build("VARCHAR"))
+    cell.replace(call_of("_cxm_varchar", text, exp.Literal.number(length)))
+
+
+def limit_changes(tree: Expr, target: Columns) -> None:
+    """UPDATE … SET and MERGE: what goes into a VARCHAR(n) is not longer."""
+    for then in tree.find_all(exp.Update, exp.Insert):
+        pairs: list[tuple[Expr, Expr]] = []
+        if isinstance(then, exp.Update):
+            pairs = [(e.this, e.expression) for e in then.expressions if isinstance(e, exp.EQ)]
+        elif isinstance(then.this, exp.Tuple) and isinstance(then.expression, exp.Tuple):
+            pairs = list(zip(then.this.expressions, then.expression.expressions, strict=False))
+        elif isinstance(then.expression, exp.Tuple):
+            pairs = [(exp.column(n), v) for n, v in zip(target, then.expression.expressions, strict=False)]
+        for column, value in pairs:
+            name = folded(column.this) if isinstance(column, exp.Column) else folded(column)
+            check_case(name, target)
+            if type_ := target.get(name):
+                limit(value, type_.length)

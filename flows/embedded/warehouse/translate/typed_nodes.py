@@ -1,0 +1,59 @@
+"""An expression of a syntax tree with the type that was worked out for it, and nodes made with one.
+
+node ──is_of──▶ node with its type ──type_of──▶ the type
+"""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.translate.types import Type
+
+_TYPE = "cxm_type"
+
+
+def is_of(node: Expr, type_: Type | None) -> Type | None:
+    node.meta[_TYPE] = type_
+    return type_
+
+
+def type_of(node: object) -> Type | None:
+    """The type that the walk found for an expression."""
+    return node.meta.get(_TYPE) if isinstance(node, Expr) else None
+
+
+def replaced(node: Expr, by: Expr, type_: Type | None) -> Type | None:
+    node.replace(by)
+    return is_of(by, type_)
+
+
+def decimal(node: Expr, type_: Type) -> Expr:
+    # not exp.cast, which takes a cast to one NUMBER for a cast to every other
+    to = exp.DataType.build(f"DECIMAL({type_.precision}, {type_.scale})", dialect="snowflake")
+    made = exp.Cast(this=node, to=to)
+    is_of(made, type_)
+    return made
+
+
+def call_of(name: str, *arguments: Expr) -> Expr:
+    return exp.Anonymous(this=name, expressions=list(arguments))
+
+
+def numeric(*found: Type | None) -> bool:
+    return all(t is not None and t.kind == "NUMBER" for t in found)
+
+
+def make_whole(argument: object, function: str) -> None:
+    """A NUMBER where DuckDB takes whole numbers of 64 bits alone."""
+    for node in argument if isinstance(argument, list) else [argument]:
+        bare = node.unnest() if isinstance(node, Expr) else None
+        bare = bare.this if isinstance(bare, exp.Neg) else bare
+        if isinstance(node, Expr) and numeric(type_of(node)) and not isinstance(bare, exp.Literal):
+            node.replace(call_of(function, node.copy()))
+
+
+def make_exact(node: Expr) -> None:
+    """A constant as a decimal, so that arithmetic with it does not overflow at 32 bits."""
+    type_ = type_of(node)
+    if isinstance(node, exp.Literal) and not node.is_string and type_ is not None and numeric(type_):
+        node.replace(decimal(node.copy(), type_))
