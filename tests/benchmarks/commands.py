@@ -1,0 +1,303 @@
+"""What a user waits for: whole commands on an embedded stack of the benchmark's own, timed from their start to their end.
+
+    python -m tests.benchmarks.commands [--rounds 7] [--only NAME]… [--data FOLDER] [--project CHECKOUT] [--json] [--page LABEL]
+
+First with nothing running, then on a stack that is up. `--data` is the sample (by default the one beside the project, or a
+generated one); `full` is generated at scale 1. `--project` times another checkout with an environment of its own, for before and
+after in one sitting; `--page` writes the medians into `architecture/benchmarks.md`, a column for each label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from flows.generated import MARKER
+from flows.settings import NOT_SETTINGS, PROJECT, TELEMETRY_OFF
+from flows.synthetic.olist import generate
+
+HOME = PROJECT / ".cxm" / "bench" / "commands"
+SAMPLE = PROJECT.parent / "shared" / "olist_sample"
+SAMPLE_SCALE = 0.06  # as many rows as the sample has
+PORTS = {"S3": 21700, "WAREHOUSE": 21710, "PREFECT": 21720, "DOCS": 21730, "WORKER": 21740}
+AHEAD = timedelta(seconds=15)  # a worker looks for runs that are due within ten seconds
+PATIENCE = 600.0
+RESULTS = PROJECT / "architecture" / "benchmarks.json"
+PAGE = PROJECT / "architecture" / "benchmarks.md"
+NAMES = (
+    "make run, first",
+    "make run, again",
+    "make up, first",
+    "make up, again",
+    "cxm run --force, full",
+    "cxm run, full unchanged",
+    "cxm run --force, sample",
+    "cxm run, sample unchanged",
+    "scheduled run, sample",
+    "cxm sql",
+    "cxm batches",
+    "cxm status",
+)
+BEGIN, END = (
+    "<!-- commands: written by `python -m tests.benchmarks.commands --page` -->\n",
+    "<!-- end of commands -->\n",
+)
+
+
+@dataclass
+class Times:
+    """What one command took, round by round: seconds, seconds of a core of its own processes, and of the servers."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    servers: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A checkout under measurement, with a home and ports of its own."""
+
+    project: Path
+    sample: Path
+    full: Path
+
+    @property
+    def home(self) -> Path:
+        return HOME / "home"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(("CXM_", "PREFECT_")) or n in NOT_SETTINGS}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)
+        return {
+            **kept,
+            **TELEMETRY_OFF,
+            **{f"CXM_{name}_PORT": str(port) for name, port in PORTS.items()},
+            "CXM_HOME": str(self.home),
+            "CXM_DATA": str(HOME / "data"),  # its olist is the sample
+        }
+
+    def cxm(self, *arguments: str) -> list[str]:
+        return [str(self.project / ".venv" / "bin" / "cxm"), *arguments]
+
+    def run(self, data: Path, *more: str) -> list[str]:
+        return self.cxm("run", "--data", str(data), *more, "--json")
+
+    def timed(self, command: list[str]) -> tuple[float, float, float]:
+        """The command's seconds, its seconds of a core, and those of the servers. It has to end well."""
+        result, before = HOME / "took.json", self._servers()
+        launcher = str(Path(__file__).with_name("measured.py"))
+        ended = subprocess.run(
+            [sys.executable, "-I", launcher, str(result), *command],
+            env=self.environment,
+            cwd=self.project,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        took = json.loads(result.read_text())
+        if took["status"]:
+            raise SystemExit(f"{' '.join(command)}: exit {took['status']}\n{(ended.stderr or ended.stdout)[-3000:]}")
+        spent = sum(after - before.get(pid, 0.0) for pid, after in self._servers().items())
+        return took["wall"], took["cpu"], spent
+
+    def do(self, command: list[str]) -> None:
+        """The same, untimed."""
+        self.timed(command)
+
+    def _servers(self) -> dict[int, float]:
+        """Seconds of a core so far, of each process of the stack."""
+        found: dict[int, float] = {}
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            supervisor = psutil.Process(json.loads((self.home / "run" / "supervisor.json").read_text())["pid"])
+            for process in supervisor.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    found[process.pid] = sum(process.cpu_times()[:2])
+        return found
+
+    def scheduled(self) -> tuple[float, float, float]:
+        """A run of the deployment on the worker, from the time for which it is scheduled to its state Completed."""
+        api = json.loads((self.home / "run" / "stack.json").read_text())["prefect"]["api_url"]
+        user, _, password = (self.home / "secrets" / "prefect.auth").read_text().strip().partition(":")
+        before = self._servers()
+        with httpx.Client(base_url=api, auth=(user, password), timeout=30) as client:
+
+            def answer(method: str, path: str, **more: Any) -> Any:
+                return client.request(method, api + path, **more).raise_for_status().json()
+
+            deployment = answer("GET", "/deployments/name/pipeline/olist")["id"]
+            due = datetime.now(UTC) + AHEAD
+            state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+            wanted = {"parameters": {"source": "olist", "force": True}, "state": state}
+            run = answer("POST", f"/deployments/{deployment}/create_flow_run", json=wanted)["id"]
+            until = time.monotonic() + AHEAD.total_seconds() + PATIENCE
+            while (found := answer("GET", f"/flow_runs/{run}"))["state_type"] not in ("COMPLETED", "FAILED", "CRASHED"):
+                if time.monotonic() > until:
+                    raise SystemExit(f"the scheduled run is {found['state_type']} after {PATIENCE:.0f} s")
+                time.sleep(0.5)
+        if found["state_type"] != "COMPLETED":
+            raise SystemExit(f"the scheduled run: {found['state']['message']}")
+        spent = sum(after - before.get(pid, 0.0) for pid, after in self._servers().items())
+        return (datetime.fromisoformat(found["state"]["timestamp"]) - due).total_seconds(), 0.0, spent
+
+
+def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str, Times], None]) -> dict[str, Times]:
+    """Each command, round by round: first those that find nothing running, then those on a stack that is up."""
+    found: dict[str, Times] = {}
+
+    def one(name: str, work: Callable[[], tuple[float, float, float]]) -> None:
+        times = found.setdefault(name, Times())
+        for held, value in zip((times.wall, times.cpu, times.servers), work(), strict=True):
+            held.append(round(value, 3))
+        tell(name, times)
+
+    def command(*line: str) -> Callable[[], tuple[float, float, float]]:
+        return lambda: sitting.timed(list(line))
+
+    cold: dict[str, tuple[Callable[[], None], list[str]]] = {
+        "make run, first": (lambda: fresh(sitting), ["make", "run"]),
+        "make run, again": (lambda: None, ["make", "run"]),
+        "make up, first": (lambda: fresh(sitting), ["make", "up"]),
+        "make up, again": (lambda: None, ["make", "up"]),
+    }
+    for name, (prepare, line) in cold.items():
+        if only and name not in only:
+            continue
+        for number in range(rounds):
+            prepare()
+            if number == 0 and name.endswith("again"):
+                sitting.do(line)
+                sitting.do(sitting.cxm("down"))
+            one(name, command(*line))
+            sitting.do(sitting.cxm("down"))
+
+    warm: dict[str, tuple[list[str] | None, Callable[[], tuple[float, float, float]]]] = {}
+    for size, data in (("full", sitting.full), ("sample", sitting.sample)):
+        forced = sitting.run(data, "--force")
+        warm[f"cxm run --force, {size}"] = None, command(*forced)
+        warm[f"cxm run, {size} unchanged"] = forced, command(*sitting.run(data))
+    warm["scheduled run, sample"] = None, sitting.scheduled
+    warm["cxm sql"] = None, command(*sitting.cxm("sql", "SELECT COUNT(*) FROM RAW.LOAD_LEDGER"))
+    warm["cxm batches"] = None, command(*sitting.cxm("batches"))
+    warm["cxm status"] = None, command(*sitting.cxm("status"))
+    chosen = {name: work for name, work in warm.items() if not only or name in only}
+    if not chosen:
+        return found
+    fresh(sitting)
+    try:
+        sitting.do(["make", "up"])
+        sitting.do(sitting.run(sitting.sample, "--force"))  # caches, the first of everything
+        for _ in range(rounds):
+            for name, (first, work) in chosen.items():
+                if first and "cxm run --force" + name.removeprefix("cxm run").removesuffix(" unchanged") not in chosen:
+                    sitting.do(first)
+                one(name, work)
+    finally:
+        sitting.do(sitting.cxm("down"))
+    return found
+
+
+def fresh(sitting: Sitting) -> None:
+    """A home that was never used."""
+    shutil.rmtree(sitting.home, ignore_errors=True)
+
+
+def prepared(project: Path, data: Path | None) -> Sitting:
+    """The files of both sizes, made where they are missing."""
+    full, sample = HOME / "full", data or (SAMPLE if SAMPLE.is_dir() else HOME / "sample")
+    for folder, scale in ((full, 1.0), (sample, SAMPLE_SCALE)):
+        if not any(folder.glob("*.csv")):
+            generate(folder, scale)
+            (
+                folder / MARKER
+            ).unlink()  # taken for real: generated rows never stand over real ones, and the sample may be real
+    own = HOME / "data" / "olist"
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(sample, own)
+    return Sitting(project.absolute(), own, full)
+
+
+def shown(found: dict[str, Times]) -> Table:
+    table = Table("command", title="Whole commands, seconds")
+    for name in ("median", "least", "most", "of a core", "of a core, servers", "runs"):
+        table.add_column(name, justify="right")
+    for name, times in found.items():
+        numbers = (median(times.wall), min(times.wall), max(times.wall), median(times.cpu), median(times.servers))
+        table.add_row(name, *(f"{n:.2f}" for n in numbers), str(len(times.wall)))
+    return table
+
+
+def section(results: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """The page's table: a line for each command, a column for each label."""
+    names = list(dict.fromkeys(name for found in results.values() for name in found))
+    lines = ["| | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
+    for name in names:
+        cells = []
+        for found in results.values():
+            wall = found.get(name, {}).get("wall", [])
+            cells.append(
+                f"**{median(wall):.1f}** ({min(wall):.1f} – {max(wall):.1f}), {len(wall)} runs" if wall else ""
+            )
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_page(label: str, found: dict[str, Times]) -> None:
+    """Keep the times under a label, beside those of other labels, and write the table of all of them."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results.setdefault("commands", {}).setdefault(label, {}).update(
+        {name: {"wall": t.wall, "cpu": t.cpu, "servers": t.servers} for name, t in found.items()}
+    )
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n" + section(results["commands"]) + END + rest.split(END)[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", action="append", default=[], choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--project", type=Path, default=PROJECT)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--page", metavar="LABEL")
+    options = parser.parse_args()
+    HOME.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+
+    def tell(name: str, times: Times) -> None:
+        console.print(
+            f"{name:<28} {times.wall[-1]:7.2f} s  of a core {times.cpu[-1]:6.2f}, servers {times.servers[-1]:6.2f}"
+        )
+
+    found = measure(prepared(options.project, options.data), options.rounds, options.only, tell)
+    if options.page:
+        write_page(options.page, found)
+    if options.json:
+        facts = {
+            n: {"median": median(t.wall), "wall": t.wall, "cpu": t.cpu, "servers": t.servers} for n, t in found.items()
+        }
+        sys.stdout.write(json.dumps({"load": os.getloadavg(), "commands": facts}) + "\n")
+    else:
+        Console().print(shown(found))
+
+
+if __name__ == "__main__":
+    main()
