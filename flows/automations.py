@@ -1,5 +1,5 @@
 """Code → Prefect automations: a notification when a run fails, when a source is stale, when a run does not start or does not
-end; and a run that died is called so.
+end; a run that died is called so, and with CXM_RESTARTS_PER_HOUR it is started again.
 
 They are told apart by name; applying them again brings them up to date and makes none twice. One that was switched off in
 the UI stays off, and without a notification block an automation keeps the actions that somebody gave it in the UI.
@@ -14,13 +14,14 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, SendNotification
+from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from flows.errors import ConfigurationError
+from flows.settings import Settings
 
 # Every deployment of prefect.yaml has the tag; runs from a terminal have none, and tell there how they ended.
 TAGGED = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.cxm"})
@@ -34,7 +35,7 @@ class Applied:
     """One automation, and what became of it."""
 
     name: str
-    action: Literal["created", "updated", "unchanged"]
+    action: Literal["created", "updated", "unchanged", "removed"]
     enabled: bool
 
 
@@ -52,7 +53,9 @@ ENDS = (
     "Suspended",
     "AwaitingRetry",
     "Scheduled",
+    "AwaitingConcurrencySlot",
 )
+RESTART = "cxm: a crashed run starts again"
 NOBODY = "It tells nobody yet: choose Edit, then Actions, then Send a notification."
 
 
@@ -100,15 +103,20 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
             "cxm: a run does not end",
             f"Fires when a run has been at work for {LONG.total_seconds() / 3600:g} hours. Its log says what it waits for; "
             "Cancel on its page ends it, and the next run clears up what it left.",
-            _proactive("prefect.flow-run.Running", set(), runs, LONG),
+            _proactive({"prefect.flow-run.Running"}, set(), runs, LONG),
             "MedTech-CXM: {{ flow_run.name }} does not end",
             RUN_BODY,
         ),
         _automation(
             "cxm: a run died",
-            "Marks a run as Crashed whose process has been silent for three heartbeats, so that it does not show as Running for "
-            "ever and gives its place to the next run. Then 'a run failed' fires too.",
-            _proactive("prefect.flow-run.heartbeat", {"prefect.flow-run.heartbeat"}, runs, silence),
+            "Marks a run as Crashed whose process has been silent for three heartbeats, or never had one, so that "
+            "it does not show as Running for ever and gives its place to the next run. Then 'a run failed' fires too.",
+            _proactive(
+                {"prefect.flow-run.heartbeat", "prefect.flow-run.Pending"},
+                {"prefect.flow-run.heartbeat"},
+                runs,
+                silence,
+            ),
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 message=f"no sign of life for {silence.total_seconds() / 60:g} minutes: its process was ended, or its machine "
@@ -118,14 +126,46 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
     )
 
 
+def restart(per_hour: int, lease: timedelta) -> AutomationCore:
+    """A run of `pipeline` that crashed is started again with its parameters, once its lease is over wherever it ran.
+
+    A trigger that fired does not fire again before its `within` is over, and what happens meanwhile is not made up for
+    (https://docs.prefect.io/v3/concepts/event-triggers): so a run that crashes again at once is not restarted for ever.
+    """
+    runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+    pipeline = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "pipeline"})
+    again = RunDeployment(
+        source="inferred",
+        parameters={
+            "__prefect_kind": "json",
+            "value": {"__prefect_kind": "jinja", "template": "{{ flow_run.parameters | tojson }}"},
+        },
+        schedule_after=lease,
+    )
+    trigger = EventTrigger(
+        expect={"prefect.flow-run.Crashed"},
+        match=runs,
+        match_related=[TAGGED, pipeline],
+        for_each={"related:deployment:prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+        within=timedelta(hours=1) / per_hour,
+    )
+    description = (
+        f"Starts a run of pipeline that crashed again, after the {lease.total_seconds() / 60:g} minutes of its lease and at most "
+        f"{per_hour} times an hour for each deployment (CXM_RESTARTS_PER_HOUR). What crashed left is cleared up first."
+    )
+    return _automation(RESTART, description, trigger, again)
+
+
 def _automation(name: str, description: str, trigger: EventTrigger, action: ActionTypes) -> AutomationCore:
     return AutomationCore(name=name, description=description, trigger=trigger, actions=[action])
 
 
-def _proactive(after: str, expect: set[str], match: ResourceSpecification, within: timedelta) -> EventTrigger:
-    """A run of a deployment that after one event has neither one of `expect` nor an end `within` that time."""
+def _proactive(after: set[str], expect: set[str], match: ResourceSpecification, within: timedelta) -> EventTrigger:
+    """A run of a deployment that after one of these events has neither one of `expect` nor an end `within` that time."""
     return EventTrigger(
-        after={after},
+        after=after,
         expect=expect | {f"prefect.flow-run.{state}" for state in ENDS},
         match=match,
         match_related=TAGGED,
@@ -153,9 +193,9 @@ def _reactive(
     )
 
 
-def apply(block: str | None) -> tuple[Applied, ...]:
+def apply(settings: Settings, block: str | None) -> tuple[Applied, ...]:
     """Make the automations, or bring them up to date; `block` is `<block type>/<name>` of a notification block. None: new ones
-    tell nobody, and those that are there keep their actions.
+    tell nobody, and those that are there keep their actions. The one that restarts is there only where a setting says so.
 
     Raises:
         ConfigurationError: no API is named, or there is no such notification block; the message lists those there are.
@@ -163,7 +203,14 @@ def apply(block: str | None) -> tuple[Applied, ...]:
     if not PREFECT_API_URL.value():
         raise ConfigurationError("PREFECT_API_URL: not set; automations live on a Prefect server, name its …/api")
     with get_client(sync_client=True) as client:
-        return tuple(_apply(client, one) for one in expected(_block_id(client, block) if block else None))
+        done = [_apply(client, one) for one in expected(_block_id(client, block) if block else None)]
+        if settings.restarts_per_hour:
+            lease = timedelta(minutes=settings.lease_minutes)
+            return (*done, _apply(client, restart(settings.restarts_per_hour, lease)))
+        for found in client.read_automations_by_name(RESTART):
+            client.delete_automation(found.id)
+            done.append(Applied(RESTART, "removed", False))
+        return tuple(done)
 
 
 def _apply(client: SyncPrefectClient, automation: AutomationCore) -> Applied:

@@ -153,6 +153,9 @@ class Settings(BaseSettings):
 
     lease_minutes: float = Field(5, gt=0)
     """How long a run may be away before another may take over its source."""
+    restarts_per_hour: int = Field(0, ge=0, le=12)
+    """How often in an hour a deployed run of `pipeline` that crashed is started again, by an automation; 0: the next run of its
+    schedule loads."""
     archive_after_days: int = Field(90, ge=0)
     """Objects of batches with a verdict move from `raw/` to `archive/` after so many days."""
     keep_batches: int = Field(30, ge=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,24 @@ def prefect_login(settings: Settings) -> tuple[str, str]:
     """User and password of the stack's Prefect server, for httpx's `auth`."""
     user, _, password = settings.prefect_auth.get_secret_value().partition(":")
     return user, password
+
+
+def patient_api(settings: Settings) -> Any:
+    """An httpx client of the server's REST API; SQLite behind it answers 503 while another writer is at work, so that is tried
+    again."""
+    import httpx
+
+    class Patient(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            for pause in (0.5, 1, 2, 4, 8):
+                answer = super().handle_request(request)
+                if answer.status_code != 503:
+                    break
+                time.sleep(pause)
+            return answer
+
+    url, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
+    return httpx.Client(base_url=url, timeout=60, transport=Patient(), auth=login)
 
 
 def run_flow(name: str, **parameters: Any) -> Any:

@@ -23,11 +23,15 @@ def automations() -> None:
 )
 @json_option
 def apply(notify: str, as_json: bool) -> None:
-    """Make five automations, or update them: a run failed, a source is stale, a run did not start, does not end, died."""
+    """Make five automations, or update them: a run failed, a source is stale, a run did not start, does not end, died.
+
+    With CXM_RESTARTS_PER_HOUR a sixth starts a run of `pipeline` that crashed again; without, it is removed.
+    """
+    settings = current_settings()
     console = make_console(as_json)
-    with session(current_settings(), console, services=("prefect",), named_server=True):
+    with session(settings, console, services=("prefect",), named_server=True):
         from flows import automations as code
 
         server = prefect_server()
-        done = code.apply(notify)
+        done = code.apply(settings, notify)
     show(console, as_json, f"Automations of {server}", [asdict(one) for one in done])

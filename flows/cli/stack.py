@@ -65,7 +65,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         deployment.register(settings, "process")
         deployment.deploy()
         waiting = deployment.hold_back(settings)
-        automations.apply(None)
+        automations.apply(settings, None)
     with console.status("writing the dbt docs"):
         from flows.settings import PROJECT
         from flows.steps.handoff import dbt_environment, document

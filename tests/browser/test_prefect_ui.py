@@ -73,7 +73,7 @@ def deployed(settings: Any) -> Iterator[None]:
 
     deployment.register(settings)
     deployment.deploy()
-    automations.apply(None)
+    automations.apply(settings, None)
     hold_builds(settings)
     yield
     url = settings.stack["prefect"]["api_url"]

@@ -20,7 +20,7 @@ import pytest
 
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from tests.conftest import hold_builds, olist_files, prefect_login, run_flow
+from tests.conftest import hold_builds, olist_files, patient_api, run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -54,20 +54,8 @@ def prefect(*arguments: str, seconds: float = 240) -> subprocess.CompletedProces
 
 @pytest.fixture(scope="module")
 def api(settings: Settings) -> Iterator[httpx.Client]:
-    """The server's REST API; SQLite behind it answers 503 while another writer is at work, so that is tried again."""
-
-    class Patient(httpx.HTTPTransport):
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
-            for pause in (0.5, 1, 2, 4, 8):
-                answer = super().handle_request(request)
-                if answer.status_code != 503:
-                    break
-                time.sleep(pause)
-            return answer
-
-    with httpx.Client(
-        base_url=settings.stack["prefect"]["api_url"], timeout=60, transport=Patient(), auth=prefect_login(settings)
-    ) as client:
+    """The server's REST API."""
+    with patient_api(settings) as client:
         yield client
 
 
@@ -424,7 +412,7 @@ def inbox() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.soak
 def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
-    worker: None, api: httpx.Client, files: Path, tmp_path: Path, inbox: tuple[str, list[str]]
+    settings: Settings, worker: None, api: httpx.Client, files: Path, tmp_path: Path, inbox: tuple[str, list[str]]
 ) -> None:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
@@ -433,9 +421,9 @@ def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
     url, got = inbox
     CustomWebhookNotificationBlock(name="test", url=url, json_data={"text": "{{subject}} {{body}}"}).save("cxm-test")
     with pytest.raises(ConfigurationError, match=r"slack-webhook/none: not found.*custom-webhook/cxm-test"):
-        automations.apply("slack-webhook/none")
-    assert {a.action for a in automations.apply("custom-webhook/cxm-test")} == {"created"}
-    assert {a.action for a in automations.apply("custom-webhook/cxm-test")} == {"unchanged"}
+        automations.apply(settings, "slack-webhook/none")
+    assert {a.action for a in automations.apply(settings, "custom-webhook/cxm-test")} == {"created"}
+    assert {a.action for a in automations.apply(settings, "custom-webhook/cxm-test")} == {"unchanged"}
 
     broken = tmp_path / "olist"
     shutil.copytree(files / "olist", broken)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,8 @@ def test_automations_are_there_to_be_tried_without_a_block_and_keep_the_actions_
 ) -> None:
     from flows.automations import apply
 
-    assert {one.action for one in apply(None)} == {"created"}
-    assert {one.action for one in apply(None)} == {"unchanged"}
+    assert {one.action for one in apply(settings, None)} == {"created"}
+    assert {one.action for one in apply(settings, None)} == {"unchanged"}
     every = api.post("/automations/filter", json={}).json()
     made = {one["name"]: one for one in every if one["name"].startswith("cxm: ")}
     assert set(made) == {
@@ -130,11 +130,11 @@ def test_automations_are_there_to_be_tried_without_a_block_and_keep_the_actions_
     body = {key: chosen[key] for key in ("name", "description", "enabled", "trigger")}
     body |= {"actions": [{"type": "pause-work-pool", "source": "inferred"}], "enabled": False}
     api.put(f"/automations/{chosen['id']}", json=body).raise_for_status()
-    apply(None)
+    apply(settings, None)
     after = api.get(f"/automations/{chosen['id']}").json()
     assert after["actions"][0]["type"] == "pause-work-pool"
     assert after["enabled"] is False
-    assert {one.action for one in apply(None)} == {"unchanged"}
+    assert {one.action for one in apply(settings, None)} == {"unchanged"}
 
 
 @pytest.mark.soak
@@ -144,7 +144,7 @@ def test_a_run_whose_process_died_is_called_crashed_and_a_run_that_ended_is_not(
     from prefect.client.orchestration import get_client
     from prefect.events import emit_event
     from prefect.events.worker import EventsWorker
-    from prefect.states import Completed, Running
+    from prefect.states import Completed, Pending, Running
 
     from flows.automations import expected
     from flows.operations import undo
@@ -153,8 +153,9 @@ def test_a_run_whose_process_died_is_called_crashed_and_a_run_that_ended_is_not(
     with get_client(sync_client=True) as client:
         client.create_automation(died)
         time.sleep(1)
-        runs = [client.create_flow_run(undo, parameters={"batch": "20200101_000000"}, tags=["cxm"]) for _ in range(2)]
-        for run in runs:
+        runs = [client.create_flow_run(undo, parameters={"batch": "20200101_000000"}, tags=["cxm"]) for _ in range(3)]
+        client.set_flow_run_state(runs[2].id, Pending(), force=True)  # taken by a worker that died with it at once
+        for run in runs[:2]:
             client.set_flow_run_state(run.id, Running(), force=True)
             emit_event(
                 "prefect.flow-run.heartbeat",
@@ -165,9 +166,52 @@ def test_a_run_whose_process_died_is_called_crashed_and_a_run_that_ended_is_not(
         time.sleep(1)
         client.set_flow_run_state(runs[1].id, Completed(), force=True)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and api.get(f"/flow_runs/{runs[0].id}").json()["state"]["type"] == "RUNNING":
+    while True:
+        dead, ended, unborn = (api.get(f"/flow_runs/{run.id}").json()["state"] for run in runs)
+        if dead["type"] == unborn["type"] == "CRASHED" or time.monotonic() > deadline:
+            break
         time.sleep(0.5)
-    dead, ended = (api.get(f"/flow_runs/{run.id}").json()["state"] for run in runs)
-    assert dead["type"] == "CRASHED"
+    assert (dead["type"], unborn["type"]) == ("CRASHED", "CRASHED")
     assert "no sign of life" in dead["message"]
     assert ended["type"] == "COMPLETED"
+
+
+def test_a_crashed_run_is_started_again_with_its_parameters_as_often_as_the_setting_says(
+    settings: Settings, api: httpx.Client, automations: None
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Crashed
+
+    from flows.automations import RESTART, apply
+    from flows.pipeline import pipeline
+
+    on = settings.model_copy(update={"restarts_per_hour": 2, "lease_minutes": 1.0})
+    assert {one.name for one in apply(settings, None)}.isdisjoint({RESTART})
+    assert [(one.name, one.action) for one in apply(on, None) if one.action != "unchanged"] == [(RESTART, "created")]
+    assert {one.action for one in apply(on, None)} == {"unchanged"}
+    given = {"source": "olist", "data": 's3://exports/it\'s {{ here }} "now"', "day": None, "force": True}
+    with get_client(sync_client=True) as client:
+        made = [
+            client.create_deployment(
+                client.create_flow(one), name="restarted", tags=["cxm"], enforce_parameter_schema=False
+            )
+            for one in (pipeline, pipeline.with_options(name="undo"))
+        ]
+        try:
+            ran = [client.create_flow_run_from_deployment(one, parameters=given) for one in (made[0], made[0], made[1])]
+            for run in ran:
+                client.set_flow_run_state(run.id, Crashed(), force=True)
+            of_them = {"id": {"any_": [str(one) for one in made]}}
+            ask(api, "/flow_runs/filter", lambda found: len(found) > 3, deployments=of_them)
+            time.sleep(2)  # for one that should not come
+            again = api.post("/flow_runs/filter", json={"deployments": of_them}).json()
+            (new,) = [run for run in again if run["id"] not in {str(run.id) for run in ran}]
+            assert (new["deployment_id"], new["parameters"]) == (str(made[0]), given)
+            due = datetime.fromisoformat(new["expected_start_time"]) - datetime.now(UTC)
+            assert (new["state"]["type"], 20 < due.total_seconds() < 60) == ("SCHEDULED", True), "after the lease"
+        finally:
+            for one in made:
+                client.delete_deployment(one)
+    assert [(one.name, one.action) for one in apply(settings, None) if one.action != "unchanged"] == [
+        (RESTART, "removed")
+    ]
