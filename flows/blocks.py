@@ -1,191 +1,93 @@
-"""Settings → plain clients, through the prefect-aws and prefect-snowflake blocks.
+"""Settings → plain clients; a login that a Prefect block holds comes from `flows.block_types`.
 
 A block named by a flow's parameter, `CXM_AWS_BLOCK` (AwsCredentials) or `CXM_SNOWFLAKE_BLOCK` (SnowflakeConnector) is loaded from
-the Prefect server; otherwise one is made in memory from settings, for the embedded stack with its endpoint, for an account with
-its key pair. `cxm blocks register` saves what is made here.
+the Prefect server; otherwise the settings say it all, for the embedded stack with its endpoint, for an account with its key
+pair, and Prefect's packages are not imported.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect_aws import AwsCredentials
-from prefect_aws.client_parameters import AwsClientParameters
-from pydantic import Field, SecretBytes, SecretStr
+from pydantic import SecretStr
 
 from flows import lease
-from flows.clients.private_key import read_private_key
-from flows.clients.s3 import CLIENT_CONFIG, insistent
+from flows.clients import login
+from flows.clients.s3 import insistent
 from flows.clients.snowflake import explain, run, session_parameters
 from flows.contract.sql import literal
-from flows.errors import ConfigurationError, CxmError
+from flows.errors import CxmError
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
-
-# The package imports its worker for Snowpark Container Services, and that the whole client of Snowflake's REST API: three seconds
-# of every start. Whoever wants that worker imports its module, which is found then.
-_SPCS = "prefect_snowflake.experimental.workers.spcs"
-_stand_in = sys.modules.setdefault(_SPCS, ModuleType(_SPCS))
-from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials  # noqa: E402
-
-if _stand_in.__spec__ is None:
-    del sys.modules[_SPCS]
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from snowflake.connector import SnowflakeConnection
 
-# Every connection of a run asks for its block; a rotated key reaches a long-lived Dask worker after this long.
-BLOCK_SECONDS = 300.0
-
-
 _lock = threading.Lock()
-_loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, until when it is current
-_s3_clients: dict[AwsCredentials, Any] = {}
+_s3_clients: dict[Any, Any] = {}  # by the block, or by what the settings say of S3
 _live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 # Open connections that no task uses, by what they were opened for.
 _kept: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
 
 
-class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc]  # the package has no types
-    """Snowflake credentials for an endpoint that is not `<account>.snowflakecomputing.com`: the embedded warehouse.
-
-    `SnowflakeCredentials` passes every field on to `snowflake.connector.connect`, which knows these three.
-    """
-
-    _block_type_name = "Snowflake Endpoint Credentials"
-    _block_type_slug = "snowflake-endpoint-credentials"
-
-    host: str = Field(default=..., description="Host name or address of the endpoint.")
-    port: int = Field(default=..., description="TCP port of the endpoint.")
-    protocol: str = Field(default="http", description="http or https.")
-
-
-def load(kind: Any, name: str, fix: str = "`cxm blocks register` saves it") -> Any:
-    """The block of a type; one that was loaded within `BLOCK_SECONDS` is not asked for again.
-
-    Raises:
-        ConfigurationError: there is no such block.
-    """
-    key = (kind.get_block_type_slug(), name)
-    loaded, until = _loaded.get(key, (None, 0.0))
-    if time.monotonic() < until:
-        return loaded
-    try:
-        loaded = kind.load(name, _sync=True)
-        _loaded[key] = loaded, time.monotonic() + BLOCK_SECONDS
-        return loaded
-    except ValueError as error:
-        raise ConfigurationError(f"block {key[0]}/{name}: not found on this Prefect server; {fix}") from error
-
-
 def s3_client(settings: Settings) -> S3Client:
     """The process's one S3 client for these settings; boto3 clients may be shared across threads, making one is slow. Another
-    key in its block makes another client, `BLOCK_SECONDS` later at most.
+    key in its block makes another client, five minutes later at most.
 
     Raises:
-        ConfigurationError: no stack runs in an embedded home.
+        ConfigurationError: there is no such block; or no stack runs in an embedded home.
     """
-    name = settings.aws_block
     with _lock:
-        credentials = load(AwsCredentials, name) if name else aws_credentials(settings)
-        if credentials not in _s3_clients:
-            _s3_clients[credentials] = insistent(credentials.get_s3_client())
-        return cast("S3Client", _s3_clients[credentials])
+        key: Any
+        if settings.aws_block:
+            from flows import block_types
+
+            key = block_types.load_aws(settings.aws_block)
+            make = key.get_s3_client
+        else:
+            embedded = settings.target == "embedded"
+            key = (settings.aws_region, *((settings.stack["s3"]["endpoint"], settings.s3_identity) if embedded else ()))
+
+            def make() -> Any:
+                return login.s3_client(settings)
+
+        if key not in _s3_clients:
+            _s3_clients[key] = insistent(make())
+        return cast("S3Client", _s3_clients[key])
+
+
+def aws_session(settings: Settings) -> Any:
+    """A boto3 session with the login of `s3_client`."""
+    if not settings.aws_block:
+        return login.aws_session(settings)
+    from flows import block_types
+
+    return block_types.load_aws(settings.aws_block).get_boto3_session()
 
 
 def sqs_client(settings: Settings) -> Any:
     """An SQS client with the login of `s3_client`."""
-    name = settings.aws_block
-    session: Any = (load(AwsCredentials, name) if name else aws_credentials(settings)).get_boto3_session()
-    return session.client("sqs", region_name=settings.aws_region)
+    return aws_session(settings).client("sqs", region_name=settings.aws_region)
 
 
-def aws_credentials(settings: Settings) -> AwsCredentials:
-    """An AwsCredentials block made from settings: the embedded object store's, or the AWS SDK's own chain."""
-    endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None
-    parameters = AwsClientParameters(
-        endpoint_url=endpoint, config={**CLIENT_CONFIG, "s3": {"addressing_style": "path" if endpoint else "auto"}}
-    )
-    if endpoint is None:  # the AWS SDK's own chain: instance role, SSO, environment
-        return AwsCredentials(region_name=settings.aws_region, aws_client_parameters=parameters)
-    access_key, secret = settings.s3_identity
-    return AwsCredentials(
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret,
-        region_name=settings.aws_region,
-        aws_client_parameters=parameters,
-    )
-
-
-def snowflake_credentials(settings: Settings) -> SnowflakeCredentials:
+def snowflake_credentials(settings: Settings) -> login.Login:
     """The login: that of a named SnowflakeConnector block, the embedded warehouse's, or a service user with a key pair.
 
     Raises:
         ConfigurationError: there is no such block; or account, user or key is missing; the message names the variable.
     """
-    if settings.snowflake_block:
-        # A connector keeps its credentials' own fields as extras, so this one login serves the embedded endpoint as well.
-        return _readable(cast(SnowflakeCredentials, load(SnowflakeConnector, settings.snowflake_block).credentials))
-    if settings.target == "embedded":
-        warehouse = settings.stack["warehouse"]
-        user, password = next(iter(settings.warehouse_logins.items()))
-        return SnowflakeEndpointCredentials(
-            account="cxm-embedded",
-            user=user,
-            password=password,
-            host=warehouse["host"],
-            port=warehouse["port"],
-            protocol="http",  # said outright: get_client passes on only the fields that were set
-        )
-    missing = [
-        f"CXM_{name.upper()}"
-        for name in ("snowflake_account", "snowflake_user", "snowflake_private_key")
-        if getattr(settings, name) is None
-    ]
-    if missing:
-        raise ConfigurationError(
-            f"{', '.join(missing)}: not set; the snowflake target logs in with a key pair: set them, or name a Prefect block in "
-            "CXM_SNOWFLAKE_BLOCK"
-        )
-    passphrase = settings.snowflake_private_key_passphrase
-    key = read_private_key(
-        cast(SecretStr, settings.snowflake_private_key).get_secret_value(),
-        passphrase.get_secret_value() if passphrase else None,
-    )
-    return SnowflakeCredentials(
-        account=settings.snowflake_account or "",
-        user=settings.snowflake_user,
-        private_key=SecretBytes(key.pem.encode()),
-        private_key_passphrase=SecretStr(key.passphrase) if key.passphrase else None,
-    )
+    if not settings.snowflake_block:
+        return login.snowflake_login(settings)
+    from flows import block_types
 
-
-def _readable(credentials: SnowflakeCredentials) -> SnowflakeCredentials:
-    """The login with its key, if it has one, as `read_private_key` leaves it: a form in the Prefect UI keeps no line ends."""
-    path, text = credentials.private_key_path, credentials.private_key
-    if path is None and text is None:
-        return credentials
-    try:
-        found = path.read_text() if path else cast(SecretBytes, text).get_secret_value().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"private key of the SnowflakeCredentials block: {path or ''} {error}") from None
-    passphrase = credentials.private_key_passphrase
-    key = read_private_key(found, passphrase.get_secret_value() if passphrase else None)
-    return credentials.model_copy(
-        update={
-            "private_key": SecretBytes(key.pem.encode()),
-            "private_key_path": None,
-            "private_key_passphrase": SecretStr(key.passphrase) if key.passphrase else None,
-        }
-    )
+    return cast(
+        login.Login, block_types.load_snowflake(settings.snowflake_block)
+    )  # it has the names that are read of one
 
 
 def with_login(settings: Settings) -> Settings:

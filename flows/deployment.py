@@ -25,7 +25,7 @@ from prefect.workers.process import ProcessWorker
 from prefect_aws import AwsCredentials, S3Bucket
 from prefect_snowflake import SnowflakeConnector
 
-from flows import blocks, ledger, located
+from flows import block_types, blocks, ledger, located
 from flows.contract.read import sources
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.generated import MARKER, source_place
@@ -127,7 +127,8 @@ def _blocks(settings: Settings) -> list[Registered]:
     # The settings may name the very blocks that are to be written here.
     own = settings.model_copy(update={"aws_block": None, "snowflake_block": None})
     own.__dict__.pop("stack", None)
-    aws, snowflake = _with_kept_key(blocks.aws_credentials(own)), blocks.snowflake_credentials(own)
+    aws = _with_kept_key(block_types.aws_credentials(own))
+    snowflake = block_types.snowflake_credentials(blocks.snowflake_credentials(own))
     done = [_save(aws), _save(snowflake)]
     done.append(_save(S3Bucket(bucket_name=settings.bucket, credentials=aws)))
     done.append(

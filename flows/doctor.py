@@ -226,7 +226,7 @@ def login(settings: Settings) -> Iterator[Finding]:
     """The login, the region beside the bucket's, the warehouse, the clock."""
     credentials = blocks.snowflake_credentials(settings)
     if settings.target != "embedded":
-        good = credentials.private_key is not None or credentials.private_key_path is not None
+        good = credentials.resolve_private_key() is not None
         yield _judge(
             "key-pair login", good, f"user {credentials.user}", "`cxm keys create`, then `cxm provision --apply`"
         )

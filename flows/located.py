@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from flows import blocks
@@ -41,4 +40,10 @@ def _secret(settings: Settings) -> SecretStr | None:
     """What logs in to SFTP servers: the Prefect Secret block's, or the setting's."""
     if not settings.sftp_block:
         return settings.sftp_secret
-    return SecretStr(str(blocks.load(Secret, settings.sftp_block, "make it in the Prefect UI, under Blocks").get()))
+    from prefect.blocks.system import Secret
+
+    from flows import block_types
+
+    return SecretStr(
+        str(block_types.load(Secret, settings.sftp_block, "make it in the Prefect UI, under Blocks").get())
+    )

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from prefect_aws import AwsCredentials
 from pydantic import SecretStr
 
 from flows import blocks
@@ -60,7 +59,9 @@ def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
         return found is not None and found.aws_access_key_id in ids
 
     def save_key(key_id: str, secret: str) -> None:
-        fresh = blocks.aws_credentials(settings.model_copy(update={"aws_block": None}))
+        from flows import block_types
+
+        fresh = block_types.aws_credentials(settings.model_copy(update={"aws_block": None}))
         fresh.aws_access_key_id, fresh.aws_secret_access_key = key_id, SecretStr(secret)
         fresh.save(name, overwrite=True, _sync=True)
 
@@ -79,12 +80,12 @@ def plan(
 
 def aws_session(settings: Settings) -> Any:
     """A boto3 session with the administrator's login."""
-    if settings.aws_block:
-        return AwsCredentials.load(settings.aws_block, _sync=True).get_boto3_session()
-    return blocks.aws_credentials(settings).get_boto3_session()
+    return blocks.aws_session(settings)
 
 
 def _block(name: str) -> Any:
+    from prefect_aws import AwsCredentials
+
     try:
         return AwsCredentials.load(name, _sync=True)
     except ValueError:

@@ -64,7 +64,7 @@ def sql(statement: str | None, file: TextIO | None, as_csv: bool, vertical: bool
 
 
 def _statements(statement: str | None, file: TextIO | None) -> list[str]:
-    from snowflake.connector.util_text import split_statements
+    from flows.clients.connector import split_statements
 
     if statement is not None and file is not None:
         raise ConfigurationError("--file: found with a statement; give one of them")

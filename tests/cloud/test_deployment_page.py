@@ -39,7 +39,8 @@ def steps() -> list[tuple[int, str]]:
 @pytest.fixture
 def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """moto for AWS; the running stack's warehouse for Snowflake and its Prefect server; names of an environment of its own."""
-    from flows import blocks  # Prefect reads its address at import: not before the stack runs
+    from flows import block_types, blocks  # Prefect reads its address at import: not before the stack runs
+    from flows.clients.login import Login
 
     warehouse, own_s3 = settings.stack["warehouse"], blocks.s3_client(settings)
     own_s3.create_bucket(
@@ -48,7 +49,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
     for name in [n for n in os.environ if n.startswith("CXM_")]:
         monkeypatch.delenv(name)
     # A block of the same name that an earlier test of this process registered counts for another five minutes.
-    monkeypatch.setattr(blocks, "_loaded", {})
+    monkeypatch.setattr(block_types, "_loaded", {})
     monkeypatch.setattr(blocks, "_s3_clients", {})
     monkeypatch.setenv("CXM_ENV", "page")
     monkeypatch.setenv("CXM_HOME", str(tmp_path / "home"))
@@ -58,18 +59,15 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
         """The same login, at the emulator's address: JWT and key are checked there too."""
         found = real(current)
         values = {n: getattr(found, n) for n in ("user", "private_key", "private_key_passphrase")}
-        return blocks.SnowflakeEndpointCredentials(
-            account="cxm-embedded", host=warehouse["host"], port=warehouse["port"], protocol="http", **values
-        )
+        return Login("cxm-embedded", host=warehouse["host"], port=warehouse["port"], protocol="http", **values)
 
     monkeypatch.setattr(blocks, "snowflake_credentials", emulated)
     home_secrets.ensure(
         settings.model_copy(update={"transformer_role": "CXM_TRANSFORMER_PAGE"})
     )  # what dbt logs in with
     user, password = next(iter(settings.warehouse_logins.items()))
-    with blocks.SnowflakeEndpointCredentials(
-        account="cxm-embedded", user=user, password=password, protocol="http",
-        host=warehouse["host"], port=warehouse["port"],
+    with Login(
+        "cxm-embedded", user, password, protocol="http", host=warehouse["host"], port=warehouse["port"],
     ).get_client(role="ACCOUNTADMIN") as connection:  # fmt: skip
         run(connection, "CREATE USER IF NOT EXISTS SETUP TYPE = SERVICE")
         run(connection, "GRANT ROLE ACCOUNTADMIN TO USER SETUP")

@@ -191,13 +191,13 @@ def test_registered_blocks_log_in_and_do_not_show_their_secrets(
 def test_a_key_that_was_changed_in_its_block_reaches_a_process_that_goes_on(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import blocks
+    from flows import block_types, blocks
 
-    monkeypatch.setattr(blocks, "BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(block_types, "BLOCK_SECONDS", 0.0)
     own = settings.model_copy(update={"aws_block": "changed"})
 
     def saved(key: str) -> None:
-        block = blocks.aws_credentials(settings)
+        block = block_types.aws_credentials(settings)
         block.aws_access_key_id = key
         block.save("changed", overwrite=True, _sync=True)
 

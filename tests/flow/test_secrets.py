@@ -41,7 +41,7 @@ def planted(settings: Settings) -> dict[str, bytes]:
     from prefect_aws import AwsCredentials
     from prefect_snowflake import SnowflakeConnector
 
-    from flows import blocks
+    from flows import block_types, blocks
     from flows.clients.snowflake import run
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -59,9 +59,9 @@ def planted(settings: Settings) -> dict[str, bytes]:
         run(connection, f"CREATE USER IF NOT EXISTS {USER} TYPE = SERVICE RSA_PUBLIC_KEY = '{body}'")
         for role in (settings.loader_role, settings.transformer_role, "ACCOUNTADMIN"):  # an embedded run provisions
             run(connection, f"GRANT ROLE {role} TO USER {USER}")
-    AwsCredentials(**blocks.aws_credentials(settings).model_dump()).save("planted", overwrite=True, _sync=True)
+    AwsCredentials(**block_types.aws_credentials(settings).model_dump()).save("planted", overwrite=True, _sync=True)
     warehouse = settings.stack["warehouse"]
-    login = blocks.SnowflakeEndpointCredentials(
+    login = block_types.SnowflakeEndpointCredentials(
         account="cxm-embedded",
         user=USER,
         private_key=SecretBytes(pem),

@@ -76,12 +76,14 @@ def private_bytes(key: Any) -> bytes:
 def test_a_key_in_a_prefect_block_is_read_in_the_same_way() -> None:
     from prefect_snowflake import SnowflakeCredentials
 
+    from flows import block_types
+
     block = SnowflakeCredentials(
         account="a", user="u", private_key=SecretBytes(FORMS["with literal line ends"](pem("x y")).encode()),
         private_key_passphrase=SecretStr("x y"),
     )  # fmt: skip
 
-    assert blocks._readable(block).resolve_private_key() == DER
+    assert block_types.readable(block).resolve_private_key() == DER
 
 
 def test_a_passphrase_that_the_key_does_not_need_is_left_out() -> None:

@@ -37,3 +37,29 @@ def test_help_takes_less_than_three_tenths_of_a_second_of_one_core() -> None:
         return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(once() for _ in range(3)) < 0.3
+
+
+def imported(code: str, *names: str) -> list[str]:
+    """Which of the modules a process of its own has imported after `code`."""
+    code = f"import sys; {code}; print(*(name for name in {names!r} if name in sys.modules))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_query_needs_neither_prefect_nor_pandas() -> None:
+    found = imported(
+        "import flows.cli, flows.blocks, flows.embedded.stack", "prefect", "prefect_aws", "pandas", "numpy", "pyarrow"
+    )
+    assert found == []
+
+
+def test_a_run_imports_no_block_of_prefect_aws_or_prefect_snowflake_that_nobody_named() -> None:
+    found = imported(
+        "import prefect, flows.pipeline, flows.provisioning",
+        "prefect_aws", "prefect_snowflake", "pandas", "great_expectations",
+    )  # fmt: skip
+    assert found == []
+
+
+def test_pandas_is_there_for_whoever_imports_it_after_the_connector() -> None:
+    code = "from flows.clients import connector; import pandas, great_expectations"
+    assert imported(code, "pandas", "snowflake.connector") == ["pandas", "snowflake.connector"]

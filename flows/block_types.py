@@ -1,0 +1,128 @@
+"""The prefect-aws and prefect-snowflake blocks: those that are loaded by name, and those that `cxm blocks register` saves.
+
+Imported only where a block is named or made: the two packages and what they import cost more than a second of every start.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import ModuleType
+from typing import Any, cast
+
+from prefect_aws import AwsCredentials
+from prefect_aws.client_parameters import AwsClientParameters
+from pydantic import Field, SecretBytes, SecretStr
+
+from flows.clients import connector as connector  # before prefect-snowflake imports Snowflake's
+from flows.clients.login import Login, s3_parameters
+from flows.clients.private_key import read_private_key
+from flows.errors import ConfigurationError
+from flows.settings import Settings
+
+# The package imports its worker for Snowpark Container Services, and that the whole client of Snowflake's REST API: three seconds
+# of every start. Whoever wants that worker imports its module, which is found then.
+_SPCS = "prefect_snowflake.experimental.workers.spcs"
+_stand_in = sys.modules.setdefault(_SPCS, ModuleType(_SPCS))
+from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials  # noqa: E402
+
+if _stand_in.__spec__ is None:
+    del sys.modules[_SPCS]
+
+# Every connection of a run asks for its block; a rotated key reaches a long-lived Dask worker after this long.
+BLOCK_SECONDS = 300.0
+
+_loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, until when it is current
+
+
+class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc]  # the package has no types
+    """Snowflake credentials for an endpoint that is not `<account>.snowflakecomputing.com`: the embedded warehouse.
+
+    `SnowflakeCredentials` passes every field on to `snowflake.connector.connect`, which knows these three.
+    """
+
+    _block_type_name = "Snowflake Endpoint Credentials"
+    _block_type_slug = "snowflake-endpoint-credentials"
+
+    host: str = Field(default=..., description="Host name or address of the endpoint.")
+    port: int = Field(default=..., description="TCP port of the endpoint.")
+    protocol: str = Field(default="http", description="http or https.")
+
+
+def load(kind: Any, name: str, fix: str = "`cxm blocks register` saves it") -> Any:
+    """The block of a type; one that was loaded within `BLOCK_SECONDS` is not asked for again.
+
+    Raises:
+        ConfigurationError: there is no such block.
+    """
+    key = (kind.get_block_type_slug(), name)
+    loaded, until = _loaded.get(key, (None, 0.0))
+    if time.monotonic() < until:
+        return loaded
+    try:
+        loaded = kind.load(name, _sync=True)
+        _loaded[key] = loaded, time.monotonic() + BLOCK_SECONDS
+        return loaded
+    except ValueError as error:
+        raise ConfigurationError(f"block {key[0]}/{name}: not found on this Prefect server; {fix}") from error
+
+
+def load_aws(name: str) -> AwsCredentials:
+    """The AwsCredentials block of that name.
+
+    Raises:
+        ConfigurationError: there is no such block.
+    """
+    return cast(AwsCredentials, load(AwsCredentials, name))
+
+
+def load_snowflake(name: str) -> SnowflakeCredentials:
+    """The login of the SnowflakeConnector block of that name.
+
+    Raises:
+        ConfigurationError: there is no such block, or its key cannot be read.
+    """
+    # A connector keeps its credentials' own fields as extras, so this one login serves the embedded endpoint as well.
+    return readable(cast(SnowflakeCredentials, load(SnowflakeConnector, name).credentials))
+
+
+def aws_credentials(settings: Settings) -> AwsCredentials:
+    """An AwsCredentials block made from settings: the embedded object store's, or the AWS SDK's own chain."""
+    parameters = AwsClientParameters(**s3_parameters(settings))
+    if settings.target != "embedded":  # the AWS SDK's own chain: instance role, SSO, environment
+        return AwsCredentials(region_name=settings.aws_region, aws_client_parameters=parameters)
+    access_key, secret = settings.s3_identity
+    return AwsCredentials(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret,
+        region_name=settings.aws_region,
+        aws_client_parameters=parameters,
+    )
+
+
+def snowflake_credentials(login: Login) -> SnowflakeCredentials:
+    """A block with this login."""
+    names = ("account", "user", "password", "private_key", "private_key_passphrase", "host", "port", "protocol")
+    kind = SnowflakeEndpointCredentials if login.host else SnowflakeCredentials
+    # Only the fields that were set: get_client passes those on, and no other.
+    return kind(**{name: value for name in names if (value := getattr(login, name)) is not None})
+
+
+def readable(credentials: SnowflakeCredentials) -> SnowflakeCredentials:
+    """The login with its key, if it has one, as `read_private_key` leaves it: a form in the Prefect UI keeps no line ends."""
+    path, text = credentials.private_key_path, credentials.private_key
+    if path is None and text is None:
+        return credentials
+    try:
+        found = path.read_text() if path else cast(SecretBytes, text).get_secret_value().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"private key of the SnowflakeCredentials block: {path or ''} {error}") from None
+    passphrase = credentials.private_key_passphrase
+    key = read_private_key(found, passphrase.get_secret_value() if passphrase else None)
+    return credentials.model_copy(
+        update={
+            "private_key": SecretBytes(key.pem.encode()),
+            "private_key_path": None,
+            "private_key_passphrase": SecretStr(key.passphrase) if key.passphrase else None,
+        }
+    )
