@@ -252,6 +252,6 @@ def _block_id(client: SyncPrefectClient, block: str) -> UUID:
             if d.block_type and d.block_schema and "notify" in d.block_schema.capabilities
         ]
         raise ConfigurationError(
-            f"--notify {block}: not found; wanted <block type>/<name> of a notification block, as slack-webhook/ops; there "
+            f"--notify {block}: not found; expected <block type>/<name> of a notification block, as slack-webhook/ops; there "
             f"are: {', '.join(there) or 'none yet, make one in the UI under Blocks'}"
         ) from None

@@ -97,7 +97,7 @@ def packages(_: Settings) -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             version = "none"
         if version == "none" or not wanted.specifier.contains(version, prereleases=True):
-            wrong.append(f"{wanted.name}: found {version}, wanted {wanted.specifier}")
+            wrong.append(f"{wanted.name}: got {version}, expected {wanted.specifier}")
     yield _judge("packages", not wrong, "; ".join(wrong) or "as locked", "rm -rf .venv && make .venv/.ready")
 
 
@@ -259,7 +259,7 @@ def stages(settings: Settings) -> Iterator[Finding]:
             wanted = f"s3://{settings.bucket}/raw/{source.name}/"
             rows = run(connection, f"SHOW STAGES LIKE '{source.stage}' IN SCHEMA {settings.database}.RAW").dicts()
             url = str(rows[0]["url"]) if rows else "not there"
-            yield _judge(f"URL of {name}", url == wanted, url, f"wanted {wanted}: `cxm provision --apply`")
+            yield _judge(f"URL of {name}", url == wanted, url, f"expected {wanted}: `cxm provision --apply`")
             run(connection, f"LIST @{name}")
             yield Finding(f"LIST @{name}", "ok", "the integration reads the bucket")
 

@@ -226,7 +226,7 @@ def _failure(result: BuildResult) -> str:
     lines = [f"- {node.kind.replace('_', ' ')} {node.name}: {node.message}" for node in bad[:20]]
     more = [f"- and {len(bad) - 20} more"] if len(bad) > 20 else []
     head = f"dbt build: {told(result)}; what comes after a failed node was not built and is as it was"
-    return "\n".join([head, *lines, *more, "mend the model or the rows, then `cxm build --retry`"])
+    return "\n".join([head, *lines, *more, "fix the model or the rows, then `cxm build --retry`"])
 
 
 def _built(settings: Settings, select: str | None, by_source: bool, retry: bool) -> BuildResult:

@@ -84,7 +84,7 @@ def reconcile(
     found = tasks.reconcile(source, tasks.Blocks(aws_block, snowflake_block))
     shown.table_artifact(f"{source}-reconcile", found, "Differences between S3, ledger and RAW")
     if found:
-        lines = [f"- {d.kind}: {d.where}: found {d.found}, wanted {d.wanted}; {d.fix}" for d in found[:20]]
+        lines = [f"- {d.kind}: {d.where}: got {d.found}, expected {d.wanted}; {d.fix}" for d in found[:20]]
         more = [f"- and {len(found) - 20} more"] if len(found) > 20 else []
         raise DataError("\n".join([f"{source}: S3, ledger and RAW differ in {len(found)} places", *lines, *more]))
     return shown.ended("S3, ledger and RAW agree", found)
@@ -176,7 +176,7 @@ def backfill(
         BackfillError: days were quarantined, or one failed.
     """
     if not any(table.daily for table in read_source(source).tables):
-        raise ConfigurationError(f"source {source}: found no table with a file for each day; load it without days")
+        raise ConfigurationError(f"source {source}: got no table with a file for each day; load it without days")
     if to_day < from_day:
         raise ConfigurationError(f"days {from_day} to {to_day}: the last is before the first; turn them round")
     where = tasks.Blocks(aws_block, snowflake_block)
@@ -208,7 +208,7 @@ def backfill(
     bad = [d for d in done if d.error]
     if bad:
         head = (
-            f"{source}: {len(bad)} of {len(done)} days are not published; mend their files and run the same days again"
+            f"{source}: {len(bad)} of {len(done)} days are not published; fix their files and run the same days again"
         )
         stopped = f"; days after {bad[-1].day} were not tried" if bad[-1].status == "failed" else ""
         message = "\n".join([head + stopped, *(f"- {d.day}: {d.error}" for d in bad)])

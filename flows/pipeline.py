@@ -151,7 +151,7 @@ def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
 def replay(
     batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> RunSummary:
-    """Load a batch again from what lies in S3, validate it and hand it off: after a rule was mended, rows were lost, or an undo.
+    """Load a batch again from what lies in S3, validate it and hand it off: after a rule was fixed, rows were lost, or an undo.
 
     Args:
         batch: the batch id, YYYYMMDD_HHMMSS: the end of its run's name, and the heading of its report.
@@ -183,7 +183,7 @@ def checked_batch_id(text: str) -> str:
         ConfigurationError: it is none.
     """
     if not re.fullmatch(r"[0-9]{8}_[0-9]{6}", text):
-        raise ConfigurationError(f"batch id: found {text!r}, wanted YYYYMMDD_HHMMSS; `cxm batches` lists them")
+        raise ConfigurationError(f"batch id: got {text!r}, expected YYYYMMDD_HHMMSS; `cxm batches` lists them")
     return text
 
 
@@ -191,7 +191,7 @@ def checked_batch_id(text: str) -> str:
 def provision(
     apply: bool = True, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Change, ...]:
-    """Bucket, IAM, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where missing, mended where changed.
+    """Bucket, IAM, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where missing, fixed where changed.
 
     Args:
         apply: do it; without it the flow shows its plan, as an artifact, and changes nothing; it looks with CXM_PLAN_ROLE.
@@ -201,7 +201,7 @@ def provision(
     where = tasks.Blocks(aws_block, snowflake_block)
     plan = tasks.provision_plan(where, apply)
     shown.markdown_artifact(
-        "provision-plan", plan.markdown(), "What differs from what is wanted, and what would mend it"
+        "provision-plan", plan.markdown(), "What differs from what is expected, and what would fix it"
     )
     if not apply:
         return shown.ended(plan.counts, tuple(item.change for item in plan.items))

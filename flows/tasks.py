@@ -118,7 +118,7 @@ def parts(batch: Batch, found: Inventory, table: Table) -> list[Part]:
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Retry what another try may mend: a server that was not reached. Bad data and wrong settings fail at once."""
+    """Retry what another try may fix: a server that was not reached. Bad data and wrong settings fail at once."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, InfrastructureError | ConnectionError | TimeoutError)
 

@@ -61,14 +61,14 @@ def generate(
     if source == "olist":
         if first or last or olist or defects:
             raise ConfigurationError(
-                "--from, --to, --olist, --defects: olist has no days; wanted them with --source synthetic"
+                "--from, --to, --olist, --defects: olist has no days; expected them with --source synthetic"
             )
         from flows.synthetic.olist import generate as make_olist
 
         files = [plain(f) for f in make_olist(out, scale, seed)]
     else:
         if first is None:
-            raise ConfigurationError("--from: found none, wanted the first day: --from 2018-03-01 --to 2018-03-31")
+            raise ConfigurationError("--from: got none, expected the first day: --from 2018-03-01 --to 2018-03-31")
         files = _days(out, first.date(), (last or first).date(), seed, scale, olist, defects, as_json)
     show(console, as_json, f"Generated in {out}", files)
 

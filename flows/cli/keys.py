@@ -36,7 +36,7 @@ def create(user: str | None, replace: bool, as_json: bool) -> None:
     folder = settings.home / "keys"
     private = folder / f"{name}.p8"
     if private.exists() and not replace:
-        raise ConfigurationError(f"{private}: found a key, wanted none; `--replace` makes a new one")
+        raise ConfigurationError(f"{private}: got a key, expected none; `--replace` makes a new one")
     passphrase = secrets.token_urlsafe(24)
     key, public = key_pair(passphrase)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from flows.cli.app import current_settings, json_option, main, make_console, pro
 @click.option(
     "--plan", "mode", flag_value="plan", default="plan", help="Print what differs; change nothing (the default)."
 )
-@click.option("--apply", "mode", flag_value="apply", help="Make and mend it.")
+@click.option("--apply", "mode", flag_value="apply", help="Make it so.")
 @click.option(
     "--plan-role", "mode", flag_value="role", help="Print the SQL that makes CXM_PLAN_ROLE; send nothing anywhere."
 )

@@ -76,13 +76,13 @@ def run(
     a range of days, in order; run again, it passes over the days that are published as they are.
     """
     if first is None and last is not None:
-        raise ConfigurationError("--to: found without --from; wanted both, or --from alone for one day")
+        raise ConfigurationError("--to: given without --from; expected both, or --from alone for one day")
     if first is not None and force:
         raise ConfigurationError(
-            "--force: found with --from; wanted one of them: days that are published are passed over"
+            "--force: given with --from; expected one of them: days that are published are passed over"
         )
     if first is not None and limit:
-        raise ConfigurationError("--limit: found with --from; wanted one of them: a trial is of one batch")
+        raise ConfigurationError("--limit: given with --from; expected one of them: a trial is of one batch")
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)

@@ -67,7 +67,7 @@ def _statements(statement: str | None, file: TextIO | None) -> list[str]:
     from flows.clients.connector import split_statements
 
     if statement is not None and file is not None:
-        raise ConfigurationError("--file: found with a statement; give one of them")
+        raise ConfigurationError("--file: given with a statement; give one of them")
     if statement is None and file is None and sys.stdin.isatty():
         raise ConfigurationError(
             'expected a statement: `cxm sql "SELECT …"`, `cxm sql -f FILE`, or one on standard input'

@@ -95,7 +95,7 @@ def run_dbt(
         except (OSError, EOFError) as error:
             raise InfrastructureError(
                 f"dbt {' '.join(arguments)} did not start: its process ended ({error}); what it said stands above. "
-                "Is the environment whole? `cxm doctor` compares it with what is wanted."
+                "Is the environment whole? `cxm doctor` compares it with what is expected."
             ) from error
         finally:
             if child:

@@ -192,7 +192,7 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
         raise explain(error, where) from error
     if copy["ContentLength"] != size:
         raise DataError(
-            f"{where}: {copy['ContentLength']:,} bytes arrived, wanted {size:,}; the old object was kept; run again"
+            f"{where}: {copy['ContentLength']:,} bytes arrived, expected {size:,}; the old object was kept; run again"
         )
     return plain_etag(copy["ETag"])
 

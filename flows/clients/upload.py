@@ -174,8 +174,8 @@ class Upload:
             raise explain(error, self._where) from error
         if there.get("ChecksumSHA256") != checksum:
             raise DataError(
-                f"{self._where}: the key exists with other bytes ({there['ContentLength']:,}, wanted {self.bytes:,}; SHA-256 "
-                f"{there.get('ChecksumSHA256')}, wanted {checksum}) and is never overwritten; run again under a new batch id"
+                f"{self._where}: the key exists with other bytes ({there['ContentLength']:,}, expected {self.bytes:,}; SHA-256 "
+                f"{there.get('ChecksumSHA256')}, expected {checksum}) and is never overwritten; run again under a new batch id"
             )
         return plain_etag(there["ETag"])
 

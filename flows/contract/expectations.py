@@ -183,7 +183,7 @@ def _on_column(table: Table, rule: Rule, column: str) -> tuple[str, dict[str, ob
     if rule.kind == "in_set":
         allowed = arguments["values"]
         if not isinstance(allowed, list | tuple) or not allowed:
-            raise ValueError("wanted a list of values")
+            raise ValueError("expected a list of values")
         texts = [str(v) for v in allowed]
         sentence = f"{column} must be one of {', '.join(texts)}."
         return "expect_column_values_to_be_in_set", {"column": name, "value_set": texts}, sentence
@@ -323,7 +323,7 @@ def _bounds(rule: Rule) -> dict[str, object]:
     arguments = dict(rule.arguments)
     found = {f"{end}_value": float(str(arguments[end])) for end in ("min", "max") if arguments.get(end) is not None}
     if not found:
-        raise ValueError("wanted min, max or both")
+        raise ValueError("expected min, max or both")
     return {end: int(value) if rule.kind == "row_count" else value for end, value in found.items()}
 
 

@@ -108,7 +108,7 @@ def fit(table: Table, header: Sequence[str]) -> Layout:
         )
     if kept != order and table.on_reorder == "refuse":
         place = next(n for n, (got, expected) in enumerate(zip(kept, order, strict=True)) if got != expected)
-        raise MisfitError(f"another order: column {place + 1} is {shown(kept[place])}, wanted {shown(order[place])}")
+        raise MisfitError(f"another order: column {place + 1} is {shown(kept[place])}, expected {shown(order[place])}")
     added = _added(table, new) if table.on_new_column == "add" else {}
     return Layout(
         tuple((name, named.get(name) or added.get(name)) for name in header),

@@ -119,7 +119,7 @@ def trace(manifest: Mapping[str, Any], sources: Iterable[Source]) -> Lineage:
             continue
         if not node.get("compiled_code"):
             raise ConfigurationError(
-                f"{node['unique_id']}: dbt's manifest has no SQL of it, wanted that of `dbt compile`"
+                f"{node['unique_id']}: dbt's manifest has no SQL of it, expected that of `dbt compile`"
             )
         try:
             add(node, _Reader(node, schema, names, relations).relation())

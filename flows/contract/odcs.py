@@ -31,13 +31,13 @@ def parse(text: str, place: Place) -> OpenDataContractStandard:
     except yaml.YAMLError as error:
         place.fail(f"is not YAML: {error}")
     if not isinstance(raw, dict):
-        place.fail(f"found {show(raw)}, wanted an Open Data Contract Standard document")
+        place.fail(f"got {show(raw)}, expected an Open Data Contract Standard document")
     try:
         contract = OpenDataContractStandard.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = _path(raw, first["loc"])
-        place.fail(f"{where}: found {show(first['input'])}; ODCS v3.1 says: {first['msg']}")
+        place.fail(f"{where}: got {show(first['input'])}; ODCS v3.1 says: {first['msg']}")
     _refuse_unknown_keys(raw, contract.model_dump(by_alias=True, exclude_unset=True), (), raw, place)
     return contract
 
@@ -48,7 +48,7 @@ def _refuse_repeated_keys(node: yaml.Node | None, place: Place) -> None:
         for key, value in node.value:
             if key.value in seen:
                 line = key.start_mark.line + 1
-                place.fail(f"line {line}: found the key {key.value} again, wanted each key once; remove one")
+                place.fail(f"line {line}: got the key {key.value} again, expected each key once; remove one")
             seen.add(key.value)
             _refuse_repeated_keys(value, place)
     elif isinstance(node, yaml.SequenceNode):

@@ -37,14 +37,14 @@ class Place:
     def text(self, value: str | None, key: str, example: str) -> str:
         """`value` without the space around it, which may not be all there is; `example` goes into the fix."""
         if value is None or not value.strip():
-            self.fail(f"{key}: found nothing, wanted a text; add `{key}: {example}`")
+            self.fail(f"{key}: got nothing, expected a text; add `{key}: {example}`")
         return value.strip()
 
     def one_of(self, value: object, key: str, wanted: Iterable[str]) -> str:
         """`value`, which has to be one of `wanted`."""
         wanted = tuple(wanted)
         if value not in wanted:
-            self.fail(f"{key}: found {show(value)}, wanted {' or '.join(wanted)}")
+            self.fail(f"{key}: got {show(value)}, expected {' or '.join(wanted)}")
         return value
 
     def identifier(self, name: str, key: str) -> str:
@@ -58,7 +58,7 @@ class Place:
         """Nothing, when no name is there twice."""
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
-            self.fail(f"{what}: found {', '.join(repeated)} more than once, wanted each once; rename or remove one")
+            self.fail(f"{what}: got {', '.join(repeated)} more than once, expected each once; rename or remove one")
 
     def custom(self, found: Sequence[CustomProperty] | None, known: Iterable[str]) -> dict[str, Any]:
         """The custom properties by name; `known` are those that may be there."""
@@ -69,7 +69,7 @@ class Place:
                 near = difflib.get_close_matches(str(entry.property), known, n=1)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 self.fail(
-                    f"customProperties: found {show(entry.property)}, wanted only {', '.join(known) or 'none'}{meant}"
+                    f"customProperties: got {show(entry.property)}, expected only {', '.join(known) or 'none'}{meant}"
                 )
         return {str(p.property): p.value for p in found or ()}
 

@@ -91,10 +91,10 @@ def _read(path: Path, chain: tuple[str, ...]) -> Source:
         place.fail(f"cannot be read: {error}; the project's contracts are {', '.join(sources()) or 'none'}")
     name = path.name.removesuffix(SUFFIX)
     if not path.name.endswith(SUFFIX) or not _NAME.fullmatch(name):
-        place.fail(f"found the file name {path.name}, wanted <source>{SUFFIX} with the source in lower case; rename it")
+        place.fail(f"got the file name {path.name}, expected <source>{SUFFIX} with the source in lower case; rename it")
     if name in chain:
         place.fail(
-            f"relationships: {' refers to '.join((*chain, name))}: wanted no circle; remove one of the relationships"
+            f"relationships: {' refers to '.join((*chain, name))}: expected no circle; remove one of the relationships"
         )
     place = replace(place, whole=text)
     contract = parse(text, place)
@@ -103,7 +103,7 @@ def _read(path: Path, chain: tuple[str, ...]) -> Source:
     for other in sorted(named):
         if not path.with_name(f"{other}{SUFFIX}").is_file():
             place.fail(
-                f"relationships: found {other}{SUFFIX}, wanted a contract in the same folder; it has {', '.join(_names(path))}"
+                f"relationships: got {other}{SUFFIX}, expected a contract in the same folder; it has {', '.join(_names(path))}"
             )
     references = tuple(_read(path.with_name(f"{other}{SUFFIX}"), (*chain, name)) for other in sorted(named))
     tables = {"": source.tables, **{s.name: s.tables for s in references}}
@@ -127,7 +127,7 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
 
     tables = tuple(_table(entry, base, place) for entry in contract.schema_ or ())
     if not tables:
-        place.fail("schema: found no entry, wanted one for each file")
+        place.fail("schema: got no entry, expected one for each file")
     own_limits = table_limits(contract, [t.name for t in tables], place)
     tables = tuple(replace(t, own_limits=own_limits.get(t.name)) for t in tables)
     place.once((t.name for t in tables), "schema, names")
@@ -154,7 +154,7 @@ def _snowflake(servers: Sequence[Server] | None, place: Place) -> Server:
     found = [s for s in servers or () if s.type == "snowflake"]
     if len(found) != 1:
         place.fail(
-            f"servers: found {len(found)} of type snowflake, wanted one: with the schema, stage and file format of RAW"
+            f"servers: got {len(found)} of type snowflake, expected one: with the schema, stage and file format of RAW"
         )
     return found[0]
 
@@ -163,7 +163,7 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
     place = replace(place, entry=entry.name or "without a name")
     name = place.text(entry.name, "name", "orders")
     if not _NAME.fullmatch(name):
-        place.fail(f"name: found {name!r}, wanted lower case letters, digits and _, beginning with a letter")
+        place.fail(f"name: got {name!r}, expected lower case letters, digits and _, beginning with a letter")
     place.one_of(entry.id or name, "id", [name])
     place.one_of(entry.physicalType or "table", "physicalType", ["table"])
     own = place.custom(
@@ -207,7 +207,7 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
         )
     read = [_column(p, position, written, place) for position, p in enumerate(entry.properties or (), start=1)]
     if not read:
-        place.fail("properties: found none, wanted one for each column of the file, in the file's order")
+        place.fail("properties: got none, expected one for each column of the file, in the file's order")
     columns = tuple(column for column, _ in read)
     place.once((c.header for c in columns), "properties")
     place.once((c.name for c in columns), "RAW names of the properties")
@@ -237,7 +237,7 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
     raw_name = place.identifier(place.text(entry.physicalName, "physicalName", f"OLIST_{name.upper()}"), "physicalName")
     if raw_name in NO_TABLE:
         place.fail(
-            f"physicalName: found {raw_name}, a word of SQL's FROM, wanted another name, such as OLIST_{raw_name}"
+            f"physicalName: got {raw_name}, a word of SQL's FROM, expected another name, such as OLIST_{raw_name}"
         )
     return Table(
         name=name,
@@ -278,17 +278,17 @@ def _column(found: SchemaProperty, position: int, written: Dialect, place: Place
     place.one_of(found.id or header, "id", [header])
     if not found.physicalName and header.upper() in RESERVED:
         place.fail(
-            f"name: found {header}, a word that Snowflake reserves, wanted another name for the RAW column; add "
+            f"name: got {header}, a word that Snowflake reserves, expected another name for the RAW column; add "
             f"`physicalName: {header.upper()}_`: the file keeps its header"
         )
     name = place.identifier(found.physicalName or header.upper(), "physicalName" if found.physicalName else "name")
     if name in OWN_COLUMNS:
-        place.fail(f"name: found {name}, which is an audit column that the load fills; set another physicalName")
+        place.fail(f"name: got {name}, which is an audit column that the load fills; set another physicalName")
     kind = cast(LogicalType, place.one_of(found.logicalType, "logicalType", get_args(LogicalType)))
     place.one_of(found.physicalType or "VARCHAR", "physicalType", ["VARCHAR"])
     if found.required is None and not found.primaryKey:
         place.fail(
-            "required: found nothing, wanted true or false; add `required: false` where the file may leave it empty"
+            "required: got nothing, expected true or false; add `required: false` where the file may leave it empty"
         )
     own = place.custom(found.customProperties, ("pii", "newValues", "emptyShare"))
     column = Column(
@@ -318,8 +318,8 @@ def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Place) -> 
     positions = [p.primaryKeyPosition for p in parts]
     if len(parts) > 1 and sorted(positions, key=lambda n: n or 0) != list(range(1, len(parts) + 1)):
         place.fail(
-            f"primaryKeyPosition: found {positions} on {', '.join(str(p.name) for p in parts)}, "
-            f"wanted 1 to {len(parts)}, each once"
+            f"primaryKeyPosition: got {positions} on {', '.join(str(p.name) for p in parts)}, "
+            f"expected 1 to {len(parts)}, each once"
         )
     return tuple(headers[str(p.name)] for p in sorted(parts, key=lambda p: p.primaryKeyPosition or 0))
 
@@ -334,17 +334,17 @@ def _relationship(
     own = place.custom(found.customProperties, ("severity",))
     severity = cast(Severity, place.one_of(own.get("severity", "error"), "relationships, severity", get_args(Severity)))
     if owner is not None and found.from_ is not None:
-        place.fail("relationships, from: found one, wanted none: on a property it is the property itself; remove it")
+        place.fail("relationships, from: got one, expected none: on a property it is the property itself; remove it")
     ends = [[f"{table}.{owner.name}"] if owner is not None else found.from_, found.to]
     here, there = ([_reference(e) for e in ([end] if isinstance(end, str) else end or [])] for end in ends)
     if not here or len(here) != len(there) or _NO_REFERENCE in (*here, *there):
         place.fail(
-            f"relationships: found {show(found.from_)} to {show(found.to)}, wanted table.column on both ends; of a table of "
+            f"relationships: got {show(found.from_)} to {show(found.to)}, expected table.column on both ends; of a table of "
             "another contract in this folder `<source>.odcs.yaml#/schema/<table>/properties/<column>`"
         )
     if {r[:2] for r in here} != {("", table)} or len({r[:2] for r in there}) != 1:
         place.fail(
-            f"relationships: found {show(found.from_)} to {show(found.to)}, wanted columns of {table} and of one other table"
+            f"relationships: got {show(found.from_)} to {show(found.to)}, expected columns of {table} and of one other table"
         )
     source, parent, _ = there[0]
     return [Relationship(tuple(r[2] for r in here), parent, tuple(r[2] for r in there), severity, source)]
@@ -366,7 +366,7 @@ def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Place)
         by_name = {t.name: t for t in tables[link.source]}
         if link.parent not in by_name:
             of = f" of {link.source}" if link.source else ""
-            place.fail(f"relationships, to: found table {link.parent}{of}, wanted one of {', '.join(by_name)}")
+            place.fail(f"relationships, to: got table {link.parent}{of}, expected one of {', '.join(by_name)}")
         parent = by_name[link.parent]
         ends = []
         for end, headers in ((table, link.columns), (parent, link.parent_columns)):
@@ -374,7 +374,7 @@ def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Place)
             unknown = [h for h in headers if h not in columns]
             if unknown:
                 place.fail(
-                    f"relationships: found column {', '.join(unknown)} of {end.name}, wanted one of {', '.join(columns)}"
+                    f"relationships: got column {', '.join(unknown)} of {end.name}, expected one of {', '.join(columns)}"
                 )
             ends.append(tuple(columns[h] for h in headers))
         found.append(replace(link, columns=ends[0], parent=parent.raw_name, parent_columns=ends[1]))

@@ -21,7 +21,7 @@ def file_name(found: object, load: Load, place: Place) -> str:
         example = "tickets_{date}.csv" if daily else "olist_orders_dataset.csv"
         by_day = " and, before .csv, _{date}: a table that is loaded as append has a file for each day" * daily
         place.fail(
-            f"customProperties, fileName: found {show(found)}, wanted a .csv file's name of letters, digits and _{by_day}; "
+            f"customProperties, fileName: got {show(found)}, expected a .csv file's name of letters, digits and _{by_day}; "
             f"add `- {{property: fileName, value: '{example}'}}`; where several files make up "
             f"{'a day' if daily else 'the table'}, add {{part}} or *{' behind {date}' * daily}: "
             f"'{example.replace('.csv', '_{part}.csv')}'"

@@ -59,10 +59,10 @@ def _limits(found: Sequence[Sequence[ServiceLevelAgreementProperty]], names: Seq
         value = one.value if one and (one.property, one.unit) == ("freshness", "h") else None
         if type(value) is not int or value < 1:
             place.fail(
-                f"slaProperties: found {len(entries)} with id {name}, wanted one, with property freshness, unit h and a whole "
+                f"slaProperties: got {len(entries)} with id {name}, expected one, with property freshness, unit h and a whole "
                 "number of hours from 1 on as its value (of a table that is never late one entry, with `value: none`)"
             )
         hours.append(value)
     if hours[0] > hours[1]:
-        place.fail(f"slaProperties: {names[0]} is {hours[0]} h, wanted at most {names[1]}'s {hours[1]} h")
+        place.fail(f"slaProperties: {names[0]} is {hours[0]} h, expected at most {names[1]}'s {hours[1]} h")
     return Limits(*hours)

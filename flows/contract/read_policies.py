@@ -26,22 +26,22 @@ def bad_rows(found: object, place: Place) -> BadRows | None:
     share, rows, lines = keys.get("maxShare"), keys.get("maxRows"), keys.get("brokenLines", False)
     if policy == "quarantine-batch":
         if share is not None or rows is not None:
-            place.fail("customProperties, badRows: found a limit with quarantine-batch, wanted none; remove it")
+            place.fail("customProperties, badRows: got a limit with quarantine-batch, expected none; remove it")
         if "brokenLines" in keys:
             place.fail(
-                "customProperties, badRows: found brokenLines with quarantine-batch, which sets nothing aside; remove it, or set "
+                "customProperties, badRows: got brokenLines with quarantine-batch, which sets nothing aside; remove it, or set "
                 "`policy: set-aside`"
             )
         return None
     if not isinstance(lines, bool):
-        place.fail(f"customProperties, badRows, brokenLines: found {show(lines)}, wanted true or false")
+        place.fail(f"customProperties, badRows, brokenLines: got {show(lines)}, expected true or false")
     if share is not None and (type(share) not in (int, float) or not 0 < share < 1):
-        place.fail(f"customProperties, badRows, maxShare: found {show(share)}, wanted a part of 1, such as 0.01")
+        place.fail(f"customProperties, badRows, maxShare: got {show(share)}, expected a part of 1, such as 0.01")
     if rows is not None and (type(rows) is not int or rows < 1):
-        place.fail(f"customProperties, badRows, maxRows: found {show(rows)}, wanted a whole number from 1 on")
+        place.fail(f"customProperties, badRows, maxRows: got {show(rows)}, expected a whole number from 1 on")
     if share is None and rows is None:
         place.fail(
-            "customProperties, badRows: found no limit, wanted maxShare, maxRows or both: more bad rows quarantine the batch; "
+            "customProperties, badRows: got no limit, expected maxShare, maxRows or both: more bad rows quarantine the batch; "
             "add `maxShare: 0.01`"
         )
     return BadRows(None if share is None else float(share), rows, lines)
@@ -60,13 +60,13 @@ def volume(found: object, place: Place) -> list[Rule]:
     window = _WINDOW.fullmatch(str(keys.get("window")))
     if not window:
         place.fail(
-            f"customProperties, volume, window: found {show(keys.get('window'))}, wanted `8 batches`, the last that were "
+            f"customProperties, volume, window: got {show(keys.get('window'))}, expected `8 batches`, the last that were "
             "published, or `4 weekdays`, the last of the same day of the week"
         )
     tolerance = keys.get("tolerance")
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 1 < tolerance < math.inf:
         place.fail(
-            f"customProperties, volume, tolerance: found {show(tolerance)}, wanted a number above 1: 3 means from a third of the "
+            f"customProperties, volume, tolerance: got {show(tolerance)}, expected a number above 1: 3 means from a third of the "
             "usual number of rows to three times as many"
         )
     arguments = (("tolerance", tolerance), ("weekday", window[2] == "weekdays"), ("window", int(window[1])))
@@ -88,7 +88,7 @@ def beside_before(own: Mapping[str, Any], column: str, place: Place) -> list[Rul
         tolerance = keys.get("tolerance")
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
             place.fail(
-                f"customProperties, emptyShare, tolerance: found {show(tolerance)}, wanted a number from 0 to 1: 0.05 lets the "
+                f"customProperties, emptyShare, tolerance: got {show(tolerance)}, expected a number from 0 to 1: 0.05 lets the "
                 "share of empty ones go from 10% of the rows to 15%, or to 5%"
             )
         arguments = (("tolerance", float(tolerance)),)
@@ -103,5 +103,5 @@ def _severity(keys: Mapping[str, Any], name: str, place: Place) -> Severity:
 
 def _keys(found: object, name: str, known: tuple[str, ...], place: Place) -> dict[str, Any]:
     if not isinstance(found, dict) or set(found) - set(known):
-        place.fail(f"customProperties, {name}: found {show(found)}, wanted the keys {', '.join(known)}")
+        place.fail(f"customProperties, {name}: got {show(found)}, expected the keys {', '.join(known)}")
     return found

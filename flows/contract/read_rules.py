@@ -33,7 +33,7 @@ def typed_rules(column: Column, options: dict[str, Any], written: Dialect, place
     known = _OPTIONS[column.logical_type]
     unknown = sorted(set(options) - known)
     if unknown:
-        place.fail(f"logicalTypeOptions: found {', '.join(unknown)}, wanted only {', '.join(sorted(known)) or 'none'}")
+        place.fail(f"logicalTypeOptions: got {', '.join(unknown)}, expected only {', '.join(sorted(known)) or 'none'}")
     rules = []
     if column.logical_type == "timestamp" or column.logical_type == "date":
         formats = FORMATS[column.logical_type]
@@ -59,13 +59,13 @@ def _regex(pattern: object, place: Place) -> tuple[tuple[str, object], ...]:
     ok = isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")
     if not isinstance(pattern, str) or not ok or "\\" in pattern or "(?" in pattern:
         place.fail(
-            f"pattern: found {show(pattern)}, wanted ^…$ without backslashes and (?…), which the engines read differently; "
+            f"pattern: got {show(pattern)}, expected ^…$ without backslashes and (?…), which the engines read differently; "
             "write [0-9] for a digit and [.] for a dot"
         )
     try:
         re.compile(pattern)
     except re.error as error:
-        place.fail(f"pattern: found {show(pattern)}, which is no regular expression: {error}")
+        place.fail(f"pattern: got {show(pattern)}, which is no regular expression: {error}")
     return (("pattern", pattern),)
 
 
@@ -73,10 +73,10 @@ def _range(options: dict[str, Any], low: str, high: str, place: Place) -> tuple[
     found = {"max": options.get(high), "min": options.get(low)}
     for value in found.values():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            place.fail(f"{low}, {high}: found {show(value)}, wanted a number")
+            place.fail(f"{low}, {high}: got {show(value)}, expected a number")
     arguments = tuple((name, value) for name, value in found.items() if value is not None)
     if not arguments or (len(arguments) == 2 and arguments[1][1] > arguments[0][1]):
-        place.fail(f"{low}, {high}: found {found['min']} and {found['max']}, wanted one or both, the smaller first")
+        place.fail(f"{low}, {high}: got {found['min']} and {found['max']}, expected one or both, the smaller first")
     return arguments
 
 
@@ -94,7 +94,7 @@ def quality_rules(found: DataQuality, column: Column | None, headers: dict[str, 
     )
     if rule is None:
         place.fail(
-            f"quality: found {show(found.model_dump(exclude_none=True))}, wanted rowCount of the table with mustBeGreaterThan; "
+            f"quality: got {show(found.model_dump(exclude_none=True))}, expected rowCount of the table with mustBeGreaterThan; "
             "duplicateValues of the table with arguments properties, or nullValues, duplicateValues or invalidValues of a column "
             "(with arguments validValues or pattern), each with mustBe 0; or, of a column of numbers, type custom, engine "
             f"greatExpectations and an implementation with type {_BETWEEN} and kwargs min_value, max_value"
@@ -111,7 +111,7 @@ def _table_rule(found: DataQuality, severity: Severity, headers: dict[str, str],
     if found.metric == "duplicateValues" and _none_allowed(found):
         listed = (found.arguments or {}).get("properties")
         if not isinstance(listed, list) or not listed or not all(name in headers for name in listed):
-            place.fail(f"quality, arguments, properties: found {show(listed)}, wanted a list of {', '.join(headers)}")
+            place.fail(f"quality, arguments, properties: got {show(listed)}, expected a list of {', '.join(headers)}")
         return Rule("unique", severity, columns=tuple(headers[name] for name in listed))
     return None
 
@@ -131,7 +131,7 @@ def _column_rule(found: DataQuality, severity: Severity, column: Column, place: 
             values = arguments["validValues"]
             if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
                 place.fail(
-                    f"quality, validValues: found {show(values)}, wanted a list of texts; put quotes around each"
+                    f"quality, validValues: got {show(values)}, expected a list of texts; put quotes around each"
                 )
             return Rule("in_set", severity, column.name, arguments=(("values", tuple(values)),))
         case "invalidValues", ["pattern"]:

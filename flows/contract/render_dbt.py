@@ -80,8 +80,8 @@ def staging_models(source: Source) -> dict[str, str]:
         name = f"stg_{source.name}__{_plural(slug(table.business_name))}"
         if name in names.values():
             raise ConfigurationError(
-                f"{source.contract}, schema entry {table.name}: found businessName {table.business_name!r}, which makes a second "
-                f"staging model {name}; wanted one for each table; say it in other words"
+                f"{source.contract}, schema entry {table.name}: got businessName {table.business_name!r}, which makes a second "
+                f"staging model {name}; expected one for each table; say it in other words"
             )
         names[table.raw_name] = name
     return names
@@ -98,8 +98,8 @@ def staging_columns(source: Source, table: Table) -> dict[str, str]:
         name = slug(column.business_name)
         if not is_staging_name(name) or name in names.values():
             raise ConfigurationError(
-                f"{source.contract}, schema entry {table.name}, property {column.header}: found businessName "
-                f"{column.business_name!r}, which makes the staging column {name!r}, a name that is taken or no name; wanted "
+                f"{source.contract}, schema entry {table.name}, property {column.header}: got businessName "
+                f"{column.business_name!r}, which makes the staging column {name!r}, a name that is taken or no name; expected "
                 "one of its own that begins with a letter; say it in other words"
             )
         names[column.name] = name

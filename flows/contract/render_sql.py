@@ -81,12 +81,12 @@ def copy_into(
         ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` has none, too many, or one name twice.
     """
     if not _BATCH_ID.fullmatch(batch_id):
-        raise ConfigurationError(f"batch id: found {batch_id!r}, wanted YYYYMMDD_HHMMSS")
+        raise ConfigurationError(f"batch id: got {batch_id!r}, expected YYYYMMDD_HHMMSS")
     if not _FOLDER.fullmatch(table.stem):
-        raise ConfigurationError(f"{table.name}: file name {table.file!r}, wanted letters, digits and _ before .csv")
+        raise ConfigurationError(f"{table.name}: file name {table.file!r}, expected letters, digits and _ before .csv")
     if not 1 <= len(files) <= MOST_FILES or len(set(files)) != len(files):
         raise ConfigurationError(
-            f"{table.raw_name}: found {len(files)} file names, {len(set(files))} of them distinct; COPY wants 1 to {MOST_FILES}, "
+            f"{table.raw_name}: got {len(files)} file names, {len(set(files))} of them distinct; COPY wants 1 to {MOST_FILES}, "
             "each once; load the rest as another batch"
         )
     file_format = (dialect or table.dialect).file_format(source.file_format)

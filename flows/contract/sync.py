@@ -65,7 +65,7 @@ def contracts_of(project: Path) -> list[Source]:
     contracts = [read_source(project / DICTIONARY / f"{name}{SUFFIX}") for name in sources(project)]
     if not contracts:
         raise ConfigurationError(
-            f"{project / DICTIONARY}: found no contract, wanted one *{SUFFIX} at least; go to a project, or make one: `cxm init`"
+            f"{project / DICTIONARY}: got no contract, expected one *{SUFFIX} at least; go to a project, or make one: `cxm init`"
         )
     owners: dict[tuple[str, str], str] = {}
     for source in contracts:
@@ -73,8 +73,8 @@ def contracts_of(project: Path) -> list[Source]:
             other = owners.setdefault((source.schema, table.raw_name), source.name)
             if other != source.name:
                 raise ConfigurationError(
-                    f"{source.contract}, schema entry {table.name}: found the RAW table {table.raw_name}, which {other} has too; "
-                    "wanted one source for each; set another physicalName"
+                    f"{source.contract}, schema entry {table.name}: got the RAW table {table.raw_name}, which {other} has too; "
+                    "expected one source for each; set another physicalName"
                 )
     return contracts
 
@@ -94,7 +94,7 @@ def derived(project: Path) -> dict[Path, str]:
     ):
         for name, text in rendered.items():
             if Path(name) in files:
-                raise ConfigurationError(f"{name}: two renderers write it; wanted one path for each derived file")
+                raise ConfigurationError(f"{name}: two renderers write it; expected one path for each derived file")
             files[Path(name)] = text
     return files
 

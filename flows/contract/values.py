@@ -96,7 +96,7 @@ def checked_format(rule: Rule) -> str:
     """
     found = str(rule.argument("format"))
     if re.sub("|".join(_PARTS), "", found).strip("-/.: ") or "YYYY" not in found:
-        raise ValueError("wanted a format of YYYY, MM, DD, HH24, MI and SS")
+        raise ValueError("expected a format of YYYY, MM, DD, HH24, MI and SS")
     return found
 
 

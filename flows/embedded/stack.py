@@ -276,7 +276,7 @@ def _failure(settings: Settings, name: str, reason: str) -> InfrastructureError:
     log = settings.home / "logs" / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
     return InfrastructureError(
-        f"embedded {name}: {reason}; wanted it healthy. Mend what the end of its log says and run the command again (when a "
+        f"embedded {name}: {reason}; expected it healthy. Fix what the end of its log says and run the command again (when a "
         f"server of an earlier start is in the way, `cxm down` first). {log}:\n" + ("\n".join(lines) or "(empty)")
     )
 

@@ -294,7 +294,7 @@ def _outcomes(
     if any("rows_loaded" not in row for row in answer) or not answer:
         said = answer[0].get("status", "nothing") if answer else "nothing"
         raise DataError(
-            f"{where}: COPY loaded no file ({said}); wanted {len(objects)}. Check that the stage's URL is where uploads "
+            f"{where}: COPY loaded no file ({said}); expected {len(objects)}. Check that the stage's URL is where uploads "
             f"go (`cxm doctor`). COPY query {copied.query_id}"
         )
     said_of = {str(row["file"]).rsplit("/", 1)[-1]: row for row in answer}

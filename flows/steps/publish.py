@@ -189,7 +189,7 @@ def _set_aside(ledger: Ledger, info: RunInfo, bad: BadRowsFound, parents: Mappin
             if rows:
                 raise DataError(
                     f"{table.name}: {rows:,} rows point at rows that were set aside, and its contract sets none aside; "
-                    "add badRows to it, or mend the rows they point at"
+                    "add badRows to it, or fix the rows they point at"
                 )
 
 

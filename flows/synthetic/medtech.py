@@ -73,14 +73,14 @@ def generate(
     """
     if last < first:
         raise ConfigurationError(
-            f"days {first} to {last}: the last is before the first; wanted --from D1 --to D2, D2 not before D1"
+            f"days {first} to {last}: the last is before the first; expected --from D1 --to D2, D2 not before D1"
         )
     if not (math.isfinite(scale) and 0 < scale <= 1_000_000):
         raise ConfigurationError(
-            f"scale {scale}: wanted a number above 0 and at most 1,000,000; 1 gives 318 rows a day"
+            f"scale {scale}: expected a number above 0 and at most 1,000,000; 1 gives 318 rows a day"
         )
     if not 0 <= defects <= 1:
-        raise ConfigurationError(f"defects {defects}: wanted a share of rows from 0 to 1, such as 0.01")
+        raise ConfigurationError(f"defects {defects}: expected a share of rows from 0 to 1, such as 0.01")
     tables = [t for t in read_source(SOURCE).tables if t.name in MAKERS]
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     made = []

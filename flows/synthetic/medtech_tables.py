@@ -73,7 +73,7 @@ class Day(Draws):
         rows = max(1, int(rate * noise / 1000))
         if rows > MOST_ROWS:
             raise ConfigurationError(
-                f"scale {self.scale:g}: {rows:,} rows in a file, wanted at most {MOST_ROWS:,}; lower the scale"
+                f"scale {self.scale:g}: {rows:,} rows in a file, expected at most {MOST_ROWS:,}; lower the scale"
             )
         return rows
 

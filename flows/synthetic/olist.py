@@ -95,7 +95,7 @@ def row_counts(scale: float = 1.0) -> dict[str, int]:
     """
     if not (math.isfinite(scale) and 0 < scale <= 1000):
         raise ConfigurationError(
-            f"scale {scale}: wanted a number above 0 and at most 1000; 1 gives the real set's 1.55 million rows"
+            f"scale {scale}: expected a number above 0 and at most 1000; 1 gives the real set's 1.55 million rows"
         )
     counts = {table: max(1, round(rows * scale)) for table, rows in ROWS.items()}
     return counts | {"product_category_name_translation": len(vocabulary.CATEGORIES)}

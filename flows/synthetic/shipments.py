@@ -71,7 +71,7 @@ def read_shipments(olist: Path) -> Shipments:
     missing = [FILES[table] for table in _NEEDED if not (olist / FILES[table]).is_file()]
     if missing:
         raise ConfigurationError(
-            f"{olist}: no {', '.join(missing)}; wanted the Olist files whose ids tickets and surveys name. Put them there, "
+            f"{olist}: no {', '.join(missing)}; expected the Olist files whose ids tickets and surveys name. Put them there, "
             "name another folder with --olist, or make some with `cxm generate --source olist --out DIR`"
         )
     places = {table: _csv(olist / FILES[table]) for table in _NEEDED}
@@ -87,7 +87,7 @@ def read_shipments(olist: Path) -> Shipments:
         except duckdb.Error as error:
             raise ConfigurationError(f"{olist}: not read as Olist files: {str(error).splitlines()[0]}") from error
     if not len(found["day"]):
-        raise ConfigurationError(f"{olist}: found no delivered shipment in {FILES['orders']}, wanted one at least")
+        raise ConfigurationError(f"{olist}: got no delivered shipment in {FILES['orders']}, expected one at least")
     ids = {name: (np.asarray(found[f"{name}_high"]), np.asarray(found[f"{name}_low"])) for name in _IDS}
     late = int(np.count_nonzero(~np.asarray(found["late"])))
     return Shipments(ids, np.asarray(found["day"]).astype(np.int64), late)

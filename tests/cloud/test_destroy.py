@@ -58,5 +58,5 @@ def test_a_dev_environment_goes_whole_and_its_data_only_by_name(
 def test_production_is_not_taken_down(account: Any, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, target="snowflake")
 
-    with pytest.raises(ConfigurationError, match="found prod, wanted a test environment"):
+    with pytest.raises(ConfigurationError, match="got prod, expected a test environment"):
         provision.make_destroy_plan(provision.Cloud(None), account, settings)

@@ -345,7 +345,7 @@ def test_a_bucket_with_a_kms_key_is_refused_since_the_policies_give_no_rights_on
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
     client.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})  # type: ignore[list-item]
 
-    with pytest.raises(ConfigurationError, match=r"aws:kms with key .*key/abc, wanted AES256"):
+    with pytest.raises(ConfigurationError, match=r"aws:kms with key .*key/abc, expected AES256"):
         list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist"], PAGES))
 
 
@@ -470,7 +470,7 @@ def test_a_bucket_in_another_region_is_refused_with_the_fix(aws: None) -> None:
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )  # fmt: skip
 
-    with pytest.raises(Exception, match=r"found in region eu-central-1, wanted us-east-1.*CXM_AWS_REGION=eu-central-1"):
+    with pytest.raises(Exception, match=r"got region eu-central-1, expected us-east-1.*CXM_AWS_REGION=eu-central-1"):
         items()
 
 

@@ -233,4 +233,4 @@ def test_each_dialect_in_use_has_a_file_format_of_its_own_and_its_drift_is_in_th
     run(account, f"ALTER FILE FORMAT CXM_MEDTECH.RAW.{drifted} SET ESCAPE_UNENCLOSED_FIELD = NONE")
     (item,) = provision.warehouse_plan(account, settings, [several]).todo
     assert (item.kind, item.name.rpartition(".")[2], item.action) == ("file format", drifted, "changed")
-    assert item.why == "ESCAPE_UNENCLOSED_FIELD: found NONE, wanted \\"
+    assert item.why == "ESCAPE_UNENCLOSED_FIELD: got NONE, expected \\"

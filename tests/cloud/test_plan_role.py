@@ -123,8 +123,8 @@ def test_the_role_finds_the_drift_that_the_administrator_finds(stage: Stage, dri
     assert found.todo == stage.plan(stage.admin).todo
     assert {(item.kind, item.name) for item in found.todo} == set(DRIFT.values())
     text = found.text()
-    assert "AUTO_SUSPEND: found 3600, wanted 60" in text
-    assert "STATEMENT_TIMEOUT_IN_SECONDS: found 0, wanted 3600" in text
+    assert "AUTO_SUSPEND: got 3600, expected 60" in text
+    assert "STATEMENT_TIMEOUT_IN_SECONDS: got 0, expected 3600" in text
     assert "columns missing: SURGEON" in text
 
 
@@ -238,5 +238,5 @@ def test_whom_the_bucket_trusts_is_not_visible_either(
 
 
 def test_the_role_to_make_has_to_be_named() -> None:
-    with pytest.raises(ConfigurationError, match="CXM_PLAN_ROLE: found ACCOUNTADMIN, wanted the name of a role"):
+    with pytest.raises(ConfigurationError, match="CXM_PLAN_ROLE: got ACCOUNTADMIN, expected the name of a role"):
         plan_role_sql(Settings())

@@ -142,7 +142,7 @@ def test_prune_keeps_the_newest_validated_load_of_every_file(
 @pytest.mark.parametrize("batch", ["", "yesterday", "20261122", "20261122_1015", "20261122_101500'; DROP TABLE X; --"])
 def test_what_is_no_batch_id_is_refused(batch: str, settings: Settings) -> None:
     for name in ("undo", "replay"):
-        with pytest.raises(ConfigurationError, match="wanted YYYYMMDD_HHMMSS"):
+        with pytest.raises(ConfigurationError, match="expected YYYYMMDD_HHMMSS"):
             run_flow(name, batch=batch)
 
 

@@ -72,7 +72,7 @@ def test_a_source_is_known_by_its_exact_name_or_refused(source: str, settings: S
 def test_a_batch_id_is_digits_or_refused(batch: str, settings: Settings, query: Callable[..., Any]) -> None:
     before = query("SELECT COUNT(*), COUNT_IF(STATUS = 'undone') FROM RAW.LOAD_LEDGER")
     for name in ("undo", "replay"):
-        with pytest.raises(ConfigurationError, match="wanted YYYYMMDD_HHMMSS"):
+        with pytest.raises(ConfigurationError, match="expected YYYYMMDD_HHMMSS"):
             run_flow(name, batch=batch)
     assert query("SELECT COUNT(*), COUNT_IF(STATUS = 'undone') FROM RAW.LOAD_LEDGER") == before
 

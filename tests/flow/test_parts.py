@@ -247,7 +247,7 @@ def test_what_a_place_lacks_or_has_twice_is_said_by_name(project: Path, tmp_path
         place.run()
     (tmp_path / "Sites.csv").unlink()
     place.write("orders_2.csv", "b,s1,too many")
-    with pytest.raises(Exception, match=r"orders_2\.csv, line 2: 3 fields, wanted 2") as failed:
+    with pytest.raises(Exception, match=r"orders_2\.csv, line 2: 3 fields, expected 2") as failed:
         place.run()
     assert place.ledger(failed.value.summary.batch_id) == {
         ("orders_1.csv", "quarantined", 1, None),
@@ -287,7 +287,7 @@ def test_a_trial_is_judged_published_never_and_cleared_away(
     assert failed.value.exit_code == 3
     again = failed.value.summary
     place.write("orders_2.csv", "t3,s1", "too,many,fields")
-    with pytest.raises(Exception, match=r"orders_2\.csv, line 3: 3 fields, wanted 2") as refused:
+    with pytest.raises(Exception, match=r"orders_2\.csv, line 3: 3 fields, expected 2") as refused:
         place.run(limit=3)
     for batch in (trial.batch_id, again.batch_id, refused.value.summary.batch_id):
         assert {row[1] for row in place.ledger(batch)} == {"trial"}

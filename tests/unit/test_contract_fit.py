@@ -94,7 +94,7 @@ def test_each_policy_lets_its_difference_in_and_copy_reads_by_the_files_position
         ({"on_missing_column": "null"}, "visit_no,site,seen_at,score", "not in the contract: 'score'"),
         ({"on_new_column": "ignore", "on_missing_column": "null"}, "visit_no;site;seen_at;rating", "missing visit_no"),
         ({"on_new_column": "ignore"}, "visit_no,site,seen_at,rating,x,x", "column x stands in it more than once"),
-        ({"on_new_column": "ignore"}, "site,x,visit_no,seen_at,rating", "another order: column 1 is site, wanted visit_no"),
+        ({"on_new_column": "ignore"}, "site,x,visit_no,seen_at,rating", "another order: column 1 is site, expected visit_no"),
         ({"on_new_column": "add"}, f"{HEADER},site code", r"would be SITE_CODE in RAW, which is taken \(site\)"),
         ({"on_new_column": "add"}, f"{HEADER},a b,a-b", r"would be A_B in RAW, which is taken \(a b\)"),
         ({"on_new_column": "add"}, f"{HEADER},_batch_id", r"which is taken \(an audit column\)"),
@@ -134,7 +134,7 @@ def test_records_are_counted_by_the_files_own_header(clinic: Source, tmp_path: P
     facts = inspect(path, table)
     assert (facts.records, facts.header) == (2, ("x", "site", "visit_no"))
     path.write_text("x,site,visit_no\na,ABC,1\nABC,2\n")
-    with pytest.raises(DataError, match=r"line 3: 2 fields, wanted 3 \(x, site, visit_no\)"):
+    with pytest.raises(DataError, match=r"line 3: 2 fields, expected 3 \(x, site, visit_no\)"):
         inspect(path, table)
     path.write_text("x,site,visit_no\na,ABC\r1,1\n")
     with pytest.raises(DataError, match="bare CR"):  # judged by the csv module

@@ -141,17 +141,17 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "        unique: [1]",
         ("properties[rating].unique", "[1]", "valid boolean"),
     ),
-    "other version": ("apiVersion: v3.1.0", "apiVersion: v3.0.2", ("apiVersion", "'v3.0.2'", "wanted v3.1.0")),
-    "other name": ("name: clinic", "name: surgery", ("name: found 'surgery', wanted clinic",)),
+    "other version": ("apiVersion: v3.1.0", "apiVersion: v3.0.2", ("apiVersion", "'v3.0.2'", "expected v3.1.0")),
+    "other name": ("name: clinic", "name: surgery", ("name: got 'surgery', expected clinic",)),
     "missing file name": (
         "- {property: fileName, value: visits_list.csv}",
         "",
-        ("schema entry visits", "fileName: found nothing", "add `- {property: fileName"),
+        ("schema entry visits", "fileName: got nothing", "add `- {property: fileName"),
     ),
     "file name with a path": (
         "visits_list.csv",
         "../visits.csv",
-        ("schema entry visits", "'../visits.csv'", "wanted a .csv"),
+        ("schema entry visits", "'../visits.csv'", "expected a .csv"),
     ),
     "file of two tables": (
         SITES_FILE,
@@ -166,7 +166,7 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "file with a day that holds all rows": (
         "visits_list.csv",
         "'visits_{date}.csv'",
-        ("schema entry visits", "'visits_{date}.csv'", "wanted a .csv"),
+        ("schema entry visits", "'visits_{date}.csv'", "expected a .csv"),
     ),
     "unknown custom property": (
         "property: fileName",
@@ -219,16 +219,16 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "audit column": ("- name: rating", "- name: _batch_id", ("_BATCH_ID", "audit column")),
     "bad stage": ("CLINIC_STAGE", "'@x'", ("servers, customProperties, stage", "'@x'")),
     "no stage": ("- {property: stage, value: CLINIC_STAGE}", "", ("servers, customProperties, stage", "''")),
-    "no server": ("type: snowflake", "type: s3", ("servers: found 0", "wanted one")),
+    "no server": ("type: snowflake", "type: s3", ("servers: got 0", "expected one")),
     "missing description": (
         "        description: From 0 to 10.\n",
         "",
-        ("property rating", "description: found nothing"),
+        ("property rating", "description: got nothing"),
     ),
     "missing required": (
         "        required: false\n        unique: false\n",
         "",
-        ("property rating", "required: found nothing"),
+        ("property rating", "required: got nothing"),
     ),
     "missing class": (
         "classification: restricted",
@@ -238,7 +238,7 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "missing PII": (
         "[{property: pii, value: direct}]",
         "[]",
-        ("property seen_at", "pii: found nothing", "none or indirect"),
+        ("property seen_at", "pii: got nothing", "none or indirect"),
     ),
     "other type": ("logicalType: number", "logicalType: array", ("property rating", "'array'", "string or integer")),
     "other physical type": (
@@ -259,41 +259,41 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "option of a flag": (
         "        logicalType: boolean",
         "        logicalType: boolean\n        logicalTypeOptions: {pattern: '^x$'}",
-        ("property is_hospital", "pattern", "wanted only none"),
+        ("property is_hospital", "pattern", "expected only none"),
     ),
     "format of a day with a time": (
         '"yyyy-MM-dd"}',
         '"yyyy-MM-dd HH:mm:ss"}',
-        ("property opened_on", "'yyyy-MM-dd HH:mm:ss'", "wanted yyyy-MM-dd"),
+        ("property opened_on", "'yyyy-MM-dd HH:mm:ss'", "expected yyyy-MM-dd"),
     ),
     "relationship to a contract that is not there": (
         "to: sites.site_code",
         "to: 'nowhere.odcs.yaml#/schema/sites/properties/code'",
-        ("found nowhere.odcs.yaml", "same folder; it has clinic"),
+        ("got nowhere.odcs.yaml", "same folder; it has clinic"),
     ),
     "relationship to itself by file": (
         "to: sites.site_code",
         "to: 'clinic.odcs.yaml#/schema/sites/properties/site_code'",
-        ("clinic refers to clinic", "wanted no circle"),
+        ("clinic refers to clinic", "expected no circle"),
     ),
     "other option": (
         "{maximum: 10}",
         "{multipleOf: 10}",
-        ("property rating", "multipleOf", "wanted only maximum, minimum"),
+        ("property rating", "multipleOf", "expected only maximum, minimum"),
     ),
     "range that is none": (
         "{maximum: 10}",
         "{minimum: 11, maximum: 10}",
         ("property rating", "11 and 10", "smaller first"),
     ),
-    "range of text": ("{maximum: 10}", "{maximum: ten}", ("property rating", "'ten'", "wanted a number")),
-    "pattern without ends": ('"^[A-Z]{3}$"', '"[A-Z]{3}"', ("property site", "'[A-Z]{3}'", "wanted ^…$")),
+    "range of text": ("{maximum: 10}", "{maximum: ten}", ("property rating", "'ten'", "expected a number")),
+    "pattern without ends": ('"^[A-Z]{3}$"', '"[A-Z]{3}"', ("property site", "'[A-Z]{3}'", "expected ^…$")),
     "pattern engines read differently": ('"^[A-Z]{3}$"', "'^\\d$'", ("property site", "without backslashes")),
     "pattern that is none": ('"^[A-Z]{3}$"', '"^[A-Z$"', ("property site", "no regular expression")),
     "key positions": (
         "primaryKeyPosition: 2",
         "primaryKeyPosition: 1",
-        ("schema entry visits", "[1, 1]", "wanted 1 to 2"),
+        ("schema entry visits", "[1, 1]", "expected 1 to 2"),
     ),
     "unknown table": (
         "to: sites.site_code",
@@ -314,18 +314,18 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "no severity": (
         *rated("metric: nullValues, mustBe: 0"),
-        ("property rating", "severity: found nothing", "error or warning"),
+        ("property rating", "severity: got nothing", "error or warning"),
     ),
     "unknown metric": (
         *rated("metric: sum, mustBe: 0, severity: error"),
-        ("property rating", "'sum'", "wanted rowCount"),
+        ("property rating", "'sum'", "expected rowCount"),
     ),
     "rows allowed to fail": (
         *rated("metric: nullValues, mustBeLessThan: 5, severity: error"),
         ("mustBeLessThan", "mustBe 0"),
     ),
     "percent": (*rated("metric: nullValues, mustBe: 0, unit: percent, severity: error"), ("percent", "mustBe 0")),
-    "SQL": (*rated("type: sql, query: SELECT 1, mustBe: 0, severity: error"), ("SELECT 1", "wanted rowCount")),
+    "SQL": (*rated("type: sql, query: SELECT 1, mustBe: 0, severity: error"), ("SELECT 1", "expected rowCount")),
     "values that YAML reads as other than text": (
         *rated("metric: invalidValues, arguments: {validValues: [NO, 1]}, mustBe: 0, severity: error"),
         ("property rating", "[False, 1]", "put quotes"),
@@ -340,9 +340,9 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "freshness of a table by half": (
         SLA_END,
         f"{SLA_END}  - {{id: sites_freshness_error, property: freshness, element: sites, value: 90, unit: h}}\n",
-        ("found 0 with id sites_freshness_warning", "`value: none`"),
+        ("got 0 with id sites_freshness_warning", "`value: none`"),
     ),
-    "no freshness": ("id: freshness_error", "id: other", ("slaProperties: found 0", "freshness_error")),
+    "no freshness": ("id: freshness_error", "id: other", ("slaProperties: got 0", "freshness_error")),
 }
 
 
@@ -386,7 +386,7 @@ def test_the_sources_around_olist_have_a_file_for_each_day_and_point_into_olist(
 def test_a_relationship_into_another_contract_names_what_is_not_there(tmp_path: Path) -> None:
     shutil.copy(OLIST, tmp_path)
     to = "'olist.odcs.yaml#/schema/shops/properties/seller_id'"
-    with pytest.raises(ConfigurationError, match="found table shops of olist, wanted one of orders"):
+    with pytest.raises(ConfigurationError, match="got table shops of olist, expected one of orders"):
         read_source(changed(tmp_path, "to: sites.site_code", f"to: {to}"))
 
 
@@ -399,7 +399,7 @@ def test_a_contract_that_is_not_there_is_named_with_those_that_are() -> None:
 def test_a_document_that_is_no_contract_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "clinic.odcs.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigurationError, match="wanted an Open Data Contract Standard document"):
+    with pytest.raises(ConfigurationError, match="expected an Open Data Contract Standard document"):
         read_source(path)
 
 

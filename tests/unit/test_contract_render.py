@@ -145,7 +145,7 @@ def test_copy_fills_every_column_in_file_order(olist: Source) -> None:
     ["", "2026-11-22", "20261122_101500/../", "20261122_101500'; DROP TABLE X; --", "20261122_10150٣", f"{BATCH}\n"],
 )
 def test_a_batch_id_of_another_form_is_refused(clinic: Source, batch: str) -> None:
-    with pytest.raises(ConfigurationError, match="wanted YYYYMMDD_HHMMSS"):
+    with pytest.raises(ConfigurationError, match="expected YYYYMMDD_HHMMSS"):
         render_sql.copy_into(clinic, clinic.table("visits"), DATABASE, batch, ["visits_list.csv"])
 
 

@@ -156,6 +156,6 @@ def test_two_sources_may_not_share_a_raw_table(project: Path) -> None:
 def test_a_project_without_a_contract_is_refused_and_nothing_is_removed(project: Path) -> None:
     sync.sync(project)
     (project / "data_dictionary" / "olist.odcs.yaml").unlink()
-    with pytest.raises(ConfigurationError, match="found no contract"):
+    with pytest.raises(ConfigurationError, match="got no contract"):
         sync.sync(project)
     assert (project / "data_dictionary" / "README.md").is_file()

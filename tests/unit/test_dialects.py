@@ -145,7 +145,7 @@ def test_the_size_and_the_hash_are_those_of_the_file_itself(dialect: Dialect, pa
         (b"c1\tc2\tc3\n1\t2\t3\n", "say `delimiter: tab`"),
         (
             "c1,c2,c3\n1,2,São\n".encode("windows-1252"),
-            "line 2: byte 0xe3 at position 6 is not UTF-8; wanted UTF-8; it seems",
+            "line 2: byte 0xe3 at position 6 is not UTF-8; expected UTF-8; it seems",
         ),
         ("c1,c2,c3\n1,2,São\n".encode("windows-1252"), "say `encoding: windows-1252`"),
         ("c1,c2,c3\n1,2,3\n".encode("utf-16"), "say `encoding: utf-16`"),
@@ -161,7 +161,7 @@ def test_a_wrong_dialect_is_recognised_and_the_message_says_what_to_set(path: Pa
     ("dialect", "data", "said"),
     [
         (Dialect(delimiter=";"), b"c1,c2,c3\n1,2,3\n", "say `delimiter: comma`"),
-        (Dialect(delimiter=";", header=False), b"1,2,3\n", "line 1: 1 fields, wanted 3"),
+        (Dialect(delimiter=";", header=False), b"1,2,3\n", "line 1: 1 fields, expected 3"),
         (Dialect(delimiter=";", header=False), b"1,2,3\n", "say `delimiter: comma`"),
         (Dialect(header=False), b"", "empty file"),
         (Dialect(encoding="windows-1252"), b"c1,c2,c3\n1,2,S\x8do\n", "line 2, column 6: 0x8d is no character of windows-1252"),

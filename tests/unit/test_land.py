@@ -47,7 +47,7 @@ def refused(path: Path, content: bytes | None = None) -> str:
         ("id,name", "missing score"),
         ("id,name,score,extra", "not in the contract: 'extra'"),
         ("id,title,score", "renamed: name is called title"),
-        ("name,id,score", "another order: column 1 is name, wanted id"),
+        ("name,id,score", "another order: column 1 is name, expected id"),
         ("id,name,name,score", "column name stands in it more than once"),
         ("id,name,Score", "renamed: score is called Score"),
         ("id,name\xa0,score", r"renamed: name is called 'name\xa0'"),
@@ -64,7 +64,7 @@ def test_a_header_that_differs_is_refused_with_the_difference(path: Path, header
     message = refused(path, f"{header}\n1,a,5\n".encode())
     assert said in message
     assert "line 1" in message
-    assert "wanted id,name,score" in message
+    assert "expected id,name,score" in message
     assert message.isprintable()
 
 
@@ -77,9 +77,9 @@ def test_a_header_that_differs_is_refused_with_the_difference(path: Path, header
         (b"id,name,score", "a header and no records"),
         (b"id,name,score\n1,a,5\n2,Jos\xe9,4\n", "line 3: byte 0xe9 at position 6 is not UTF-8"),
         (b'id,name,score\n1,a,5\n2,"open,4\n3,b,1\n', "line 3: a quote opens in this record and never closes"),
-        (b"id,name,score\n1,a,5\n2,b\n", "line 3: 2 fields, wanted 3"),
-        (b"id,name,score\n1,a,5,9\n", "line 2: 4 fields, wanted 3"),
-        (b'id,name,score\n1,"a\n\nb",5\n2,b\n', "line 5: 2 fields, wanted 3"),
+        (b"id,name,score\n1,a,5\n2,b\n", "line 3: 2 fields, expected 3"),
+        (b"id,name,score\n1,a,5,9\n", "line 2: 4 fields, expected 3"),
+        (b'id,name,score\n1,"a\n\nb",5\n2,b\n', "line 5: 2 fields, expected 3"),
         (b"id,name,score\n1,a\0b,5\n", "line 2: NUL byte at byte 17"),
         (b"id,name,score\n1,a,5\n\n2,b,4\n", "line 3: blank line"),
         (b"id,name,score\r1,a,5\r2,b,4\r", "a bare CR ends a line"),

@@ -50,7 +50,7 @@ CASES: dict[str, tuple[Answering, str]] = {
     ),
     "nothing was there": (
         Answering(("status",), [("Copy executed with 0 files processed.",)]),
-        r"COPY loaded no file \(Copy executed with 0 files processed\.\); wanted 2.*cxm doctor",
+        r"COPY loaded no file \(Copy executed with 0 files processed\.\); expected 2.*cxm doctor",
     ),
     "one file was passed over": (
         Answering(NAMES, [GOOD]),

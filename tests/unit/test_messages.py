@@ -92,7 +92,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], int, str]] = {
     "a value that does not fit": (["status"], {"CXM_S3_PORT": "80"}, 2, "CXM_S3_PORT='80': input should be greater"),
     "no files": (["run"], {"CXM_TARGET": "snowflake"}, 2, "expected the CSV files of olist, got no file"),
     "a folder that is not there": (["run", "--data", "/nowhere"], {}, 2, "--data /nowhere: no such folder"),
-    "two days the wrong way": (["run", "--to", "2018-03-01"], {}, 2, "--to: found without --from"),
+    "two days the wrong way": (["run", "--to", "2018-03-01"], {}, 2, "--to: given without --from"),
 }  # fmt: skip
 
 

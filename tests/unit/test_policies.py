@@ -56,36 +56,36 @@ def test_a_contract_says_how_many_bad_rows_are_set_aside_and_what_volume_is_usua
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("{property: badRows, value: {policy: drop}}", "policy: found 'drop', wanted quarantine-batch or set-aside"),
-        ("{property: badRows, value: {policy: set-aside}}", "found no limit, wanted maxShare, maxRows or both"),
-        ("{property: badRows, value: {policy: set-aside, maxShare: 2}}", "maxShare: found 2, wanted a part of 1"),
-        ("{property: badRows, value: {policy: set-aside, maxRows: 1.5}}", "maxRows: found 1.5, wanted a whole number"),
-        ("{property: badRows, value: {policy: quarantine-batch, maxRows: 1}}", "found a limit with quarantine-batch"),
+        ("{property: badRows, value: {policy: drop}}", "policy: got 'drop', expected quarantine-batch or set-aside"),
+        ("{property: badRows, value: {policy: set-aside}}", "got no limit, expected maxShare, maxRows or both"),
+        ("{property: badRows, value: {policy: set-aside, maxShare: 2}}", "maxShare: got 2, expected a part of 1"),
+        ("{property: badRows, value: {policy: set-aside, maxRows: 1.5}}", "maxRows: got 1.5, expected a whole number"),
+        ("{property: badRows, value: {policy: quarantine-batch, maxRows: 1}}", "got a limit with quarantine-batch"),
         (
             "{property: badRows, value: {policy: quarantine-batch, brokenLines: true}}",
-            "found brokenLines with quarantine-batch, which sets nothing aside",
+            "got brokenLines with quarantine-batch, which sets nothing aside",
         ),
         (
             "{property: badRows, value: {policy: set-aside, maxRows: 1, brokenLines: yes please}}",
-            "brokenLines: found 'yes please', wanted true or false",
+            "brokenLines: got 'yes please', expected true or false",
         ),
-        ("{property: badRows, value: {polici: set-aside}}", "wanted the keys policy, maxShare, maxRows, brokenLines"),
+        ("{property: badRows, value: {polici: set-aside}}", "expected the keys policy, maxShare, maxRows, brokenLines"),
         (
             "{property: volume, value: {window: 3, tolerance: 3, severity: error}}",
-            "window: found 3, wanted `8 batches`",
+            "window: got 3, expected `8 batches`",
         ),
-        ("{property: volume, value: {window: 3 batches, tolerance: 1, severity: error}}", "tolerance: found 1, wanted"),
+        ("{property: volume, value: {window: 3 batches, tolerance: 1, severity: error}}", "tolerance: got 1, expected"),
         (
             "{property: volume, value: {window: 3 batches, tolerance: .nan, severity: error}}",
-            "tolerance: found nan, wanted",
+            "tolerance: got nan, expected",
         ),
         (
             "{property: volume, value: {window: 3 batches, tolerance: .inf, severity: error}}",
-            "tolerance: found inf, wanted",
+            "tolerance: got inf, expected",
         ),
         (
             "{property: volume, value: {window: 3 batches, tolerance: 3}}",
-            "severity: found nothing, wanted error or warning",
+            "severity: got nothing, expected error or warning",
         ),
     ],
 )
@@ -113,9 +113,9 @@ def test_a_column_is_held_against_the_batch_before_where_the_contract_asks_for_i
     assert "no value that the batch before had not" in page
     assert "share of empty ones within 5.0% of all rows of that in the batch before (warning)" in page
     for wrong, message in (
-        ("{tolerance: 2, severity: warning}", "emptyShare, tolerance: found 2, wanted a number from 0 to 1"),
-        ("{tolerance: 0.1}", "emptyShare, severity: found nothing, wanted error or warning"),
-        ("{tollerance: 0.1}", "wanted the keys tolerance, severity"),
+        ("{tolerance: 2, severity: warning}", "emptyShare, tolerance: got 2, expected a number from 0 to 1"),
+        ("{tolerance: 0.1}", "emptyShare, severity: got nothing, expected error or warning"),
+        ("{tollerance: 0.1}", "expected the keys tolerance, severity"),
     ):
         path.write_text(
             text.replace(place, place.replace("none}]", f"none}}, {{property: emptyShare, value: {wrong}}}]"), 1)

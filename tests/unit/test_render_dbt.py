@@ -197,7 +197,7 @@ def test_a_link_into_another_contract_is_tested_on_that_contracts_staging() -> N
 def test_a_business_name_that_makes_no_column_of_its_own_is_refused(name: str) -> None:
     table = SOURCE.tables[0]
     columns = (table.columns[0], replace(table.columns[1], business_name=name))
-    with pytest.raises(ConfigurationError, match="property seller_city: found businessName"):
+    with pytest.raises(ConfigurationError, match="property seller_city: got businessName"):
         render(replace(SOURCE, tables=(replace(table, columns=columns),)))
 
 

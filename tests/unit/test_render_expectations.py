@@ -270,10 +270,10 @@ def test_keys_and_required_columns_are_checked_even_if_no_rule_says_so() -> None
         ),
         (
             Rule("between", "error", "PRICE"),
-            "clinic.cases: rule between on PRICE with {} cannot be checked: wanted min",
+            "clinic.cases: rule between on PRICE with {} cannot be checked: expected min",
         ),
-        (Rule("in_set", "error", "PRICE", arguments=(("values", ()),)), "wanted a list of values"),
-        (Rule("timestamp", "error", "PRICE", arguments=(("format", "DD/MM/YY"),)), "wanted a format of YYYY, MM, DD"),
+        (Rule("in_set", "error", "PRICE", arguments=(("values", ()),)), "expected a list of values"),
+        (Rule("timestamp", "error", "PRICE", arguments=(("format", "DD/MM/YY"),)), "expected a format of YYYY, MM, DD"),
         (Rule("regex", "error", columns=("PRICE", "LINE"), arguments=(("pattern", "x"),)), "rule regex on PRICE, LINE"),
     ],
 )

@@ -310,9 +310,9 @@ def test_a_folder_without_olists_files_is_named(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"last": DAY - timedelta(days=1)}, "the last is before the first"),
-        ({"scale": 0.0}, "wanted a number above 0"),
-        ({"scale": float("nan")}, "wanted a number above 0"),
-        ({"defects": 1.5}, "wanted a share of rows from 0 to 1"),
+        ({"scale": 0.0}, "expected a number above 0"),
+        ({"scale": float("nan")}, "expected a number above 0"),
+        ({"defects": 1.5}, "expected a share of rows from 0 to 1"),
     ],
 )
 def test_what_cannot_be_is_refused(change: dict[str, object], said: str, shipments: Shipments, tmp_path: Path) -> None:
@@ -364,8 +364,8 @@ def test_the_command_makes_days_and_says_how_many_rows(folder: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--to", "2018-03-01"], "--to: found without --from"),
-        (["--from", "2018-03-01", "--force"], "--force: found with --from"),
+        (["--to", "2018-03-01"], "--to: given without --from"),
+        (["--from", "2018-03-01", "--force"], "--force: given with --from"),
     ],
 )
 def test_days_to_run_that_make_no_sense_are_refused_before_anything_starts(options: list[str], said: str) -> None:

@@ -43,7 +43,7 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
             header = next(reader, None)
             if header is None or (not header and size <= len(BOM)):
                 wanted = dialect.delimiter.join(table.header)
-                raise DataError(f"{path}: empty file; wanted the header {wanted} and at least one record")
+                raise DataError(f"{path}: empty file; expected the header {wanted} and at least one record")
             _check_header(path, header, table)
             _check_end(path, 1, taken[-1], dialect)
             if len(taken) > 1 and dialect.sends_header:
@@ -71,7 +71,7 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
         raise DataError(f"{path}: empty file; expected at least one record, or `allowEmpty: true` in the contract")
     if records == 0 and not table.allow_empty:
         raise DataError(
-            f"{path}: has a header and no records; wanted at least one (send the file once it is filled, or let the table's "
+            f"{path}: has a header and no records; expected at least one (send the file once it is filled, or let the table's "
             "entry in the contract say `allowEmpty: true`)"
         )
     if taken:
@@ -94,7 +94,7 @@ def _check_end(path: str, number: int, line: bytes, dialect: Dialect) -> None:
             "text mode on Windows makes CR CR LF of CR LF"
         )
     if line.endswith(b"\r"):
-        raise DataError(f"{path}, line {number}: a bare CR ends a line; wanted LF or CRLF")
+        raise DataError(f"{path}, line {number}: a bare CR ends a line; expected LF or CRLF")
 
 
 def _joined(taken: list[bytes]) -> bytes:
@@ -113,7 +113,7 @@ def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> I
         done += len(line)
         if len(line) >= MAX_LINE_BYTES and not line.endswith((b"\n", b"\r")):
             raise DataError(
-                f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes without a line end; wanted CSV text: a quote "
+                f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes without a line end; expected CSV text: a quote "
                 "that never ends, or not a CSV file"
             )
         text = text_of(path, number, line, done - len(line))
@@ -136,7 +136,7 @@ def text_of(path: str, number: int, line: bytes, before: int) -> str:
     if b"\0" in line:
         seems = encoding_of(line)
         raise DataError(
-            f"{path}, line {number}: NUL byte at byte {before + line.index(0):,} of the file; wanted text; "
+            f"{path}, line {number}: NUL byte at byte {before + line.index(0):,} of the file; expected text; "
             + (_say("encoding", seems) if seems.startswith("utf-16") else "export the file again as UTF-8 CSV")
         )
     if number == 1 and line.startswith(BOM):
@@ -145,7 +145,7 @@ def text_of(path: str, number: int, line: bytes, before: int) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; wanted "
+            f"{path}, line {number}: byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8; expected "
             f"UTF-8; {_say('encoding', encoding_of(line, whole=True))}"
         ) from None
 
@@ -188,13 +188,13 @@ def _check_header(path: str, found: list[str], table: Table) -> None:
         fit(table, found)
     except MisfitError as error:
         mark = table.dialect.delimiter
-        fix = "Mend the file, or change the table's entry in the contract and run `cxm contract sync`"
+        fix = "Fix the file, or change the table's entry in the contract and run `cxm contract sync`"
         if len(found) == 1 and (seems := delimiter_of(found[0], table.dialect.quote)) != mark and seems in found[0]:
             fix = f"Its delimiter: {_say('delimiter', DELIMITERS[seems])}"
         elif found[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's mark, read as Latin letters
             fix = f"Its encoding: {_say('encoding', 'utf-8')}"
         raise DataError(
-            f"{path}, line 1: the header differs from the contract: {error}. Found {mark.join(map(shown, found))[:500]}; wanted "
+            f"{path}, line 1: the header differs from the contract: {error}. Got {mark.join(map(shown, found))[:500]}; expected "
             f"{mark.join(table.header)}. {fix}"
         ) from None
 
@@ -202,7 +202,7 @@ def _check_header(path: str, found: list[str], table: Table) -> None:
 def _field_count(path: str, line: int, record: list[str], header: list[str], dialect: Dialect, whole: bool) -> str:
     wanted = len(header)
     if not record:
-        return f"{path}, line {line}: blank line; wanted a record of {wanted} fields"
+        return f"{path}, line {line}: blank line; expected a record of {wanted} fields"
     begin = dialect.delimiter.join(record)[:80]
     if len(record) < wanted and not whole:
         return (
@@ -213,15 +213,16 @@ def _field_count(path: str, line: int, record: list[str], header: list[str], dia
     fix = f"quote fields that hold {by}"
     if not dialect.header and len(record) == 1 and (seems := delimiter_of(record[0])) in record[0]:
         fix = f"its delimiter: {_say('delimiter', DELIMITERS[seems])}"
-    return f"{path}, line {line}: {len(record)} fields, wanted {wanted} ({', '.join(header)}); the record begins {begin!r}; {fix}"
+    fields = f"{len(record)} fields, expected {wanted} ({', '.join(header)})"
+    return f"{path}, line {line}: {fields}; the record begins {begin!r}; {fix}"
 
 
 def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dialect) -> str:
     text = str(error)
     if "unexpected end of data" in text:
         return (
-            f"{path}, line {begin}: a quote opens in this record and never closes; wanted a closing quote before the file ends; "
-            "close it, or send the file again if it was cut off on its way"
+            f"{path}, line {begin}: a quote opens in this record and never closes; expected a closing quote before the file "
+            "ends; close it, or send the file again if it was cut off on its way"
         )
     if "field larger than field limit" in text:
         return field_too_long(path, begin)
@@ -229,10 +230,12 @@ def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dial
         return f"{path}, line {line}: an LF ends a line; expected CR alone; say `lineEnd: lf`, which is LF or CRLF"
     if "new-line character seen" in text:
         return (
-            f"{path}, line {line}: a bare CR ends a line; wanted LF or CRLF; if CR ends all of them, say `lineEnd: cr` in the "
+            f"{path}, line {line}: a bare CR ends a line; expected LF or CRLF; if CR ends all of them, say `lineEnd: cr` in the "
             "contract's dialect"
         )
-    return f"{path}, line {line}: not valid CSV ({text}); wanted RFC 4180: quotes around fields, quotes inside doubled"
+    return (
+        f"{path}, line {line}: not valid CSV ({text}); expected RFC 4180: quotes around fields, quotes inside doubled"
+    )
 
 
 def field_too_long(path: str, line: int) -> str:

@@ -6,7 +6,7 @@
                                     ├─ service_keys.py ──┼─▶ Plan ──apply──▶ Changes
                                     └─ tables.py ────────┘
 
-Safe to repeat and to interrupt: each run compares anew, makes what is missing and mends what differs; nothing that holds data is
+Safe to repeat and to interrupt: each run compares anew, makes what is missing and fixes what differs; nothing that holds data is
 replaced or dropped. Snowflake's trust in the bucket is made last, as CREATE INTEGRATION names the user that the role must trust.
 """
 

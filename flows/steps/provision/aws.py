@@ -3,7 +3,7 @@
 Reading uses GET, HEAD and LIST calls only. Nothing is deleted but a console password that the ingestion user must not have, and
 the oldest of five versions of our own policies, IAM's limit.
 
-Long because each AWS object is a few lines of read, compare and mend, and there are ten of them.
+Long because each AWS object is a few lines of read, compare and fix, and there are ten of them.
 """
 
 from __future__ import annotations
@@ -125,13 +125,13 @@ def bucket_items(
         found = (ask(client.get_bucket_location, what, Bucket=bucket) or {}).get("LocationConstraint") or "us-east-1"
         if found != region:
             raise ConfigurationError(
-                f"{what}: found in region {found}, wanted {region}; a bucket cannot move: set CXM_AWS_REGION={found}, or "
+                f"{what}: got region {found}, expected {region}; a bucket cannot move: set CXM_AWS_REGION={found}, or "
                 "CXM_BUCKET to a new name"
             )
     make: dict[str, Any] = {"Bucket": bucket}
     if region != "us-east-1":  # the one region that must not be named
         make["CreateBucketConfiguration"] = {"LocationConstraint": region}
-    yield _item("bucket", bucket, there, f"not there; wanted in {region}", Call("s3", "create_bucket", make))
+    yield _item("bucket", bucket, there, f"not there; expected in {region}", Call("s3", "create_bucket", make))
 
     if guarded:
         yield from _guards(client, bucket, there, pages)
@@ -165,7 +165,7 @@ def _guards(client: Any, bucket: str, there: bool, pages: Pages) -> Iterator[Ite
         "get_bucket_ownership_controls",
         "OwnershipControlsNotFoundError",
         lambda a: (
-            "" if a.get("OwnershipControls") == ENFORCED else f"found {_ownership(a)}, wanted BucketOwnerEnforced"
+            "" if a.get("OwnershipControls") == ENFORCED else f"got {_ownership(a)}, expected BucketOwnerEnforced"
         ),
         "put_bucket_ownership_controls",
         OwnershipControls=ENFORCED,
@@ -191,16 +191,16 @@ def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
     if algorithm not in ("", "AES256"):
         key = default.get("KMSMasterKeyID", "aws/s3")
         raise ConfigurationError(
-            f"bucket {bucket}: found default encryption {algorithm} with key {key}, wanted AES256: the policies of the ingestion "
+            f"bucket {bucket}: got default encryption {algorithm} with key {key}, expected AES256: the policies of the ingestion "
             "user and of Snowflake's role give no rights on a KMS key, so that each read and write would be refused; set the "
             "bucket's default encryption to AES256 (SSE-S3), or CXM_BUCKET to a new name"
         )
-    return "" if algorithm else "found none, wanted AES256"
+    return "" if algorithm else "got none, expected AES256"
 
 
 def _open_doors(found: Mapping[str, bool]) -> str:
     open_ = [name for name in BLOCKED if not found.get(name)]
-    return f"public access is open: {', '.join(open_)} off, wanted on" if open_ else ""
+    return f"public access is open: {', '.join(open_)} off, expected on" if open_ else ""
 
 
 def _ownership(answer: Mapping[str, Any]) -> str:
@@ -223,7 +223,7 @@ def _bucket_policy(client: Any, bucket: str, there: bool) -> Item:
         return Item("AWS", "bucket policy", bucket, "unchanged")
     others = [s for s in statements if s.get("Sid") != wanted["Sid"]]
     document = json.dumps({"Version": "2012-10-17", "Statement": [*others, wanted]})
-    why = "found no TLS-only statement, wanted one"
+    why = "got no TLS-only statement, expected one"
     action: Action = "changed" if there else "created"
     call = Call("s3", "put_bucket_policy", {"Bucket": bucket, "Policy": document})
     return Item("AWS", "bucket policy", bucket, action, why, (call,))
@@ -358,7 +358,7 @@ def _user_items(iam: Any, user: str, policy_arn: str, holds_key: Callable[[froze
     if there and ask(iam.get_login_profile, what, "NoSuchEntity", UserName=user) is not None:
         call = Call("iam", "delete_login_profile", {"UserName": user})
         yield Item(
-            "AWS", "console password", user, "removed", "found one, wanted none: a machine does not log in", (call,)
+            "AWS", "console password", user, "removed", "got one, expected none: a machine does not log in", (call,)
         )
     keys = (ask(iam.list_access_keys, what, UserName=user) or {})["AccessKeyMetadata"] if there else []
     active = frozenset(k["AccessKeyId"] for k in keys if k["Status"] == "Active")

@@ -24,7 +24,7 @@ def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: Account, settings
     """
     if settings.env == "prod" and settings.target != "embedded":
         raise ConfigurationError(
-            "CXM_ENV: found prod, wanted a test environment (CXM_ENV=dev): production is not taken down by a command"
+            "CXM_ENV: got prod, expected a test environment (CXM_ENV=dev): production is not taken down by a command"
         )
     items = list(_snowflake(account, settings))
     items += _bucket(s3, settings.bucket)

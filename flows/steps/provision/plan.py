@@ -1,4 +1,4 @@
-"""What is wanted and what is there → a plan: items, each with the calls or the SQL that would mend it, in order.
+"""What is wanted and what is there → a plan: items, each with the calls or the SQL that would fix it, in order.
 
 Nothing here connects anywhere. A plan is shown as text for a worksheet and a shell, as markdown for Prefect, or as JSON.
 """
@@ -66,7 +66,7 @@ def kebab(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object: how it differs (`why`: found, wanted) and what mends it. No steps: nothing to do.
+    """One object: how it differs (`why`: found, wanted) and what fixes it. No steps: nothing to do.
 
     `runs_as` is `AWS` or the Snowflake role that has the right; steps are `Call`s or SQL statements without their semicolon.
     """

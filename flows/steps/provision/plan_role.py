@@ -17,7 +17,7 @@ def plan_role_sql(settings: Settings) -> str:
     """
     if settings.plan_role == ADMINISTRATOR:
         raise ConfigurationError(
-            f"CXM_PLAN_ROLE: found {ADMINISTRATOR}, wanted the name of a role that only looks: CXM_PLAN_ROLE=CXM_PLANNER"
+            f"CXM_PLAN_ROLE: got {ADMINISTRATOR}, expected the name of a role that only looks: CXM_PLAN_ROLE=CXM_PLANNER"
         )
     return (
         template(

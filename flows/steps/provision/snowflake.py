@@ -2,7 +2,7 @@
 
 The files say what is wanted, SHOW and DESC what is there.
 
-Reading sends SHOW, DESC and SELECT only. CREATE … IF NOT EXISTS makes what is missing, ALTER … SET mends a property, GRANT adds a
+Reading sends SHOW, DESC and SELECT only. CREATE … IF NOT EXISTS makes what is missing, ALTER … SET fixes a property, GRANT adds a
 privilege; no statement replaces or drops anything.
 """
 
@@ -156,7 +156,7 @@ def items(account: Account, wanted: Sequence[Statement]) -> Iterator[Item]:
             row = account.found("WAREHOUSE", found["warehouse"])
             is_ = row["resource_monitor"] if row else "nothing"
             same = is_ == found["monitor"]
-            why = "" if same else f"resource monitor: found {is_}, wanted {found['monitor']}"
+            why = "" if same else f"resource monitor: got {is_}, expected {found['monitor']}"
             action = "unchanged" if same else "changed" if row else "created"
             steps = () if same else (statement.sql,)
             item = Item(statement.role, "resource monitor of", found["warehouse"], action, why, steps)  # type: ignore[arg-type]
@@ -246,7 +246,7 @@ def _compared(statement: Statement, kind: str, name: str, there: dict[str, str],
     if not differ:
         return Item(statement.role, kind.lower(), name, "unchanged")
     why = "; ".join(
-        f"{key}: found {there[key].strip() or 'nothing'}, wanted {', '.join(members(v)) or 'nothing'}"
+        f"{key}: got {there[key].strip() or 'nothing'}, expected {', '.join(members(v)) or 'nothing'}"
         for key, v in differ.items()
     )
     differ |= {_TOGETHER[key]: options[_TOGETHER[key]] for key in differ if key in _TOGETHER}

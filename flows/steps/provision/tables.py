@@ -48,7 +48,7 @@ def _with_owner(item: Item, table: Table, settings: Settings, granted: Grants | 
         return item
     owner = loader if adds else "SYSADMIN"
     step = f"GRANT OWNERSHIP ON TABLE {item.name} TO ROLE {owner} COPY CURRENT GRANTS"
-    why = "; ".join(filter(None, [item.why, f"owner: wanted {owner}, since onNewColumn is {table.on_new_column}"]))
+    why = "; ".join(filter(None, [item.why, f"owner: expected {owner}, since onNewColumn is {table.on_new_column}"]))
     action: Action = "changed" if item.action == "unchanged" else item.action
     return replace(item, action=action, why=why, steps=(*item.steps, step))
 

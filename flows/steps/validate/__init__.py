@@ -81,7 +81,7 @@ def validate(
     from great_expectations.core.run_identifier import RunIdentifier
 
     if not tables:
-        raise ConfigurationError(f"batch {batch_id}: no table to validate; wanted those that the batch loaded")
+        raise ConfigurationError(f"batch {batch_id}: no table to validate; expected those that the batch loaded")
     refresh(project / "gx", workdir / "gx")
     docs = docs_dir / DOCS_SITE
     run_id = RunIdentifier(run_name=batch_id, run_time=datetime.now(UTC))

@@ -159,7 +159,7 @@ def refresh(committed: Path, copy: Path) -> None:
     """Make `copy` hold what `committed` holds, leaving alone what is equal and what a run writes (`uncommitted/`)."""
     if not (committed / "great_expectations.yml").is_file():
         raise ConfigurationError(
-            f"{committed}/great_expectations.yml: not found; wanted the derived project, run `cxm contract sync`"
+            f"{committed}/great_expectations.yml: not found; expected the derived project, run `cxm contract sync`"
         )
     wanted = {p.relative_to(committed) for p in _project_files(committed)}
     for path in wanted:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 MOST_ROWS = 10  # of a rule
-MOST_RULES = 20  # of a batch, a query for each: who mends the first rules looks again
+MOST_RULES = 20  # of a batch, a query for each: who fixes the first rules looks again
 
 
 def with_examples(connection: SnowflakeConnection, source: Source, verdict: Verdict) -> Verdict:

@@ -1,7 +1,7 @@
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- warehouse WH_CXM: AUTO_SUSPEND: found 3600, wanted 60
+-- warehouse WH_CXM: AUTO_SUSPEND: got 3600, expected 60
 ALTER WAREHOUSE WH_CXM SET
     AUTO_SUSPEND = 60;
 
@@ -14,7 +14,7 @@ GRANT ROLE CXM_TRANSFORMER TO USER CXM_PIPELINE_SVC;
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- file format CXM_MEDTECH.RAW.CSV_FORMAT: SKIP_HEADER: found 0, wanted 1
+-- file format CXM_MEDTECH.RAW.CSV_FORMAT: SKIP_HEADER: got 0, expected 1
 ALTER FILE FORMAT CXM_MEDTECH.RAW.CSV_FORMAT SET
     SKIP_HEADER = 1;
 

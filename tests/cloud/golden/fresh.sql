@@ -26,7 +26,7 @@ CREATE WAREHOUSE IF NOT EXISTS WH_CXM
 -- Snowflake, as ACCOUNTADMIN ------------------------------------------------------------
 USE ROLE ACCOUNTADMIN;
 
--- resource monitor of WH_CXM: resource monitor: found nothing, wanted WH_CXM_QUOTA
+-- resource monitor of WH_CXM: resource monitor: got nothing, expected WH_CXM_QUOTA
 ALTER WAREHOUSE WH_CXM SET RESOURCE_MONITOR = WH_CXM_QUOTA;
 
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
