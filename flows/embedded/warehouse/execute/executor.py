@@ -179,10 +179,12 @@ class Executor:
         elif isinstance(tree, DML):
             change_rows(self, tree, bindings)
         else:
+            if isinstance(tree, exp.Show):
+                visibility.check_shown(conn, tree)
             with self.seeing(tree):
                 # what is registered for the engine would be gone with an older snapshot
                 tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
-                tree = self.typed(tables.resolve_temporary(conn, tree))
+                tree = self.typed(tables.resolve_temporary(conn, tree), bindings)
                 with self._apart(tree):
                     self.run(tree, bindings)
             if isinstance(tree, exp.Show) and self.rows is not None:
@@ -275,9 +277,9 @@ class Executor:
         """Run it, outside a transaction again after a conflict."""
         retried(self.conn, run)
 
-    def typed(self, tree: Expr) -> Expr:
+    def typed(self, tree: Expr, bindings: Any = None) -> Expr:
         """The tree, changed in place, with numbers and texts that are Snowflake's (see `translate.typing`)."""
-        return Typing(lambda table: columns_of(self.conn, self.duck, table)).statement(tree)
+        return Typing(lambda table: columns_of(self.conn, self.duck, table), bindings).statement(tree)
 
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""

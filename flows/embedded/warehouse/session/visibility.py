@@ -16,7 +16,8 @@ from sqlglot import Expr, exp, parse_one
 
 from flows.embedded.warehouse.account.account import GLOBAL_KINDS
 from flows.embedded.warehouse.account.objects import ACCOUNTADMIN, Grant
-from flows.embedded.warehouse.session.privileges import parts_of, sources
+from flows.embedded.warehouse.session.privileges import exists, parts_of, sources
+from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import quote
 
 if TYPE_CHECKING:
@@ -92,6 +93,26 @@ def filtered(conn: WarehouseConnection, expression: Expr) -> Expr:
         query = parse_one(f"SELECT * FROM {table.sql(dialect='snowflake')} WHERE {within}", read="snowflake")
         table.replace(exp.Subquery(this=query, alias=alias))
     return expression
+
+
+def check_shown(conn: WarehouseConnection, tree: exp.Show) -> None:
+    """The object that SHOW COLUMNS IN … names is there, for the role."""
+    scope, kind = tree.args.get("scope"), str(tree.args.get("scope_kind") or "").upper()
+    if tree.name.upper() != "COLUMNS" or not isinstance(scope, exp.Table):
+        return
+    parts = parts_of(scope)
+    if kind in ("TABLE", "VIEW"):
+        name = conn.qualify(parts, "SHOW COLUMNS")
+        found = exists(conn, name)
+        if name not in conn.temporary_tables and not (found and may_show(conn, found, ".".join(name))):
+            raise errors.not_found(kind, ".".join(name))
+        return
+    if kind == "SCHEMA":
+        known = conn.has_schema(*conn.qualify_schema(parts, "SHOW COLUMNS"))
+    else:
+        known = conn.account.find("DATABASE", parts[-1]) is not None
+    if not known:
+        raise errors.cannot_perform()
 
 
 def shown_columns(conn: WarehouseConnection, rows: Any) -> Any:

@@ -15,6 +15,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.session.privileges import folded, parts_of, target_of
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.expressions import declared
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -57,6 +58,7 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         kind, conn.qualify(parts_of(target), f"CREATE {kind}"), replaces=bool(expression.args.get("replace"))
     )
     kept: list[Expr] = []
+    clustering: list[Expr] = []
     properties = expression.args.get("properties")
     for prop in properties.expressions if properties else []:
         if isinstance(prop, exp.SchemaCommentProperty):
@@ -66,7 +68,8 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         elif isinstance(prop, exp.CopyGrantsProperty):
             spec.copy_grants = True
         elif isinstance(prop, (exp.Cluster, exp.ClusterProperty, exp.ClusteredByProperty)):
-            spec.cluster_by = f"LINEAR({', '.join(e.sql(dialect='snowflake') for e in prop.expressions)})"
+            clustering = prop.expressions
+            spec.cluster_by = clustering_text(clustering)
         elif isinstance(prop, exp.TemporaryProperty):
             spec.temporary = True
             kept.append(prop)
@@ -80,6 +83,8 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         expression.set("properties", exp.Properties(expressions=kept) if kept else None)
     if isinstance(expression.this, exp.Schema):
         _columns(expression.this, spec)
+        if expression.expression is None:
+            check_clustering(clustering, {folded(c.this) for c in expression.this.find_all(exp.ColumnDef)})
     if spec.temporary:
         if any(n[2] == spec.name[2] and n != spec.name for n in conn.temporary_tables):
             raise errors.unsupported(f"two temporary tables called {spec.name[2]} in one session")
@@ -87,6 +92,19 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         target.set("db", None)
         target.set("catalog", None)
     return spec
+
+
+def clustering_text(keys: list[Expr]) -> str:
+    """CLUSTER BY as SHOW TABLES tells it."""
+    return f"LINEAR({', '.join(e.sql(dialect='snowflake') for e in keys)})"
+
+
+def check_clustering(keys: list[Expr], columns: set[str]) -> None:
+    """A clustering key is of the table's own columns (https://docs.snowflake.com/en/user-guide/tables-clustering-keys)."""
+    for key in keys:
+        for column in [key] if isinstance(key, exp.Identifier) else key.find_all(exp.Column):
+            if folded(column if isinstance(column, exp.Identifier) else column.this) not in columns:
+                raise errors.invalid_identifier(column.sql(dialect="snowflake"))
 
 
 def _columns(schema: exp.Schema, spec: TableSpec) -> None:
@@ -132,8 +150,28 @@ def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
         elif isinstance(kind, exp.Reference):
             spec.keys.append(["FOREIGN KEY", "", [folded(column.this)], *_reference(kind)])
         else:
+            if isinstance(kind, exp.DefaultColumnConstraint):
+                _check_default(column, kind.this)
             kept.append(constraint)
     column.set("constraints", kept)
+
+
+def _check_default(column: exp.ColumnDef, value: Expr) -> None:
+    """A constant as DEFAULT has the column's own type (https://docs.snowflake.com/en/sql-reference/sql/create-table#optional-parameters)."""
+    type_ = declared(column.args["kind"]) if column.args.get("kind") is not None else None
+    if isinstance(value, (exp.Neg, exp.Paren)):
+        value = value.this
+    kind = ""
+    if isinstance(value, exp.Literal):
+        kind = "VARCHAR" if value.is_string else "NUMBER"
+    elif isinstance(value, exp.Boolean):
+        kind = "BOOLEAN"
+    if type_ is None or not kind:
+        return
+    if kind != ("NUMBER" if type_.kind == "FLOAT" else type_.kind):
+        raise errors.default_type(folded(column.this))
+    if type_.length and len(value.name) > type_.length and kind == "VARCHAR":
+        raise errors.too_long(value.name)
 
 
 def _key(item: Expr, name: str, spec: TableSpec) -> None:

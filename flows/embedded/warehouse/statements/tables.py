@@ -22,7 +22,12 @@ from flows.embedded.warehouse.translate import types
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
-from flows.embedded.warehouse.statements.table_specs import TableSpec, take_column_apart
+from flows.embedded.warehouse.statements.table_specs import (
+    TableSpec,
+    check_clustering,
+    clustering_text,
+    take_column_apart,
+)
 
 
 def resolve_temporary(conn: WarehouseConnection, expression: Expr, made: exp.Table | None = None) -> Expr:
@@ -137,6 +142,11 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
         elif isinstance(action, exp.AlterColumn) and (comment := action.args.get("comment")):
             spec.columns[folded(action.this)] = comment.name
             continue
+        elif isinstance(action, exp.ClusterProperty):
+            place = spec.name[2:] if spec.name in conn.temporary_tables else spec.name
+            found = conn.duck.execute(f"SELECT * FROM {'.'.join(map(ident, place))} LIMIT 0").description or []
+            check_clustering(action.expressions, {str(column[0]) for column in found})
+            spec.cluster_by = clustering_text(action.expressions)
         elif isinstance(action, exp.AlterSet) and (comment := action.find(exp.SchemaCommentProperty)):
             spec.comment = comment.this.name
             spec.comments = True
@@ -182,6 +192,8 @@ def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -
             to = conn.qualify(parts_of(action.this))
             moved(conn, spec.name, to, kind)
             spec.name = to
+    if spec.cluster_by and (item := conn.account.find(kind, spec.full)):
+        conn.account.put(replace(item, properties={**item.properties, "cluster_by": spec.cluster_by}))
     if spec.comments:
         set_comment(conn, kind, spec.name, spec.comment)
     touched(conn, kind, spec.full)

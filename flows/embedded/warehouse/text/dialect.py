@@ -15,6 +15,7 @@ from sqlglot.errors import ParseError
 from sqlglot.parsers.snowflake import SnowflakeParser
 from sqlglot.tokenizer_core import TokenType
 
+from flows.embedded.warehouse.text.errors import argument_count
 from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
 from flows.embedded.warehouse.text.pivot import grouped
 
@@ -56,6 +57,8 @@ class _Parser(SnowflakeParser):
 
     def validate_expression(self, expression: Any, args: list[Any] | None = None) -> Any:
         """sqlglot's check, whose error knows the function when its arguments are too few or too many."""
+        if args and len(args) > 1 and isinstance(expression, exp.ArrayAgg):  # sqlglot passes over the others
+            raise argument_count(self._called(), 1, len(args))
         try:
             return super().validate_expression(expression, args)
         except ParseError as e:
@@ -95,6 +98,15 @@ class _Parser(SnowflakeParser):
             return parse_method()
 
         return super()._parse_csv(part, sep)
+
+    def _parse_bracket(self, this: Expr | None = None) -> Expr | None:
+        # DuckDB's ARRAY[1, 2] and MAP {'a': 1} are no constants of Snowflake's
+        word = self._prev.text.upper() if self._prev and self._prev.token_type != TokenType.IDENTIFIER else ""
+        opens = {"ARRAY": (TokenType.L_BRACKET,), "MAP": (TokenType.L_BRACKET, TokenType.L_BRACE)}.get(word, ())
+        before = self._tokens[self._index - 2].token_type if self._index > 1 else None
+        if self._curr and self._curr.token_type in opens and before != TokenType.DOT:
+            self.raise_error("Unexpected constructor")
+        return super()._parse_bracket(this)
 
     def _parse_select_query(self, *args: Any, **kwargs: Any) -> Expr | None:
         # DuckDB's `FROM t`, `(SUMMARIZE t)` and `(DESCRIBE t)` are no queries

@@ -86,6 +86,29 @@ def duplicate_column(name: str) -> ProgrammingError:
     return compilation(f"duplicate column name '{name}'", 2025, "42S21")
 
 
+def not_positive(what: str, given: int) -> ProgrammingError:
+    """100050: a place in a text, or a number of buckets, that is no positive whole number."""
+    return ProgrammingError(
+        msg=f"Invalid {what}: {given} (a positive whole number is expected)", errno=100050, sqlstate="22023"
+    )
+
+
+def not_numeric(text: str) -> ProgrammingError:
+    """100038: a text beside a number that is none
+    (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
+    return ProgrammingError(msg=f"Numeric value '{text}' is not recognized", errno=100038, sqlstate="22018")
+
+
+def default_type(column: str) -> ProgrammingError:
+    """002023: a DEFAULT of another type than its column."""
+    return compilation(f"Default value data type does not match data type for column {column}", 2023, "22000")
+
+
+def too_long(text: str) -> ProgrammingError:
+    """100078: a text that is longer than its column (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar)."""
+    return ProgrammingError(msg=f"String '{text}' is too long and would be truncated", errno=100078, sqlstate="22000")
+
+
 def try_cast_of(source: str, target: str) -> ProgrammingError:
     """001065: TRY_CAST takes texts alone (https://docs.snowflake.com/en/sql-reference/functions/try_cast#usage-notes)."""
     return compilation(f"Function TRY_CAST cannot be used with arguments of types {source} and {target}", 1065, "22023")
@@ -154,6 +177,11 @@ def no_order(function: str) -> ProgrammingError:
         2303,
         "0A000",
     )
+
+
+def no_condition(type_: str, text: str) -> ProgrammingError:
+    """002016: what is no BOOLEAN, and cannot become one, where a condition stands."""
+    return compilation(f"Invalid data type [{type_}] for predicate [{text}]", 2016, "22023")
 
 
 def missing_column_name() -> ProgrammingError:

@@ -25,6 +25,12 @@ from flows.embedded.warehouse.translate.types import Type
 
 
 def arithmetic(node: Expr) -> Type | None:
+    """+, -, *, /, % and the sign."""
+    if isinstance(node, exp.Neg) and (type_ := type_of(node.this)) and type_.kind in ("VARIANT", "VARCHAR"):
+        to = types.TEXT_AS_NUMBER if type_.kind == "VARCHAR" else types.FLOAT
+        operand = node.this.copy()
+        node.this.replace(decimal(operand, to) if to.kind == "NUMBER" else exp.cast(operand, "DOUBLE"))
+        return is_of(node, to)
     if not isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)):
         return None
     a, b = type_of(node.this), type_of(node.expression)
@@ -84,7 +90,7 @@ def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type, made: Type |
 def _unscaled(node: Expr, type_: Type, shift: int) -> Expr:
     """A decimal times 10 ** (its scale + `shift`): a whole number."""
     inner = node.copy()
-    if isinstance(inner, exp.Literal):
+    if isinstance(inner, (exp.Literal, exp.Placeholder)):
         inner = decimal(inner, type_)
     if not type_.scale + shift:
         return inner

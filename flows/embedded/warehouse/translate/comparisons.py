@@ -5,6 +5,8 @@ https://docs.snowflake.com/en/sql-reference/data-type-conversion
 
 from __future__ import annotations
 
+import re
+
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
@@ -24,10 +26,18 @@ _KINDS_AS_TYPES = {
 
 
 def compared(node: Expr) -> Type | None:
-    """A VARIANT beside a value of another type is cast to it: V:name = 'x'."""
+    """A VARIANT, or a text, beside a value of another type is cast to it: V:name = 'x', A = '1.5'."""
     if isinstance(node, (exp.Between, exp.In)):
-        beside = node.args["low"] if isinstance(node, exp.Between) else next(iter(node.expressions), None)
-        _as_beside(node.this, type_of(node.this), type_of(beside))
+        others = [node.args["low"], node.args["high"]] if isinstance(node, exp.Between) else node.expressions
+        _as_beside(node.this, type_of(node.this), type_of(next(iter(others), None)))
+        _texts_beside([node.this, *others])
+        return is_of(node, types.BOOLEAN)
+    if isinstance(node, (exp.And, exp.Or, exp.Xor)):
+        make_condition(node.this)
+        make_condition(node.expression)
+        return is_of(node, types.BOOLEAN)
+    if isinstance(node, exp.Not):
+        make_condition(node.this)
         return is_of(node, types.BOOLEAN)
     if isinstance(node, exp.Ordered) and (type_ := type_of(node.this)) and type_.kind == "VARIANT":
         node.this.replace(call_of("_cxm_order", node.this.copy()))
@@ -40,7 +50,54 @@ def compared(node: Expr) -> Type | None:
     a, b = type_of(node.this), type_of(node.expression)
     _as_beside(node.this, a, b)
     _as_beside(node.expression, b, a)
+    _texts_beside([node.this, node.expression])
     return is_of(node, types.BOOLEAN)
+
+
+def _texts_beside(values: list[Expr]) -> None:
+    """A text compared with a value of another type is cast to it
+    (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
+    found = [type_ for value in values if (type_ := type_of(value)) is not None]
+    numbers = [type_ for type_ in found if type_.kind == "NUMBER"]
+    kind = next((type_.kind for type_ in found if type_.kind in _OF_TEXTS), "")
+    for value in values:
+        if (type_ := type_of(value)) is None or type_.kind != "VARCHAR":
+            continue
+        if any(type_.kind == "FLOAT" for type_ in found):
+            value.replace(exp.Cast(this=call_of("_cxm_numeric_text", value.copy()), to=exp.DataType.build("DOUBLE")))
+        elif numbers:
+            if isinstance(value, exp.Literal) and not _NUMBER.fullmatch(value.name):
+                raise errors.not_numeric(value.name)
+            to = types.number(types.DIGITS, max(_DIGITS_OF_TEXT, *(type_.scale for type_ in numbers)))
+            value.replace(decimal(call_of("_cxm_digits", value.copy()), to))
+        elif kind == "BOOLEAN":
+            make_condition(value)
+        elif kind and not (isinstance(value, exp.Literal) and _PLAIN_TIME.fullmatch(value.name)):
+            to_time = exp.DataType.build(_KINDS_AS_TYPES.get(kind, kind))
+            value.replace(exp.Cast(this=value.copy(), to=to_time))
+
+
+_OF_TEXTS = ("BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ")
+_DIGITS_OF_TEXT = 12  # behind the point of a text that is compared with a number
+# What the engine reads as Snowflake does: it stays a constant, by which whole blocks of rows are passed over.
+_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?|\d\d:\d\d:\d\d")
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.I)
+_NO_CONDITIONS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY", "ARRAY", "OBJECT")
+
+
+def make_condition(value: Expr) -> None:
+    """An operand of AND, or of WHERE: a text is cast to BOOLEAN, a date is none
+    (https://docs.snowflake.com/en/sql-reference/data-types-logical#boolean-conversion)."""
+    type_ = type_of(value)
+    if type_ is None:
+        return
+    if type_.kind in _NO_CONDITIONS:
+        raise errors.no_condition(str(type_), value.sql(dialect="snowflake", comments=False))
+    if type_.kind in ("VARCHAR", "VARIANT"):
+        text = value.copy() if type_.kind == "VARIANT" else call_of("_cxm_truth", value.copy())
+        made = exp.cast(text, "BOOLEAN")
+        value.replace(made)
+        is_of(made, types.BOOLEAN)
 
 
 def _as_beside(operand: Expr, type_: Type | None, other: Type | None) -> None:
@@ -56,8 +113,12 @@ def branches(node: Expr) -> Type | None:
     """CASE, IFF, COALESCE, GREATEST: one type for all; a text beside numbers is a number."""
     found: list[object] = []
     if isinstance(node, exp.Case):
+        if node.args.get("this") is None:
+            for branch in node.args["ifs"]:
+                make_condition(branch.this)
         found = [*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default")]
     elif isinstance(node, exp.If) and not isinstance(node.parent, exp.Case):
+        make_condition(node.this)
         found = [node.args["true"], node.args.get("false")]
     elif isinstance(node, (exp.Coalesce, exp.Greatest, exp.Least)):
         found = [node.this, *node.expressions]

@@ -157,6 +157,8 @@ def _check_node(node: Expr, root: Expr) -> None:
         raise errors.syntax("WINDOW")
     elif isinstance(node, exp.Select) and node.args.get("distinct") and node.args.get("order"):
         _check_distinct(node)
+    elif isinstance(node, exp.GroupConcat) and node.args.get("on_overflow") is not None:
+        raise errors.argument_count("LISTAGG", 2, 3)
     elif isinstance(node, exp.Filter):
         raise errors.syntax("FILTER")
     elif isinstance(node, exp.Connect):

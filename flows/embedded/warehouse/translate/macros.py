@@ -84,6 +84,8 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_fine", "S", (("", """
         CASE WHEN regexp_matches(S, '\\.\\d{6}\\d*[1-9]') THEN _cxm_fail('000002', '0A000',
             'Unsupported feature ''nanoseconds'' in the embedded warehouse: ' || S) ELSE S END"""),)),
+    ("_cxm_fine_parts", "N", (("", """CASE WHEN CAST(N AS BIGINT) % 1000 <> 0 THEN _cxm_fail('000002', '0A000',
+        'Unsupported feature ''nanoseconds'' in the embedded warehouse: ' || N) ELSE CAST(N AS BIGINT) END"""),)),
     ("_cxm_wall", "S", (("", f"""
         CASE WHEN regexp_full_match(S, '\\d{{4}}-\\d\\d-\\d\\d([ T]\\d\\d:\\d\\d(:\\d\\d(\\.\\d{{1,6}})?)?)?') THEN TRY_CAST(S AS TIMESTAMP)
         WHEN regexp_full_match(trim(S), '-?\\d{{1,18}}') THEN _cxm_epoch(trim(S))

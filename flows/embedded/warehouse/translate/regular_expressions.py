@@ -40,6 +40,13 @@ def pattern(text: str, parameters: str = "c") -> re.Pattern[str]:
         raise fail(f"Invalid regular expression: '{text}', {e}", 100048, "2201B") from e
 
 
+def check_place(position: int, occurrence: int, least: int = 1) -> None:
+    """Characters are counted from 1 (https://docs.snowflake.com/en/sql-reference/functions/regexp_substr#arguments)."""
+    if position < 1 or occurrence < least:
+        what, given = ("position", position) if position < 1 else ("occurrence", occurrence)
+        raise fail(f"Invalid {what}: {given} (a positive whole number is expected)", 100050, "22023")
+
+
 def regexp_replace(
     subject: str | None,
     text: str | None,
@@ -51,6 +58,7 @@ def regexp_replace(
     """REGEXP_REPLACE: from a position, one occurrence or (0) all of them; \\1 is a group."""
     if subject is None or text is None or by is None or position is None or occurrence is None or parameters is None:
         return None
+    check_place(position, occurrence, 0)
     if not text:
         return subject
     made = re.sub(r"\\(\d)", r"\\g<\1>", re.sub(r"\\(?!\d)", r"\\\\", by))
@@ -84,6 +92,7 @@ def regexp_substr(
     """REGEXP_SUBSTR; `group` is 0 for the whole match, -1 where e or a group is not given."""
     if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
         return None
+    check_place(position, occurrence)
     found = _matches(subject, text, position, parameters)
     if len(found) < occurrence:
         return None
@@ -103,6 +112,7 @@ def regexp_substr_all(
     """REGEXP_SUBSTR_ALL, as JSON."""
     if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
         return None
+    check_place(position, occurrence)
     found = _matches(subject, text, position, parameters)[occurrence - 1 :]
     wanted = _wanted(group, parameters, pattern(text, parameters))
     return dumps([match[wanted] for match in found])
@@ -115,6 +125,7 @@ def regexp_instr(
     """REGEXP_INSTR: where the match begins, or (option 1) the character behind it; 0 where there is none."""
     if subject is None or text is None or position is None or occurrence is None or option is None:
         return None
+    check_place(position, occurrence)
     found = _matches(subject, text, position, parameters or "c")
     if len(found) < occurrence:
         return 0
@@ -128,6 +139,7 @@ def regexp_count(subject: str | None, text: str | None, position: int | None, pa
     """REGEXP_COUNT."""
     if subject is None or text is None or position is None:
         return None
+    check_place(position, 1)
     return len(_matches(subject, text, position, parameters or "c"))
 
 

@@ -88,12 +88,33 @@ def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
 
 
 def star(projection: Expr, scope: Scope) -> list[Item] | None:
-    """What `*` or `t.*` stands for; None when a source's columns are not known, or some are left out or renamed."""
-    star = projection if isinstance(projection, exp.Star) else projection.this
-    if not isinstance(star, exp.Star) or any(star.args.get(k) for k in ("except_", "replace", "rename", "ilike")):
+    """What `*` or `t.*` stands for; None when a source's columns are not known.
+
+    Raises 000904 for a name in EXCLUDE, RENAME or REPLACE that is no column
+    (https://docs.snowflake.com/en/sql-reference/sql/select#parameters).
+    """
+    all_ = projection if isinstance(projection, exp.Star) else projection.this
+    if not isinstance(all_, exp.Star):
         return None
     table = (
         folded(projection.args["table"]) if isinstance(projection, exp.Column) and projection.args.get("table") else ""
     )
     found = [c for alias, c in scope.sources if not table or alias == table]
-    return None if not found or None in found else [Item(n, t) for c in found if c for n, t in c.items()]
+    left_out = [folded(_identifier(e)) for e in all_.args.get("except_") or []]
+    names = {folded(_identifier(a.this)): folded(a.args["alias"]) for a in all_.args.get("rename") or []}
+    others = [folded(a.args["alias"]) for a in all_.args.get("replace") or []]
+    if not found or None in found:
+        if names:
+            raise errors.unsupported("* RENAME of columns that are not known before the statement runs")
+        return None
+    columns = [(n, t) for c in found if c for n, t in c.items()]
+    for name in (*left_out, *names, *others):
+        if not any(name == n for n, _ in columns):
+            raise errors.invalid_identifier(name)
+    if others or all_.args.get("ilike"):
+        return None
+    return [Item(names.get(n, n), t) for n, t in columns if n not in left_out]
+
+
+def _identifier(node: Expr) -> Expr:
+    return node.this if isinstance(node, exp.Column) and isinstance(node.this, exp.Identifier) else node

@@ -70,9 +70,15 @@ def _all_matches(node: Expr) -> Expr:
     return exp.Anonymous(this="_cxm_as_json", expressions=[made])
 
 
+def _check_place(place: Expr | None, what: str = "position") -> None:
+    if isinstance(place, exp.Literal) and int(place.name) < 1:
+        raise errors.not_positive(what, int(place.name))
+
+
 def _place(node: Expr) -> Expr:
     """REGEXP_INSTR of a group (https://docs.snowflake.com/en/sql-reference/functions/regexp_instr#arguments)."""
     if not _given(node, "parameters", "group"):
+        _check_place(node.args.get("position"))
         return node
     return _native(
         "regexp_instr", _text(node.this), _text(node.expression), _number(node.args.get("position"), 1),
@@ -174,6 +180,26 @@ def _binary(node: Expr) -> Expr:
     return _native({"HEX": "binary", "BASE64": "from_base64", "UTF-8": "encoded"}[name], node.this)
 
 
+def _found(node: Expr) -> Expr:
+    """REGEXP_SUBSTR: a constant place is looked at here, another one where it is known."""
+    places = [node.args.get(k) for k in ("position", "occurrence")]
+    if all(p is None or isinstance(p, exp.Literal) for p in places) and isinstance(node.expression, exp.Literal):
+        for what, place in zip(("position", "occurrence"), places, strict=True):
+            _check_place(place, what)
+        return node
+    group = node.args.get("group")
+    given = node.args.get("parameters") is not None or (isinstance(group, exp.Literal) and group.name != "0")
+    return _native(
+        "regexp_substr", _text(node.this), _text(node.expression), *(_number(p, 1) for p in places),
+        node.args.get("parameters") or exp.Literal.string("c"), _number(group, 0) if given else exp.Literal.number(-1),
+    )  # fmt: skip
+
+
+def _counted(node: Expr) -> Expr:
+    _check_place(node.args.get("position"))
+    return node
+
+
 REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
     exp.Pad: _padded,
     exp.RegexpReplace: _replaced,
@@ -196,6 +222,8 @@ REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
         node if _given(node, "max_line_length", "alphabet") else _native("base64", node.this)
     ),
     exp.RegexpInstr: _place,
+    exp.RegexpExtract: _found,
+    exp.RegexpCount: _counted,
     exp.Translate: _translated,
     exp.RegrValx: _first_of,
     exp.RegrValy: _first_of,

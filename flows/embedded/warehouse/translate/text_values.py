@@ -172,6 +172,10 @@ def bucket(value: float | None, least: float | None, most: float | None, count: 
     """WIDTH_BUCKET."""
     if value is None or least is None or most is None or count is None:
         return None
+    if count < 1:
+        raise fail(f"Invalid number of buckets: {count} (a positive whole number is expected)", 100050, "22023")
+    if least >= most:
+        raise fail(f"WIDTH_BUCKET from {least:g} to {most:g} (the first has to be less than the second)")
     if value < least:
         return 0
     return count + 1 if value >= most else int((value - least) / (most - least) * count) + 1

@@ -174,6 +174,13 @@ def _zoned_parts(node: Expr) -> Expr:
     return call("moved", zone, exp.func("timezone", zone.copy(), wall))
 
 
+def _from_parts(node: Expr) -> Expr:
+    nano = node.args.get("nano")
+    if nano is not None and not (isinstance(nano, exp.Anonymous) and nano.this == "_cxm_fine_parts"):
+        node.set("nano", exp.Anonymous(this="_cxm_fine_parts", expressions=[nano]))
+    return node
+
+
 FUNCTIONS: tuple[tuple[tuple[type[Expr], ...], Callable[[Expr], Expr]], ...] = (
     ((exp.DateTrunc, exp.TimestampTrunc), _truncated),
     ((exp.DateAdd, exp.TimestampAdd, exp.TimeAdd, exp.TsOrDsAdd), _added),
@@ -188,5 +195,6 @@ FUNCTIONS: tuple[tuple[tuple[type[Expr], ...], Callable[[Expr], Expr]], ...] = (
     ((exp.CurrentTimestamp, exp.CurrentDate, exp.Localtime, exp.CurrentTime), _now),
     ((exp.TimeSlice,), _slice),
     ((exp.TimestampTzFromParts,), _zoned_parts),
+    ((exp.TimestampFromParts, exp.TimestampLtzFromParts, exp.TimeFromParts), _from_parts),
     ((exp.DPipe, exp.Concat, exp.ConcatWs), joined_texts),
 )

@@ -55,5 +55,6 @@ def make_whole(argument: object, function: str) -> None:
 def make_exact(node: Expr) -> None:
     """A constant as a decimal, so that arithmetic with it does not overflow at 32 bits."""
     type_ = type_of(node)
-    if isinstance(node, exp.Literal) and not node.is_string and type_ is not None and numeric(type_):
+    constant = (isinstance(node, exp.Literal) and not node.is_string) or isinstance(node, exp.Placeholder)
+    if constant and type_ is not None and numeric(type_):
         node.replace(decimal(node.copy(), type_))

@@ -13,11 +13,15 @@ https://docs.snowflake.com/en/sql-reference/operators-arithmetic, …/data-type-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
 
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.column_names import column_name, named
+from flows.embedded.warehouse.translate.comparisons import make_condition
 from flows.embedded.warehouse.translate.expressions import typed
 from flows.embedded.warehouse.translate.result_types import give_types
 from flows.embedded.warehouse.translate.scopes import (
@@ -46,8 +50,9 @@ _FLATTENED: Columns = {
 class Typing:
     """The walk over one statement. `columns` gives the columns of a table, or None when they are not known."""
 
-    def __init__(self, columns: Callable[[exp.Table], Columns | None]) -> None:
+    def __init__(self, columns: Callable[[exp.Table], Columns | None], binds: Any = None) -> None:
         self._columns_of = columns
+        self._binds = binds
         self._tables: dict[str, Columns | None] = {}
 
     # ---- statements
@@ -205,6 +210,8 @@ class Typing:
         items: list[Item] | None = []
         for place, projection in enumerate(list(select.expressions)):
             if projection.is_star:
+                if isinstance(from_, exp.From) and isinstance(from_.this.this, exp.Generator):
+                    raise errors.unsupported("* of a GENERATOR, whose rows have no columns")
                 stars = star(projection, scope)
                 items = None if items is None or stars is None else items + stars
                 continue
@@ -219,6 +226,10 @@ class Typing:
             if name is not None and made.sql(dialect="snowflake") != before:  # its own text is its name
                 made.replace(named(made.copy(), name))
                 shown, made = name, select.expressions[place]
+            if name is not None and isinstance(made, exp.Literal):
+                made.replace(named(made.copy(), name))
+                made = select.expressions[place]
+                is_of(made.this, type_)
             make_exact(made.unalias())
             made = select.expressions[place]
             if isinstance(made, exp.Alias):
@@ -232,6 +243,8 @@ class Typing:
                 if isinstance(node, Expr):
                     for child in list(node.iter_expressions()):
                         self._walk(child, scope, ctes)
+                    if isinstance(node, (exp.Where, exp.Having, exp.Qualify)):
+                        make_condition(node.this)
         return items
 
     def _joins(self, holder: Expr, scope: Scope, ctes: Mapping[str, Columns | None]) -> None:
@@ -241,6 +254,7 @@ class Typing:
         for join in holder.args.get("joins") or []:
             if isinstance(on := join.args.get("on"), Expr):
                 self._walk(on, scope, ctes)
+                make_condition(join.args["on"])
 
     def _source(self, source: Expr, scope: Scope, ctes: Mapping[str, Columns | None]) -> None:
         alias = source.args.get("alias")
@@ -292,6 +306,22 @@ class Typing:
             return is_of(node, resolved(node, scope))
         if isinstance(node, (exp.DataType, exp.Var)):
             return None
+        if isinstance(node, exp.Placeholder):
+            return is_of(node, _bound(self._binds, node.name))
         for child in list(node.iter_expressions()):
             self._walk(child, scope, ctes)
         return typed(node)
+
+
+def _bound(binds: Any, name: str) -> Type | None:
+    """The type of a number that is bound, by which a quotient has its digits; others are for the engine to tell."""
+    value: Any = None
+    if isinstance(binds, dict):
+        value = binds.get(name)
+    elif isinstance(binds, (list, tuple)) and name.isdigit() and int(name) <= len(binds):
+        value = binds[int(name) - 1]
+    if isinstance(value, float):
+        return types.FLOAT
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return types.of_literal(f"{abs(value):f}" if isinstance(value, Decimal) else str(abs(value)))
+    return None
