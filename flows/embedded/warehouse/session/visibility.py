@@ -68,6 +68,8 @@ _TELL_OF = {
 def filtered(conn: WarehouseConnection, expression: Expr) -> Expr:
     """A query in which INFORMATION_SCHEMA's views hold what the role has privileges on
     (https://docs.snowflake.com/en/sql-reference/info-schema#general-usage-notes)."""
+    if isinstance(expression, exp.Show):
+        check_shown(conn, expression)
     if ACCOUNTADMIN in conn.active_roles():
         return expression
     for table in list(sources(expression)):
