@@ -74,6 +74,8 @@ def pipeline(
     day = day or shown.expected_start().date() - timedelta(days=1)
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit: got {limit}, expected a number of rows from 1 on")
+    if not limit:
+        dbt.warm()
     try:
         with working(source, replace(run_info(), limit=limit or 0), where) as work:
             force = force or bool(limit)
@@ -84,7 +86,6 @@ def pipeline(
             if limit:
                 summary = tried(_loaded(batch, found, work))
                 return shown.ended(summary.outcome, summary)
-            dbt.warm()
             run = _loaded(batch, found, work)
             summary = handed_off(run, validated(run))
             return shown.ended(summary.outcome, summary)

@@ -24,10 +24,12 @@ from flows.escape import terminal
 from flows.failures import meaning
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from rich.console import Console
 
     from flows.settings import Settings
-    from flows.steps.provision import Change
+    from flows.steps.provision import Change, Plan
 
 
 class Group(click.Group):
@@ -128,8 +130,11 @@ def session(
     console: Console,
     services: Sequence[str] = ("s3", "warehouse", "prefect", "docs"),
     named_server: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
     """The servers that a command needs: the embedded ones for as long as it runs, or those the environment names.
+
+    `meanwhile` is done when the others run and before Prefect's server has to, which takes the longest to start.
 
     With `named_server` the Prefect server is the one that the environment or the user's Prefect profile names, if they name one,
     on every target.
@@ -138,20 +143,25 @@ def session(
     if named_server and prefect_server():
         services = [service for service in services if service != "prefect"]
     if settings.target != "embedded" or not services:
+        meanwhile()
         yield
         return
     from flows.embedded import stack
 
     with console.status("starting the embedded stack"):
-        lease = stack.lease(settings, services)
+        lease = stack.lease(settings, services, [service for service in services if service != "prefect"])
         lease.__enter__()
     try:
-        if "prefect" in services:
-            os.environ.update(stack.prefect_environment(settings))
+        if "prefect" in services:  # its address is known before it answers, so that Prefect can be imported meanwhile
+            os.environ.update(stack.starting_prefect_environment(settings))
             if "prefect" in sys.modules:
                 from prefect.context import refresh_global_settings_context
 
                 refresh_global_settings_context()
+        meanwhile()
+        if "prefect" in services:
+            with console.status("starting the Prefect server"):
+                stack.wait(settings, ["prefect"])
         yield
     finally:
         _deliver()
@@ -172,12 +182,25 @@ def _deliver() -> None:
             getattr(loaded, worker).drain_all(timeout=10)
 
 
-def provisioned(settings: Settings) -> Sequence[Change]:
+def looking(settings: Settings) -> Future[Plan]:
+    """The look at what a run needs, begun in a thread: it waits for the warehouse while this process imports Prefect."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from flows import provisioning
+
+    with_thread = ThreadPoolExecutor(1, "provision plan")
+    try:
+        return with_thread.submit(provisioning.plan, settings)
+    finally:
+        with_thread.shutdown(wait=False)
+
+
+def provisioned(settings: Settings, looked: Future[Plan] | None = None) -> Sequence[Change]:
     """See that what a run needs is there. Only what is missing or differs makes a flow run; a look that finds nothing to do
     leaves none in the list of runs."""
-    from flows import pipeline, provisioning
+    from flows import pipeline
 
-    plan = provisioning.plan(settings)
+    plan = (looked or looking(settings)).result()
     return run_flow(pipeline.provision) if plan.todo else tuple(item.change for item in plan.items)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from flows.cli.app import (
     fail,
     json_option,
     known_source,
+    looking,
     main,
     make_console,
     provisioned,
@@ -32,10 +34,13 @@ from flows.places import below, is_archive, is_remote, local, resolved
 from flows.unpack import SUFFIXES
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from rich.console import Console
 
     from flows.run import RunSummary
     from flows.settings import Settings
+    from flows.steps.provision import Plan
 
 
 @main.command()
@@ -86,13 +91,24 @@ def run(
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
+    if not limit:
+        from flows.clients import dbt
+
+        dbt.warm()  # in a process of its own, while this one and the servers start
     data = data_place(settings, source, data, scale, console)
-    with session(settings, console):
+    looks: list[Future[Plan]] = []
+
+    def begin() -> None:
+        if settings.target == "embedded":
+            looks.append(looking(settings))
+        importlib.import_module("flows.pipeline")
+
+    with session(settings, console, meanwhile=begin):
         from flows import pipeline as flows
         from flows.run import PipelineError
 
-        if settings.target == "embedded":
-            provisioned(settings)
+        if looks:
+            provisioned(settings, looks[0])
         if first is not None:
             _backfill(console, source, data, first.date(), (last or first).date(), as_json)
             return

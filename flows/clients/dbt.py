@@ -56,9 +56,11 @@ def run_dbt(
     workdir: Path,
     timeout: float,
     hear: Callable[[str], None] | None = None,
+    result: Path | None = None,
 ) -> tuple[str, int]:
     """What `dbt arguments` wrote, run in `workdir` within `timeout` seconds, and its exit code. `hear` gets each line soon after
-    dbt wrote it, in the caller's thread.
+    dbt wrote it, in the caller's thread. With `result` dbt writes its result there and no manifest, which takes it longer than
+    its queries, twice; `<result>.asked` then has the name of each node that it asked for, by id.
 
     `environment` is added to this process's own (proxy, certificates, locale), without the settings and logins in it: what dbt
     needs of those, `environment` names. However this function is left, dbt has ended.
@@ -81,6 +83,7 @@ def run_dbt(
                 "environment": {**_inherited(), **environment, **TELEMETRY_OFF},
                 "workdir": str(workdir),
                 "output": output.name,
+                "result": str(result) if result else "",
             }
             _send(json.dumps(request))
             child = _answer(deadline)
@@ -180,8 +183,10 @@ def _stop_helper() -> None:
 def _serve() -> None:
     """One request a line on standard input, two numbers in answer to each, until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, not for what could run the next one
-    import dbt.adapters.snowflake
-    import dbt.cli.main  # noqa: F401
+    import flows.clients.connector  # noqa: F401 - first, so that dbt's adapter imports the connector without pandas
+
+    import dbt.adapters.snowflake  # isort: skip
+    import dbt.cli.main  # isort: skip  # noqa: F401
 
     # Python 3.12 and later count native threads too. numpy and pyarrow start two at import, which hold no lock while this
     # process only waits for its next line; of Python's own there is the main thread alone (looked at on 3.13, 2026-11-27).
@@ -193,6 +198,21 @@ def _serve() -> None:
         print(child, flush=True)  # noqa: T201
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+
+
+def _invoke(arguments: Sequence[str], path: Path) -> int:
+    """Run the command and write its result: the exit code that dbt's own command line would give."""
+    from dbt.cli.main import dbtRunner
+
+    done = dbtRunner().invoke(["--no-write-json", *arguments])
+    if done.exception is not None:
+        if not done.exception.__class__.__module__.startswith("dbt."):  # what dbt has not said itself
+            print(done.exception, flush=True)  # noqa: T201
+        return 2
+    done.result.write(str(path))
+    asked = {found.node.unique_id: found.node.name for found in done.result.results}
+    path.with_name(f"{path.name}.asked").write_text(json.dumps(asked), encoding="utf-8")
+    return 0 if done.success else 1
 
 
 def _become_dbt(request: Mapping[str, object]) -> None:
@@ -207,9 +227,12 @@ def _become_dbt(request: Mapping[str, object]) -> None:
         os.environ.clear()
         os.environ.update(request["environment"])  # type: ignore[call-overload]
         os.chdir(str(request["workdir"]))
-        from dbt.cli.main import cli
+        if request["result"]:
+            code = _invoke(list(request["arguments"]), Path(str(request["result"])))  # type: ignore[call-overload]
+        else:
+            from dbt.cli.main import cli
 
-        cli(request["arguments"], prog_name="dbt")
+            cli(request["arguments"], prog_name="dbt")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:

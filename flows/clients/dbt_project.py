@@ -36,9 +36,11 @@ def run(
     artifact: str,
     timeout: float,
     hear: Callable[[str], None] | None = None,
+    alone: bool = False,
 ) -> Command:
     """Run `dbt arguments` on the project; its target and logs go under `workdir`, and `artifact` is the file in the target that
-    says how it went. `hear` gets each line of dbt's log, in JSON, soon after it was written.
+    says how it went. `hear` gets each line of dbt's log, in JSON, soon after it was written. `alone`: no manifest
+    beside that artifact.
 
     Raises:
         InfrastructureError: dbt did not start, did not end in time, or wrote no such artifact.
@@ -59,7 +61,7 @@ def run(
     ]
     command += ["--project-dir", str(project), "--profiles-dir", str(project)]
     command += ["--target-path", str(target), "--log-path", str(logs)]
-    output, code = run_dbt(command, environment, workdir, timeout, hear)
+    output, code = run_dbt(command, environment, workdir, timeout, hear, result if alone else None)
     done = Command({}, code, tuple(_errors(output)))
     if not result.exists():
         raise InfrastructureError(

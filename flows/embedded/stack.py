@@ -56,21 +56,33 @@ class ServiceStatus:
 
 
 @contextmanager
-def lease(settings: Settings, services: Sequence[str] = SERVICES) -> Iterator[dict[str, Any]]:
+def lease(
+    settings: Settings, services: Sequence[str] = SERVICES, first: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
     """The servers, running and healthy, for as long as the block lasts; gives the endpoints of `run/stack.json`.
 
-    Starts what does not run. The last block to end waits until the servers have stopped, unless `up` made them stay.
+    Starts what does not run. The last block to end waits until the servers have stopped, unless `up` made them stay. With `first`
+    the block begins when those are healthy, and `wait` waits for the others, which start meanwhile.
 
     Raises:
         ConfigurationError: a file of the home's secrets is damaged.
         InfrastructureError: a server did not start; the message has the end of its log.
     """
-    held = _ensure(settings, services)
+    held = _ensure(settings, services, services if first is None else first)
     try:
         yield settings.stack
     finally:
         held.close()
         _wait_until_gone(settings)
+
+
+def wait(settings: Settings, services: Sequence[str]) -> None:
+    """Return when these servers of a lease that is held are healthy.
+
+    Raises:
+        InfrastructureError: a server did not start; the message has the end of its log.
+    """
+    _wait_until_healthy(settings, set(services))
 
 
 def up(settings: Settings, only: Sequence[str] | None = None) -> dict[str, Any]:
@@ -127,11 +139,28 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
             f"{settings.home / 'run' / 'stack.json'}: has no Prefect server, only {', '.join(settings.stack)}; start it "
             "with `cxm up --only prefect`."
         )
+    return _prefect_environment(settings, settings.stack["prefect"]["ui_url"])
+
+
+def starting_prefect_environment(settings: Settings) -> dict[str, str]:
+    """`prefect_environment` of a server that may still be starting, for who imports Prefect meanwhile; `wait` waits for it.
+
+    Raises:
+        InfrastructureError: it did not start; the message has the end of its log.
+    """
+    known = (read_json(settings.home / "run" / "processes.json") or {}).get("prefect")
+    if known is None:
+        wait(settings, ["prefect"])
+        return prefect_environment(settings)
+    return _prefect_environment(settings, f"http://127.0.0.1:{known['port']}")
+
+
+def _prefect_environment(settings: Settings, url: str) -> dict[str, str]:
     return {
         **TELEMETRY_OFF,
-        "PREFECT_API_URL": settings.stack["prefect"]["api_url"],
+        "PREFECT_API_URL": f"{url}/api",
         "PREFECT_API_AUTH_STRING": settings.prefect_auth.get_secret_value(),
-        "PREFECT_UI_URL": settings.stack["prefect"]["ui_url"],
+        "PREFECT_UI_URL": url,
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     }
@@ -196,8 +225,8 @@ def _starting(run: Path) -> Iterator[None]:
         yield
 
 
-def _ensure(settings: Settings, services: Sequence[str]) -> IO[str]:
-    """Hold a share of the lease and see that the services run."""
+def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -> IO[str]:
+    """Hold a share of the lease, and see that the services are being started and `first` run."""
     run = _directories(settings)
     needed = {*services, *(["s3"] if "warehouse" in services else [])}
     needed |= {"s3", "warehouse", "prefect"} if WORKER in services else set()
@@ -213,7 +242,7 @@ def _ensure(settings: Settings, services: Sequence[str]) -> IO[str]:
             write_json(run / "failed.json", {k: v for k, v in failed.items() if k not in needed})
             if not running:
                 _spawn_supervisor(settings)
-        _wait_until_healthy(settings, needed)
+        _wait_until_healthy(settings, needed & set(first))
     except BaseException:
         held.close()
         _wait_until_gone(settings)

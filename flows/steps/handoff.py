@@ -124,14 +124,10 @@ def handoff(
         workdir,
         "sources.json",
         timeout,
+        alone=True,
     )
-    # dbt's sources.json leaves out each table whose query failed, so the manifest says which ones were asked for.
-    manifest = json.loads((workdir / "target" / "manifest.json").read_text(encoding="utf-8"))
-    asked = {
-        node_id: node["name"]
-        for node_id, node in manifest["sources"].items()
-        if node["source_name"] == source_name and node["freshness"]
-    }
+    # dbt's sources.json leaves out each table whose query failed, so this says which ones were asked for.
+    asked = json.loads((workdir / "target" / "sources.json.asked").read_text(encoding="utf-8"))
     if not asked:
         raise ConfigurationError(
             f"{project}: dbt knows no source {source_name} with a freshness rule; run `cxm contract sync`, which writes it."
