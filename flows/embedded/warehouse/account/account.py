@@ -18,6 +18,7 @@ import duckdb
 
 from flows.embedded.warehouse.account.objects import (
     ACCOUNTADMIN,
+    MASKING_POLICY,
     PUBLIC,
     SYSTEM_PRIVILEGES,
     SYSTEM_ROLES,
@@ -34,6 +35,7 @@ class Account:
         self._lock = threading.RLock()
         self._objects: dict[tuple[str, str], AccountObject] = {}
         self._grants: dict[tuple[object, ...], Grant] = {}
+        self._policies: set[str] = set()  # masking policies: a statement is looked at for them where there are any
         duck.execute("CREATE SCHEMA IF NOT EXISTS _fs_global.account")
         duck.execute(
             "CREATE TABLE IF NOT EXISTS _fs_global.account.objects (kind VARCHAR, name VARCHAR, owner VARCHAR, "
@@ -51,6 +53,8 @@ class Account:
             self._objects[kind, name] = AccountObject(
                 kind, name, owner, comment, _instant(created), json.loads(properties)
             )
+            if kind == MASKING_POLICY:
+                self._policies.add(name)
         for privilege, on_kind, on_name, to_kind, to_name, future, option, by, created in duck.execute(
             "SELECT privilege, on_kind, on_name, to_kind, to_name, future, grant_option, granted_by, epoch_us(created_on) "
             "FROM _fs_global.account.grants"
@@ -75,6 +79,11 @@ class Account:
         with self._lock:
             return sorted((o for (k, _), o in self._objects.items() if k == kind), key=lambda o: o.name)
 
+    @property
+    def masks(self) -> bool:
+        """Whether there is any masking policy."""
+        return bool(self._policies)
+
     def put(self, item: AccountObject) -> None:
         """Create or overwrite one object."""
         with self._lock:
@@ -89,6 +98,8 @@ class Account:
                 ]
             )  # fmt: skip
             self._objects[item.kind, item.name] = item
+            if item.kind == MASKING_POLICY:
+                self._policies.add(item.name)
 
     def create(self, item: AccountObject) -> None:
         """Put a new object, give its owner OWNERSHIP and everyone what future grants say about it.
@@ -131,6 +142,7 @@ class Account:
             self._write(steps)
             for key in gone:
                 del self._objects[key]
+                self._policies.discard(key[1] if key[0] == MASKING_POLICY else "")
 
     def rename(self, kind: str, old: str, new: str) -> None:
         """Move an object, what is inside it and their grants to a new name."""
@@ -148,6 +160,7 @@ class Account:
                     [("DELETE FROM _fs_global.account.objects WHERE kind = ? AND name = ?", [item.kind, item.name])]
                 )
                 del self._objects[item.kind, item.name]
+                self._policies.discard(item.name if item.kind == MASKING_POLICY else "")
                 self.put(replace(item, name=target))
                 self.grant([replace(g, on_name=target) for g in grants] + [replace(g, to_name=target) for g in to])
 

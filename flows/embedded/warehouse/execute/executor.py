@@ -45,7 +45,7 @@ from flows.embedded.warehouse.text.statement_text import (
     variables_inlined,
     with_literals,
 )
-from flows.embedded.warehouse.translate import corrections, functions, legal, types
+from flows.embedded.warehouse.translate import corrections, functions, legal, masking, types
 from flows.embedded.warehouse.translate.translation import Place, require_place, split, translated
 from flows.embedded.warehouse.translate.typed_nodes import type_of
 from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
@@ -164,7 +164,7 @@ class Executor:
             return
         require_place(tree, self._place())
         authorize(conn, tree)
-        tree = visibility.filtered(conn, tree)
+        tree = visibility.filtered(conn, masking.masked(conn, tree))
         tree = load_history.rewrite(
             tree, conn.database, conn.schema, datetime.now(UTC), lambda name: visibility.sees_table(conn, name)
         )
@@ -172,6 +172,7 @@ class Executor:
             tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
         if isinstance(tree, DDL):
             conn.transaction.end("COMMIT")
+            tree.meta[masking.VIEW_TEXT] = variables_inlined(command, conn.variables)
             with conn.engine.ddl_lock:
                 run_ddl(self, tree, bindings)
         elif isinstance(tree, exp.TruncateTable):

@@ -14,7 +14,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
 from flows.embedded.warehouse.session.result import status
-from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.statements import table_masks, tables
 from flows.embedded.warehouse.statements.table_specs import take_apart
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
@@ -60,6 +60,7 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         if (clone := expression.find(exp.Clone)) is not None:
             _check_clone(runner, clone)
         spec = take_apart(conn, expression)
+        table_masks.complete(conn, spec, original)
         if before and expression.args.get("exists"):
             runner.answer(status(f"{spec.name[2]} already exists, statement succeeded."))
             return

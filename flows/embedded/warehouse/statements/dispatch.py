@@ -14,11 +14,13 @@ from flows.embedded.warehouse.session.result import Result, status, table
 from flows.embedded.warehouse.statements import (
     grants,
     grants_shown,
+    memoizable,
     namespaces,
     namespaces_shown,
     objects,
     objects_described,
     objects_shown,
+    policies,
     relations,
     session_statements,
     stage_files,
@@ -62,6 +64,12 @@ def _ddl(verb: str, words: Words) -> Handler | None:
     while words.upper(at) in ("TRANSIENT", "TEMPORARY", "TEMP", "VOLATILE"):
         at += 1
     kind, following = words.upper(at), words.upper(at + 1)
+    if (kind, following) == ("MASKING", "POLICY"):
+        return {"CREATE": policies.create, "ALTER": policies.alter, "DROP": policies.drop}.get(verb, policies.describe)
+    if "FUNCTION" in (kind, following if kind == "SECURE" else "") and verb in ("CREATE", "DROP"):
+        return memoizable.create if verb == "CREATE" else memoizable.drop
+    if kind == "TAG" and verb == "ALTER" and _changes_policies(words):
+        return policies.alter_tag
     if verb in ("DESC", "DESCRIBE"):
         verb = "DESC"
     if kind == "SESSION" and verb == "ALTER":
@@ -91,6 +99,11 @@ def _ddl(verb: str, words: Words) -> Handler | None:
     return None
 
 
+def _changes_policies(words: Words) -> bool:
+    """Whether ALTER TAG … has SET | UNSET MASKING POLICY after the tag's name."""
+    return any(words.upper(at) in ("SET", "UNSET") and words.upper(at + 1) == "MASKING" for at in range(2, 12))
+
+
 def _show(words: Words) -> Handler | None:
     at = 2 if words.upper(1) == "TERSE" else 1
     kind, following = words.upper(at), words.upper(at + 1)
@@ -102,6 +115,8 @@ def _show(words: Words) -> Handler | None:
         return namespaces_shown.show_schemas
     if kind == "STAGES" or (kind, following) == ("FILE", "FORMATS"):
         return stages_shown.show
+    if (kind, following) == ("MASKING", "POLICIES"):
+        return policies.show
     if kind in ("TABLES", "VIEWS", "OBJECTS"):
         return relations.show
     if kind in ("PRIMARY", "UNIQUE", "IMPORTED", "EXPORTED") and following == "KEYS":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PRIVILEGES: dict[str, tuple[str, ...]] = {
     "ACCOUNT": (
-        "APPLY TAG", "CREATE DATABASE", "CREATE INTEGRATION", "CREATE RESOURCE MONITOR", "CREATE ROLE",
+        "APPLY MASKING POLICY", "APPLY TAG", "CREATE DATABASE", "CREATE INTEGRATION", "CREATE RESOURCE MONITOR", "CREATE ROLE",
         "CREATE USER", "CREATE WAREHOUSE", "EXECUTE TASK", "IMPORT SHARE", "MANAGE GRANTS", "MANAGE WAREHOUSES",
         "MONITOR EXECUTION", "MONITOR ROLE", "MONITOR USAGE", "MONITOR USER", "MONITOR", "RESOLVE ALL",
     ),
@@ -45,6 +45,7 @@ PRIVILEGES: dict[str, tuple[str, ...]] = {
     "USER": ("MONITOR",),
     "ROLE": ("USAGE",),
     "TAG": ("APPLY", "READ"),
+    "MASKING POLICY": ("APPLY",),
 }  # fmt: skip
 
 # Kinds that have no objects here: grants on ALL or FUTURE of them are kept and mean nothing yet.
@@ -54,7 +55,8 @@ EMPTY_KINDS = (
 )  # fmt: skip
 
 _ON = ("FILE FORMAT", "RESOURCE MONITOR", "STORAGE INTEGRATION", "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE",
-       "SEQUENCE", "INTEGRATION", "WAREHOUSE", "USER", "ROLE", "TAG")  # fmt: skip
+       "SEQUENCE", "INTEGRATION", "WAREHOUSE", "USER", "ROLE", "TAG",
+       "MASKING POLICY")  # fmt: skip
 
 
 def _plural(kind: str) -> str:

@@ -14,6 +14,7 @@ from sqlglot import exp
 from flows.embedded.warehouse.account.kinds import Kind, checked
 from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.result import Result, status
+from flows.embedded.warehouse.statements import tags
 from flows.embedded.warehouse.statements.objects import changed
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
@@ -146,6 +147,11 @@ def alter_database(conn: WarehouseConnection, words: Words) -> Result:
         if if_exists:
             return status()
         raise errors.not_found("DATABASE", name)
+    if tags.sees(words):
+        if not conn.may("APPLY TAG", "ACCOUNT", ""):
+            conn.require("OWNERSHIP", "DATABASE", name)
+        tags.change(conn, words, found)
+        return status()
     if words.upper() not in ("SET", "UNSET"):
         raise errors.unsupported(f"ALTER DATABASE … {words.upper()}")
     conn.require("MODIFY", "DATABASE", name)
@@ -164,6 +170,7 @@ def create_schema(conn: WarehouseConnection, words: Words) -> Result:
         raise errors.unsupported("CREATE SCHEMA … CLONE")
     managed = words.accept("WITH", "MANAGED", "ACCESS")
     properties, comment = checked(SCHEMA, words.options())
+    properties = tags.taken(conn, properties)
     words.finish()
     full = f"{database}.{schema}"
     if conn.account.find("DATABASE", database) is None:
@@ -231,6 +238,11 @@ def alter_schema(conn: WarehouseConnection, words: Words) -> Result:
         if if_exists:
             return status()
         raise errors.not_found("SCHEMA", full)
+    if tags.sees(words):
+        if not conn.may("APPLY TAG", "ACCOUNT", ""):
+            conn.require("OWNERSHIP", "SCHEMA", full)
+        tags.change(conn, words, found)
+        return status()
     if words.upper() not in ("SET", "UNSET"):
         raise errors.unsupported(f"ALTER SCHEMA … {words.upper()}")
     conn.require("MODIFY", "SCHEMA", full)

@@ -10,17 +10,17 @@ https://docs.snowflake.com/en/sql-reference/info-schema/tables.
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse.session.privileges import exists
 from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
 from flows.embedded.warehouse.session.visibility import may_show
-from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.statements import policies, tables, tags
 from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words, ident
+from flows.embedded.warehouse.translate import masking
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.account.objects import AccountObject
@@ -213,6 +213,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
     primary = {c for k, _, columns, *_ in keys if k == "PRIMARY KEY" for c in columns}  # type: ignore[attr-defined]
     unique = {c for k, _, columns, *_ in keys if k == "UNIQUE" for c in columns}  # type: ignore[attr-defined]
     comments = dict(item.properties.get("columns") or {}) if item and kind == "VIEW" else {}  # type: ignore[call-overload]
+    masks = dict(item.properties.get("policies") or {}) if item else {}  # type: ignore[call-overload]
     found = conn.duck.execute(
         """
         SELECT column_name,
@@ -231,7 +232,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
         {
             "name": column, "type": type_, "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N", "default": default,
             "primary key": "Y" if column in primary else "N", "unique key": "Y" if column in unique else "N", "check": None,
-            "expression": None, "comment": comments.get(column) or comment, "policy name": None, "privacy domain": None,
+            "expression": None, "comment": comments.get(column) or comment,
+            "policy name": (masks.get(column) or {}).get("policy"), "privacy domain": None,
         }
         for column, type_, nullable, default, comment in found
     ]  # fmt: skip
@@ -268,44 +270,28 @@ def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
         for one, text in comments.items():
             tables.comment_column(conn, name, one, text)
         return status()
-    if words.sees("SET", "TAG") or words.sees("UNSET", "TAG"):
-        _tag(conn, words, _owned(conn, kind, name), f"COLUMN {column}" if column else "SELF")
+    if tags.sees(words):
+        item = _owned(conn, kind, name, "APPLY TAG")
+        if item is not None and column and column not in masking.columns_of(conn, item):
+            raise errors.invalid_identifier(column)
+        tags.change(conn, words, item, f"COLUMN {column}" if column else "SELF")
+        return status()
+    if column and (words.sees("SET", "MASKING") or words.sees("UNSET", "MASKING")):
+        item = _owned(conn, kind, name, "APPLY MASKING POLICY")
+        if item is None:
+            raise errors.unsupported("a masking policy on a temporary table")
+        policies.alter_column(conn, words, item, column)
         return status()
     return None
 
 
-def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str]) -> AccountObject | None:
-    """The registered table or view, which the role must own."""
+def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str], instead: str = "") -> AccountObject | None:
+    """The registered table or view, which the role must own, or have the privilege `instead` on the account."""
     found = exists(conn, name)
     if not found:
         raise errors.not_found(kind, ".".join(name))
     if name not in conn.temporary_tables:
         conn.require_use_of(*name[:2])
-        conn.require("OWNERSHIP", found, ".".join(name))
+        if not (instead and conn.may(instead, "ACCOUNT", "")):
+            conn.require("OWNERSHIP", found, ".".join(name))
     return conn.account.find(found, ".".join(name))
-
-
-def _tag(conn: WarehouseConnection, words: Words, item: AccountObject | None, key: str) -> None:
-    give = words.take().text.upper() == "SET"
-    words.expect("TAG")
-    every = dict((item.properties if item else {}).get("tags") or {})  # type: ignore[call-overload]
-    tags = dict(every.get(key) or {})
-    while True:
-        tag = ".".join(conn.qualify(words.name()))
-        known = conn.account.find("TAG", tag)
-        if known is None:
-            raise errors.not_found("TAG", tag)
-        if give:
-            words.expect("=")
-            value = words.string()
-            allowed = known.properties.get("ALLOWED_VALUES")
-            if isinstance(allowed, list) and allowed and value not in allowed:
-                raise errors.invalid_value(value, f"TAG {tag}")
-            tags[tag] = value
-        else:
-            tags.pop(tag, None)
-        if not words.accept(","):
-            break
-    words.finish()
-    if item is not None:
-        conn.account.put(replace(item, properties={**item.properties, "tags": {**every, key: tags}}))

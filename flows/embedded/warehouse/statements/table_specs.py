@@ -36,6 +36,10 @@ class TableSpec:
     comments: bool = False  # ALTER … SET COMMENT: `comment` is meant even when it is empty
     columns: dict[str, str] = field(default_factory=dict)
     keys: list[list[object]] = field(default_factory=list)
+    statement: tuple[str, str] = ("", "")  # a view's, as it was sent, and the place that its names are completed with
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    policies: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # column → masking policy and USING
+    cloned: str = ""
 
     @property
     def full(self) -> str:
@@ -70,6 +74,8 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         elif isinstance(prop, (exp.Cluster, exp.ClusterProperty, exp.ClusteredByProperty)):
             clustering = prop.expressions
             spec.cluster_by = clustering_text(clustering)
+        elif isinstance(prop, exp.Tags):
+            spec.tags["SELF"] = tag_values(prop)
         elif isinstance(prop, exp.TemporaryProperty):
             spec.temporary = True
             kept.append(prop)
@@ -85,6 +91,8 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         _columns(expression.this, spec)
         if expression.expression is None:
             check_clustering(clustering, {folded(c.this) for c in expression.this.find_all(exp.ColumnDef)})
+        if kind == "TABLE" and isinstance(expression.expression, exp.Query):
+            _name_columns(expression, target)
     if spec.temporary:
         if any(n[2] == spec.name[2] and n != spec.name for n in conn.temporary_tables):
             raise errors.unsupported(f"two temporary tables called {spec.name[2]} in one session")
@@ -145,6 +153,11 @@ def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
         elif isinstance(kind, exp.PrimaryKeyColumnConstraint):
             spec.keys.append(["PRIMARY KEY", "", [folded(column.this)]])
             kept.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
+        elif isinstance(kind, exp.Tags):
+            spec.tags[f"COLUMN {folded(column.this)}"] = tag_values(kind)
+        elif isinstance(kind, exp.MaskingPolicyColumnConstraint):
+            using = [folded(c) for c in kind.expressions or []]
+            spec.policies[folded(column.this)] = (kind.this.sql(dialect="snowflake"), using)
         elif isinstance(kind, exp.UniqueColumnConstraint):
             spec.keys.append(["UNIQUE", "", [folded(column.this)]])
         elif isinstance(kind, exp.Reference):
@@ -172,6 +185,26 @@ def _check_default(column: exp.ColumnDef, value: Expr) -> None:
         raise errors.default_type(folded(column.this))
     if type_.length and len(value.name) > type_.length and kind == "VARCHAR":
         raise errors.too_long(value.name)
+
+
+def tag_values(clause: exp.Tags) -> dict[str, str]:
+    """`(name = 'value', …)`: names as they are written."""
+    return {p.this.sql(dialect="snowflake"): p.args["value"].name for p in clause.expressions}
+
+
+def _name_columns(create: exp.Create, target: exp.Table) -> None:
+    """CREATE TABLE … (a WITH TAG (…), b) AS SELECT …: the names without types go into the query."""
+    columns = create.this.expressions
+    if any(isinstance(column, exp.ColumnDef) and column.args.get("kind") for column in columns):
+        return
+    query: Expr = create.expression.unnest() if isinstance(create.expression, exp.Subquery) else create.expression
+    assert isinstance(query, exp.Query)
+    if not query.is_star and len(query.selects) != len(columns):
+        raise errors.column_list_mismatch()
+    names = [(column.this if isinstance(column, exp.ColumnDef) else column).copy() for column in columns]
+    named = exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier("CXM_NEW"), columns=names))
+    create.set("this", target)
+    create.set("expression", exp.select("*").from_(named))
 
 
 def _key(item: Expr, name: str, spec: TableSpec) -> None:

@@ -16,6 +16,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.account.objects import AccountObject, Grant
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, target_of
+from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident, quote
 from flows.embedded.warehouse.translate import types
@@ -81,7 +82,13 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
         properties["cluster_by"] = spec.cluster_by
     if spec.kind == "VIEW":
         properties["columns"] = spec.columns
-    conn.account.create(AccountObject(spec.kind, spec.full, conn.role, spec.comment, properties=properties))
+    made = AccountObject(spec.kind, spec.full, conn.role, spec.comment, properties=properties)
+    try:
+        made = table_masks.registered(conn, spec, made)
+    except BaseException:
+        conn.duck.execute(f"DROP {spec.kind} {target}")
+        raise
+    conn.account.create(made)
     if kept:
         conn.account.grant([replace(g, on_kind=spec.kind) for g in kept])
     write_comment(conn, spec.name, spec.comment)
@@ -187,6 +194,7 @@ def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -
     for column, text in spec.columns.items():
         comment_column(conn, spec.name, column, text)
     kind = "VIEW" if conn.account.find("VIEW", spec.full) else "TABLE"
+    table_masks.altered(conn, spec, kind, expression)
     for action in expression.args.get("actions") or []:
         if isinstance(action, exp.AlterRename) and isinstance(action.this, exp.Table):
             to = conn.qualify(parts_of(action.this))

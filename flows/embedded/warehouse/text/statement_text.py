@@ -87,7 +87,7 @@ def check_form(words: Words) -> None:
     if words.upper() == "DECLARE" or (words.upper() == "BEGIN" and words.upper(1) in _IN_BLOCKS):
         raise errors.unsupported(f"a Snowflake Scripting block ({summary(words.sql)})")
     at = 3 if words.sees("CREATE", "OR", "REPLACE") else 1
-    if words.sees("CREATE") and words.upper(at + (words.upper(at) == "ROW")) in ("ACCESS", "MASKING"):
+    if words.sees("CREATE") and words.upper(at + (words.upper(at) == "ROW")) == "ACCESS":
         raise errors.unsupported(summary(words.sql))
     if words.sees("UNDROP"):
         raise errors.unsupported(summary(words.sql))

@@ -16,9 +16,12 @@ from snowflake.connector.errors import ProgrammingError
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.account.objects import ACCOUNT_NAME, ORGANIZATION, REGION
+from flows.embedded.warehouse.session import policies
 from flows.embedded.warehouse.session.privileges import folded
 from flows.embedded.warehouse.session.registry import QueryRecord
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate import policy_references
+from flows.embedded.warehouse.translate.masking import CURRENT_TAG
 from flows.embedded.warehouse.translate.translation import SERVER_VERSION, Place, translated
 
 if TYPE_CHECKING:
@@ -111,6 +114,8 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
         if not isinstance(role, exp.Literal):
             raise errors.unsupported("IS_ROLE_IN_SESSION of anything but a string constant")
         return exp.Boolean(this=role.name.upper() in conn.active_roles())
+    elif name == CURRENT_TAG:
+        raise errors.unsupported(f"{CURRENT_TAG} outside a masking policy")
     elif name == "SYSTEM$GET_TAG":
         text = _tag_value(conn, node)
     else:
@@ -119,26 +124,28 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
 
 
 def _tag_value(conn: WarehouseConnection, node: exp.Func) -> str | None:
-    """SYSTEM$GET_TAG('<tag>', '<object>', 'TABLE' | 'COLUMN'): the value set on the object itself, or None.
+    """SYSTEM$GET_TAG('<tag>', '<object>', 'TABLE' | 'COLUMN' | 'SCHEMA' | 'DATABASE'): the value set on the object or inherited.
 
     For whoever may DESCRIBE the object and has USAGE on the tag's database and schema
     (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag#usage-notes).
     """
     texts = [argument.name for argument in node.expressions if isinstance(argument, exp.Literal)]
-    if len(texts) != 3 or texts[2].upper() not in ("TABLE", "COLUMN"):
-        raise errors.unsupported("SYSTEM$GET_TAG of anything but a table or a column, by three string constants")
+    if len(texts) != 3 or texts[2].upper() not in ("TABLE", "COLUMN", "SCHEMA", "DATABASE"):
+        raise errors.unsupported(
+            "SYSTEM$GET_TAG of anything but these, by three string constants: table, column, schema, database"
+        )
     tag = ".".join(conn.qualify(texts[0].upper().split(".")))
     if conn.account.find("TAG", tag) is None:
         raise errors.not_found("TAG", tag)
     conn.require_use_of(*tag.split(".")[:2])
     parts = texts[1].upper().split(".")
     column = parts.pop() if texts[2].upper() == "COLUMN" else ""
-    name = ".".join(conn.qualify(parts))
-    item = conn.account.find("TABLE", name) or conn.account.find("VIEW", name)
+    kind = texts[2].upper() if texts[2].upper() in ("SCHEMA", "DATABASE") else "TABLE"
+    name = conn.full_name(kind, parts)
+    item = conn.account.find(kind, name) or conn.account.find("VIEW", name)
     if item is None or not conn.may_see(item.kind, name):
-        raise errors.not_found("TABLE", name)
-    tags = (item.properties.get("tags") or {}).get(f"COLUMN {column}" if column else "SELF") or {}  # type: ignore[attr-defined]
-    return str(tags[tag]) if tag in tags else None
+        raise errors.not_found(kind, name)
+    return policies.tags_of(conn, item, column).get(tag)
 
 
 def _last_query_id(conn: WarehouseConnection, node: exp.Func, query_id: str) -> Expr:
@@ -173,6 +180,8 @@ def _table_function(conn: WarehouseConnection, rows: exp.TableFromRows) -> tuple
         return f"_cxm_result_{wanted.name}", kept
     if name in ("QUERY_HISTORY", "QUERY_HISTORY_BY_SESSION", "QUERY_HISTORY_BY_USER", "QUERY_HISTORY_BY_WAREHOUSE"):
         return "_cxm_query_history", _query_history(conn, name, call)
+    if name == "POLICY_REFERENCES":
+        return "_cxm_policy_references", policy_references.rows(conn, call)
     return None
 
 

@@ -1,0 +1,139 @@
+"""Masking policies and tags as the account keeps them: which policy holds for which column.
+
+a table's or view's column ──its own policy, else its tags and those of its table, schema and database──▶ Attached
+
+https://docs.snowflake.com/en/user-guide/security-column-intro, …/tag-based-masking-policies, …/object-tagging/inheritance.
+An object keeps `tags` ({"SELF" | "COLUMN name": {tag: value}})
+and `policies` ({column: {"policy": name, "using": columns}}), a tag the `policies` set on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flows.embedded.warehouse.account.objects import MASKING_POLICY, AccountObject
+from flows.embedded.warehouse.text import policy_errors as errors
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+__all__ = [
+    "MASKING_POLICY",
+    "Attached",
+    "Policy",
+    "attached_to_columns",
+    "candidates",
+    "effective",
+    "is_used",
+    "policy",
+    "tags_of",
+]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A masking policy: its arguments with their types as Snowflake's errors name them (TEXT, FIXED), and its body's text."""
+
+    name: str
+    arguments: tuple[tuple[str, str], ...]
+    body: str
+
+    @property
+    def masks(self) -> str:
+        """The type of the columns that it masks."""
+        return self.arguments[0][1]
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A policy that holds for a column: set on it (`tag` empty) or on a tag; `using`: the columns of its further arguments."""
+
+    policy: Policy
+    using: tuple[str, ...] = ()
+    tag: str = ""
+
+
+def policy(conn: WarehouseConnection, name: str) -> Policy:
+    """The policy of that name. Raises 003548 for one that is attached and not there any more."""
+    item = conn.account.find(MASKING_POLICY, name)
+    if item is None:
+        raise errors.lost_policy(name)
+    p: Mapping[str, Any] = item.properties
+    return Policy(name, tuple((str(n), str(t)) for n, t, _ in p["signature"]), str(p["body"]))
+
+
+def tags_of(conn: WarehouseConnection, item: AccountObject, column: str = "") -> dict[str, str]:
+    """Tag → value of an object or a column of it; what is nearer goes before what is inherited."""
+    places: list[tuple[AccountObject | None, str]] = []
+    parts = item.name.split(".")
+    if item.kind not in ("DATABASE", "SCHEMA"):
+        places = [(conn.account.find("DATABASE", parts[0]), "SELF")]
+        places += [(conn.account.find("SCHEMA", ".".join(parts[:2])), "SELF")]
+    elif item.kind == "SCHEMA":
+        places = [(conn.account.find("DATABASE", parts[0]), "SELF")]
+    places.append((item, "SELF"))
+    if column:
+        places.append((item, f"COLUMN {column}"))
+    found: dict[str, str] = {}
+    for place, key in places:
+        found.update(_kept(place, "tags").get(key) or {})
+    return found
+
+
+def candidates(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> list[Attached]:
+    """The policies for a column of this type: the one set on it, else those of its tags."""
+    if own := _kept(item, "policies").get(column):
+        return [Attached(policy(conn, own["policy"]), tuple(own["using"]))]
+    found: list[Attached] = []
+    for tag in tags_of(conn, item, column):
+        for name in _policies(conn, tag):
+            if (one := policy(conn, name)).masks == type_:
+                found.append(Attached(one, tuple(a for a, _ in one.arguments[1:]), tag))
+    return found
+
+
+def effective(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> Attached | None:
+    """The policy that holds for a column of this type: one set on the column goes before one of a tag.
+
+    Raises 003574 where tags bring several (POLICY_STATUS of https://docs.snowflake.com/en/sql-reference/functions/policy_references).
+    """
+    found = candidates(conn, item, column, type_)
+    if len(found) > 1:
+        raise errors.several_policies(column)
+    return found[0] if found else None
+
+
+def attached_to_columns(conn: WarehouseConnection, name: str) -> Iterator[tuple[AccountObject, str, tuple[str, ...]]]:
+    """Each (table or view, column, further columns) on which a policy is set."""
+    for kind in ("TABLE", "VIEW"):
+        for item in conn.account.all(kind):
+            for column, own in _kept(item, "policies").items():
+                if own["policy"] == name:
+                    yield item, column, tuple(own["using"])
+
+
+def is_used(conn: WarehouseConnection, name: str) -> bool:
+    """Whether a policy is set on a column or a tag."""
+    tags = any(name in _policies(conn, tag.name) for tag in conn.account.all("TAG"))
+    return tags or next(attached_to_columns(conn, name), None) is not None
+
+
+def may_mask(conn: WarehouseConnection, item: AccountObject) -> bool:
+    """Whether any column of a table or view can have a policy: a quick look, before its columns are asked for."""
+    if _kept(item, "policies"):
+        return True
+    tags = {tag for key in _kept(item, "tags") for tag in _kept(item, "tags")[key]} | tags_of(conn, item).keys()
+    return any(_policies(conn, tag) for tag in tags)
+
+
+def _policies(conn: WarehouseConnection, tag: str) -> Sequence[str]:
+    found = conn.account.find("TAG", tag)
+    kept: Any = found.properties.get("policies") if found else None
+    return kept or ()
+
+
+def _kept(item: AccountObject | None, what: str) -> dict[str, Any]:
+    kept: Any = item.properties.get(what) if item else None
+    return kept or {}

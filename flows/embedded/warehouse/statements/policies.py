@@ -1,0 +1,335 @@
+"""Masking policies: CREATE, ALTER, DROP, SHOW, DESC, and setting them on columns and tags.
+
+CREATE MASKING POLICY … ──▶ the account; ALTER TABLE … MODIFY COLUMN … SET MASKING POLICY, ALTER TAG … ──▶ what
+`translate.masking` puts in a column's place at each read
+
+https://docs.snowflake.com/en/sql-reference/sql/create-masking-policy, …/alter-masking-policy, …/drop-masking-policy,
+…/show-masking-policies, …/desc-masking-policy, …/alter-table-column, …/alter-tag.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from flows.embedded.warehouse.account.objects import MASKING_POLICY, AccountObject
+from flows.embedded.warehouse.session import policies
+from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.session.visibility import may_show
+from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
+from flows.embedded.warehouse.text import errors, policy_errors
+from flows.embedded.warehouse.text.grammar import Words, accept_create_prefix
+from flows.embedded.warehouse.translate import masking
+
+if TYPE_CHECKING:
+    from flows.embedded.warehouse.session.connection import WarehouseConnection
+
+
+def create(conn: WarehouseConnection, words: Words) -> Result:
+    """CREATE [OR REPLACE] MASKING POLICY [IF NOT EXISTS] <name> AS (<arg> <type>, …) RETURNS <type> -> <body> [COMMENT = '…']."""
+    replaces = accept_create_prefix(words)
+    words.expect("MASKING", "POLICY")
+    if_absent = words.accept("IF", "NOT", "EXISTS")
+    parts = words.name()
+    database, schema, short = conn.qualify(parts, "CREATE MASKING POLICY")
+    name = f"{database}.{schema}.{short}"
+    words.expect("AS")
+    signature = _signature(words)
+    words.expect("RETURNS")
+    returns = _type(words)
+    body, comment, exempt = _body(words)
+    if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
+        raise errors.not_found("SCHEMA", f"{database}.{schema}")
+    conn.require_use_of(database, schema)
+    conn.require(f"CREATE {MASKING_POLICY}", "SCHEMA", f"{database}.{schema}")
+    before = conn.account.find(MASKING_POLICY, name)
+    if before and if_absent:
+        return status(f"{short} already exists, statement succeeded.")
+    if before and not replaces:
+        raise errors.already_exists(short)
+    if returns != signature[0][2]:
+        raise policy_errors.policy_signature()
+    masking.check_body(conn, body, tuple(argument for argument, _, _ in signature), f"{database}.{schema}")
+    if before:
+        conn.require("OWNERSHIP", MASKING_POLICY, name)
+        if policies.is_used(conn, name):
+            raise policy_errors.policy_in_use(short)
+        conn.account.drop(MASKING_POLICY, name)
+    properties = {"signature": signature, "returns": returns, "body": body, "exempt": exempt}
+    conn.account.create(AccountObject(MASKING_POLICY, name, conn.role, comment, properties=properties))
+    return status(f"Masking policy {short} successfully created.")
+
+
+def _signature(words: Words) -> list[list[str]]:
+    """`(val VARCHAR, by NUMBER)` → [name, type as errors name it, type as it is shown], …"""
+    words.expect("(")
+    found: list[list[str]] = []
+    while True:
+        argument = words.part()
+        shown = _type(words)
+        found.append([argument, masking.type_name(shown), shown])
+        if not words.accept(","):
+            break
+    words.expect(")")
+    return found
+
+
+def _type(words: Words) -> str:
+    """A type's name as DESC shows it, without its length."""
+    text = words.part()
+    if words.accept("PRECISION"):
+        text = "FLOAT"
+    if words.accept("("):
+        while not words.accept(")"):
+            words.take()
+    return masking.shown_type(text)
+
+
+def _body(words: Words) -> tuple[str, str, bool]:
+    """What follows `->`: the body's text, COMMENT and EXEMPT_OTHER_POLICIES."""
+    words.expect("-", ">")
+    first = words.peek()
+    if first is None:
+        raise words.unexpected()
+    end, comment, exempt = first.start, "", False
+    depth = 0
+    while not words.at_end:
+        if not depth and words.sees("COMMENT", "="):
+            words.expect("COMMENT", "=")
+            comment = words.string()
+        elif not depth and words.sees("EXEMPT_OTHER_POLICIES", "="):
+            words.expect("EXEMPT_OTHER_POLICIES", "=")
+            exempt = bool(words.value())
+        else:
+            token = words.take()
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            end = token.end
+    return words.sql[first.start : end], comment, exempt
+
+
+def alter(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER MASKING POLICY [IF EXISTS] <name> {SET BODY -> … | SET COMMENT = … | UNSET COMMENT | RENAME TO …}."""
+    words.expect("ALTER", "MASKING", "POLICY")
+    if_exists = words.accept("IF", "EXISTS")
+    found = _found(conn, words, if_exists)
+    if found is None:
+        return status()
+    conn.require("OWNERSHIP", MASKING_POLICY, found.name)
+    if words.accept("RENAME", "TO"):
+        _rename(conn, found, ".".join(conn.qualify(words.name())))
+        words.finish()
+        return status()
+    if words.accept("SET", "BODY"):
+        body, _, _ = _body(words)
+        p: Mapping[str, Any] = found.properties
+        place = found.name.rpartition(".")[0]
+        masking.check_body(conn, body, tuple(str(argument) for argument, _, _ in p["signature"]), place)
+        conn.account.put(replace(found, properties={**p, "body": body}))
+    elif words.accept("SET", "COMMENT", "="):
+        conn.account.put(replace(found, comment=words.string()))
+    elif words.accept("UNSET", "COMMENT"):
+        conn.account.put(replace(found, comment=""))
+    else:
+        raise errors.unsupported(f"ALTER MASKING POLICY … {words.upper()} {words.upper(1)}")
+    words.finish()
+    return status()
+
+
+def _rename(conn: WarehouseConnection, found: AccountObject, name: str) -> None:
+    if conn.account.find(MASKING_POLICY, name):
+        raise errors.already_exists(name.rpartition(".")[2])
+    for item, column, using in list(policies.attached_to_columns(conn, found.name)):
+        again = conn.account.find(item.kind, item.name) or item
+        kept: Mapping[str, Any] = again.properties["policies"]  # type: ignore[assignment]
+        _put(conn, again, "policies", {**kept, column: {"policy": name, "using": list(using)}})
+    for tag in conn.account.all("TAG"):
+        of_tag: Any = tag.properties.get("policies") or []
+        if found.name in of_tag:
+            _put(conn, tag, "policies", [name if one == found.name else one for one in of_tag])
+    conn.account.rename(MASKING_POLICY, found.name, name)
+
+
+def drop(conn: WarehouseConnection, words: Words) -> Result:
+    """DROP MASKING POLICY [IF EXISTS] <name>; not one that is set on a column or a tag."""
+    words.expect("DROP", "MASKING", "POLICY")
+    if_exists = words.accept("IF", "EXISTS")
+    found = _found(conn, words, if_exists)
+    words.finish()
+    if found is None:
+        return status("Drop statement executed successfully.")
+    short = found.name.rpartition(".")[2]
+    conn.require("OWNERSHIP", MASKING_POLICY, found.name)
+    if policies.is_used(conn, found.name):
+        raise policy_errors.policy_in_use(short)
+    conn.account.drop(MASKING_POLICY, found.name)
+    return status(f"{short} successfully dropped.")
+
+
+def _found(conn: WarehouseConnection, words: Words, if_exists: bool = False) -> AccountObject | None:
+    parts = words.name()
+    name = ".".join(conn.qualify(parts, "MASKING POLICY"))
+    found = conn.account.find(MASKING_POLICY, name)
+    if found is None and not if_exists:
+        raise errors.not_found(MASKING_POLICY, ".".join(parts))
+    return found
+
+
+def _put(conn: WarehouseConnection, item: AccountObject, what: str, value: object) -> None:
+    conn.account.put(replace(item, properties={**item.properties, what: value}))
+
+
+# ---- SHOW, DESC
+
+_COLUMNS: list[str | tuple[str, str]] = [
+    ("created_on", TIMESTAMP_LTZ), "name", "database_name", "schema_name", "kind", "owner", "comment", "owner_role_type",
+    "options",
+]  # fmt: skip
+
+
+def show(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW MASKING POLICIES [LIKE …] [IN …] [LIMIT …]."""
+    words.expect("SHOW", "MASKING", "POLICIES")
+    wanted = show_filter(words)
+    rows: list[dict[str, object]] = []
+    for item in conn.account.all(MASKING_POLICY):
+        database, schema, name = item.name.split(".", 2)
+        if not wanted.admits(name) or not in_scope(conn, wanted, item.name) or not may_show(conn, item.kind, item.name):
+            continue
+        options = {"EXEMPT_OTHER_POLICIES": "TRUE"} if item.properties.get("exempt") else None
+        rows.append({
+            "created_on": item.created_on.astimezone(UTC), "name": name, "database_name": database, "schema_name": schema,
+            "kind": "MASKING_POLICY", "owner": item.owner, "comment": item.comment, "owner_role_type": "ROLE",
+            "options": json.dumps(options) if options else "",
+        })  # fmt: skip
+    return table(rows[: wanted.limit] if wanted.limit is not None else rows, _COLUMNS)
+
+
+def describe(conn: WarehouseConnection, words: Words) -> Result:
+    """DESC MASKING POLICY <name>: for its owner, and whoever may apply it or any policy."""
+    words.accept_any("DESCRIBE", "DESC")
+    words.expect("MASKING", "POLICY")
+    found = _found(conn, words)
+    words.finish()
+    assert found is not None
+    if not conn.may_see(MASKING_POLICY, found.name) and not conn.may("APPLY MASKING POLICY", "ACCOUNT", ""):
+        raise errors.not_found(MASKING_POLICY, found.name)
+    p: Mapping[str, Any] = found.properties
+    row = {
+        "name": found.name.rpartition(".")[2],
+        "signature": f"({', '.join(f'{argument} {shown}' for argument, _, shown in p['signature'])})",
+        "return_type": p["returns"],
+        "body": p["body"],
+    }
+    return table([row], ["name", "signature", "return_type", "body"])
+
+
+# ---- setting and taking away
+
+
+def may_apply(conn: WarehouseConnection, name: str) -> bool:
+    """Whether the role may set a policy: APPLY MASKING POLICY on the account, or APPLY on the policy
+    (https://docs.snowflake.com/en/user-guide/security-column-intro#masking-policy-privileges)."""
+    return conn.may("APPLY MASKING POLICY", "ACCOUNT", "") or conn.may("APPLY", MASKING_POLICY, name)
+
+
+def alter_column(conn: WarehouseConnection, words: Words, item: AccountObject, column: str) -> None:
+    """SET MASKING POLICY <name> [USING (…)] [FORCE] | UNSET MASKING POLICY, further columns after a comma."""
+    while True:
+        if words.accept("UNSET", "MASKING", "POLICY"):
+            _require_unset(conn, item, column)
+            kept: dict[str, Any] = dict(item.properties.get("policies") or {})  # type: ignore[call-overload]
+            kept.pop(column, None)
+            _put(conn, item, "policies", kept)
+        else:
+            words.expect("SET", "MASKING", "POLICY")
+            name = ".".join(conn.qualify(words.name()))
+            using: list[str] = []
+            if words.accept("USING", "("):
+                using.append(words.part())
+                while words.accept(","):
+                    using.append(words.part())
+                words.expect(")")
+            force = words.accept("FORCE")
+            conn.account.put(with_policy(conn, item, column, required(conn, name), using, force))
+        if not words.accept(","):
+            break
+        words.accept_any("ALTER", "MODIFY")
+        words.accept("COLUMN")
+        column = words.part()
+        item = conn.account.find(item.kind, item.name) or item
+    words.finish()
+
+
+def required(conn: WarehouseConnection, name: str) -> str:
+    """The name of a policy that is there and the role's to set, else 002003."""
+    if conn.account.find(MASKING_POLICY, name) is None or not may_apply(conn, name):
+        raise errors.not_found(MASKING_POLICY, name)
+    return name
+
+
+def with_policy(
+    conn: WarehouseConnection, item: AccountObject, column: str, name: str, using: list[str], force: bool = False
+) -> AccountObject:
+    """The table with a policy on a column, whose type it must have; the first column of USING is the one that is masked."""
+    found = policies.policy(conn, name)
+    columns = masking.columns_of(conn, item)
+    for one in (column, *using):
+        if one not in columns:
+            raise errors.invalid_identifier(one)
+    if len(found.arguments) > 1 and (len(using) != len(found.arguments) or using[0] != column):
+        raise errors.syntax(f"USING ({', '.join(using)})")
+    if columns[column] != found.masks:
+        raise policy_errors.policy_types(columns[column], found.masks)
+    kept: dict[str, Any] = dict(item.properties.get("policies") or {})  # type: ignore[call-overload]
+    if column in kept and kept[column]["policy"] != name and not force:
+        raise policy_errors.has_policy()
+    kept[column] = {"policy": name, "using": using[1:]}
+    return replace(item, properties={**item.properties, "policies": kept})
+
+
+def _require_unset(conn: WarehouseConnection, item: AccountObject, column: str) -> None:
+    kept: Any = item.properties.get("policies") or {}
+    if column in kept and not may_apply(conn, kept[column]["policy"]):
+        raise errors.insufficient("ALTER TABLE UNSET MASKING POLICY", kept[column]["policy"])
+
+
+def alter_tag(conn: WarehouseConnection, words: Words) -> Result:
+    """ALTER TAG [IF EXISTS] <name> {SET | UNSET} MASKING POLICY <name> [, MASKING POLICY …] [FORCE].
+
+    For APPLY MASKING POLICY on the account together with OWNERSHIP of the tag or APPLY TAG on the account
+    (https://docs.snowflake.com/en/user-guide/tag-based-masking-policies#privileges).
+    """
+    words.expect("ALTER", "TAG")
+    words.accept("IF", "EXISTS")
+    tag = ".".join(conn.qualify(words.name()))
+    item = conn.account.find("TAG", tag)
+    if item is None:
+        raise errors.not_found("TAG", tag)
+    if not (conn.may("OWNERSHIP", "TAG", tag) or conn.may("APPLY TAG", "ACCOUNT", "")):
+        raise errors.insufficient("TAG", tag.rpartition(".")[2])
+    gives = words.take().text.upper() == "SET"
+    kept: list[str] = list(item.properties.get("policies") or [])  # type: ignore[call-overload]
+    named: list[str] = []
+    while True:
+        words.expect("MASKING", "POLICY")
+        named.append(".".join(conn.qualify(words.name())))
+        if not words.accept(","):
+            break
+    force = gives and words.accept("FORCE")
+    words.finish()
+    for name in named:
+        required(conn, name)
+        if not gives:
+            kept = [one for one in kept if one != name]
+            continue
+        masks = policies.policy(conn, name).masks
+        same = [one for one in kept if one != name and policies.policy(conn, one).masks == masks]
+        if same and not force:
+            raise policy_errors.tag_has_policy(tag.rpartition(".")[2], masks)
+        kept = [one for one in kept if one not in same]
+        kept += [name] if name not in kept else []
+    _put(conn, item, "policies", kept)
+    return status()
