@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     """Who may assume the ingestion role; none: a user with an access key is made."""
     credit_quota: int = Field(20, ge=1)
     """Snowflake credits a month, after which the warehouse is suspended."""
+    query_costs: bool | None = None
+    """Whether the loader may read what queries cost (SNOWFLAKE.USAGE_VIEWER: usage of the whole account), for `cxm cost` and the
+    history page. None: on the embedded target only, whose queries have seconds and no credits."""
     pii_tags: bool = True
     """Whether columns about people get object tags, which need Enterprise Edition; without them comments alone say it."""
     snowflake_account: str | None = None
@@ -270,6 +273,11 @@ class Settings(BaseSettings):
     def may_generate(self) -> bool:
         """Whether generated rows may be loaded: into a warehouse that is this machine's own, never into an account."""
         return self.target == "embedded"
+
+    @property
+    def reads_query_costs(self) -> bool:
+        """Whether the loader is granted what shows the cost of queries, and it is asked for."""
+        return self.target == "embedded" if self.query_costs is None else self.query_costs
 
     @property
     def s3_identity(self) -> tuple[str, SecretStr]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from flows.contract.model import Source
 from flows.history import History, Load, State
+from flows.history.cost import Costs, Queries, Sent
 
 DAYS = 30
 BAD, MISSING, DOUBLED = 11, 17, 24  # days from the first one
@@ -43,3 +44,19 @@ def month(source: Source) -> History:
                 )
             )
     return History(source, loads, NOW, DAYS)
+
+
+def costs(source: Source, credits: bool = True) -> Costs:
+    """What that month cost, the doubled day twice as much; `credits`: on a warehouse that is billed."""
+    queries = []
+    for number in range(DAYS):
+        started = FIRST + timedelta(days=number)
+        batch = f"{started:%Y%m%d_%H%M%S}"
+        parts = [("load", batch, table.raw_name, "") for table in source.tables]
+        parts += [("validate", batch, "", ""), ("medtech-cxm dbt", "", "", "model.cxm_medtech.fct_case_shipments")]
+        for place, (step, of, table, model) in enumerate(parts):
+            seconds = (2.5 + place) * (2 if number == DOUBLED else 1)
+            spent = seconds / 3600 if credits else None
+            queries.append(Queries(started.date(), of, step, table, model, 3, seconds, spent))
+    sent = [Sent(source.name, "20261002_060000", table.raw_name, 2, 12_000_000, 6) for table in source.tables]
+    return Costs(queries, sent)

@@ -10,6 +10,7 @@ from typing import Any
 
 from flows.contract.model import Table
 from flows.history import Batch, History, State, Volume
+from flows.history.cost import Costs
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 STATES: tuple[State, ...] = ("published", "unchanged", "quarantined", "undone", "open", "missing")
@@ -156,6 +157,40 @@ def seconds(batches: Sequence[Batch]) -> Spec:
                 {"field": "seconds", "type": "quantitative"},
                 {"field": "rows", "type": "quantitative", "format": ","},
                 {"field": "state", "type": "nominal"},
+            ],
+        },
+    )
+
+
+def cost(costs: Costs) -> Spec:
+    """What each day's queries cost, by step: credits where there are some, else seconds."""
+    values = [
+        {"day": day.isoformat(), "step": step, "amount": round(amount, 6)} for day, step, amount in costs.by_day()
+    ]
+    return _chart(
+        170,
+        values,
+        mark={"type": "bar", "cornerRadiusEnd": 2},
+        encoding={
+            "x": {
+                "field": "day",
+                "timeUnit": "utcyearmonthdate",
+                "type": "temporal",
+                "title": None,
+                "axis": {"format": "%b %d", "grid": False, "labelOverlap": True},
+            },
+            "y": {"field": "amount", "type": "quantitative", "title": costs.unit},
+            "color": {
+                "field": "step",
+                "type": "nominal",
+                "title": None,
+                "scale": {"scheme": "tableau10"},
+                "legend": {"orient": "bottom", "columns": 5, "symbolType": "square"},
+            },
+            "tooltip": [
+                {"field": "day", "type": "temporal", "timeUnit": "utcyearmonthdate", "format": "%a %Y-%m-%d"},
+                {"field": "step", "type": "nominal"},
+                {"field": "amount", "type": "quantitative", "format": ",.4f", "title": costs.unit},
             ],
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flows.contract.read import read_source, sources
 from flows.docs_place import DocsPlace, data_docs
+from flows.errors import CxmError
 from flows.escape import visible
-from flows.history import DAYS, TOLERANCE, WINDOW, Batch, Delivery, History, by_source, charts, loads
+from flows.history import DAYS, TOLERANCE, WINDOW, Batch, Delivery, History, by_source, charts, cost, loads
+from flows.history.cost import Costs, Sum
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 SHOWN = 50  # batches in the list, the newest
+DEAREST = 15  # rows of each table of costs
+log = logging.getLogger(__name__)
 DocsOf = Callable[[str, Batch], str]  # a source and a batch → the address of its Data Docs, or empty
 _WORDS = {
     "published": "published",
@@ -50,9 +55,24 @@ def make(
     docs = settings.home / "docs"
     path = docs / "history" / f"{source or 'index'}.html"
     write(
-        path, histories, library(settings.home / "cache"), days, f"{now:%Y-%m-%d %H:%M}", _docs_of(settings, docs, now)
+        path,
+        histories,
+        library(settings.home / "cache"),
+        days,
+        f"{now:%Y-%m-%d %H:%M}",
+        _docs_of(settings, docs, now),
+        _costs(connection, settings, source, days),
     )
     return path, histories
+
+
+def _costs(connection: SnowflakeConnection, settings: Settings, source: str | None, days: int) -> Costs | None:
+    """What the loads cost; the page goes without where that cannot be read."""
+    try:
+        return cost.read(connection, settings, source, days)
+    except CxmError as error:
+        log.warning("the history page has no costs: %s", error)
+        return None
 
 
 def _docs_of(settings: Settings, docs: Path, now: datetime) -> DocsOf:
@@ -68,16 +88,25 @@ def _no_docs(source: str, batch: Batch) -> str:
     return ""
 
 
-def write(path: Path, histories: Sequence[History], library: str, days: int, now: str, docs: DocsOf = _no_docs) -> None:
+def write(
+    path: Path,
+    histories: Sequence[History],
+    library: str,
+    days: int,
+    now: str,
+    docs: DocsOf = _no_docs,
+    costs: Costs | None = None,
+) -> None:
     """Write the page to `path`; whoever reads meanwhile has the old page or the new one.
 
     Args:
         library: the script of Vega, Vega-Lite and Vega-Embed, as `library` gives it.
         docs: where the Data Docs of a batch are.
+        costs: what the loads cost; None: the page has no such section.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(render(histories, library, days, now, docs), encoding="utf-8")
+    new.write_text(render(histories, library, days, now, docs, costs), encoding="utf-8")
     new.replace(path)
 
 
@@ -94,7 +123,14 @@ def library(cache_folder: Path) -> str:
     return kept.read_text(encoding="utf-8")
 
 
-def render(histories: Sequence[History], library: str, days: int, now: str, docs: DocsOf = _no_docs) -> str:
+def render(
+    histories: Sequence[History],
+    library: str,
+    days: int,
+    now: str,
+    docs: DocsOf = _no_docs,
+    costs: Costs | None = None,
+) -> str:
     """The page."""
     specs: dict[str, Any] = {}
     views = []
@@ -104,12 +140,15 @@ def render(histories: Sequence[History], library: str, days: int, now: str, docs
         specs[f"{name}-calendar"] = charts.calendar(history)
         specs[f"{name}-seconds"] = charts.seconds(history.batches)
         specs |= {f"{name}-{table.name}": charts.volume(table, found) for table, found in volumes.items()}
-        views.append(_view(history, [table.name for table in volumes], docs))
+        views.append(_view(history, [table.name for table in volumes], docs, costs))
+    if costs and costs.queries:
+        specs["cost"] = charts.cost(costs)
     return (
         _environment()
         .get_template("page.html.jinja")
         .render(
             histories=views,
+            costs=_cost_view(costs),
             states=charts.STATES,
             words=_WORDS,
             days=days,
@@ -125,9 +164,11 @@ def _environment() -> Environment:
     return Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
 
 
-def _view(history: History, volumes: Sequence[str], docs: DocsOf) -> dict[str, Any]:
+def _view(history: History, volumes: Sequence[str], docs: DocsOf, costs: Costs | None) -> dict[str, Any]:
     name = history.source.name
     batches = list(reversed(history.batches))
+    spent = {one.name: one for one in costs.by_batch()} if costs else {}
+    unit = costs.unit if costs and costs.queries else ""
     return {
         "name": name,
         "tiles": _tiles(history),
@@ -140,7 +181,11 @@ def _view(history: History, volumes: Sequence[str], docs: DocsOf) -> dict[str, A
         ],
         "rules": history.broken_rules(),
         "deliveries": [_delivery(one, history) for one in history.deliveries()],
-        "batches": [_batch(batch, docs(name, batch)) for batch in batches[:SHOWN]],
+        "batches": [
+            {**_batch(batch, docs(name, batch)), "cost": _amount(spent.get(batch.batch_id), unit)}
+            for batch in batches[:SHOWN]
+        ],
+        "unit": unit,
     }
 
 
@@ -189,6 +234,47 @@ def _batch(batch: Batch, docs: str) -> dict[str, Any]:
         "bytes": f"{batch.bytes:,}",
         "seconds": "" if batch.seconds is None else f"{batch.seconds:,.1f}",
         "links": [(text, url) for text, url in links if url],
+    }
+
+
+def _amount(one: Sum | None, unit: str) -> str:
+    if one is None:
+        return ""
+    return (
+        ""
+        if unit == "credits" and one.credits is None
+        else f"{one.credits:.4f}"
+        if unit == "credits"
+        else f"{one.seconds:.1f}"
+    )
+
+
+def _cost_view(costs: Costs | None) -> dict[str, Any] | None:
+    if costs is None:
+        return None
+    parts = (("step", costs.by_step()), ("table", costs.by_table()), ("dbt model", costs.by_model()))
+    return {
+        "unit": costs.unit,
+        "hidden": costs.queries is None,
+        "tables": [
+            (
+                title,
+                [
+                    (
+                        s.name,
+                        f"{s.queries:,}",
+                        f"{s.seconds:,.1f}",
+                        _amount(s, "credits") if s.credits is not None else "",
+                    )
+                    for s in sums[:DEAREST]
+                ],
+            )
+            for title, sums in parts
+            if sums
+        ],
+        "sent": [
+            (s.source, s.table, f"{s.objects:,}", f"{s.bytes:,}", f"{s.requests:,}") for s in costs.sent_by_table()
+        ],
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from flows.contract.read import read_source
 from flows.history.page import library, write
-from tests.history_month import DAYS, month
+from tests.history_month import DAYS, costs, month
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +34,8 @@ def browser() -> Iterator[Any]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("history")
     path = folder / "history" / "index.html"
-    write(path, [month(read_source("olist"))], library(folder / "cache"), DAYS, "2026-11-01 12:00")
+    olist = read_source("olist")
+    write(path, [month(olist)], library(folder / "cache"), DAYS, "2026-11-01 12:00", costs=costs(olist))
     return path
 
 
@@ -68,6 +69,8 @@ def test_a_bad_day_a_missing_day_and_a_doubled_volume_are_seen(browser: Any, wri
     assert len(triangles) == 1
     assert "batch: 20261026_060000" in triangles[0]
     assert page.get_by_text("cxm quarantine show 20261013_060000 --source olist").is_visible()
+    doubled = page.locator('[data-chart="cost"] path[aria-label*="Oct 26"][aria-label*="step: load"]')
+    assert doubled.count() == 1
     assert page.errors == []
     if folder := os.environ.get("CXM_SCREENSHOTS"):
         page.screenshot(

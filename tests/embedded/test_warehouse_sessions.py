@@ -133,6 +133,44 @@ def test_query_history_has_text_tag_and_outcome(warehouse: Warehouse, database: 
     ]
 
 
+def test_what_queries_cost_is_shown_to_whom_it_was_granted_and_leaves_out_short_ones(
+    warehouse: Warehouse, connection: Any, database: str
+) -> None:
+    """https://docs.snowflake.com/en/sql-reference/account-usage/query_attribution_history and …/snowflake-db-roles."""
+    view, role = "SNOWFLAKE.ACCOUNT_USAGE.QUERY_ATTRIBUTION_HISTORY", f"ANALYST_OF_{database}"
+    for sql in (
+        "CREATE WAREHOUSE IF NOT EXISTS WH_COST",
+        f"CREATE ROLE {role}",
+        f"GRANT ROLE {role} TO USER CXM_TEST",
+        f"GRANT USAGE ON WAREHOUSE WH_COST TO ROLE {role}",
+    ):
+        connection.cursor().execute(sql)
+    with warehouse.connect(role=role, warehouse="WH_COST", session_parameters={"QUERY_TAG": '{"step":"a"}'}) as analyst:
+        with pytest.raises(Error) as refused:
+            analyst.cursor().execute(f"SELECT * FROM {view}")
+        assert (refused.value.errno, refused.value.sqlstate) == (2003, "42S02")
+        connection.cursor().execute(f"GRANT DATABASE ROLE SNOWFLAKE.USAGE_VIEWER TO ROLE {role}")
+        shown = connection.cursor().execute(f"SHOW GRANTS TO ROLE {role}").fetchall()
+        assert ("USAGE", "DATABASE_ROLE", "SNOWFLAKE.USAGE_VIEWER") in {row[1:4] for row in shown}
+        long = "SELECT SUM(LENGTH(MD5(SEQ8()::VARCHAR))) FROM TABLE(GENERATOR(ROWCOUNT => 1500000))"
+        analyst.cursor().execute(long)
+        analyst.cursor().execute("SELECT 1")
+        rows = (
+            analyst.cursor()
+            .execute(
+                "SELECT H.QUERY_TAG, COUNT(*), SUM(DATEDIFF('millisecond', START_TIME, END_TIME)) > 100, "
+                f"SUM(CREDITS_ATTRIBUTED_COMPUTE) FROM {view} AS H "
+                "WHERE H.WAREHOUSE_NAME = 'WH_COST' AND USER_NAME = 'CXM_TEST' GROUP BY 1"
+            )
+            .fetchall()
+        )
+        assert rows == [('{"step":"a"}', 1, True, None)]
+        connection.cursor().execute(f"REVOKE DATABASE ROLE SNOWFLAKE.USAGE_VIEWER FROM ROLE {role}")
+        with pytest.raises(Error, match="does not exist or not authorized"):
+            analyst.cursor().execute(f"SELECT * FROM {view}")
+    connection.cursor().execute(f"DROP ROLE {role}")
+
+
 def test_query_history_is_narrowed_by_time_and_limit(connection: Any) -> None:
     count = "SELECT COUNT(*) FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY({}))"
     assert one(connection, count.format("END_TIME_RANGE_START => DATEADD('hour', 1, CURRENT_TIMESTAMP())")) == (0,)

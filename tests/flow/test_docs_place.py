@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
@@ -108,6 +109,7 @@ def test_every_link_of_a_run_opens_after_its_home_is_gone(
         assert urljoin(link, "../../../../index.html") == index
     # `batches` of the history lead to the Data Docs of each batch.
     assert f"{site}/olist/{batch}/data_docs/index.html" in pages[f"{site}/history/index.html"]
+    assert "OLIST_ORDERS" in pages[f"{site}/history/index.html"].partition('id="cost"')[2]
     for link, page in pages.items():
         if link.endswith(
             "dbt_docs/index.html"
@@ -116,6 +118,31 @@ def test_every_link_of_a_run_opens_after_its_home_is_gone(
             page = page.replace("""<link rel="canonical" href="/overview/"/>""", "")
             page = re.sub(r"""<link rel="shortcut icon"[^>]*>""", "", page)
         assert [m[0] for m in FETCHED.finditer(without_scripts(page))] == [], link
+
+
+def test_what_loads_cost_is_known_by_step_and_table(settings: Settings, query: Callable[..., Any]) -> None:
+    from click.testing import CliRunner
+
+    from flows import blocks
+    from flows.cli import main
+    from flows.clients.snowflake import run
+
+    long = "SELECT SUM(LENGTH(MD5(SEQ8()::VARCHAR))) FROM TABLE(GENERATOR(ROWCOUNT => 1500000))"
+    tag = {"step": "costly", "batch": "20200101_000000", "table": "OLIST_ORDERS"}
+    with blocks.snowflake(settings, settings.loader_role, tag) as connection:
+        run(connection, long)
+    done = CliRunner().invoke(main, ["cost", "--days", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    (step,) = [one for one in found["queries"]["by_step"] if one["name"] == "costly"]
+    assert (step["queries"], step["credits"], step["seconds"] > 0.1) == (1, None, True)
+    assert "20200101_000000" in {one["name"] for one in found["queries"]["by_batch"]}
+    assert "OLIST_ORDERS" in {one["name"] for one in found["queries"]["by_table"]}
+    objects = query(
+        "SELECT COUNT(*), SUM(BYTES) FROM RAW.LOAD_LEDGER WHERE S3_KEY IS NOT NULL AND STARTED_AT > DATEADD(DAY, -2, SYSDATE())"
+    )
+    assert objects == [(sum(one["objects"] for one in found["s3"]), sum(one["bytes"] for one in found["s3"]))]
+    assert all(one["requests"] >= one["objects"] for one in found["s3"])
 
 
 def without_scripts(page: str) -> str:

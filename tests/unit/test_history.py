@@ -11,9 +11,12 @@ import pytest
 
 from flows.contract.model import Rule
 from flows.contract.read import read_source
+from flows.contract.sql import template
 from flows.history import Load, by_source, charts
+from flows.history.cost import Costs
 from flows.history.page import render
-from tests.history_month import BAD, DAYS, DOUBLED, FIRST, MISSING, NOW, month
+from flows.settings import PROJECT, Settings
+from tests.history_month import BAD, DAYS, DOUBLED, FIRST, MISSING, NOW, costs, month
 
 
 @pytest.fixture(scope="module")
@@ -108,5 +111,57 @@ def test_charts_are_vega_lite(olist) -> None:
         charts.calendar(history),
         charts.seconds(history.batches),
         charts.volume(orders, history.volumes(orders)),
+        charts.cost(costs(olist)),
     ):
         altair.Chart.from_dict(spec)  # raises where the schema does not hold
+
+
+def test_costs_are_summed_by_what_the_query_tags_say(olist) -> None:
+    found = costs(olist)
+    assert found.unit == "credits"
+    assert [one.name for one in found.by_step()] == ["load", "medtech-cxm dbt", "validate"]
+    assert found.by_step()[0].queries == 3 * 9 * DAYS
+    assert {one.name for one in found.by_table()} == {table.raw_name for table in olist.tables}
+    assert [one.name for one in found.by_model()] == ["model.cxm_medtech.fct_case_shipments"]
+    assert len(found.by_batch()) == DAYS, "what dbt builds is of no batch"
+    assert sum(one.credits or 0 for one in found.by_step()) == pytest.approx(sum(a for *_, a in found.by_day()))
+
+
+def test_a_warehouse_without_credits_shows_seconds(olist) -> None:
+    found = costs(olist, credits=False)
+    assert found.unit == "query seconds"
+    assert {one.credits for one in found.by_step()} == {None}
+    assert all(amount > 1 for *_, amount in found.by_day())
+
+
+def test_the_page_has_costs_where_they_may_be_read_and_says_how_where_not(olist) -> None:
+    def page(of: Costs | None) -> str:
+        return render([month(olist)], "", DAYS, "2026-11-01 12:00", costs=of)
+
+    assert 'id="cost"' not in page(None)
+    hidden = page(Costs(None, costs(olist).sent))
+    assert "CXM_QUERY_COSTS=true" in hidden
+    assert 'data-chart="cost"' not in hidden
+    assert "12,000,000" in hidden, "what was sent to S3 is in the ledger"
+    full = page(costs(olist))
+    assert "model.cxm_medtech.fct_case_shipments" in full
+    assert '<th class="number">credits<th>links' in full
+    assert '<th class="number">query seconds<th>links' in page(costs(olist, credits=False))
+
+
+def test_the_statement_that_counts_requests_is_as_the_golden_file_says() -> None:
+    """One request to begin, one to end: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html."""
+    rendered = template("ledger/sent.sql", database="CXM_MEDTECH", part_bytes=6291456)
+    assert rendered + "\n" == (PROJECT / "tests" / "golden" / "sent.sql").read_text()
+
+
+def test_what_queries_cost_is_granted_on_an_account_only_where_a_setting_says_so(olist, monkeypatch) -> None:
+    from flows.steps.provision.snowflake import statements
+
+    def granted(**values: object) -> bool:
+        sql = [one.sql for one in statements(Settings(**values), [olist], "arn:aws:iam::1:role/r")]  # type: ignore[arg-type]
+        return any("SNOWFLAKE.USAGE_VIEWER TO ROLE CXM_LOADER" in one for one in sql)
+
+    assert not granted(target="snowflake")
+    assert granted(target="snowflake", query_costs=True)
+    assert granted(target="embedded")

@@ -63,6 +63,7 @@ _COMMENTED = ("WAREHOUSE", "DATABASE", "SCHEMA", "ROLE", "STORAGE INTEGRATION", 
 _CREATE = re.compile(r"CREATE (?P<kind>[A-Z ]+?) IF NOT EXISTS (?P<name>[\w.$]+)\s*(?P<rest>.*)", re.S)
 _OPTION = re.compile(r"(?P<key>[A-Z_0-9]+)\s*=\s*(?P<value>'(?:[^'\\]|\\.|'')*'|\([^)]*\)|[^\s()']+)", re.S)
 _GRANT_ROLE = re.compile(r"GRANT ROLE (?P<role>\w+) TO (?P<to>ROLE|USER) (?P<name>\w+)")
+_GRANT_VIEWER = re.compile(r"GRANT DATABASE ROLE (?P<viewer>[\w.]+) TO ROLE (?P<role>\w+)")
 _GRANT_IN = re.compile(
     r"GRANT (?P<privileges>[A-Z, ]+) ON (?P<scope>ALL|FUTURE) (?P<kind>[A-Z ]+)S IN SCHEMA (?P<schema>[\w.$]+) "
     r"TO ROLE (?P<role>\w+)"
@@ -103,6 +104,7 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
         "bucket": settings.bucket,
         "file_formats": {n: d for source in sources for n, d in source.file_formats.items()},
         "pii_tags": settings.pii_tags,
+        "reads_query_costs": settings.reads_query_costs,
         "sources": sources,
     }
     found: list[Statement] = []
@@ -142,6 +144,14 @@ def items(account: Account, wanted: Sequence[Statement]) -> Iterator[Item]:
             holders = account.holders(found["role"])
             why = None if holders is None else "" if (found["to"], found["name"]) in holders else "not granted"
             item = _grant(statement, f"{found['role']} → {found['name']}", why)
+        elif found := _GRANT_VIEWER.match(statement.bare):
+            held = account.granted(found["role"])
+            there = held is not None and ("USAGE", "DATABASE ROLE", found["viewer"]) in held
+            item = _grant(
+                statement,
+                f"{found['viewer']} → {found['role']}",
+                None if held is None else "" if there else "not granted",
+            )
         elif found := _GRANT_IN.match(statement.bare):
             item = _granted_in(account, statement, found, (found["kind"], found["schema"]) in making)
         elif found := _GRANT_ON.match(statement.bare):

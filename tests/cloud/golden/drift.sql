@@ -31,4 +31,4 @@ USE ROLE SYSADMIN;
 COMMENT ON COLUMN CXM_MEDTECH.RAW.T_CASES.CASE_ID IS 'Case_Id: The row\'s case_id';
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON SET TAG CXM_MEDTECH.RAW.PII = 'direct';
 
--- Plan: 2 to create, 3 to change, 51 unchanged.
+-- Plan: 2 to create, 3 to change, 52 unchanged.

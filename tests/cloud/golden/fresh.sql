@@ -293,6 +293,12 @@ GRANT SELECT ON FUTURE TABLES IN SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
 -- grant future views in CXM_MEDTECH.MARTS → CXM_REPORTER: missing: SELECT
 GRANT SELECT ON FUTURE VIEWS IN SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
 
+-- Snowflake, as ACCOUNTADMIN ------------------------------------------------------------
+USE ROLE ACCOUNTADMIN;
+
+-- grant SNOWFLAKE.USAGE_VIEWER → CXM_LOADER: not granted
+GRANT DATABASE ROLE SNOWFLAKE.USAGE_VIEWER TO ROLE CXM_LOADER;
+
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
@@ -310,4 +316,4 @@ COMMENT = 'Case: A surgeon\'s case';
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES SET TAG CXM_MEDTECH.RAW.PII = 'direct';
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON SET TAG CXM_MEDTECH.RAW.PII = 'direct';
 
--- Plan: 54 to create, 2 unchanged.
+-- Plan: 55 to create, 2 unchanged.

@@ -1,2 +1,2 @@
 
--- Plan: 56 unchanged.
+-- Plan: 57 unchanged.

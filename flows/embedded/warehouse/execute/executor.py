@@ -45,7 +45,7 @@ from flows.embedded.warehouse.text.statement_text import (
     variables_inlined,
     with_literals,
 )
-from flows.embedded.warehouse.translate import corrections, functions, legal, masking, types
+from flows.embedded.warehouse.translate import account_usage, corrections, functions, legal, masking, types
 from flows.embedded.warehouse.translate.translation import Place, require_place, split, translated
 from flows.embedded.warehouse.translate.typed_nodes import type_of
 from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
@@ -163,7 +163,7 @@ class Executor:
             copy(self, tree, bindings)
             return
         require_place(tree, self._place())
-        authorize(conn, tree)
+        authorize(conn, tree := account_usage.rewrite(conn, tree))
         tree = visibility.filtered(conn, masking.masked(conn, tree))
         tree = load_history.rewrite(
             tree, conn.database, conn.schema, datetime.now(UTC), lambda name: visibility.sees_table(conn, name)

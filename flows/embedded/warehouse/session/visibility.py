@@ -40,7 +40,7 @@ def may_show_grant(conn: WarehouseConnection, grant: Grant) -> bool:
     kind = grant.on_kind
     if grant.future:
         kind = "SCHEMA" if "." in grant.on_name else "DATABASE"
-    return kind == "ACCOUNT" or may_show(conn, kind, grant.on_name)
+    return kind in ("ACCOUNT", "DATABASE ROLE") or may_show(conn, kind, grant.on_name)
 
 
 def may_see_user(conn: WarehouseConnection, name: str) -> bool:

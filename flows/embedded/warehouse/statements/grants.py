@@ -16,6 +16,7 @@ from flows.embedded.warehouse.account.objects import Grant
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words
+from flows.embedded.warehouse.translate.account_usage import VIEWERS
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -87,8 +88,10 @@ def revoke(conn: WarehouseConnection, words: Words) -> Result:
 def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
     words.expect("GRANT" if give else "REVOKE")
     option_only = not give and words.accept("GRANT", "OPTION", "FOR")
-    if words.accept("DATABASE", "ROLE") or words.accept("APPLICATION", "ROLE"):
-        raise errors.unsupported("database and application roles")
+    if words.accept("DATABASE", "ROLE"):
+        return _change_viewer(conn, words, give)
+    if words.accept("APPLICATION", "ROLE"):
+        raise errors.unsupported("application roles")
     if words.sees("ROLE") and words.upper(1) not in (",", "ON"):
         return _change_role(conn, words, give)
     wanted = [_privilege(words)]
@@ -225,6 +228,22 @@ def _may_grant(conn: WarehouseConnection, privilege: str, kind: str, name: str) 
         if g.grant_option and g.to_name in roles and (g.privilege, g.on_kind, g.on_name) == (privilege, kind, name):
             return
     raise errors.insufficient(kind, name or "ACCOUNT")
+
+
+def _change_viewer(conn: WarehouseConnection, words: Words, give: bool) -> Result:
+    """GRANT DATABASE ROLE SNOWFLAKE.<role> TO ROLE r: of the database roles those that read ACCOUNT_USAGE are there
+    (https://docs.snowflake.com/en/sql-reference/sql/grant-database-role, …/snowflake-db-roles)."""
+    name = ".".join(words.name())
+    if name not in VIEWERS:
+        raise errors.unsupported(f"database role {name}")
+    words.expect("TO" if give else "FROM")
+    to_kind, to_name = grantee(conn, words)
+    words.finish()
+    if not conn.may("USAGE", "DATABASE ROLE", name) or not conn.may("MANAGE GRANTS", "ACCOUNT", ""):
+        raise errors.not_found("DATABASE ROLE", name)
+    made = [Grant("USAGE", "DATABASE ROLE", name, to_kind, to_name, granted_by=conn.role)]
+    conn.account.grant(made) if give else conn.account.revoke(made)
+    return status()
 
 
 def _change_role(conn: WarehouseConnection, words: Words, give: bool) -> Result:

@@ -20,7 +20,7 @@ from flows.embedded.warehouse.session import policies
 from flows.embedded.warehouse.session.privileges import folded
 from flows.embedded.warehouse.session.registry import QueryRecord
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate import policy_references
+from flows.embedded.warehouse.translate import account_usage, policy_references
 from flows.embedded.warehouse.translate.masking import CURRENT_TAG
 from flows.embedded.warehouse.translate.translation import SERVER_VERSION, Place, translated
 
@@ -178,6 +178,8 @@ def _table_function(conn: WarehouseConnection, rows: exp.TableFromRows) -> tuple
         ):
             raise ProgrammingError(msg=f"Statement {wanted.name} not found", errno=709, sqlstate="02000")
         return f"_cxm_result_{wanted.name}", kept
+    if name == account_usage.CALL:
+        return "_cxm_query_attribution_history", account_usage.rows(conn)
     if name in ("QUERY_HISTORY", "QUERY_HISTORY_BY_SESSION", "QUERY_HISTORY_BY_USER", "QUERY_HISTORY_BY_WAREHOUSE"):
         return "_cxm_query_history", _query_history(conn, name, call)
     if name == "POLICY_REFERENCES":

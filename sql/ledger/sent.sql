@@ -1,0 +1,16 @@
+-- What was sent to S3 in the last so many days, by table and batch. An object of no more bytes than a part is one PUT;
+-- a larger one is a request to begin, one for each part, and one to complete.
+SELECT
+    SOURCE,
+    BATCH_ID,
+    TABLE_NAME,
+    COUNT(*) AS OBJECT_COUNT,
+    SUM(BYTES) AS BYTES,
+    SUM(IFF(BYTES <= {{ part_bytes }}, 1, CEIL(BYTES / {{ part_bytes }}) + 2)) AS REQUESTS
+FROM {{ database | ident }}.RAW.LOAD_LEDGER
+WHERE
+    S3_KEY IS NOT NULL
+    AND COALESCE(:1, SOURCE) = SOURCE
+    AND STARTED_AT >= DATEADD(DAY, -:2, SYSDATE())
+GROUP BY SOURCE, BATCH_ID, TABLE_NAME
+ORDER BY SOURCE, BATCH_ID, TABLE_NAME
