@@ -135,6 +135,11 @@ class Settings(BaseSettings):
     history page. None: on the embedded target only, whose queries have seconds and no credits."""
     pii_tags: bool = True
     """Whether columns about people get object tags, which need Enterprise Edition; without them comments alone say it."""
+    masking: bool = False
+    """Whether those columns are masked for every role but `CXM_PRIVACY_ROLE`, the loader and dbt, by policies on the tag. Needs
+    Enterprise Edition; Standard has no masking."""
+    privacy_role: str = Field("CXM_PRIVACY", pattern=r"^[A-Z_][A-Z0-9_$]*$")
+    """Sees personal data as it is, where `CXM_MASKING` is on."""
     snowflake_account: str | None = None
     """The account, `<organization>-<name>`."""
     snowflake_user: str | None = None
@@ -189,6 +194,7 @@ class Settings(BaseSettings):
         "loader_role",
         "transformer_role",
         "reporter_role",
+        "privacy_role",
         "plan_role",
     )
     @classmethod
@@ -207,6 +213,16 @@ class Settings(BaseSettings):
         if bucket == self.bucket and prefix.strip("/").split("/")[0] in ("", "raw", "archive"):
             raise ValueError(
                 f"CXM_DOCS_PLACE: expected a prefix of its own, as s3://{bucket}/docs/, got {self.docs_at}: what landed is there"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tags_to_mask_by(self) -> Settings:
+        """A policy is set on the tag, so that without tags nothing would be masked, in silence."""
+        if self.masking and not self.pii_tags:
+            raise ConfigurationError(
+                "CXM_MASKING: got true with CXM_PII_TAGS=false, expected tags, which policies are set on; Standard Edition has "
+                "neither, and nothing is masked there: grant MARTS to no one who may not see it, or use Enterprise Edition"
             )
         return self
 

@@ -234,3 +234,125 @@ def test_each_dialect_in_use_has_a_file_format_of_its_own_and_its_drift_is_in_th
     (item,) = provision.warehouse_plan(account, settings, [several]).todo
     assert (item.kind, item.name.rpartition(".")[2], item.action) == ("file format", drifted, "changed")
     assert item.why == "ESCAPE_UNENCLOSED_FIELD: got NONE, expected \\"
+
+
+# ---- masking (CXM_MASKING)
+
+MASKED = replace(
+    SOURCE,
+    tables=(replace(CASES, columns=(*CASES.columns, column("POSTAL_AREA", 3, "indirect"), column("RATING", 4))),),
+)
+
+
+@pytest.fixture(scope="module")
+def masked(scenarios: dict[str, provision.Plan], account: Any, settings: Settings) -> dict[str, provision.Plan]:
+    """The plans of the same account when it is to mask: on, again, after somebody changed it, and after that."""
+    on = settings.model_copy(update={"masking": True})
+    plans = {}
+
+    def scenario(name: str) -> None:
+        plans[name] = provision.warehouse_plan(account, on, [MASKED])
+        provision.apply(plans[name], None, account, on, [MASKED])
+
+    scenario("masking")
+    scenario("again")
+    for sql in (
+        "ALTER MASKING POLICY CXM_MEDTECH.PRIVACY.MASK_VARCHAR SET BODY -> VAL",
+        "ALTER TAG CXM_MEDTECH.RAW.PII UNSET MASKING POLICY CXM_MEDTECH.PRIVACY.MASK_DATE",
+        "ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON UNSET TAG CXM_MEDTECH.RAW.PII",
+        "ALTER TABLE CXM_MEDTECH.RAW.T_CASES SET TAG CXM_MEDTECH.RAW.PII = 'direct'",
+    ):
+        run(account, sql)
+    scenario("masking_drift")
+    scenario("after")
+    return plans
+
+
+@pytest.mark.parametrize("name", ["masking", "masking_drift"])
+def test_the_plan_of_masking_is_what_was_agreed(masked: dict[str, provision.Plan], name: str) -> None:
+    path = GOLDEN / f"{name}.sql"
+    text = masked[name].text()
+    if os.environ.get("CXM_UPDATE_GOLDEN"):
+        path.write_text(text)
+
+    assert text == path.read_text()
+
+
+def test_masking_is_there_after_each_apply_and_the_key_in_no_text(
+    masked: dict[str, provision.Plan], account: Any
+) -> None:
+    assert [(i.kind, i.name, i.why) for i in (*masked["again"].todo, *masked["after"].todo)] == []
+    ((key,),) = run(account, "SELECT HASH_KEY FROM CXM_MEDTECH.PRIVACY.MASKING_KEY").rows
+    texts = [text for plan in masked.values() for text in (plan.text(), str(plan.json()))]
+    texts += [str(row) for row in run(account, f"SELECT QUERY_TEXT FROM {HISTORY.format(account.session_id)}").rows]
+    assert len(key) == 128
+    assert not [text for text in texts if key in text]
+
+
+PLAIN = ("c1", "Dr Ann Example", "01310", "9")
+
+
+@pytest.fixture(scope="module")
+def people(masked: dict[str, provision.Plan], account: Any, server: Warehouse) -> None:
+    """A row in RAW, and what dbt makes of it: a view in STG, a table in MARTS and one in SNAPSHOTS whose columns have the tag."""
+    run(account, "DELETE FROM CXM_MEDTECH.RAW.T_CASES")
+    run(account, f"INSERT INTO CXM_MEDTECH.RAW.T_CASES (CASE_ID, SURGEON, POSTAL_AREA, RATING) VALUES {PLAIN}")
+    names = "CASE_ID, SURGEON, POSTAL_AREA, RATING"
+    tag = "CXM_MEDTECH.RAW.PII"
+    columns = f"CASE_ID, SURGEON WITH TAG ({tag} = 'direct'), POSTAL_AREA WITH TAG ({tag} = 'indirect'), RATING"
+    for sql in (
+        "USE ROLE CXM_TRANSFORMER",
+        f"CREATE VIEW CXM_MEDTECH.STG.CASES AS SELECT {names} FROM CXM_MEDTECH.RAW.T_CASES",
+        f"CREATE TABLE CXM_MEDTECH.MARTS.CASES ({columns}) AS SELECT {names} FROM CXM_MEDTECH.STG.CASES",
+        f"CREATE TABLE CXM_MEDTECH.SNAPSHOTS.CASES ({columns}) AS SELECT {names} FROM CXM_MEDTECH.STG.CASES",
+        "USE ROLE ACCOUNTADMIN",
+    ):
+        run(account, sql)
+
+
+def seen_by(server: Warehouse, role: str, schema: str, table: str = "CASES") -> tuple[str, ...]:
+    with server.connect(role=role) as connection:
+        return tuple(
+            run(connection, f"SELECT CASE_ID, SURGEON, POSTAL_AREA, RATING FROM CXM_MEDTECH.{schema}.{table}").rows[0]
+        )
+
+
+def test_each_role_sees_of_each_class_in_each_layer_what_the_page_says(people: None, server: Warehouse) -> None:
+    for role in ("CXM_PRIVACY", "CXM_LOADER", "CXM_TRANSFORMER"):
+        assert seen_by(server, role, "RAW", "T_CASES") == PLAIN
+    for schema in ("STG", "MARTS", "SNAPSHOTS"):
+        for role in ("CXM_PRIVACY", "CXM_TRANSFORMER"):
+            assert seen_by(server, role, schema) == PLAIN
+    masked = seen_by(server, "CXM_REPORTER", "MARTS")
+    assert (masked[0], masked[2], masked[3]) == ("c1", "01", "9")
+    assert len(masked[1]) == 64
+    # an administrator is no privacy role: he sees the same pseudonym, in every layer
+    for schema, table in (("RAW", "T_CASES"), ("STG", "CASES"), ("MARTS", "CASES"), ("SNAPSHOTS", "CASES")):
+        assert seen_by(server, "ACCOUNTADMIN", schema, table) == masked
+    for schema, table in (("RAW", "T_CASES"), ("STG", "CASES"), ("SNAPSHOTS", "CASES")):
+        with pytest.raises(ConfigurationError, match="Insufficient privileges"):
+            seen_by(server, "CXM_REPORTER", schema, table)
+
+
+def test_the_reporter_finds_nobody_by_name_and_copies_nothing_plain(
+    people: None, server: Warehouse, account: Any
+) -> None:
+    with server.connect(role="CXM_REPORTER", paramstyle="numeric") as connection:
+        run(connection, "USE DATABASE CXM_MEDTECH")
+        run(connection, "USE SCHEMA MARTS")
+        found = run(connection, "SELECT CASE_ID FROM CASES WHERE SURGEON = :1", [PLAIN[1]]).rows
+        run(connection, "CREATE TEMPORARY TABLE MINE AS SELECT * FROM CASES")
+        copied = run(connection, "SELECT SURGEON FROM MINE").rows
+        for sql in (
+            "SELECT HASH_KEY FROM CXM_MEDTECH.PRIVACY.MASKING_KEY",
+            "DESC MASKING POLICY CXM_MEDTECH.PRIVACY.MASK_VARCHAR",
+        ):
+            with pytest.raises(ConfigurationError):
+                run(connection, sql)
+    assert not found
+    assert PLAIN[1] not in str(copied)
+
+
+def test_masking_without_tags_is_refused_and_standard_edition_is_said_to_have_none() -> None:
+    with pytest.raises(ConfigurationError, match="Standard Edition has neither"):
+        Settings(masking=True, pii_tags=False)

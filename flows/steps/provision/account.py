@@ -20,7 +20,7 @@ from flows.steps.provision.plan import ADMINISTRATOR
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-_PLURAL = {"FILE FORMAT": "FILE FORMATS", "STORAGE INTEGRATION": "INTEGRATIONS"}
+_PLURAL = {"FILE FORMAT": "FILE FORMATS", "STORAGE INTEGRATION": "INTEGRATIONS", "MASKING POLICY": "MASKING POLICIES"}
 
 # Insufficient privileges; does not exist or not authorized: of an object that SHOW has told of, it means the second.
 _REFUSED = (3001, 2003, 2043)

@@ -50,8 +50,8 @@ def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
     held = ""
     if account.found("DATABASE", settings.database):
         rows = account.rows(f"SHOW TABLES IN DATABASE {ident(settings.database)}")
-        # the lease's rows come with provisioning: they are nobody's data
-        rows = [r for r in rows if int(r["rows"] or 0) and r["name"] != "LOAD_LEASE"]
+        # the lease's rows and the key of the masks come with provisioning: they are nobody's data
+        rows = [r for r in rows if int(r["rows"] or 0) and r["name"] not in ("LOAD_LEASE", "MASKING_KEY")]
         full = {f"{r['schema_name']}.{r['name']}": int(r["rows"]) for r in rows}
         held = ", ".join(f"{name} {count:,} rows" for name, count in sorted(full.items()))
     drops = (
@@ -64,6 +64,7 @@ def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
         ("USERADMIN", "ROLE", settings.loader_role, ""),
         ("USERADMIN", "ROLE", settings.transformer_role, ""),
         ("USERADMIN", "ROLE", settings.reporter_role, ""),
+        ("USERADMIN", "ROLE", settings.privacy_role, ""),
     )
     for role, kind, name, why in drops:
         if account.found(kind, name):

@@ -18,6 +18,7 @@ from flows.contract.model import Source
 from flows.contract.sql import literal, template
 from flows.project import SQL
 from flows.settings import Settings
+from flows.steps.provision import masks
 from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Item
 from flows.steps.provision.shown import members, same
@@ -105,6 +106,8 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
         "file_formats": {n: d for source in sources for n, d in source.file_formats.items()},
         "pii_tags": settings.pii_tags,
         "reads_query_costs": settings.reads_query_costs,
+        "masking": settings.masking,
+        "privacy": settings.privacy_role,
         "sources": sources,
     }
     found: list[Statement] = []
@@ -117,6 +120,8 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
                 role = use[1]
             elif statement.bare:
                 found.append(statement)
+    if settings.masking:
+        found += [Statement(who, sql) for who, sql in masks.policies(settings)]
     return found
 
 
@@ -134,7 +139,9 @@ def items(account: Account, wanted: Sequence[Statement]) -> Iterator[Item]:
     """Each statement's item: unchanged where the account already is as it says."""
     making: set[tuple[str, str]] = set()  # (kind, schema) of which something is to be made
     for statement in wanted:
-        if found := _CREATE.match(statement.bare):
+        if masked := masks.item(account, statement.role, statement.sql, statement.bare):
+            item = masked
+        elif found := _CREATE.match(statement.bare):
             kind, name = found["kind"], found["name"]
             item, *hidden = _created(account, statement, kind, name, found["rest"])
             yield from hidden

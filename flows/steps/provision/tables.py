@@ -91,7 +91,7 @@ def _tags(
         ".".join(filter(None, (settings.database, source.schema, table.raw_name, column)))
         for source in sources
         for table in made(source)
-        for column in pii(table)
+        for column in pii(table) | ({"": ""} if settings.masking else {})
         if table.raw_name in there and (not column or column in there[table.raw_name])
     ]
     if not names:
@@ -131,8 +131,15 @@ def _item(
                 whys.append(f"comment of {column.name} differs")
     if tags is not None:
         tag = f"{ident(settings.database)}.RAW.PII"
-        for column_name, value in pii(table).items():
-            if tags.get(f"{name}.{column_name}".rstrip(".")) == value:
+        wanted = pii(table)
+        if settings.masking:  # a column without a tag has its table's, and would be masked with the others
+            wanted.pop("", None)
+        inherits = settings.masking and name in tags
+        if inherits:
+            steps.append(f"ALTER TABLE {name} UNSET TAG {tag}")
+            whys.append("PII tag on the table, which masks each of its columns")
+        for column_name, value in wanted.items():
+            if tags.get(f"{name}.{column_name}".rstrip(".")) == value and not inherits:
                 continue
             where = f"MODIFY COLUMN {ident(column_name)} " if column_name else ""
             steps.append(f"ALTER TABLE {name} {where}SET TAG {tag} = {literal(value)}")

@@ -27,8 +27,7 @@ GRANT SELECT ON FUTURE TABLES IN SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- table CXM_MEDTECH.RAW.T_CASES: comment of CASE_ID differs; PII tag of SURGEON is not direct
+-- table CXM_MEDTECH.RAW.T_CASES: comment of CASE_ID differs
 COMMENT ON COLUMN CXM_MEDTECH.RAW.T_CASES.CASE_ID IS 'Case_Id: The row\'s case_id';
-ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON SET TAG CXM_MEDTECH.RAW.PII = 'direct';
 
 -- Plan: 2 to create, 3 to change, 52 unchanged.

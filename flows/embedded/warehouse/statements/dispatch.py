@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse.account.kinds import KINDS, PLURALS
-from flows.embedded.warehouse.session.result import Result, status, table
+from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.statements import (
     grants,
     grants_shown,
@@ -27,7 +27,6 @@ from flows.embedded.warehouse.statements import (
     stages,
     stages_shown,
 )
-from flows.embedded.warehouse.statements.show_filter import show_filter
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words
 
@@ -124,7 +123,7 @@ def _show(words: Words) -> Handler | None:
     if kind == "PARAMETERS":
         return session_statements.show_parameters
     if kind == "USER" and following in ("FUNCTIONS", "PROCEDURES"):
-        return show_routines
+        return memoizable.show
     if kind in PLURALS or f"{kind} {following}" in PLURALS or (kind, following) == ("STORAGE", "INTEGRATIONS"):
         return objects_shown.show
     return None
@@ -161,32 +160,3 @@ def comment_on(conn: WarehouseConnection, words: Words) -> Result:
     conn.require("OWNERSHIP", kind, name)
     conn.account.put(replace(found, comment=text))
     return status()
-
-
-def show_routines(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW USER FUNCTIONS | PROCEDURES: none, as the embedded account takes no CREATE FUNCTION or PROCEDURE.
-
-    dbt asks before it builds (https://docs.snowflake.com/en/sql-reference/sql/show-user-functions).
-    """
-    words.expect("SHOW", "USER")
-    words.accept_any("FUNCTIONS", "PROCEDURES")
-    show_filter(words)
-    columns = ["created_on", "name", "schema_name", "is_builtin", "is_aggregate", "is_ansi", "min_num_arguments"]
-    columns += [
-        "max_num_arguments",
-        "arguments",
-        "description",
-        "catalog_name",
-        "is_table_function",
-        "valid_for_clustering",
-    ]
-    columns += [
-        "is_secure",
-        "secrets",
-        "external_access_integrations",
-        "is_external_function",
-        "language",
-        "is_memoizable",
-    ]
-    columns += ["is_data_metric"]
-    return table([], columns)

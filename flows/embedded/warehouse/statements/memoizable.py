@@ -1,4 +1,4 @@
-"""Memoizable SQL functions without arguments, which a masking policy's body may call: CREATE and DROP.
+"""Memoizable SQL functions without arguments, which a masking policy's body may call: CREATE, DROP, SHOW.
 
 CREATE FUNCTION f() RETURNS t MEMOIZABLE AS '<query>' ──▶ the account; `translate.masking` calls it
 
@@ -8,13 +8,16 @@ outside a policy, is refused by name.
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.privileges import authorize
-from flows.embedded.warehouse.session.result import Result, status
+from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
+from flows.embedded.warehouse.session.visibility import may_show
+from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import parse
 from flows.embedded.warehouse.text.grammar import Words, accept_create_prefix
@@ -91,3 +94,30 @@ def drop(conn: WarehouseConnection, words: Words) -> Result:
     conn.require("OWNERSHIP", "FUNCTION", name)
     conn.account.drop("FUNCTION", name)
     return status(f"{parts[-1]} successfully dropped.")
+
+
+_COLUMNS: list[str | tuple[str, str]] = [
+    ("created_on", TIMESTAMP_LTZ), "name", "schema_name", "is_builtin", "is_aggregate", "is_ansi", "min_num_arguments",
+    "max_num_arguments", "arguments", "description", "catalog_name", "is_table_function", "valid_for_clustering", "is_secure",
+    "secrets", "external_access_integrations", "is_external_function", "language", "is_memoizable", "is_data_metric",
+]  # fmt: skip
+
+
+def show(conn: WarehouseConnection, words: Words) -> Result:
+    """SHOW USER FUNCTIONS | PROCEDURES [LIKE …] [IN …] (https://docs.snowflake.com/en/sql-reference/sql/show-user-functions);
+    dbt asks for both before it builds. There are no procedures here."""
+    words.expect("SHOW", "USER")
+    functions = words.accept_any("FUNCTIONS", "PROCEDURES") == "FUNCTIONS"
+    wanted = show_filter(words)
+    rows: list[dict[str, object]] = []
+    for item in conn.account.all("FUNCTION") if functions else []:
+        database, schema, name = item.name.split(".", 2)
+        if wanted.admits(name) and in_scope(conn, wanted, item.name) and may_show(conn, "FUNCTION", item.name):
+            rows.append({
+                "created_on": item.created_on.astimezone(UTC), "name": name, "schema_name": schema, "is_builtin": "N",
+                "is_aggregate": "N", "is_ansi": "N", "min_num_arguments": "0", "max_num_arguments": "0",
+                "arguments": f"{name}() RETURN {item.properties['returns']}", "description": item.comment,
+                "catalog_name": database, "is_table_function": "N", "valid_for_clustering": "N", "is_secure": "N",
+                "is_external_function": "N", "language": "SQL", "is_memoizable": "Y", "is_data_metric": "N",
+            })  # fmt: skip
+    return table(rows, _COLUMNS)
