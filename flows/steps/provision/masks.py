@@ -1,4 +1,4 @@
-"""Masking policies, and what of `sql/provision/08_masking.sql` is no CREATE with options and no GRANT → their items.
+"""Masking policies, and what of `sql/provision/09_masking.sql` is no CREATE with options and no GRANT → their items.
 
 key, function, masking policies, tag ──SHOW, DESC, POLICY_REFERENCES──▶ what differs
 
