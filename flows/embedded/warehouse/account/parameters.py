@@ -74,6 +74,7 @@ SESSION_DEFAULTS: dict[str, Parameter] = {
 # Only the default of these is what the embedded warehouse does, so another value is refused.
 FIXED = frozenset(
     {
+        "ERROR_ON_NONDETERMINISTIC_MERGE",
         "BINARY_INPUT_FORMAT",
         "BINARY_OUTPUT_FORMAT",
         "DATE_INPUT_FORMAT",

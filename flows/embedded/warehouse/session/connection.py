@@ -76,6 +76,7 @@ class WarehouseConnection:
         ] = {}  # Arrow tables that the engine reads for the running statement
         self.temporary_tables: dict[tuple[str, str, str], str] = {}
         self.temporary_lengths: dict[tuple[str, str, str], dict[str, int]] = {}  # of their VARCHAR(n) columns
+        self.temporary_since: dict[tuple[str, str, str], datetime] = {}  # when each of them was made
         self.last_query_ids: list[str] = []
         self.last_used = datetime.now(UTC)
         self.last_statement = time.monotonic()

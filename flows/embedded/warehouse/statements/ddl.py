@@ -15,10 +15,12 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
 from flows.embedded.warehouse.session.result import status
 from flows.embedded.warehouse.statements import table_masks, tables
-from flows.embedded.warehouse.statements.table_specs import take_apart
+from flows.embedded.warehouse.statements.row_changes import engine_columns
+from flows.embedded.warehouse.statements.table_specs import TableSpec, take_apart
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.translate.assignments import assign
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -94,15 +96,18 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         runner.answer(status())  # comments only
     else:
         made = target if isinstance(expression, exp.Create) else None
+        rows = _taken_rows(runner, expression, name, spec)
         if isinstance(expression, exp.Create) and kind == "VIEW":
             _check_named(expression)
         expression = runner.typed(tables.resolve_temporary(conn, expression, made))
         if isinstance(expression, exp.Create) and kind == "VIEW":
             _keep_columns(runner, expression)
         parts = _one_by_one(expression)
-        with runner.atomic() if len(parts) > 1 else contextlib.nullcontext():
+        with runner.atomic() if len(parts) > 1 or rows is not None else contextlib.nullcontext():
             for part in parts:
-                runner.retried(partial(_run_part, runner, part, bindings))
+                runner.retried(partial(_run_part, runner, part, None if rows is not None else bindings))
+            if rows is not None and name:
+                _fill(runner, rows, name, bindings)
     load_history.after_statement(runner.duck, original, conn.database, conn.schema)
     if isinstance(expression, exp.Create) and spec is not None:
         tables.register(conn, spec)
@@ -119,6 +124,60 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
 
 def _run_part(runner: Runner, part: Expr, bindings: Any) -> None:
     runner.run(part.copy(), bindings)
+
+
+def _taken_rows(
+    runner: Runner, table: Expr, name: tuple[str, str, str] | None, spec: TableSpec | None
+) -> exp.Insert | None:
+    """The rows of CREATE TABLE with columns … AS SELECT, which are inserted into it: so the columns keep their lengths, NOT NULL
+    and defaults (https://docs.snowflake.com/en/sql-reference/sql/create-table#create-table-as-select-also-referred-to-as-ctas).
+    `table` is changed in place."""
+    schema, query = table.this, table.args.get("expression")
+    if not (isinstance(table, exp.Create) and isinstance(schema, exp.Schema) and isinstance(query, exp.Query)):
+        return None
+    if spec is None or spec.kind != "TABLE":
+        return None
+    columns = [column for column in schema.expressions if isinstance(column, exp.ColumnDef)]
+    typed = [column.args.get("kind") is not None for column in columns]
+    if not any(typed):
+        _name_taken(runner, table, query)
+        return None
+    if not all(typed):
+        raise errors.unsupported("CREATE TABLE … AS SELECT with types for some of its columns")
+    if spec.temporary:
+        raise errors.unsupported("CREATE TEMPORARY TABLE with columns … AS SELECT (CREATE it, then INSERT)")
+    if any(runner.conn.qualify(parts_of(source)) == name for source in query.find_all(exp.Table) if is_named(source)):
+        raise errors.unsupported(
+            "CREATE OR REPLACE TABLE with columns … AS SELECT from itself (cast the columns in the query)"
+        )
+    table.set("expression", None)
+    names = [column.this.copy() for column in columns]
+    return exp.Insert(this=exp.Schema(this=schema.this.copy(), expressions=names), expression=query)
+
+
+def _name_taken(runner: Runner, table: exp.Create, query: exp.Query) -> None:
+    """CREATE TABLE C (A, B) AS SELECT …: names alone; `table` is changed in place."""
+    names = [part.this if isinstance(part, exp.ColumnDef) else part for part in table.this.expressions]
+    described = runner.duck.execute(
+        f"SELECT * FROM ({runner.translated(query.copy()).sql(dialect='duckdb')}) LIMIT 0"
+    ).description
+    if len(described or []) != len(names):
+        raise errors.column_list_mismatch()
+    alias = exp.TableAlias(this=exp.to_identifier("CXM_TAKEN"), columns=[name.copy() for name in names])
+    table.set("expression", exp.select("*").from_(exp.Subquery(this=query.copy(), alias=alias)))
+    table.set("this", table.this.this)
+
+
+def _fill(runner: Runner, rows: exp.Insert, name: tuple[str, str, str], bindings: Any) -> None:
+    runner.conn.registry.columns.changed()
+    assign(rows, engine_columns(runner, name))
+    try:
+        runner.run(runner.typed(tables.resolve_temporary(runner.conn, rows, rows.this.this)), bindings)
+    except duckdb.BinderException as e:
+        if "values were supplied" in str(e):
+            raise errors.column_list_mismatch() from e
+        raise
+    runner.answer(status(f"Table {name[2]} successfully created."))
 
 
 def _one_by_one(expression: Expr) -> list[Expr]:
@@ -206,6 +265,8 @@ def _comment(conn: WarehouseConnection, expression: exp.Comment) -> None:
     else:
         name = conn.qualify(parts_of(expression.this))
         found = exists(conn, name)
+        if not found and expression.args.get("exists"):
+            return
         if not found:
             raise errors.not_found("TABLE", ".".join(name))
         tables.set_comment(conn, found, name, text)

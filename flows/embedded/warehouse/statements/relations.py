@@ -105,6 +105,20 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "is_immutable": "N",
             "reserved": "", "text": text, "is_secure": "false", "is_materialized": "false",
         })  # fmt: skip
+    for (database, schema, name), kind in sorted(conn.temporary_tables.items()):
+        full = f"{database}.{schema}.{name}"
+        if kind not in kinds or not wanted.admits(name) or not in_scope(conn, wanted, full):
+            continue
+        size = conn.duck.execute(f"SELECT count(*) FROM {ident(name)}").fetchall()[0][0] if kind == "TABLE" else None
+        rows.append({
+            "created_on": conn.temporary_since.get((database, schema, name)), "name": name, "database_name": database,
+            "schema_name": schema, "kind": "TEMPORARY" if what == "TABLES" else kind,
+            "comment": "", "cluster_by": "", "rows": size, "bytes": None if size is None else 0, "owner": conn.role,
+            "retention_time": "1", "automatic_clustering": "OFF", "change_tracking": "OFF", "search_optimization": "OFF",
+            "is_external": "N", "enable_schema_evolution": "N", "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N",
+            "is_iceberg": "N", "is_dynamic": "N", "is_immutable": "N", "reserved": "", "is_secure": "false",
+            "is_materialized": "false",
+        })  # fmt: skip
     return table(rows[: wanted.limit] if wanted.limit is not None else rows, _TERSE if terse else _COLUMNS[what])
 
 

@@ -48,7 +48,7 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
         _lock_rows(runner, written)
 
     if target is not None and not isinstance(expression, exp.Delete):
-        assign(expression, _columns(runner, written))
+        assign(expression, engine_columns(runner, written))
 
     def run() -> None:
         again = expression.copy()
@@ -133,7 +133,7 @@ def _bound(query: Expr, bindings: Any) -> dict[str, Any] | None:
     return {name: bindings[name if isinstance(bindings, dict) else int(name) - 1] for name in places} or None
 
 
-def _columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tuple[str, str]]:
+def engine_columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tuple[str, str]]:
     """The columns of the table that is written, with the engine's types."""
     if name is None:
         return []

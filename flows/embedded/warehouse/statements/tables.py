@@ -62,6 +62,7 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
     """Write what `take_apart` moved out, once DuckDB has made the table or view; future grants become grants."""
     if spec.temporary:
         conn.temporary_tables[spec.name] = spec.kind
+        conn.temporary_since[spec.name] = datetime.now(UTC)
         return
     target = ".".join(ident(p) for p in spec.name)
     if spec.kind == "TABLE":

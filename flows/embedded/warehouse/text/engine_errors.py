@@ -18,6 +18,7 @@ from flows.embedded.warehouse.text.errors import (
     unknown_function,
     unknown_time_zone,
     unsupported,
+    wrong_kind,
 )
 from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
 
@@ -72,8 +73,8 @@ _COMPILED = (
     (r"DECIMAL type (width must be between 1 and 38|scale cannot be greater than width)",
      "Invalid precision or scale of a NUMBER: {}", 2040, "42601"),
     (r'Existing object "(.+?)" is of type Table, trying to replace', "Object '{}' already exists as TABLE", 1998, "42710"),
-    (r'Existing object ".+?" is of type (\w+), trying to drop',
-     "Object found is of type '{}', not specified type.", 2043, "02000"),
+    (r'Sequence with name "(.+?)" already exists', "Object '{}' already exists.", 2002, "42710"),
+    (r"VALUES lists must all be the same length, (.*)", "Invalid row of VALUES: {}", 1003, "42000"),
     (r"(\S+) is not an table", "{} is a VIEW, which takes no rows", 2043, "02000"),
     (r"Values were not provided for the following parameters: (\S+)", "Bind variable {} not set.", 2049, "42601"),
     (r"Unimplemented type for cast \((\w+ -> \w+)\)", "Can not convert a value of one type into another ({})", 2016, "22023"),
@@ -140,6 +141,8 @@ def _compiled(first: str, statement: str) -> ProgrammingError | None:
         )
     if found := re.search(r"Macro (\w+)\(\) does not support the supplied arguments", first):
         return compilation(f"Invalid argument types or count for function '{_called(found[1])}'", 1044, "42P13")
+    if found := re.search(r'Existing object ".+?" is of type (\w+), trying to drop type (\w+)', first):
+        return wrong_kind(found[1], found[2])
     if found := re.search(r'Could not rename ".+?" to "(.+?)": another entry', first):
         return already_exists(found[1])
     if found := re.search(r'Casting value "(.+?)" to type DECIMAL', first):

@@ -32,6 +32,13 @@ def no_object(name: str) -> ProgrammingError:
     return compilation(f"Object '{name}' does not exist or not authorized.", 2003, "42S02")
 
 
+def wrong_kind(found: str, named: str) -> ProgrammingError:
+    """002203: a table where a view is named, or the other way (recorded in arnoN7/dbt-incremental-stream, issue 8)."""
+    return compilation(
+        f"Object found is of type '{found.upper()}', not specified type '{named.upper()}'.", 2203, "02000"
+    )
+
+
 def cannot_perform() -> ProgrammingError:
     """002043: what USE answers for a name that is not there."""
     return compilation("Object does not exist, or operation cannot be performed.", 2043, "02000")

@@ -18,7 +18,7 @@ from flows.embedded.warehouse.translate import macros, native
 def catalogue() -> Catalogue:
     """fakesnow's and ours. Views are remade at each start, so that a newer fakesnow's take the place of those in the file."""
     return Catalogue(
-        account=(_remade(info_schema.fs_global_creation_sql()), _remade(show.fs_global_creation_sql())),
+        account=(_remade(info_schema.fs_global_creation_sql()), _nullable(_remade(show.fs_global_creation_sql()))),
         database=lambda name: _remade(info_schema.per_db_creation_sql(name)),
         macros=_macros,
         functions=[(f.name, f.run, list(f.parameters), f.returns) for f in native.FUNCTIONS],
@@ -73,3 +73,9 @@ def _remade(sql: str) -> str:
         f"{zoned}'TIMESTAMP_TZ'",
         f"{zoned}'TIMESTAMP_LTZ' when contains(columns.data_type, 'CXM_UTC') then 'TIMESTAMP_TZ'",
     )
+
+
+def _nullable(sql: str) -> str:
+    """SHOW COLUMNS, in which the type of a column says whether it may be NULL."""
+    either = "CASE WHEN is_nullable = 'YES' THEN 'true' ELSE 'false' END"
+    return sql.replace('"nullable":true', f"\"nullable\":' || {either} || '")
