@@ -56,20 +56,27 @@ def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
     Columns that a rule judges stand there as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
     rule asks for it, `…__VALUE`, what staging makes of the text, and `…__UNREAD`, the text that breaks the rule of type.
     """
-    texts, twins = asset_columns(table)
+    texts = {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}
     replaced = f" REPLACE ({', '.join(f'{sql} AS {name}' for name, sql in texts.items())})" if texts else ""
-    added = "".join(f", {sql} AS {name}" for name, sql in twins.items())
     if len(batch_ids) > 1:
         batch = f"IN ({', '.join(map(literal, batch_ids))})"
     else:
         batch = f"= {literal(batch_ids[0])}" if batch_ids else f"= ({_newest(source, table)})"
-    return f"SELECT t.*{replaced}{added} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID {batch}"
+    rows = f"SELECT t.*{replaced} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID {batch}"
+    if not (twins := _twins(table)):
+        return rows
+    # One inside the other, so that each text is trimmed once and read once, whatever asks for it.
+    helpers = {name: sql for twin in twins for name, sql in twin.helpers.items()}
+    read = "".join(f", {sql} AS {name}" for name, sql in helpers.items())
+    beside = "".join(f", {sql} AS {name}" for twin in twins for name, sql in twin.nested.items())
+    return f"SELECT t.* EXCLUDE ({', '.join(helpers)}){beside} FROM (SELECT t.*{read} FROM ({rows}) AS t) AS t"
 
 
 def asset_columns(table: Table) -> tuple[dict[str, str], dict[str, str]]:
     """The columns of the asset that are not as RAW holds them: those that a rule judges, and those beside them, each with its SQL
     over one column of `t`."""
-    return {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}, _twins(table)
+    texts = {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}
+    return texts, {name: sql for twin in _twins(table) for name, sql in twin.flat.items()}
 
 
 def expectations(source: Source, table: Table) -> list[Expectation]:
@@ -98,7 +105,8 @@ def expectations(source: Source, table: Table) -> list[Expectation]:
 
 
 def _shape(table: Table) -> list[Expectation]:
-    names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *_twins(table)]
+    twins = (name for twin in _twins(table) for name in twin.flat)
+    names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *twins]
     columns = [n.lower() for n in names]  # SQLAlchemy gives unquoted names in lower case
     shape = [
         # What the contract adds by itself (onNewColumn) stands in RAW before it stands in the contract.
@@ -291,18 +299,39 @@ def _judged(table: Table) -> list[str]:
     return [c.name for c in table.columns if c.name in named]
 
 
-def _twins(table: Table) -> dict[str, str]:
-    """What stands beside the columns: name → SQL over `t`."""
+@dataclass(frozen=True, slots=True)
+class _Twin:
+    """What stands beside a column, name → SQL over `t`: of RAW's text, or of that text trimmed and the `helpers` made of it."""
+
+    flat: dict[str, str]
+    nested: dict[str, str]
+    helpers: dict[str, str]
+
+
+def _twins(table: Table) -> list[_Twin]:
+    """What stands beside the columns."""
     compared = {c for rule in _with_implied(table) if rule.kind in ("unique", "between") for c in _columns(rule)}
     compared |= {c for link in table.relationships for c in link.columns}
-    found: dict[str, str] = {}
+    found = []
     for column in (c.name for c in table.columns):
         kind, raw = values.kind_of(table, column), f"t.{ident(column)}"
         rule = next((r for r in table.rules if r.column == column and values.type_of(r)), None)
-        if column in compared and kind != "string":
-            found[_value(column)] = values.read(rule, raw) if rule else values.value(kind, raw)
-        if rule:
-            found[_unread(column)] = values.unread(rule, raw)
+        has_value = column in compared and kind != "string"
+        if not rule and not has_value:
+            continue
+        held, number = values.readings(rule, raw) if rule else (values.value(kind, raw), "")
+        sql = {f"{ident(column)}__{name}": sql for name, sql in (("HELD", held), ("NUMBER", number)) if sql}
+        flat: dict[str, str] = {}
+        nested: dict[str, str] = {}
+        for made, of in (
+            (flat, (values.text(raw), held, number)),
+            (nested, (raw, f"{raw}__HELD", f"{raw}__NUMBER")),
+        ):
+            if has_value:
+                made[_value(column)] = values.read_of(rule, *of) if rule else of[1]
+            if rule:
+                made[_unread(column)] = values.unread_of(rule, *of)
+        found.append(_Twin(flat, nested, {name: values.trimmed(text, raw) for name, text in sql.items()}))
     return found
 
 

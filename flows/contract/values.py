@@ -58,22 +58,43 @@ def unread(rule: Rule, column: str) -> str:
     Raises:
         ValueError: a date or timestamp of a format that we do not know.
     """
-    return f"IFF({_wrong(rule, column)}, {text(column)}, NULL)"
+    return unread_of(rule, text(column), *readings(rule, column))
 
 
 def read(rule: Rule, column: str) -> str:
     """The value of a column that keeps its rule of type, else NULL: a 1.5 that staging would round to 2 is no second 2."""
-    return f"IFF({_wrong(rule, column)}, NULL, {value(type_of(rule), column, reading(rule))})"
+    return read_of(rule, text(column), *readings(rule, column))
 
 
-def _wrong(rule: Rule, column: str) -> str:
-    kind, said, how = type_of(rule), text(column), reading(rule)
+def readings(rule: Rule, column: str) -> tuple[str, str]:
+    """What is made of a column that a rule of type judges: the value, and of whole numbers also the number that stands there."""
+    kind, how = type_of(rule), reading(rule)
+    return value(kind, column, how), value("number", column, how) if kind == "integer" else ""
+
+
+def unread_of(rule: Rule, said: str, held: str, number: str) -> str:
+    """`unread`, from the text and its readings."""
+    return f"IFF({_wrong(rule, said, held, number)}, {said}, NULL)"
+
+
+def read_of(rule: Rule, said: str, held: str, number: str) -> str:
+    """`read`, from the text and its readings."""
+    return f"IFF({_wrong(rule, said, held, number)}, NULL, {held})"
+
+
+def trimmed(sql: str, column: str) -> str:
+    """SQL of this module over a column, where that holds already what `text` makes of it."""
+    return sql.replace(text(column), column)
+
+
+def _wrong(rule: Rule, said: str, held: str, number: str) -> str:
+    kind, how = type_of(rule), reading(rule)
     assert kind
-    held = value(kind, column, how)
     wrong = [f"{held} IS NULL"]
     match kind:
         case "integer":
-            wrong.append(f"{held} IS DISTINCT FROM {value('number', column, how)}")
+            # Not compared with `held`, which may have more digits before the point than a number with nine behind it.
+            wrong += [f"{number} IS NULL", f"{number} <> TRUNC({number})"]
         case "boolean" if not how:  # with words, staging knows no others
             wrong.append(f"{said} NOT IN ('true', 'false')")
         case "date" | "timestamp":

@@ -9,7 +9,7 @@ import io
 import random
 import zipfile
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,7 @@ def test_staging_reads_values_as_the_dialect_writes_them(
     ("rule", "good", "bad"),
     [
         (("number", ("decimal", ","), ("integer", True)), ["1.234", "2,0"], ["1,5", "1.5"]),
+        (("number", ("integer", True)), ["2.0", "1e3", "9" * 29], ["1.5", "1_000", "1" * 30, "1" * 38]),
         (("date", ("format", "DD/MM/YYYY")), ["01/02/2024"], ["1/2/2024", "01/02/24", "00/00/0000"]),
         (("timestamp", ("format", "DD.MM.YYYY HH24:MI:SS")), ["01.02.2024 00:00:00"], ["01.02.2024", "01/02/2024 00:00:00"]),
         (("boolean", ("words", (("S", "N"),))), ["S", " N "], ["s", "1"]),
@@ -211,3 +212,40 @@ def test_a_rule_of_type_refuses_what_the_dialect_does_not_write(
     rows = ", ".join(f"('{text}')" for text in (*good, *bad))
     found = lab.run(f"SELECT {values.unread(judged, 't.V')} FROM (VALUES {rows}) AS t (V)")
     assert [text for (text,) in found if text is not None] == bad
+
+
+def test_a_number_is_read_from_its_text_to_its_last_digit_whatever_its_size(lab: Lab) -> None:
+    """Short texts are read another way than long ones and those with an exponent: both against Python's decimals."""
+    chance = random.Random(22)
+
+    def digits(most: int) -> str:
+        return "".join(chance.choices("0159", k=chance.randrange(most)))
+
+    def number_text() -> str:
+        point, exponent = chance.random() < 0.7, chance.random() < 0.2
+        text = chance.choice(["", "-", "+"]) + digits(24) + ("." + digits(24)) * point
+        return text + (chance.choice("eE") + chance.choice(["", "-", "+"]) + str(chance.randrange(20))) * exponent
+
+    texts = sorted(
+        {
+            *(number_text() for _ in range(3000)),
+            "1_000",
+            "1_0.5",
+            " 7",
+            "9" * 18,
+            "9" * 19,
+            "0.9999999995",
+            "-0.0000000005",
+        }
+    )
+    rows = ", ".join(f"('{text}')" for text in texts)
+    got = dict(lab.run(f"SELECT t.V, try_cast(t.V AS NUMBER(38, 9)) FROM (VALUES {rows}) AS t (V)"))
+    with localcontext(prec=80):
+        for text in texts:
+            try:
+                number: Decimal | None = Decimal(text.strip()).quantize(Decimal("1e-9"), ROUND_HALF_UP)
+            except InvalidOperation:
+                number = None
+            if number is None or "_" in text or abs(number) >= Decimal("1e29"):
+                number = None
+            assert got[text] == number, text

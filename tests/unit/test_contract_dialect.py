@@ -144,7 +144,9 @@ def test_staging_and_rules_read_values_as_the_dialect_writes_them(tmp_path: Path
         ("date", "DAY", {"format": "DD.MM.YYYY"}),
         ("boolean", "URGENT", {"words": (("Ja", "Nein"),)}),
     ):
-        assert values.value(kind, f"t.{column}", how) in sql, column
+        once = values.trimmed(values.value(kind, f"t.{column}", how), f"t.{column}")
+        assert f"{once} AS {column}__HELD" in sql, column
+        assert f"{values.text(f't.{column}')} AS {column}" in sql, column
     sentences = {e.description for e in expectations(source, table)}
     assert "URGENT must be Ja or Nein." in sentences
     assert "TOTAL must be a number below 1e20, with a decimal comma." in sentences

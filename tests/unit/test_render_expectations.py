@@ -141,13 +141,24 @@ JUDGED = NEWEST.replace("ORDER BY ", "ORDER BY IFF(l.STATUS = 'loaded', 1, 0) DE
 
 def test_an_asset_finds_the_newest_batch_that_stands_and_a_run_names_its_own() -> None:
     texts = ", ".join(f"{read(f't.{c.name}')} AS {c.name}" for c in CASES.columns)
-    value = f"try_cast({read('t.PRICE')} as number(38, 9)) AS PRICE__VALUE"
-    twin = f"SELECT t.* REPLACE ({texts}), {value} FROM RAW.T_CASES AS t WHERE t._BATCH_ID = "
-    assert asset_query(SOURCE, CASES) == (
-        f"{twin}(SELECT l.BATCH_ID FROM RAW.LOAD_LEDGER AS l WHERE l.SOURCE = 'clinic' AND l.TABLE_NAME = 'T_CASES'"
+
+    def query(batch: str) -> str:
+        rows = f"SELECT t.* REPLACE ({texts}) FROM RAW.T_CASES AS t WHERE t._BATCH_ID = {batch}"
+        held = f"SELECT t.*, try_cast(t.PRICE as number(38, 9)) AS PRICE__HELD FROM ({rows}) AS t"
+        return f"SELECT t.* EXCLUDE (PRICE__HELD), t.PRICE__HELD AS PRICE__VALUE FROM ({held}) AS t"
+
+    assert asset_query(SOURCE, CASES) == query(
+        "(SELECT l.BATCH_ID FROM RAW.LOAD_LEDGER AS l WHERE l.SOURCE = 'clinic' AND l.TABLE_NAME = 'T_CASES'"
         f" AND l.STATUS IN ('loaded', 'validated'){JUDGED})"
     )
-    assert asset_query(SOURCE, CASES, "20261122_101500") == f"{twin}'20261122_101500'"
+    assert asset_query(SOURCE, CASES, "20261122_101500") == query("'20261122_101500'")
+
+
+def test_a_text_is_trimmed_once_and_read_once() -> None:
+    source = read_source("olist")
+    sql = asset_query(source, source.table("order_items"), "20261122_101500")
+    assert sql.count("trim(t.PRICE,") == sql.count("try_cast(t.PRICE as") == 1
+    assert sql.count("try_to_timestamp_ntz(") == 1
 
 
 def test_an_orphan_is_looked_for_in_the_current_batch_of_a_snapshot_and_in_the_newest_of_each_day() -> None:

@@ -47,6 +47,9 @@ def _macros(catalog: str) -> str:
             ELSE val END
         );
         CREATE OR REPLACE MACRO {home}._cxm_try_digits(val) AS (CASE WHEN NOT contains(val, '_') THEN val END);
+        CREATE OR REPLACE MACRO {home}._cxm_no_exponent(val) AS (
+            CASE WHEN NOT contains(val, 'e') AND NOT contains(val, 'E') THEN val END
+        );
         CREATE OR REPLACE MACRO {home}._cxm_try_varchar(val, size) AS (CASE WHEN length(val) <= size THEN val END);
         {_division("_cxm_divide", "BIGINT", home)};
         {_division("_cxm_divide_wide", "HUGEINT", home)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.typed_nodes import type_of
 from flows.embedded.warehouse.translate.types import Type
 
 Columns = dict[str, Type | None]
@@ -111,9 +112,17 @@ def star(projection: Expr, scope: Scope) -> list[Item] | None:
     for name in (*left_out, *names, *others):
         if not any(name == n for n, _ in columns):
             raise errors.invalid_identifier(name)
-    if others or all_.args.get("ilike"):
+    if all_.args.get("ilike"):
         return None
-    return [Item(names.get(n, n), t) for n, t in columns if n not in left_out]
+    instead = {folded(made.args["alias"]): type_of(made.this) for made in replacements(projection)}
+    return [Item(names.get(n, n), instead.get(n, t)) for n, t in columns if n not in left_out]
+
+
+def replacements(projection: Expr) -> list[exp.Alias]:
+    """What `* REPLACE (a AS b, …)` says."""
+    all_ = projection if isinstance(projection, exp.Star) else projection.this
+    found = all_.args.get("replace") or [] if isinstance(all_, exp.Star) else []
+    return [made for made in found if isinstance(made, exp.Alias)]
 
 
 def _identifier(node: Expr) -> Expr:

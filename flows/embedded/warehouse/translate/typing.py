@@ -31,6 +31,7 @@ from flows.embedded.warehouse.translate.scopes import (
     computed_again,
     folded,
     renamed,
+    replacements,
     resolved,
     star,
 )
@@ -212,6 +213,9 @@ class Typing:
             if projection.is_star:
                 if isinstance(from_, exp.From) and isinstance(from_.this.this, exp.Generator):
                     raise errors.unsupported("* of a GENERATOR, whose rows have no columns")
+                for instead in replacements(projection):
+                    self._walk(instead, scope, ctes)
+                    make_exact(instead.this)
                 stars = star(projection, scope)
                 items = None if items is None or stars is None else items + stars
                 continue
