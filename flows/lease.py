@@ -1,14 +1,14 @@
-"""`RAW.LOAD_LEASE`: which run may write a source, and what a run that ended early has left behind.
+"""`RAW.LOAD_LEASE`: which run may write a source, and which batches an interrupted run left unfinished.
 
-    take ──▶ token, batches to recover      fenced ──▶ a transaction that commits only while the token is the lease's
+    take ──▶ token, batches to recover      fenced ──▶ a transaction that commits only while the run's token is current
     Heartbeat ──▶ renewed, or lost          give_back ──▶ free; a batch without a verdict is noted, until `recovered`
 
-The token grows each time that a run takes the lease. Whose token is not the lease's writes nothing more, however long it slept:
-the lease's lock is taken and its token read in the transaction that writes, right before its ledger rows and COMMIT. UPDATE keeps
-the lock until then (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking); the SELECT after it sees every
-take-over that came before.
+The token (a fencing token) grows each time a run takes the lease. A run with an older token can write nothing more, however long
+it was suspended: every transaction that writes takes the row's lock and reads the token right before its ledger rows and COMMIT.
+UPDATE keeps the lock until COMMIT (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking), and the SELECT
+after it sees every earlier take-over.
 
-Long because the lease, its fence and its heartbeat keep one promise.
+Long because the lease, its fencing and its heartbeat are one protocol.
 """
 
 from __future__ import annotations
@@ -33,17 +33,16 @@ from flows.ledger import Ledger, RunInfo
 
 log = logging.getLogger(__name__)
 
-# Threads of one run take turns here rather than on the server, where more than 20 statements that wait for a lock are an error.
+# Threads of one run queue here rather than on the server, which fails when more than 20 statements wait for one lock.
 _turn = threading.Lock()
 
-_LONG = (
-    60  # seconds after which a transaction's end is looked at; a server gives up what is idle for minutes, not for less
-)
+# Seconds after which a transaction's COMMIT is confirmed. A server aborts a transaction that is idle for minutes, not for less.
+_LONG = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The lease's row."""
+    """The lease's row in RAW.LOAD_LEASE."""
 
     batch_id: str | None
     holder: str | None
@@ -52,29 +51,27 @@ class Held:
     token: int
     to_recover: tuple[str, ...]
     lives: bool
-    locked_at: datetime = (
-        datetime.min
-    )  # when its lock was last taken in a transaction that committed, or that is this one
+    locked_at: datetime = datetime.min  # when its lock was last taken, by this transaction or one that committed
 
-    def is_of(self, info: RunInfo) -> bool:
-        """True where this run has it. Its process too, not the token alone: had the server given up the transaction in which
-        this run took the lease, another run may have got the same token."""
+    def belongs_to(self, info: RunInfo) -> bool:
+        """Whether this run holds the lease. The process is compared as well as the token: if the server aborted the transaction
+        in which this run took the lease, another run may have got the same token."""
         return (self.holder, self.flow_run_id, self.token) == (info.holder, info.flow_run_id, info.token)
 
 
-def _statement(ledger: Ledger, name: str, *values: Any) -> int:
-    """Run one of the lease's UPDATEs; how many rows it changed."""
+def _update(ledger: Ledger, name: str, *values: Any) -> int:
+    """Run one of the lease's UPDATEs and return how many rows it changed."""
     done = run(ledger.connection, template(f"ledger/lease_{name}.sql", database=ledger.database), values)
     return int(done.rows[0][0])
 
 
-def _locked(ledger: Ledger) -> Held:
-    """Take the lease's lock until the open transaction ends, and read the row.
+def _lock_row(ledger: Ledger) -> Held:
+    """Lock the lease's row until the open transaction ends, and read it.
 
     Raises:
         ConfigurationError: the source has no row, or several.
     """
-    rows = _statement(ledger, "lock", ledger.source)
+    rows = _update(ledger, "lock", ledger.source)
     if rows != 1:
         raise ConfigurationError(
             f"source {ledger.source}: expected 1 row in RAW.LOAD_LEASE, got {rows}; "
@@ -103,7 +100,7 @@ def _read(ledger: Ledger) -> Held:
 
 
 def _write(ledger: Ledger, held: Held, seconds: float = 0) -> None:
-    _statement(
+    _update(
         ledger,
         "write",
         ledger.source,
@@ -117,25 +114,25 @@ def _write(ledger: Ledger, held: Held, seconds: float = 0) -> None:
 
 
 @contextmanager
-def _changing(ledger: Ledger) -> Iterator[Held]:
-    """The lease's row, for a change in this transaction: another run waits, or its own change is waited for."""
+def _locking_row(ledger: Ledger) -> Iterator[Held]:
+    """Lock the lease's row for a change in one transaction; waits for another run's change to end first."""
     with _turn, transaction(ledger.connection):
-        yield _locked(ledger)
+        yield _lock_row(ledger)
 
 
 def take(ledger: Ledger, info: RunInfo, minutes: float, on_batch: bool = True) -> tuple[RunInfo, tuple[str, ...]]:
-    """Take the lease to work on `info.batch_id`: the run with its token, and the batches of runs that ended without closing them.
+    """Take the lease to work on `info.batch_id`. Returns the run with its token, and the batches that earlier runs left open.
 
-    A lease is free when it was given back, has run out, or its process, on this host, is gone. The same flow run (a retry, maybe
-    on another host) takes its own lease again. The batches stay noted until `recovered`, so that a second try gets them again;
-    its own is for the run after it.
+    A lease is free when it was given back, when it has expired, or when its process ran on this host and has ended. The same flow
+    run (a retry, maybe on another host) takes its own lease again. The open batches stay noted until `recovered`, so that a
+    retry gets them again; the run's own batch is left for the run after it.
 
     Raises:
-        BusyError: another run works on this source; the message says which, since it is distinguished from a dead one by its
-            process (same host) or by time.
+        BusyError: another run works on this source. The message names it, because only its process (same host) or the lease's
+            expiry tells a live run from a dead one.
         ConfigurationError: the source is not provisioned.
     """
-    with _changing(ledger) as held:
+    with _locking_row(ledger) as held:
         mine = held.holder == info.holder and held.flow_run_id == info.flow_run_id
         mine = mine or bool(info.flow_run_id and held.flow_run_id == info.flow_run_id)
         if held.holder and held.lives and not mine and not _is_gone(held.holder):
@@ -146,18 +143,18 @@ def take(ledger: Ledger, info: RunInfo, minutes: float, on_batch: bool = True) -
                 f"`cxm unlock {ledger.source}`"
             )
         batch_id = info.batch_id if on_batch else None
-        noted = _noted(held)
+        noted = _batches_to_recover(held)
         info = replace(info, token=held.token + 1)
         _write(ledger, Held(batch_id, info.holder, info.flow_run_id, "", info.token, noted, True), minutes * 60)
     return info, tuple(b for b in noted if b != batch_id)
 
 
-def _noted(held: Held) -> tuple[str, ...]:
-    """What is to be recovered: all that was noted, and what the holder was at."""
+def _batches_to_recover(held: Held) -> tuple[str, ...]:
+    """The batches to recover: those already noted, and the one the holder was working on."""
     return tuple(sorted({*held.to_recover, *([held.batch_id] if held.batch_id else [])}))
 
 
-def _lost(ledger: Ledger, held: Held) -> BusyError:
+def _lost_lease_error(ledger: Ledger, held: Held) -> BusyError:
     taken = f"batch {held.batch_id} took over" if held.batch_id else "another run took over"
     return BusyError(
         f"source {ledger.source}: this run lost its lease and {taken}; nothing more is written. It was away for longer than "
@@ -167,22 +164,24 @@ def _lost(ledger: Ledger, held: Held) -> BusyError:
 
 @contextmanager
 def fenced(ledger: Ledger, info: RunInfo) -> Iterator[Callable[[], None]]:
-    """A transaction that commits only if this run has the lease. `lock()` takes the lease's lock and looks; call it before the
-    first ledger row is changed, after what takes long (COPY): until COMMIT other runs and tables wait for it.
+    """Open a transaction that commits only if this run still holds the lease.
+
+    The `lock()` that it yields locks the lease's row and checks the token. Call it after slow statements (COPY) and before the
+    first change of a ledger row: until COMMIT, other runs and tables wait for that lock.
 
     Raises:
-        BusyError: another run took over; all is rolled back.
-        InfrastructureError: it was open for so long that the server gave it up; all is rolled back.
+        BusyError: another run took over; everything is rolled back.
+        InfrastructureError: the transaction was open for so long that the server aborted it; everything is rolled back.
     """
     locked: list[Held] = []
-    began = time.time()  # not the monotonic clock, which stands still while a laptop sleeps
+    began = time.time()  # not the monotonic clock, which stops while a laptop sleeps
     with ExitStack() as turn:
 
         def lock() -> None:
             turn.enter_context(_turn)
-            held = _locked(ledger)
-            if not held.is_of(info):
-                raise _lost(ledger, held)
+            held = _lock_row(ledger)
+            if not held.belongs_to(info):
+                raise _lost_lease_error(ledger, held)
             locked.append(held)
 
         with transaction(ledger.connection):
@@ -190,16 +189,18 @@ def fenced(ledger: Ledger, info: RunInfo) -> Iterator[Callable[[], None]]:
             if not locked:
                 lock()
         if time.time() - began > _LONG:
-            _prove(ledger, info, locked[0])
+            _confirm_commit(ledger, info, locked[0])
 
 
-def _prove(ledger: Ledger, info: RunInfo, locked: Held) -> None:
-    """See that COMMIT committed. A transaction that is idle for five minutes while another waits for its lock is given up
-    (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions); what its session then hears is not
+def _confirm_commit(ledger: Ledger, info: RunInfo, locked: Held) -> None:
+    """Check that COMMIT took effect.
+
+    Snowflake aborts a transaction that is idle for five minutes while another waits for its lock
+    (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions). Which error its session then gets is not
     documented, and a COMMIT without a transaction is ignored (https://docs.snowflake.com/en/sql-reference/sql/commit)."""
     held = _read(ledger)
-    if not held.is_of(info):
-        raise _lost(ledger, held)
+    if not held.belongs_to(info):
+        raise _lost_lease_error(ledger, held)
     if held.locked_at < locked.locked_at:
         raise InfrastructureError(
             f"source {ledger.source}: the transaction was open for more than {_LONG} seconds and the server gave it up; nothing "
@@ -208,7 +209,7 @@ def _prove(ledger: Ledger, info: RunInfo, locked: Held) -> None:
 
 
 def check(ledger: Ledger, info: RunInfo) -> None:
-    """Make sure that this run has the lease now: before work outside the warehouse, which no lock covers.
+    """Make sure that this run still holds the lease, before work outside the warehouse, which no lock protects.
 
     Raises:
         BusyError: another run took over.
@@ -218,24 +219,24 @@ def check(ledger: Ledger, info: RunInfo) -> None:
 
 
 def renew(ledger: Ledger, info: RunInfo, minutes: float) -> None:
-    """The heartbeat: the lease is this run's for so many minutes from now.
+    """Extend the lease to `minutes` from now.
 
     Raises:
         BusyError: another run took over.
     """
-    if not _statement(ledger, "renew", ledger.source, info.token, max(1, round(minutes * 60)), info.holder):
-        raise _lost(ledger, _read(ledger))
+    if not _update(ledger, "renew", ledger.source, info.token, max(1, round(minutes * 60)), info.holder):
+        raise _lost_lease_error(ledger, _read(ledger))
 
 
 def recovered(ledger: Ledger, info: RunInfo, batch_id: str) -> None:
-    """Strike a batch off those that are to be recovered.
+    """Remove a batch from those to recover.
 
     Raises:
         BusyError: another run took over.
     """
-    with _changing(ledger) as held:
-        if not held.is_of(info):
-            raise _lost(ledger, held)
+    with _locking_row(ledger) as held:
+        if not held.belongs_to(info):
+            raise _lost_lease_error(ledger, held)
         left = tuple(b for b in held.to_recover if b != batch_id)
         run(
             ledger.connection,
@@ -245,11 +246,12 @@ def recovered(ledger: Ledger, info: RunInfo, batch_id: str) -> None:
 
 
 def give_back(ledger: Ledger, info: RunInfo, closed: bool) -> None:
-    """Free the lease. `closed`: the batch has its verdict; otherwise it is noted for the next run, also by a run that lost the
-    lease: it may have sent objects after the one that took over had looked."""
-    with _changing(ledger) as held:
-        if held.is_of(info):
-            note = held.to_recover if closed else _noted(held)
+    """Free the lease. Unless the batch is `closed` (has its verdict), it is noted for the next run to recover.
+
+    A run that lost its lease notes its batch too: it may have uploaded objects after the run that took over listed them."""
+    with _locking_row(ledger) as held:
+        if held.belongs_to(info):
+            note = held.to_recover if closed else _batches_to_recover(held)
             _write(ledger, Held(None, None, "", "", held.token, note, False))
         elif not closed and held.batch_id != info.batch_id and info.batch_id not in held.to_recover:
             note = tuple(sorted({*held.to_recover, info.batch_id}))
@@ -261,17 +263,17 @@ def give_back(ledger: Ledger, info: RunInfo, closed: bool) -> None:
 
 
 def unlock(ledger: Ledger) -> str | None:
-    """Take the lease from whoever holds it, by hand; the holder, if there was one. It writes nothing more."""
-    with _changing(ledger) as held:
-        _write(ledger, Held(None, None, "", "", held.token + 1, _noted(held), False))
+    """Take the lease from its holder, by hand, and return that holder, if any. The holder can write nothing more."""
+    with _locking_row(ledger) as held:
+        _write(ledger, Held(None, None, "", "", held.token + 1, _batches_to_recover(held), False))
     return held.holder
 
 
 class Heartbeat:
     """Renews the lease while its holder works, in a thread and on a connection of its own.
 
-    `lost` says why it could not: another run took over, or the warehouse was not reached for as long as the lease lasts. Whoever
-    works is told by `tell`, once, from the thread.
+    `lost` is the reason it could not: another run took over, or the warehouse did not answer for as long as a lease lasts. The
+    thread then calls `tell` with it, once.
     """
 
     def __init__(
@@ -292,7 +294,7 @@ class Heartbeat:
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        # A beat that waits for a server that is away is not waited for: the thread dies with the process.
+        # Do not wait longer: a heartbeat may hang on an unreachable server, and the thread ends with the process.
         self._thread.join(5)
 
     def _beat(self) -> None:
@@ -309,7 +311,7 @@ class Heartbeat:
             except BusyError as error:
                 self._give_up(error)
                 return
-            except Exception as error:  # whatever it was: it is tried again for as long as the lease lasts
+            except Exception as error:  # any error is retried for as long as the lease lasts
                 away = time.monotonic() - renewed
                 log.warning("the lease was not renewed for %.0f s: %s", away, error)
                 if away > seconds:
@@ -326,8 +328,9 @@ class Heartbeat:
 
 @contextmanager
 def holding(ledger: Ledger, info: RunInfo, minutes: float) -> Iterator[RunInfo]:
-    """Hold the lease for a piece of work that is one transaction or can be repeated; the run with its token. What dead runs left
-    stays noted for the next run of the pipeline."""
+    """Hold the lease for work that is one transaction or can be repeated; yields the run with its token.
+
+    Batches that dead runs left open stay noted for the next run of the pipeline."""
     taken, _ = take(ledger, info, minutes, on_batch=False)
     try:
         yield taken
@@ -336,7 +339,7 @@ def holding(ledger: Ledger, info: RunInfo, minutes: float) -> Iterator[RunInfo]:
 
 
 def _is_gone(holder: str) -> bool:
-    """True where the holder ran on this host and its process has ended; of another host nothing is known."""
+    """Whether the holder ran on this host and its process has ended. False for other hosts, whose processes cannot be seen."""
     host, pid, start = holder.rsplit("/", 2)
     if host != socket.gethostname():
         return False

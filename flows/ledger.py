@@ -1,13 +1,13 @@
-"""`RAW.LOAD_LEDGER`: what became of each object of each batch. Who may write it is in `lease`.
+"""`RAW.LOAD_LEDGER`: the status of each object of each batch. `lease` decides which run may write it.
 
     (sent) → landed → loaded → validated        skipped-unchanged: nothing was sent, the content is published already
-                 └───────┴────→ quarantined      not-delivered: the file of an optional table was not there
+                 └───────┴────→ quarantined      not-delivered: the file of an optional table did not come
                                                  landed, loaded, validated, quarantined → undone → (replay) loaded → …
-                                                 landed, loaded → trial: of the first rows of each file, never published
+                                                 landed, loaded → trial: the first rows of each file, never published
 
-`loaded` is written in the transaction of its COPY. Only `validated` rows are published. A batch without a verdict whose run is
-gone is undone by the next run of its source. The newest of a source's batches is the one with the greatest sequence: the lease's
-token when it was loaded. A batch id is a name and orders nothing.
+`loaded` is written in the transaction of its COPY. Only `validated` rows are published. If a run ended without a verdict, the
+next run of the source undoes its batch. The newest batch of a source is the one with the highest sequence, which is the lease's
+token at the time of loading. A batch id is only a name and does not order batches.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ Status = Literal[
     "landed", "loaded", "validated", "quarantined", "undone", "trial", "skipped-unchanged", "not-delivered"
 ]
 
-# Snowflake takes at most 16 MB in one bound text; a row is some 400 bytes.
+# Snowflake accepts at most 16 MB in one bound value; a row takes about 400 bytes.
 _ROWS_AT_ONCE = 10_000
 
 
 @cache
 def this_process() -> str:
-    """`host/pid/start`: names this process among all that ever ran."""
+    """A name for this process that is never used twice: `host/pid/start`."""
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """Which run writes: batch id, the Prefect flow run where there is one, and the process that holds the lease."""
+    """The run that writes: its batch id, its Prefect flow run if it has one, and the process that holds the lease."""
 
     batch_id: str
     flow_run_id: str = ""
     flow_run_url: str = ""
     is_generated: bool = False  # its files were made by `cxm generate`
-    holder: str = field(default_factory=this_process)  # tasks may run in other processes: it travels along
-    limit: int = 0  # a trial of the first so many records of each file, never published; 0: none
-    token: int = 0  # the lease's, for this run: fences its writes and orders its batch; 0 before it has the lease
+    holder: str = field(default_factory=this_process)  # passed to tasks, which may run in other processes
+    limit: int = 0  # above 0: a trial of so many first records of each file, never published
+    token: int = 0  # the lease's token: fences this run's writes and orders its batch; 0 before it has the lease
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A ledger row: one object of a batch (`key` None where nothing was sent)."""
+    """A ledger row: one object of a batch (`key` is None if nothing was sent)."""
 
     table: str  # RAW name
     file: str
@@ -70,20 +70,20 @@ class Entry:
     sha256: str
     records: int | None
     rows_loaded: int
-    rows_set_aside: int  # of those that were loaded
+    rows_set_aside: int  # included in rows_loaded
     status: Status
     error: str | None
     query_id: str | None
     flow_run_id: str | None
     is_generated: bool
-    columns: str  # where the file's fields went, as `Layout.text`; empty in rows older than the column
-    etag: str  # empty where nothing was sent, and in rows older than the column
+    columns: str  # which column each field was loaded into, as `Layout.text`; empty in rows older than this column
+    etag: str  # empty if nothing was sent, and in rows older than this column
     is_trial: bool
-    dialect: str  # what the file is read by, as `Dialect.file_text`
-    sequence: int = 0  # its place among the source's batches, as `Published.sequence`
+    dialect: str  # how the file is parsed, as `Dialect.file_text`
+    sequence: int = 0  # the batch's position among the source's batches, as `Published.sequence`
 
 
-# States that undo can leave.
+# The statuses that undo can start from.
 UNDOABLE: tuple[Status, ...] = ("landed", "loaded", "validated", "quarantined")
 
 
@@ -113,14 +113,14 @@ class Ledger:
         }
 
     def of_run(self, flow_run_id: str) -> dict[str, set[Status]]:
-        """The batches that a flow run brought → the states that their rows are in now."""
+        """The batches that a flow run loaded → the current statuses of their rows."""
         found: dict[str, set[Status]] = {}
         for batch_id, status in self._run("of_run", self.source, flow_run_id).rows:
             found.setdefault(str(batch_id), set()).add(status)
         return found
 
     def entries(self, batch_id: str, table: str | None = None) -> list[Entry]:
-        """The rows of a batch (of one RAW table in it), by table and key."""
+        """The rows of a batch, or of one RAW table in it, ordered by table and key."""
         return [
             Entry(
                 table=row["table_name"],
@@ -149,8 +149,8 @@ class Ledger:
     def insert(
         self, info: RunInfo, status: Status, rows: Sequence[Mapping[str, Any]], reason: str | None = None
     ) -> None:
-        """Write rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, etag, unchanged_since, file_columns,
-        file_dialect, columns_ignored, columns_missing (keys may lack)."""
+        """Insert rows: table_name, file_name, s3_key, bytes, content_sha256, file_records, etag, unchanged_since, file_columns,
+        file_dialect, columns_ignored, columns_missing (any key may be absent)."""
         trial = {"ROW_LIMIT": info.limit} if info.limit else {}
         for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} | trial for row in rows]):
             self._run(
@@ -169,12 +169,12 @@ class Ledger:
     def loaded(
         self, info: RunInfo, query_id: str, rows: Sequence[Mapping[str, Any]], keeps_place: bool = False
     ) -> None:
-        """Turn rows (s3_key, rows_parsed, rows_loaded, where columns went) to loaded; belongs into the COPY's transaction.
+        """Set rows (s3_key, rows_parsed, rows_loaded, column layout) to `loaded`. Call it in the COPY's transaction.
 
-        The batch becomes the newest of its source, unless it `keeps_place`: what is loaded again is as old as it was.
+        The batch becomes the newest of its source, unless it `keeps_place`: a batch that is loaded again keeps its age.
 
         Raises:
-            BusyError: the ledger has not exactly one row for each object: somebody else wrote it. Nothing may be committed.
+            BusyError: the ledger does not have exactly one row for each object, so another run wrote it. Do not commit.
         """
         changed = 0
         for some in _slices([{k.upper(): v for k, v in row.items()} for row in rows]):
@@ -196,7 +196,7 @@ class Ledger:
             )
 
     def set_aside(self, info: RunInfo, rows: Mapping[str, int]) -> None:
-        """Write how many rows of each object were set aside: key → rows; belongs into the verdict's transaction."""
+        """Record how many rows of each object were set aside (key → rows). Call it in the verdict's transaction."""
         for some in _slices([{"S3_KEY": key, "ROWS_SET_ASIDE": count} for key, count in rows.items()]):
             self._run("set_aside", self.source, info.batch_id, json.dumps(some))
 
@@ -209,10 +209,10 @@ class Ledger:
         reason: str | None = None,
         table: str | None = None,
     ) -> None:
-        """Give the batch's rows that are in a state of `before` the new status, with a reason; `expected`: so many there are.
+        """Give a new status, with a reason, to those rows of the batch whose status is in `before`.
 
         Raises:
-            BusyError: there were more or fewer: somebody else wrote them. Nothing may be committed.
+            BusyError: other than `expected` rows changed, so another run wrote them. Do not commit.
         """
         marked = self._run(
             "mark", self.source, batch_id, status, reason[:4000] if reason else None, table, before=tuple(before)
@@ -225,7 +225,7 @@ class Ledger:
             )
 
     def forget_objects(self, batch_id: str) -> None:
-        """Write down that the objects of a trial are gone from S3."""
+        """Record that the objects of a trial were deleted from S3."""
         self._run("forget_objects", self.source, batch_id)
 
     def unfinished(self) -> list[str]:
@@ -233,14 +233,14 @@ class Ledger:
         return [str(row[0]) for row in self._run("unfinished", self.source).rows]
 
     def refuse_generated(self, what: str, own: str) -> None:
-        """Make sure that nothing real was ever published for this source, before generated rows are loaded.
+        """Make sure that no real rows were ever published for this source, before generated rows are loaded.
 
         Args:
-            what: the folder or batch that they are in.
+            what: the folder or batch of the generated rows.
             own: the folder where the user's own files belong.
 
         Raises:
-            ConfigurationError: there is a batch of real rows.
+            ConfigurationError: a batch of real rows exists.
         """
         if real := self._run("real", self.source).rows[0][0]:
             raise ConfigurationError(
@@ -250,22 +250,21 @@ class Ledger:
             )
 
     def objects(self) -> list[dict[str, Any]]:
-        """Every object that the ledger knows: batch_id, table_name, file_name, s3_key, bytes, etag, status, rows_loaded."""
+        """Every object in the ledger: batch_id, table_name, file_name, s3_key, bytes, etag, status, rows_loaded."""
         return self._run("objects", self.source).dicts()
 
     def archivable(self, days: int) -> list[dict[str, Any]]:
-        """Objects under `raw/` of batches that had their verdict more than so many days ago: batch_id, s3_key, bytes,
-        etag."""
+        """Objects under `raw/` whose batch got its verdict more than `days` ago: batch_id, s3_key, bytes, etag."""
         return self._run("archivable", self.source, days).dicts()
 
     def prunable(self, keep: int, quarantined_days: int, tables: Sequence[Table] = ()) -> list[tuple[str, str]]:
-        """(batch id, RAW table) of loads beyond the newest `keep` of their file, and of old quarantined ones; `tables` are the
-        contract's."""
-        found = self._run("prunable", self.source, keep, quarantined_days, loaded_as=_loaded_as(tables)).dicts()
-        return list(dict.fromkeys((row["batch_id"], row["table_name"]) for row in found))
+        """The loads to prune, as (batch id, RAW table): all but the newest `keep` of each file, and old quarantined ones.
+        `tables` are the contract's."""
+        rows = self._run("prunable", self.source, keep, quarantined_days, loaded_as=_loaded_as(tables)).dicts()
+        return list(dict.fromkeys((row["batch_id"], row["table_name"]) for row in rows))
 
     def move(self, moved: Mapping[str, tuple[str, str]]) -> None:
-        """Write where objects lie now: old key → new key, and the entity tag of the copy there."""
+        """Record where objects were moved to: old key → new key and the ETag of the copy."""
         for some in _slices([{"OLD": old, "NEW": new, "ETAG": etag} for old, (new, etag) in moved.items()]):
             self._run("move", self.source, json.dumps(some))
 
@@ -273,7 +272,7 @@ class Ledger:
 def batches(
     connection: SnowflakeConnection, database: str, source: str | None, batch_id: str | None = None, limit: int = 20
 ) -> list[dict[str, Any]]:
-    """The newest batches of a source (of all), newest first: one row each, as `sql/ledger/batches.sql` names its columns."""
+    """The newest batches of a source, or of all sources, newest first. `sql/ledger/batches.sql` names the columns."""
     sql = template("ledger/batches.sql", database=database, limit=int(limit))
     return run(connection, sql, (source, batch_id)).dicts()
 
@@ -282,13 +281,13 @@ def batch_source(connection: SnowflakeConnection, database: str, batch_id: str, 
     """The source that a batch belongs to.
 
     Raises:
-        ConfigurationError: no source has that batch (the message lists the newest), or two have and none is named.
+        ConfigurationError: no source has that batch (the message lists the newest), or several have and none is named.
     """
-    found = [row["source"] for row in batches(connection, database, source, batch_id)]
-    if len(found) == 1:
-        return str(found[0])
-    if found:
-        raise ConfigurationError(f"batch {batch_id}: {' and '.join(found)} have one; say which with --source")
+    sources = [row["source"] for row in batches(connection, database, source, batch_id)]
+    if len(sources) == 1:
+        return str(sources[0])
+    if sources:
+        raise ConfigurationError(f"batch {batch_id}: {' and '.join(sources)} have one; say which with --source")
     newest = [f"{row['batch_id']} ({row['source']})" for row in batches(connection, database, source, limit=5)]
     raise ConfigurationError(
         f"batch {batch_id!r}: not in the ledger{f' of {source}' if source else ''}; the newest are "
@@ -297,7 +296,7 @@ def batch_source(connection: SnowflakeConnection, database: str, batch_id: str, 
 
 
 def _loaded_as(tables: Sequence[Table]) -> str:
-    """SQL: what a newer load of it replaces: a file; where several make up a table, all of that, or all of a day."""
+    """SQL for the unit that a newer load replaces: the file, or for a table of several files, all of them or all of a day."""
     whens = [
         f"WHEN {literal(table.raw_name)} THEN {day_in('FILE_NAME') if table.daily else literal('')}"
         for table in tables

@@ -1,8 +1,8 @@
-"""Servers that are gone end a run: Prefect's, the warehouse and S3 are asked beside its work, each in a thread of its own.
+"""Ends a run when a server stops answering. Threads poll Prefect's server, the warehouse and S3, one thread for each.
 
-    ask ──▶ an answer, whatever it says: the server is there      no answer for SILENCE seconds ──▶ `gone`
+    poll ──▶ any answer, even an error: the server is up      no answer for SILENCE seconds ──▶ call `gone`
 
-The clients would go on trying for many minutes, and nothing interrupts them: so the process is ended.
+The clients would retry for many minutes and cannot be interrupted, so the process itself is ended.
 """
 
 from __future__ import annotations
@@ -19,44 +19,43 @@ from flows import blocks
 from flows.errors import CxmError, InfrastructureError
 from flows.settings import Settings
 
-SILENCE = 45  # seconds without an answer; with the last question and the goodbye, the run ends within a minute
-_ASK_EVERY = 5
-GOODBYE = 8  # seconds for giving back what can be given back
+SILENCE = 45  # seconds without an answer; with the last poll and GOODBYE, the run ends within a minute
+_POLL_EVERY = 5
+GOODBYE = 8  # seconds for clean-up, such as giving the lease back, before the process ends
 
 
 class Watch:
-    """Asks the servers of a run until the block ends; `gone` hears of the first one that is silent, `later` seconds later than
-    of others."""
+    """Polls a run's servers until the block ends. Calls `gone` with an error for the first one that does not answer for SILENCE +
+    `later` seconds."""
 
     def __init__(
         self, servers: Mapping[str, Callable[[], None]], gone: Callable[[CxmError], None], later: int = 0
     ) -> None:
         self._servers, self._gone, self._silence = servers, gone, SILENCE + later
-        self._silent: dict[
-            str, int
-        ] = {}  # seconds since the last answer; a server that never answered is not waited for
+        # Seconds since each server's last answer. A server that has never answered is not in it, so it cannot end the run.
+        self._silent: dict[str, int] = {}
         self._end = threading.Event()
 
     def __enter__(self) -> Watch:
         for name in self._servers:
-            threading.Thread(target=self._ask, args=(name,), name=f"asks {name}", daemon=True).start()
-        threading.Thread(target=self._look, name="watches the servers", daemon=True).start()
+            threading.Thread(target=self._poll, args=(name,), name=f"polls {name}", daemon=True).start()
+        threading.Thread(target=self._count_silence, name="watches the servers", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
 
-    def _ask(self, name: str) -> None:
+    def _poll(self, name: str) -> None:
         while not self._end.is_set():
             try:
                 self._servers[name]()
                 self._silent[name] = 0
-            except Exception:  # no answer, whatever the reason; the next question may get one
+            except Exception:  # no answer, for whatever reason; the next poll may get one
                 pass
-            self._end.wait(_ASK_EVERY)
+            self._end.wait(_POLL_EVERY)
 
-    def _look(self) -> None:
-        """Count the seconds in which this process ran: one that was stopped itself knows nothing of the servers."""
+    def _count_silence(self) -> None:
+        """Count seconds of silence, but only while this process runs: after being suspended it knows nothing of the servers."""
         while not self._end.wait(1):
             for name in list(self._silent):
                 self._silent[name] += 1
@@ -72,7 +71,7 @@ class Watch:
 
 
 def servers(settings: Settings) -> dict[str, Callable[[], None]]:
-    """Name of each server of a run → a question that returns when there is an answer, and raises when there is none."""
+    """Name of each server of a run → a function that polls it, and raises if it does not answer."""
     from botocore.exceptions import ClientError
 
     def s3() -> None:
@@ -90,7 +89,7 @@ def servers(settings: Settings) -> dict[str, Callable[[], None]]:
 
 
 def prefect_api() -> dict[str, Callable[[], None]]:
-    """The Prefect server alone: it is needed until the flow's last state is told, when S3 and the warehouse are not any more."""
+    """Only the Prefect server, which is needed until the flow's last state is reported, longer than S3 and the warehouse."""
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
@@ -101,12 +100,12 @@ def _http(url: str) -> None:
     try:
         with urllib.request.urlopen(url, timeout=20):  # the address of the API that this run talks to
             pass
-    except urllib.error.HTTPError:  # an answer all the same
+    except urllib.error.HTTPError:  # an error response is an answer too
         return
 
 
 def end_process(error: CxmError, goodbye: Callable[[], None]) -> NoReturn:
-    """Say why, do what can be done within seconds, and end this process with the error's code, whatever its threads wait for."""
+    """Print the error, give `goodbye` GOODBYE seconds, and end this process with the error's exit code, even if threads hang."""
     sys.stderr.write(f"error: {error}\n")
     last = threading.Thread(target=goodbye, daemon=True)
     last.start()

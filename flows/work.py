@@ -1,4 +1,4 @@
-"""A flow's work on a source, under its lease: taken before, renewed beside it, given back however it ends."""
+"""A flow's work on a source under its lease, which is taken before the work, renewed during it and always given back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flows.steps.batch import note_not_sent
 
 @dataclass
 class Work:
-    """What a flow works on: the run with its lease's token, the batches of dead runs that are to be recovered, what it landed."""
+    """What a flow works on: the run with its lease's token, the batches of dead runs to recover, and what the flow landed."""
 
     info: RunInfo
     left: tuple[str, ...]
@@ -29,8 +29,8 @@ class Work:
 
 @contextmanager
 def working(source: str, info: RunInfo, where: tasks.Blocks) -> Iterator[Work]:
-    """Hold the source's lease around the block. A run that is told to end, or that lost the lease, stops its queries and uploads
-    first; a batch that got no verdict is noted, for the next run to clear.
+    """Hold the source's lease around the block. A run that is cancelled or that lost the lease stops its queries and uploads
+    first. A batch that got no verdict is noted for the next run to recover.
 
     Raises:
         BusyError: another run works on this source, or took over.
@@ -58,7 +58,7 @@ def working(source: str, info: RunInfo, where: tasks.Blocks) -> Iterator[Work]:
 
 @contextmanager
 def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> Iterator[None]:
-    """Renew the lease beside the block; however that ends, note what came unchanged and give the lease back."""
+    """Renew the lease during the block. However the block ends, record unchanged files and give the lease back."""
 
     def stop(error: CxmError | None = None) -> None:
         progress.stop()
@@ -86,7 +86,7 @@ def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> I
             raise heartbeat.lost from error
         raise
     finally:
-        # What the warehouse cannot be told is logged: the lease then ends by its time, or with this process.
+        # If the warehouse does not answer, this is only logged: the lease then expires, or is free once this process has ended.
         try:
             with blocks.ledger(settings, source, {**tag, "step": "close"}, kept=True) as ledger:
                 try:
