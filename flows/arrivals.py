@@ -1,9 +1,9 @@
-"""What lies in a place beside what was seen there before → which sets of files are to be loaded, and what the others wait for.
+"""Decides which sets of files in a place are complete and can be loaded, and what the others wait for.
 
-entries + `Seen` of the look before ──look──▶ `Look`: start, or wait, and what the next look has to know. Pure: reads no place.
+entries + `Seen` of the previous poll ──looks──▶ `Look`: start or wait, and the state for the next poll. Pure: no I/O.
 
-A set is what one run loads: the files of a source, or those of one day. It is known by its fingerprint: names, sizes, and times
-or ETags. Only a fingerprint that stayed the same for a while is complete, or one that a marker file was put beside afterwards.
+A set is what one run loads: the files of a source, or those of one day. Its fingerprint is made of names, sizes, and times or
+ETags. A set is complete when its fingerprint has not changed for a while, or when a marker file was written after its files.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from flows.contract.model import Source
 from flows.inventory import Inventory, days, inventory
 from flows.places import Entry
 
-_DIGEST = 8  # hexadecimal digits that tell one file from another of its set
+_DIGEST = 8  # hexadecimal digits of a file's digest: enough to distinguish the files of one set
 Late = Literal["joins", "waits"]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a set: its fingerprint, since when it is that, the run that was started with it, a digest of each file
-    that this run was to load, and how many runs before it ended with their machine."""
+    """The remembered state of a set: its fingerprint, since when it has that, the run that was started for it, a digest of each
+    file of that run, and how many earlier runs crashed with their machine."""
 
     fingerprint: str
     since: str  # ISO time
-    run: str = ""  # empty: none yet
-    loading: str = ""  # digests, one behind the other
+    run: str = ""  # id of the flow run; empty: none yet
+    loading: str = ""  # the digests, concatenated
     tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What to do about one set. `key`: its day, or nothing; `waits` says for what, if nothing is to be started."""
+    """What to do about one set. `key`: its day, or empty. `waits`: why no run is started now; empty: start one."""
 
     key: str
     day: date | None
@@ -46,7 +46,7 @@ class Look:
 
     @property
     def digests(self) -> str:
-        """A digest of each of its files."""
+        """The digests of its files, concatenated."""
         return "".join(sorted(map(digest, self.entries)))
 
 
@@ -59,23 +59,23 @@ def looks(
     marker: str = "",
     late: Late = "joins",
 ) -> list[Look]:
-    """What to do about each set of a source that a place has files of; the oldest day first.
+    """Decide what to do about each set of a source that has files in a place; the oldest day first.
 
     Raises:
-        DataError: a file's name does not tell whose it is.
+        DataError: a file's name does not say which table it belongs to.
     """
     by_name = {entry.name: entry for entry in entries if not entry.is_folder}
     marked = by_name.pop(marker, None)
     daily = any(table.daily for table in source.tables)
-    wanted: Sequence[date | None] = days(source, by_name) if daily else [None]
-    found = []
-    for day in wanted:
+    set_days: Sequence[date | None] = days(source, by_name) if daily else [None]
+    decided = []
+    for day in set_days:
         of_set = inventory(source, by_name, day)
         files = [by_name[of_set.entries[name]] for names in of_set.files.values() for name in names]
         key = day.isoformat() if day else ""
         if files:
-            found.append(_look(key, day, of_set, files, before.get(key), now, settle, marked, marker, late))
-    return found
+            decided.append(_look(key, day, of_set, files, before.get(key), now, settle, marked, marker, late))
+    return decided
 
 
 def _look(
@@ -119,11 +119,11 @@ def _look(
 
 
 def digest(entry: Entry) -> str:
-    """What tells a file from every other one, and from itself once somebody wrote to it."""
+    """A short hash of a file's name, size and version. It changes when somebody writes to the file."""
     text = f"{entry.name}\0{entry.size}\0{entry.version or entry.changed.isoformat()}"
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
 
 
 def is_loading(seen: Seen, entry: Entry) -> bool:
-    """Whether a file is, byte for byte as far as its place tells, one that the set's run was to load."""
+    """Whether a file, unchanged as far as its place reports, is one of those that the set's run loads."""
     return digest(entry) in {seen.loading[i : i + _DIGEST] for i in range(0, len(seen.loading), _DIGEST)}

@@ -1,6 +1,6 @@
-"""Bytes of another encoding → the same text in UTF-8, decoded strictly while it streams.
+"""Converts a stream of another encoding to UTF-8, strictly.
 
-A byte that the encoding does not have is refused with its line and column. The SHA-256 is that of the file's own bytes.
+A byte that is not valid in the encoding is reported with its line and column. The SHA-256 is that of the original bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ _UTF16_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-b
 
 
 class Decoded(io.RawIOBase):
-    """The text of `packed` in UTF-8 without a byte-order mark; `file` is it with a buffer, which may be read again after
-    `seek(0)`.
+    """The text of `source` in UTF-8, without a byte-order mark. `file` is a buffered reader of it, rewound by `seek(0)`.
 
     Raises, while it is read:
-        DataError: a byte that the encoding does not have; UTF-16 without a mark; a file that is UTF-8 throughout, though the
-            contract says another encoding: each of its letters would come out as two or three.
+        DataError: a byte is not valid in the encoding, UTF-16 has no byte-order mark, or the file is UTF-8 throughout although
+            the contract says another encoding (each accented letter would turn into two or three).
     """
 
     def __init__(self, path: str, source: BinaryIO, dialect: Dialect) -> None:
@@ -43,7 +42,7 @@ class Decoded(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """Of the bytes that were read so far, in hex."""
+        """The hex digest of the bytes read so far."""
         return self._digest.hexdigest()
 
     def readable(self) -> bool:
@@ -53,7 +52,7 @@ class Decoded(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """To the start, no other place."""
+        """Seek to the start; no other position is supported."""
         if (offset, whence) == (0, os.SEEK_CUR):
             return self.bytes
         if (offset, whence) != (0, os.SEEK_SET):
@@ -75,7 +74,7 @@ class Decoded(io.RawIOBase):
         first, self.bytes, self._ended = not self.bytes, self.bytes + len(data), not data
         if self._decoder is None:
             self._decoder = codecs.getincrementaldecoder(self._codec(data))("strict")
-        self._watch(data)
+        self._refuse_utf8(data)
         try:
             text = self._decoder.decode(data, final=self._ended)
         except UnicodeDecodeError as error:
@@ -86,19 +85,19 @@ class Decoded(io.RawIOBase):
         return (text.removeprefix(_MARK) if first else text).encode()
 
     def _codec(self, data: bytes) -> str:
-        """Of UTF-16 the order that the file's mark says: without one it would be a guess."""
+        """The codec to decode with. UTF-16's byte order is taken from the file's mark; without a mark it would be a guess."""
         if self._dialect.encoding != "utf-16":
             return self._dialect.codec
-        found = _UTF16_MARKS.get(data[:2])
-        if data and not found:
+        codec = _UTF16_MARKS.get(data[:2])
+        if data and not codec:
             raise DataError(
                 f"{self._path}: no byte-order mark; expected UTF-16 with one, as the contract's dialect says; say "
                 "`encoding: utf-16le` or `utf-16be` if it is UTF-16 without a mark"
             )
-        return found or "utf-16-le"
+        return codec or "utf-16-le"
 
-    def _watch(self, data: bytes) -> None:
-        """Whether the bytes are UTF-8 after all: text of another encoding with letters beyond ASCII all but never is."""
+    def _refuse_utf8(self, data: bytes) -> None:
+        """Raise DataError if the whole file is UTF-8: text of another encoding that is not pure ASCII almost never is."""
         self._is_ascii = self._is_ascii and data.isascii()
         if self._utf8 is None:
             return

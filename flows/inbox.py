@@ -1,11 +1,11 @@
-"""One look at a source's place: a set of files that is complete starts a run, one that was loaded is moved away.
+"""Polls a source's place once: starts a run for each complete set of files, and moves away files that were loaded.
 
-Where S3 tells what comes (CXM_INBOX_EVENTS), a look first asks the source's queue and lists the place only if something came,
-if a set is on its way, or once an hour: a lost or doubled event costs an hour or a listing. It is deleted after its look.
+If S3 sends events (CXM_INBOX_EVENTS), a poll first reads the source's queue and lists the place only if an event came, if a set
+is incomplete, or once an hour: a lost event costs an hour, a duplicate one a listing. Events are deleted after the poll.
 
-A look is short and a schedule repeats it; what it has to know of the look before is in a Prefect variable. A look that is killed
-between noticing a set and starting its run is made good by the next: the run is asked for by the set's fingerprint, and the
-server makes one run of a flow for each such key (`uq_flow_run__flow_id_idempotency_key` in Prefect's database).
+A poll is short and a schedule repeats it. Its state is in a Prefect variable. If a poll is killed after it noticed a set and
+before it started the run, the next one starts it. No set is run twice, because the set's fingerprint is the run's idempotency key
+and the server creates one run of a flow per key (`uq_flow_run__flow_id_idempotency_key` in Prefect's database).
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from flows.ledger import Status
 from flows.places import DONE, Place
 from flows.settings import After, Settings
 
-# Characters that a Prefect variable holds, https://docs.prefect.io/v3/concepts/variables
+# The most characters that a Prefect variable can hold, https://docs.prefect.io/v3/concepts/variables
 MOST_TEXT = 5000
-LISTED_EVERY = timedelta(hours=1)  # where S3 tells what comes: an event that was lost is made good
-TRIES = 3  # runs of a set that ended with their machine
+LISTED_EVERY = timedelta(hours=1)  # with S3 events: a listing finds the files whose event was lost
+TRIES = 3  # how often a set is run again after its run crashed with its machine
 _PUBLISHED: set[Status] = {"validated", "skipped-unchanged"}
 
 
 @dataclass(frozen=True)
 class SetSeen:
-    """What a look found of one set: `day` is empty where the source has no days."""
+    """What a poll did about one set. `day` is empty if the source has no files by day."""
 
     day: str
     files: int
@@ -65,49 +65,52 @@ def inbox(
     aws_block: str | None = None,
     snowflake_block: str | None = None,
 ) -> tuple[SetSeen, ...]:
-    """One look at the place of a source: start `pipeline` once for each set of files that is complete.
+    """Poll the place of a source once: start `pipeline` for each set of files that is complete.
 
     Args:
         source: the contract.
         data: the place: a folder, zip or tar, s3:// or sftp://; by default `data/<source>`.
-        settle_seconds: for how long a set's names, sizes and times have to stay the same; looks between count.
-        marker: the name of a file that says that a set is whole, such as _SUCCESS; put there last, it spares the settling.
-        after: what becomes of files that were published: `left`, moved to `done/<batch>/` in their place, or `delete`d; by
-            default CXM_INBOX_AFTER.
-        late: a file that comes after its set was loaded `joins` a batch of its own, or `waits` for the others' next files.
+        settle_seconds: for how long a set's names, sizes and times must not change before it is loaded.
+        marker: the name of a file that says that a set is complete, such as _SUCCESS. If it is written last, the set is loaded
+            at once, without waiting for settle_seconds.
+        after: what happens to files once they are published: they are `left`, moved to `done/<batch>/` in their place (`done`),
+            or deleted (`delete`); by default CXM_INBOX_AFTER.
+        late: a file that comes after its set was loaded `joins`, as a batch of its own, or `waits` for the others' next files.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     settings = tasks.Blocks(aws_block, snowflake_block).settings
     where, after = data or source_place(settings, source), after or settings.inbox_after
-    memory = _remembered(source)
+    memory = _recall(source)
     found: list[SetSeen] = []
-    mail = _Mail.of(settings, source, where)
+    notified = _Notifications.of(settings, source, where)
     for key, seen in list(memory.items()):
-        if not seen.run or not seen.loading or not (ended := _ended(seen.run)):
+        if not seen.run or not seen.loading or not (ended := _final_state(seen.run)):
             continue
-        if ended == "crashed" and seen.tries < TRIES:  # with its machine: what it left is cleared up by the next run
+        if ended == "crashed" and seen.tries < TRIES:  # its machine died: run the set again, which recovers that batch
             memory[key] = replace(seen, run="", tries=seen.tries + 1)
         elif after != "left":
-            found.append(_moved(settings, source, located.place(settings, where), key, seen, after))
+            found.append(_dispose(settings, source, located.place(settings, where), key, seen, after))
             memory[key] = replace(seen, loading="")
         elif late == "joins":
             memory[key] = replace(seen, loading="")
         _remember(source, memory)
     now = datetime.now(UTC)
-    if mail and not mail.asks_for_a_look(memory, now):
-        mail.end(now)
-        return shown.ended(f"{where}: no event of S3, not listed" if not found else _told(where, found), tuple(found))
-    place = located.place(settings, where)  # anew: an archive that was moved away is no place any more
+    if notified and not notified.needs_listing(memory, now):
+        notified.end(now)
+        return shown.ended(
+            f"{where}: no event of S3, not listed" if not found else _summary(where, found), tuple(found)
+        )
+    place = located.place(settings, where)  # resolved again: an archive may have been moved away above
     entries = place.entries()
     sets = looks(read_source(source), entries, memory, now, timedelta(seconds=settle_seconds), marker, late)
     there = {look.key for look in sets}
     pending = {key: seen for key, seen in memory.items() if key in there or (seen.loading and after != "left")}
     memory = {**pending, **{look.key: look.seen for look in sets}}
-    _remember(source, memory)  # what was noticed, before anything is started
+    _remember(source, memory)  # before any run is started
     digests = "".join(digest(entry) for entry in entries if entry.name == marker)
     for number, look in enumerate(look for look in sets if not look.waits):
-        run = _started(source, where, look, now + timedelta(seconds=number))
+        run = _start_run(source, where, look, now + timedelta(seconds=number))
         memory[look.key] = replace(look.seen, run=str(run.id), loading=look.digests + digests)
         _remember(source, memory)
         url = str(url_for("flow-run", obj_id=run.id) or "")
@@ -116,14 +119,14 @@ def inbox(
         if url:
             create_link_artifact(url, f"run {run.name}", key=f"{source}-inbox-run", description="Started by this look")
     found += [SetSeen(look.key, len(look.entries), "waits", look.waits) for look in sets if look.waits]
-    if mail:
-        mail.end(now, looked=True)
-    return shown.ended(_told(place, found), tuple(found))
+    if notified:
+        notified.end(now, looked=True)
+    return shown.ended(_summary(place, found), tuple(found))
 
 
 @dataclass
-class _Mail:
-    """What S3 has told of a source's place since the last look."""
+class _Notifications:
+    """The S3 events about a source's place since the last poll."""
 
     source: str
     queue: events.Queue
@@ -131,8 +134,8 @@ class _Mail:
     has_come: bool
 
     @classmethod
-    def of(cls, settings: Settings, source: str, where: str) -> _Mail | None:
-        """Wait for a message; None where this place is listed at each look."""
+    def of(cls, settings: Settings, source: str, where: str) -> _Notifications | None:
+        """Wait for messages. None if this place has no events and is listed at each poll."""
         if not settings.inbox_events or where != source_place(settings, source):
             return None
         bucket, prefix = settings.inbox_place(source)
@@ -146,21 +149,21 @@ class _Mail:
     def _variable(self) -> str:
         return f"{_variable(self.source)}_listed"
 
-    def asks_for_a_look(self, memory: Mapping[str, Seen], now: datetime) -> bool:
-        """Something came, a set waits for its files or settles, or the last listing is an hour old."""
+    def needs_listing(self, memory: Mapping[str, Seen], now: datetime) -> bool:
+        """Whether an event came, a set is incomplete or not yet settled, or the last listing is an hour old."""
         last = Variable.get(self._variable, default=None)
         due = not last or now - datetime.fromisoformat(str(last)) >= LISTED_EVERY
         return self.has_come or due or any(not seen.run for seen in memory.values())
 
     def end(self, now: datetime, looked: bool = False) -> None:
-        """The look is done: what caused it goes."""
+        """Delete the messages, now that the poll is done; `looked`: the place was listed."""
         if looked:
             Variable.set(self._variable, now.isoformat(), overwrite=True)
         self.queue.forget(self.messages)
 
 
-def _told(place: Place | str, found: Sequence[SetSeen]) -> str:
-    """The look in one line."""
+def _summary(place: Place | str, found: Sequence[SetSeen]) -> str:
+    """The poll's result in one line."""
     if not found:
         return f"{place}: no file of the source"
     parts = [
@@ -171,8 +174,10 @@ def _told(place: Place | str, found: Sequence[SetSeen]) -> str:
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} sets more" if len(parts) > 3 else "")
 
 
-def _started(source: str, where: str, look: Look, at: datetime) -> FlowRun:
-    """The one run of this set. Batches are named by the second in which their run was to start, so no two are in one."""
+def _start_run(source: str, where: str, look: Look, at: datetime) -> FlowRun:
+    """Start the run of this set, or get it if it was started before.
+
+    A batch id is the second of its run's expected start, so each run gets a second of its own."""
     name = f"pipeline/{source}"
     parameters = {"data": where, **({"day": look.key} if look.key else {})}
     key = "/".join(("inbox", source, look.key, look.seen.fingerprint, str(look.seen.tries)))
@@ -188,8 +193,8 @@ def _started(source: str, where: str, look: Look, at: datetime) -> FlowRun:
     return run
 
 
-def _ended(run: str) -> Literal["", "ended", "crashed"]:
-    """Whether a run has ended, and how; one that the server has forgotten has."""
+def _final_state(run: str) -> Literal["", "ended", "crashed"]:
+    """How a run ended; empty while it has not. A run that the server no longer knows counts as ended."""
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(UUID(run)).state
@@ -200,9 +205,8 @@ def _ended(run: str) -> Literal["", "ended", "crashed"]:
     return "crashed" if state.is_crashed() else "ended"
 
 
-def _moved(settings: Settings, source: str, place: Place, key: str, seen: Seen, after: After) -> SetSeen:
-    """Move or delete what a run has published. What it has not published stays where it is: who sends a better file puts it
-    there."""
+def _dispose(settings: Settings, source: str, place: Place, key: str, seen: Seen, after: After) -> SetSeen:
+    """Move or delete the files that a run published. Files that it did not publish stay, to be replaced by corrected ones."""
     with blocks.ledger(settings, source, {"step": "inbox", "flow_run": seen.run}) as ledger:
         batches = ledger.of_run(seen.run)
     if not batches or any(states - _PUBLISHED for states in batches.values()):
@@ -218,14 +222,14 @@ def _variable(source: str) -> str:
     return f"cxm_inbox_{source}"
 
 
-def _remembered(source: str) -> dict[str, Seen]:
+def _recall(source: str) -> dict[str, Seen]:
     text = Variable.get(_variable(source), default=None)
     return {key: Seen(**seen) for key, seen in json.loads(str(text)).items()} if text else {}
 
 
 def _remember(source: str, memory: dict[str, Seen]) -> None:
-    """Keep what is known of the sets. Where it is too much for a variable, the oldest started ones are forgotten: asked for
-    again, the server gives the run that it has."""
+    """Store the state of the sets. If it is too long for a variable, the oldest started sets are dropped: starting one of those
+    again returns its existing run, because the idempotency key is the same."""
     kept = dict(sorted(memory.items()))
     while (
         len(text := json.dumps({k: asdict(seen) for k, seen in kept.items()}, separators=(",", ":"))) > MOST_TEXT - 10

@@ -1,6 +1,6 @@
-"""The names of the files in a place beside a source's contract → which are whose, what is missing, what is ignored.
+"""Matches the file names of a place to the tables of a contract: which file belongs to which table, what is missing or ignored.
 
-{"orders_1.csv", "orders_2.csv.gz", "Items.csv", "notes.txt"} + `Source` ──inventory──▶ `Inventory`. Pure: reads no place.
+{"orders_1.csv", "orders_2.csv.gz", "Items.csv", "notes.txt"} + `Source` ──inventory──▶ `Inventory`. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from flows.contract.model import Source, Table
 from flows.errors import DataError
 from flows.unpack import SUFFIXES
 
-SHOWN = 10  # of what is ignored: a place may hold thousands of other files
+SHOWN = 10  # ignored files named in a message: a place may hold thousands of other files
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A table of which no file is there: `expected` is the name, or the pattern, of the day that was asked for."""
+    """A table without a file. `expected` is the name or pattern of its file, for the day that was asked for."""
 
     table: Table
     expected: str
-    near: str = ""  # a file that would be it but for letter case
+    near: str = ""  # a file whose name differs only in letter case
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A file that is no table's, and, where it nearly is one's, why it is not."""
+    """A file that belongs to no table. `hint` says why, if its name is close to an expected one."""
 
     name: str
     hint: str = ""
@@ -38,8 +38,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What of a source lies in a place. `files`: contract name of each table → the names of its files, sorted: without the ending
-    of a packed one, in Unicode's composed form (NFC); empty where none is there. `entries`: those names → the place's own."""
+    """The files of a source in a place.
+
+    `files`: contract name of each table → the names of its files, sorted, without `.gz` and the like, in Unicode's composed form
+    (NFC); empty if it has none. `entries`: those names → the names as the place spells them."""
 
     files: Mapping[str, tuple[str, ...]]
     entries: Mapping[str, str]
@@ -48,24 +50,24 @@ class Inventory:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every table that has to come has a file."""
+        """Whether every table that is not optional has a file."""
         return all(missing.table.optional for missing in self.missing)
 
     @property
     def told(self) -> str:
-        """What is ignored, for people: the first names, and how many more; empty where nothing is."""
+        """The ignored files in words: the first names and how many more. Empty if none is ignored."""
         names = [f"{i.name} ({i.hint})" if i.hint else i.name for i in self.ignored[:SHOWN]]
         more = len(self.ignored) - len(names)
         return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def inventory(source: Source, names: Iterable[str], day: date | None = None) -> Inventory:
-    """Which of the files with these names a run loads: of `day`, where a table has files by day.
+    """Match file names to tables. For tables with a file per day, only files of `day` are taken.
 
-    Hidden files (of a leading dot) are passed over. A file of another day is a table's, so it is not ignored.
+    Hidden files (with a leading dot) are skipped. A file of another day belongs to a table, so it does not count as ignored.
 
     Raises:
-        DataError: a file is two tables', or a pattern's file would be one but for its letter case.
+        DataError: a file matches two tables, or a table's pattern except for letter case.
     """
     entries = _entries(names)
     files: dict[str, list[str]] = {table.name: [] for table in source.tables}
@@ -81,13 +83,13 @@ def inventory(source: Source, names: Iterable[str], day: date | None = None) -> 
             ignored.append(_ignored(source, name, entries))
         elif file_names.matches(_on(owners[0], day), name):
             files[owners[0].name].append(name)
-    found = {table: tuple(sorted(of_table)) for table, of_table in files.items()}
-    missing = [_missing(table, _on(table, day), entries) for table in source.tables if not found[table.name]]
-    return Inventory(found, entries, tuple(missing), tuple(sorted(ignored, key=lambda i: (not i.hint, i.name))))
+    matched = {table: tuple(sorted(of_table)) for table, of_table in files.items()}
+    missing = [_missing(table, _on(table, day), entries) for table in source.tables if not matched[table.name]]
+    return Inventory(matched, entries, tuple(missing), tuple(sorted(ignored, key=lambda i: (not i.hint, i.name))))
 
 
 def days(source: Source, names: Iterable[str]) -> tuple[date, ...]:
-    """The days of which a place with these names holds a file of the source, in order."""
+    """The days for which one of these names is a file of the source, in order."""
     entries = _entries(names)
     found = {file_names.day_of(table.file, name) for table in source.tables if table.daily for name in entries}
     return tuple(sorted(day for day in found if day))
@@ -98,8 +100,9 @@ def _on(table: Table, day: date | None) -> str:
 
 
 def _entries(names: Iterable[str]) -> dict[str, str]:
-    """File names as the contract has them → as the place has them; where one is there twice (packed, or in another Unicode form)
-    the one that is spelt as in the contract: reading it says that there are two."""
+    """File names as the contract spells them → as the place spells them.
+
+    If a file exists twice, plain and packed, the plain name wins: opening it reports that there are two."""
     found: dict[str, str] = {}
     for entry in sorted(names):
         if entry.startswith("."):
@@ -122,7 +125,11 @@ def _missing(table: Table, expected: str, entries: Mapping[str, str]) -> Missing
 
 
 def _ignored(source: Source, name: str, entries: Mapping[str, str]) -> Ignored:
-    """A file that is no table's; one that nearly is a pattern's is refused, since rows of that table would be left out."""
+    """An ignored file with its hint.
+
+    Raises:
+        DataError: the name matches a table's pattern except for letter case; ignoring it would silently leave out rows.
+    """
     for table in source.tables:
         if not file_names.matches(table.file, name, ignore_case=True):
             continue

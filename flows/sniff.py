@@ -1,4 +1,4 @@
-"""The first bytes of a file → what it seems to be written in: encoding, delimiter, quote. A guess, for messages and drafts."""
+"""Guesses a file's encoding, delimiter and quote from its first bytes, for messages and drafts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import re
 from flows.contract.dialect import DELIMITERS
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-# Of the bytes 0x80 to 0x9f, Latin-1 has controls where Windows has letters and quotes.
+# The bytes 0x80 to 0x9f are control characters in Latin-1, but letters and quotes in Windows-1252.
 _WINDOWS = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 
 
 def encoding_of(data: bytes, whole: bool = False) -> str:
-    """As `dialect.ENCODINGS` names it; `data` may end within a character unless it is the `whole` file."""
+    """The encoding, as `dialect.ENCODINGS` names it. Unless `data` is the `whole` file, it may end within a character."""
     for mark, name in _MARKS.items():
         if data.startswith(mark):
             return name
@@ -30,7 +30,7 @@ def encoding_of(data: bytes, whole: bool = False) -> str:
 
 
 def delimiter_of(line: str, quote: str = '"') -> str:
-    """What separates the fields of a header; the comma where nothing does."""
+    """The delimiter of a header's fields; a comma if it has none."""
     outside = re.sub(f"{quote}[^{quote}]*{quote}", "", line) if quote else line
     counts = {mark: outside.count(mark) for mark in DELIMITERS}
     best = max(counts, key=lambda mark: counts[mark])
@@ -38,7 +38,7 @@ def delimiter_of(line: str, quote: str = '"') -> str:
 
 
 def quote_of(text: str, delimiter: str) -> str:
-    """The quote that fields are enclosed in: double, unless single ones stand at both ends of fields and double ones never."""
+    """The quote around fields: double, unless fields begin and end with single quotes and none begins with a double one."""
     edge = re.escape(delimiter)
     enclosed = rf"(?:^|{edge})'(?:[^'\n]|'')*'(?=$|{edge}|\r)"
     doubled = re.search(rf'(?:^|{edge})"', text, re.M)

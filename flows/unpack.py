@@ -1,4 +1,4 @@
-"""A packed file → its bytes: gzip, zstd, bzip2, or a zip of one file, told by its first bytes; bounded, its errors in words."""
+"""Unpacks gzip, zstd, bzip2 and zips of one file, recognized by their first bytes. Limits the size and explains errors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import BinaryIO, cast
 from flows.errors import DataError
 
 READ_BYTES = 1024 * 1024
-# A file that is small when packed may be all blanks; only from here on is the ratio looked at.
+# The ratio is checked only above this size: a small file of blanks has a huge ratio and is harmless.
 FREE_BYTES = 64 * 1024 * 1024
-# For progress and for the number of objects, where a packed file does not say how many bytes it holds: CSV packs to a fifth.
+# Estimates the unpacked size, for progress and the number of objects, if the file does not record it: CSV packs to about a fifth.
 GUESSED_RATIO = 5
 SUFFIXES = (".gz", ".zst", ".bz2", ".zip")
 
@@ -29,7 +29,7 @@ _GZIP, _ZSTD, _BZIP2, _XZ = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a packed file may unpack to: so many times its size (from 64 MiB on), and so many bytes."""
+    """How much a packed file may unpack to: `ratio` times its packed size (above 64 MiB), and at most `bytes`."""
 
     ratio: int = 200
     bytes: int = 100 * 10**9
@@ -39,10 +39,10 @@ DEFAULT = Limits()
 
 
 def unpacked(path: str, packed: BinaryIO, size: int, limits: Limits, stack: ExitStack) -> tuple[BinaryIO, int]:
-    """The bytes behind gzip, zstd, bzip2 or a zip of one file, and how many there are; of a file that is not packed, itself."""
+    """The unpacked stream of a gzip, zstd, bzip2 or zip of one file, and its size; a file that is not packed as it is."""
     head = packed.read(16)
     packed.seek(0)
-    with told(path):
+    with raising_data_errors(path):
         if head.startswith(ZIP):
             if isinstance(packed, io.BufferedReader) and isinstance(packed.raw, Bounded):  # read from its start only
                 raise DataError(
@@ -66,7 +66,7 @@ def unpacked(path: str, packed: BinaryIO, size: int, limits: Limits, stack: Exit
 
 
 def packing(file: BinaryIO) -> str:
-    """How a file is packed, by its first bytes: gzip, zstd, bzip2, zip, or empty."""
+    """How a file is packed, by its first bytes: gzip, zstd, bzip2, zip, or empty if it is not."""
     head = file.read(16)
     file.seek(0)
     if head.startswith(_BZIP2) and head[4:10] == b"1AY&SY":
@@ -93,7 +93,7 @@ def _unpacker(head: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
 
 
 class Bounded(io.RawIOBase):
-    """The bytes of an unpacker, no more of them than the limits allow, its errors in words."""
+    """A stream from an unpacker that raises DataError above the limits and for damaged files."""
 
     def __init__(self, path: str, file: BinaryIO, packed_size: int, limits: Limits) -> None:
         self._path, self._file, self._packed, self._limits = path, file, packed_size, limits
@@ -102,7 +102,7 @@ class Bounded(io.RawIOBase):
 
     @classmethod
     def over(cls, path: str, file: BinaryIO, packed_size: int, limits: Limits) -> BinaryIO:
-        """The same with a buffer, so that lines can be read."""
+        """Make one with a buffer, so that lines can be read."""
         return io.BufferedReader(cls(path, file, packed_size, limits), READ_BYTES)
 
     def readable(self) -> bool:
@@ -112,18 +112,18 @@ class Bounded(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """To the start, no other place."""
+        """Seek to the start; no other position is supported."""
         if (offset, whence) == (0, os.SEEK_CUR):
             return self._done
         if (offset, whence) != (0, os.SEEK_SET):
             raise io.UnsupportedOperation("a packed file is read from its start")
-        with told(self._path):
+        with raising_data_errors(self._path):
             self._file.seek(0)
         self._done = 0
         return 0
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        with told(self._path):
+        with raising_data_errors(self._path):
             data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         self._done += len(data)
@@ -137,15 +137,15 @@ class Bounded(io.RawIOBase):
 
 
 @contextmanager
-def told(path: str) -> Iterator[None]:
-    """What an unpacker raises, as a DataError that says what to do."""
+def raising_data_errors(path: str) -> Iterator[None]:
+    """Turn the errors of unpackers into DataErrors that say what to do."""
     try:
         yield
     except EOFError:
         raise DataError(f"{path}: ends early, in the middle of its packed bytes; send it again whole") from None
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{path}: packed badly ({error}); expected a whole, undamaged file; send it again") from error
-    except (NotImplementedError, RuntimeError) as error:  # zipfile's words for another method, and for a password
+    except (NotImplementedError, RuntimeError) as error:  # zipfile raises these for other methods and for passwords
         raise DataError(f"{path}: cannot be unpacked ({error}); pack it without a password, by deflate") from error
     except OSError as error:
         if error.errno is not None:

@@ -1,6 +1,6 @@
 """Where a source's files are: a folder, a zip or tar archive, `s3://bucket/prefix`, `sftp://host/path` → names and streams.
 
-A place of this machine is made here; one that has to be logged in to, by `flows.blocks.place`.
+This module makes places on this machine; `flows.blocks.place` makes those that need a login.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ __all__ = [
 
 
 def is_remote(text: str) -> bool:
-    """Whether a place is given as an address and not as a path."""
+    """Whether a place is a URL rather than a path."""
     return re.match("[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None
 
 
 def below(text: str, name: str) -> str:
-    """The place `name` in the place `text`, both as a user writes them."""
+    """The place `name` inside the place `text`, both as a user writes them."""
     return f"{text.rstrip('/')}/{name}" if is_remote(text) else str(Path(text) / name)
 
 
 def local(path: Path, limits: Limits = DEFAULT) -> Place:
-    """The place at a path of this machine: of a file an archive, else a folder, which need not be there."""
-    with suppress(OSError):  # of a folder that may not be looked into, whoever opens a file of it is told so
+    """The place at a path of this machine: an archive if it is a file, else a folder, which need not exist."""
+    with suppress(OSError):  # a folder without permission is reported when a file in it is opened
         if path.is_file():
             return Archive(Folder(path.parent, limits), path.name)
     return Folder(path, limits)

@@ -1,4 +1,4 @@
-"""A zip or tar archive as a place, wherever the archive lies: its files stand in any folder of it."""
+"""A zip or tar archive as a place. The archive may be in any other place; its files may be in any folder inside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 from flows.errors import ConfigurationError, DataError
 from flows.places.base import Entry, Place, Raw, is_hidden
-from flows.unpack import ZIP, Bounded, Limits, told, unpacked
+from flows.unpack import ZIP, Bounded, Limits, raising_data_errors, unpacked
 
 # Where a tar's first header has its magic, https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html
 _TAR, _TAR_AT = b"ustar", 257
@@ -24,7 +24,7 @@ _EXPECTED = "expected a folder or an archive of the source's CSV files"
 
 @dataclass(frozen=True, slots=True)
 class Archive(Place):
-    """The files of the archive `name`, which lies in the place `where`."""
+    """The files of the archive `name`, which is in the place `where`."""
 
     where: Place
     name: str
@@ -43,13 +43,14 @@ class Archive(Place):
         return [entry for path, entry in self._members() if not is_hidden(path)]
 
     def find(self, names: tuple[str, ...]) -> list[Entry]:
-        # The generator's marker is hidden, and what macOS puts beside each file has the file's name.
+        # The generator's marker is a hidden file in the root and must match. macOS adds a hidden `__MACOSX/…` twin of each file,
+        # with the same name; those must not.
         return [e for path, e in self._members() if e.name in names and (e.name == path or not is_hidden(path))]
 
     def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
         whole = self._whole(expected, stack)
         member = entry.path.removeprefix(f"{self}/")
-        with told(entry.path):
+        with raising_data_errors(entry.path):
             if _head(whole.file, len(ZIP)) == ZIP:
                 inside = stack.enter_context(zipfile.ZipFile(whole.file))
                 file = cast(BinaryIO, stack.enter_context(inside.open(member)))
@@ -61,16 +62,16 @@ class Archive(Place):
         return Raw(entry.path, Bounded.over(entry.path, file, packed, self.limits), entry.size, whole.state)
 
     def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
-        """The archive as a whole, if these are files of it as it is now."""
+        """Dispose of the archive as a whole, if it has not changed since these files were listed."""
         whole = [one for one in self.where.find((self.name,)) if entries and one.version == entries[0].version]
         return self.where.dispose(whole, folder)
 
     def _members(self) -> list[tuple[str, Entry]]:
-        """Each file with its path within the archive; none where there is no such archive.
+        """Each file with its path within the archive; empty if the archive does not exist.
 
         Raises:
             DataError: the archive is damaged.
-            ConfigurationError: this file is no archive.
+            ConfigurationError: the file is not an archive.
         """
         if not (found := self.where.find((self.name,))):
             return []
@@ -87,14 +88,13 @@ class Archive(Place):
 
 
 def resolved(place: Place) -> Place:
-    """The place that a folder stands for: the archive in it where that is all that it holds, as Kaggle's download."""
+    """The archive in a place, if that is all it holds, as with Kaggle's download; else the place itself."""
     found = None if isinstance(place, Archive) else place.only()
     return Archive(place, found.name) if found and is_archive(place, found.name) else place
 
 
 def is_archive(place: Place, name: str) -> bool:
-    """Whether this file is a zip of several files or a tar, packed or not; a zip of one CSV file alone is both, an archive and a
-    packed file."""
+    """Whether this file is a zip or a tar, packed or not. A zip of a single CSV file is both an archive and a packed file."""
     with suppress(DataError), ExitStack() as stack:
         found = [entry for entry in place.find((name,)) if not entry.is_folder]
         return bool(found) and _kind(place.open_raw(found[0], _EXPECTED, stack), place.limits) != ""
@@ -108,7 +108,7 @@ def _head(file: BinaryIO, size: int) -> bytes:
 
 
 def _kind(raw: Raw, limits: Limits) -> str:
-    """`zip`, `tar` or nothing."""
+    """`zip`, `tar`, or empty if it is neither."""
     if _head(raw.file, len(ZIP)) == ZIP:
         return "zip"
     with ExitStack() as stack:
@@ -120,10 +120,10 @@ def _kind(raw: Raw, limits: Limits) -> str:
 
 @lru_cache(maxsize=8)
 def _listed(where: Place, entry: Entry) -> tuple[tuple[str, int], ...]:
-    """Path and size of an archive's files. A tar has no list of them: it is read through once."""
+    """Path and size of an archive's files. A tar has no index, so it is read through once."""
     with ExitStack() as stack:
         raw = where.open_raw(entry, _EXPECTED, stack)
-        with told(raw.path):
+        with raising_data_errors(raw.path):
             kind = _kind(raw, where.limits)
             if kind == "zip":
                 inside = stack.enter_context(zipfile.ZipFile(raw.file))
@@ -136,7 +136,7 @@ def _listed(where: Place, entry: Entry) -> tuple[tuple[str, int], ...]:
 
 
 class _TarMember(io.RawIOBase):
-    """One member of a tar, found by reading through; `seek(0)` begins anew."""
+    """One member of a tar, found by reading the tar from its start; `seek(0)` starts over."""
 
     def __init__(self, whole: Raw, member: str, limits: Limits) -> None:
         self._whole, self._member, self._limits = whole, member, limits
@@ -163,7 +163,7 @@ class _TarMember(io.RawIOBase):
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """To the start, no other place."""
+        """Seek to the start; no other position is supported."""
         if (offset, whence) != (0, os.SEEK_SET):
             raise io.UnsupportedOperation("a member of a tar is read from its start")
         self._stack.close()
@@ -171,6 +171,6 @@ class _TarMember(io.RawIOBase):
         return 0
 
     def close(self) -> None:
-        """Let go of the archive."""
+        """Close the archive."""
         self._stack.close()
         super().close()

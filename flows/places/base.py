@@ -1,8 +1,7 @@
-"""A place where a source's files lie → what is there, and one stream of bytes for each file, unpacked.
+"""The base class of places, where a source's files are: lists files, and opens each as a stream of unpacked bytes.
 
-Landing knows no other way to read a file. A kind of place says what it holds and opens one file as it lies there; finding a file
-by its contract's name, unpacking it and the words for what is amiss are the same for all. Nothing is written to the disk, and no
-file is held in memory.
+Landing reads files only through this. A subclass lists its files and opens the stored bytes of one; finding a file by its name
+in the contract, unpacking, and error messages are shared. Nothing is written to disk, and no file is held in memory.
 """
 
 from __future__ import annotations
@@ -18,54 +17,56 @@ from typing import BinaryIO
 from flows.errors import ConfigurationError, DataError
 from flows.unpack import SUFFIXES, Limits, packing, unpacked
 
-DONE = "done"  # the folder of a place into which files go that were loaded
+DONE = "done"  # the folder of a place into which loaded files are moved
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a place holds under a name. Two looks at a file that nobody wrote to in between give equal entries."""
+    """A file or folder in a place. Listing an unchanged file twice gives equal entries."""
 
-    name: str  # without folders; a folder's ends in "/"
-    size: int  # bytes as they lie there, so packed ones of a packed file; 0 of a folder
-    changed: datetime  # in UTC; of a file within an archive: the archive's
+    name: str  # without folders; a folder's name ends in "/"
+    size: int  # stored bytes, so the packed size of a packed file; 0 for a folder
+    changed: datetime  # in UTC; for a file within an archive, the archive's time
     path: str  # for messages: the place, then the file, with its folders within an archive
-    version: str = ""  # what else tells one content from another, such as an ETag
+    version: str = ""  # anything else that changes with the content, such as an ETag
 
     @property
     def is_folder(self) -> bool:
-        """Whether this is a folder of files, which no run looks into."""
+        """Whether this is a folder. Runs do not descend into folders."""
         return self.name.endswith("/")
 
     @property
     def contract_name(self) -> str:
-        """The name that a contract gives the file: without `.gz` and the like."""
+        """The file's name in the contract: without `.gz` and the like."""
         return next((self.name.removesuffix(s) for s in SUFFIXES if self.name.endswith(s)), self.name)
 
 
 @dataclass(slots=True)
 class Raw:
-    """A file as it lies in its place, being read: still packed, if it is; `file` can be read from any byte of it again."""
+    """An open file as it is stored, so still packed if it was. `file` is seekable."""
 
     path: str
     file: BinaryIO
     size: int
-    state: Callable[[], str]  # what the place says of the file now; other words mean that somebody wrote to it
+    state: Callable[[], str]  # describes the stored file now; a different text means that somebody wrote to it
 
 
 @dataclass(slots=True)
 class Opened:
-    """A file that is being read: its unpacked bytes, which may be read again after `file.seek(0)`; its path for messages (of a
-    file in an archive: the archive's, then the file's); how many bytes it has, or about how many where that is not known."""
+    """An open file, unpacked.
+
+    `file` can be read again after `file.seek(0)`. `path` is for messages; in an archive it is the archive's path, then the
+    file's. `size` is the unpacked size, estimated if the packed file does not record it."""
 
     path: str
     file: BinaryIO
     size: int
-    _state: Callable[[], str] = field(repr=False)  # of the file as it lies there, or of its archive
+    _state: Callable[[], str] = field(repr=False)  # of the stored file, or of its archive
     _before: str = field(repr=False)
-    packed: str = ""  # gzip, zstd, bzip2, zip; empty: it is not
+    packed: str = ""  # gzip, zstd, bzip2 or zip; empty: not packed
 
     def refuse_changed(self) -> None:
-        """Raise DataError where somebody has written to the file (or to its archive) since it was opened."""
+        """Raise DataError if somebody has written to the file (or to its archive) since it was opened."""
         now = self._state()
         if now != self._before:
             raise DataError(
@@ -76,8 +77,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A place's file by the name that the contract gives it; the file itself may be packed, its name ending in `.gz` then.
-    `entry`: how the place spells the name, where that is in another of Unicode's forms."""
+    """A file of a place by its name in the contract. The stored file may be packed; its name then ends in `.gz` or the like.
+    `entry`: the name as the place spells it, if that is in another Unicode form."""
 
     place: Place
     name: str
@@ -92,10 +93,10 @@ class File:
 
 
 class Place(ABC):
-    """Where files lie. `str(place)` is what names it: a path, or an address that holds no secret.
+    """Where files are. `str(place)` is its path or URL, without secrets.
 
-    Listing and opening raise ConfigurationError where the place may not be looked into, InfrastructureError where it does not
-    answer; DataError tells what is wrong with a file.
+    Listing and opening raise ConfigurationError if access is denied, InfrastructureError if the place does not answer, and
+    DataError if something is wrong with a file.
     """
 
     limits: Limits
@@ -104,23 +105,23 @@ class Place(ABC):
         return File(self, name)
 
     def file(self, name: str, entry: str) -> File:
-        """A file that a listing has as `entry`; which says no more than the name, unless it is spelt in another form."""
+        """The file `name`, which the place lists as `entry`. `entry` is kept only if it is spelt in another Unicode form."""
         return File(self, name, "" if entry.startswith(name) else entry)
 
     @abstractmethod
     def entries(self) -> list[Entry]:
-        """What is there, by name, hidden files left out; nothing where there is no such place."""
+        """The files and folders by name, without hidden ones; empty if the place does not exist."""
 
     @abstractmethod
     def path_of(self, name: str) -> str:
-        """How messages name a file of this place, whether it is there or not."""
+        """The path of a file for messages, whether the file exists or not."""
 
     @abstractmethod
     def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
-        """Open a file as it lies there, until `stack` ends; `expected` says in messages what it should be."""
+        """Open a file as it is stored, until `stack` closes; `expected` says in messages what it should be."""
 
     def find(self, names: tuple[str, ...]) -> list[Entry]:
-        """The files with one of these names, hidden ones too."""
+        """The files with one of these names, including hidden ones."""
         return [entry for entry in self.entries() if entry.name in names]
 
     @contextmanager
@@ -128,8 +129,8 @@ class Place(ABC):
         """Open the file `name`, packed or not; `expected` says in messages what it should be.
 
         Raises:
-            DataError: there is no such file, two of them, it may not be read, it is packed badly or twice, or unpacks to more
-                than the limits; also while it is read.
+            DataError: the file does not exist, exists twice, may not be read, is damaged or packed twice, or unpacks to more
+                than the limits. May also be raised while the file is read.
         """
         expected = expected or f"expected the file {name}"
         with ExitStack() as stack:
@@ -141,25 +142,26 @@ class Place(ABC):
             yield Opened(raw.path, file, size, raw.state, before, packed)
 
     def only(self) -> Entry | None:
-        """What the place holds, if that is one thing alone."""
-        found = [entry for entry in self.entries() if entry.name != f"{DONE}/"]  # where `dispose` puts what was loaded
+        """The only entry of the place; None if it holds several, or nothing."""
+        found = [entry for entry in self.entries() if entry.name != f"{DONE}/"]  # where `dispose` moves loaded files
         return found[0] if len(found) == 1 else None
 
     def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
-        """Move files into a folder of the place, or delete them where none is named; how many. What somebody has written to
-        since, or what is gone, is left: done twice, it changes nothing more.
+        """Move files into a folder of the place, or delete them if no folder is named. Returns how many.
+
+        Files that were changed or removed since they were listed are skipped, so repeating the call changes nothing.
 
         Raises:
-            ConfigurationError: that may not be done here; the message says what it takes.
+            ConfigurationError: moving or deleting is not allowed here; the message says how to allow it.
         """
         raise ConfigurationError(f"{self}: files of this kind of place cannot be moved; leave them: after: left")
 
     def size_of(self, name: str) -> int:
-        """About how large a file is, as it lies there; 0 where there is none."""
+        """The stored size of a file; 0 if it does not exist."""
         return next((entry.size for entry in self.find(packed_names(name))), 0)
 
     def read_small(self, name: str, most: int = 1024 * 1024) -> bytes | None:
-        """The bytes of a small file that is not packed; None where there is none, or several."""
+        """The bytes of a small file that is not packed; None if it does not exist, or exists several times."""
         found = self.find((name,))
         if len(found) != 1:
             return None
@@ -182,10 +184,10 @@ class Place(ABC):
 
 
 def packed_names(name: str) -> tuple[str, ...]:
-    """The names that a file may have whose name in the contract is `name`."""
+    """The names under which a file may be stored whose name in the contract is `name`."""
     return (name, *(name + suffix for suffix in SUFFIXES))
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a system put this there and not whoever fills the place: `__MACOSX/`, `._name`, `.DS_Store`."""
+    """Whether an operating system created this file, not the sender: `__MACOSX/`, `._name`, `.DS_Store`."""
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts)

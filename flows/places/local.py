@@ -1,4 +1,4 @@
-"""A folder of this machine as a place."""
+"""A folder on this machine as a place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flows.unpack import DEFAULT, READ_BYTES, Limits
 
 @dataclass(frozen=True, slots=True)
 class Folder(Place):
-    """The files of a folder, not those of the folders in it."""
+    """The files of a folder, without those of its subfolders."""
 
     path: Path
     limits: Limits = DEFAULT

@@ -57,12 +57,12 @@ def landed(
         by_file: dict[str, list[Entry]] = {}
         for entry in of_table:
             by_file.setdefault(entry.file, []).append(entry)
-        files = (_landed(client, bucket, table, folder, of_file, moved) for of_file in by_file.values())
+        files = (_land_result(client, bucket, table, folder, of_file, moved) for of_file in by_file.values())
         found[table.name] = LandedTable(tuple(files))
     return found
 
 
-def _landed(
+def _land_result(
     client: S3Client, bucket: str, table: Table, folder: str, entries: list[Entry], moved: Mapping[str, str]
 ) -> LandResult:
     """One file of a batch, by its ledger rows; `moved`: old key → entity tag of each object that came back."""

@@ -40,7 +40,7 @@ def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[Und
         BusyError: another run took the lease.
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; RAW and ledger are as before.
     """
-    return _taken_out(ledger, batch_id, info, reason, "undone")
+    return _delete_batch(ledger, batch_id, info, reason, "undone")
 
 
 def close_trial(
@@ -51,7 +51,7 @@ def close_trial(
     Raises:
         BusyError: another run took the lease.
     """
-    gone = _taken_out(ledger, batch_id, info, reason, "trial")
+    gone = _delete_batch(ledger, batch_id, info, reason, "trial")
     if keys := [e.key for e in ledger.entries(batch_id) if e.status == "trial" and e.key]:
         check(ledger, info)
         s3.delete(client, bucket, keys)
@@ -60,7 +60,7 @@ def close_trial(
     return gone
 
 
-def _taken_out(ledger: Ledger, batch_id: str, info: RunInfo, reason: str, status: Status) -> tuple[UndoneTable, ...]:
+def _delete_batch(ledger: Ledger, batch_id: str, info: RunInfo, reason: str, status: Status) -> tuple[UndoneTable, ...]:
     entries = ledger.entries(batch_id)
     undoable = [e for e in entries if e.status in UNDOABLE]
     if not undoable:
@@ -93,7 +93,7 @@ def recover(
         for table in source.tables:
             for key in s3.keys(client, bucket, object_folder(source, table, batch_id)):
                 if key not in known:
-                    rows.append({"table_name": table.raw_name, **_described(client, bucket, key)})
+                    rows.append({"table_name": table.raw_name, **_describe(client, bucket, key)})
         if rows:
             with fenced(ledger, info):
                 ledger.insert(
@@ -110,7 +110,7 @@ def recover(
     return tuple(gone)
 
 
-def _described(client: S3Client, bucket: str, key: str) -> dict[str, object]:
+def _describe(client: S3Client, bucket: str, key: str) -> dict[str, object]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -275,9 +275,9 @@ def test_a_look_lists_the_place_where_it_may_have_changed(
     monkeypatch.setattr(inbox, "get_run_logger", lambda: SimpleNamespace(warning=print))
     monkeypatch.setattr(inbox.events.Queue, "messages", lambda _: messages)
     monkeypatch.setattr(inbox.events.Queue, "forget", lambda _, read: done.append(list(read)))
-    mail = inbox._Mail.of(settings, "olist", f"s3://{CLINIC}/in/olist")
+    mail = inbox._Notifications.of(settings, "olist", f"s3://{CLINIC}/in/olist")
     assert mail
-    assert (mail.asks_for_a_look(memory, now), done) == (asks, [])
+    assert (mail.needs_listing(memory, now), done) == (asks, [])
     mail.end(now, looked=asks)
     assert done == [messages]
     assert (known.get("cxm_inbox_olist_listed") == now.isoformat()) == asks
@@ -286,9 +286,10 @@ def test_a_look_lists_the_place_where_it_may_have_changed(
 def test_another_place_than_the_sources_own_is_listed_at_each_look(settings: Settings) -> None:
     from flows import inbox
 
-    assert inbox._Mail.of(settings, "olist", "s3://elsewhere/olist") is None
+    assert inbox._Notifications.of(settings, "olist", "s3://elsewhere/olist") is None
     assert (
-        inbox._Mail.of(settings.model_copy(update={"inbox_events": False}), "olist", f"s3://{CLINIC}/in/olist") is None
+        inbox._Notifications.of(settings.model_copy(update={"inbox_events": False}), "olist", f"s3://{CLINIC}/in/olist")
+        is None
     )
 
 

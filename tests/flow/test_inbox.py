@@ -28,12 +28,12 @@ SELLERS = "olist_sellers_dataset.csv"
 KILLED = """
 import os, signal, sys
 from flows import inbox
-real = inbox._started
+real = inbox._start_run
 def dies(*arguments):
     if sys.argv[2] == "after":
         real(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
-inbox._started = dies
+inbox._start_run = dies
 inbox.inbox(source="olist", data=sys.argv[1], settle_seconds=0)
 """
 
