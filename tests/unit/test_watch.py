@@ -18,7 +18,7 @@ from flows.settings import PROJECT
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second is enough."""
     monkeypatch.setattr(watch, "SILENCE", 1)
-    monkeypatch.setattr(watch, "_ASK_EVERY", 0.1)
+    monkeypatch.setattr(watch, "_POLL_EVERY", 0.1)
 
 
 def test_a_server_that_answered_and_is_silent_now_is_named_once() -> None:
