@@ -274,6 +274,8 @@ def _simple(node: Expr) -> Type | None:
     if isinstance(node, exp.DecodeCase):
         results = node.expressions[2::2] + (node.expressions[-1:] if len(node.expressions) % 2 == 0 else [])
         return types.common(type_of(r) for r in results)
+    if isinstance(node, (exp.Any, exp.All)):  # the other half of a comparison: a NOT IN (SELECT …)
+        return None
     if isinstance(node, _YES_OR_NO):
         return types.BOOLEAN
     if isinstance(node, _TO_TEXT):
