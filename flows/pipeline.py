@@ -7,7 +7,8 @@ what it reports, is in `run`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -15,7 +16,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
-from flows import shown, tasks
+from flows import lineage_events, shown, tasks
 from flows.clients import dbt
 from flows.contract.model import Table
 from flows.errors import ConfigurationError
@@ -86,8 +87,10 @@ def pipeline(
             if limit:
                 summary = tried(_loaded(batch, found, work))
                 return shown.ended(summary.outcome, summary)
-            run = _loaded(batch, found, work)
-            summary = handed_off(run, validated(run))
+            with _lineage(batch, "pipeline") as complete:
+                run = _loaded(batch, found, work)
+                summary = handed_off(run, validated(run))
+                complete(summary.came)
             return shown.ended(summary.outcome, summary)
     except PipelineError as error:
         return shown.failed(error)  # type: ignore[no-any-return]
@@ -111,11 +114,20 @@ def one_day(
         with working(source, run_info(), where) as work:
             batch, found = tasks.open_batch(source, data, work.info, work.left, False, day, where)
             work.info = batch.info
-            run = _loaded(batch, found, work)
-            summary = replace(run.summary(validated(run, build_pages=False)), published=True)
+            with _lineage(batch, "pipeline") as complete:
+                run = _loaded(batch, found, work)
+                summary = replace(run.summary(validated(run, build_pages=False)), published=True)
+                complete(summary.came)
             return shown.ended(summary.outcome, summary)
     except PipelineError as error:
         return shown.failed(error)  # type: ignore[no-any-return]
+
+
+def _lineage(batch: tasks.Batch, name: str) -> AbstractContextManager[Callable[[lineage_events.Written], None]]:
+    """The run's OpenLineage events, where they are on; a day of a backfill is a part of that one's run."""
+    above = flow_run.parent_flow_run_id if batch.settings.openlineage_namespace else None
+    parent = lineage_events.Parent(str(above), f"backfill.{batch.source.name}") if above else None
+    return lineage_events.told(batch.settings, batch.source, batch.info, name, parent)
 
 
 def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
@@ -170,8 +182,10 @@ def replay(
             again = opened.of([t for t in opened.source.tables if t.name in found])
             landing = {t.name: found[t.name].files for t in again.source.tables}
             loading = {t.name: tasks.load.submit(again, t, landing[t.name]) for t in again.source.tables}
-            run = settle(again, landing, loading, work.landed)
-            summary = handed_off(run, validated(run))
+            with _lineage(again, "replay") as complete:
+                run = settle(again, landing, loading, work.landed)
+                summary = handed_off(run, validated(run))
+                complete(summary.came)
             return shown.ended(summary.outcome, summary)
     except PipelineError as error:
         return shown.failed(error)  # type: ignore[no-any-return]

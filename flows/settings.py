@@ -186,6 +186,10 @@ class Settings(BaseSettings):
     """Where tables and file parts fan out to: `threads` of the run's process, `dask` (a cluster of this machine), or the
     address of a Dask scheduler, `tcp://host:8786`."""
 
+    openlineage_namespace: str | None = None
+    """The namespace of the jobs in OpenLineage events; none: no events. Where they go is the client library's own configuration,
+    `OPENLINEAGE_URL` and its like."""
+
     @field_validator(
         "bucket",
         "database",
