@@ -1,9 +1,9 @@
-"""Files of a place → what a run would say of them, with no account, no server and nothing sent.
+"""Checks the files of a place as a run would, without an account or a server; nothing is sent.
 
-place ──landing's own reading──▶ rows in an account of the check's own ──the contract's rules──▶ `Report`
+place ──landing's reader──▶ rows in a temporary, in-process account ──the contract's rules──▶ `Report`
 
-The verdict is the checkpoint's: the same rules over the same values, of which each counts the same rows. Every table is judged,
-whatever another one's file is like. What only the account knows is named in `Report.unjudged`.
+The verdict is the same as the checkpoint's: the same rules over the same values. Every table is checked, even if another table's
+file is refused. Rules that need the account's history are listed in `Report.unjudged`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Tell = Callable[[str, str, int, int], None]  # (table, phase, bytes done, bytes 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What was found of one table. `error`: why landing refuses its file; then no rule was judged. `columns`: how a header
-    differs from the contract, as far as the contract lets it. Absent is a file that the contract calls optional."""
+    """The result for one table. `error`: why landing refuses its file; its rules were then not evaluated. `columns`: differences
+    between header and contract that the contract tolerates. Status `absent`: an optional file did not come."""
 
     table: str
     files: tuple[str, ...]
@@ -43,26 +43,26 @@ class FileReport:
     packed: str = ""
     columns: str = ""
     error: str = ""
-    broken: tuple[RuleFailure, ...] = ()  # of severity error
+    broken: tuple[RuleFailure, ...] = ()  # rules of severity error
     warnings: tuple[RuleFailure, ...] = ()
-    rules: int = 0  # that were judged
+    rules: int = 0  # how many were evaluated
     rows_set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in a place."""
+    """The result for a place."""
 
     source: str
     place: str
     files: tuple[FileReport, ...]
-    ignored: str = ""  # what else lies there
-    unjudged: tuple[str, ...] = ()
-    refused: str = ""  # why the bad rows may not be set aside, where the contract sets some aside
+    ignored: str = ""  # files that belong to no table
+    unjudged: tuple[str, ...] = ()  # rules that files alone cannot decide
+    refused: str = ""  # why the bad rows cannot be set aside, although the contract provides for it
 
     @property
     def passed(self) -> bool:
-        """Whether a run would publish these files, by what can be known here."""
+        """Whether a run would publish these files, as far as can be known without the account."""
         return not self.refused and all(f.status not in ("bad", "refused") for f in self.files)
 
 
@@ -73,11 +73,11 @@ def check(
     tables: Sequence[Table] = (),
     tell: Tell = lambda *_: None,
 ) -> Report:
-    """Judge the files of a place: those of `tables`, by default of all. What these point at is read too, but not judged.
+    """Check the files of a place for `tables`, by default for all. Tables that these point at are read too, but not checked.
 
     Raises:
-        DataError: a file's name does not tell whose it is.
-        ConfigurationError, InfrastructureError: the place may not be looked into, or does not answer.
+        DataError: a file's name does not say which table it belongs to.
+        ConfigurationError, InfrastructureError: access to the place is denied, or it does not answer.
     """
     found = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder], day)
     asked = tables or source.tables
@@ -120,10 +120,10 @@ def check(
 def _read(
     account: own.Account, place: Place, table: Table, names: Sequence[str], tell: Tell
 ) -> Sequence[land.FileFacts]:
-    """Have landing read the table's files, and keep their rows.
+    """Read the table's files with landing's reader, and keep their rows in the account.
 
     Raises:
-        DataError: landing refuses one.
+        DataError: landing refuses a file.
     """
 
     def report(phase: str, done: int, total: int) -> None:
@@ -137,7 +137,7 @@ def _read(
 
 
 def _judgeable(source: Source, table: Table, read: Container[str], unjudged: list[str]) -> Table:
-    """The table with the rules that files alone can show; the others are named in `unjudged`."""
+    """The table with only the rules that files alone can decide; the others are added to `unjudged`."""
     links = []
     for link in table.relationships:
         owner, parent = source.parent(link)
@@ -155,7 +155,7 @@ def _judgeable(source: Source, table: Table, read: Container[str], unjudged: lis
 
 
 def _without_unknown_parents(source: Source, account: own.Account, names: Sequence[str], unjudged: list[str]) -> Source:
-    """The source without relationships whose missing parents may have come on days before."""
+    """The source without relationships whose missing parents may have come on an earlier day; those are added to `unjudged`."""
     tables = []
     for table in source.tables:
         links = []
@@ -175,7 +175,7 @@ def _without_unknown_parents(source: Source, account: own.Account, names: Sequen
 
 
 def _judged(account: own.Account, source: Source, table: Table, rows: int) -> TableVerdict:
-    """What the rules say of a table's rows."""
+    """Evaluate the rules over a table's rows."""
     counts: list[tuple[Expectation, int, str]] = []
     on_rows: list[tuple[Expectation, str]] = []
     links = iter(table.relationships)
@@ -206,7 +206,7 @@ def _judged(account: own.Account, source: Source, table: Table, rows: int) -> Ta
 
 
 def _orphans(account: own.Account, source: Source, table: Table, link: Relationship) -> int:
-    """How many rows point at nothing."""
+    """How many rows point at a parent that does not exist."""
     asked = [e for e in expectations(source, table) if e.rule == "relationship"]
     expectation = asked[table.relationships.index(link)]
     query = orphans(source, table, expectation, [own.RUN.batch_id], ("_SOURCE_ROW_NUMBER",))
@@ -215,7 +215,7 @@ def _orphans(account: own.Account, source: Source, table: Table, link: Relations
 
 
 def _repeated(account: own.Account, table: Table, expectation: Expectation) -> int:
-    """How many rows have a key that others have too; a key with an empty part is none."""
+    """How many rows share their key with another row; keys with an empty part are not counted."""
     named = expectation.kwargs.get("column_list") or [expectation.kwargs["column"]]
     assert isinstance(named, list)
     columns = [f'"{str(name).upper()}"' for name in named]
@@ -232,7 +232,7 @@ def _failure(table: Table, expectation: Expectation, count: int, observed: str) 
 def _set_aside(
     account: own.Account, source: Source, verdict: Verdict, read: Mapping[str, Sequence[land.FileFacts]]
 ) -> tuple[dict[str, int] | None, str]:
-    """Table → rows that publishing would set aside; None where nothing may be. And why it would not, where it is too much."""
+    """Table → rows that publishing would set aside, or None if none may be; and the reason, if they are too many."""
     lines = any(facts.broken_lines for of_table in read.values() for facts in of_table)
     bad = publish.BadRowsFound.among(source, verdict.counted, lines)
     if bad is None:

@@ -1,9 +1,9 @@
-"""A Snowflake account of a check's own, in this process and in a temporary folder: no server, no port, gone afterwards.
+"""A temporary Snowflake account for one check, emulated in this process: no server, no port, deleted afterwards.
 
 records of landing's reader ──the file format's reader──▶ RAW tables ──staging's casts──▶ assets ◀── the statements of a run
 
-It is the embedded warehouse's engine, so that a rule means here what it means to the checkpoint there. Rows lie on the disk:
-memory does not grow with the files.
+It uses the embedded warehouse's engine, so that a rule means the same here as in the checkpoint. Rows are kept on disk, so memory
+does not grow with the files.
 """
 
 from __future__ import annotations
@@ -44,27 +44,26 @@ if TYPE_CHECKING:
 DATABASE = "CXM_CHECK"
 RUN = RunInfo("00000000_000000", token=1)
 MEMORY = "256MB"
-_AT_ONCE = 8 << 20  # bytes of a file that become rows at a time
+_AT_ONCE = 8 << 20  # bytes of a file that are parsed into rows at a time
 _ROWS = "_cxm_check_rows"
 _ASSET, _SHAPE = "CHECKED_", "CHECKED"
 _TYPES = {"_LOAD_TIMESTAMP": "TIMESTAMP", "_SOURCE_ROW_NUMBER": "DECIMAL(38, 0)"}
-_translations: dict[
-    str, str
-] = {}  # the shape of an expression → it in the engine's SQL, one and the same for every account
+# Expression with its column replaced by X → the engine's SQL; shared by all accounts.
+_translations: dict[str, str] = {}
 _COLUMN = re.compile(r"\b[tr]\.([A-Z_][A-Z0-9_$]*)")
 
 
 class Account:
-    """The account of one check: a source's RAW tables, filled by `rows_of`, then put down as rules read them by `stage`.
+    """The account of one check: a source's RAW tables, filled by `rows_of`; `stage` materializes them as the rules read them.
 
-    Statements are those of a run. What they ask of a batch's asset is answered from what was put down of it, as Great
-    Expectations does; what they ask of the ledger is known here: all rows are of one batch.
+    It runs the same statements as a run. Queries of a batch's asset read the table that `stage` made, as with Great Expectations;
+    queries of the ledger have a fixed answer, because all rows belong to one batch.
     """
 
     def __init__(self, warehouse: Warehouse, source: Source) -> None:
         self.source = source
         self._executor = Executor(warehouse.connect())
-        self._answers: dict[str, str] = {}  # a part of statements → what stands in its place here
+        self._answers: dict[str, str] = {}  # part of a statement → its replacement here
         self.connection = cast("SnowflakeConnection", _Connection(self))
         self.execute(f"CREATE DATABASE {DATABASE}")
         if source.schema != "PUBLIC":
@@ -84,16 +83,16 @@ class Account:
         self._run_all(formats)
 
     def rows_of(self, table: Table, file: str) -> Rows:
-        """What takes the blocks of one file, as a transaction around them."""
+        """A writer for the blocks of one file, within one transaction."""
         options = file_format_options(
             self._executor.conn, f"{DATABASE}.RAW.{table.dialect.file_format(self.source.file_format)}"
         )
         return Rows(self._executor, table, file, CsvFormat.from_options({**options, "SKIP_HEADER": 0}))
 
     def stage(self, source: Source, table: Table) -> None:
-        """Put down the asset of a table that `source` has, as its rules read it.
+        """Materialize the asset of a table of `source`, as its rules read it.
 
-        Each expression is translated once, whatever columns it is used for: to translate the whole query takes a second.
+        Each expression is translated once for all columns: translating the whole query takes a second.
         """
         texts, added = asset_columns(table)
         name = _ASSET + table.raw_name
@@ -106,21 +105,21 @@ class Account:
         self.answer(source, table)
 
     def answer(self, source: Source, table: Table) -> None:
-        """From now on statements about this table of `source` read what `stage` put down."""
+        """From now on, let statements about this table of `source` read the table that `stage` made."""
         self._answers[asset_query(source, table, RUN.batch_id)] = f"SELECT * FROM {self.asset(table)}"
         for link in table.relationships:
             self._answers[current_parents(source, link)] = f"SELECT {literal(RUN.batch_id)} AS BATCH_ID"
 
     def asset(self, table: Table) -> str:
-        """The name of what `stage` put down."""
+        """The name of the table that `stage` made."""
         return self.relation(_ASSET + table.raw_name)
 
     def relation(self, name: str) -> str:
-        """A table's whole name."""
+        """A table's fully qualified name."""
         return f"{DATABASE}.{ident(self.source.schema)}.{ident(name)}"
 
     def ledger(self, loaded: Mapping[str, Sequence[FileFacts]]) -> Ledger:
-        """A ledger as it is once these files are loaded, and the check has the lease: what publishing works with."""
+        """The ledger as publishing expects it: these files are loaded, and the check holds the lease."""
         self._run_all(template("provision/06_ledger.sql", database=DATABASE, sources=[self.source]))
         for table in self.source.tables:
             if table.bad_rows:
@@ -157,19 +156,20 @@ class Account:
         return run(self.connection, sql).rows
 
     def counted(self, engine_sql: str) -> tuple[int, ...]:
-        """The one row of a query in the engine's own SQL."""
+        """The single row of a query in the engine's own SQL."""
         return tuple(map(int, self._executor.duck.execute(engine_sql).fetchone() or ()))
 
     def execute(self, sql: str, values: Sequence[Any] | None = None) -> Executor:
-        """Run one statement of a run."""
+        """Run one of a run's statements."""
         for part, answer in self._answers.items():
             sql = sql.replace(part, answer)
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an extra copy of the rows
             return self._executor.execute(sql, tuple(values) if values else None)
 
     def engine_sql(self, expression: str) -> str:
-        """An expression of Snowflake's over columns of `t` or `r` in the engine's SQL; a call of a function has one column."""
-        if not re.search(r"\w\(", expression):  # comparisons alone are the same
+        """Translate a Snowflake expression over columns of `t` or `r` into the engine's SQL. One that calls a function must use a
+        single column."""
+        if not re.search(r"\w\(", expression):  # plain comparisons are the same in both
             return parse(expression).sql(dialect="duckdb")
         (column,) = set(_COLUMN.findall(expression))
         alias, shape = expression[_COLUMN.search(expression).start()], _COLUMN.sub("t.X", expression)  # type: ignore[union-attr]
@@ -180,7 +180,7 @@ class Account:
         return _translations[shape].replace('"T"."X"', f'"{alias}"."{column}"')
 
     def _make(self, name: str, columns_or_query: str) -> None:
-        """A table, made by the engine itself, which is quicker."""
+        """Create a table directly in the engine, which is faster."""
         body = f"AS {columns_or_query}" if columns_or_query.startswith("SELECT") else f"({columns_or_query})"
         self._executor.duck.execute(f"CREATE TABLE {self.relation(name)} {body}")
         self._executor.conn.account.create(AccountObject("TABLE", self.relation(name), ACCOUNTADMIN))
@@ -196,7 +196,7 @@ class Account:
 
 @contextmanager
 def opened(source: Source) -> Iterator[Account]:
-    """An account that is gone after the block."""
+    """An account that is deleted after the block."""
     with tempfile.TemporaryDirectory(prefix="cxm-check-") as folder:
         warehouse = Warehouse(Path(folder), memory_limit=MEMORY)
         try:
@@ -206,7 +206,7 @@ def opened(source: Source) -> Iterator[Account]:
 
 
 class Rows:
-    """The rows of one file on their way into its RAW table; as a context, they are there after it or not at all."""
+    """Writes the rows of one file into its RAW table. A context manager: all of them are committed, or none."""
 
     def __init__(self, executor: Executor, table: Table, file: str, options: CsvFormat) -> None:
         self._duck, self._table, self._file, self._options = executor.duck, table, file, options
@@ -224,18 +224,18 @@ class Rows:
         self._duck.execute("ROLLBACK" if kind else "COMMIT")
 
     def restart(self) -> None:
-        """The file is read again from its start."""
+        """Discard what was written, because the file is read again from its start."""
         self._duck.execute("ROLLBACK")
         self._duck.execute("BEGIN")
         self._layout, self._rows = None, 0
         self._pending.clear()
 
     def write(self, block: Block) -> None:
-        """The next block of the file; the first is its header."""
+        """Write the next block of the file; the first is its header."""
         if self._layout is None:
             self._layout = fit(self._table, block.header)
             return
-        if block.broken:  # what publishing would find in the table of what was set aside, `ledger` puts there
+        if block.broken:  # `ledger` adds broken lines to the rejected table, where publishing counts them
             return
         self._pending += block.data
         if len(self._pending) >= _AT_ONCE:
@@ -261,7 +261,7 @@ class Rows:
 
 
 class _Connection:
-    """As much of the connector's connection as `flows.clients.snowflake.run` asks for."""
+    """The part of the connector's connection that `flows.clients.snowflake.run` uses."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

@@ -1,4 +1,4 @@
-"""The rows of a batch that break rules, in RAW where it is quarantined, or set aside where the rest was published → `BadRow`s."""
+"""Lists the rows of a batch that break rules: from RAW if the batch is quarantined, else from the rows that were set aside."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _IN_RAW = ("loaded", "validated", "quarantined")
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that breaks rules; `values` are those of the rules' columns that are not personal. Of a line that is no record: the
-    file's own name, the line's number in it, why, and the line itself where no column of the table is personal."""
+    """A row that breaks rules. `values` are those of the rules' columns, without personal ones.
+
+    For a broken line (not a valid record), `row` is its number in the file, and `values` are the reason and, if no column of the
+    table is personal, the line itself."""
 
     table: str
     file: str  # the object's name in S3
@@ -31,8 +33,10 @@ class BadRow:
 
 
 def find(ledger: Ledger, source: Source, batch_id: str, tables: tuple[Table, ...]) -> Iterator[BadRow]:
-    """Every row of a batch that breaks a rule of severity error, by table, file and number. Of a batch that is quarantined the
-    rules of the contract as it is now are asked; what a published batch set aside stands as it was judged.
+    """Find every row of a batch that breaks a rule of severity error, ordered by table, file and row number.
+
+    A quarantined batch is checked by the contract's current rules. For a published batch, the rows that were set aside are listed
+    with the rules that they broke then.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
@@ -62,14 +66,14 @@ def _broken_lines(
 
 
 def _parents(ledger: Ledger, source: Source, table: Table, batch_id: str, came: set[str]) -> dict[str, list[str]]:
-    """What the table pointed at when the batch was judged: what came with it in the tables that `came`, else what stands."""
+    """The batches of each parent that the rules looked into: this one, if the parent `came` with it, and the published ones."""
     found = {}
     for _, link in links(source, table):
         owner, parent = source.parent(link)
         sql = current_parents(source, link)
         own = owner.name == source.name and parent.raw_name in came
-        stands = [] if own and parent.load == "snapshot" else [str(b) for (b,) in run(ledger.connection, sql).rows]
-        found[sql] = [*stands, *[batch_id] * own]
+        published = [] if own and parent.load == "snapshot" else [str(b) for (b,) in run(ledger.connection, sql).rows]
+        found[sql] = [*published, *[batch_id] * own]
     return found
 
 

@@ -1,4 +1,4 @@
-"""RAW rows of two batches → how many, and how many NULLs in each column: what changed since the last batch."""
+"""Compares a table's rows in two batches: row counts, shares of NULLs by column, and new values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flows.contract.sql import template
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-MOST_VALUES = 20  # a column with more is none whose values are told one by one
+MOST_VALUES = 20  # the values of columns with more distinct ones are not listed
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One batch of one table: rows, and the share of NULLs (0 to 1) by column name."""
+    """A table's rows in one batch: their number, and the share of NULLs (0 to 1) by column name."""
 
     batch_id: str
     rows: int
@@ -26,21 +26,20 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A table's batch beside the one that was published before it, if there was one and its rows are still in RAW."""
+    """A table's batch compared with the one published before it; `before` is None if there is none, or its rows were pruned."""
 
     table: str
     now: Profile
     before: Profile | None
-    new_values: dict[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # of columns with few values that are not personal
+    # Column → values that the batch before did not have; only for columns with few values that are not personal.
+    new_values: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def compare(
     connection: SnowflakeConnection, database: str, schema: str, table: Table, batch_id: str, before: str | None
 ) -> Compared:
-    """Profile a table's rows of `batch_id`, and of the batch `before`; a statement that reads only those rows, and another where
-    there are columns with few values.
+    """Profile a table's rows of `batch_id` and of the batch `before`, in one query, and a second one for new values if there are
+    columns with few values.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
@@ -66,7 +65,7 @@ def compare(
 
 
 def _listed(table: Table) -> list[Column]:
-    """The columns whose values may be told one by one: no person's, no key's, no number's."""
+    """The columns whose values may be listed: not personal, not keys, not numbers."""
     keys = {name for link in table.relationships for name in link.columns} | set(table.primary_key)
     keys |= {rule.column for rule in table.rules if rule.kind == "unique" and rule.column}
     return [

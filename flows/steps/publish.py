@@ -1,8 +1,9 @@
-"""`loaded` rows of a batch → validated, thus published, or quarantined: one statement, so all or none.
+"""Publishes a batch (marks its `loaded` ledger rows `validated`) or quarantines it, in one statement, so all of it or nothing.
 
-Where the contract says so, rows that break a rule go to `RAW.<TABLE>_REJECTED` first, in the same transaction:
+If the contract allows it, rows that break a rule are first moved to `RAW.<TABLE>_REJECTED`, in the same transaction:
 
-    rows that break a rule by themselves ──▶ aside      until none is found: rows that point at what is not there ──▶ aside
+    rows that break a rule on their own values ──▶ set aside
+    rows whose parent is missing ──▶ set aside, repeated until none is left
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from flows.ledger import Entry, Ledger, RunInfo, Status
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """Rows of one table that were set aside: how many, of how many in the file, and how many broke each rule."""
+    """The rows of one table that were set aside: how many, `of` how many in the file, and how many broke each rule."""
 
     table: str
     rows: int
@@ -43,18 +44,18 @@ class SetAside:
 
 @dataclass(frozen=True)
 class BadRowsFound:
-    """What Great Expectations found in tables that set bad rows aside: table → rule → rows; no other rule is broken."""
+    """The bad rows of a batch, all of which the contract lets be set aside, as Great Expectations counted them."""
 
     source: Source
-    tables: tuple[str, ...]  # that came in with this batch
-    counted: Mapping[str, Mapping[str, int]]  # lines that are no record are set aside already, and not among them
+    tables: tuple[str, ...]  # the tables of this batch
+    counted: Mapping[str, Mapping[str, int]]  # table → rule → rows; without broken lines, which are set aside already
 
     @classmethod
     def among(
         cls, source: Source, counted: Mapping[str, Mapping[str, int]], broken_lines: bool = False
     ) -> BadRowsFound | None:
-        """The bad rows among rules that are broken, if there are any (or lines that are no record, set aside before) and the
-        contract lets all of them be set aside."""
+        """The bad rows, if there are any (or broken lines, set aside before) and the contract lets all of them be set aside; else
+        None."""
         if not any(counted.values()) and not broken_lines:
             return None
         able = all(
@@ -64,11 +65,11 @@ class BadRowsFound:
 
     @property
     def able(self) -> list[Table]:
-        """The tables that may set rows aside: also one without a bad row may point at one that has some."""
+        """The tables that may set rows aside. One without a bad row counts too: its rows may point at rows that are set aside."""
         return [table for table in self.source.tables if table.bad_rows and table.name in self.tables]
 
     def within_limits(self, of: Mapping[str, int]) -> bool:
-        """Whether no rule by itself is broken by more rows than the contract sets aside; `of` so many in each table."""
+        """Whether no single rule is broken by more rows than the contract allows; `of`: number of rows in each table."""
         worst = {name: max(rules.values(), default=0) for name, rules in self.counted.items()}
         return all(
             table.bad_rows.allows(worst.get(table.name, 0), of.get(table.name, 0))
@@ -78,28 +79,29 @@ class BadRowsFound:
 
     @property
     def others(self) -> list[Table]:
-        """The tables that set none aside."""
+        """The tables that never set rows aside."""
         return [table for table in self.source.tables if not table.bad_rows and table.name in self.tables]
 
 
 def publish(
     ledger: Ledger, info: RunInfo, tables: Sequence[str], bad: BadRowsFound | None = None, source: Source | None = None
 ) -> tuple[SetAside, ...]:
-    """Publish these RAW tables of the batch, without the rows that are `bad`. Done before (the answer was lost, and the task
-    tries again): nothing happens, and what was set aside is told again.
+    """Publish these RAW tables of the batch, without the `bad` rows, and return what was set aside.
 
-    `source`: its other tables are looked at too, whose rows were published before and may point at what goes now.
+    Repeating it is safe: if it was done before (the answer was lost, and the task retries), it only returns the result again.
+
+    `source`: also check its tables that are not in this batch; their published rows may point at rows that this batch replaces.
 
     Raises:
         BusyError: another run took over this source, or undid what this one loaded; nothing is published.
-        DataError: more rows are bad than the contract allows, a table that sets none aside points at some, or a table that did
-            not come in points at rows that would be gone; nothing is published and nothing set aside.
+        DataError: more rows are bad than the contract allows, a table that sets none aside points at some of them, or a table
+            outside this batch points at rows that would disappear. Nothing is published and nothing set aside.
     """
     before = [e for e in ledger.entries(info.batch_id) if e.key]
     assert not any(e.is_trial for e in before), "a trial is never published"
     fresh = any(e.status == "loaded" for e in before)
     others = _others(ledger, source, before) if source and fresh else []
-    # Which batches a relationship looks into stays the same under the lease; asked for before the transaction begins.
+    # Queried before the transaction, to keep that short; the lease keeps the published batches unchanged meanwhile.
     parents = _parents(ledger, bad.source) if bad and fresh else {}
     with fenced(ledger, info) as lock:
         if bad and fresh:
@@ -131,15 +133,15 @@ def publish(
 
 
 def _parents(ledger: Ledger, source: Source) -> dict[str, list[str]]:
-    """`current_parents` of each relationship of severity error → the batches that it gives."""
+    """`current_parents` query of each relationship of severity error → the batches that it returns."""
     asked = {current_parents(source, link) for table in source.tables for _, link in links(source, table)}
     return {sql: [str(batch) for (batch,) in run(ledger.connection, sql).rows] for sql in asked}
 
 
 def _others(ledger: Ledger, source: Source, entries: Sequence[Entry]) -> list[tuple[Table, str]]:
-    """The tables that did not come in with this batch and point at one that did: each with the SELECT of its published rows that
-    point at nothing once the batch is published. A parent whose newer batch is published already, as when an old one is loaded
-    again, stays as it is."""
+    """The tables outside this batch that point at a table in it, each with the SELECT of its published rows that would point at
+    nothing once the batch is published. A parent with a newer published batch does not change (as when an old batch is loaded
+    again), so it is left out."""
     came = {e.table for e in entries}
     newest: dict[str, int] = {}
     for (name, _), known in ledger.published().items():
@@ -178,7 +180,7 @@ def _set_aside(ledger: Ledger, info: RunInfo, bad: BadRowsFound, parents: Mappin
         if broken := broken_by_rules(bad.source, table, info.batch_id):
             _move(ledger, info, table, broken)
     moved = True
-    while moved:  # each round takes rows away, so it ends
+    while moved:  # ends, because each round removes rows
         moved = False
         for table in bad.able:
             if broken := broken_by_links(bad.source, table, info.batch_id, parents):
@@ -194,7 +196,7 @@ def _set_aside(ledger: Ledger, info: RunInfo, bad: BadRowsFound, parents: Mappin
 
 
 def _move(ledger: Ledger, info: RunInfo, table: Table, broken: str) -> int:
-    """Set the rows aside that `broken` finds; how many."""
+    """Set aside the rows that the query `broken` selects; returns how many."""
     new: list[str] = []
     if table.on_new_column == "add":  # RAW has columns that the contract does not have yet
         entry = next(e for e in ledger.entries(info.batch_id, table.raw_name) if e.key)
@@ -214,7 +216,7 @@ def _move(ledger: Ledger, info: RunInfo, table: Table, broken: str) -> int:
 def _counted(
     ledger: Ledger, info: RunInfo, bad: BadRowsFound, loaded: Mapping[str, int]
 ) -> tuple[tuple[SetAside, ...], dict[str, int]]:
-    """What lies aside of this batch: by table, and by object."""
+    """Count the rows of this batch that were set aside, by table and by object."""
     found, rows = [], Counter[str]()
     for table in bad.able:
         sql = template("raw/count_set_aside.sql", database=ledger.database, rejected=table.rejected.raw_name)
@@ -230,7 +232,7 @@ def _counted(
 
 
 def _check(ledger: Ledger, info: RunInfo, bad: BadRowsFound | None, aside: Sequence[SetAside]) -> None:
-    """Make sure that the warehouse set aside what Great Expectations had counted, and no more than the contract allows."""
+    """Make sure that as many rows were set aside as Great Expectations counted, and no more than the contract allows."""
     if bad is None:
         return
     by_table = {found.table: found for found in aside}
@@ -263,7 +265,7 @@ def _check(ledger: Ledger, info: RunInfo, bad: BadRowsFound | None, aside: Seque
 
 
 def quarantine(ledger: Ledger, info: RunInfo, reason: str) -> None:
-    """Quarantine what the batch landed and loaded, with the reason.
+    """Quarantine the batch's landed and loaded objects, with the reason.
 
     Raises:
         BusyError: another run took over this source.

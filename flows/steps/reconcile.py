@@ -1,4 +1,4 @@
-"""S3, ledger and RAW side by side → every difference between them. Reads only; costs a listing and one count per table."""
+"""Compares S3, the ledger and RAW and lists every difference. Read-only; costs one S3 listing and one query that counts rows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from flows.ledger import Ledger
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# States in which a batch's rows are in RAW.
+# Statuses of batches whose rows are in RAW.
 _IN_RAW = ("loaded", "validated", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one place has and another has not, and what to do about it."""
+    """A difference between S3, ledger and RAW, and how to fix it. `wanted` is the expected state."""
 
     kind: str
     where: str
@@ -31,8 +31,8 @@ class Difference:
 
 
 def reconcile(ledger: Ledger, client: S3Client, bucket: str, source: Source) -> tuple[Difference, ...]:
-    """Orphan, half moved, overwritten and lost objects, rows without ledger, ledger without rows, batches without a verdict.
-    None: all agree.
+    """Find orphaned, half-moved, overwritten and lost objects, rows and ledger entries that do not match, and batches without a
+    verdict. An empty result means that all agree.
 
     Raises:
         ConfigurationError, InfrastructureError: S3 or the warehouse refused or did not answer.
@@ -112,19 +112,19 @@ def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]]
 
 
 def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> list[Difference]:
-    wanted: dict[tuple[str, str], int] = defaultdict(int)
+    expected: dict[tuple[str, str], int] = defaultdict(int)
     for row in known:
         if row["status"] in _IN_RAW:
             table, aside = str(row["table_name"]), int(str(row["rows_set_aside"] or 0))
-            wanted[table, str(row["batch_id"])] += int(str(row["rows_loaded"] or 0)) - aside
-            wanted[f"{table}{REJECTED}", str(row["batch_id"])] += aside
+            expected[table, str(row["batch_id"])] += int(str(row["rows_loaded"] or 0)) - aside
+            expected[f"{table}{REJECTED}", str(row["batch_id"])] += aside
     kept = [t.raw_name for t in source.tables] + [t.rejected.raw_name for t in source.tables if t.bad_rows]
-    kept += sorted({table for (table, _), rows in wanted.items() if rows and table.endswith(REJECTED)} - set(kept))
+    kept += sorted({table for (table, _), rows in expected.items() if rows and table.endswith(REJECTED)} - set(kept))
     sql = template("raw/batches.sql", database=ledger.database, tables=kept)
-    there = {(str(t), str(b)): int(n) for t, b, n in run(ledger.connection, sql).rows}
+    actual = {(str(t), str(b)): int(n) for t, b, n in run(ledger.connection, sql).rows}
     found = []
-    for table, batch_id in sorted({*wanted, *there}):
-        rows, meant = there.get((table, batch_id), 0), wanted.get((table, batch_id), 0)
+    for table, batch_id in sorted({*expected, *actual}):
+        rows, meant = actual.get((table, batch_id), 0), expected.get((table, batch_id), 0)
         if rows != meant:
             found.append(
                 Difference(

@@ -1,4 +1,4 @@
-"""A batch's objects in S3, under `raw/` or `archive/` → what landing would have said of them, ready to be loaded again."""
+"""Restores the landing result of an old batch from its objects in S3, under `raw/` or `archive/`, so it can be loaded again."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 def landed(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str, info: RunInfo
 ) -> dict[str, LandedTable]:
-    """Contract name of each table that the batch brought → its files' objects, all of them present where COPY reads.
+    """Contract name of each table of the batch → its landed files, all of whose objects exist under `raw/`, where COPY reads.
 
     Archived objects are copied back under `raw/` first.
 
     Raises:
-        ConfigurationError: the batch brought nothing, a table is no longer in the contract, the file lacks a column that it needs
-            now, an object is not in S3, or its run ended before it had said how many records the file has; nothing was changed
-            in RAW.
+        ConfigurationError: the batch has no files, a table is no longer in the contract, a file lacks a column that the contract
+            now requires, an object is not in S3, or the batch's run ended before it recorded the number of a file's records.
+            RAW was not changed.
         BusyError: another run took the lease.
-        DataError: somebody wrote over an archived object; it stays where it is.
+        DataError: somebody overwrote an archived object; it is left as it is.
         InfrastructureError: S3 or the warehouse did not answer.
     """
     entries = [e for e in ledger.entries(batch_id) if e.key]
@@ -65,7 +65,7 @@ def landed(
 def _land_result(
     client: S3Client, bucket: str, table: Table, folder: str, entries: list[Entry], moved: Mapping[str, str]
 ) -> LandResult:
-    """One file of a batch, by its ledger rows; `moved`: old key → entity tag of each object that came back."""
+    """The landing result of one file of a batch, from its ledger rows. `moved`: old key → ETag of each restored object."""
     file = entries[0].file
     objects = [
         LandedObject(str(e.key).rsplit("/", 1)[1], e.bytes, int(e.records or 0), moved.get(str(e.key), e.etag))
@@ -105,7 +105,7 @@ def _land_result(
 def _bring_back(
     ledger: Ledger, client: S3Client, bucket: str, folder: str, keys: Mapping[str, str], info: RunInfo
 ) -> dict[str, str]:
-    """Old key → entity tag of each object that had to come back; `keys` has the tags that the ledger knows."""
+    """Copy archived objects back under `raw/`; returns old key → new ETag of each. `keys`: key → ETag in the ledger."""
     archived = [key for key in keys if not key.startswith(folder)]
     moved = {}
     for old in archived:
@@ -116,8 +116,8 @@ def _bring_back(
             ledger.move(moved)
         check(ledger, info)
         s3.delete(client, bucket, archived)
-    there = s3.keys(client, bucket, folder)
-    lost = [name for key in keys if (name := folder + key.rsplit("/", 1)[1]) not in there]
+    existing = s3.keys(client, bucket, folder)
+    lost = [name for key in keys if (name := folder + key.rsplit("/", 1)[1]) not in existing]
     if lost:
         raise ConfigurationError(
             f"s3://{bucket}/{lost[0]}: not there, and {len(lost) - 1} more of the batch; what is not in S3 cannot be loaded "

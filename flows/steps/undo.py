@@ -1,6 +1,6 @@
-"""A batch → gone from RAW, its ledger rows `undone`: asked for by its id, after a run that ended early, or at a trial's end.
+"""Deletes a batch's rows from RAW and marks it `undone`: on request, after an interrupted run, or at the end of a trial.
 
-What lies in S3 stays there, so that `replay` can load it again; but for a trial's objects.
+The batch's objects stay in S3, so that `replay` can load it again; only a trial's objects are deleted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UndoneTable:
-    """Rows of one batch that were taken out of one RAW table."""
+    """How many rows of one batch were deleted from one RAW table."""
 
     batch_id: str
     table: str  # RAW name
@@ -32,9 +32,9 @@ class UndoneTable:
 
 
 def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[UndoneTable, ...]:
-    """Take a batch's rows out of RAW and mark its ledger rows, in one transaction. Nothing left to undo: nothing happens.
+    """Delete a batch's rows from RAW and mark its ledger rows, in one transaction. If nothing is left to undo, do nothing.
 
-    The caller holds the source's lease. A batch that dbt reads gives way to the one validated before it.
+    The caller holds the source's lease. If dbt read this batch, it reads the one validated before it from now on.
 
     Raises:
         BusyError: another run took the lease.
@@ -46,7 +46,8 @@ def undo(ledger: Ledger, batch_id: str, info: RunInfo, reason: str) -> tuple[Und
 def close_trial(
     ledger: Ledger, client: S3Client, bucket: str, batch_id: str, info: RunInfo, reason: str
 ) -> tuple[UndoneTable, ...]:
-    """Take a trial out of RAW and of S3: its ledger rows stay, as `trial`, with what came of it. Begun before, it is finished.
+    """Delete a trial's rows from RAW and its objects from S3. Its ledger rows stay as `trial`, with the reason. May be repeated
+    after an interruption.
 
     Raises:
         BusyError: another run took the lease.
@@ -80,10 +81,10 @@ def _delete_batch(ledger: Ledger, batch_id: str, info: RunInfo, reason: str, sta
 def recover(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, info: RunInfo, left: Sequence[str]
 ) -> tuple[UndoneTable, ...]:
-    """Clear up after runs that ended without a verdict: `left`, as the lease notes them, and what the ledger holds open.
+    """Undo the batches of runs that ended without a verdict: `left`, which the lease noted, and those still open in the ledger.
 
-    Their rows leave RAW; objects of `left` that they did not live to write down come into the ledger as undone. A batch stays
-    noted until that is done: whoever tries again gets it again.
+    Their rows are deleted from RAW. Objects of `left` that the run uploaded but did not record are added to the ledger as undone.
+    A batch stays noted in the lease until that is done, so that a retry recovers it again.
     """
     gone: list[UndoneTable] = []
     reason = f"its run ended before a verdict; cleared by the run of batch {info.batch_id}"

@@ -1,12 +1,11 @@
-"""CSV files that no contract describes → what they hold: types, keys, value sets, ranges, links, guesses at personal data.
+"""Profiles CSV files that have no contract yet: types, keys, value sets, ranges, links between files, likely personal data.
 
 file ──`reading`──▶ UTF-8 ──DuckDB, whole content──▶ `FileProfile` ──`flows.contract.render_draft`──▶ entries of a contract
 
-Nothing is sampled: a type, a key or a value set is true of every record, so that a run of the same file breaks no drafted rule.
-Values are read as staging reads them, and the rules with it: an empty field, blanks alone and `null` are NULL, blanks at the ends
-are no part of a value.
+Nothing is sampled: a type, a key or a value set holds for every record, so a run of the same file breaks no drafted rule. Values
+are read as staging and the rules read them: an empty field, only blanks, and `null` are NULL; blanks at both ends are trimmed.
 
-Long because each guess at a column has its own evidence, and they are read together.
+Long because the guesses about a column have different evidence, which one query collects.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ from flows.errors import DataError
 from flows.steps.draft.reading import COMMA_INTEGER, COMMA_NUMBER, Readable, decimal_of, null_words, readable
 from flows.unpack import SUFFIXES
 
-# A column with few values that are repeated often is taken for a value set.
+# A column of at most 12 values, repeated 10 times on average, in a file of at least 50 records, is proposed as a value set.
 MOST_VALUES, LEAST_REPEATS, LEAST_ROWS = 12, 10, 50
-# Each distinct count has a table of its own in DuckDB's memory: those of a hundred columns at once do not fit.
+# DuckDB keeps a hash table for each distinct count; those of a hundred columns at once do not fit into memory.
 COLUMNS_AT_ONCE = 10
 
-_INTEGER = "[-+]?[0-9]{1,18}"  # more digits are a code; they would not fit into every engine's integers either
-_NUMBER = "[-+]?([0-9]{1,20}([.][0-9]*)?|[.][0-9]+)"  # as many as the rule on numbers takes
-_NINE_PLACES = "[^.]*([.][0-9]{0,9})?"  # staging's numbers have nine
-# Words for yes and no, in the languages that files of our sources come in.
+_INTEGER = "[-+]?[0-9]{1,18}"  # more digits are likely a code, and do not fit into every engine's integers
+_NUMBER = "[-+]?([0-9]{1,20}([.][0-9]*)?|[.][0-9]+)"  # as many digits as the rule on numbers accepts
+_NINE_PLACES = "[^.]*([.][0-9]{0,9})?"  # staging's numbers have nine decimal places
+# Words for yes and no, in the languages of our sources' files.
 _YES_AND_NO = (
     ("ja", "nein"), ("sim", "não"), ("sim", "nao"), ("sí", "no"), ("si", "no"), ("oui", "non"), ("yes", "no"), ("true", "false"),
     ("vrai", "faux"), ("wahr", "falsch"), ("j", "n"), ("s", "n"), ("y", "n"), ("o", "n"), ("t", "f"),
 )  # fmt: skip
-# Codes that look like numbers: leading zeros would be lost in a number.
+# Codes that look like numbers: as a number they would lose their leading zeros.
 _CODE = "[-+]?0[0-9]+"
-# What staging takes from both ends of a text, and the rules with it: chr(32), tab, CR and LF.
+# What staging and the rules trim from both ends of a text: space, tab, CR and LF.
 _BLANK = "chr(32) || chr(9) || chr(13) || chr(10)"
 _HEX32, _UUID = "[0-9a-f]{32}", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
-# Guesses at personal data: by the words of a header (accents removed), and by what every value looks like.
+# Personal data is guessed from the words of a header (accents removed), and from what every value looks like.
 _DIRECT_WORDS = frozenset(
     (
         "name", "nome", "firstname", "lastname", "surname", "sobrenome", "fullname", "patient", "paciente", "email", "mail",
@@ -78,13 +77,13 @@ _DIRECT_VALUES = {
 
 
 def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Parent] = ()) -> tuple[FileProfile, ...]:
-    """What each file holds; links are looked for among the files themselves and in `parents`.
+    """Profile each file. Links are searched among the files themselves and in `parents`.
 
-    `prefix`: what the names of the source's files begin with, which is left out of the table's name.
+    `prefix`: the common prefix of the source's file names, which is left out of the table's name.
 
     Raises:
-        DataError: a file is missing, empty, a header has an empty or repeated name, or a record another number of fields; the
-            message names file and line.
+        DataError: a file is missing or empty, a header has an empty or repeated name, or a record has another number of fields
+            than the header; the message names file and line.
     """
     with _database() as (duck, folder):
         found = [_profile(duck, path, f"f{number}", prefix, folder) for number, path in enumerate(paths)]
@@ -105,7 +104,7 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
 
 @contextmanager
 def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB on disk, so that memory stays bounded whatever the files' sizes, and a folder for copies of files."""
+    """A DuckDB database on disk, so that memory stays bounded for any file size, and a folder for copies of files."""
     with tempfile.TemporaryDirectory(prefix="cxm-draft-") as folder:
         duck = duckdb.connect(str(Path(folder) / "draft.duckdb"))
         try:
@@ -117,11 +116,11 @@ def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
 
 
 def _read(duck: duckdb.DuckDBPyConnection, path: Path, name: str, folder: Path) -> Readable:
-    """The file's records as table `name` with columns c1, c2 …"""
+    """Load the file's records into table `name` with columns c1, c2 …"""
     file = readable(path, folder, name)
     _load(duck, file, name)
     words = null_words(duck, name, len(file.header))
-    while words:  # from the file again: a word with blanks around it is a text to COPY, and its column one of texts
+    while words:  # load the file again: COPY takes a word with blanks around it as text, so its column holds texts
         of_file = replace(file, dialect=replace(file.dialect, nulls=(*file.dialect.nulls, *words)))
         _load(duck, of_file, name)
         if not (texts := null_words(duck, name, len(file.header))):
@@ -220,7 +219,7 @@ def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str
 
 
 def _formats(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> list[list[str]]:
-    """Of each column the formats of dates and timestamps, as Snowflake spells them, that its first value looks like."""
+    """For each column, the date and timestamp formats (as Snowflake spells them) that its first value matches."""
     firsts = ", ".join(f"any_value(c{n})" for n in range(1, columns + 1))
     row = duck.execute(f"SELECT {firsts} FROM {name}").fetchone() or ()
     known = [spelled for kind in FORMATS.values() for spelled in kind.values() if spelled != "YYYYMMDD"]
@@ -233,7 +232,7 @@ def _strptime(spelled: str) -> str:
 
 
 def _yes_and_no(values: Sequence[str]) -> tuple[str, str] | None:
-    """The words for yes and no that a column's two values are, as they are spelt."""
+    """The column's words for yes and no, as spelled in the file, if its two values are such a pair."""
     lower = {value.lower(): value for value in values}
     for yes, no in _YES_AND_NO:
         if len(values) == 2 and set(lower) == {yes, no}:
@@ -258,7 +257,7 @@ def _names(path: Path, prefix: str) -> tuple[str, str]:
 def _column(
     header: str, rows: int, facts: Sequence[Any], matched: dict[str, int], dates: Mapping[str, Sequence[int]]
 ) -> ColumnProfile:
-    """`dates`: format → how many values look so, and how many of them are points in time."""
+    """The profile of one column. `dates`: format → how many values look like it, and how many of those are valid dates."""
     filled, distinct, codes, lowest, highest, numbers = facts
     kind: LogicalType = "string"
     pattern = note = ""
@@ -310,12 +309,12 @@ def _column(
 
 
 def _odcs(spelled: str) -> str:
-    """A format as contracts spell it."""
+    """The contract's spelling of a format."""
     return next(ours for kind in FORMATS.values() for ours, theirs in kind.items() if theirs == spelled)
 
 
 def unread(header: str) -> ColumnProfile:
-    """What is known of a column by its header alone."""
+    """The profile of a column of which only the header is known."""
     pii, guess = _guess(header)
     note = "RAW holds text: `cxm contract draft --update` proposes a type"
     return ColumnProfile(header, 0, 0, 0, "string", pii=pii, guess=guess, note=note)  # type: ignore[arg-type]
@@ -340,7 +339,7 @@ def _is_value_set(column: ColumnProfile) -> bool:
 
 
 def _key(duck: duckdb.DuckDBPyConnection, name: str, rows: int, columns: Sequence[ColumnProfile]) -> tuple[str, ...]:
-    """The headers of what identifies a record: one column, else two; columns called id or number before others."""
+    """The headers of the key: one column, or else two. Columns named like an id or a number are preferred."""
     if rows < 2:
         return ()
     able = [c for c in columns if not c.nulls and c.logical_type in ("string", "integer") and c.pii != "direct"]
@@ -384,7 +383,8 @@ def _position(profile: FileProfile, header: str) -> int:
 def _links(
     duck: duckdb.DuckDBPyConnection, profile: FileProfile, name: str, parents: Sequence[tuple[Parent, str]]
 ) -> Iterator[Link]:
-    """Columns whose values are all in a parent's key. A column of another name needs values that are no small numbers."""
+    """Find columns whose values all exist in a parent's key. A column with another name must hold ids like hashes or UUIDs,
+    because small numbers match any key."""
     for n, column in enumerate(profile.columns, 1):
         if column.logical_type not in ("string", "integer") or not column.distinct:
             continue

@@ -1,6 +1,6 @@
-"""A file that no contract describes → its text in UTF-8, and the dialect that it seems to be written in.
+"""Reads a file that has no contract yet: its text in UTF-8, and its probable CSV dialect.
 
-Encoding, delimiter and quote are guessed by its bytes; the decimal mark is that of its columns of numbers.
+Encoding, delimiter and quote are guessed from its bytes, the decimal mark from its columns of numbers.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from flows.sniff import delimiter_of, encoding_of, quote_of
 
 HEAD_BYTES = 256 * 1024
 _GROUPS = "[0-9]{1,3}([.][0-9]{3})+"
-# What staging reads with a decimal comma; a point parts thousands.
+# The numbers that staging reads with a decimal comma; a point separates thousands.
 COMMA_NUMBER = f"[-+]?({_GROUPS}|[0-9]{{1,20}})(,[0-9]*)?|[-+]?,[0-9]+"
 COMMA_INTEGER = "[-+]?([0-9]{1,18}|[0-9]{1,3}([.][0-9]{3}){1,5})"
-_ENGLISH_THOUSANDS = "[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+"  # 1,234 says nothing of what the comma is
+_ENGLISH_THOUSANDS = "[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+"  # ambiguous: the comma of 1,234 may be a decimal mark or not
 # A number, a day or a time, however it is written.
 TYPED = "[-+]?[0-9][0-9.,]*|[-+]?[.,][0-9]+|[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([ T][0-9:.]+)?"
-# What writers put where there is nothing; as a contract may spell it.
+# Words that files contain for a missing value, as a contract may spell them.
 _NULL_WORDS = ("NULL", "Null", "NA", "N/A", "n/a", "#N/A", "\\N", "None", "nil", "NaN", "nan", "-", "--", "?")
 _POINT_NUMBER = "[-+]?[0-9]*[.][0-9]+"
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """`path` holds the text of `named` in UTF-8, unpacked; `dialect` is what it is written in, as far as can be seen."""
+    """A file that DuckDB can read: `path` is the text of `named`, unpacked and in UTF-8; `dialect` is its probable dialect."""
 
     named: Path
     path: Path
@@ -45,7 +45,7 @@ class Readable:
 
 
 def readable(path: Path, folder: Path, name: str) -> Readable:
-    """The file for DuckDB: itself, or a copy in `folder` where it is packed or of another encoding.
+    """Prepare a file for DuckDB: the file itself, or a copy in `folder` if it is packed or not in UTF-8.
 
     Raises:
         DataError: a file is missing, empty, or has a header with an empty or repeated name.
@@ -80,13 +80,13 @@ def readable(path: Path, folder: Path, name: str) -> Readable:
 
 
 def _first(path: Path) -> bytes:
-    """How a file begins as it lies on the disk."""
+    """The first bytes of a file as stored on disk."""
     with path.open("rb") as file:
         return file.read(16)
 
 
 def _encoding(file: BinaryIO) -> str:
-    """By all of the file: a first letter beyond ASCII may come late."""
+    """Guess the encoding from the whole file, because the first character beyond ASCII may come late."""
     head = file.read(HEAD_BYTES)
     encoding = encoding_of(head)
     if encoding.startswith("utf-16"):
@@ -107,8 +107,8 @@ def _encoding(file: BinaryIO) -> str:
 
 
 def _is_record(first: list[str], second: list[str]) -> bool:
-    """Whether a file begins with a record: something in it is a number or a date, and nothing is a word above one. A whole number
-    of four digits may be a year, which is a name."""
+    """Whether a file's first line is a record, not a header: it holds a number or a date, and no word above a number or date in
+    the second line. A whole number of four digits does not count, since a year may be a column's name."""
     above = [(one, below) for one, below in zip(first, second, strict=False) if one and one not in _NULL_WORDS]
     typed = any(re.fullmatch(TYPED, one) and not re.fullmatch("[0-9]{4}", one) for one in first)
     named = any(re.fullmatch(TYPED, below) and not re.fullmatch(TYPED, one) for one, below in above)
@@ -116,7 +116,7 @@ def _is_record(first: list[str], second: list[str]) -> bool:
 
 
 def null_words(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> tuple[str, ...]:
-    """The words in columns of nothing but numbers or dates else."""
+    """The words for missing values: those in columns that otherwise hold only numbers or dates."""
     words = ", ".join(f"'{word}'" for word in _NULL_WORDS)
     parts = []
     for c in (f"c{n}" for n in range(1, columns + 1)):
@@ -147,7 +147,8 @@ def _check(path: Path, header: list[str]) -> None:
 
 
 def decimal_of(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> Literal[".", ","]:
-    """A comma where a column of nothing but numbers has one that cannot part thousands, and no column has a decimal point."""
+    """The decimal mark: a comma if a column of only numbers has one that cannot separate thousands, and no column has a decimal
+    point; else a point."""
     parts = []
     for c in (f"c{n}" for n in range(1, columns + 1)):
         all_are = f"count({c}) > 0 AND count(*) FILTER (NOT regexp_full_match({c}, '{{}}')) = 0"
