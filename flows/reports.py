@@ -1,6 +1,6 @@
-"""Facts of a run → its report in markdown and the tables beside it, as the Prefect UI shows them; pure, so a test reads it.
+"""The report of a run in markdown, and the tables beside it, for the Prefect UI. Pure functions of a run's facts.
 
-Long because each table beside the report is made of the same facts.
+Long because the report and each table are made of the same facts.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
 from flows.steps.validate import RuleFailure, TableVerdict, Verdict
 
-_NAMED = 10  # values of a column
-SHIFT = 0.01  # a share of NULLs that moved by a hundredth or more is worth a line
+_NAMED = 10  # new values listed for a column
+SHIFT = 0.01  # report a share of NULLs that changed by one percentage point or more
 
 
 @dataclass(frozen=True)
 class Links:
-    """Where a report points to; an empty text leaves a link out."""
+    """The targets of a report's links; an empty text leaves a link out."""
 
     bucket: str
     console: str = ""  # an AWS region: links to the S3 console there
@@ -35,7 +35,7 @@ class Links:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run report tells of."""
+    """The facts of a run that its report shows."""
 
     source: str
     batch_id: str
@@ -45,16 +45,16 @@ class Report:
     loaded: Sequence[LoadResult]
     links: Links
     seconds: float
-    failed: Mapping[str, str] = field(default_factory=dict)  # table → why it did not land or load
+    failed: Mapping[str, str] = field(default_factory=dict)  # table → why it was not landed or loaded
     compared: Sequence[Compared] = ()
     verdict: Verdict | None = None
     freshness: Mapping[str, str] = field(default_factory=dict)
     is_generated: bool = False
-    ignored: str = ""  # files beside those of the contract
+    ignored: str = ""  # files that belong to no table of the contract
 
 
 def render(report: Report) -> str:
-    """The report: what came of the run and where to look, then tables with what changed, and findings."""
+    """The report: outcome and links, then a table of what was loaded and what changed, then findings."""
     notice = [
         "**Generated rows**: made by `cxm generate`; they describe no person, company or sale."
     ] * report.is_generated
@@ -73,7 +73,7 @@ def render(report: Report) -> str:
 
 
 def _facts(report: Report) -> str:
-    """What came in, how long it took, what changed, the verdict, links: a line each."""
+    """One line each: what was loaded and how long it took, what changed, the verdict, links."""
     came = [r for r in report.loaded if r.came]
     sent = sum(found.bytes for found in report.landed.values() if found.status == "landed")
     tables = f"{len(came)} of {len(report.loaded) + len(report.failed)} tables"
@@ -104,18 +104,18 @@ def _facts(report: Report) -> str:
 
 
 def age(seconds: float) -> str:
-    """`13 s`, `4 min`, `3 h 20 min`, `2 d 4 h`: two units at most, as one says it."""
+    """A duration in at most two units: `13 s`, `4 min`, `3 h 20 min`, `2 d 4 h`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if not (days or hours or minutes >= 10):
         return f"{minutes} min {rest} s" if minutes and rest else f"{minutes} min" if minutes else f"{rest} s"
-    said = [f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if number]
-    return " ".join(said[:2])
+    units = [f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if number]
+    return " ".join(units[:2])
 
 
 def verdict_word(found: TableVerdict) -> str:
-    """`passed`, `passed, 2 warnings`, `1 failed`."""
+    """A table's verdict in words: `passed`, `passed, 2 warnings`, `1 failed`."""
     if found.error_failures:
         return f"{len(found.error_failures)} failed"
     count = len(found.warnings)
@@ -125,12 +125,12 @@ def verdict_word(found: TableVerdict) -> str:
 
 
 def _not_sent(found: LandResult | LoadResult) -> str:
-    """What is said of a table of which nothing came."""
+    """The status of a table that had nothing to load."""
     return f"unchanged since {found.since}" if found.since else f"{found.status}, optional"
 
 
 def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
-    """The table of what landed, file by file."""
+    """The table of landed files, one row each."""
     return [
         {
             "table": found.table,
@@ -162,7 +162,7 @@ def load_rows(loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
 
 
 def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
-    """The table of what the checkpoint said."""
+    """The table of the checkpoint's results."""
     rows = {result.table: result.rows_in_file for result in loaded}
     return [
         {
@@ -170,14 +170,14 @@ def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict
             "rows": f"{rows.get(table.table, 0) - table.rows_aside:,}",
             "status": verdict_word(table),
             "rules": table.evaluated,
-            "findings": "; ".join(f"{word}: {f.told}" for word, f in _found(table)),
+            "findings": "; ".join(f"{word}: {f.told}" for word, f in _failures(table)),
         }
         for table in verdict.tables
     ]
 
 
-def _found(table: TableVerdict) -> list[tuple[str, RuleFailure]]:
-    """What rows broke, each with the word for what came of it."""
+def _failures(table: TableVerdict) -> list[tuple[str, RuleFailure]]:
+    """The rules that the table's rows broke, each with its consequence: a severity, or `set aside`."""
     aside = [("set aside", f) for f in table.aside]
     return [*((f.severity, f) for f in table.error_failures), *aside, *((f.severity, f) for f in table.warnings)]
 
@@ -199,7 +199,7 @@ def broken_rows(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def freshness_rows(found: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
-    """The table of how long ago each table's last delivery was, beside what the contract allows."""
+    """The table of the age of each table's last delivery, and the limits of the contract."""
     return [
         {
             "table": one.table,
@@ -244,7 +244,7 @@ def _tables(report: Report) -> str:
 
 
 def _columns(found: Compared | None) -> str:
-    """How many columns the contract has now; a column that was NULL throughout before and is not now is new."""
+    """The number of columns, and how many are new: NULL in every row of the batch before, but not in this one."""
     if not found or not found.now.rows:
         return ""
     before = found.before.null_rates if found.before else {}
@@ -264,7 +264,7 @@ def _shifts(compared: Sequence[Compared]) -> str:
 
 
 def _new_values(compared: Sequence[Compared]) -> str:
-    """Values that a column with few of them had not in the batch before."""
+    """New values of columns with few distinct values, compared with the batch before."""
     lines = [
         f"| {c.table} | {name} | {', '.join(code(value, in_table=True) for value in values[:_NAMED])}"
         f"{f' and {len(values) - _NAMED} more' if len(values) > _NAMED else ''} |"
@@ -279,7 +279,7 @@ def _findings(report: Report) -> str:
     broken = [
         f"- **{word}** {table.table}: {markdown(finding.told)}"
         for table in (report.verdict.tables if report.verdict else ())
-        for word, finding in _found(table)
+        for word, finding in _failures(table)
     ]
     queries = [
         f"All rows that break {markdown(failure.rule)}:\n\n{code_block(failure.query, 'sql')}"

@@ -1,9 +1,9 @@
-"""The Snowflake connector, imported without pandas, numpy and pyarrow: most of a second of processor time of every command.
+"""The Snowflake connector, imported without pandas, numpy and pyarrow, which saves every command most of a second of CPU time.
 
-It imports them wherever they are installed, for `fetch_pandas_all` and its kin, which nothing here calls; without them those
-raise MissingDependencyError and everything else is the same. None in `sys.modules` is Python's own way to say that a module is
-not to be had (https://docs.python.org/3/reference/import.html#the-module-cache). Import this module at the top of a module and
-before anything that brings the connector in, so that no thread is importing pandas for itself meanwhile.
+The connector imports them if they are installed, for `fetch_pandas_all` and the like, which nothing here calls. Without them
+those methods raise MissingDependencyError and everything else works. None in `sys.modules` is Python's documented way to make an
+import fail (https://docs.python.org/3/reference/import.html#the-module-cache). Import this module at the top of a module and
+before anything else that imports the connector, so that no other thread is importing pandas meanwhile.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ finally:
 
 
 def connect(**options: Any) -> Any:
-    """A connection of the connector's."""
+    """Open a connection; `options` as `snowflake.connector.connect` takes them."""
     return _connector.connect(**options)

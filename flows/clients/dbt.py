@@ -1,8 +1,8 @@
-"""dbt as a process of its own that need not import dbt again: `arguments, environment → output, exit code`.
+"""Runs dbt commands in processes of their own, without importing dbt each time: `arguments, environment → output, exit code`.
 
-dbt keeps global state, and a process can be given a time limit and be ended; but importing it takes longer than most of its
-commands. So one helper process imports it once, while the files still land, and forks a child for each command. The helper is
-this module run as a program; it ends when the process that started it does.
+dbt runs in its own process because it keeps global state, and because a process can be killed after a time limit. But importing
+dbt takes longer than most of its commands. So one helper process imports it once, while files are still landing, and forks a
+child for each command. The helper is this module run as a program; it ends when its parent process does.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from flows.errors import InfrastructureError
 from flows.settings import TELEMETRY_OFF
 
 _POLITE_SECONDS = 10.0  # for dbt to cancel its queries on the server after an interrupt
-# How long a flow's cancellation, which is raised in this thread between two waits, may go unheard.
+# A flow's cancellation is raised in this thread between two waits, so it is delayed by at most this long.
 _WAIT_SECONDS = 0.5
-_LISTEN_SECONDS = 0.1  # between two looks at what dbt wrote, where somebody listens
-_FOR_DBT = ("CXM_DBT_THREADS", "CXM_QUERY_TAG")  # what profiles.yml lets a person set
+_LISTEN_SECONDS = 0.1  # between two reads of dbt's output, if there is a listener
+_FOR_DBT = ("CXM_DBT_THREADS", "CXM_QUERY_TAG")  # variables that profiles.yml reads and a user may set
 
 _one_command = threading.Lock()
 _helper: subprocess.Popen[str] | None = None
 
 
 def warm() -> None:
-    """Have dbt imported by the time it is needed; returns at once."""
+    """Start importing dbt in the helper process, so that it is ready when needed; returns at once."""
     global _helper
     if _helper is None or _helper.poll() is not None:
         _helper = subprocess.Popen(
@@ -58,12 +58,13 @@ def run_dbt(
     hear: Callable[[str], None] | None = None,
     result: Path | None = None,
 ) -> tuple[str, int]:
-    """What `dbt arguments` wrote, run in `workdir` within `timeout` seconds, and its exit code. `hear` gets each line soon after
-    dbt wrote it, in the caller's thread. With `result` dbt writes its result there and no manifest, which takes it longer than
-    its queries, twice; `<result>.asked` then has the name of each node that it asked for, by id.
+    """Run `dbt arguments` in `workdir` within `timeout` seconds; returns its output and exit code.
 
-    `environment` is added to this process's own (proxy, certificates, locale), without the settings and logins in it: what dbt
-    needs of those, `environment` names. However this function is left, dbt has ended.
+    `hear` gets each line soon after dbt wrote it, in the caller's thread. With `result`, dbt writes only its result, to that
+    path, and no manifest, which takes longer than its queries, twice; `<result>.asked` then maps each node's id to its name.
+
+    dbt's environment is this process's (proxy, certificates, locale) without settings and logins, plus `environment`, which must
+    name those that dbt needs. When this function returns or raises, dbt has ended.
 
     Raises:
         InfrastructureError: dbt did not start, or did not end in time.
@@ -109,7 +110,7 @@ def run_dbt(
 
 
 def _inherited() -> dict[str, str]:
-    """This process's environment without what may hold a login: dbt gets its own by the request."""
+    """This process's environment without variables that may hold a login; a request names those that dbt needs."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -125,7 +126,7 @@ def _send(line: str) -> None:
 
 
 def _listener(written: TextIO, hear: Callable[[str], None]) -> Callable[[], None]:
-    """A function that hands on the lines which were finished since its last call."""
+    """A function that passes on the lines completed since its last call."""
     begun = ""
 
     def listen() -> None:
@@ -140,7 +141,7 @@ def _listener(written: TextIO, hear: Callable[[str], None]) -> Callable[[], None
 
 
 def _answer(deadline: float, listen: Callable[[], None] | None = None) -> int:
-    """The next number that the helper tells: a child's process id, then its exit code."""
+    """Wait for the next number that the helper prints: a child's process id, then its exit code."""
     assert _helper is not None
     assert _helper.stdout is not None
     while not select.select([_helper.stdout], [], [], _LISTEN_SECONDS if listen else _WAIT_SECONDS)[0]:
@@ -155,7 +156,7 @@ def _answer(deadline: float, listen: Callable[[], None] | None = None) -> int:
 
 
 def _end(child: int) -> None:
-    """Interrupt dbt, and kill it when that does not help; the helper then says how it ended."""
+    """Interrupt dbt, and kill it if that does not help; the helper then reports its exit code."""
     for number, seconds in ((signal.SIGINT, _POLITE_SECONDS), (signal.SIGKILL, _POLITE_SECONDS)):
         try:
             os.kill(child, number)
@@ -169,7 +170,7 @@ def _end(child: int) -> None:
 
 
 def _stop_helper() -> None:
-    """A helper that broke off in the middle of an answer is of no more use, nor is what it may have begun."""
+    """Kill the helper and its children: after an interrupted answer it cannot be used again."""
     global _helper
     if _helper is not None:
         with suppress(psutil.NoSuchProcess):
@@ -181,15 +182,15 @@ def _stop_helper() -> None:
 
 
 def _serve() -> None:
-    """One request a line on standard input, two numbers in answer to each, until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, not for what could run the next one
+    """Serve requests until standard input ends: each is one line, answered by two numbers (process id, exit code)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the command; the helper serves the next one
     import flows.clients.connector  # noqa: F401 - first, so that dbt's adapter imports the connector without pandas
 
     import dbt.adapters.snowflake  # isort: skip
     import dbt.cli.main  # isort: skip  # noqa: F401
 
     # Python 3.12 and later count native threads too. numpy and pyarrow start two at import, which hold no lock while this
-    # process only waits for its next line; of Python's own there is the main thread alone (looked at on 3.13, 2026-11-27).
+    # process only waits for its next line; the main thread is the only Python thread (checked on 3.13, 2026-11-27).
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
     for line in sys.stdin:
         child = os.fork()
@@ -201,12 +202,12 @@ def _serve() -> None:
 
 
 def _invoke(arguments: Sequence[str], path: Path) -> int:
-    """Run the command and write its result: the exit code that dbt's own command line would give."""
+    """Run the command and write its result; returns the exit code that dbt's command line would give."""
     from dbt.cli.main import dbtRunner
 
     done = dbtRunner().invoke(["--no-write-json", *arguments])
     if done.exception is not None:
-        if not done.exception.__class__.__module__.startswith("dbt."):  # what dbt has not said itself
+        if not done.exception.__class__.__module__.startswith("dbt."):  # dbt has already logged its own exceptions
             print(done.exception, flush=True)  # noqa: T201
         return 2
     done.result.write(str(path))
@@ -216,7 +217,7 @@ def _invoke(arguments: Sequence[str], path: Path) -> int:
 
 
 def _become_dbt(request: Mapping[str, object]) -> None:
-    """Run the command in this process, which is a child of the helper's, and end."""
+    """Run the command in this process, a child of the helper, and exit."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -248,5 +249,5 @@ def _become_dbt(request: Mapping[str, object]) -> None:
 if __name__ == "__main__":
     try:
         _serve()
-    except BrokenPipeError:  # whoever asked was killed while dbt ran
+    except BrokenPipeError:  # the parent process was killed while dbt ran
         os._exit(1)

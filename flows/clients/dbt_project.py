@@ -1,6 +1,6 @@
-"""A command of dbt on the project → its artifact, its exit code, what it said.
+"""Runs a dbt command on the project and returns its artifact, exit code and errors.
 
-Everything dbt writes goes under a `workdir`, so that two homes do not meet in one `target/`.
+Everything dbt writes goes under a `workdir`, so that two homes do not share one `target/`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from flows.errors import InfrastructureError
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """dbt run to its end: its artifact, its exit code, and (node, message) of each error; node "" where none is meant."""
+    """A finished dbt command: its artifact, its exit code, and (node, message) of each error; node is "" for general errors."""
 
     document: dict[str, Any]
     code: int
     errors: tuple[tuple[str, str], ...]
 
     def said(self, node_id: str = "") -> str:
-        """dbt's messages on one node, or all of them."""
+        """dbt's error messages about one node, or all of them."""
         return " ".join(message for node, message in self.errors if node_id in ("", node))
 
 
@@ -38,9 +38,10 @@ def run(
     hear: Callable[[str], None] | None = None,
     alone: bool = False,
 ) -> Command:
-    """Run `dbt arguments` on the project; its target and logs go under `workdir`, and `artifact` is the file in the target that
-    says how it went. `hear` gets each line of dbt's log, in JSON, soon after it was written. `alone`: no manifest
-    beside that artifact.
+    """Run `dbt arguments` on the project, with target and logs under `workdir`.
+
+    `artifact` is the result file in the target folder. `hear` gets each line of dbt's log, in JSON, soon after it was written.
+    `alone`: write only that artifact, no manifest.
 
     Raises:
         InfrastructureError: dbt did not start, did not end in time, or wrote no such artifact.
@@ -48,7 +49,7 @@ def run(
     target, logs = workdir / "target", workdir / "logs"
     target.mkdir(parents=True, exist_ok=True)
     result = target / artifact
-    result.unlink(missing_ok=True)  # an old one would be read as this run's when dbt fails early
+    result.unlink(missing_ok=True)  # otherwise, if dbt fails early, an old one would be read as this run's
     command = [
         "--log-format",
         "json",
@@ -72,7 +73,7 @@ def run(
 
 
 def _errors(output: str) -> Iterator[tuple[str, str]]:
-    """(node, message) of what dbt logged as an error, and of each line that is none of its log, as a traceback."""
+    """(node, message) of each error that dbt logged, and of each line outside its log, such as a traceback."""
     for line in output.splitlines():
         try:
             event = json.loads(line)

@@ -1,9 +1,9 @@
-"""S3's messages in an SQS queue → which objects have come below a prefix, and what to delete once they were looked at.
+"""Reads S3's event notifications from an SQS queue: which objects were created below a prefix.
 
-    S3 ──s3:ObjectCreated:*──▶ queue ──receive──▶ `Message` … a look at the place … ──forget──▶ gone from the queue
+    S3 ──s3:ObjectCreated:*──▶ queue ──receive──▶ `Message` … the inbox lists the place … ──forget──▶ deleted from the queue
 
-A message is a hint that something came, not a list to be relied on: SQS delivers at least once, S3 in no order. Whoever has
-looked deletes it; one whose look died is seen again after `HIDDEN` seconds.
+A message is a hint to list the place, not a reliable list of files: SQS delivers at least once, S3 in any order. The inbox
+deletes a message after its poll; if that poll was killed, the message is visible again after `HIDDEN` seconds.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 """
 
@@ -19,29 +19,29 @@ from flows.clients.s3 import explain
 from flows.errors import ConfigurationError, InfrastructureError
 
 WAIT = 20  # seconds of long polling, the most that SQS allows
-HIDDEN = 300  # seconds for which nobody else gets a message; a look takes one or two
-MOST = 10  # messages of one answer or one deletion, SQS's limit
-_ROUNDS = 100  # 1,000 messages; what is left wakes the next look
+HIDDEN = 300  # visibility timeout in seconds; a poll takes one or two
+MOST = 10  # messages per response or deletion, SQS's limit
+_ROUNDS = 100  # so at most 1,000 messages; the next poll gets the rest
 ABSENT = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `keys`: bucket and key of each object that came; `odd`: it is no message of S3's, so it may mean anything."""
+    """One message. `keys`: bucket and key of each created object. `odd`: the message is not S3's, so it may mean anything."""
 
     receipt: str
     keys: tuple[tuple[str, str], ...] = ()
     odd: bool = False
 
     def is_about(self, bucket: str, prefix: str) -> bool:
-        """Whether something came right below the prefix; what went into a folder of it, such as `done/`, is not the inbox's."""
+        """Whether an object was created directly below the prefix. Objects in its folders, such as `done/`, do not count."""
         return self.odd or any(
             b == bucket and k.startswith(prefix) and "/" not in k[len(prefix) :] for b, k in self.keys
         )
 
 
 def read(body: str, receipt: str = "") -> Message:
-    """A message by its text. The test event that S3 sends when a notification is made names no object."""
+    """Parse a message. The test event that S3 sends when a notification is configured names no object."""
     try:
         found = json.loads(body)
         if found.get("Event") == "s3:TestEvent":
@@ -61,16 +61,16 @@ def read(body: str, receipt: str = "") -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The queue of a source: `messages` waits for what has come, `forget` deletes it."""
+    """The queue of a source: `messages` receives messages, `forget` deletes them."""
 
     client: Any
     name: str
 
     def messages(self, wait: int = WAIT, hidden: int = HIDDEN, rounds: int = _ROUNDS) -> list[Message]:
-        """Every message that is there; where there is none, the first that comes within `wait` seconds.
+        """Receive every message in the queue; if it is empty, wait up to `wait` seconds for the first.
 
         Raises:
-            ConfigurationError, InfrastructureError: there is no such queue, it may not be read, or SQS does not answer.
+            ConfigurationError, InfrastructureError: the queue does not exist, may not be read, or SQS does not answer.
         """
         found: list[Message] = []
         asked = {"QueueUrl": self._url(), "MaxNumberOfMessages": MOST, "VisibilityTimeout": hidden}
@@ -82,7 +82,7 @@ class Queue:
         return found
 
     def forget(self, messages: Sequence[Message]) -> None:
-        """Delete messages; one that SQS does not delete comes again, and is looked at again."""
+        """Delete messages. One that SQS fails to delete is delivered again, which only costs another listing."""
         for start in range(0, len(messages), MOST):
             some = messages[start : start + MOST]
             entries = [{"Id": str(n), "ReceiptHandle": one.receipt} for n, one in enumerate(some)]

@@ -1,6 +1,6 @@
-"""Settings → logins that need no Prefect: an S3 client of boto3's, a connection of the Snowflake connector's.
+"""Logins from settings, without Prefect: a boto3 S3 client, a connection of the Snowflake connector.
 
-Logins that a Prefect block holds are in `flows.block_types`, whose packages take longer to import than most commands run.
+Logins from Prefect blocks are in `flows.block_types`, whose packages take longer to import than most commands run.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Login:
-    """Whom Snowflake is to take this process for: a user with a key pair, or with a password at an endpoint of its own.
+    """A Snowflake login: a user with a key pair, or with a password at a custom endpoint.
 
-    It has the names of prefect-snowflake's SnowflakeCredentials, so that either serves.
+    It has the same attributes as prefect-snowflake's SnowflakeCredentials, so that either can be used.
     """
 
     account: str
@@ -37,7 +37,7 @@ class Login:
     protocol: str | None = None
 
     def resolve_private_key(self) -> bytes | None:
-        """The key as the connector takes it: DER, open."""
+        """The key as the connector expects it: DER, unencrypted."""
         from cryptography.hazmat.primitives import serialization
 
         if self.private_key is None:
@@ -51,7 +51,7 @@ class Login:
         )
 
     def get_client(self, **options: Any) -> SnowflakeConnection:
-        """A connection; `options` as `snowflake.connector.connect` takes them."""
+        """Open a connection; `options` as `snowflake.connector.connect` takes them."""
         own = {
             "account": self.account,
             "user": self.user,
@@ -66,7 +66,7 @@ class Login:
 
 
 def snowflake_login(settings: Settings) -> Login:
-    """The embedded warehouse's login, or that of a service user with a key pair.
+    """The login for the embedded warehouse, or for Snowflake as a service user with a key pair.
 
     Raises:
         ConfigurationError: account, user or key is missing; the message names the variable.
@@ -99,7 +99,7 @@ def snowflake_login(settings: Settings) -> Login:
 
 
 def aws_session(settings: Settings) -> Any:
-    """A boto3 session: the embedded object store's identity, or the AWS SDK's own chain (instance role, SSO, environment)."""
+    """A boto3 session with the embedded object store's keys, or the AWS SDK's default chain (instance role, SSO, environment)."""
     import boto3
 
     if settings.target != "embedded":
@@ -109,7 +109,7 @@ def aws_session(settings: Settings) -> Any:
 
 
 def s3_parameters(settings: Settings) -> dict[str, Any]:
-    """What an S3 client is to be told beside who it logs in as."""
+    """The arguments of an S3 client besides its credentials."""
     endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None
     return {
         "endpoint_url": endpoint,

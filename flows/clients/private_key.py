@@ -1,7 +1,7 @@
-"""A Snowflake user's private key as people paste it → PEM as every tool takes it.
+"""Normalizes a Snowflake user's private key, as people paste it, to PEM that every tool accepts.
 
-One reader for the connector, dbt and Great Expectations, which each accept other forms: dbt takes no PEM on one line, Prefect's
-block none with `\\n` for its line ends.
+The connector, dbt and Great Expectations accept different forms: dbt takes no PEM on one line, Prefect's block none with `\\n`
+for its line ends.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _FIX = (
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """A key that was read once: PEM with real line ends, still encrypted where it was; and what opens it."""
+    """A key in PEM with real line ends, still encrypted if it was, and its passphrase."""
 
     pem: str = field(repr=False)
     passphrase: str | None = field(default=None, repr=False)
 
 
 def read_private_key(text: str, passphrase: str | None = None) -> PrivateKey:
-    """The key in `text`: PEM with real line ends, with `\\n` for them, or on one line; or the base64 between PEM's two marks.
+    """Read the key in `text`: PEM with real line ends, with `\\n` for them, or on one line; or only the base64 of its body.
 
-    A passphrase that an unencrypted key does not need is left out.
+    The passphrase is dropped if the key is not encrypted.
 
     Raises:
-        ConfigurationError: it is no private key, or the passphrase does not open it. The message holds nothing of either.
+        ConfigurationError: the text is not a private key, or the passphrase does not decrypt it. The message quotes neither.
     """
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

@@ -1,4 +1,4 @@
-"""S3: bytes → one object, written once and checked by the server on arrival (`upload.py`); buckets, listings, moves.
+"""S3 operations: listings, headers, moves, deletes, and S3's errors in words. Uploads are in `upload.py`.
 
 Functions take a plain boto3 S3 client.
 """
@@ -40,9 +40,9 @@ _FIX_BY_CODE = {
     "RequestTimeTooSkewed": "set this machine's clock: S3 takes requests that are signed within 15 minutes of its own",
     "AccountProblem": "AWS has suspended the account; its owner asks AWS Support",
 }
-# What a whole answer has. Where a connection ends within the headers, Python's HTTP client takes those that arrived for all of
-# them, and an answer without a body shows nothing else.
-_WANTED = {
+# The headers that a complete response has. If a connection breaks within the headers, Python's HTTP client treats those that
+# arrived as all of them; in a response without a body nothing else shows that it is truncated.
+_REQUIRED = {
     "HeadObject": ("ContentLength", "ETag", "LastModified"),
     "PutObject": ("ETag",),
     "UploadPart": ("ETag",),
@@ -50,26 +50,26 @@ _WANTED = {
 
 
 def insistent(client: S3Client) -> S3Client:
-    """The client, which from here on asks again after an answer that broke off within its headers, six times at most."""
-    events: Any = client.meta.events  # its types allow no answer, which the documentation asks for
+    """Make the client retry, six times at most, when a response was truncated within its headers; returns the client."""
+    events: Any = client.meta.events  # Any: the stubs allow handlers no return value, which the documentation asks for
     events.register("needs-retry.s3", _ask_again, unique_id="cxm-whole-answers")
     return client
 
 
 def _ask_again(response: Any, operation: Any, attempts: int, request_dict: Any, **_: Any) -> float | None:
-    """Seconds to wait before the next try; None where the answer is whole, or botocore's own retries judge it
+    """Seconds to wait before a retry; None if the response is complete, or if it is left to botocore's own retries
     (https://botocore.amazonaws.com/v1/documentation/api/latest/topics/events.html)."""
     if response is None or response[0].status_code != 200 or attempts >= CLIENT_CONFIG["retries"]["total_max_attempts"]:
         return None
-    wanted = _WANTED.get(operation.name, ())
-    # botocore asks for a checksum with every GET as well; an object of somebody else need have none.
+    required = _REQUIRED.get(operation.name, ())
+    # Only HEAD: botocore asks for a checksum with every GET too, but an object that others wrote need not have one.
     if operation.name == "HeadObject" and "x-amz-checksum-mode" in request_dict["headers"]:
-        wanted = (*wanted, "ChecksumSHA256")
-    return None if all(name in response[1] for name in wanted) else 0.1 * attempts
+        required = (*required, "ChecksumSHA256")
+    return None if all(name in response[1] for name in required) else 0.1 * attempts
 
 
 def explain(error: Exception, what: str) -> Exception:
-    """The error of ours that `error` (botocore's) means while doing `what`; anything else comes back as it is."""
+    """Translate botocore's `error`, which happened during `what`, into one of ours; other exceptions are returned unchanged."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, ClientError):
@@ -77,7 +77,7 @@ def explain(error: Exception, what: str) -> Exception:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if fix := _FIX_BY_CODE.get(code):
             return ConfigurationError(f"{what}: S3 answered {code}; {fix}")
-        if code == "403":  # to HEAD, whose answer has no body and so no code but its status
+        if code == "403":  # from HEAD, whose response has no body and so no error code
             return ConfigurationError(
                 f"{what}: S3 answered 403: the object is missing or the identity may not read it; `cxm reconcile` tells what is "
                 "missing, the policy CXMMedTechLandingS3Access gives the right"
@@ -91,12 +91,12 @@ def explain(error: Exception, what: str) -> Exception:
 
 
 def plain_etag(answered: str) -> str:
-    """An entity tag without the quotes of its header."""
+    """An ETag without its quotes."""
     return answered.strip('"')
 
 
 def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
-    """Key → bytes of every object below `prefix`, folder markers left out.
+    """Key → size of every object below `prefix`, without folder markers.
 
     Raises:
         ConfigurationError, InfrastructureError: as `explain`.
@@ -105,7 +105,7 @@ def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
 
 
 def etags(client: S3Client, bucket: str, prefix: str) -> dict[str, str]:
-    """Key → entity tag of every object below `prefix`; a listing of a thousand keys costs as much as one HEAD.
+    """Key → ETag of every object below `prefix`; listing a thousand keys costs as much as one HEAD.
 
     Raises:
         ConfigurationError, InfrastructureError: as `explain`.
@@ -114,7 +114,7 @@ def etags(client: S3Client, bucket: str, prefix: str) -> dict[str, str]:
 
 
 def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
-    """The fields of the first line of a CSV object, packed or not; of the object no more is read than that takes.
+    """The fields of the first line of a CSV object, packed or not. Only the beginning of the object is read.
 
     Raises:
         DataError: the object does not begin with a line of CSV.
@@ -141,7 +141,7 @@ def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
 
 
 def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
-    """Key → bytes and entity tag of every object below `prefix`, folder markers left out.
+    """Key → size and ETag of every object below `prefix`, without folder markers.
 
     Raises:
         ConfigurationError, InfrastructureError: as `explain`.
@@ -161,14 +161,12 @@ def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, s
 
 
 def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> str:
-    """Copy `old`, if it has the entity tag `etag`, to `new` on the server, check that it arrived whole and return the copy's tag.
+    """Copy `old` to `new` on the server if it has the ETag `etag`, check the copy's size and return the copy's ETag.
 
-    The old object stays until `delete`.
-
-    Over 5 GiB the copy goes in parts. A second try finds its copy there and keeps it.
+    The old object stays until `delete`, so repeating the call is safe. Above 5 GiB the copy is made in parts.
 
     Raises:
-        DataError: the copy differs in size, or `old` is not there or was overwritten.
+        DataError: the copy differs in size, or `old` does not exist or was overwritten.
         ConfigurationError, InfrastructureError: as `explain`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
@@ -182,7 +180,7 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
         client.copy({"Bucket": bucket, "Key": old}, bucket, new)
         copy = client.head_object(Bucket=bucket, Key=new)
     except ClientError as error:
-        # Without the right to list all of the bucket, HEAD of a key that is missing answers 403; LIST of its prefix is allowed
+        # Without the right to list the whole bucket, HEAD of a missing key returns 403; LIST of its prefix is allowed
         # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == 404 or (status == 403 and old not in keys(client, bucket, old)):
@@ -198,7 +196,7 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
 
 
 def overwritten(where: str, expected: str, got: str) -> str:
-    """What to say of an object that is not the one that landed."""
+    """The message for an object that was overwritten after it landed."""
     return (
         f"{where}: somebody wrote over it after it landed: expected ETag {expected}, got {got or 'no object'}; restore that "
         "version (bucket versioning) and `cxm replay` the batch, or send the file again with `cxm run --force`"
@@ -206,14 +204,14 @@ def overwritten(where: str, expected: str, got: str) -> str:
 
 
 def delete(client: S3Client, bucket: str, keys: Sequence[str]) -> None:
-    """Delete objects; those that are gone already are no error.
+    """Delete objects; missing ones are not an error.
 
     Raises:
         ConfigurationError, InfrastructureError: as `explain`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for key in keys:  # one by one: the narrow policy grants DeleteObject, and each answer is its own
+    for key in keys:  # one by one, so that each key gets an error of its own
         try:
             client.delete_object(Bucket=bucket, Key=key)
         except (ClientError, BotoCoreError) as error:

@@ -1,4 +1,4 @@
-"""Pages → objects that a browser shows: with their content type, private as the bucket is."""
+"""Uploads pages as objects that a browser can show: with their content type, and private like the bucket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 8
 
 
 def publish(client: S3Client, bucket: str, pages: Mapping[str, bytes]) -> None:
-    """Write each page under its key; one that is there is replaced.
+    """Write each page to its key, replacing an existing one.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.s3.explain`.
@@ -26,7 +26,7 @@ def publish(client: S3Client, bucket: str, pages: Mapping[str, bytes]) -> None:
 
 
 def exists(client: S3Client, bucket: str, key: str) -> bool:
-    """Whether there is such an object that may be read."""
+    """Whether the object exists and may be read."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -47,7 +47,7 @@ def _put(client: S3Client, bucket: str, key: str, page: bytes) -> None:
     kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
     text = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
     try:
-        # Asked for again each time: the history page of a place keeps its name.
+        # no-cache: browsers must ask again each time, because the history page keeps its name.
         client.put_object(Bucket=bucket, Key=key, Body=page, ContentType=text, CacheControl="no-cache")
     except (ClientError, BotoCoreError) as error:
         raise explain(error, f"s3://{bucket}/{key}") from error

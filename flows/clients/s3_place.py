@@ -1,7 +1,7 @@
-"""`s3://bucket/prefix` → a place of files, read with the login of the landing zone.
+"""A place `s3://bucket/prefix`, read with the login of the landing zone.
 
-An object is read as one stream. Where that breaks off, it goes on from the byte it had come to, of the same version: each request
-names the ETag (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html), so that no file is made of two.
+An object is read as one stream. If it breaks off, reading resumes at the next byte. Every request names the ETag
+(https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html), so that two versions of an object are never mixed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from flows.unpack import DEFAULT, READ_BYTES, Limits
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-TRIES = 6  # without a byte in between
+TRIES = 6  # attempts in a row that return no byte
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix(Place):
-    """The objects below a prefix, not those below its "folders"."""
+    """The objects directly below a prefix, without those in its "folders"."""
 
     client: S3Client = field(repr=False)
     bucket: str
@@ -59,7 +59,7 @@ class Prefix(Place):
         return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
 
     def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
-        """A copy, then the object goes: the copy is of the version that was listed, and so is what goes."""
+        """Copy the object, then delete it; both only if it still is the version that was listed."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         done = 0
@@ -81,10 +81,10 @@ class Prefix(Place):
         return done
 
     def get(self, entry: Entry, at: int) -> Any:
-        """The body of an object from byte `at` on, of the version that was listed."""
+        """The body of an object from byte `at` on, if it still is the version that was listed."""
         from botocore.exceptions import ClientError
 
-        # A whole object has a checksum that botocore looks at, a range has none.
+        # No Range at byte 0: botocore verifies the checksum of a whole object, but not of a range.
         part = {"Range": f"bytes={at}-"} if at else {}
         key = self.prefix + entry.name
         try:
@@ -107,7 +107,7 @@ class Prefix(Place):
         return _words(found[0]) if found else "no object"
 
     def _listed(self, prefix: str, first: int = 0) -> tuple[list[Entry], bool]:
-        """What a prefix holds, or the first of it; and whether that is all."""
+        """The entries below a prefix, or only the `first` ones; and whether these are all."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         found: list[Entry] = []
@@ -135,7 +135,7 @@ class Prefix(Place):
 
 
 class _Object(io.RawIOBase):
-    """An object's bytes, from any of them on."""
+    """A seekable stream of an object's bytes."""
 
     def __init__(self, place: Prefix, entry: Entry) -> None:
         self._place, self._entry = place, entry
@@ -152,7 +152,7 @@ class _Object(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """To a byte; another than the next one takes a request of its own."""
+        """Seek to a byte; unless it is the current position, the next read makes a new request."""
         at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
         if at != self._at:
             self._at = at
@@ -190,7 +190,7 @@ class _Object(io.RawIOBase):
         )
 
     def _check_whole(self) -> None:
-        """Behind the last byte botocore compares the checksum of a whole object, if S3 has one of it."""
+        """Read past the last byte, which makes botocore verify the checksum of a whole object, if S3 has one."""
         from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 
         if self._at < self._entry.size:
@@ -204,7 +204,7 @@ class _Object(io.RawIOBase):
         self._drop()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._drop()
         super().close()
 
@@ -216,10 +216,10 @@ class _Object(io.RawIOBase):
 
 
 def place(client: S3Client, address: str, limits: Limits = DEFAULT) -> Place:
-    """The place `s3://bucket/prefix`; where there is an object of just that key, it is an archive.
+    """The place `s3://bucket/prefix`; if an object has exactly that key, it is read as an archive.
 
     Raises:
-        ConfigurationError, InfrastructureError: there is no such bucket, it may not be read, or S3 does not answer.
+        ConfigurationError, InfrastructureError: the bucket does not exist, may not be read, or S3 does not answer.
     """
     bucket, _, key = address.partition("://")[2].rstrip("/").partition("/")
     if not bucket:
@@ -240,7 +240,7 @@ _CLEAR = "move or delete it; set CXM_INBOX_AFTER to what inbox is to do, name th
 
 
 def _explained(error: Exception, what: str, wish: str = _READ) -> Exception:
-    """As `flows.clients.s3.explain`, for a bucket that is not ours."""
+    """Like `flows.clients.s3.explain`, for a bucket that may belong to others."""
     code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
     if code == "NoSuchBucket":
         return ConfigurationError(f"{what}: there is no such bucket; correct its name in --data or CXM_DATA")

@@ -1,4 +1,4 @@
-"""`sftp://user@host:port/path` → a place of files."""
+"""A place `sftp://user@host:port/path`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A server gives 32 to 256 KiB an answer; asyncssh asks for all of a block at once.
+# A server returns 32 to 256 KiB per response; asyncssh requests a whole block in parallel.
 READ_BYTES = 4 * 1024 * 1024
 
 
 def place(login: Login, path: str, limits: Limits = DEFAULT) -> Place:
-    """The folder or the archive at a path of the server.
+    """The folder or archive at a path of the server.
 
     Raises:
-        ConfigurationError, InfrastructureError: the server is not known, refuses the login, or does not answer.
+        ConfigurationError, InfrastructureError: the server's host key is unknown, it refuses the login, or does not answer.
     """
     path = path.rstrip("/") or "/"
     folder, _, name = path.rpartition("/")
@@ -42,7 +42,7 @@ def place(login: Login, path: str, limits: Limits = DEFAULT) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Folder(Place):
-    """The files of a server's folder, not those of the folders in it."""
+    """The files of a folder on the server, without those of its subfolders."""
 
     login: Login
     path: str
@@ -62,7 +62,7 @@ class Folder(Place):
                 names = [str(name) for name in await client.listdir(self.path) if not str(name).startswith(".")]
             except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
                 return []
-            # Names are not enough and attributes of a listing are those of links; at most 100 questions are under way.
+            # stat each name, because a listing has the attributes of links, not of their targets; at most 100 at a time.
             found: list[Entry | None] = []
             for start in range(0, len(names), 100):
                 found += await asyncio.gather(*(self._entry(client, name) for name in names[start : start + 100]))
@@ -91,7 +91,7 @@ class Folder(Place):
             for entry in entries:
                 if await self._entry(client, entry.name) != entry:
                     continue
-                if folder:  # in one step, as the server's file system has it
+                if folder:  # an atomic rename on the server
                     await client.posix_rename(self._on_server(entry.name), self._on_server(f"{folder}/{entry.name}"))
                 else:
                     await client.remove(self._on_server(entry.name))
@@ -129,7 +129,7 @@ async def _opened(session: Session, path: str) -> Any:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file's bytes, from any of them on."""
+    """A seekable stream of a file's bytes."""
 
     def __init__(self, session: Session, path: str, entry: Entry) -> None:
         self._session, self._entry, self._at = session, entry, 0
@@ -146,7 +146,7 @@ class _RemoteFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """To a byte."""
+        """Seek to a byte."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
         return self._at
 
@@ -166,7 +166,7 @@ class _RemoteFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Give the handle back, if the connection still lives."""
+        """Close the remote handle, if the connection is still open."""
         if not self.closed:
             with suppress(Exception):
                 self._session.run(self._file.close())

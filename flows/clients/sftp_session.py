@@ -1,8 +1,8 @@
-"""A login to an SFTP server → one connection of a process, by asyncssh.
+"""Connections to SFTP servers, by asyncssh; one per login in each process.
 
-The server's key has to be known, and nothing is taken from ~/.ssh or an agent: what logs in is what the settings name. fsspec's
-own SFTP takes any key, so it is not used. A connection is shared by the threads of a process and ends when it has been idle for
-a while.
+The server's host key must be known, and nothing is read from ~/.ssh or an agent: only the settings decide what logs in. fsspec's
+SFTP accepts any host key, so it is not used. A connection is shared by the threads of a process and closed after it was idle for
+IDLE_SECONDS.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 60.0  # to log in, and for each answer
+ANSWER_SECONDS = 60.0  # timeout of the login and of each request
 IDLE_SECONDS = 20.0
 _ADDRESS = re.compile(
     r"sftp://(?:(?P<user>[^@/:]+)(?P<password>:[^@/]*)?@)?(?P<host>\[[^]]+\]|[^:/@]+)(?::(?P<port>[0-9]+))?(?P<path>/.*)?"
@@ -36,7 +36,7 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who logs in to which server, and by what the server is known."""
+    """A login to a server, and the host keys by which the server is recognized."""
 
     host: str
     port: int
@@ -57,10 +57,10 @@ def parse(
     passphrase: SecretStr | None = None,
     known_hosts: str | None = None,
 ) -> tuple[Login, str]:
-    """The login and the folder that an address names; `/~/` begins at the user's own folder, nothing is percent-decoded.
+    """Parse an address into login and folder. `/~/` is the user's home folder; nothing is percent-decoded.
 
     Raises:
-        ConfigurationError: it has no host or no user, or it holds a password.
+        ConfigurationError: the address has no host or no user, or it contains a password.
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
@@ -81,7 +81,7 @@ def parse(
 
 
 class Session:
-    """One connection, used by several threads; it lives in the loop of `_loop`."""
+    """One connection, shared by several threads; it runs in the event loop of `_loop`."""
 
     def __init__(self, login: Login) -> None:
         self.login = login
@@ -92,10 +92,10 @@ class Session:
         self._lock = asyncio.Lock()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` gives, which runs beside that of other threads.
+        """Run `work` in the event loop, concurrently with other threads' work, and return its result.
 
         Raises:
-            InfrastructureError: it gave nothing for `ANSWER_SECONDS`.
+            InfrastructureError: it did not finish within `ANSWER_SECONDS`.
         """
         future = asyncio.run_coroutine_threadsafe(work, _loop())
         try:
@@ -103,13 +103,13 @@ class Session:
         except FutureTimeoutError:
             future.cancel()
             if self._connection is not None:
-                _loop().call_soon_threadsafe(self._connection.abort)  # the next user gets another one
+                _loop().call_soon_threadsafe(self._connection.abort)  # the next user gets a new connection
             raise InfrastructureError(
                 f"{self.login}: gave no answer for {ANSWER_SECONDS:.0f} s; see whether the server is well, then run again"
             ) from None
 
     async def take(self) -> None:
-        """Count one more user, connected."""
+        """Register one more user, and connect if there is no connection."""
         async with self._lock:
             if self._end is not None:
                 self._end.cancel()
@@ -118,7 +118,7 @@ class Session:
             self.users += 1
 
     async def give_back(self) -> None:
-        """One user less; without any, the connection ends soon."""
+        """Unregister one user; without users the connection is closed after IDLE_SECONDS."""
         self.users -= 1
         if not self.users:
             self._end = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._connection.close)
@@ -130,11 +130,11 @@ _lock = threading.Lock()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """The loop of a thread that serves every connection of the process."""
+    """The event loop, in a thread of its own, that serves all connections of the process."""
     with _lock:
         if not _running:
             _running.append(asyncio.new_event_loop())
-            # Of a connection that breaks, the read that is waited for tells; the others' errors would be logged.
+            # When a connection breaks, the read that waits for it raises; asyncio would log the errors of the others too.
             _running[0].set_exception_handler(lambda *_: None)
             threading.Thread(target=_running[0].run_forever, name="sftp", daemon=True).start()
         return _running[0]
@@ -142,11 +142,11 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 @contextmanager
 def session(login: Login) -> Iterator[Session]:
-    """The process's connection for a login.
+    """Use the process's connection for a login; connects if there is none.
 
     Raises:
-        ConfigurationError: the server is unknown, refuses the login, or the settings are wrong.
-        InfrastructureError: it does not answer.
+        ConfigurationError: the server's host key is unknown, it refuses the login, or the settings are wrong.
+        InfrastructureError: the server does not answer.
     """
     with _lock:
         found = _sessions.setdefault(login, Session(login))
@@ -195,7 +195,7 @@ async def _connect(login: Login) -> tuple[Any, Any]:
 def _private_key(login: Login, text: str) -> Any:
     import asyncssh
 
-    try:  # a form in the Prefect UI keeps no line ends
+    try:  # replace \\n: a form in the Prefect UI does not keep line ends
         passphrase = login.passphrase.get_secret_value() if login.passphrase else None
         return asyncssh.import_private_key(text.strip().replace("\\n", "\n") + "\n", passphrase)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
@@ -240,7 +240,7 @@ def _unknown_host(login: Login, seen: list[Any]) -> str:
 
 @contextmanager
 def explained(what: str, login: Login) -> Iterator[None]:
-    """What asyncssh raises, in words."""
+    """Translate asyncssh's exceptions into ours."""
     import asyncssh
 
     try:

@@ -1,4 +1,4 @@
-"""Snowflake: SQL text and bound values → rows and a query id; transactions; errors told apart.
+"""Runs SQL on Snowflake: statements with bound values, transactions, and Snowflake's errors translated into ours.
 
 Functions take a plain `snowflake.connector` connection, one per task: connections are never shared across threads.
 """
@@ -41,8 +41,8 @@ _ACCOUNT = (
     "set CXM_SNOWFLAKE_ACCOUNT to <organization>-<account>, which `SELECT CURRENT_ORGANIZATION_NAME() || '-' || "
     "CURRENT_ACCOUNT_NAME()` tells"
 )
-# A login that was refused: some versions of the connector pass on the server's number, others say 250001 as for a server that is
-# down, so the text decides as well (snowflake/connector/auth/_auth.py; 394300 to 394306 are its CREDENTIAL_REJECTION_GS_CODES).
+# Refused logins. Some versions of the connector pass on the server's number, others report 250001, as if the server were down, so
+# the text is matched as well (snowflake/connector/auth/_auth.py; 394300 to 394306 are its CREDENTIAL_REJECTION_GS_CODES).
 _REFUSED = {
     390100: _USER,
     390101: "an administrator enables the user: ALTER USER … SET DISABLED = FALSE",
@@ -65,14 +65,13 @@ _REFUSED_TEXT = (
     (re.compile(r"not allowed to access|network policy", re.I), _REFUSED[390422]),
     (re.compile(r"verify the account name|40[34] (?:Forbidden|Not Found)", re.I), _ACCOUNT),
 )
-_LOGIN = (250001, 250003)  # numbers that a refused login may come with; 403 comes as 540001
-# What another try may cure, and why. 390111: the session is gone; 604: cancelled; 615: its transaction was aborted
-# (snowflake-connector-net#560); 625: a lock was not to be had in time, the statement was a deadlock's victim, or more than 20
-# were waiting; 630: the statement's time was up
-# (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking).
-# Longer than the five minutes after which the server gives up an idle transaction that others wait for, and not the half day of
-# an account's default.
+_LOGIN = (250001, 250003)  # numbers that a refused login may be reported with; 403 is reported as 540001
+# LOCK_TIMEOUT: longer than the five minutes after which the server aborts an idle transaction that others wait for, and much
+# shorter than the default of half a day.
 LOCK_SECONDS = 360
+# Errors that a retry may cure. 390111: the session has expired; 604: cancelled; 615: the transaction was aborted
+# (snowflake-connector-net#560); 625: lock timeout, deadlock, or more than 20 statements waiting for the lock; 630: statement
+# timeout (https://docs.snowflake.com/en/sql-reference/transactions#resource-locking).
 _UNREACHED = "the server was not reached or ended the session: run again"
 _TRANSIENT = {
     **dict.fromkeys((250001, 250002, 250003, 250005, 253012, 390111, 390112, 390114, 390195, 604), _UNREACHED),
@@ -119,7 +118,7 @@ _DATA = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a statement gave: its query id, column names (as the server spells them) and rows as tuples."""
+    """The result of a statement: its query id, column names (as the server spells them) and rows as tuples."""
 
     query_id: str
     columns: tuple[str, ...]
@@ -132,10 +131,10 @@ class Rows:
 
 
 def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
-    """Session parameters of every connection: AUTOCOMMIT, how long it waits for a lock, UTC, the JSON query tag, no telemetry.
+    """The session parameters of every connection: AUTOCOMMIT, lock timeout, UTC, the JSON query tag, no telemetry.
 
-    An account or a user may have turned AUTOCOMMIT off: a statement outside BEGIN … COMMIT would then be lost at the end of the
-    session (https://docs.snowflake.com/en/sql-reference/parameters#autocommit).
+    AUTOCOMMIT is set because an account or a user may have turned it off: a statement outside BEGIN … COMMIT would then be rolled
+    back at the end of the session (https://docs.snowflake.com/en/sql-reference/parameters#autocommit).
 
     The tag shows in QUERY_HISTORY (https://docs.snowflake.com/en/sql-reference/parameters#query-tag, at most 2,000 characters).
     """
@@ -153,7 +152,7 @@ def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = ()) -
     """Run one statement, with `:1`, `:2` … bound by the server to `values`, and read its whole result.
 
     Raises:
-        ConfigurationError, DataError, InfrastructureError: as `explain` tells them apart.
+        ConfigurationError, DataError, InfrastructureError: as `explain` classifies them.
     """
     log.debug("%s", sql)
     with connection.cursor() as cursor:
@@ -168,36 +167,36 @@ def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = ()) -
 
 @contextmanager
 def transaction(connection: SnowflakeConnection) -> Iterator[None]:
-    """BEGIN … COMMIT around the block; ROLLBACK when it raises, so that all of it happens or none."""
+    """Run the block in a transaction: COMMIT at its end, ROLLBACK if it raises."""
     run(connection, "BEGIN")
     try:
         yield
     except BaseException:
         try:
             run(connection, "ROLLBACK")
-        except CxmError:  # the session is gone, and its open transaction with it; the first error is the one to tell
+        except CxmError:  # the session has ended, and its transaction with it; the first error is the one to report
             log.warning("ROLLBACK failed; the server ends the transaction with the session")
         raise
     run(connection, "COMMIT")
 
 
-def _built(text: str, sql: str) -> str:
-    """What to do where the object that is missing is one that dbt builds."""
+def _build_fix(text: str, sql: str) -> str:
+    """The fix if the missing object is one that dbt builds; else empty."""
     missing = re.search(r"'([\w$.\"]*)' does not exist", text)
     if not missing:
         return ""
-    # Snowflake repeats the name as the statement has it, or without what stood before it.
+    # Snowflake repeats the name as it is in the statement, or only its last part.
     name = re.escape(missing[1].replace('"', "").rpartition(".")[2])
     schema = rf"\b(STG|INT|MARTS|SNAPSHOTS|SEEDS)\.{name}\b"
     return "build it: `cxm dbt build`" if re.search(schema, f"{missing[1]} {sql}".replace('"', ""), re.I) else ""
 
 
 def explain(error: Exception, sql: str) -> Exception:
-    """The error of ours that the connector's `error` means; anything that is not the connector's comes back as it is."""
+    """Translate the connector's `error` into one of ours; other exceptions are returned unchanged."""
     from snowflake.connector import errors
 
     head = _statement(sql)
-    if isinstance(error, OSError):  # an answer that breaks off: the connector lets requests' own error through
+    if isinstance(error, OSError):  # a truncated response: the connector passes on the error of `requests`
         return InfrastructureError(f"the warehouse's answer to `{head}` broke off: {error}; run again")
     if not isinstance(error, errors.Error):
         return error
@@ -207,7 +206,7 @@ def explain(error: Exception, sql: str) -> Exception:
     if getattr(error, "sfqid", None):
         text += f" (query {error.sfqid})"
     if fix := _REFUSED.get(number) or _CONFIGURATION.get(number):
-        fix = _built(text, sql) or fix
+        fix = _build_fix(text, sql) or fix
         return ConfigurationError(f"{text}; {fix}")
     if number in _LOGIN or "Failed to connect to DB" in said:
         for pattern, fix in _REFUSED_TEXT:
@@ -223,12 +222,12 @@ def explain(error: Exception, sql: str) -> Exception:
         return InfrastructureError(f"{text}; {_UNREACHED}")
     if number in _DATA:
         return DataError(text)
-    if isinstance(error, errors.ProgrammingError):  # the statement itself: another try gives the same answer
+    if isinstance(error, errors.ProgrammingError):  # the statement itself is wrong: a retry gives the same error
         return ConfigurationError(text)
     return InfrastructureError(text)
 
 
 def _statement(sql: str) -> str:
-    """The statement's beginning, for a message: without the template's comments before it, in one line."""
+    """The beginning of the statement for a message: on one line, without leading comments."""
     bare = re.sub(r"\A(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", "", sql, flags=re.S)
     return " ".join((bare or sql).split())[:120]

@@ -1,4 +1,4 @@
-"""Bytes, piece by piece → one S3 object that nobody sees before it is whole, is written once, and is checked on arrival."""
+"""Streams bytes into one S3 object, which is visible only when complete, never overwritten, and verified by its checksum."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-# A part has 5 MiB or more, but for the last, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-PART_BYTES = 6 * 1024 * 1024  # an object of fewer bytes goes in one PUT
-# Parts under way at a time, over all uploads of this process: what bounds memory.
+# S3 requires at least 5 MiB for every part but the last, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+PART_BYTES = 6 * 1024 * 1024  # a smaller object is sent in one PUT
+# Parts in flight at a time, over all uploads of this process; this bounds memory.
 PARTS_AT_ONCE = 6
 
 _slots = threading.BoundedSemaphore(PARTS_AT_ONCE)
@@ -32,15 +32,15 @@ def _senders() -> ThreadPoolExecutor:
 
 
 class Upload:
-    """One object on its way to `s3://bucket/key`.
+    """The upload of one object to `s3://bucket/key`.
 
-    `write` … `end`, `wait`, then `finish` or, at any time, `abort`. Each part, and the object as the sum of its parts, carries
-    its SHA-256, so S3 refuses bytes that differ
+    Call `write` for each piece, then `end`, `wait` and `finish`; or `abort` at any time. Each part and the whole object carry a
+    SHA-256, so S3 rejects damaged bytes
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html).
 
     All methods raise:
-        ConfigurationError: no such bucket, no right to write.
-        InfrastructureError: S3 gave up after retries.
+        ConfigurationError: the bucket does not exist, or it may not be written to.
+        InfrastructureError: S3 failed after retries.
     """
 
     def __init__(self, client: S3Client, bucket: str, key: str, media_type: str, metadata: Mapping[str, str]) -> None:
@@ -57,19 +57,19 @@ class Upload:
         self._done = False
 
     def write(self, data: bytes) -> None:
-        """More bytes; waits while too many parts are under way."""
+        """Add bytes; waits while too many parts are in flight."""
         self._buffer += data
         self.bytes += len(data)
         while len(self._buffer) > PART_BYTES:
             self._send(PART_BYTES)
 
     def end(self) -> None:
-        """There are no more bytes."""
+        """Send the rest: there are no more bytes."""
         if self._parts:
             self._send(len(self._buffer))
 
     def wait(self, report: Callable[[int], None] = lambda _: None) -> None:
-        """Until all parts have arrived; `report` hears of the bytes that have, and may raise."""
+        """Wait until all parts have arrived. `report` is called with the number of bytes sent so far, and may raise."""
         open_parts = set(self._parts)
         while open_parts:
             done, open_parts = wait(open_parts, timeout=1, return_when="FIRST_COMPLETED")
@@ -77,12 +77,12 @@ class Upload:
             report(self._sent)
 
     def finish(self, metadata: Mapping[str, str]) -> bool:
-        """Let the object be seen, unless the key exists; True if it was sent now. `metadata` is added where it still can be.
+        """Complete the object, which makes it visible; returns False if the key already exists with the same bytes.
 
-        A key that exists with the same checksum is a retry of the same batch: nothing to do.
+        The latter happens when the same batch is retried. `metadata` is added only to an object that is sent in one PUT.
 
         Raises:
-            DataError: the key holds other bytes.
+            DataError: the key exists with other bytes.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -104,7 +104,7 @@ class Upload:
             code = error.response.get("Error", {}).get("Code")
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 412 and code != "NoSuchUpload":
                 raise explain(error, self._where) from error
-            # NoSuchUpload: an answer was lost on the way, and botocore asked again for what had been done.
+            # NoSuchUpload: the response was lost, and botocore repeated a request that had succeeded.
             self.etag = self._compare(checksum)
             self.abort()
             return False
@@ -115,14 +115,14 @@ class Upload:
         return True
 
     def abort(self) -> None:
-        """Take back what was sent, unless the object was finished. Never raises: S3 drops the rest by its lifecycle rule."""
+        """Discard the upload, unless it is finished. Never raises: the bucket's lifecycle rule deletes what remains."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         if self._done:
             return
         for part in self._parts:
             part.cancel()
-        wait(self._parts)  # a part that arrives after the abort would be kept, and paid for
+        wait(self._parts)  # a part that arrives after the abort would stay in S3, and be billed
         self._buffer.clear()
         if self._id:
             with suppress(ClientError, BotoCoreError):
@@ -165,19 +165,19 @@ class Upload:
                 raise explain(error, self._where) from error
 
     def _compare(self, checksum: str) -> str:
-        """The entity tag of the object that is there, which has these bytes."""
+        """The ETag of the existing object, after checking that it has the same bytes."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            there = self._client.head_object(**self._place, ChecksumMode="ENABLED")
+            other = self._client.head_object(**self._place, ChecksumMode="ENABLED")
         except (ClientError, BotoCoreError) as error:
             raise explain(error, self._where) from error
-        if there.get("ChecksumSHA256") != checksum:
+        if other.get("ChecksumSHA256") != checksum:
             raise DataError(
-                f"{self._where}: the key exists with other bytes ({there['ContentLength']:,}, expected {self.bytes:,}; SHA-256 "
-                f"{there.get('ChecksumSHA256')}, expected {checksum}) and is never overwritten; run again under a new batch id"
+                f"{self._where}: the key exists with other bytes ({other['ContentLength']:,}, expected {self.bytes:,}; SHA-256 "
+                f"{other.get('ChecksumSHA256')}, expected {checksum}) and is never overwritten; run again under a new batch id"
             )
-        return plain_etag(there["ETag"])
+        return plain_etag(other["ETag"])
 
 
 def _checksum(data: bytes) -> str:
@@ -185,6 +185,6 @@ def _checksum(data: bytes) -> str:
 
 
 def _composite(parts: list[CompletedPartTypeDef]) -> str:
-    """S3's checksum of checksums, with the number of parts."""
+    """S3's composite checksum: the checksum of the parts' checksums, with the number of parts."""
     digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
     return f"{_checksum(digests)}-{len(parts)}"

@@ -1,6 +1,6 @@
-"""The ledger's rows of the last weeks → how loads went: by table and day, against what is usual, and what was quarantined.
+"""The history of a source's loads, from the ledger: by table and day, compared with the usual volume, with quarantined batches.
 
-`loads` asks the ledger, `History` works out what the page shows; `page` writes it. Everything but `loads` is pure.
+`loads` queries the ledger, `History` computes what the page shows, `page` writes it. Everything but `loads` is pure.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _STATES: dict[str, State] = {
     "quarantined": "quarantined",
     "undone": "undone",
 }
-# Of several batches of one day the one to see: what is wrong before what is well.
+# If a day has several batches, the first state in this order is shown: problems before successes.
 WORST: tuple[State, ...] = ("quarantined", "open", "undone", "published", "unchanged", "missing")
-# Where the contract has no rule on the volume, the page draws a band all the same: for the eye, it decides nothing.
+# The band that the page draws for tables without a volume rule. It is only for orientation and decides nothing.
 WINDOW, TOLERANCE = 8, 1.5
-DAYS = 35  # of a page where nobody says how many
-# How a quarantined batch's reason in the ledger names each rule: `- <table>: <rule and column>: <what was found>`.
+DAYS = 35  # days on a page by default
+# How a quarantined batch's reason in the ledger names each rule: `- <table>: <rule and column>: <result>`.
 _REASON = re.compile(r"(?:^|; )- (?P<table>\w+): (?P<rule>[^:;]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came for one table in one batch. Times are UTC, `rows` those of the file."""
+    """What one batch loaded for one table. Times are UTC, `rows` are those of the file."""
 
     source: str
     batch_id: str
@@ -50,7 +50,7 @@ class Load:
     rows_set_aside: int
     reason: str
     run_url: str
-    file_day: date | None  # of a table with a file for each day, the newest in the batch
+    file_day: date | None  # the newest file's day, if the table has a file for each day
     started: datetime
     finished: datetime | None
     sequence: int
@@ -58,7 +58,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A published or quarantined batch's rows beside the band of what is usual; no band before there is history."""
+    """The rows of a published or quarantined batch, and the usual range; `low` and `high` are None while history is too short."""
 
     load: Load
     low: float | None
@@ -66,13 +66,13 @@ class Volume:
 
     @property
     def unusual(self) -> bool:
-        """Whether the rows are outside the band."""
+        """Whether the number of rows is outside the usual range."""
         return self.low is not None and self.high is not None and not self.low <= self.load.rows <= self.high
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How long ago a table was delivered, in hours, and what its contract allows."""
+    """A table's last delivery, its age in hours, and whether its contract allows that age."""
 
     table: Table
     at: datetime | None
@@ -89,13 +89,13 @@ class Batch:
     rows: int
     bytes: int
     started: datetime
-    seconds: float | None  # from the first object to the verdict; None where that was not the same day
+    seconds: float | None  # from the first object to the verdict; None if that took more than a day
     reason: str
     run_url: str
 
 
 def loads(connection: SnowflakeConnection, database: str, source: str | None, days: int) -> list[Load]:
-    """What the ledger knows of the last `days`, oldest first, of one source or of all.
+    """The loads of the last `days`, oldest first, of one source or of all.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
@@ -122,14 +122,14 @@ def loads(connection: SnowflakeConnection, database: str, source: str | None, da
 
 
 def _state(status: str) -> State:
-    """The state of a table's objects in a batch, which have one status but while a run is at work."""
+    """The state of a table's objects in a batch. They all have the same status, except while a run is working on them."""
     found = {_STATES.get(one, "open") for one in status.split(", ")}
     return next(state for state in WORST if state in found)
 
 
 @dataclass(frozen=True)
 class History:
-    """How the loads of one source went, up to `now` (UTC)."""
+    """The loads of one source up to `now` (UTC)."""
 
     source: Source
     loads: Sequence[Load]  # oldest first
@@ -149,8 +149,8 @@ class History:
         return [_whole(batch, found) for batch, found in grouped.items()]
 
     def calendar(self, table: Table) -> dict[date, State]:
-        """What became of each day: of its batches the worst; `missing` where at the day's end the last delivery was longer ago
-        than the contract's first limit. A day without a batch that the contract does not miss is left out."""
+        """The state of each day: the worst of its batches, or `missing` if at the day's end the last delivery was older than the
+        contract's warning limit. Days without a batch that are within the limit are left out."""
         found: dict[date, set[State]] = defaultdict(set)
         for load in self.of(table):
             found[load.started.date()].add(load.state)
@@ -169,7 +169,7 @@ class History:
         return states
 
     def volumes(self, table: Table) -> list[Volume]:
-        """The rows of each batch of a table that brought some, with the band of what was usual before it."""
+        """The rows of each published or quarantined batch of a table, with the range that was usual before it."""
         rule = next((rule for rule in table.rules if rule.kind == "volume"), None)
         window = int(rule.argument("window")) if rule else WINDOW
         tolerance = float(rule.argument("tolerance")) if rule else TOLERANCE
@@ -187,7 +187,7 @@ class History:
         return found
 
     def deliveries(self) -> list[Delivery]:
-        """How fresh each table is, by the rule of dbt's `last_delivery`."""
+        """How fresh each table is, by the same rule as dbt's `last_delivery`."""
         return [self._delivery(table) for table in self.source.tables]
 
     def _delivery(self, table: Table) -> Delivery:
@@ -206,7 +206,7 @@ class History:
         return Delivery(table, at, hours, late)  # type: ignore[arg-type]
 
     def broken_rules(self) -> list[tuple[str, str, int]]:
-        """(table, rule, batches that it quarantined), the most frequent first."""
+        """(table, rule, number of batches that it quarantined), the most frequent first."""
         found: Counter[tuple[str, str]] = Counter()
         for batch in self.batches:
             if batch.state == "quarantined":
@@ -215,7 +215,7 @@ class History:
 
 
 def by_source(sources: Iterable[Source], found: Sequence[Load], now: datetime, days: int) -> list[History]:
-    """A history for each source that has one."""
+    """The history of each source that has loads."""
     histories = [History(s, [load for load in found if load.source == s.name], now, days) for s in sources]
     return [history for history in histories if history.loads]
 
@@ -235,7 +235,7 @@ def _whole(batch_id: str, found: Sequence[Load]) -> Batch:
         rows=sum(load.rows for load in found if load.state != "unchanged"),
         bytes=sum(load.bytes for load in found),
         started=started,
-        # A replay or an undo writes the time of its verdict into a batch of long ago.
+        # A replay or an undo sets the time of a batch's verdict long after it began: no duration then.
         seconds=seconds if seconds is not None and seconds < 24 * 3600 else None,
         reason=next((load.reason for load in found if load.reason), ""),
         run_url=next((load.run_url for load in found if load.run_url), ""),

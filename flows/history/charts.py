@@ -1,6 +1,6 @@
-"""A source's history → Vega-Lite specifications (https://vega.github.io/vega-lite/docs/), as plain dictionaries.
+"""The charts of a source's history, as Vega-Lite specifications (https://vega.github.io/vega-lite/docs/) in plain dictionaries.
 
-Colours are names that the page replaces by those of its theme, light or dark: `@published`, `@line` …
+Colours are placeholders that the page replaces by those of its light or dark theme: `@published`, `@line` …
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _chart(height: int | Spec, values: Sequence[Spec], **rest: Any) -> Spec:
 
 
 def calendar(history: History) -> Spec:
-    """A square for each table and day, in the colour of what became of it."""
+    """A square for each table and day, coloured by state."""
     values = [
         {"table": table.name, "day": day.isoformat(), "state": state}
         for table in history.source.tables
@@ -71,7 +71,7 @@ def calendar(history: History) -> Spec:
 
 
 def volume(table: Table, found: Sequence[Volume]) -> Spec:
-    """The rows of a table's batches over time, the band of what is usual behind them; what is outside is large."""
+    """The rows of a table's batches over time, above a band of the usual range; unusual batches have large marks."""
     values = [
         {
             "at": one.load.started.isoformat(),
@@ -163,7 +163,7 @@ def seconds(batches: Sequence[Batch]) -> Spec:
 
 
 def cost(costs: Costs) -> Spec:
-    """What each day's queries cost, by step: credits where there are some, else seconds."""
+    """What each day's queries cost, by step: in credits if the warehouse reports them, else in seconds."""
     values = [
         {"day": day.isoformat(), "step": step, "amount": round(amount, 6)} for day, step, amount in costs.by_day()
     ]

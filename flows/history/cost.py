@@ -1,8 +1,8 @@
-"""Query tags and the ledger → what loads cost: credits and seconds of queries, objects, bytes and requests to S3.
+"""What loads cost, from query tags and the ledger: credits and seconds of queries; objects, bytes and requests sent to S3.
 
-`read` asks, `Costs` adds up. Of queries it knows what QUERY_ATTRIBUTION_HISTORY does
-(https://docs.snowflake.com/en/sql-reference/account-usage/query_attribution_history): up to eight hours late, without queries of
-about 100 milliseconds or less, idle time, cloud services, serverless features, data transfer and storage.
+`read` queries, `Costs` adds up. Query costs are those of QUERY_ATTRIBUTION_HISTORY
+(https://docs.snowflake.com/en/sql-reference/account-usage/query_attribution_history): up to eight hours late, and without queries
+of about 100 milliseconds or less, idle time, cloud services, serverless features, data transfer and storage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """The queries of one day that have one query tag. `credits` is None where the warehouse has none."""
+    """The queries of one day with the same query tag. `credits` is None if the warehouse reports none."""
 
     day: date
     batch_id: str
@@ -51,7 +51,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What the queries of one step, table, model or batch cost together."""
+    """The total cost of the queries of one step, table, model or batch."""
 
     name: str
     queries: int
@@ -61,30 +61,30 @@ class Sum:
 
 @dataclass(frozen=True)
 class Costs:
-    """What the loads of some days cost; `queries` is None where the loader may not read it (CXM_QUERY_COSTS)."""
+    """What the loads of some days cost; `queries` is None if the loader may not read query costs (CXM_QUERY_COSTS)."""
 
     queries: Sequence[Queries] | None
     sent: Sequence[Sent]
 
     @property
     def unit(self) -> str:
-        """What there is to show: credits, or seconds of a warehouse that has none."""
+        """The unit to show: credits, or seconds if the warehouse reports no credits."""
         return "credits" if any(one.credits is not None for one in self.queries or ()) else "query seconds"
 
     def by_step(self) -> list[Sum]:
-        """The steps of the pipeline, the dearest first."""
+        """Cost of each pipeline step, the most expensive first."""
         return self._by(lambda one: one.step)
 
     def by_table(self) -> list[Sum]:
-        """The RAW tables, the dearest first."""
+        """Cost of each RAW table, the most expensive first."""
         return self._by(lambda one: one.table)
 
     def by_model(self) -> list[Sum]:
-        """The nodes of dbt, the dearest first."""
+        """Cost of each dbt node, the most expensive first."""
         return self._by(lambda one: one.model)
 
     def by_batch(self) -> list[Sum]:
-        """The batches, the newest first; what dbt builds is of no batch."""
+        """Cost of each batch, the newest first; dbt's queries belong to no batch."""
         return sorted(self._by(lambda one: one.batch_id), key=lambda one: one.name, reverse=True)
 
     def by_day(self) -> list[tuple[date, str, float]]:
@@ -127,13 +127,13 @@ class Costs:
 
 
 def credits_of(ones: Sequence[Queries]) -> float | None:
-    """Their credits together; None where there are none to know."""
+    """The sum of their credits; None if none are reported."""
     known = [one.credits for one in ones if one.credits is not None]
     return round(sum(known), 9) if known else None
 
 
 def read(connection: SnowflakeConnection, settings: Settings, source: str | None, days: int) -> Costs:
-    """What the last `days` cost: all queries on the pipeline's warehouse, and what was sent of one source or of all.
+    """The costs of the last `days`: all queries on the pipeline's warehouse, and what was sent for one source or for all.
 
     Raises:
         ConfigurationError: the loader may not read what queries cost.

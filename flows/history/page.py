@@ -1,4 +1,4 @@
-"""Histories → one HTML page that needs nothing from elsewhere: data, style and the plotting library (Vega) are in it."""
+"""Writes the history page: one self-contained HTML file with data, styles and the plotting library (Vega) inline."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from flows.settings import Settings
 
-SHOWN = 50  # batches in the list, the newest
-DEAREST = 15  # rows of each table of costs
+SHOWN = 50  # newest batches in the list
+DEAREST = 15  # rows in each table of costs
 log = logging.getLogger(__name__)
 DocsOf = Callable[[str, Batch], str]  # a source and a batch → the address of its Data Docs, or empty
 _WORDS = {
@@ -44,7 +44,8 @@ _WORDS = {
 def make(
     connection: SnowflakeConnection, settings: Settings, source: str | None = None, days: int = DAYS
 ) -> tuple[Path, list[History]]:
-    """Write the page of all sources as `docs/history/index.html` of the home, that of one beside it; and what it shows.
+    """Write the page of all sources to `docs/history/index.html` of the home, or that of one source to `<source>.html` beside it.
+    Returns the path and the histories on the page.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
@@ -67,7 +68,7 @@ def make(
 
 
 def _costs(connection: SnowflakeConnection, settings: Settings, source: str | None, days: int) -> Costs | None:
-    """What the loads cost; the page goes without where that cannot be read."""
+    """What the loads cost; None, and a page without costs, if that cannot be read."""
     try:
         return cost.read(connection, settings, source, days)
     except CxmError as error:
@@ -97,12 +98,12 @@ def write(
     docs: DocsOf = _no_docs,
     costs: Costs | None = None,
 ) -> None:
-    """Write the page to `path`; whoever reads meanwhile has the old page or the new one.
+    """Write the page to `path` atomically: a reader sees the old page or the new one.
 
     Args:
-        library: the script of Vega, Vega-Lite and Vega-Embed, as `library` gives it.
-        docs: where the Data Docs of a batch are.
-        costs: what the loads cost; None: the page has no such section.
+        library: the script of Vega, Vega-Lite and Vega-Embed, as `library` returns it.
+        docs: returns the address of a batch's Data Docs.
+        costs: what the loads cost; None: the page has no section on costs.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
@@ -111,7 +112,7 @@ def write(
 
 
 def library(cache_folder: Path) -> str:
-    """The script of Vega, Vega-Lite and Vega-Embed for a page. Making it takes seconds, so it is kept for each version."""
+    """The script of Vega, Vega-Lite and Vega-Embed for a page. Bundling it takes seconds, so it is cached for each version."""
     kept = cache_folder / f"vega-{version('vl-convert-python')}.js"
     if not kept.exists():
         import vl_convert
@@ -131,7 +132,7 @@ def render(
     docs: DocsOf = _no_docs,
     costs: Costs | None = None,
 ) -> str:
-    """The page."""
+    """The page's HTML."""
     specs: dict[str, Any] = {}
     views = []
     for history in histories:
@@ -279,5 +280,5 @@ def _cost_view(costs: Costs | None) -> dict[str, Any] | None:
 
 
 def _link(url: str) -> str:
-    """An address of the web, and nothing that a browser would run."""
+    """The URL if it is http or https, else empty: a `javascript:` link would run in the browser."""
     return quote(url, safe=":/?#&=%") if urlsplit(url).scheme in ("http", "https") else ""
