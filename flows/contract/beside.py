@@ -1,6 +1,7 @@
-"""Rules on a column beside the batch that was published before: values that are new, the share of empty ones → their SELECTs.
+"""Rules that compare a column with the batch published before: new values, the share of empty values. Renders their SELECTs.
 
-Both give no row, thus break no rule, until a batch of the table is published whose column has values, and while RAW has it.
+A SELECT without a row means that the rule is not broken. That is the case until a batch is published whose column has values, and
+after that batch is pruned from RAW.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ MOST_SHOWN = 10
 
 
 def beside(source: Source, table: Table, rule: Rule) -> str:
-    """The SELECT of what breaks a rule: each new value, or (share of empty ones, the share before); `{batch}` is the batch."""
+    """The SELECT of what breaks a rule: each new value, or (share of empty values, share before). `{batch}` is the batch."""
     assert rule.column
     column = ident(rule.column)
     before = _before(source, table)
@@ -46,7 +47,7 @@ def sentence(rule: Rule) -> str:
 
 
 def told(rule: Rule, rows: Sequence[tuple[Any, ...]], shown: bool) -> str:
-    """What the rows of `beside` say, in words; values only where they may be `shown`."""
+    """Describe the rows that `beside` selected; values are named only if they may be `shown`."""
     if rule.kind == "empty_share":
         now, before = (float(str(share)) for share in rows[0])
         return f"{now:.1%} are empty, {before:.1%} were in the batch before"
@@ -56,7 +57,7 @@ def told(rule: Rule, rows: Sequence[tuple[Any, ...]], shown: bool) -> str:
 
 
 def _before(source: Source, table: Table) -> str:
-    """What stands in FROM for the rows `p` of the batch that was published before the one that is judged."""
+    """The FROM clause for the rows `p` of the batch published before the one being validated."""
     batch = (
         f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
         f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS = 'validated'"

@@ -1,4 +1,4 @@
-"""Rules that rows of a batch broke → SELECTs of those rows: their numbers, files, and values that are not personal."""
+"""Renders SELECTs of the rows that break a rule: their numbers, files, and values that are not personal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flows.contract.sql import ident, literal
 
 
 def shown_columns(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
-    """Those columns whose values may leave the warehouse: the ones that the contract calls not personal."""
+    """Those of `columns` whose values may leave the warehouse: the ones with `pii: none` in the contract."""
     pii = {column.name: column.pii for column in table.columns}
     return tuple(name for name in columns if pii[name] == "none")
 
 
 def broken_rows(source: Source, table: Table, expectation: Expectation, batch_id: str) -> str | None:
-    """The SELECT of (_SOURCE_ROW_NUMBER, _SOURCE_FILENAME, values of `shown_columns`) of the rows that break a rule, in the
-    files' order; None: the rule is not on rows."""
+    """The SELECT of the rows that break a rule, in the files' order: _SOURCE_ROW_NUMBER, _SOURCE_FILENAME, values of
+    `shown_columns`. None if the rule is not about single rows."""
     names = ("_SOURCE_ROW_NUMBER", "_SOURCE_FILENAME", *shown_columns(table, expectation.columns))
     order = "ORDER BY r._SOURCE_FILENAME, r._SOURCE_ROW_NUMBER"
     if expectation.type == "unexpected_rows_expectation":
@@ -28,14 +28,14 @@ def broken_rows(source: Source, table: Table, expectation: Expectation, batch_id
     if condition is None:
         return None
     columns = ", ".join(f"r.{ident(c)}" for c in names)
-    where = "QUALIFY" if expectation.rule == "unique" else "WHERE"  # to see that a key is there twice takes a window
+    where = "QUALIFY" if expectation.rule == "unique" else "WHERE"  # finding repeated keys takes a window function
     return f"SELECT {columns} FROM ({asset_query(source, table, batch_id)}) AS r {where} {condition} {order}"
 
 
 def orphans(
     source: Source, table: Table, expectation: Expectation, batch_ids: Sequence[str], columns: Sequence[str]
 ) -> str:
-    """The SELECT of columns of the rows of these batches that point at nothing."""
+    """The SELECT of `columns` of the rows of these batches whose parent does not exist."""
     query = str(expectation.kwargs["unexpected_rows_query"]).replace(
         "{batch}", f"({asset_query(source, table, *batch_ids)})"
     )
@@ -43,7 +43,8 @@ def orphans(
 
 
 def breaks(expectation: Expectation) -> str | None:
-    """What is true of rows `r` of the asset that break the rule; an empty value breaks none but not_null. None: not on rows."""
+    """The SQL condition for rows `r` of the asset that break the rule. NULL breaks only not_null. None if the rule is not about
+    single rows."""
     kwargs = expectation.kwargs
     names = [f"r.{ident(c.upper())}" for c in _named(expectation)]
     match expectation.type:
@@ -52,7 +53,7 @@ def breaks(expectation: Expectation) -> str | None:
         case "expect_column_values_to_be_null":
             return f"{names[0]} IS NOT NULL"
         case "expect_column_values_to_match_regex":
-            # As Great Expectations asks Snowflake: a match anywhere counts, and the patterns are anchored.
+            # As Great Expectations queries Snowflake: a match anywhere counts; our patterns are anchored.
             return f"REGEXP_COUNT({names[0]}, {literal(str(kwargs['regex']))}) = 0"
         case "expect_column_values_to_be_in_set":
             values = kwargs["value_set"]
@@ -69,7 +70,7 @@ def breaks(expectation: Expectation) -> str | None:
 
 
 def _named(expectation: Expectation) -> list[str]:
-    """The asset's columns that the expectation is on, as it names them: none for one on the table."""
+    """The asset's columns that the expectation checks, as it names them; empty for one on the table."""
     column, columns = expectation.kwargs.get("column"), expectation.kwargs.get("column_list")
     if expectation.columns and isinstance(columns, list):
         return [str(name) for name in columns]

@@ -1,7 +1,7 @@
-"""Two states of a contract → what changed between them, and the version that this asks for. Pure: reads nothing.
+"""Compares two versions of a contract: what changed, and which version number that requires. Pure: no I/O.
 
-A change is *breaking* where a file that was accepted may now be refused or quarantined, or where a query that worked may now
-fail; a *widening* where more files are accepted than before; an *addition* where something new exists and nothing else changed.
+A change is *breaking* if a file that was accepted may now be refused or quarantined, or a query that worked may now fail. It is a
+*widening* if more files are accepted than before, and an *addition* if something new exists and nothing else changed.
 The version follows https://semver.org: breaking → major, addition or widening → minor, anything else → patch.
 """
 
@@ -18,7 +18,7 @@ from flows.errors import ConfigurationError
 Level = Literal["breaking", "widening", "addition", "note"]
 LEVELS: tuple[Level, ...] = ("breaking", "widening", "addition", "note")
 
-# What a table lets a file differ in: its value that takes the fewest files.
+# How a table lets files differ from the contract: (attribute, contract key, the strictest value).
 _POLICIES = (
     ("allow_empty", "allowEmpty", False),
     ("optional", "optional", False),
@@ -26,13 +26,13 @@ _POLICIES = (
     ("on_missing_column", "onMissingColumn", "refuse"),
     ("on_reorder", "onReorder", "refuse"),
 )
-# Rules that a column's logicalType brings with it: a change of the type is reported once, as that.
+# Rules that follow from a column's logicalType. A change of the type is reported once, as a change of the type.
 _OF_THE_TYPE = ("number", "boolean", "timestamp", "date")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference: how far it reaches, where, and what it is in a sentence."""
+    """One difference: its level, where it is, and a description."""
 
     level: Level
     table: str  # empty for the contract itself
@@ -41,7 +41,7 @@ class Change:
 
 
 def compare(old: Source, new: Source) -> tuple[Change, ...]:
-    """Every difference between two states of one contract, the ones that reach furthest first."""
+    """Every difference between two versions of one contract, breaking ones first."""
     changes = [*_contract(old, new)]
     before, after = {t.name: t for t in old.tables}, {t.name: t for t in new.tables}
     changes += [Change("breaking", name, "", "table removed") for name in before.keys() - after.keys()]
@@ -53,7 +53,7 @@ def compare(old: Source, new: Source) -> tuple[Change, ...]:
 
 
 def version_for(old_version: str, changes: tuple[Change, ...]) -> str:
-    """The least version that may carry these changes: `1.4.2` with an addition → `1.5.0`.
+    """The lowest version number that these changes allow: `1.4.2` with an addition → `1.5.0`.
 
     Raises:
         ConfigurationError: the old version is not of the form major.minor.patch.
@@ -68,7 +68,7 @@ def version_for(old_version: str, changes: tuple[Change, ...]) -> str:
 
 
 def breaks_within_major(old: Source, new: Source, changes: tuple[Change, ...]) -> bool:
-    """Whether a breaking change stands under the major version that was there before it."""
+    """Whether there is a breaking change although the major version did not grow."""
     breaking = any(change.level == "breaking" for change in changes)
     return breaking and _parts(new.version)[0] <= _parts(old.version)[0]
 
@@ -95,7 +95,7 @@ def _contract(old: Source, new: Source) -> Iterator[Change]:
 
 
 def _own_limits(old: Table, new: Table) -> Iterator[Change]:
-    """A table's own limits of freshness; the source's are the contract's own change."""
+    """Changes of a table's own freshness limits; `_contract` reports those of the source."""
     before, after = old.own_limits, new.own_limits
     if before == after:
         return
@@ -128,7 +128,7 @@ def _table(old: Table, new: Table) -> Iterator[Change]:
             yield Change("note", new.name, "", f"{label} changed")
     if old.dialect != new.dialect:
         says = [t.dialect.told or "the default" for t in (old, new)]
-        # Of the rest, the rules on its columns tell.
+        # Changes of the dialect's other fields show as changes of the columns' rules, which have their own level.
         level = "breaking" if old.dialect.file_text != new.dialect.file_text else "note"
         yield Change(level, new.name, "", f"dialect: {' → '.join(says)}")
     if old.bad_rows != new.bad_rows:
@@ -184,7 +184,8 @@ def _column(table: str, old: Column, new: Column) -> Iterator[Change]:
 
 
 def _rules(old: Table, new: Table, names: set[str], retyped: set[str]) -> Iterator[Change]:
-    """Rules of the table and of the columns that both states have; a new or removed column is reported with all its rules."""
+    """Changes of rules on the table and on columns that both versions have. The rules of an added or removed column are not
+    reported separately."""
     keys = {old.primary_key, new.primary_key} if old.primary_key != new.primary_key else set()
     before, after = (
         _by_subject([r for r in table.rules if r.columns not in keys or not r.columns], names, retyped)
@@ -211,7 +212,7 @@ def _by_subject(
     found: dict[tuple[str, str, tuple[str, ...]], tuple[Rule, ...]] = {}
     for rule in rules:
         if rule.kind == "not_null" or (rule.column and rule.column not in names):
-            continue  # `required` says it; or the column itself came or went
+            continue  # reported as a change of `required`, or of the column itself
         if rule.kind in _OF_THE_TYPE and rule.column in retyped:
             continue
         if not set(rule.columns) <= names:
@@ -232,7 +233,8 @@ def _rule(table: str, column: str, label: str, old: Rule, new: Rule) -> Iterator
 
 
 def _narrower(old: Rule, new: Rule) -> bool:
-    """Whether a value that satisfied the old rule may break the new one; a pattern or a format is never known to be wider."""
+    """Whether a value that satisfied the old rule may break the new one. A changed pattern or format always counts as narrower,
+    since the two cannot be compared."""
     if new.kind == "in_set":
         return not set(old.argument("values")) <= set(new.argument("values"))
     if new.kind in ("between", "row_count"):
@@ -244,7 +246,7 @@ def _narrower(old: Rule, new: Rule) -> bool:
 
 
 def _or(bound: float | None, default: float) -> float:
-    """A bound, or `default` where there is none."""
+    """A bound, or `default` if there is none."""
     return default if bound is None else bound
 
 

@@ -1,4 +1,4 @@
-"""A document of texts and numbers → YAML that dbt reads: what is to run is marked, and all else comes out as it was put in."""
+"""Writes YAML for dbt: Jinja that dbt should run is marked by a class, and all other text is escaped."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from flows.escape import jinja
 
 
 class Jinja(str):
-    """Text that dbt shall run, written by us. Any other text of a document is data, and `dbt_yaml` sees that none of it runs."""
+    """Jinja that dbt should run, written by us. Any other text in a document is data, and `dbt_yaml` escapes it."""
 
 
 def dbt_yaml(derived_line: str, document: dict[str, Any]) -> str:
-    """The document's text, with the line that says what it is derived from."""
+    """The document as YAML, after a comment that says what it is derived from."""
     return f"# {derived_line}\n" + yaml.safe_dump(_written(document), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _written(value: Any) -> Any:
-    """`value` with every text in it escaped from Jinja, but for what is meant to run."""
+    """`value` with every text in it escaped, except for `Jinja`."""
     match value:
         case Jinja():
             return str(value)

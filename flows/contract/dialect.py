@@ -1,8 +1,8 @@
-"""How the files of a table are written: delimiter, quotes, encoding, header; decimal mark, dates, words for yes and no.
+"""The CSV dialect of a table's files: delimiter, quotes, encoding, header; decimal mark, dates, words for yes and no.
 
 contract's `dialect` ──read_dialect──▶ `Dialect` ──▶ landing's check, the file format that COPY reads with, staging's casts
 
-One definition: what of it lies in the file is `file_text`, and everything that reads a file goes by that.
+`file_text` holds the part that is needed to parse a file; everything that reads a landed file uses it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-LineEnd = Literal["lf", "cr"]  # lf: LF or CR LF, as COPY's own; cr: CR alone
+LineEnd = Literal["lf", "cr"]  # lf: LF or CR LF, COPY's default; cr: CR alone
 
-# Each by the name that IANA prefers, lower case (https://www.iana.org/assignments/character-sets) → Python's codec.
+# IANA's preferred name, in lower case (https://www.iana.org/assignments/character-sets) → Python's codec.
 ENCODINGS = {
     "utf-8": "utf-8",
-    "utf-16": "utf-16",  # by its byte-order mark, which must be there
+    "utf-16": "utf-16",  # the byte-order mark is required
     "utf-16le": "utf-16-le",
     "utf-16be": "utf-16-be",
     **{f"windows-{n}": f"cp{n}" for n in range(1250, 1259)},
@@ -34,34 +34,34 @@ ENCODINGS = {
     "gb18030": "gb18030",
     "big5": "big5",
 }
-# How contracts spell what has a name.
+# Delimiters that contracts spell by name.
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Every default is the format that files have without one: RFC 4180 in UTF-8 with a header, ISO dates, a decimal point."""
+    """A CSV dialect. The defaults apply to a contract without a dialect: RFC 4180, UTF-8, a header, ISO dates, decimal point."""
 
     delimiter: str = ","
-    quote: str = '"'  # empty: none, a quote is text
-    escape: str = ""  # empty: none; inside quotes a quote is doubled in any case
+    quote: str = '"'  # empty: fields are not quoted, and a quote is text
+    escape: str = ""  # empty: none; in quoted fields a doubled quote is a quote in any case
     encoding: str = "utf-8"  # a key of ENCODINGS
     header: bool = True
     line_end: LineEnd = "lf"
-    nulls: tuple[str, ...] = ("null",)  # words that are NULL; an empty field always is
+    nulls: tuple[str, ...] = ("null",)  # words that mean NULL; an empty field always does
     decimal: Literal[".", ","] = "."
-    dates: str = ""  # of columns of dates that say no format; as Snowflake spells it
+    dates: str = ""  # the format of date columns without one of their own; as Snowflake spells it
     timestamps: str = ""
     booleans: tuple[tuple[str, str], ...] = ()  # (yes, no); empty: true and false
 
     @property
     def codec(self) -> str:
-        """Python's name of the encoding."""
+        """Python's name for the encoding."""
         return ENCODINGS[self.encoding]
 
     @property
     def sends_header(self) -> bool:
-        """Whether the header goes into the objects: COPY skips lines that end in LF, whatever ends a record."""
+        """Whether objects contain the header. Not with CR line ends: COPY's SKIP_HEADER skips a line only up to LF."""
         return self.header and self.line_end == "lf"
 
     @property
@@ -72,18 +72,19 @@ class Dialect:
 
     @property
     def file_text(self) -> str:
-        """What a file is read by, as the ledger keeps it: JSON of what differs from the defaults; empty where nothing does."""
+        """What is needed to parse a file, as the ledger stores it: JSON of what differs from the defaults; empty if nothing
+        does."""
         differs = {k: v for k, v in asdict(self).items() if k in _IN_THE_FILE and v != _DEFAULTS[k]}
         return json.dumps(differs, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if differs else ""
 
     def read_by(self, file_text: str) -> Dialect:
-        """The same for a file that was landed by another state of the contract."""
+        """This dialect, but with the parsing options under which a file was landed, maybe by another version of the contract."""
         found = json.loads(file_text) if file_text else {}
         said = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         return replace(self, **{k: said.get(k, _DEFAULTS[k]) for k in _IN_THE_FILE})
 
     def file_format(self, name: str) -> str:
-        """The name of the file format that COPY reads with: `name` itself by default, else one that its options give."""
+        """The name of the Snowflake file format for COPY: `name` itself for default options, else `name` with a hash of them."""
         options = [getattr(self, k) for k in _IN_THE_FORMAT]
         if options == [_DEFAULTS[k] for k in _IN_THE_FORMAT]:
             return name
@@ -91,13 +92,13 @@ class Dialect:
 
     @property
     def format_comment(self) -> str:
-        """What the file format is, for people."""
+        """A description of the Snowflake file format."""
         by = DELIMITERS.get(self.delimiter, self.delimiter).capitalize()
         return f"{by}-separated UTF-8 with{'' if self.header else 'out'} a header"
 
     @property
     def told(self) -> str:
-        """How files are written, as far as it is not by default, for people."""
+        """How the dialect differs from the default, in words; empty if it does not."""
         said = {k: v for k, v in asdict(self).items() if v != _DEFAULTS[k]}
         words = {
             "delimiter": f"separated by {DELIMITERS.get(self.delimiter, self.delimiter)}",
@@ -113,7 +114,7 @@ class Dialect:
         return ", ".join(words[key] for key in words if key in said)
 
 
-PLAIN = Dialect()  # without a word about it in the contract
+PLAIN = Dialect()  # the dialect of a contract that says nothing about it
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Dialect)}
 _IN_THE_FILE = ("delimiter", "quote", "escape", "encoding", "header", "line_end", "nulls")
 _IN_THE_FORMAT = tuple(k for k in _IN_THE_FILE if k != "encoding")  # landing sends UTF-8

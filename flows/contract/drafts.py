@@ -1,6 +1,6 @@
-"""A draft into a contract: entries added to the text that exists, or changes proposed to an entry that is there.
+"""Adds drafted entries to a contract, or proposes changes to existing ones.
 
-profiles of files + `data_dictionary/<source>.odcs.yaml` → the contract's new text, proved to be one before it is written
+profiles of files + `data_dictionary/<source>.odcs.yaml` → the contract's new text, parsed and rendered before it is written
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from flows.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One change to an entry that a file asks for."""
+    """A change to a contract's entry that the content of a file suggests."""
 
     table: str
     column: str
-    change: str  # as the contract would say it
+    change: str  # as it would be written in the contract
     why: str
 
 
@@ -40,7 +40,7 @@ def check_name(source: str) -> None:
 
 
 def parents(project: Path, source: str, data: Path) -> list[Parent]:
-    """The tables of the project's contracts that a link may point at: those with a key of one column and a file in `data`."""
+    """The tables of the project's contracts that a link may point at: those with a single-column key and one file."""
     found = []
     for name in sources(project):
         contract = read_source(project / DICTIONARY / f"{name}{SUFFIX}")
@@ -53,11 +53,11 @@ def parents(project: Path, source: str, data: Path) -> list[Parent]:
 
 
 def add_entries(project: Path, source: str, profiles: Sequence[FileProfile]) -> str:
-    """The text of the contract with an entry for each file at its end, read and rendered once to prove that it works.
+    """The contract's text with an entry for each file added at its end. The new text is parsed and rendered as a check.
 
     Raises:
-        ConfigurationError: an entry of that name exists, `schema` is not the contract's last key, or (a fault of the draft) the
-            text is no contract.
+        ConfigurationError: an entry of that name exists, `schema` is not the contract's last key, or (a bug of the draft) the
+            text is not a valid contract.
     """
     path = project / DICTIONARY / f"{source}{SUFFIX}"
     if path.is_file():
@@ -80,10 +80,10 @@ def add_entries(project: Path, source: str, profiles: Sequence[FileProfile]) -> 
 
 
 def prove(project: Path, file: str, text: str) -> None:
-    """Read and render a contract's text beside the project's other contracts.
+    """Check a contract's text by parsing and rendering it together with the project's other contracts.
 
     Raises:
-        ConfigurationError: it is no contract.
+        ConfigurationError: it is not a valid contract.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / DICTIONARY
@@ -94,10 +94,10 @@ def prove(project: Path, file: str, text: str) -> None:
 
 
 def propose(project: Path, source: str, profiles: Sequence[FileProfile]) -> list[Proposal]:
-    """What the contract would have to say, or could say, for these files to fit.
+    """Propose changes to the contract so that these files fit, or so that it says more about them.
 
     Raises:
-        ConfigurationError: no contract of that name, or no entry for a file.
+        ConfigurationError: the contract does not exist, or has no entry for a file.
     """
     contract = read_source(project / DICTIONARY / f"{source}{SUFFIX}")
     tables = {table.file: table for table in contract.tables}

@@ -1,10 +1,10 @@
-"""A contract's `fileName` → the names of files that it stands for: `orders_{date}_{part}.csv` ↔ `orders_2026-11-27_07.csv`.
+"""Matches file names to a contract's `fileName` pattern: `orders_{date}_{part}.csv` matches `orders_2026-11-27_07.csv`.
 
-| in the name | stands for |
+| in the pattern | matches |
 |---|---|
-| `{date}` | the day, `YYYY-MM-DD`, once, before what follows |
-| `{part}` | letters, digits, `_`, `-`: at least one, once |
-| `*` | any characters but `/`, or none |
+| `{date}` | the day, `YYYY-MM-DD`; at most once, before the wildcards |
+| `{part}` | one or more letters, digits, `_` or `-`; at most once |
+| `*` | any characters except `/`, or none |
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from datetime import date
 from functools import cache
 
 DATE, PART, ANY = "{date}", "{part}", "*"
-# The day in a file's name, as Snowflake's REGEXP_SUBSTR reads it as well: the first one, so nothing before it may look like one.
+# The day in a file's name. Snowflake's REGEXP_SUBSTR takes the first match, so nothing before the day may look like one.
 DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 _PLACEHOLDER = re.compile(r"(\{date\}|\{part\}|\*)")
 _STANDS_FOR = {DATE: f"(?P<day>{DAY})", PART: r"[\w-]+", ANY: "[^/]*"}
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]|\{date\}|\{part\}|\*)+\.csv")
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*(?:_\{date\})?\.csv")  # one file, or one for each day
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*(?:_\{date\})?\.csv")  # one file, or one file per day
 
 
 def is_name(pattern: str) -> bool:
-    """Whether a contract may have this `fileName`."""
+    """Whether this is a valid `fileName`."""
     if not is_pattern(pattern):
         return _PLAIN.fullmatch(pattern) is not None
     day, part, wild = (pattern.find(each) for each in (DATE, PART, ANY))
@@ -40,31 +40,31 @@ def is_name(pattern: str) -> bool:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether several files may have a name of this form, on one day."""
+    """Whether several files of one day may match this name."""
     return PART in name or ANY in name
 
 
 def matches(pattern: str, name: str, ignore_case: bool = False) -> bool:
-    """Whether a file of this name is one that the pattern stands for; both in one Unicode form."""
+    """Whether a file name matches the pattern; both must be in the same Unicode form."""
     found = _compiled(pattern, ignore_case).fullmatch(name)
     return found is not None and (DATE not in pattern or _is_day(found["day"]))
 
 
 def day_of(pattern: str, name: str) -> date | None:
-    """The day of a file that a pattern with `{date}` stands for."""
+    """The day in a file name that matches a pattern with `{date}`; else None."""
     found = _compiled(pattern, False).fullmatch(name) if DATE in pattern else None
     return date.fromisoformat(found["day"]) if found and _is_day(found["day"]) else None
 
 
 def covers(general: str, special: str) -> bool:
-    """Whether each file that `special` stands for is one of `general`'s as well."""
-    # A character that no literal text has stands for what a wildcard may be.
+    """Whether every file name that matches `special` matches `general` too."""
+    # Wildcards are replaced by a character that no pattern contains as literal text.
     samples = [special.replace(DATE, "2026-11-27").replace(PART, "ſ").replace(ANY, any_) for any_ in ("", "ſ", "ſ.ſ")]
     return all(matches(general, sample) for sample in samples)
 
 
 def stem(name: str) -> str:
-    """The text of a name without `.csv`, day and wildcards: the folder of its objects; empty where it has none."""
+    """A file name without `.csv`, day and wildcards, which names the folder of its objects; may be empty."""
     bare = name.removesuffix(".csv")
     if not is_pattern(name):
         return bare.removesuffix("_" + DATE)
@@ -72,7 +72,7 @@ def stem(name: str) -> str:
 
 
 def day_in(column: str) -> str:
-    """SQL: the day in a file's name, as text; the same that `{date}` stands for."""
+    """SQL for the day in a file's name, as text: what `{date}` matched."""
     return f"REGEXP_SUBSTR({column}, '{DAY}')"
 
 

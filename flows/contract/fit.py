@@ -1,9 +1,8 @@
-"""The header of a file beside its table → which field goes into which RAW column, or why the file does not fit.
+"""Maps the fields of a file's header to RAW columns, or says why the file does not fit its table.
 
 file's header + `Table` with onNewColumn, onMissingColumn, onReorder ──fit──▶ `Layout`, or `MisfitError`
 
-COPY reads fields by position (`$1`, `$2` …), so each file is read by the layout of its own header, when it is loaded for the
-first time and when it is loaded again.
+COPY reads fields by position (`$1`, `$2` …), so each file needs the layout of its own header, at the first load and at a replay.
 """
 
 from __future__ import annotations
@@ -18,14 +17,15 @@ from flows.contract.raw_names import raw_name
 
 
 class MisfitError(ValueError):
-    """The header differs from the contract in a way that the contract refuses; the message says how."""
+    """The header differs from the contract in a way that the contract does not allow; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the fields of a file go. `fields` has a pair for each field, in the file's order: its header, and the RAW column, or
-    None where it is ignored. `added`: headers that the contract does not have and RAW gets a column for. `missing`: headers that
-    the file lacks; their columns are NULL."""
+    """Which RAW column each field of a file is loaded into.
+
+    `fields`: for each field, in the file's order, its header and its RAW column (None: ignored). `added`: headers that are not in
+    the contract and get a new RAW column. `missing`: headers of the contract that the file lacks; their columns are NULL."""
 
     fields: tuple[tuple[str, str | None], ...]
     added: tuple[str, ...] = ()
@@ -39,22 +39,22 @@ class Layout:
 
     @property
     def positions(self) -> dict[str, int]:
-        """RAW column → number of its field, from 1 on, as COPY counts."""
+        """RAW column → number of its field, counted from 1 like COPY's `$1`."""
         return {name: n for n, (_, name) in enumerate(self.fields, 1) if name}
 
     @property
     def new_columns(self) -> dict[str, str]:
-        """RAW column that the contract does not have → its header."""
+        """RAW column that is not in the contract → its header."""
         return {name: header for header, name in self.fields if name and header in self.added}
 
     @property
     def text(self) -> str:
-        """As the ledger keeps it: a JSON array of pairs."""
+        """The fields as the ledger stores them: a JSON array of pairs."""
         return json.dumps(self.fields, ensure_ascii=False, separators=(",", ":"))
 
     @property
     def told(self) -> str:
-        """How the file differs from the contract, for people; empty where it does not."""
+        """How the file differs from the contract, in words; empty if it does not."""
         parts = [
             f"ignored: {', '.join(map(shown, self.ignored))}" if self.ignored else "",
             f"missing, NULL in RAW: {', '.join(map(shown, self.missing))}" if self.missing else "",
@@ -65,7 +65,7 @@ class Layout:
 
 
 def header_of(text: str | None) -> tuple[str, ...]:
-    """The header that a layout's `text` holds; empty where the ledger has none."""
+    """The header in a layout's `text`; empty if the ledger has none."""
     return tuple(str(header) for header, _ in json.loads(text)) if text else ()
 
 
@@ -75,10 +75,10 @@ def raw_columns(text: str | None) -> tuple[str, ...]:
 
 
 def fit(table: Table, header: Sequence[str]) -> Layout:
-    """The layout of a file with this header, as far as the table's policies let it differ from the contract.
+    """The layout of a file with this header.
 
     Raises:
-        MisfitError: it differs further.
+        MisfitError: the header differs from the contract more than the table's policies allow.
     """
     named = {c.header: c.name for c in table.columns}
     new = [name for name in header if name not in named]
@@ -119,18 +119,18 @@ def fit(table: Table, header: Sequence[str]) -> Layout:
 
 
 def fit_again(table: Table, header: Sequence[str]) -> Layout:
-    """The layout of a file that was accepted before, by the contract as it is now: what it gained since is NULL, what it lost
-    since is not loaded.
+    """The layout, by the current contract, of a file that was accepted before. Columns added to the contract since are NULL, and
+    columns removed from it are not loaded.
 
     Raises:
-        MisfitError: a column that may not be empty is missing.
+        MisfitError: the file lacks a column that is now required.
     """
     on_new: OnNewColumn = "add" if table.on_new_column == "add" else "ignore"
     return fit(replace(table, on_new_column=on_new, on_missing_column="null", on_reorder="by name"), header)
 
 
 def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
-    """Header → RAW column that it gets; one and the same whatever else is new, so that later files find it again."""
+    """Header → new RAW column. The name depends only on the header, so that later files are loaded into the same column."""
     taken = {**{c.name: c.header for c in table.columns}, **dict.fromkeys(OWN_COLUMNS, "an audit column")}
     found: dict[str, str] = {}
     for header in headers:
@@ -145,5 +145,5 @@ def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
 
 
 def shown(text: str) -> str:
-    """A column's name as it is, or spelled out, where it holds what cannot be seen or told from others: 'v\\xa0', 'v '."""
+    """A column's name for messages; quoted and escaped if it contains invisible or ambiguous characters: 'v\\xa0', 'v '."""
     return text if re.fullmatch(r"[!-~]+( [!-~]+)*", text) else ascii(text)

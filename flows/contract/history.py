@@ -1,4 +1,4 @@
-"""A contract as it was at a git ref: `data_dictionary/` of a commit → `Source`."""
+"""Reads a contract as it was at a git ref: `data_dictionary/` of a commit → `Source`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from flows.errors import ConfigurationError
 
 
 def read_at(project: Path, name: str, ref: str) -> Source | None:
-    """The contract of source `name` at a git ref of the project's repository; None where that commit has none of this name.
+    """The contract of source `name` at a git ref of the project's repository; None if that commit has no such contract.
 
     Raises:
-        ConfigurationError: git is missing, the project is no repository, the ref is unknown, or this version cannot read what the
-            contract was then.
+        ConfigurationError: git is missing, the project is not a repository, the ref is unknown, or this version of the code
+            cannot read the contract of that time.
     """
     if ref.startswith("-"):
         raise ConfigurationError(f"git ref: got {ref!r}, expected a branch, a tag or a commit")
@@ -39,7 +39,7 @@ def read_at(project: Path, name: str, ref: str) -> Source | None:
 
 
 def read_file(path: Path) -> Source:
-    """The contract in a file, whatever the file is called; relationships into other contracts need those beside it."""
+    """The contract in a file of any name. Contracts that its relationships point into must be in the same folder."""
     if path.name.endswith(SUFFIX):
         return read_source(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,13 +55,13 @@ def read_file(path: Path) -> Source:
 
 
 def commit_before_version(project: Path, source: Source) -> str | None:
-    """The commit that the contract is compared with when nobody names one; None where its history is empty.
+    """The commit that the contract is compared with by default; None if it has no history.
 
-    While its version is the one that was committed last: the commit that brought this version. After the version was raised:
-    the newest commit, which still has the version before.
+    If the last commit has the same version, it is the commit that introduced this version. If the version was raised since, it is
+    the last commit, which still has the old version.
 
     Raises:
-        ConfigurationError: git is missing, or the project is no repository.
+        ConfigurationError: git is missing, or the project is not a repository.
     """
     path = f"{DICTIONARY}/{source.name}{SUFFIX}"
     commits = _git(project, "log", "--format=%H", "--", path).decode().split()

@@ -1,9 +1,10 @@
-"""Which column is made of which: the models' SQL as dbt compiled it + the contracts → `Lineage`, from RAW to MARTS and SNAPSHOTS.
+"""Column lineage from RAW to MARTS and SNAPSHOTS: the models' SQL as compiled by dbt + the contracts → `Lineage`.
 
-sqlglot reads the SQL: `qualify` gives every column its table and spells out each `*`
-(https://sqlglot.com/sqlglot/optimizer/qualify.html), scopes say what a name stands for within CTEs and unions. `sqlglot.lineage`
-goes the same way and a test compares the two; it is not used because it tells neither what only joins or filters, nor whose rows
-`count(*)` counts, nor by which column a seed was looked up, and a state's region says where a person lives as the state does.
+sqlglot parses the SQL: `qualify` adds the table to every column and expands each `*`
+(https://sqlglot.com/sqlglot/optimizer/qualify.html); scopes resolve names within CTEs and unions. `sqlglot.lineage` works the
+same way, and a test compares the two. It is not used because it reports neither columns that only join or filter, nor whose rows
+`count(*)` counts, nor by which column a seed was looked up. The latter matters for PII: the region looked up by a person's state
+says where the person lives, like the state itself.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from sqlglot.schema import MappingSchema
 from flows.contract.model import AUDIT_COLUMNS, Source
 from flows.errors import ConfigurationError
 
-ROWS = "*"  # in place of a column's name: that there is a row
-GROUND = ("RAW", "SEEDS")  # made of nothing that is in the warehouse
+ROWS = "*"  # in place of a column's name: the existence of a row, as in count(*)
+GROUND = ("RAW", "SEEDS")  # the layers where lineage begins
 _DIALECT = "snowflake"
-_WRAPPERS = (exp.Alias, exp.Cast, exp.TryCast, exp.Paren)  # around a value that stays what it is
+_WRAPPERS = (exp.Alias, exp.Cast, exp.TryCast, exp.Paren)  # expressions that do not change the value within
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Ref:
-    """A column of a relation: a RAW table in upper case, a model, snapshot or seed as dbt calls it."""
+    """A column of a relation: a RAW table in upper case, or a model, snapshot or seed by its dbt name."""
 
     relation: str
     column: str  # or ROWS
@@ -39,19 +40,19 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A RAW table, model, snapshot or seed: of what each column is made directly, and what joins, filters or sorts its rows."""
+    """A RAW table, model, snapshot or seed: the direct origins of each column, and what joins, filters or sorts its rows."""
 
     name: str
     layer: str  # RAW, STG, INT, MARTS, SNAPSHOTS, SEEDS
     columns: Mapping[str, frozenset[Ref]]
-    rows: frozenset[Ref] = frozenset()  # whose rows its rows are
-    unchanged: frozenset[str] = frozenset()  # columns whose value is that of one other column, its type aside
-    choosing: frozenset[Ref] = frozenset()
+    rows: frozenset[Ref] = frozenset()  # the relations that its rows come from
+    unchanged: frozenset[str] = frozenset()  # columns that copy another column's value, except for its type
+    choosing: frozenset[Ref] = frozenset()  # columns that join, filter, group or sort
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Every relation by name, each after those that it reads."""
+    """All relations by name, each after those that it reads."""
 
     relations: Mapping[str, Relation]
 
@@ -68,18 +69,18 @@ class Lineage:
         return found
 
     def origins(self, ref: Ref) -> frozenset[Ref]:
-        """The columns of RAW and of seeds that `ref` is made of, through all layers."""
+        """The columns of RAW and of seeds that `ref` is derived from, through all layers."""
         return self._origins[ref]
 
     def unchanged(self, ref: Ref) -> bool:
-        """Whether the value is that of the file, typed and trimmed: passed on and nothing computed with it."""
+        """Whether the value is that of the file, only typed and trimmed: nothing was computed."""
         relation = self.relations[ref.relation]
         if relation.layer in GROUND:
             return True
         return ref.column in relation.unchanged and all(self.unchanged(r) for r in relation.columns[ref.column])
 
     def made_from(self, origin: Ref, layer: str) -> list[Ref]:
-        """The columns of `layer` that are made of RAW's column `origin`."""
+        """The columns of `layer` that are derived from RAW's column `origin`."""
         inside = (ref for ref in self._origins if self.relations[ref.relation].layer == layer and ref.column != ROWS)
         return [ref for ref in inside if origin in self._origins[ref]]
 
@@ -90,10 +91,10 @@ class Lineage:
 
 
 def trace(manifest: Mapping[str, Any], sources: Iterable[Source]) -> Lineage:
-    """The lineage of a compiled dbt project; `manifest` is dbt's manifest.json after `dbt compile`.
+    """Trace the lineage of a compiled dbt project; `manifest` is dbt's manifest.json after `dbt compile`.
 
     Raises:
-        ConfigurationError: a model is not compiled, or reads a relation or column that is not there.
+        ConfigurationError: a model is not compiled, or reads a relation or column that does not exist.
     """
     schema = MappingSchema(dialect=_DIALECT)
     relations: dict[str, Relation] = {}
@@ -101,7 +102,7 @@ def trace(manifest: Mapping[str, Any], sources: Iterable[Source]) -> Lineage:
 
     def add(node: Mapping[str, Any], relation: Relation) -> None:
         table = normalize_identifiers(exp.to_table(node["relation_name"], dialect=_DIALECT), dialect=_DIALECT)
-        # The type is of no account: sqlglot asks for names only.
+        # The type does not matter: sqlglot only needs names.
         schema.add_table(table, dict.fromkeys(relation.columns, "VARCHAR"), dialect=_DIALECT)
         names[_sql_name(table)] = relation.name
         relations[relation.name] = relation
@@ -109,9 +110,8 @@ def trace(manifest: Mapping[str, Any], sources: Iterable[Source]) -> Lineage:
     raw = {table.raw_name: table for source in sources for table in source.tables}
     for node in manifest["sources"].values():
         table = raw.get(node["identifier"])
-        columns = (
-            (*(c.name for c in table.columns), *AUDIT_COLUMNS) if table else node["columns"]
-        )  # the ledger is of no contract
+        # The ledger is in no contract.
+        columns = (*(c.name for c in table.columns), *AUDIT_COLUMNS) if table else node["columns"]
         add(node, Relation(node["identifier"], "RAW", dict.fromkeys(columns, frozenset())))
     for node in _in_order(manifest):
         if node["resource_type"] == "seed":
@@ -153,7 +153,7 @@ def _sql_name(table: exp.Table) -> str:
 
 
 class _Reader:
-    """One model's SQL → what its columns are made of, in columns of the relations that it reads."""
+    """Traces one model's columns to columns of the relations that it reads."""
 
     def __init__(
         self, node: Mapping[str, Any], schema: MappingSchema, names: Mapping[str, str], known: Mapping[str, Relation]
@@ -177,7 +177,7 @@ class _Reader:
         )
 
     def _projections(self, scope: Scope, name: str) -> list[tuple[Scope, exp.Expr]]:
-        """The expressions that give the column `name`: one, or one of each branch of a union."""
+        """The expressions of the column `name`: one, or one for each branch of a union."""
         if not scope.set_operation_scopes:
             return [(scope, next(e for e in _query(scope).selects if e.alias_or_name == name))]
         position = _query(scope).named_selects.index(name)
@@ -193,7 +193,7 @@ class _Reader:
             columns = list(projection.find_all(exp.Column))
             for column in columns:
                 found |= self._of_column(inner, column)
-            # count(*), or a word that a branch of a union puts in: it says no more than that there is a row.
+            # count(*), or a constant in a branch of a union: it only says that a row exists.
             if not columns and not isinstance(_value(projection), exp.Null):
                 found |= self._rows(inner)
         return frozenset(found)
@@ -211,7 +211,7 @@ class _Reader:
         return found
 
     def _table(self, table: exp.Table) -> Relation | None:
-        """The relation that a table of the SQL is; None for what a function makes."""
+        """The relation of a table in the SQL; None for a table function."""
         return self.known.get(self.names.get(_sql_name(table), ""))
 
     def _looked_up_by(self, scope: Scope, alias: str) -> frozenset[Ref]:
@@ -225,7 +225,7 @@ class _Reader:
         return frozenset(found)
 
     def _rows(self, scope: Scope) -> frozenset[Ref]:
-        """Whose rows the scope's rows are: of what it reads FROM, and of what it joins so that rows may go."""
+        """The relations that the scope's rows come from: FROM, and joins that can remove rows (not LEFT or CROSS)."""
         if scope.set_operation_scopes:
             return frozenset(ref for branch in scope.set_operation_scopes for ref in self._rows(branch))
         joins = scope.expression.args.get("joins") or ()
@@ -242,7 +242,7 @@ class _Reader:
 
     def _unchanged(self, scope: Scope, name: str) -> bool:
         if self.node["schema"] == "STG":
-            return True  # derived from the contract: it types and trims
+            return True  # derived from the contract: staging only types and trims
         for inner, projection in self._projections(scope, name):
             value = _value(projection)
             if isinstance(value, exp.Null):
@@ -255,7 +255,7 @@ class _Reader:
         return all(self.known[ref.relation].layer != "SEEDS" for ref in self._origins(scope, name))
 
     def _choosing(self, scope: Scope) -> frozenset[Ref]:
-        """What stands anywhere in the scope but among its columns: joins, filters, groups, order."""
+        """The columns used outside the select list: in joins, filters, groups, order."""
         if scope.set_operation_scopes:
             return frozenset()
         shown = {id(c) for projection in _query(scope).selects for c in projection.find_all(exp.Column)}

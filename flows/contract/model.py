@@ -1,7 +1,7 @@
-"""What the pipeline knows of a source: `data_dictionary/<source>.odcs.yaml` → `Source`, frozen and checked.
+"""The model of a contract: `data_dictionary/<source>.odcs.yaml` is read into a `Source`, which is frozen and checked.
 
 The YAML is an Open Data Contract Standard v3.1 document (https://bitol-io.github.io/open-data-contract-standard/), parsed by
-the `open-data-contract-standard` package; this module holds only the view of it that the renderers and steps need.
+the `open-data-contract-standard` package; this module has only what the renderers and steps need of it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Severity = Literal["error", "warning"]
 LogicalType = Literal["string", "integer", "number", "timestamp", "date", "boolean"]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 Pii = Literal["none", "indirect", "direct"]  # indirect: points at a person together with other data
-OnNewColumn = Literal["refuse", "ignore", "add"]  # what becomes of a column that the contract does not have
-OnMissingColumn = Literal["refuse", "null"]  # of one that the file does not have
+OnNewColumn = Literal["refuse", "ignore", "add"]  # what to do with a column that is not in the contract
+OnMissingColumn = Literal["refuse", "null"]  # and with a column that is not in the file
 OnReorder = Literal["refuse", "by name"]
-Load = Literal["snapshot", "append"]  # each file holds all rows, or adds to those before it
+Load = Literal["snapshot", "append"]  # each file holds all rows, or adds rows to those of earlier files
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,16 @@ class Rule:
     | unique | column, or `columns` of a compound key | |
     | regex | column | pattern: str, anchored with ^ and $ |
     | in_set | column | values: tuple of str |
-    | number | column | integer: bool; decimal: a comma where that is its mark |
+    | number | column | integer: bool; decimal: "," if that is the decimal mark |
     | timestamp | column | format: str, as Snowflake spells it: YYYY-MM-DD HH24:MI:SS |
     | date | column | format: YYYY-MM-DD |
     | boolean | column | words: pairs of str, yes and no; without them the values are true and false |
     | between | column | max and/or min: int or float, inclusive; the column has a `number` rule too |
-    | new_values | column | ; beside the batch published before |
-    | empty_share | column | tolerance: float, by which the share of empty ones may differ from that of the batch before |
-    | volume | the table | window: int, of the last batches, weekday: bool, of the same day; tolerance: int or float, a factor |
+    | new_values | column | none; compares with the batch published before |
+    | empty_share | column | tolerance: float, by which the share of empty values may differ from that of the batch before |
+    | volume | the table | window: int, last batches; weekday: bool, only the same weekday; tolerance: int or float, a factor |
 
-    A null satisfies every rule but not_null. Patterns use only what ECMA, Snowflake, DuckDB and Python read alike: no
+    NULL satisfies every rule but not_null. Patterns use only syntax that ECMA, Snowflake, DuckDB and Python read alike: no
     backslash, no look-around.
     """
 
@@ -71,7 +71,7 @@ class Rule:
     description: str = ""
 
     def argument(self, name: str) -> Any:
-        """The argument called `name`, or None where the rule has none of that name."""
+        """The argument called `name`; None if the rule does not have it."""
         return dict(self.arguments).get(name)
 
 
@@ -88,25 +88,24 @@ class Column:
     required: bool
     classification: Classification
     pii: Pii
-    reading: tuple[
-        tuple[str, object], ...
-    ] = ()  # how its text is read, where not by default: arguments of the cast's macro
+    # How its text is parsed, if not by default: arguments of the cast's macro.
+    reading: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """`columns` of this table point at `parent_columns` of RAW table `parent`, which another source may own."""
+    """A foreign key: `columns` of this table point at `parent_columns` of RAW table `parent`, maybe of another source."""
 
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
     severity: Severity
-    source: str = ""  # the parent's source; empty where it is the table's own
+    source: str = ""  # the parent's source; empty: the same source
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """After how many hours without a delivery `dbt source freshness` warns, and fails."""
+    """Freshness limits: after how many hours without a delivery `dbt source freshness` warns, and fails."""
 
     warn_after_hours: int
     error_after_hours: int
@@ -114,11 +113,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class BadRows:
-    """Rows that break a rule of severity error are set aside, up to a share of the file's rows (0 to 1) and a number of rows."""
+    """How many rows that break a rule of severity error may be set aside: a share of the file's rows (0 to 1), a number, or
+    both."""
 
     max_share: float | None
     max_rows: int | None
-    broken_lines: bool = False  # lines that are no record as well; then a record is one line
+    broken_lines: bool = False  # set aside broken lines (not valid records) too; each record must then be one line
 
     def allows(self, rows: int, of: int) -> bool:
         """Whether so many of a file's rows may be set aside."""
@@ -136,15 +136,15 @@ class BadRows:
 
 REJECTED = "_REJECTED"
 RULES = "_RULES"
-# Columns of what was set aside before it was a row: which rule, the line's number in the file, why, and the line itself.
+# Columns of a rejected table for a broken line, which is not a row: the rule, the line's number, the reason, the line itself.
 BROKEN_COLUMNS = (RULES, "_REJECTED_LINE", "_REJECTED_REASON", "_REJECTED_TEXT")
-OWN_COLUMNS = (*AUDIT_COLUMNS, *BROKEN_COLUMNS)  # no column of a file may be called so in RAW
-BROKEN_RULE = "record"  # what stands under _RULES
+OWN_COLUMNS = (*AUDIT_COLUMNS, *BROKEN_COLUMNS)  # reserved: no column of a file may have such a name in RAW
+BROKEN_RULE = "record"  # the rule's name in _RULES for a broken line
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One file, or several that a pattern names, and the RAW table of their rows."""
+    """A table of the contract: its file, or the files that match its pattern, and the RAW table they are loaded into."""
 
     name: str  # schema entry's name and the dbt source table's, lower case: orders
     raw_name: str  # OLIST_ORDERS
@@ -153,22 +153,22 @@ class Table:
     description: str
     load: Load
     columns: tuple[Column, ...]
-    primary_key: tuple[str, ...]  # RAW names; empty where the file has none
+    primary_key: tuple[str, ...]  # RAW names; empty if it has none
     relationships: tuple[Relationship, ...] = ()
     rules: tuple[Rule, ...] = ()
-    own_limits: Limits | Literal["none"] | None = None  # of its freshness; None: those of its source
+    own_limits: Limits | Literal["none"] | None = None  # of freshness; None: the source's; "none": never late
     on_new_column: OnNewColumn = "refuse"
     on_missing_column: OnMissingColumn = "refuse"
     on_reorder: OnReorder = "refuse"
     allow_empty: bool = False  # a file with a header and no record is a batch of 0 rows
-    optional: bool = False  # a batch without its file is whole; what is published stays
+    optional: bool = False  # a batch is complete without its file; its published rows stay
     bad_rows: BadRows | None = None  # None: one row that breaks a rule quarantines the batch
     dialect: Dialect = PLAIN
 
     @property
     def rejected(self) -> Table:
-        """The RAW table of the rows that were set aside: the same columns, and which rules the row broke; of a line that is no
-        record, its number, why, and its text instead, which is as personal as the table's most personal column."""
+        """The RAW table of the rows that were set aside: the same columns, and the rules that the row broke. A broken line has
+        its number, reason and text instead; the text is classified like the table's most personal column."""
         classification = max((c.classification for c in self.columns), key=get_args(Classification).index)
         pii = max((c.pii for c in self.columns), key=get_args(Pii).index)
         said = (
@@ -200,16 +200,16 @@ class Table:
 
     @property
     def has_parts(self) -> bool:
-        """True where several files (of one day) make up the table together."""
+        """Whether the table consists of several files (of one day)."""
         return file_names.is_pattern(self.file)
 
     @property
     def daily(self) -> bool:
-        """True where each day has a file of its own."""
+        """Whether the table has a file for each day."""
         return "{date}" in self.file
 
     def file_on(self, day: date | None) -> str:
-        """The name of the file to read, or the pattern of the names: of `day` (in ISO form) where the table is daily.
+        """The file's name or pattern; for a daily table with `day` filled in (in ISO form).
 
         Raises:
             ValueError: the table is daily and there is no day.
@@ -226,7 +226,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One contract: the tables that are landed, loaded and validated together."""
+    """One contract: a set of tables that are landed, loaded, validated and published together."""
 
     name: str  # olist
     version: str
@@ -243,22 +243,22 @@ class Source:
 
     @property
     def contract(self) -> str:
-        """The contract's path in the project, `/` between its parts."""
+        """The contract's path in the project, with `/` as separator."""
         return f"data_dictionary/{self.name}.odcs.yaml"
 
     @property
     def derived_line(self) -> str:
-        """What stands in every file derived from this contract; `cxm contract sync` knows its own files by it."""
+        """The line in every file derived from this contract, by which `cxm contract sync` recognizes its files."""
         return f"derived from {self.contract} by `cxm contract sync`"
 
     @property
     def file_formats(self) -> dict[str, Dialect]:
-        """The file formats that COPY reads the tables with, by name; the stage's own first."""
+        """The Snowflake file formats with which COPY reads the tables, by name; the stage's default first."""
         found = {self.file_format: PLAIN}
         return found | {t.dialect.file_format(self.file_format): t.dialect for t in self.tables}
 
     def limits(self, table: Table) -> Limits | None:
-        """A table's limits of freshness: its own, or the source's; None where the contract says that it is never late."""
+        """A table's freshness limits: its own, or the source's; None if the contract says that it is never late."""
         if table.own_limits == "none":
             return None
         return table.own_limits or Limits(self.warn_after_hours, self.error_after_hours)
@@ -272,7 +272,7 @@ class Source:
         """The table called `name` (contract name or RAW name).
 
         Raises:
-            KeyError: no such table; the message lists those there are.
+            KeyError: no such table; the message lists the existing ones.
         """
         for table in self.tables:
             if name in (table.name, table.raw_name):

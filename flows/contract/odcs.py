@@ -1,7 +1,7 @@
-"""A contract's YAML text → the ODCS package's model, with nothing lost on the way.
+"""Parses a contract's YAML into the ODCS package's model, and refuses unknown and repeated keys.
 
-The package ignores keys that it does not know, and YAML keeps the last of two equal keys: either way a misspelt or repeated line
-would quietly switch a rule off. Here both are refused by name.
+The package ignores keys that it does not know, and YAML keeps only the last of two equal keys: either way a misspelt or repeated
+line would silently switch a rule off.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pydantic import ValidationError
 
 from flows.contract.place import Place, show
 
-# libyaml's parser where PyYAML was built with it, as its wheels are: a tenth of the time.
+# libyaml's parser if PyYAML was built with it, as its wheels are: it takes a tenth of the time.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse(text: str, place: Place) -> OpenDataContractStandard:
-    """The document with every key accounted for.
+    """Parse the document; every key must be known.
 
     Raises:
-        ConfigurationError: not YAML, a key twice, a key that ODCS v3.1 does not know, or a value of the wrong type.
+        ConfigurationError: not YAML, a repeated key, a key that ODCS v3.1 does not know, or a value of the wrong type.
     """
     try:
         _refuse_repeated_keys(yaml.compose(text, Loader=_Loader), place)
@@ -57,7 +57,7 @@ def _refuse_repeated_keys(node: yaml.Node | None, place: Place) -> None:
 
 
 def _refuse_unknown_keys(found: Any, kept: Any, at: tuple[int | str, ...], raw: Any, place: Place) -> None:
-    """A key that the file has and the parsed model does not is one that ODCS does not know."""
+    """Refuse keys that the file has and the parsed model does not: ODCS does not know them."""
     if isinstance(found, dict) and isinstance(kept, dict):
         for key, value in found.items():
             if key not in kept:
@@ -69,7 +69,7 @@ def _refuse_unknown_keys(found: Any, kept: Any, at: tuple[int | str, ...], raw: 
 
 
 def _path(raw: Any, location: Sequence[int | str]) -> str:
-    """`("schema", 0, "properties", 2, "x")` → `schema[orders].properties[order_status].x`."""
+    """A readable path: `("schema", 0, "properties", 2, "x")` → `schema[orders].properties[order_status].x`."""
     text, here = "", raw
     for part in location:
         try:

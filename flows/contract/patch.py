@@ -1,6 +1,6 @@
-"""Columns that came with files → the change of the contract that takes them in, as `git apply` reads it.
+"""Makes a patch for `git apply` that adds new columns of files to the contract.
 
-`Layout` of a file + `data_dictionary/<source>.odcs.yaml` → a property for each new column where the file has it
+`Layout` of a file + `data_dictionary/<source>.odcs.yaml` → a property for each new column, at its position in the file
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from flows.errors import ConfigurationError
 def patch(
     project: Path, source: Source, layouts: Mapping[str, Layout], columns: Mapping[str, Sequence[ColumnProfile]]
 ) -> str:
-    """A unified diff of the contract; `layouts` and `columns` by table name: where the new ones stand, and what is known of them.
+    """A unified diff of the contract. By table name, `layouts` has the positions of the new columns and `columns` their profiles.
 
     Raises:
-        ConfigurationError: the contract's text has not the shape that it was read from, or what came out is no contract.
+        ConfigurationError: the contract's text does not have the expected layout, or the result is not a valid contract.
     """
     path = project / DICTIONARY / f"{source.name}{SUFFIX}"
     old = path.read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def patch(
 
 
 def _insertions(document: Any, table: Table, layout: Layout, columns: Sequence[ColumnProfile]) -> list[tuple[int, str]]:
-    """(line, text) of each new property: behind that of the field before it in the file."""
+    """(line, text) of each new property, to be inserted after the property of the preceding field in the file."""
     entries = _value(document, "schema").value
     entry = next(e for e in entries if _value(e, "name").value == table.name)
     properties = _value(entry, "properties")
@@ -78,7 +78,7 @@ def _value(node: Any, key: str) -> Any:
 
 
 def _last_line(node: Any) -> int:
-    """The last line of a node's text, from 0 on. A block ends where the next token begins, so its last part is asked."""
+    """The last line of a node, counted from 0. PyYAML ends a block where the next token begins, so its last child is used."""
     if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
         mark = node.end_mark
         return int(mark.line if mark.column else mark.line - 1)

@@ -1,4 +1,4 @@
-"""A place in a contract → an error that names it: file, schema entry, property, what was found, what was wanted, the fix."""
+"""A position in a contract, for errors that name it: file, line, schema entry, property, what was got and expected, the fix."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from flows.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a contract we are; each method either gives back what it was asked for or raises `ConfigurationError`."""
+    """A position in a contract. Each method checks a value and returns it, or raises `ConfigurationError`."""
 
     file: str
     entry: str = ""
     property: str = ""
-    whole: str = field(default="", repr=False)  # the contract's, to find lines in
+    whole: str = field(default="", repr=False)  # the contract's text, to find line numbers
 
     def fail(self, message: str, at: Sequence[str] = ()) -> NoReturn:
-        """Raise with the place in front of `message`, which says found, wanted and the fix; `at`: the custom property that it is
-        about, and the keys within, for the line."""
+        """Raise with this position in front of `message`, which says got, expected and the fix. `at`: the custom property in
+        question and the keys within it, to find the line."""
         line = _line(self.whole, self.entry, at) if at and self.whole else None
         parts = [self.file]
         parts += [f"line {line}"] if line else []
@@ -35,33 +35,33 @@ class Place:
         raise ConfigurationError(f"{', '.join(parts)}: {message}")
 
     def text(self, value: str | None, key: str, example: str) -> str:
-        """`value` without the space around it, which may not be all there is; `example` goes into the fix."""
+        """`value` without surrounding space; it must not be empty. `example` is shown in the fix."""
         if value is None or not value.strip():
             self.fail(f"{key}: got nothing, expected a text; add `{key}: {example}`")
         return value.strip()
 
-    def one_of(self, value: object, key: str, wanted: Iterable[str]) -> str:
-        """`value`, which has to be one of `wanted`."""
-        wanted = tuple(wanted)
-        if value not in wanted:
-            self.fail(f"{key}: got {show(value)}, expected {' or '.join(wanted)}")
+    def one_of(self, value: object, key: str, expected: Iterable[str]) -> str:
+        """`value`, which must be one of `expected`."""
+        expected = tuple(expected)
+        if value not in expected:
+            self.fail(f"{key}: got {show(value)}, expected {' or '.join(expected)}")
         return value
 
     def identifier(self, name: str, key: str) -> str:
-        """`name`, which has to be able to stand unquoted in Snowflake's SQL."""
+        """`name`, which must be a valid unquoted identifier in Snowflake."""
         try:
             return ident(name)
         except ConfigurationError as error:
             self.fail(f"{key}: {error}")
 
     def once(self, names: Iterable[str], what: str) -> None:
-        """Nothing, when no name is there twice."""
+        """Raise if a name occurs more than once."""
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
             self.fail(f"{what}: got {', '.join(repeated)} more than once, expected each once; rename or remove one")
 
     def custom(self, found: Sequence[CustomProperty] | None, known: Iterable[str]) -> dict[str, Any]:
-        """The custom properties by name; `known` are those that may be there."""
+        """The custom properties by name; only `known` ones are allowed."""
         known = tuple(known)
         self.once((str(p.property) for p in found or ()), "customProperties")
         for entry in found or ():
@@ -75,7 +75,7 @@ class Place:
 
 
 def show(value: object) -> str:
-    """A value as messages show it: short, on one line."""
+    """A value for messages: short, on one line."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 

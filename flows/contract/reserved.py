@@ -1,9 +1,9 @@
-"""Words that cannot stand unquoted where a name is wanted: Snowflake's reserved and limited keywords, snowflake-sqlalchemy's.
+"""Words that cannot be used as unquoted names: Snowflake's reserved and limited keywords, and snowflake-sqlalchemy's.
 
-https://docs.snowflake.com/en/sql-reference/reserved-keywords: each word of its table, under what it says beside the word. (Its
-text calls ASC and DESC reserved too; its table does not, and snowflake-sqlalchemy's tests name a column DESC bare.) Great
-Expectations' queries go through that package, which quotes its own words, in lower case, so that Snowflake does not find the
-column: its list is in this one.
+The groups are those of the table in https://docs.snowflake.com/en/sql-reference/reserved-keywords. (Its text calls ASC and DESC
+reserved too, but its table does not, and snowflake-sqlalchemy's tests have an unquoted column DESC.) Great Expectations sends its
+queries through that package, which quotes the words of its own list in lower case, so that Snowflake does not find the column;
+therefore its list is included.
 """
 
 from __future__ import annotations

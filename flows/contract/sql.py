@@ -1,8 +1,7 @@
-"""Names and values → SQL text: the one `ident()`, the one `literal()`, and the templates under `sql/` that use them.
+"""Builds SQL text safely: `ident()` for names, `literal()` for values, and the templates under `sql/` that use both.
 
-RAW keeps its identifiers unquoted and upper case (https://docs.snowflake.com/en/sql-reference/identifiers-syntax), so a name that
-would need quotes, a reserved word among them, is refused rather than quoted. Owned here, used by render_sql and by the provision
-and load steps.
+Identifiers in RAW are unquoted and upper case (https://docs.snowflake.com/en/sql-reference/identifiers-syntax), so a name that
+would need quotes, such as a reserved word, is refused rather than quoted.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ _IDENTIFIER = re.compile(r"[A-Z_][A-Z0-9_$]{0,254}")
 
 
 def ident(name: str) -> str:
-    """`name` as an unquoted identifier.
+    """Return `name`, checked to be valid as an unquoted identifier.
 
     Raises:
-        ConfigurationError: it is not upper case letters, digits, `_` and `$`, beginning with a letter or `_`; or a word that
-            Snowflake reserves.
+        ConfigurationError: the name is not made of upper case letters, digits, `_` and `$`, beginning with a letter or `_`; or it
+            is a reserved word.
     """
     if not _IDENTIFIER.fullmatch(name):
         raise ConfigurationError(
@@ -43,7 +42,7 @@ _ESCAPED = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\
 
 
 def literal(value: str) -> str:
-    """`value` as a single-quoted string constant; both the quote and the backslash escape in Snowflake
+    """`value` as a single-quoted string constant. The quote and the backslash are escape characters in Snowflake
     (https://docs.snowflake.com/en/sql-reference/data-types-text#single-quoted-string-constants)."""
     return f"'{value.translate(_ESCAPED)}'"
 
@@ -61,5 +60,5 @@ def _environment() -> jinja2.Environment:
 
 
 def template(name: str, **values: object) -> str:
-    """The file `sql/<name>` with its places filled; a place without a value is an error."""
+    """Render the template `sql/<name>`; a missing value is an error."""
     return _environment().get_template(name).render(**values).strip().removesuffix(";")

@@ -1,8 +1,8 @@
-"""A contract's YAML text → every mistake against the Open Data Contract Standard's own JSON schema, each with its line.
+"""Validates a contract's YAML against the JSON schema of the Open Data Contract Standard; reports every mistake with its line.
 
-The schema is the one that the `open-data-contract-standard` package ships (https://bitol-io.github.io/open-data-contract-standard/).
-`cxm contract check` and `sync` ask here before a contract is read, so that a person sees all mistakes at once; a run reads the
-contract without it, since the schema takes 0.1 s.
+The `open-data-contract-standard` package ships the schema (https://bitol-io.github.io/open-data-contract-standard/). `cxm
+contract check` and `sync` validate before a contract is parsed, so that a user sees all mistakes at once; a run does not, since
+validation takes 0.1 s.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _UNKNOWN_KEY = ("additionalProperties", "unevaluatedProperties")
 
 
 def check_standard(text: str, file: str) -> None:
-    """Nothing, when the text follows the standard.
+    """Check that the text follows the standard.
 
     Raises:
-        ConfigurationError: it does not, or is no YAML; one line for each mistake: file, line, what is wrong, what was meant.
+        ConfigurationError: it does not, or is not YAML; one line for each mistake: file, line, what is wrong, the fix.
     """
     mistakes = list(find_mistakes(text))
     if mistakes:
@@ -35,7 +35,7 @@ def check_standard(text: str, file: str) -> None:
 
 
 def find_mistakes(text: str) -> Iterator[tuple[int, str]]:
-    """(line from 1 on, message) of each mistake, in the file's order."""
+    """(line, message) of each mistake, in the file's order; lines count from 1."""
     from jsonschema import Draft201909Validator
 
     try:
@@ -45,7 +45,7 @@ def find_mistakes(text: str) -> Iterator[tuple[int, str]]:
         mark = getattr(error, "problem_mark", None)
         yield (mark.line + 1 if mark else 1), f"is not YAML: {getattr(error, 'problem', None) or error}"
         return
-    found: dict[tuple[int, str], None] = {}  # the schema reports a key once for each of its branches
+    found: dict[tuple[int, str], None] = {}  # a dict, because the schema reports a key once for each of its branches
     for broken in Draft201909Validator(_schema()).iter_errors(_as_json(document)):
         path = list(broken.absolute_path)
         if broken.validator not in _UNKNOWN_KEY:
@@ -66,7 +66,7 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _known_keys() -> frozenset[str]:
-    """Every key that the schema names anywhere."""
+    """Every key that occurs anywhere in the schema."""
 
     def walk(part: Any) -> Iterator[str]:
         if isinstance(part, dict):
@@ -82,7 +82,7 @@ def _known_keys() -> frozenset[str]:
 
 
 def _nearest(key: str, instance: Any) -> str:
-    """The key that was most likely meant: near in spelling, and not in the object already."""
+    """The key that was probably meant: similar in spelling, and not yet in the object."""
     free = sorted(_known_keys() - set(instance))
     return next(iter(difflib.get_close_matches(key, free, n=1, cutoff=0.7)), "")
 
@@ -102,7 +102,7 @@ def _message(error: Any) -> str:
 
 
 def _as_json(value: Any) -> Any:
-    """YAML's dates as the text that they are in JSON."""
+    """Convert YAML's dates to text, as in JSON."""
     if isinstance(value, dict):
         return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -111,7 +111,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _line(node: yaml.Node | None, path: Sequence[int | str]) -> int:
-    """The line of the last key or item of a path, from 1 on."""
+    """The line of the last key or item of a path, counted from 1."""
     line = node.start_mark.line + 1 if node else 1
     for part in path:
         if isinstance(node, yaml.MappingNode):

@@ -1,7 +1,8 @@
-"""Contracts → every file that derives from them, written or compared: what `cxm contract sync` and `cxm contract check` do.
+"""Writes or compares the files derived from contracts: `cxm contract sync` and `cxm contract check`.
 
-A derived file names `cxm contract sync`, so one that no contract gives any more can be told from one that a person wrote, and
-goes. Great Expectations' definitions and checkpoints have no place for words: there the id tells, see `_is_derived`.
+A derived file mentions `cxm contract sync`. So a file that no contract produces any more is recognized and removed, while files
+that people wrote stay. Great Expectations' definitions and checkpoints have no comments; they are recognized by their ids, see
+`_is_derived`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from flows.contract.model import Source
 from flows.contract.read import DICTIONARY, SUFFIX, read_source, sources
 from flows.errors import ConfigurationError
 
-# Where derived files may stand, by folder and file name; nothing else is looked at, so nothing else can be removed.
+# Where derived files may be, by folder and file name. Other files are never read, so they can never be removed.
 DERIVED = (
     ("data_dictionary", "README.md"),
     ("dbt/cxm_medtech/models/staging", "**/*.yml"),
@@ -32,7 +33,7 @@ DERIVED = (
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A derived file that is not what the contracts give: where, why, and how it differs (a unified diff)."""
+    """A derived file that is not up to date: its path, the reason, and a unified diff."""
 
     path: Path
     reason: str  # missing, differs, left over
@@ -40,7 +41,7 @@ class Difference:
 
 
 def check_standard(project: Path) -> None:
-    """Nothing, when every contract of the project follows the standard's own JSON schema.
+    """Check that every contract of the project follows the standard's JSON schema.
 
     Raises:
         ConfigurationError: one does not; one line for each mistake in any of them.
@@ -80,7 +81,7 @@ def contracts_of(project: Path) -> list[Source]:
 
 
 def derived(project: Path) -> dict[Path, str]:
-    """Every derived file of the project's contracts: path relative to the project → whole text.
+    """Render every derived file of the project's contracts: path relative to the project → text.
 
     Raises:
         ConfigurationError: as `contracts_of`, or two renderers write one path.
@@ -100,44 +101,45 @@ def derived(project: Path) -> dict[Path, str]:
 
 
 def check(project: Path) -> list[Difference]:
-    """What `sync` would change, in the order of the paths; an empty list when all is as the contracts say."""
-    wanted = derived(project)
-    return sorted([*compare(project, wanted), *_left_over(project, wanted)], key=lambda difference: difference.path)
+    """What `sync` would change, ordered by path; an empty list if all files are up to date."""
+    expected = derived(project)
+    return sorted([*compare(project, expected), *_left_over(project, expected)], key=lambda difference: difference.path)
 
 
 def sync(project: Path) -> list[Path]:
-    """Make the derived files what the contracts give; the paths (relative to the project) that were written or removed."""
-    wanted = derived(project)
-    removed = [difference.path for difference in _left_over(project, wanted)]
+    """Update the derived files; returns the paths (relative to the project) that were written or removed."""
+    expected = derived(project)
+    removed = [difference.path for difference in _left_over(project, expected)]
     for path in removed:
         (project / path).unlink()
-    return sorted([*write(project, wanted), *removed])
+    return sorted([*write(project, expected), *removed])
 
 
-def write(project: Path, wanted: Mapping[Path, str]) -> list[Path]:
-    """Make the files what `wanted` says; the paths of those that were not."""
-    paths = [difference.path for difference in compare(project, wanted)]
+def write(project: Path, expected: Mapping[Path, str]) -> list[Path]:
+    """Write the files that differ from `expected`; returns their paths."""
+    paths = [difference.path for difference in compare(project, expected)]
     for path in paths:
         (project / path).parent.mkdir(parents=True, exist_ok=True)
-        (project / path).write_text(wanted[path], encoding="utf-8", newline="\n")
+        (project / path).write_text(expected[path], encoding="utf-8", newline="\n")
     return paths
 
 
-def compare(project: Path, wanted: Mapping[Path, str]) -> list[Difference]:
-    """The files that are not there or not as `wanted` says."""
-    found = []
-    for path, text in wanted.items():
-        there = _read(project / path)
-        if there != text:
-            found.append(Difference(path, "missing" if there is None else "differs", _diff(path, there or "", text)))
-    return found
+def compare(project: Path, expected: Mapping[Path, str]) -> list[Difference]:
+    """The files that are missing or differ from `expected`."""
+    differences = []
+    for path, text in expected.items():
+        actual = _read(project / path)
+        if actual != text:
+            reason = "missing" if actual is None else "differs"
+            differences.append(Difference(path, reason, _diff(path, actual or "", text)))
+    return differences
 
 
-def _left_over(project: Path, wanted: Mapping[Path, str]) -> Iterator[Difference]:
+def _left_over(project: Path, expected: Mapping[Path, str]) -> Iterator[Difference]:
     for folder, pattern in DERIVED:
         for file in sorted((project / folder).glob(pattern)):
             path = file.relative_to(project)
-            if path not in wanted and not file.is_symlink() and _is_derived(_read(file) or ""):
+            if path not in expected and not file.is_symlink() and _is_derived(_read(file) or ""):
                 yield Difference(path, "left over", _diff(path, _read(file) or "", ""))
 
 
@@ -145,22 +147,22 @@ def _is_derived(text: str) -> bool:
     if "cxm contract sync" in text:
         return True
     try:
-        # Derived ids are made of names (UUID version 5); those that Great Expectations' own tools give are random (version 4).
+        # Derived ids are hashes of names (UUID version 5); those of Great Expectations' own tools are random (version 4).
         return UUID(json.loads(text)["id"]).version == 5
     except (ValueError, TypeError, KeyError, AttributeError):
         return False
 
 
 def _read(file: Path) -> str | None:
-    """The file's text with its line ends as they are; None where there is no such file."""
+    """The file's text with its original line ends; None if it does not exist."""
     try:
         return file.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return None
 
 
-def _diff(path: Path, there: str, wanted: str) -> str:
+def _diff(path: Path, actual: str, expected: str) -> str:
     lines = difflib.unified_diff(
-        there.splitlines(), wanted.splitlines(), f"{path} (in the project)", f"{path} (derived)", lineterm=""
+        actual.splitlines(), expected.splitlines(), f"{path} (in the project)", f"{path} (derived)", lineterm=""
     )
     return "\n".join(lines)

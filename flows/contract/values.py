@@ -1,8 +1,8 @@
-"""What staging makes of RAW's text, as SQL: dbt's own macros, so that a rule judges what staging will hold.
+"""SQL for the values that staging makes from RAW's text. It uses dbt's macros, so that rules check the values of staging.
 
     dbt/cxm_medtech/macros/casts.sql ──Jinja──▶ try_cast(nullif(trim(t.PRICE, …), '') as number(38, 9))
 
-The macros are plain Jinja, and the project's: who changes them changes staging and, with `cxm contract sync`, the suites.
+The macros are plain Jinja and belong to the project: changing them changes staging and, after `cxm contract sync`, the suites.
 """
 
 from __future__ import annotations
@@ -22,52 +22,55 @@ from flows.project import PROJECT
 
 CASTS = "dbt/cxm_medtech/macros/casts.sql"
 
-# Digits before the point that leave nine more in a NUMBER(38, 0) and a NUMBER(38, 9): a sum over a billion rows still fits.
+# The most digits before the point. Nine fewer than NUMBER(38, 0) and NUMBER(38, 9) hold, so that a sum over a billion rows fits.
 MOST_DIGITS = {"integer": 29, "number": 20}
 
-# Where Snowflake advises years to begin: 0000 and 0001 are what systems write that have no date
+# The first year that Snowflake recommends; systems without a date write years like 0000 or 0001
 # (https://docs.snowflake.com/en/sql-reference/data-types-datetime#date-and-time-data-types).
 FIRST_YEAR = 1582
 
-# What the macros of dates and timestamps read without a format.
+# The formats that the macros of dates and timestamps read by default.
 _FORMATS = {"date": "YYYY-MM-DD", "timestamp": "YYYY-MM-DD HH24:MI:SS"}
-# No braces: Great Expectations takes them for places to fill.
+# No {n} quantifiers: Great Expectations would take braces for placeholders.
 _PARTS = {"YYYY": "[0-9][0-9][0-9][0-9]", **dict.fromkeys(("HH24", "MM", "DD", "MI", "SS"), "[0-9][0-9]")}
 
 
 def text(column: str) -> str:
-    """The text that staging reads in a column: trimmed, and NULL where nothing is left."""
+    """SQL for the text of a column as staging reads it: trimmed, and NULL if it is then empty."""
     return str(_casts().text(column)).strip()
 
 
 def value(kind: str, column: str, how: Mapping[str, object] = MappingProxyType({})) -> str:
-    """The value that staging makes of a column of a logical type; NULL where it cannot. `how`: what the macro takes besides."""
+    """SQL for the value of a column of a logical type in staging; NULL if the cast fails. `how`: further macro arguments."""
     return text(column) if kind == "string" else str(_casts().typed(kind, column, dict(how))).strip()
 
 
 def reading(rule: Rule) -> dict[str, object]:
-    """How the text is read that a rule of type judges, where not by default: arguments of the macro."""
+    """How the text that a type rule checks is parsed, if not by default: arguments of the macro."""
     found = {name: rule.argument(name) for name in ("decimal", "format", "words")}
     return {k: v for k, v in found.items() if v is not None and v != _FORMATS.get(rule.kind)}
 
 
 def unread(rule: Rule, column: str) -> str:
-    """The text of a column that breaks its rule of type, NULL where it breaks none: what staging makes no value of, or another
-    one than the text says (a whole number that it would round, a day that it would complete), and what is too great to add up.
+    """SQL for the text of a column if it breaks its type rule, else NULL.
+
+    It breaks the rule if staging cannot cast it, would change it (round a fraction to a whole number, complete a date), or if the
+    number is too large to be summed.
 
     Raises:
-        ValueError: a date or timestamp of a format that we do not know.
+        ValueError: a date or timestamp of an unknown format.
     """
     return unread_of(rule, text(column), *readings(rule, column))
 
 
 def read(rule: Rule, column: str) -> str:
-    """The value of a column that keeps its rule of type, else NULL: a 1.5 that staging would round to 2 is no second 2."""
+    """SQL for the value of a column if it satisfies its type rule, else NULL, so that a 1.5, which staging would round to 2, does
+    not count as a repeated 2."""
     return read_of(rule, text(column), *readings(rule, column))
 
 
 def readings(rule: Rule, column: str) -> tuple[str, str]:
-    """What is made of a column that a rule of type judges: the value, and of whole numbers also the number that stands there."""
+    """SQL for the value of a column with a type rule and, for whole numbers, for the number before it is rounded."""
     kind, how = type_of(rule), reading(rule)
     return value(kind, column, how), value("number", column, how) if kind == "integer" else ""
 
@@ -83,7 +86,7 @@ def read_of(rule: Rule, said: str, held: str, number: str) -> str:
 
 
 def trimmed(sql: str, column: str) -> str:
-    """SQL of this module over a column, where that holds already what `text` makes of it."""
+    """Simplify SQL of this module for a column that is trimmed already."""
     return sql.replace(text(column), column)
 
 
@@ -93,9 +96,9 @@ def _wrong(rule: Rule, said: str, held: str, number: str) -> str:
     wrong = [f"{held} IS NULL"]
     match kind:
         case "integer":
-            # Not compared with `held`, which may have more digits before the point than a number with nine behind it.
+            # Not compared with `held`: an integer may have more digits before the point than a NUMBER(38, 9) holds.
             wrong += [f"{number} IS NULL", f"{number} <> TRUNC({number})"]
-        case "boolean" if not how:  # with words, staging knows no others
+        case "boolean" if not how:  # with words of its own, the macro accepts only those
             wrong.append(f"{said} NOT IN ('true', 'false')")
         case "date" | "timestamp":
             spelled = checked_format(rule)
@@ -105,7 +108,7 @@ def _wrong(rule: Rule, said: str, held: str, number: str) -> str:
                 wrong.append(f"LENGTH({said}) <> {len(spelled.replace('HH24', 'HH'))}")
             wrong.append(f"YEAR({held}) < {FIRST_YEAR}")
     if kind in MOST_DIGITS:
-        wrong.append(f"ABS({held}) >= 1{'0' * MOST_DIGITS[kind]}")  # 1e20 would be a float, and 20 nines equal to it
+        wrong.append(f"ABS({held}) >= 1{'0' * MOST_DIGITS[kind]}")  # not 1e20, a float to which 20 nines are equal
     return " OR ".join(wrong)
 
 
@@ -113,7 +116,7 @@ def checked_format(rule: Rule) -> str:
     """The format of a rule on a date or timestamp.
 
     Raises:
-        ValueError: it is none that we know.
+        ValueError: the format is unknown.
     """
     found = str(rule.argument("format"))
     if re.sub("|".join(_PARTS), "", found).strip("-/.: ") or "YYYY" not in found:
@@ -122,15 +125,15 @@ def checked_format(rule: Rule) -> str:
 
 
 def shape(spelled: str) -> str:
-    """What a text of a format looks like, as a regular expression without backslashes."""
+    """The regular expression, without backslashes, of texts in a format."""
     return re.sub("|".join([*_PARTS, "[.]"]), lambda part: _PARTS.get(part[0], "[.]"), spelled)
 
 
 def said(rule: Rule) -> str:
-    """What a rule of type asks for, as a person says it: "… must be" this.
+    """What a type rule requires, in words that continue "… must be".
 
     Raises:
-        ValueError: a date or timestamp of a format that we do not know.
+        ValueError: a date or timestamp of an unknown format.
     """
     match kind := type_of(rule):
         case "boolean":
@@ -145,14 +148,14 @@ def said(rule: Rule) -> str:
 
 
 def type_of(rule: Rule) -> str:
-    """The logical type that a rule of type asks for; empty for any other rule."""
+    """The logical type that a type rule requires; empty for other rules."""
     if rule.kind == "number":
         return "integer" if rule.argument("integer") else "number"
     return rule.kind if rule.kind in ("timestamp", "date", "boolean") else ""
 
 
 def kind_of(table: Table, column: str) -> str:
-    """The logical type as which a column's values are compared: the contract's, or what a rule on its text asks for."""
+    """The logical type by which a column's values are compared: the contract's, or for text the one that a rule requires."""
     logical = next(c.logical_type for c in table.columns if c.name == column)
     rules = [rule for rule in table.rules if rule.column == column]
     asked = [type_of(rule) for rule in rules if type_of(rule)] + ["number"] * any(r.kind == "between" for r in rules)

@@ -1,4 +1,4 @@
-"""A rule on a batch's number of rows → the SELECT that holds it against the batches before, as the ledger counts them."""
+"""Renders the volume rule: a SELECT that compares a batch's number of rows with earlier batches, as counted in the ledger."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from flows.contract.sql import ident, literal
 
 
 def usual(rule: Rule) -> str:
-    """What a rule on the volume compares with, in words."""
+    """What a volume rule compares with, in words."""
     days = " of the same weekday" if rule.argument("weekday") else ""
     return f"the median of the last {rule.argument('window')} published batches{days}"
 
 
 def volume(source: Source, table: Table, rule: Rule) -> str:
-    """The SELECT of (rows of the batch, the median before, how many batches it is of); no row until there are enough of them.
+    """The SELECT of (rows of the batch, median before, number of batches); it has no row until there are enough batches.
 
-    Rows are those of the files, as the ledger counts them, so that what was set aside counts on both sides. The weekday of a
-    daily table is that of the day in its file's name, else that on which the batch began.
+    Rows are those of the files, as counted in the ledger, so rows that were set aside count on both sides. The weekday of a daily
+    table is that of the day in the file's name; otherwise it is the day on which the batch began.
     """
     of_table = f"l.SOURCE = {literal(source.name)} AND l.TABLE_NAME = {literal(table.raw_name)}"
     ledger = f"{ident(source.schema)}.LOAD_LEDGER AS l WHERE {of_table}"
@@ -32,7 +32,7 @@ def volume(source: Source, table: Table, rule: Rule) -> str:
         f"SELECT SUM(l.FILE_RECORDS) AS ROWS_THEN FROM {ledger} AND l.STATUS = 'validated'{same} GROUP BY l.BATCH_ID"
         f" QUALIFY ROW_NUMBER() OVER (ORDER BY MAX(COALESCE(l.BATCH_SEQUENCE, 0)) DESC, l.BATCH_ID DESC) <= {window}"
     )
-    # Until the verdict nothing is set aside but lines that are no record.
+    # Before the verdict, only broken lines have been set aside; they are not in RAW, so they are added.
     lines = (
         f"(SELECT COALESCE(SUM(l.ROWS_SET_ASIDE), 0) FROM {ledger} AND l.STATUS = 'loaded'"
         " AND l.BATCH_ID = (SELECT MAX(b._BATCH_ID) FROM {batch} AS b))"
