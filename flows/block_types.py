@@ -10,8 +10,6 @@ import time
 from types import ModuleType
 from typing import Any, cast
 
-from prefect_aws import AwsCredentials
-from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import Field, SecretBytes, SecretStr
 
 from flows.clients import connector as connector  # before prefect-snowflake imports Snowflake's
@@ -20,14 +18,25 @@ from flows.clients.private_key import read_private_key
 from flows.errors import ConfigurationError
 from flows.settings import Settings
 
-# The package imports its worker for Snowpark Container Services, and that the whole client of Snowflake's REST API: three seconds
-# of every start. Whoever wants that worker imports its module, which is found then.
-_SPCS = "prefect_snowflake.experimental.workers.spcs"
-_stand_in = sys.modules.setdefault(_SPCS, ModuleType(_SPCS))
+# The packages import workers that no process of ours is: that for Snowpark Container Services, and with it the whole client of
+# Snowflake's REST API, three seconds of every start; that for ECS, and with it aiobotocore and aiohttp, most of another. Whoever
+# wants such a worker imports its module, which is found then.
+_WORKERS = ("prefect_snowflake.experimental.workers.spcs", "prefect_aws.workers")
+_stand_ins = {name: ModuleType(name) for name in _WORKERS if name not in sys.modules}
+for _module in _stand_ins.values():
+    _module.ECSWorker = None  # type: ignore[attr-defined]
+sys.modules.update(_stand_ins)
+from prefect_aws import AwsCredentials, S3Bucket  # noqa: E402
+from prefect_aws.client_parameters import AwsClientParameters  # noqa: E402
 from prefect_snowflake import SnowflakeConnector, SnowflakeCredentials  # noqa: E402
 
-if _stand_in.__spec__ is None:
-    del sys.modules[_SPCS]
+for _name in _stand_ins:
+    del sys.modules[_name]
+
+__all__ = [
+    "AwsCredentials", "S3Bucket", "SnowflakeConnector", "SnowflakeCredentials", "SnowflakeEndpointCredentials",
+    "aws_credentials", "load", "load_aws", "load_snowflake", "readable", "snowflake_credentials",
+]  # fmt: skip
 
 # Every connection of a run asks for its block; a rotated key reaches a long-lived Dask worker after this long.
 BLOCK_SECONDS = 300.0

@@ -22,10 +22,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
-from prefect_aws import AwsCredentials, S3Bucket
-from prefect_snowflake import SnowflakeConnector
 
 from flows import block_types, blocks, ledger, located
+from flows.block_types import AwsCredentials, S3Bucket, SnowflakeConnector
 from flows.contract.read import sources
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.generated import MARKER, source_place

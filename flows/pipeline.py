@@ -17,7 +17,6 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from flows import lineage_events, shown, tasks
-from flows.clients import dbt
 from flows.contract.model import Table
 from flows.errors import ConfigurationError
 from flows.facts import LandResult, current, not_delivered
@@ -76,7 +75,7 @@ def pipeline(
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit: got {limit}, expected a number of rows from 1 on")
     if not limit:
-        dbt.warm()
+        tasks.prepare_handoff(where)
     try:
         with working(source, replace(run_info(), limit=limit or 0), where) as work:
             force = force or bool(limit)
@@ -177,7 +176,7 @@ def replay(
         with working(source, run_info(checked_batch_id(batch)), where) as work:
             opened = tasks.reopen_batch(source, work.info, work.left, where)
             work.info = opened.info
-            dbt.warm()
+            tasks.prepare_handoff(where)
             found = tasks.find_landed(opened)
             again = opened.of([t for t in opened.source.tables if t.name in found])
             landing = {t.name: found[t.name].files for t in again.source.tables}

@@ -84,9 +84,9 @@ def aws_session(settings: Settings) -> Any:
 
 
 def _block(name: str) -> Any:
-    from prefect_aws import AwsCredentials
+    from flows import block_types
 
     try:
-        return AwsCredentials.load(name, _sync=True)
+        return block_types.AwsCredentials.load(name, _sync=True)
     except ValueError:
         return None

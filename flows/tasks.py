@@ -6,6 +6,7 @@ Long because all tasks are here, so that names and retries can be compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -22,7 +23,7 @@ from flows.clients import s3, s3_pages
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.docs_place import DocsPlace
-from flows.errors import InfrastructureError
+from flows.errors import CxmError, InfrastructureError
 from flows.facts import LandedTable, LandResult, Published, current
 from flows.history import page as history_page
 from flows.inventory import Inventory, inventory
@@ -519,6 +520,14 @@ def handoff(batch: Batch) -> handoff_step.HandoffResult:
 def freshness(source_name: str, where: Blocks = Blocks()) -> handoff_step.HandoffResult:
     """dbt's freshness of a source, without a batch."""
     return _judged(source_freshness(source_name, where.settings))
+
+
+def prepare_handoff(where: Blocks) -> None:
+    """Have dbt started and its project read while the files still land. What is wrong with it, the hand-off says."""
+    settings = where.settings
+    with suppress(CxmError):
+        environment = handoff_step.dbt_environment(blocks.with_login(settings))
+        handoff_step.prepare(PROJECT / "dbt" / "cxm_medtech", environment, settings.home / "dbt")
 
 
 def source_freshness(source_name: str, settings: Settings) -> handoff_step.HandoffResult:

@@ -5,7 +5,9 @@ Imports that cost (Prefect, Great Expectations, dbt, the connector) happen insid
 
 from __future__ import annotations
 
+import atexit
 import difflib
+import gc
 import json
 import os
 import sys
@@ -36,6 +38,9 @@ class Group(click.Group):
     """Errors meant for people end as one message and their own exit code; anything else is a bug and shows its trace."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Python looks for garbage once more as it ends, through all that was imported: half a second after a run. What is left
+        # then goes with the process.
+        atexit.register(gc.freeze)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -202,6 +207,16 @@ def provisioned(settings: Settings, looked: Future[Plan] | None = None) -> Seque
 
     plan = (looked or looking(settings)).result()
     return run_flow(pipeline.provision) if plan.todo else tuple(item.change for item in plan.items)
+
+
+def without_collecting(work: Callable[[], object]) -> None:
+    """Import what is large: modules are no garbage, and Python need look for some in them neither meanwhile nor afterwards."""
+    gc.disable()
+    try:
+        work()
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def run_flow(flow: Any, **parameters: Any) -> Any:

@@ -24,6 +24,7 @@ from flows.cli.app import (
     run_flow,
     session,
     show,
+    without_collecting,
 )
 from flows.cli.generate import DAY
 from flows.cli.live import live_days, live_tables, show_summary
@@ -101,7 +102,7 @@ def run(
     def begin() -> None:
         if settings.target == "embedded":
             looks.append(looking(settings))
-        importlib.import_module("flows.pipeline")
+        without_collecting(lambda: importlib.import_module("flows.pipeline"))
 
     with session(settings, console, meanwhile=begin):
         from flows import pipeline as flows

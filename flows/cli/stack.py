@@ -12,6 +12,7 @@ import click
 from flows.cli.app import (
     current_settings,
     json_option,
+    looking,
     main,
     make_console,
     plain,
@@ -53,27 +54,35 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
             f"CXM_TARGET={settings.target}: `cxm up` starts the embedded stack; for your own Prefect server use "
             "`cxm blocks register`, `prefect --no-prompt deploy --all` and `prefect worker start --pool cxm-process`"
         )
-    with console.status("starting the embedded stack"):
-        stack.up(settings)
-    os.environ.update(stack.prefect_environment(settings))
-    if not is_remote(own := below(settings.data, "olist")) and not local(Path(own)).entries():
-        generate_for(settings, console)  # where runs look as long as that folder is empty
-    with console.status("provisioning, deploying"):
-        from flows import automations, deployment
+    from concurrent.futures import ThreadPoolExecutor
 
-        provisioned(settings)
+    from flows.clients import dbt
+
+    dbt.warm()
+    with console.status("starting the embedded stack"):
+        beside_prefect = [service for service in SERVICES if service != "prefect"]
+        with stack.lease(settings, SERVICES, beside_prefect):
+            os.environ.update(stack.starting_prefect_environment(settings))
+            looked = looking(settings)
+            if not is_remote(own := below(settings.data, "olist")) and not local(Path(own)).entries():
+                generate_for(settings, console)  # where runs look as long as that folder is empty
+            from flows import automations, deployment
+
+            stack.wait(settings, SERVICES)
+            stack.up(settings)
+    with console.status("provisioning, deploying, writing the dbt docs"), ThreadPoolExecutor(1, "dbt docs") as aside:
+        from flows.settings import PROJECT
+        from flows.steps.handoff import dbt_environment, document
+
+        provisioned(settings, looked)
+        project, docs = PROJECT / "dbt" / "cxm_medtech", settings.home / "docs" / "dbt_docs"
+        written = aside.submit(document, project, dbt_environment(settings), settings.home / "dbt", docs)
         deployment.register(settings, "process")
         deployment.deploy()
         waiting = deployment.hold_back(settings)
         automations.apply(settings, None)
-    with console.status("writing the dbt docs"):
-        from flows.settings import PROJECT
-        from flows.steps.handoff import dbt_environment, document
-
-        project = PROJECT / "dbt" / "cxm_medtech"
-        document(project, dbt_environment(settings), settings.home / "dbt", settings.home / "docs" / "dbt_docs")
-    with console.status("starting the worker"):
         stack.up(settings, [*SERVICES, WORKER])
+        written.result()
     _status(settings, as_json)
     if not as_json:
         for source in waiting:

@@ -1,8 +1,8 @@
 """Runs dbt commands in processes of their own, without importing dbt each time: `arguments, environment → output, exit code`.
 
 dbt runs in its own process because it keeps global state, and because a process can be killed after a time limit. But importing
-dbt takes longer than most of its commands. So one helper process imports it once, while files are still landing, and forks a
-child for each command. The helper is this module run as a program; it ends when its parent process does.
+dbt takes longer than most of its commands. So one helper process (`dbt_helper`) imports it once, while Prefect is imported and
+files are landing, and forks a child for each command; it ends when its parent process does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,12 +41,23 @@ def warm() -> None:
     global _helper
     if _helper is None or _helper.poll() is not None:
         _helper = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__],
+            [sys.executable, "-P", "-m", "flows.clients.dbt_helper"],
             env={**_inherited(), **TELEMETRY_OFF},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
         )
+
+
+def prepare(project: Sequence[str], environment: Mapping[str, str], workdir: Path) -> None:
+    """Have the project read by the time that a command asks for its result, and for nothing else; returns at once. `project` are
+    dbt's options that name it; a command with the same ones, in the same environment, then reads no file of it.
+    """
+    with _one_command:
+        warm()
+        request = {"project": list(project), "environment": _environment(environment), "workdir": str(workdir)}
+        with suppress(OSError):  # a helper that has ended: the command itself says so
+            _send(json.dumps(request))
 
 
 def run_dbt(
@@ -57,8 +67,9 @@ def run_dbt(
     timeout: float,
     hear: Callable[[str], None] | None = None,
     result: Path | None = None,
+    project: Sequence[str] = (),
 ) -> tuple[str, int]:
-    """Run `dbt arguments` in `workdir` within `timeout` seconds; returns its output and exit code.
+    """Run `dbt arguments project` in `workdir` within `timeout` seconds; returns its output and exit code.
 
     `hear` gets each line soon after dbt wrote it, in the caller's thread. With `result`, dbt writes only its result, to that
     path, and no manifest, which takes longer than its queries, twice; `<result>.asked` then maps each node's id to its name.
@@ -81,7 +92,8 @@ def run_dbt(
         try:
             request = {
                 "arguments": list(arguments),
-                "environment": {**_inherited(), **environment, **TELEMETRY_OFF},
+                "project": list(project),
+                "environment": _environment(environment),
                 "workdir": str(workdir),
                 "output": output.name,
                 "result": str(result) if result else "",
@@ -107,6 +119,10 @@ def run_dbt(
             elif sys.exc_info()[0] is not None:
                 _stop_helper()
         return output.read(), code
+
+
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    return {**_inherited(), **own, **TELEMETRY_OFF}
 
 
 def _inherited() -> dict[str, str]:
@@ -179,75 +195,3 @@ def _stop_helper() -> None:
         _helper.kill()
         _helper.wait()
     _helper = None
-
-
-def _serve() -> None:
-    """Serve requests until standard input ends: each is one line, answered by two numbers (process id, exit code)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the command; the helper serves the next one
-    import flows.clients.connector  # noqa: F401 - first, so that dbt's adapter imports the connector without pandas
-
-    import dbt.adapters.snowflake  # isort: skip
-    import dbt.cli.main  # isort: skip  # noqa: F401
-
-    # Python 3.12 and later count native threads too. numpy and pyarrow start two at import, which hold no lock while this
-    # process only waits for its next line; the main thread is the only Python thread (checked on 3.13, 2026-11-27).
-    warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            _become_dbt(json.loads(line))
-        print(child, flush=True)  # noqa: T201
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
-
-
-def _invoke(arguments: Sequence[str], path: Path) -> int:
-    """Run the command and write its result; returns the exit code that dbt's command line would give."""
-    from dbt.cli.main import dbtRunner
-
-    done = dbtRunner().invoke(["--no-write-json", *arguments])
-    if done.exception is not None:
-        if not done.exception.__class__.__module__.startswith("dbt."):  # dbt has already logged its own exceptions
-            print(done.exception, flush=True)  # noqa: T201
-        return 2
-    done.result.write(str(path))
-    asked = {found.node.unique_id: found.node.name for found in done.result.results}
-    path.with_name(f"{path.name}.asked").write_text(json.dumps(asked), encoding="utf-8")
-    return 0 if done.success else 1
-
-
-def _become_dbt(request: Mapping[str, object]) -> None:
-    """Run the command in this process, a child of the helper, and exit."""
-    code = 1
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        output = os.open(str(request["output"]), os.O_WRONLY | os.O_APPEND)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for taken, meant in ((nothing, 0), (output, 1), (output, 2)):
-            os.dup2(taken, meant)
-        os.environ.clear()
-        os.environ.update(request["environment"])  # type: ignore[call-overload]
-        os.chdir(str(request["workdir"]))
-        if request["result"]:
-            code = _invoke(list(request["arguments"]), Path(str(request["result"])))  # type: ignore[call-overload]
-        else:
-            from dbt.cli.main import cli
-
-            cli(request["arguments"], prog_name="dbt")
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-if __name__ == "__main__":
-    try:
-        _serve()
-    except BrokenPipeError:  # the parent process was killed while dbt ran
-        os._exit(1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flows.clients import dbt
 from flows.clients.dbt import run_dbt
 from flows.errors import InfrastructureError
 
@@ -60,9 +61,9 @@ def run(
         *(["--log-level", "debug"] if hear else []),
         *arguments,
     ]
-    command += ["--project-dir", str(project), "--profiles-dir", str(project)]
-    command += ["--target-path", str(target), "--log-path", str(logs)]
-    output, code = run_dbt(command, environment, workdir, timeout, hear, result if alone else None)
+    output, code = run_dbt(
+        command, environment, workdir, timeout, hear, result if alone else None, _options(project, workdir)
+    )
     done = Command({}, code, tuple(_errors(output)))
     if not result.exists():
         raise InfrastructureError(
@@ -70,6 +71,17 @@ def run(
             f"dbt said: {done.said()}"
         )
     return replace(done, document=json.loads(result.read_text(encoding="utf-8")))
+
+
+def prepare(project: Path, environment: Mapping[str, str], workdir: Path) -> None:
+    """Have dbt read the project by the time that a command with `alone` is run; returns at once."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    dbt.prepare(_options(project, workdir), environment, workdir)
+
+
+def _options(project: Path, workdir: Path) -> list[str]:
+    options = ["--project-dir", str(project), "--profiles-dir", str(project)]
+    return [*options, "--target-path", str(workdir / "target"), "--log-path", str(workdir / "logs")]
 
 
 def _errors(output: str) -> Iterator[tuple[str, str]]:

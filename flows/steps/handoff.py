@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from flows.clients.dbt_project import prepare as prepare_project
 from flows.clients.dbt_project import run as run_on
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
@@ -97,6 +98,11 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     if passphrase:
         environment["CXM_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"] = passphrase.get_secret_value()
     return environment
+
+
+def prepare(project: Path, environment: Mapping[str, str], workdir: Path) -> None:
+    """Have dbt read the project by the time of the hand-off; returns at once. The arguments are those of `handoff`."""
+    prepare_project(project, environment, workdir)
 
 
 def handoff(

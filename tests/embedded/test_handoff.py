@@ -31,7 +31,7 @@ from flows.embedded import home_secrets
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import PROJECT, Settings
 from flows.steps.build import BuildResult, build
-from flows.steps.handoff import HandoffResult, SourceFreshness, dbt_environment, handoff
+from flows.steps.handoff import HandoffResult, SourceFreshness, dbt_environment, handoff, prepare
 from flows.steps.provision import provision_warehouse
 from tests.embedded.conftest import Warehouse
 
@@ -167,10 +167,10 @@ def built(raw: Raw, project: Path, workdir: Path) -> BuildResult:
 
 
 @pytest.fixture(scope="module")
-def handed(raw: Raw, project: Path, workdir: Path, built: BuildResult) -> HandoffResult:
-    """Freshness where the ledger cannot be asked for one table (geolocation), one has no validated batch (products), one arrived
-    unchanged (order_items), one equals a batch that was undone since (order_reviews), one is never late (the category names), and
-    of a daily one an old day came again (payments)."""
+def both(raw: Raw, project: Path, workdir: Path, built: BuildResult) -> tuple[HandoffResult, HandoffResult]:
+    """Freshness, and the same of a project that was read ahead, where the ledger cannot be asked for one table (geolocation),
+    one has no validated batch (products), one arrived unchanged (order_items), one equals a batch that was undone since
+    (order_reviews), one is never late (the category names), and of a daily one an old day came again (payments)."""
     sources = project / "models" / "staging" / "olist" / "_olist__sources.yml"
     asked = "{{ last_delivery(''olist'', ''OLIST_GEOLOCATION'') }}"
     text = sources.read_text(encoding="utf-8")
@@ -186,13 +186,20 @@ def handed(raw: Raw, project: Path, workdir: Path, built: BuildResult) -> Handof
     raw.arrive_unchanged(payments, NEWEST, OLD, 3, date(2026, 11, 1))
     raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'validated'")
     try:
-        return handoff(project, "olist", raw.environment, workdir)
+        found = handoff(project, "olist", raw.environment, workdir)
+        prepare(project, raw.environment, workdir / "ahead")
+        return found, handoff(project, "olist", raw.environment, workdir / "ahead")
     finally:
         raw.sql("delete from RAW.LOAD_LEDGER where STATUS = 'skipped-unchanged'")
         sources.write_text(text, encoding="utf-8")
         raw.sql(
             "update RAW.LOAD_LEDGER set STATUS = 'validated' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'undone'"
         )
+
+
+@pytest.fixture(scope="module")
+def handed(both: tuple[HandoffResult, HandoffResult]) -> HandoffResult:
+    return both[0]
 
 
 def _of(handed: HandoffResult, table: str) -> SourceFreshness:
@@ -570,6 +577,15 @@ def test_a_table_without_validated_rows_beside_loaded_ones_was_never_loaded_and_
     assert (products.status, products.max_loaded_at, products.age_seconds) == ("never loaded", None, None)
 
 
+def test_a_project_that_was_read_ahead_gives_the_same_freshness(
+    both: tuple[HandoffResult, HandoffResult], workdir: Path
+) -> None:
+    found, ahead = ([(s.table, s.status, s.max_loaded_at) for s in one.sources] for one in both)
+    assert ahead == found
+    assert (workdir / "ahead" / "target" / "sources.json").exists()
+    assert not (workdir / "ahead" / "target" / "manifest.json").exists(), "dbt takes longer to write it than to answer"
+
+
 def test_stale_names_what_must_stop_a_run(handed: HandoffResult) -> None:
     assert [source.table for source in handed.stale] == ["geolocation", "order_reviews", "products", "sellers"]
     assert [source.table for source in handed.warned] == ["customers", "order_payments"]
@@ -580,8 +596,10 @@ def test_when_dbt_itself_fails_an_old_result_is_not_read_and_no_secret_is_writte
     old.parent.mkdir()
     old.write_text(json.dumps({"results": []}))
     secret = "not-a-key-but-as-secret"
+    environment = {"CXM_TARGET": "snowflake", "CXM_SNOWFLAKE_PRIVATE_KEY": secret}
+    prepare(DBT, environment, tmp_path)  # says nothing of it: the command does
     with pytest.raises(InfrastructureError, match="CXM_SNOWFLAKE_ACCOUNT") as raised:
-        handoff(DBT, "olist", {"CXM_TARGET": "snowflake", "CXM_SNOWFLAKE_PRIVATE_KEY": secret}, tmp_path)
+        handoff(DBT, "olist", environment, tmp_path)
     assert not old.exists()
     assert secret not in str(raised.value)
     written = [file for file in tmp_path.rglob("*") if file.is_file()]

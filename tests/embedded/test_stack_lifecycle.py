@@ -152,6 +152,16 @@ def s3_client(settings: Settings, endpoint: str) -> Any:
     )
 
 
+def test_a_block_begins_when_the_first_servers_answer_and_waits_for_the_others(make_home: MakeHome) -> None:
+    settings = make_home()
+    with stack.lease(settings, ("s3", "docs"), first=("docs",)) as endpoints:
+        assert "docs" in endpoints
+        stack.wait(settings, ("s3",))
+        assert supervisor.answers(settings.s3_port, "/healthz")
+        assert set(settings.stack) >= {"s3", "docs"}
+    assert processes(settings) == []
+
+
 def test_a_lease_has_healthy_servers_and_leaves_nothing_behind(make_home: MakeHome) -> None:
     settings = make_home()
     assert set(state(settings).values()) == {"stopped"}

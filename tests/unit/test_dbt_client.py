@@ -25,12 +25,13 @@ def frozen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[psu
     run_dbt(["--version"], {}, tmp_path, 120)  # the helper has imported dbt
     assert client._helper
     helper = psutil.Process(client._helper.pid)
+    known = helper.children()  # multiprocessing's tracker, once it has read a project
     found: list[psutil.Process] = []
 
     def freeze() -> None:
         deadline = time.monotonic() + 30
         while not found and time.monotonic() < deadline:
-            for child in helper.children():
+            for child in set(helper.children()) - set(known):
                 child.suspend()
                 found.append(child)
 
