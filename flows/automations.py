@@ -1,8 +1,8 @@
-"""Code → Prefect automations: a notification when a run fails, when a source is stale, when a run does not start or does not
-end; a run that died is called so, and with CXM_RESTARTS_PER_HOUR it is started again.
+"""Defines the Prefect automations: notifications when a run fails, a source is stale, or a run does not start or does not end; a
+run whose process died is marked as crashed, and started again if CXM_RESTARTS_PER_HOUR is set.
 
-They are told apart by name; applying them again brings them up to date and makes none twice. One that was switched off in
-the UI stays off, and without a notification block an automation keeps the actions that somebody gave it in the UI.
+Automations are identified by name, so applying them again updates them. One that was disabled in the UI stays disabled, and
+without a notification block an automation keeps the actions that a user gave it in the UI.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.errors import ConfigurationError
 from flows.settings import Settings
 
-# Every deployment of prefect.yaml has the tag; runs from a terminal have none, and tell there how they ended.
+# Every deployment of prefect.yaml has this tag. Runs from a terminal do not: they report their end in the terminal.
 TAGGED = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.cxm"})
 RUN_BODY = """{{ flow_run.name }} ({{ flow.name }}/{{ deployment.name }}): {{ flow_run.state.name }}
 {{ flow_run.state.message }}
@@ -32,7 +32,7 @@ RUN_BODY = """{{ flow_run.name }} ({{ flow.name }}/{{ deployment.name }}): {{ fl
 
 @dataclass(frozen=True)
 class Applied:
-    """One automation, and what became of it."""
+    """An automation, and what `apply` did with it."""
 
     name: str
     action: Literal["created", "updated", "unchanged", "removed"]
@@ -60,8 +60,8 @@ NOBODY = "It tells nobody yet: choose Edit, then Actions, then Send a notificati
 
 
 def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[AutomationCore, ...]:
-    """The five automations. Those that notify do so through the block of that id; without one they do nothing yet, and show in
-    the event feed when they would have."""
+    """The five automations. Those that notify use the block of that id; without one they do nothing, and the event feed only
+    shows when they fired."""
 
     def automation(name: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
         if block is None:
@@ -127,10 +127,10 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
 
 
 def restart(per_hour: int, lease: timedelta) -> AutomationCore:
-    """A run of `pipeline` that crashed is started again with its parameters, once its lease is over wherever it ran.
+    """The automation that starts a crashed run of `pipeline` again with its parameters, after its lease has expired.
 
-    A trigger that fired does not fire again before its `within` is over, and what happens meanwhile is not made up for
-    (https://docs.prefect.io/v3/concepts/event-triggers): so a run that crashes again at once is not restarted for ever.
+    A trigger that fired does not fire again within `within`, and events of that time are dropped
+    (https://docs.prefect.io/v3/concepts/event-triggers). So a run that always crashes is not restarted endlessly.
     """
     runs = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
     pipeline = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "pipeline"})
@@ -163,7 +163,7 @@ def _automation(name: str, description: str, trigger: EventTrigger, action: Acti
 
 
 def _proactive(after: set[str], expect: set[str], match: ResourceSpecification, within: timedelta) -> EventTrigger:
-    """A run of a deployment that after one of these events has neither one of `expect` nor an end `within` that time."""
+    """Fires when a deployment's run, after one of the `after` events, has no `expect` event and no end `within` a time."""
     return EventTrigger(
         after=after,
         expect=expect | {f"prefect.flow-run.{state}" for state in ENDS},
@@ -194,11 +194,13 @@ def _reactive(
 
 
 def apply(settings: Settings, block: str | None) -> tuple[Applied, ...]:
-    """Make the automations, or bring them up to date; `block` is `<block type>/<name>` of a notification block. None: new ones
-    tell nobody, and those that are there keep their actions. The one that restarts is there only where a setting says so.
+    """Create or update the automations. The one that restarts runs exists only if CXM_RESTARTS_PER_HOUR is set.
+
+    `block` is `<block type>/<name>` of a notification block. None: new automations notify nobody, others keep their actions.
 
     Raises:
-        ConfigurationError: no API is named, or there is no such notification block; the message lists those there are.
+        ConfigurationError: PREFECT_API_URL is not set, or the notification block does not exist (the message lists the existing
+            ones).
     """
     if not PREFECT_API_URL.value():
         raise ConfigurationError("PREFECT_API_URL: not set; automations live on a Prefect server, name its …/api")
@@ -220,16 +222,16 @@ def _apply(client: SyncPrefectClient, automation: AutomationCore) -> Applied:
         return Applied(automation.name, "created", True)
     automation.enabled = found[0].enabled
     if isinstance(automation.actions[0], DoNothing) and not isinstance(found[0].actions[0], DoNothing):
-        automation.actions = found[0].actions  # somebody chose them in the UI
+        automation.actions = found[0].actions  # a user chose them in the UI
         automation.description = automation.description.removesuffix(f" {NOBODY}")
-    if _told(found[0]) == _told(automation):
+    if _definition(found[0]) == _definition(automation):
         return Applied(automation.name, "unchanged", automation.enabled)
     client.update_automation(found[0].id, automation)
     return Applied(automation.name, "updated", automation.enabled)
 
 
-def _told(automation: AutomationCore) -> dict[str, Any]:
-    """What an automation says, without what the server adds and without the order of sets."""
+def _definition(automation: AutomationCore) -> dict[str, Any]:
+    """An automation's own fields in a comparable form: without those that the server adds, and with sets in a fixed order."""
     trigger = automation.trigger
     assert isinstance(trigger, EventTrigger)
     return {
@@ -246,12 +248,12 @@ def _block_id(client: SyncPrefectClient, block: str) -> UUID:
     try:
         return client.read_block_document_by_name(name, slug).id
     except ObjectNotFound:
-        there = [
+        existing = [
             f"{d.block_type.slug}/{d.name}"
             for d in client.read_block_documents()
             if d.block_type and d.block_schema and "notify" in d.block_schema.capabilities
         ]
         raise ConfigurationError(
             f"--notify {block}: not found; expected <block type>/<name> of a notification block, as slack-webhook/ops; there "
-            f"are: {', '.join(there) or 'none yet, make one in the UI under Blocks'}"
+            f"are: {', '.join(existing) or 'none yet, make one in the UI under Blocks'}"
         ) from None

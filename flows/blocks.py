@@ -1,8 +1,8 @@
-"""Settings → plain clients; a login that a Prefect block holds comes from `flows.block_types`.
+"""Clients and connections from settings, or from the login in a Prefect block (`flows.block_types`).
 
-A block named by a flow's parameter, `CXM_AWS_BLOCK` (AwsCredentials) or `CXM_SNOWFLAKE_BLOCK` (SnowflakeConnector) is loaded from
-the Prefect server; otherwise the settings say it all, for the embedded stack with its endpoint, for an account with its key
-pair, and Prefect's packages are not imported.
+If a flow's parameter, `CXM_AWS_BLOCK` (AwsCredentials) or `CXM_SNOWFLAKE_BLOCK` (SnowflakeConnector) names a block, it is loaded
+from the Prefect server. Otherwise the settings are enough (the embedded stack's endpoint, or an account's key pair), and
+Prefect's packages are not imported.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _kept: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = default
 
 
 def s3_client(settings: Settings) -> S3Client:
-    """The process's one S3 client for these settings; boto3 clients may be shared across threads, making one is slow. Another
-    key in its block makes another client, five minutes later at most.
+    """The process's shared S3 client for these settings: boto3 clients are thread-safe, and creating one is slow. If the key in
+    the block changes, a new client is used after five minutes at most.
 
     Raises:
-        ConfigurationError: there is no such block; or no stack runs in an embedded home.
+        ConfigurationError: the block does not exist, or no stack runs in an embedded home.
     """
     with _lock:
         key: Any
@@ -76,22 +76,21 @@ def sqs_client(settings: Settings) -> Any:
 
 
 def snowflake_credentials(settings: Settings) -> login.Login:
-    """The login: that of a named SnowflakeConnector block, the embedded warehouse's, or a service user with a key pair.
+    """The Snowflake login: from a named SnowflakeConnector block, for the embedded warehouse, or a service user's key pair.
 
     Raises:
-        ConfigurationError: there is no such block; or account, user or key is missing; the message names the variable.
+        ConfigurationError: the block does not exist; or account, user or key is missing (the message names the variable).
     """
     if not settings.snowflake_block:
         return login.snowflake_login(settings)
     from flows import block_types
 
-    return cast(
-        login.Login, block_types.load_snowflake(settings.snowflake_block)
-    )  # it has the names that are read of one
+    # The block's credentials have the same attributes as Login.
+    return cast(login.Login, block_types.load_snowflake(settings.snowflake_block))
 
 
 def with_login(settings: Settings) -> Settings:
-    """`settings` with the login's account, user and key, as `read_private_key` leaves it, for what takes variables: dbt."""
+    """`settings` with the login's account, user and normalized key filled in, for dbt, which reads environment variables."""
     if settings.target == "embedded":
         return settings
     credentials = snowflake_credentials(settings)
@@ -110,10 +109,10 @@ def with_login(settings: Settings) -> Settings:
 def snowflake(
     settings: Settings, role: str, tag: Mapping[str, str], kept: bool = False
 ) -> Iterator[SnowflakeConnection]:
-    """One connection; `tag` goes into the session's JSON query tag.
+    """Open a connection; `tag` becomes the session's JSON query tag.
 
-    It is closed at the end of the block. With `kept` it stays open for the next block of this process with `kept`, until
-    `close_kept`: a login costs about a second on Snowflake, and a task for each table would pay for one each.
+    The connection is closed at the end of the block. With `kept` it goes back into a pool, until `close_kept`: a login takes
+    about a second on Snowflake, and every task needs a connection.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
@@ -135,14 +134,14 @@ def snowflake(
 
 
 def close_kept() -> None:
-    """Close the connections that are kept for later."""
+    """Close the connections in the pool."""
     for shelf in list(_kept.values()):
         while shelf:
             shelf.pop().close()
 
 
 def _from(shelf: deque[SnowflakeConnection], tag: Mapping[str, str]) -> SnowflakeConnection | None:
-    """A kept connection whose session still lives, now with this tag."""
+    """Take a connection whose session is still alive from the pool, and set its query tag; None if there is none."""
     while True:
         try:
             connection = shelf.pop()
@@ -165,9 +164,9 @@ def _log_in(settings: Settings, role: str, tag: Mapping[str, str]) -> SnowflakeC
             database=settings.database,
             schema="RAW",
             session_parameters=session_parameters(tag),
-            paramstyle="numeric",  # values travel beside the text, the server binds them
+            paramstyle="numeric",  # values are sent separately and bound by the server
             login_timeout=60,
-            platform_detection_timeout_seconds=0,  # or every login asks the cloud's metadata addresses where it runs
+            platform_detection_timeout_seconds=0,  # otherwise every login queries the cloud's metadata endpoints
             network_timeout=600 if settings.target == "snowflake" else 120,
             client_session_keep_alive=True,
         )
@@ -177,7 +176,7 @@ def _log_in(settings: Settings, role: str, tag: Mapping[str, str]) -> SnowflakeC
 
 @contextmanager
 def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], kept: bool = False) -> Iterator[Ledger]:
-    """The ledger of a source as the loader, over a connection as `snowflake` makes it.
+    """The ledger of a source, with the loader's role, over a connection from `snowflake`.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
@@ -190,7 +189,7 @@ def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], kept: b
 def holding(
     settings: Settings, source_name: str, tag: Mapping[str, str], info: RunInfo
 ) -> Iterator[tuple[Ledger, RunInfo]]:
-    """The ledger of a source, whose lease is held and renewed until the block ends, and the run with its token.
+    """Hold and renew a source's lease during the block; yields the source's ledger and the run with its token.
 
     Raises:
         BusyError: another run works on this source, or took over.
@@ -206,7 +205,7 @@ def holding(
 
 
 def cancel_statements(settings: Settings) -> None:
-    """Cancel what runs on every open connection of this process: their threads get Snowflake's 000604 and end.
+    """Cancel the statements on every open connection of this process; their threads get Snowflake's error 000604 and end.
 
     https://docs.snowflake.com/en/sql-reference/functions/system_cancel_all_queries
     """

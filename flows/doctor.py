@@ -1,7 +1,7 @@
-"""The accounts, keys, grants and versions that a run needs → a list of findings, each with its fix.
+"""Checks the accounts, keys, grants and versions that a run needs; each finding has a fix.
 
-Checks log in as a run does, not as an administrator. What is written is one empty object under `raw/`, and one in each place
-that an inbox moves files in; deleted at once.
+Checks log in as a run does, not as an administrator. They write only one empty object under `raw/`, and one in each place from
+which an inbox moves files; both are deleted at once.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ from flows.settings import Settings
 from flows.steps.provision import Account, aws, snowflake
 
 LEAST_DISK = 2 * 1024**3  # bytes: room for a warehouse of samples, logs and dbt's artifacts
-MOST_SKEW = (
-    60.0  # seconds; S3 refuses a request that is 15 minutes off, Snowflake a JWT that is one minute in its future
-)
+# Seconds. S3 refuses a request whose clock is off by 15 minutes, Snowflake a JWT that is one minute in the future.
+MOST_SKEW = 60.0
 PROBE = "raw/cxm-doctor-probe"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was found, and what to do where it is not good."""
+    """The result of one check, and how to fix it if it failed."""
 
     check: str
     status: Literal["ok", "fail", "skipped"]
@@ -49,18 +48,18 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 
 def examine(settings: Settings) -> tuple[Finding, ...]:
-    """Every check; one that cannot be made is a finding too."""
+    """Run every check; a check that fails to run is a finding too."""
     found: list[Finding] = []
     for name, check in CHECKS.items():
         try:
             found += check(settings)
-        except Exception as error:  # a check that breaks must not hide the others
+        except Exception as error:  # a broken check must not hide the others
             found.append(Finding(name, "fail", *_found_and_fix(error)))
     return tuple(found)
 
 
 def _found_and_fix(error: Exception) -> tuple[str, str]:
-    """What a check that broke off met, and what to do about it."""
+    """The finding and the fix for a check that raised `error`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, BotoCoreError):
@@ -86,23 +85,23 @@ def _judge(check: str, good: bool, found: str, fix: str) -> Finding:
 
 
 def packages(_: Settings) -> Iterator[Finding]:
-    """Installed versions against those the project asks for."""
+    """Whether the installed packages have the versions that the project requires."""
     from packaging.requirements import Requirement
 
     wrong = []
     for text in importlib.metadata.requires("medtech-cxm") or ():
-        wanted = Requirement(text)
+        required = Requirement(text)
         try:
-            version = importlib.metadata.version(wanted.name)
+            version = importlib.metadata.version(required.name)
         except importlib.metadata.PackageNotFoundError:
             version = "none"
-        if version == "none" or not wanted.specifier.contains(version, prereleases=True):
-            wrong.append(f"{wanted.name}: got {version}, expected {wanted.specifier}")
+        if version == "none" or not required.specifier.contains(version, prereleases=True):
+            wrong.append(f"{required.name}: got {version}, expected {required.specifier}")
     yield _judge("packages", not wrong, "; ".join(wrong) or "as locked", "rm -rf .venv && make .venv/.ready")
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Free space where state, logs and dbt's artifacts go."""
+    """Whether there is enough disk space for state, logs and dbt's artifacts."""
     place = settings.home if settings.home.exists() else settings.home.parent
     free = shutil.disk_usage(place).free
     good = free >= LEAST_DISK
@@ -110,7 +109,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 
 def bucket(settings: Settings) -> Iterator[Finding]:
-    """The bucket, its region, the clock, and the rights of the ingestion identity: what it needs, and nothing beside."""
+    """The bucket, its region, the clock, and the ingestion identity's permissions: those that it needs, and no more."""
     from botocore.exceptions import ClientError
 
     client = blocks.s3_client(settings)
@@ -142,7 +141,7 @@ def bucket(settings: Settings) -> Iterator[Finding]:
     }
     wide = []
     for name, (operation, arguments) in beside.items():
-        with suppress(ClientError):  # 404: it may look
+        with suppress(ClientError):  # 404: the identity may read it
             if not allowed(operation, **arguments):
                 continue
         wide.append(name)
@@ -151,7 +150,7 @@ def bucket(settings: Settings) -> Iterator[Finding]:
 
 
 def _allowed(client: Any, bucket: str, operation: str, **arguments: Any) -> bool:
-    """Whether S3 does it, or refuses for want of a right."""
+    """Whether S3 allows the operation; False if it refuses for lack of permission."""
     from botocore.exceptions import ClientError
 
     try:
@@ -164,8 +163,7 @@ def _allowed(client: Any, bucket: str, operation: str, **arguments: Any) -> bool
 
 
 def places(settings: Settings) -> Iterator[Finding]:
-    """Every place of files that has to be logged in to can be listed, its first file read, and on S3 written to as
-    CXM_INBOX_AFTER asks for."""
+    """Every remote place can be listed and its first file read; on S3 also written to, if CXM_INBOX_AFTER requires that."""
     for text in settings.remote_places:
         try:
             place = located.place(settings, text)
@@ -181,7 +179,7 @@ def places(settings: Settings) -> Iterator[Finding]:
 
 
 def _clearing(settings: Settings, text: str, place: Place) -> Iterator[Finding]:
-    """What an inbox does with published files may be done in a place on S3: tried with an object of its own, empty."""
+    """An inbox may move or delete published files in a place on S3; tried with an empty object."""
     if settings.inbox_after == "left" or not isinstance(place, Prefix):
         return
     key = {"Key": f"{place.prefix}{DONE}/cxm-doctor-probe"}
@@ -197,7 +195,7 @@ def _clearing(settings: Settings, text: str, place: Place) -> Iterator[Finding]:
 
 
 def inbox_queues(settings: Settings) -> Iterator[Finding]:
-    """Where S3 tells `inbox` what comes: each source's queue can be asked. What is there stays there."""
+    """If S3 sends events to `inbox`: each source's queue can be read. Its messages are left in it."""
     if not settings.inbox_events:
         yield Finding("inbox events", "skipped", "CXM_INBOX_EVENTS is off: each look lists the place")
         return
@@ -213,7 +211,7 @@ def inbox_queues(settings: Settings) -> Iterator[Finding]:
 
 
 def identity(settings: Settings) -> Iterator[Finding]:
-    """Who AWS takes a run for."""
+    """The AWS identity that runs log in with."""
     if settings.target == "embedded":
         yield Finding("AWS identity", "skipped", "the embedded object store is no AWS account")
         return
@@ -223,7 +221,7 @@ def identity(settings: Settings) -> Iterator[Finding]:
 
 
 def login(settings: Settings) -> Iterator[Finding]:
-    """The login, the region beside the bucket's, the warehouse, the clock."""
+    """The Snowflake login, its region compared with the bucket's, the warehouse, the clock."""
     credentials = blocks.snowflake_credentials(settings)
     if settings.target != "embedded":
         good = credentials.resolve_private_key() is not None
@@ -232,8 +230,8 @@ def login(settings: Settings) -> Iterator[Finding]:
         )
     with blocks.snowflake(settings, settings.loader_role, {"step": "doctor"}) as connection:
         region, at = run(connection, "SELECT CURRENT_REGION(), CURRENT_TIMESTAMP()").rows[0]
-        wanted = f"AWS_{settings.aws_region.upper().replace('-', '_')}"
-        same = str(region).rpartition(".")[2] == wanted or settings.target == "embedded"
+        expected = f"AWS_{settings.aws_region.upper().replace('-', '_')}"
+        same = str(region).rpartition(".")[2] == expected or settings.target == "embedded"
         fix = (
             f"the bucket is in {settings.aws_region}: each load pays egress and waits; set CXM_AWS_REGION and CXM_BUCKET "
             "to a bucket in Snowflake's region, then `cxm provision --apply`"
@@ -252,20 +250,20 @@ def _skew(check: str, at: datetime) -> Finding:
 
 
 def stages(settings: Settings) -> Iterator[Finding]:
-    """Each stage points at where landing sends files, and can be listed through its integration."""
+    """Each stage points at the prefix where files land, and can be listed through its integration."""
     with blocks.snowflake(settings, settings.loader_role, {"step": "doctor"}) as connection:
         for source in provisioning.contracts():
             name = f"{ident(settings.database)}.{ident(source.schema)}.{ident(source.stage)}"
-            wanted = f"s3://{settings.bucket}/raw/{source.name}/"
+            expected = f"s3://{settings.bucket}/raw/{source.name}/"
             rows = run(connection, f"SHOW STAGES LIKE '{source.stage}' IN SCHEMA {settings.database}.RAW").dicts()
             url = str(rows[0]["url"]) if rows else "not there"
-            yield _judge(f"URL of {name}", url == wanted, url, f"expected {wanted}: `cxm provision --apply`")
+            yield _judge(f"URL of {name}", url == expected, url, f"expected {expected}: `cxm provision --apply`")
             run(connection, f"LIST @{name}")
             yield Finding(f"LIST @{name}", "ok", "the integration reads the bucket")
 
 
 def grants(settings: Settings) -> Iterator[Finding]:
-    """The roles of a run hold what `sql/provision/` grants, and no more; what the transformer made, it owns."""
+    """The roles of a run have the grants of `sql/provision/`, and no more; the transformer also owns the objects it created."""
     every = snowflake.statements(settings, provisioning.contracts(), "-")
     for role in (settings.loader_role, settings.transformer_role):
         on, inside = snowflake.granted_by(every, role)
@@ -285,7 +283,7 @@ def grants(settings: Settings) -> Iterator[Finding]:
 
 
 def prefect_api(_: Settings) -> Iterator[Finding]:
-    """The Prefect API: reachable, and of this client's version."""
+    """The Prefect API is reachable, and has this client's version."""
     import prefect
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL

@@ -1,6 +1,6 @@
-"""The only reader of the environment: `CXM_*` variables → `Settings`.
+"""The settings, read from `CXM_*` environment variables. No other module reads the environment.
 
-Every name the user's notes fix is a default here and can be set otherwise; account, user and key have no default. On the
+Names of buckets, databases, roles and the like have defaults and can be changed; account, user and key have no default. On the
 embedded target the endpoints come from the running stack (`CXM_HOME/run/stack.json`), which `flows.embedded` writes.
 """
 
@@ -18,13 +18,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flows.errors import ConfigurationError
 from flows.places import is_remote
-from flows.project import PROJECT as PROJECT  # most of flows/ and the tests take it from here
+from flows.project import PROJECT as PROJECT  # most of flows/ and the tests import it from here
 
-Location = NewType("Location", str)  # of files: a path, or an address such as s3://bucket/prefix
+Location = NewType("Location", str)  # of files: a path, or a URL such as s3://bucket/prefix
 CodecName = Literal["zstd", "gzip", "none"]
 After = Literal["left", "done", "delete"]
 
-# Every tool that could call home is told not to before it is imported: the rows describe healthcare professionals.
+# Turns off the telemetry of every tool before it is imported: the rows describe healthcare professionals.
 TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -34,7 +34,7 @@ TELEMETRY_OFF = {
 }
 
 
-# Variables of other readers: dbt's profile, Great Expectations' project, the tests. Every other CXM_* variable is a setting.
+# Variables read by others: dbt's profile, Great Expectations' project, the tests. Every other CXM_* variable must be a setting.
 NOT_SETTINGS = frozenset(
     {
         "CXM_DBT_THREADS",
@@ -52,9 +52,9 @@ NOT_SETTINGS = frozenset(
 
 
 class Settings(BaseSettings):
-    """Where the pipeline reads, lands and loads. Frozen; a key that is not known is refused.
+    """Where the pipeline reads, lands and loads. Frozen. An unknown CXM_* variable is refused.
 
-    Raises pydantic's `ValidationError` (a `ValueError`) naming the variable when a value does not fit.
+    Raises pydantic's `ValidationError` (a `ValueError`), which names the variable, for an invalid value.
     """
 
     model_config = SettingsConfigDict(
@@ -67,79 +67,79 @@ class Settings(BaseSettings):
     )
 
     env: str = Field("prod", pattern=r"^[a-z][a-z0-9]{0,11}$")
-    """The environment. Names of bucket, database, warehouse, roles, users and policies end in it, except for `prod`."""
+    """The environment. Names of bucket, database, warehouse, roles, users and policies get it as a suffix, except for `prod`."""
     target: Literal["embedded", "snowflake"] = "embedded"
     """`embedded`: the stack on this machine. `snowflake`: AWS and Snowflake."""
     project: Path = PROJECT
-    """Contracts, the dbt and the expectations project: a checkout, or the nearest folder upward that `cxm init` made."""
+    """The folder of contracts, dbt and expectations: a checkout, or the nearest parent folder that `cxm init` made."""
     home: Path = PROJECT / ".cxm"
-    """State, logs, secrets and the embedded stack's data. Two homes run side by side."""
+    """The folder for state, logs, secrets and the embedded stack's data. Several homes can be used at the same time."""
     data: Location = Location(str(PROJECT / "data"))
-    """The place that holds one folder for each source: a folder, `s3://bucket/prefix` or `sftp://user@host/path`."""
+    """The place with one folder for each source: a folder, `s3://bucket/prefix` or `sftp://user@host/path`."""
     source_places: Annotated[tuple[str, ...], NoDecode] = ()
-    """Places that runs read files from beside `CXM_DATA`, separated by blanks: of those on S3 the IAM plan lets them be read, and
-    `cxm doctor` looks into each."""
+    """More places that runs read files from besides `CXM_DATA`, separated by blanks. `cxm provision` grants reading those on S3,
+    and `cxm doctor` checks each."""
     inbox_after: After = "left"
-    """What `inbox` does with files that were published: `left`, moved to `done/<batch>/` in their place, or `delete`d. Of places
-    on S3 the IAM plan lets it write just for that."""
+    """What `inbox` does with published files: `left` leaves them, `done` moves them to `done/<batch>/` in their place, `delete`
+    deletes them. On S3, `cxm provision` grants just that."""
     inbox_events: bool = False
-    """Whether S3 tells `inbox` what comes to `CXM_DATA`, through an SQS queue for each source that `cxm provision` makes; the
-    place is listed when something came, and hourly. Otherwise each look lists it."""
+    """Whether S3 notifies `inbox` of new files in `CXM_DATA`, through an SQS queue for each source that `cxm provision` makes.
+    The place is then listed after an event, and hourly; otherwise each poll lists it."""
     sftp_user: str | None = None
-    """Who logs in to SFTP servers whose address names no user."""
+    """The user for SFTP addresses that name none."""
     sftp_secret: SecretStr | None = None
-    """What logs in to SFTP servers: a private key (PEM or OpenSSH's form), or a password."""
+    """The login for SFTP servers: a private key (PEM or OpenSSH format), or a password."""
     sftp_passphrase: SecretStr | None = None
     """The passphrase of an encrypted key."""
     sftp_block: str | None = None
-    """The Prefect block (`secret/…`) that holds key or password, in place of `CXM_SFTP_SECRET`."""
+    """The Prefect block (`secret/…`) that holds the key or password, instead of `CXM_SFTP_SECRET`."""
     sftp_known_hosts: str | None = None
-    """The keys of SFTP servers: lines of a known_hosts file, or the path of one. A server with another key is refused."""
+    """The host keys of SFTP servers: lines of a known_hosts file, or the path of one. A server with another key is refused."""
 
     unpack_ratio: int = Field(200, ge=1)
-    """The most that a packed file or an archive may unpack to, in times its size; looked at from 64 MiB on."""
+    """The most that a packed file or an archive may unpack to, as a multiple of its size; checked above 64 MiB."""
     unpack_bytes: int = Field(100_000_000_000, ge=1)
     """The most that one packed file may unpack to, in bytes."""
 
     bucket: str = Field("cxm-medtech-landing-ssen27", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     """The landing bucket."""
     docs_place: str | None = Field(None, pattern=r"^s3://[a-z0-9.-]{3,63}(/[A-Za-z0-9!_./-]*)?$")
-    """Where pages go that outlive a run (Data Docs, dbt docs, history), `s3://bucket/prefix`. None: `docs/` of the landing
-    bucket; on the embedded target the folder `docs` of `CXM_HOME`, which the stack serves."""
+    """Where pages that outlive a run are published (Data Docs, dbt docs, history), `s3://bucket/prefix`. None: `docs/` of the
+    landing bucket; on the embedded target the folder `docs` of `CXM_HOME`, which the stack serves."""
     docs_url: str | None = Field(None, pattern=r"^https?://[^\s?#]+$")
-    """The address of your own web server in front of the docs place, such as CloudFront's. Links lead there; without it, to the
+    """The URL of your own web server in front of the docs place, such as CloudFront's, for links. Without it, links lead to the
     page's object in the S3 console."""
     docs_days: int = Field(90, ge=1)
     """How long pages are kept in the landing bucket."""
     aws_region: str = "us-east-1"
-    """Where the bucket is; Snowflake's account belongs in the same region."""
+    """The bucket's region; the Snowflake account should be in the same one."""
     aws_block: str | None = None
-    """The Prefect block (`aws-credentials/…`) that runs log in to AWS with; none: the AWS SDK's own chain."""
+    """The Prefect block (`aws-credentials/…`) that runs log in to AWS with. None: the AWS SDK's default chain."""
     codec: CodecName = "zstd"
-    """How landed objects are compressed; COPY sees it by the key."""
+    """How landed objects are compressed; COPY recognizes it by the key's ending."""
 
     database: str = Field("CXM_MEDTECH", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    """The database of every schema."""
+    """The database that holds all schemas."""
     warehouse: str = Field("WH_CXM", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     """The virtual warehouse that loads and builds."""
     storage_integration: str = Field("CXM_S3_INTEGRATION", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    """What lets Snowflake read the bucket."""
+    """The storage integration through which Snowflake reads the bucket."""
     storage_role_arn: str | None = None
-    """The AWS role that the storage integration assumes; none: `cxm provision --apply` makes it."""
+    """The AWS role that the storage integration assumes. None: `cxm provision --apply` makes it."""
     ingestion_principal: str | None = None
-    """Who may assume the ingestion role; none: a user with an access key is made."""
+    """The AWS principal that may assume the ingestion role. None: a user with an access key is made."""
     credit_quota: int = Field(20, ge=1)
-    """Snowflake credits a month, after which the warehouse is suspended."""
+    """The Snowflake credits per month after which the warehouse is suspended."""
     query_costs: bool | None = None
-    """Whether the loader may read what queries cost (SNOWFLAKE.USAGE_VIEWER: usage of the whole account), for `cxm cost` and the
-    history page. None: on the embedded target only, whose queries have seconds and no credits."""
+    """Whether the loader may read query costs (SNOWFLAKE.USAGE_VIEWER: usage of the whole account), for `cxm cost` and the
+    history page. None: only on the embedded target, whose queries have seconds and no credits."""
     pii_tags: bool = True
-    """Whether columns about people get object tags, which need Enterprise Edition; without them comments alone say it."""
+    """Whether columns about people get object tags, which need Enterprise Edition. Without them, only comments mark them."""
     masking: bool = False
     """Whether those columns are masked for every role but `CXM_PRIVACY_ROLE`, the loader and dbt, by policies on the tag. Needs
     Enterprise Edition; Standard has no masking."""
     privacy_role: str = Field("CXM_PRIVACY", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    """Sees personal data as it is, where `CXM_MASKING` is on."""
+    """The role that sees personal data unmasked if `CXM_MASKING` is on."""
     snowflake_account: str | None = None
     """The account, `<organization>-<name>`."""
     snowflake_user: str | None = None
@@ -149,42 +149,41 @@ class Settings(BaseSettings):
     snowflake_private_key_passphrase: SecretStr | None = None
     """The passphrase of an encrypted private key."""
     snowflake_block: str | None = None
-    """The Prefect block (`snowflake-connector/…`) that runs log in with, in place of user and key."""
+    """The Prefect block (`snowflake-connector/…`) that runs log in with, instead of user and key."""
     loader_role: str = Field("CXM_LOADER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    """Loads RAW and keeps the ledger."""
+    """The role that loads RAW and writes the ledger."""
     transformer_role: str = Field("CXM_TRANSFORMER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    """Reads RAW and builds STG, INT, MARTS and SNAPSHOTS: dbt's."""
+    """dbt's role, which reads RAW and builds STG, INT, MARTS and SNAPSHOTS."""
     reporter_role: str = Field("CXM_REPORTER", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    """Reads MARTS: Power BI's."""
+    """Power BI's role, which reads MARTS."""
     plan_role: str = Field("ACCOUNTADMIN", pattern=r"^[A-Z_][A-Z0-9_$]*$")
-    """The role that `cxm provision --plan` looks with."""
+    """The role with which `cxm provision --plan` reads the account."""
 
     lease_minutes: float = Field(5, gt=0)
-    """How long a run may be away before another may take over its source."""
+    """How long a run may fail to renew its lease before another run may take over its source."""
     restarts_per_hour: int = Field(0, ge=0, le=12)
-    """How often in an hour a deployed run of `pipeline` that crashed is started again, by an automation; 0: the next run of its
-    schedule loads."""
+    """How often per hour an automation restarts a crashed, deployed run of `pipeline`. 0: never; the next scheduled run loads."""
     archive_after_days: int = Field(90, ge=0)
-    """Objects of batches with a verdict move from `raw/` to `archive/` after so many days."""
+    """Days after which the objects of batches with a verdict move from `raw/` to `archive/`."""
     keep_batches: int = Field(30, ge=1)
-    """Validated loads of a file that stay in RAW, the newest first."""
+    """How many of a file's newest validated loads stay in RAW."""
     keep_quarantined_days: int = Field(30, ge=0)
-    """How long rows of quarantined batches stay in RAW for inspection."""
+    """Days for which the rows of quarantined batches stay in RAW for inspection."""
 
     s3_port: int = Field(8333, ge=1024, le=55000)
-    """The first port that the embedded S3 server tries; a busy one gives the next free one."""
+    """The first port that the embedded S3 server tries; if it is busy, the next free one is used."""
     warehouse_port: int = Field(8088, ge=1024, le=55000)
-    """The same of the embedded warehouse."""
+    """The same for the embedded warehouse."""
     prefect_port: int = Field(4200, ge=1024, le=55000)
-    """The same of the embedded Prefect server."""
+    """The same for the embedded Prefect server."""
     docs_port: int = Field(8090, ge=1024, le=55000)
-    """The same of the pages: Data Docs and dbt docs."""
+    """The same for the pages: Data Docs and dbt docs."""
     worker_port: int = Field(8095, ge=1024, le=55000)
-    """The same of the worker of `cxm up`, which tells of its health there."""
+    """The same for the worker of `cxm up`, which serves its health check there."""
 
     task_runner: str = Field("threads", pattern=r"^(threads|dask|(tcp|tls|ucx|ws|wss)://.+)$")
-    """Where tables and file parts fan out to: `threads` of the run's process, `dask` (a cluster of this machine), or the
-    address of a Dask scheduler, `tcp://host:8786`."""
+    """Where tables and file parts are processed in parallel: `threads` of the run's process, `dask` (a cluster on this machine),
+    or the address of a Dask scheduler, `tcp://host:8786`."""
 
     openlineage_namespace: str | None = None
     """The namespace of the jobs in OpenLineage events; none: no events. Where they go is the client library's own configuration,
@@ -203,7 +202,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _suffixed(cls, value: str, info: ValidationInfo) -> str:
-        """`CXM_MEDTECH` → `CXM_MEDTECH_DEV` where CXM_ENV is dev, so that a developer never touches production."""
+        """Add the environment: `CXM_MEDTECH` → `CXM_MEDTECH_DEV` if CXM_ENV is dev, so that developers never touch production."""
         env = info.data.get("env", "prod")
         if value == "ACCOUNTADMIN":  # Snowflake's own
             return value
@@ -212,7 +211,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _pages_beside_rows(self) -> Settings:
-        """Pages are deleted by their prefix after some days, so in the landing bucket they have one of their own."""
+        """Refuse pages under the prefixes of landed files: a lifecycle rule deletes everything under the pages' prefix."""
         bucket, _, prefix = self.docs_at.removeprefix("s3://").partition("/")
         if bucket == self.bucket and prefix.strip("/").split("/")[0] in ("", "raw", "archive"):
             raise ValueError(
@@ -222,7 +221,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _tags_to_mask_by(self) -> Settings:
-        """A policy is set on the tag, so that without tags nothing would be masked, in silence."""
+        """Refuse masking without tags: policies are set on tags, so without them nothing would be masked, silently."""
         if self.masking and not self.pii_tags:
             raise ConfigurationError(
                 "CXM_MASKING: got true with CXM_PII_TAGS=false, expected tags, which policies are set on; Standard Edition has "
@@ -232,7 +231,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_unknown_variable(self) -> Settings:
-        """A setting with a typo would be passed over in silence, and a run would go to the default bucket."""
+        """Refuse unknown CXM_* variables: a misspelt one would be ignored silently, and a run would use the default bucket."""
         known = {f"CXM_{name.upper()}" for name in type(self).model_fields} | NOT_SETTINGS
         for name in sorted(os.environ):
             if name.upper().startswith("CXM_") and name.upper() not in known:
@@ -243,11 +242,11 @@ class Settings(BaseSettings):
 
     @property
     def docs_at(self) -> str:
-        """The docs place as `s3://bucket/prefix`; empty where the embedded stack serves the pages."""
+        """The docs place as `s3://bucket/prefix`; empty if the embedded stack serves the pages."""
         return self.docs_place or ("" if self.target == "embedded" else f"s3://{self.bucket}/docs/")
 
     def env_suffix(self, separator: str) -> str:
-        """What names of this environment end in: nothing for prod, else `<separator><env>`."""
+        """The suffix of names in this environment: empty for prod, else `<separator><env>`."""
         return "" if self.env == "prod" else f"{separator}{self.env}"
 
     @field_validator("source_places", mode="before")
@@ -268,18 +267,18 @@ class Settings(BaseSettings):
 
     @property
     def remote_places(self) -> tuple[str, ...]:
-        """Every place that has to be logged in to, `data` among them."""
+        """Every place that needs a login, including `data`."""
         return tuple(dict.fromkeys(text for text in (self.data, *self.source_places) if is_remote(text)))
 
     def inbox_queue(self, source: str) -> str:
-        """The SQS queue that is told of a source's files."""
+        """The SQS queue for events about a source's files."""
         return f"cxm-medtech-inbox-{source}{self.env_suffix('-')}"
 
     def inbox_place(self, source: str) -> tuple[str, str]:
         """Bucket and prefix of a source's files.
 
         Raises:
-            ConfigurationError: they are not on S3, or not on AWS.
+            ConfigurationError: the files are not on S3, or the target is embedded.
         """
         bucket, _, folder = self.data.partition("://")[2].rstrip("/").partition("/")
         if not self.data.startswith("s3://") or self.target == "embedded":
@@ -291,17 +290,17 @@ class Settings(BaseSettings):
 
     @property
     def may_generate(self) -> bool:
-        """Whether generated rows may be loaded: into a warehouse that is this machine's own, never into an account."""
+        """Whether generated rows may be loaded: only into the embedded warehouse, never into an account."""
         return self.target == "embedded"
 
     @property
     def reads_query_costs(self) -> bool:
-        """Whether the loader is granted what shows the cost of queries, and it is asked for."""
+        """Whether the loader gets the grant for query costs, and reads them."""
         return self.target == "embedded" if self.query_costs is None else self.query_costs
 
     @property
     def s3_identity(self) -> tuple[str, SecretStr]:
-        """Access key and secret of the embedded object store's one identity, made once per home by `flows.embedded`."""
+        """Access key and secret of the embedded object store's only identity, made once per home by `flows.embedded`."""
         pair = json.loads(self._secret("s3.json"))["identities"][0]["credentials"][0]
         return pair["accessKey"], SecretStr(pair["secretKey"])
 
@@ -313,7 +312,7 @@ class Settings(BaseSettings):
 
     @property
     def prefect_auth(self) -> SecretStr:
-        """What logs in to the embedded Prefect server's API and pages: `user:password`."""
+        """The login for the embedded Prefect server's API and pages: `user:password`."""
         return SecretStr(self._secret("prefect.auth"))
 
     def _secret(self, name: str) -> str:

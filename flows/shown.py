@@ -1,4 +1,4 @@
-"""What Prefect is told of a run beside its tasks: the state it ends in, events for automations, artifacts for the UI."""
+"""What a run reports to Prefect besides its tasks: its final state, events for automations, artifacts for the UI."""
 
 from __future__ import annotations
 
@@ -42,29 +42,30 @@ from flows.escape import markdown
 from flows.steps.handoff import HandoffResult
 
 R = TypeVar("R")
-BAR_SECONDS = 2.0  # a table that lands sooner needs no bar
+BAR_SECONDS = 2.0  # no progress bar for a table that lands faster
 
 
 def ended(message: str, result: R) -> R:
-    """The state of a flow run that ended well, with the outcome as its message; whoever calls the flow gets the result."""
+    """The final state of a successful flow run, with the outcome as its message; a caller of the flow gets `result`."""
     return Completed(message=message, data=result)  # type: ignore[return-value]
 
 
 def failed(error: CxmError) -> Any:
-    """The state of a flow run that failed, with the error's message and no Python class before it; a call raises the error."""
+    """The final state of a failed flow run, with the error's message, without the Python class before it; a caller of the flow
+    gets the error raised."""
     return Failed(message=str(error), data=error)
 
 
 def judged_bad(message: str, facts: R) -> R:
-    """The state of a task run that found what it was to look for, and judges it a failure; `facts_of` gives the facts."""
+    """The final state of a task that worked, but whose result counts as a failure (a broken rule); `facts_of` returns `facts`."""
     return Failed(message=message, data=facts)  # type: ignore[return-value]
 
 
 def facts_of(state: State[R]) -> R:
-    """What a task found, also where it judged that a failure; an error that it met is raised.
+    """A task's result, even if it counts as a failure.
 
     Raises:
-        Exception: the task's own, as it was raised.
+        Exception: the exception that the task raised, if it did.
     """
     found: Any = state.result(raise_on_failure=False)
     if isinstance(found, BaseException):
@@ -72,7 +73,7 @@ def facts_of(state: State[R]) -> R:
     return found  # type: ignore[no-any-return]
 
 
-# What Prefect's form for a run draws the first word of a name from; the server draws both words from coolname's lists.
+# The first words of random run names in the form of Prefect's UI. Random names of the server have two words of coolname's lists.
 FORM_WORDS = re.compile(
     "Awesome|Rustic|Small|Gorgeous|Fantastic|Sleek|Intelligent|Unbranded|Refined|Licensed|Generic|Practical|Ergonomic"
     "|Handcrafted|Tasty|Handmade|Incredible"
@@ -80,9 +81,9 @@ FORM_WORDS = re.compile(
 
 
 def name_run(template: str | Callable[[], str]) -> Callable[[], str]:
-    """For `flow_run_name`: the template filled with the run's parameters, or the name that somebody gave to the run.
+    """For `flow_run_name`: the template filled with the run's parameters, unless a user gave the run a name.
 
-    Prefect calls every run something and does not say whether a person chose it, so a drawn name is known by its words.
+    Prefect names every run and does not record whether a user chose the name, so a random name is recognized by its words.
     """
 
     def name() -> str:
@@ -95,7 +96,7 @@ def name_run(template: str | Callable[[], str]) -> Callable[[], str]:
 
 
 def is_drawn(name: str) -> bool:
-    """Whether Prefect drew this name of a run at random: "nimble-trout", or "Handmade-bear" of the form in its UI."""
+    """Whether this is a random name of Prefect's: "nimble-trout", or "Handmade-bear" from the form in its UI."""
     first, dash, second = name.partition("-")
     if not dash or not second.isalpha():
         return False
@@ -104,7 +105,7 @@ def is_drawn(name: str) -> bool:
 
 @cache
 def _drawn_words() -> frozenset[str]:
-    lists: dict[str, Any] = dict(config)  # the lists of words and the lists of lists that "2", two words, is made of
+    lists: dict[str, Any] = dict(config)  # word lists, and lists of lists; "2" is the one for names of two words
 
     def words(key: str) -> Iterator[str]:
         for part in lists[key].get("lists", ()):
@@ -115,19 +116,19 @@ def _drawn_words() -> frozenset[str]:
 
 
 def expected_start() -> datetime:
-    """When the flow run of this process was to start, which a retry does not change; now, outside of one."""
+    """The expected start of this process's flow run, which a retry does not change; outside a flow run, the current time."""
     return flow_run.scheduled_start_time or datetime.now(UTC)
 
 
 def run_seconds() -> float:
-    """How long the flow run of this process has been at work; 0 outside of one."""
+    """How long this process's flow run has been running; 0 outside a flow run."""
     context = FlowRunContext.get()
     return (datetime.now(UTC) - context.start_time).total_seconds() if context else 0.0
 
 
 def newer_run(parameters: dict[str, Any]) -> str:
-    """The name of a run of this flow that began after this one was asked for, had these parameters, and has ended well; empty
-    where there is none: what this run is to do is then still to be done."""
+    """The name of a successful run of this flow with these parameters that began after this run was requested; empty if there is
+    none. If there is one, it has done this run's work already."""
     if not flow_run.id:
         return ""
     with get_client(sync_client=True) as client:
@@ -145,14 +146,14 @@ def newer_run(parameters: dict[str, Any]) -> str:
 
 
 def tag_run(tag: str) -> None:
-    """Give the flow run that is at work one tag more, to be seen in the UI's list of runs and to filter by."""
+    """Add a tag to the current flow run, which the UI's list of runs shows and filters by."""
     if flow_run.id and tag not in flow_run.tags:
         with get_client(sync_client=True) as client:
             client.update_flow_run(UUID(str(flow_run.id)), tags=[*flow_run.tags, tag])
 
 
 def tell(event: str, source_name: str, **facts: Any) -> None:
-    """An event of a source for automations: `cxm.batch.validated`, `cxm.source.stale`; its flow run is related by Prefect."""
+    """Emit an event of a source for automations: `cxm.batch.validated`, `cxm.source.stale`. Prefect adds the flow run to it."""
     emit_event(
         event,
         resource={"prefect.resource.id": f"cxm.source.{source_name}", "prefect.resource.name": source_name},
@@ -161,7 +162,7 @@ def tell(event: str, source_name: str, **facts: Any) -> None:
 
 
 def tell_stale(source_name: str, handed: HandoffResult, **facts: Any) -> str:
-    """Send the event that a source is stale; what to say of it, for the error that ends the run."""
+    """Emit the event that a source is stale; returns the message for the error that ends the run."""
     names = ", ".join(f"{s.table} ({s.status})" for s in handed.stale)
     tell("cxm.source.stale", source_name, tables=names, **facts)
     why = {
@@ -175,19 +176,19 @@ def tell_stale(source_name: str, handed: HandoffResult, **facts: Any) -> str:
 
 
 def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:
-    """Rows (dataclasses or dicts) as a table in the UI; the key stays from run to run, so that its history builds up."""
+    """Show rows (dataclasses or dicts) as a table in the UI. The key is the same in every run, so that it has a history."""
     plain = [{name.replace("_", " "): _readable(value) for name, value in _cells(row).items()} for row in rows]
     create_table_artifact(plain, key=_artifact_key(key), description=description)
 
 
 def _cells(row: Any) -> dict[str, Any]:
-    """A row's cells, what a person looks for first."""
+    """A row's cells, the most important ones first: table, rows, status."""
     plain: dict[str, Any] = row if isinstance(row, dict) else asdict(row)
     return {**{name: plain[name] for name in ("table", "rows", "status") if name in plain}, **plain}
 
 
 def _readable(value: Any) -> Any:
-    """A value for a cell, which the UI takes for Markdown."""
+    """A value for a cell, escaped because the UI renders cells as Markdown."""
     if isinstance(value, list | tuple):
         return [_readable(entry) for entry in value]
     if isinstance(value, str):
@@ -196,18 +197,18 @@ def _readable(value: Any) -> Any:
 
 
 def markdown_artifact(key: str, text: str, description: str) -> None:
-    """A page in the UI."""
+    """Show a Markdown page in the UI."""
     create_markdown_artifact(text, key=_artifact_key(key), description=description)
 
 
 def _artifact_key(text: str) -> str:
-    """Artifact keys are lower-case letters, digits and dashes only."""
+    """The text as an artifact key, which may have only lower-case letters, digits and dashes."""
     return "".join(c if c.isalnum() else "-" for c in text.lower())
 
 
 class Bar:
-    """How far a table's landing is. Every report goes to the terminal; in the Prefect UI a bar shows from the third second on,
-    moves at most once a second, and goes when the table has landed, so that what stays on a run's page is its report."""
+    """The progress bar of a table's landing. The terminal gets every update. In the Prefect UI a bar appears after BAR_SECONDS,
+    moves at most once a second, and is deleted when the table has landed, so that only the report stays on a run's page."""
 
     def __init__(self, key: str, table: str) -> None:
         self._key, self._table = key, table
@@ -220,7 +221,7 @@ class Bar:
         if now - self._told < 1.0 or now - self._since < BAR_SECONDS or not total:
             return
         self._told = now
-        # One pass checks, one sends: each is half of the work that is shown.
+        # One pass checks the file, one sends it: each counts as half.
         half = 50.0 * done / total
         percent = min(half if phase == "check" else 50.0 + half, 100.0)
         if self._id is None:
