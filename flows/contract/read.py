@@ -1,8 +1,8 @@
-"""`data_dictionary/<source>.odcs.yaml` → `Source`: parsed as ODCS, then held to what this pipeline can do with it.
+"""Reads a contract: `data_dictionary/<source>.odcs.yaml`, parsed as ODCS, → `Source`.
 
-What no renderer could carry out is refused by name and never passed over.
+Whatever this pipeline cannot do is refused by name and never ignored silently.
 
-Long because each entry of a contract has its own refusals; the rules are in `read_rules`.
+Long because each entry of a contract has errors of its own; the rules are in `read_rules`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def sources(project: Path = PROJECT) -> tuple[str, ...]:
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    """The contracts beside `path`."""
+    """The names of the contracts in the folder of `path`."""
     return tuple(sorted(p.name.removesuffix(SUFFIX) for p in path.parent.glob(f"*{SUFFIX}")))
 
 
@@ -70,8 +70,8 @@ def read_source(path_or_name: Path | str) -> Source:
     """The contract at a path, or of a source of this project by its name (`olist`).
 
     Raises:
-        ConfigurationError: the file is not there, is not YAML or ODCS, or says what the pipeline cannot do; the message names
-            file, schema entry, property, what was found, what was wanted and the fix.
+        ConfigurationError: the file does not exist, is not YAML or ODCS, or asks for what the pipeline cannot do. The message
+            names file, schema entry, property, what was got and expected, and the fix.
     """
     return _read(_path(path_or_name), ())
 
@@ -83,7 +83,7 @@ def _path(path_or_name: Path | str) -> Path:
 
 
 def _read(path: Path, chain: tuple[str, ...]) -> Source:
-    """The contract at `path`; `chain` names those that are being read because one refers to the next."""
+    """The contract at `path`; `chain` are the contracts whose references led to it."""
     place = Place(f"{DICTIONARY}/{path.name}" if path.parent.name == DICTIONARY else str(path))
     try:
         text = path.read_text(encoding="utf-8")
@@ -112,7 +112,7 @@ def _read(path: Path, chain: tuple[str, ...]) -> Source:
 
 
 def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Source:
-    """The contract without what its relationships point at."""
+    """The contract, with its relationships not yet resolved."""
     place.one_of(contract.kind, "kind", ["DataContract"])
     place.one_of(contract.apiVersion, "apiVersion", ["v3.1.0"])
     place.one_of(contract.name, "name", [name])
@@ -139,7 +139,7 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
         name=name,
         version=place.text(contract.version, "version", "1.0.0"),
         description=place.text(purpose, "description.purpose", "What it is for"),
-        schema=place.one_of(server.schema_, "servers, schema", ["RAW"]),  # where the ledger is; the grants name it
+        schema=place.one_of(server.schema_, "servers, schema", ["RAW"]),  # the schema of the ledger and of the grants
         stage=place.identifier(str(own.get("stage", "")), "servers, customProperties, stage"),
         file_format=place.identifier(str(own.get("fileFormat", "")), "servers, customProperties, fileFormat"),
         tables=tables,
@@ -182,7 +182,7 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
         ),
     )
     written = dialect(own.get("dialect"), base, place)
-    if own.get("onMissingColumn", "") is None:  # YAML's null, which is what is meant
+    if own.get("onMissingColumn", "") is None:  # YAML reads an unquoted null as None
         own["onMissingColumn"] = "null"
 
     def policy(name: str, kind: Any) -> Any:
@@ -267,7 +267,7 @@ def _flag(found: object, name: str, place: Place) -> bool:
 
 
 def _column(found: SchemaProperty, position: int, written: Dialect, place: Place) -> tuple[Column, list[Rule]]:
-    """The column, and the rules that its own fields say."""
+    """The column, and the rules that follow from its fields."""
     place = replace(place, property=found.name or f"at position {position}")
     header = place.text(found.name, "name", "order_id")
     if len(header.splitlines()) > 1 or header.endswith(("\n", "\r")):
@@ -327,7 +327,7 @@ def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Place) -> 
 def _relationship(
     found: OdcsRelationship, owner: SchemaProperty | None, table: str, place: Place
 ) -> list[Relationship]:
-    """One relationship, its ends still as the contract names them; `_resolved` finds the tables and columns."""
+    """One relationship, with both ends as the contract names them; `_resolved` looks up the tables and columns."""
     if owner is not None:
         place = replace(place, property=str(owner.name))
     place.one_of(found.type or "foreignKey", "relationships, type", ["foreignKey"])
@@ -351,7 +351,7 @@ def _relationship(
 
 
 def _reference(text: str) -> tuple[str, str, str]:
-    """`orders.order_id`, or `olist.odcs.yaml#/schema/orders/properties/order_id`, as source (or nothing), table and column."""
+    """Parse `orders.order_id`, or `olist.odcs.yaml#/schema/orders/properties/order_id`, into source (or ""), table and column."""
     found = _REFERENCE.fullmatch(text) or _EXTERNAL.fullmatch(text)
     if not found:
         return _NO_REFERENCE
@@ -360,7 +360,7 @@ def _reference(text: str) -> tuple[str, str, str]:
 
 
 def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Place) -> Table:
-    """The table with RAW names on both ends of its relationships; `tables` are those of each source, "" the table's own."""
+    """The table with RAW names at both ends of its relationships. `tables`: source ("" for the table's own) → its tables."""
     found = []
     for link in table.relationships:
         by_name = {t.name: t for t in tables[link.source]}

@@ -1,4 +1,4 @@
-"""The custom property `dialect` of a contract or of one of its tables → `Dialect`; what a table says overrides the contract's."""
+"""Reads the custom property `dialect` of a contract or of one of its tables; a table's values override the contract's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from flows.contract.dialect import DELIMITERS, ENCODINGS, Dialect
 from flows.contract.place import Place, show
 
-# As ODCS spells formats, after the JDK → as Snowflake does.
+# ODCS's spelling of formats, which is the JDK's → Snowflake's.
 _DAYS = {
     **{
         order.replace("-", mark): order.replace("-", mark).upper()
@@ -27,14 +27,14 @@ FORMATS = {
     },
 }
 NONE = "none"
-_MARK = re.compile(r"[!-/:-@\[-`{-~]")  # what is printable in ASCII and no letter, digit or blank
-# DESC FILE FORMAT prints a list with commas between its members and brackets around it, and does not quote them.
+_MARK = re.compile(r"[!-/:-@\[-`{-~]")  # printable ASCII except letters, digits and the blank
+# No commas, quotes or brackets: DESC FILE FORMAT prints lists as [a, b] without quoting their members.
 _NULL = re.compile(r"[^\s,'\"\[\]()](?:[^\t\r\n,'\"\[\]()]*[^\s,'\"\[\]()])?")
 _WORD = re.compile(r"[^\W_](?:[\w .+-]*[\w.+-])?|[+-]")
 
 
 def dialect(found: object, base: Dialect, place: Place) -> Dialect:
-    """`base` with what is `found`.
+    """`base`, overridden by the property's value `found`.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.

@@ -1,4 +1,4 @@
-"""A table's `fileName`, one file's or the pattern of several, and whether two tables could take one file."""
+"""Reads a table's `fileName` (a name or a pattern), and refuses tables whose files could be confused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def file_name(found: object, load: Load, place: Place) -> str:
     """The name of the table's file, or the pattern of its files.
 
     Raises:
-        ConfigurationError: it is none, or has a day where the table has none, or the other way round.
+        ConfigurationError: it is not a valid name, or it has `{date}` although the table has no files by day, or vice versa.
     """
     daily = load == "append"
     if not isinstance(found, str) or not file_names.is_name(found) or (file_names.DATE in found) != daily:
@@ -30,11 +30,11 @@ def file_name(found: object, load: Load, place: Place) -> str:
 
 
 def refuse_overlaps(tables: Sequence[Table], place: Place) -> None:
-    """Make sure that no pattern names another table's files, and that no two tables' objects lie in one folder. What only the
-    names of some files show is refused by the run that meets them.
+    """Make sure that no pattern matches another table's files, and that no two tables share a folder for their objects. Overlaps
+    that only certain file names show are refused by the run that meets such a file.
 
     Raises:
-        ConfigurationError: one does; the message names both tables.
+        ConfigurationError: two tables overlap; the message names both.
     """
     for table, other in permutations(tables, 2):
         if table.has_parts and file_names.covers(table.file, other.file):

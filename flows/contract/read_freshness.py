@@ -1,7 +1,7 @@
-"""`slaProperties` of a contract → how long ago a table's last delivery may be: the source's limits, and those of single tables.
+"""Reads freshness limits from a contract's `slaProperties`: those of the source, and those of single tables.
 
-The standard's `element` names the tables that an entry is about
-(https://bitol-io.github.io/open-data-contract-standard/latest/service-level-agreement/); an entry without one is the source's.
+The standard's `element` names the tables of an entry
+(https://bitol-io.github.io/open-data-contract-standard/latest/service-level-agreement/); an entry without it is for the source.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _ENDS = ("freshness_warning", "freshness_error")
 
 
 def source_limits(contract: OpenDataContractStandard, place: Place) -> Limits:
-    """The limits of every table that has none of its own.
+    """The limits of the source, for every table that has none of its own.
 
     Raises:
-        ConfigurationError: one is missing, there twice, not a whole number of hours, or they are the wrong way round.
+        ConfigurationError: a limit is missing, repeated, or not a whole number of hours; or the warning is later than the error.
     """
     of_source = [p for p in contract.slaProperties or () if not p.element]
     return _limits([[p for p in of_source if p.id == end] for end in _ENDS], _ENDS, place)
@@ -30,10 +30,10 @@ def source_limits(contract: OpenDataContractStandard, place: Place) -> Limits:
 def table_limits(
     contract: OpenDataContractStandard, tables: Sequence[str], place: Place
 ) -> dict[str, Limits | Literal["none"]]:
-    """The limits of the tables that have their own, by table name; `none`: its age is not judged.
+    """The limits of the tables that have their own, by table name; `none`: the table is never late.
 
     Raises:
-        ConfigurationError: an entry names a table that there is not, or a table's limits are wrong in themselves.
+        ConfigurationError: an entry names an unknown table, or a table's limits are invalid.
     """
     entries: dict[str, list[ServiceLevelAgreementProperty]] = {}
     for entry in contract.slaProperties or ():

@@ -1,4 +1,4 @@
-"""Custom properties that say what becomes of rows and batches: `badRows`, `volume`, `newValues` … → `BadRows`, `Rule`."""
+"""Reads the custom properties for bad rows and for comparisons with earlier batches: `badRows`, `volume`, `newValues` …"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WINDOW = re.compile(r"([1-9][0-9]{0,2}) (batches|weekdays)")
 
 
 def bad_rows(found: object, place: Place) -> BadRows | None:
-    """What a table does with rows that break a rule; None: the batch is quarantined.
+    """How many rows that break a rule a table sets aside; None: none, the batch is quarantined.
 
     Raises:
         ConfigurationError: an unknown key or policy, or `set-aside` without a limit.
@@ -48,7 +48,7 @@ def bad_rows(found: object, place: Place) -> BadRows | None:
 
 
 def volume(found: object, place: Place) -> list[Rule]:
-    """The rule on the number of a batch's rows beside those of the batches before.
+    """The rule that compares a batch's number of rows with earlier batches.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.
@@ -74,7 +74,7 @@ def volume(found: object, place: Place) -> list[Rule]:
 
 
 def beside_before(own: Mapping[str, Any], column: str, place: Place) -> list[Rule]:
-    """The rules on a column's values beside those of the batch that was published before: `newValues`, `emptyShare`.
+    """The rules that compare a column's values with those of the batch published before: `newValues`, `emptyShare`.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.

@@ -1,4 +1,4 @@
-"""What a contract says of values → `Rule`s: logicalTypeOptions and `quality`, held to what every renderer can check."""
+"""Reads a contract's rules on values from logicalTypeOptions and `quality`; refuses those that not every renderer can check."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BETWEEN = "expect_column_values_to_be_between"
 
 
 def typed_rules(column: Column, options: dict[str, Any], written: Dialect, place: Place) -> list[Rule]:
-    """What logicalType and logicalTypeOptions say, of values as the table's dialect writes them: error rules.
+    """The rules of logicalType and logicalTypeOptions, all of severity error, for values as the table's dialect writes them.
 
     Raises:
         ConfigurationError: an option that the pipeline does not check, or a value that does not fit.
@@ -81,7 +81,7 @@ def _range(options: dict[str, Any], low: str, high: str, place: Place) -> tuple[
 
 
 def quality_rules(found: DataQuality, column: Column | None, headers: dict[str, str], place: Place) -> list[Rule]:
-    """One entry of `quality`, of a column or (None) of the table, as a rule; an entry of type text is for people and gives none.
+    """The rule of one entry of `quality`, for a column or (None) the table. An entry of type text is documentation: no rule.
 
     Raises:
         ConfigurationError: no severity, or a check that the pipeline cannot carry out.
@@ -140,7 +140,7 @@ def _column_rule(found: DataQuality, severity: Severity, column: Column, place: 
 
 
 def _between(found: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
-    # ODCS's own metrics know no range with a severity; this is how the standard spells an expectation of an engine.
+    # ODCS's own metrics have no range with a severity; this is the standard's form for an engine's expectation.
     implementation = found.implementation if isinstance(found.implementation, dict) else {}
     kwargs = implementation.get("kwargs")
     known = isinstance(kwargs, dict) and set(kwargs) <= {"min_value", "max_value"}

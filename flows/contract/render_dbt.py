@@ -1,4 +1,4 @@
-"""A contract's tables in dbt: `Source` → the sources and the staging layer under `dbt/cxm_medtech/models/staging/<source>/`.
+"""Renders a contract's dbt sources and staging models, under `dbt/cxm_medtech/models/staging/<source>/`.
 
 | file | holds |
 |---|---|
@@ -6,11 +6,10 @@
 | `_<source>__models.yml` | every staging column with type, description and data tests, types enforced by dbt |
 | `stg_<source>__<entities>.sql` | a view for each table: typed, trimmed, named as the contract's business names say |
 
-So a table that the contract gains is handed off, staged, documented and tested with no other change. `freshness` and
-`loaded_at_query` stand under `config:`, where dbt wants them. A table's age is that of its last delivery, which the ledger knows
-and the rows do not: a file that arrived unchanged brought none (macros/last_delivery.sql). The rules are tested on the staging
-view and not on the RAW table, where quarantined rows are meant to break them. Patterns and row counts are left to Great
-Expectations.
+So a table that is added to the contract is handed off, staged, documented and tested without any other change. `freshness` and
+`loaded_at_query` are under `config:`, where dbt expects them. A table's age is that of its last delivery, which only the ledger
+knows: a file that arrived unchanged loads no rows (macros/last_delivery.sql). The rules are tested on the staging view, not on
+the RAW table, because quarantined rows in RAW do break them. Patterns and row counts are left to Great Expectations.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from flows.errors import ConfigurationError
 from flows.escape import jinja, one_line
 
 PROJECT_FOLDER = "dbt/cxm_medtech"
-# dbt renders these when it parses, so one derived file serves every account.
+# dbt renders this when it parses, so the same derived file works for every account.
 DATABASE = Jinja("{{ env_var('CXM_DATABASE', 'CXM_MEDTECH') }}")
 
 # Staging name of the column, its type, what it says.
@@ -37,7 +36,7 @@ _AUDIT = {
     "_SOURCE_FILENAME": ("source_filename", "varchar", "The file's key in the landing bucket."),
     "_SOURCE_ROW_NUMBER": ("source_row_number", "number", "The row's number in the file, as COPY counts."),
 }
-# What staging makes of a logical type; the macros of the same name are in macros/casts.sql.
+# Logical type → (macro in macros/casts.sql, SQL type) in staging.
 _TYPES = {
     "string": ("text", "varchar"),
     "integer": ("integer", "number(38, 0)"),
@@ -49,7 +48,7 @@ _TYPES = {
 
 
 def render(source: Source) -> dict[str, str]:
-    """The derived dbt files of `source`: path relative to the repository's root → whole text, the same for the same contract.
+    """The derived dbt files of `source`: path relative to the repository's root → text. Deterministic.
 
     Raises:
         ConfigurationError: two tables would be one staging model, or two columns of a table one staging column.
@@ -154,7 +153,7 @@ def _table(source: Source, table: Table) -> dict[str, Any]:
 
 
 def _freshness(source: Source, table: Table) -> dict[str, Any]:
-    """dbt's limits and its question for the last delivery; null where the contract says that the table is never late
+    """dbt's freshness limits and its query for the last delivery; null if the contract says that the table is never late
     (https://docs.getdbt.com/reference/resource-properties/freshness)."""
     limits = source.limits(table)
     if limits is None:
@@ -198,7 +197,7 @@ def _model(source: Source, table: Table, models: dict[str, str]) -> dict[str, An
 
 
 def _column_tests(source: Source, table: Table, column: Column) -> list[Any]:
-    """The contract's rules on one column as dbt's own four tests; a rule that only warns makes a test that only warns."""
+    """The contract's rules on one column as dbt's built-in tests; a rule of severity warning becomes a test that only warns."""
     tests: list[Any] = []
     for rule in table.rules:
         if rule.column != column.name:
@@ -235,20 +234,20 @@ def _model_tests(source: Source, table: Table, names: dict[str, str]) -> list[An
 
 
 def _cast(column: Column) -> Any:
-    """A column's macro, and what it takes besides, as the test `casts_succeed` reads it."""
+    """A column's macro and its further arguments, as the test `casts_succeed` reads them."""
     macro = _TYPES[column.logical_type][0]
     return {"type": macro, "how": plain(dict(column.reading))} if column.reading else macro
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, as YAML and Jinja write them."""
+    """Convert tuples to lists, for YAML and Jinja."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     return [plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 def _limits(rules: Iterable[Rule], names: dict[str, str]) -> dict[str, dict[str, object]]:
-    """Staging column → its `min` and `max`, of all rules on it the narrowest."""
+    """Staging column → its narrowest `min` and `max` over all rules."""
     limits: dict[str, dict[str, object]] = {}
     for rule in rules:
         found = limits.setdefault(names[str(rule.column)], {})
@@ -260,14 +259,14 @@ def _limits(rules: Iterable[Rule], names: dict[str, str]) -> dict[str, dict[str,
 
 
 def _test(name: str, severity: str, **arguments: object) -> Any:
-    """A data test as dbt's YAML has it: its name alone, where it has no arguments and fails as tests do."""
+    """A data test in dbt's YAML: only its name, unless it has arguments or only warns."""
     config = {"config": {"severity": "warn"}} if severity == "warning" else {}
     body = {**({"arguments": arguments} if arguments else {}), **config}
     return {name: body} if body else name
 
 
 def _quoted(value: str) -> str:
-    """A value as dbt's own test puts it between quotes, where it would not escape it."""
+    """A value escaped for dbt's own tests, which put it between quotes without escaping it."""
     return literal(value)[1:-1]
 
 
@@ -299,13 +298,13 @@ def _arguments(column: Column) -> str:
 
 
 def is_staging_name(name: str) -> bool:
-    """Whether a staging column may have this name: lower case, a letter first, no word of SQL, no audit column."""
+    """Whether a staging column may have this name: lower case, beginning with a letter, no SQL keyword, no audit column."""
     taken = {audit for audit, _, _ in _AUDIT.values()} | {word.lower() for word in RESERVED}
     return re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and name not in taken
 
 
 def slug(text: str) -> str:
-    """A business name as a name of SQL, what stands in brackets left out: "Account (hospital)" → account."""
+    """A business name as an SQL name, without text in brackets: "Account (hospital)" → account."""
     return "_".join(re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", " ", text).lower()))
 
 

@@ -1,4 +1,4 @@
-"""The contracts → a page for people: `data_dictionary/*.odcs.yaml` → `data_dictionary/README.md`."""
+"""Renders the data dictionary page: `data_dictionary/*.odcs.yaml` → `data_dictionary/README.md`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _overview(source: Source) -> list[str]:
 
 
 def _diagram(source: Source) -> list[str]:
-    """Mermaid: the tables with their keys, a line for each relationship from parent (one, where it is a key) to child."""
+    """The Mermaid ER diagram: the tables with their keys, and a line for each relationship from parent to child."""
     lines = ["erDiagram"]
     for table in source.tables:
         references = {name for link in table.relationships for name in link.columns}
@@ -171,7 +171,7 @@ def _relationship(link: Relationship) -> str:
 
 
 def _rule(rule: Rule, in_table: bool = False) -> str:
-    """The rule as a person says it; the severity is told where it is a warning, and errors are the rest."""
+    """The rule in words; the severity is mentioned only for warnings."""
     match rule.kind:
         case "row_count":
             text = f"at least {rule.argument('min')} row" + "s" * (rule.argument("min") != 1)

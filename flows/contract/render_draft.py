@@ -1,6 +1,6 @@
-"""What files hold → the schema entries that describe them, as ODCS text; what nobody can know from a file is a comment beside it.
+"""Renders drafted schema entries as ODCS text from profiles of files; guesses are marked by comments.
 
-`flows.steps.draft` reads the files. The text keeps to what `flows.contract.read` accepts: a draft is synced and run as it is.
+`flows.steps.draft` profiles the files. `flows.contract.read` accepts the text, so a draft can be synced and run unchanged.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from flows.contract.render_dbt import is_staging_name, slug
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """One column of a file, over all its records."""
+    """The profile of one column, over all records of a file."""
 
     header: str
     rows: int
     nulls: int
-    distinct: int  # values, NULL not counted
+    distinct: int  # distinct values, without NULL
     logical_type: LogicalType
-    pattern: str = ""  # what every value matches, where that identifies an id: 32 hex digits, a UUID
+    pattern: str = ""  # set if every value is an id of a known form: 32 hex digits, a UUID
     lowest: float | None = None  # of integers and numbers
     highest: float | None = None
-    values: tuple[str, ...] = ()  # the whole set, where it is small and its values are repeated
+    values: tuple[str, ...] = ()  # the complete set, if it is small and its values are repeated
     pii: Pii = "none"
-    guess: str = ""  # why it is taken for personal data
-    note: str = ""  # what a person should know about the type
-    format: str = ""  # of dates and timestamps, as the contract spells it
+    guess: str = ""  # why the column is classified as personal data
+    note: str = ""  # a remark about the type for the reader
+    format: str = ""  # of dates and timestamps, in the contract's spelling
 
     @property
     def unique(self) -> bool:
@@ -48,26 +48,26 @@ class Link:
     header: str
     parent: str  # name of the table
     parent_header: str
-    source: str = ""  # the contract that owns the parent, where it is another one
+    source: str = ""  # the parent's contract; empty: the same one
 
 
 @dataclass(frozen=True, slots=True)
 class FileProfile:
-    """One file: how it would be called in a contract, and its columns in the file's order."""
+    """The profile of one file: its table's name in a contract, and its columns in the file's order."""
 
     path: Path
     table: str  # orders
-    file: str  # orders.csv, or orders_{date}.csv where the name ends in a day
+    file: str  # orders.csv, or orders_{date}.csv if the name ends in a day
     rows: int
     columns: tuple[ColumnProfile, ...]
-    key: tuple[str, ...]  # headers; empty where nothing identifies a record
+    key: tuple[str, ...]  # headers; empty if nothing identifies a record
     links: tuple[Link, ...] = ()
-    dialect: Dialect = PLAIN  # what it seems to be written in
+    dialect: Dialect = PLAIN  # the probable dialect
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A table that a contract has already: its key's column, and a file that holds its rows."""
+    """A table of an existing contract: the column of its key, and a file with its rows."""
 
     table: str
     header: str
@@ -77,7 +77,7 @@ class Parent:
 
 
 def render_contract(source: str, profiles: Sequence[FileProfile]) -> str:
-    """A whole contract for a source that has none."""
+    """A complete contract for a source that has none."""
     upper = source.upper()
     return f"""# Drafted from files by `cxm contract draft`. Read it, correct what is a guess, then run `cxm contract sync`.
 apiVersion: v3.1.0
@@ -107,12 +107,12 @@ schema:
 
 
 def render_entries(source: str, profiles: Sequence[FileProfile]) -> str:
-    """One entry of `schema:` for each file, for the end of a contract."""
+    """One entry of `schema:` for each file, to be appended to a contract."""
     return "".join(line + "\n" for profile in profiles for line in _entry(source, profile))
 
 
 def render_properties(table: Table, columns: Sequence[ColumnProfile]) -> dict[str, list[str]]:
-    """Header → the lines of a property for a column that came with a file: for an entry that exists, not indented."""
+    """Header → the lines, not indented, of a new column's property for an existing entry."""
     profile = FileProfile(Path(table.file), table.name, table.file, 0, tuple(columns), ())
     names = _business_names(profile, (c.business_name for c in table.columns))
     return {
@@ -157,7 +157,7 @@ def _entry(source: str, profile: FileProfile) -> Iterator[str]:
 
 
 def _dialect(found: Dialect) -> dict[str, str]:
-    """What a contract says of a dialect: key → value in YAML, as far as it differs from the default."""
+    """A dialect's keys that differ from the default, as YAML values."""
     said = {
         "delimiter": DELIMITERS[found.delimiter],
         "quote": _quoted(found.quote),
@@ -231,7 +231,7 @@ def _seen(column: ColumnProfile) -> str:
 
 
 def _raw_names(profile: FileProfile) -> dict[str, str]:
-    """Header → RAW name: upper case, legal without quotes, each once and none of the audit columns'."""
+    """Header → RAW name: upper case, valid without quotes, unique, and not that of an audit column."""
     names: dict[str, str] = {}
     for column in profile.columns:
         names[column.header] = _once(raw_name(column.header, profile.table), {*names.values(), *OWN_COLUMNS}, "_")
@@ -239,7 +239,7 @@ def _raw_names(profile: FileProfile) -> dict[str, str]:
 
 
 def _business_names(profile: FileProfile, used: Iterable[str] = ()) -> dict[str, str]:
-    """Header → business name, which names the staging column: a name of SQL that is not reserved, each once and none `used`."""
+    """Header → business name. The staging column is named after it, so it is unique, not reserved in SQL, and not `used`."""
     names: dict[str, str] = {}
     in_use = {slug(name) for name in used}
     for column in profile.columns:
@@ -265,7 +265,7 @@ def _sentence(words: Sequence[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML double-quoted text; JSON's are."""
+    """A double-quoted YAML text; JSON strings are valid YAML."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -1,9 +1,9 @@
-"""The contract → a Great Expectations project: `data_dictionary/<source>.odcs.yaml` → `expectations/gx/**`.
+"""Renders the contracts as a Great Expectations project: `data_dictionary/<source>.odcs.yaml` → `expectations/gx/**`.
 
-Pure text, in the form in which Great Expectations' own stores write it, so that opening and saving with its tools changes
-nothing. Ids are uuid5 of names: the same contract gives the same bytes. `flows.steps.validate` runs what stands here.
+The files have the format of Great Expectations' own stores, so that opening and saving them with its tools changes nothing. Ids
+are uuid5 of names: the same contract gives the same bytes. `flows.steps.validate` runs this project.
 
-What a suite holds is decided in `expectations`.
+`expectations` decides what is in a suite.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ DATA_SOURCE = "raw"
 BATCH_DEFINITION = "newest_loaded"
 DOCS_SITE = "data_docs"
 
-# Great Expectations' own words for how bad a failure is (its FailureSeverity: critical, warning, info).
+# Great Expectations' names for severities (its FailureSeverity: critical, warning, info).
 SEVERITIES: Mapping[Severity, str] = {"error": "critical", "warning": "warning"}
 
-# Counts without rows: the rows describe healthcare professionals, and results and Data Docs are kept and shown. BOOLEAN_ONLY
-# would save half the queries, but Data Docs of GX 1.24 cannot show its results (KeyError observed_value).
+# Counts without rows: the rows describe healthcare professionals, and results and Data Docs are stored and published.
+# BOOLEAN_ONLY would save half the queries, but Data Docs of GX 1.24 cannot show its results (KeyError observed_value).
 RESULT_FORMAT: Mapping[str, object] = {"result_format": "BASIC", "partial_unexpected_count": 0}
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "medtech-cxm/expectations")
@@ -46,10 +46,10 @@ _HEADER = """\
 
 
 def render(*sources: Source) -> dict[str, str]:
-    """Every derived file of the Great Expectations project, by its path from the project's root.
+    """Every derived file of the Great Expectations project: path from the project's root → text.
 
     One suite and one validation definition per table, one checkpoint `raw_<source>` per source, and `great_expectations.yml` with
-    one query asset per table. All sources go in at once because they share `great_expectations.yml`.
+    one query asset per table. All sources are rendered together because they share `great_expectations.yml`.
 
     Raises:
         ConfigurationError: a rule has arguments that no expectation can be made of; the message names table and rule.
@@ -66,12 +66,12 @@ def render(*sources: Source) -> dict[str, str]:
 
 
 def asset_name(table: Table) -> str:
-    """What the table's asset, suite and validation definition are called: `olist_orders`."""
+    """The name of the table's asset, suite and validation definition: `olist_orders`."""
     return table.raw_name.lower()
 
 
 def checkpoint_name(source: Source) -> str:
-    """The checkpoint over all tables of a source: `raw_olist`."""
+    """The name of the checkpoint over all tables of a source: `raw_olist`."""
     return f"raw_{source.name}"
 
 
@@ -137,7 +137,7 @@ def _project(sources: tuple[Source, ...]) -> str:
         backend = {
             "class_name": "TupleFilesystemStoreBackend",
             "base_directory": directory,
-            "suppress_store_backend_id": True,  # else opening the project writes an id file beside the suites
+            "suppress_store_backend_id": True,  # otherwise opening the project writes an id file next to the suites
         }
         return {"class_name": kind, "store_backend": backend}
 
@@ -185,8 +185,8 @@ def _project(sources: tuple[Source, ...]) -> str:
             DATA_SOURCE: {
                 "type": "snowflake",
                 "id": _id("datasource", DATA_SOURCE),
-                # One copy of the batch in the session, then every rule reads only that; without it GX also fetches all
-                # rows of the query to learn its column names.
+                # Copies the batch once into the session, and every rule reads only that copy; without it GX also fetches
+                # all rows of the query to learn its column names.
                 "create_temp_table": True,
                 "connection_string": {
                     "account": "cxm-embedded",

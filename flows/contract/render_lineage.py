@@ -1,4 +1,4 @@
-"""`Lineage` + the contracts → a page for people: `data_dictionary/lineage.md`, from file to mart and from mart to file."""
+"""Renders the lineage page `data_dictionary/lineage.md` from `Lineage` and the contracts: from file to mart, and back."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def render(lineage: Lineage, sources: Sequence[Source]) -> dict[str, str]:
 
 
 class _Page:
-    """The parts of the page; `known` holds the contracts' columns by where RAW has them."""
+    """The parts of the page; `known`: RAW column → the contract's column."""
 
     def __init__(self, lineage: Lineage, known: dict[Ref, Column]) -> None:
         self.lineage, self.known = lineage, known

@@ -1,6 +1,6 @@
-"""A contract's tables → the SQL that makes and fills them: `Table` → CREATE TABLE, ALTER TABLE, COPY INTO for `RAW.OLIST_ORDERS`.
+"""Renders the SQL that creates and loads a RAW table: CREATE TABLE, ALTER TABLE and COPY INTO for `RAW.OLIST_ORDERS`.
 
-The texts are the templates under `sql/raw/`; this module says what goes into their places. It runs nothing.
+The templates are under `sql/raw/`; this module fills them in. It runs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flows.errors import ConfigurationError
 # https://docs.snowflake.com/en/sql-reference/sql/copy-into-table: FILES takes at most this many names.
 MOST_FILES = 1000
 
-# Both stand unquoted in the stage's path, so nothing else may be in them.
+# Both are used unquoted in the stage's path, so no other characters are allowed.
 _BATCH_ID = re.compile(r"[0-9]{8}_[0-9]{6}")
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
@@ -26,7 +26,7 @@ def create_table(table: Table, database: str, schema: str) -> str:
     """CREATE TABLE IF NOT EXISTS for a file's RAW table: VARCHAR data columns in file order, then the audit columns.
 
     Raises:
-        ConfigurationError: a name could not stand unquoted.
+        ConfigurationError: a name is not a valid unquoted identifier.
     """
     return template(
         "raw/create_table.sql",
@@ -39,10 +39,10 @@ def create_table(table: Table, database: str, schema: str) -> str:
 
 
 def add_columns(table: Table, missing: Sequence[Column], database: str, schema: str) -> str:
-    """ALTER TABLE … ADD COLUMN IF NOT EXISTS for columns that the contract gained; they come to stand behind the audit columns.
+    """ALTER TABLE … ADD COLUMN IF NOT EXISTS for columns added to the contract; they follow the audit columns.
 
     Raises:
-        ConfigurationError: nothing is missing, or a name could not stand unquoted.
+        ConfigurationError: nothing is missing, or a name is not a valid unquoted identifier.
     """
     if not missing:
         raise ConfigurationError(f"{table.raw_name}: no column is missing, so there is nothing to add")
@@ -52,10 +52,10 @@ def add_columns(table: Table, missing: Sequence[Column], database: str, schema: 
 
 
 def add_new_columns(table: Table, new: Mapping[str, str], database: str, schema: str) -> str:
-    """The same for columns that a file has and the contract has not: RAW column → header. The contract's comes with its comment.
+    """The same for a file's columns that are not in the contract: RAW column → header. Their comment says where they came from.
 
     Raises:
-        ConfigurationError: a name could not stand unquoted.
+        ConfigurationError: a name is not a valid unquoted identifier.
     """
     columns = [{"name": name, "comment": f"Came with {table.file} as {header}"} for name, header in new.items()]
     return template("raw/add_columns.sql", database=database, schema=schema, table=table.raw_name, columns=columns)
@@ -71,14 +71,14 @@ def copy_into(
     layout: Layout | None = None,
     dialect: Dialect | None = None,
 ) -> str:
-    """COPY INTO for the `files` (names, not keys) of one batch of a table, audit columns filled on the way.
+    """COPY INTO for the `files` (names, not keys) of one batch of a table; it also fills the audit columns.
 
-    Reads `@<stage>/<file stem>/<batch_id>/`; the stage's own URL ends in `raw/<source>/`. `force`: whatever COPY's load
-    history says of the files. `layout` and `dialect`: where the columns stand in these files, and what they are read by; by
-    default as the contract has them. A column that the layout does not have is left out, and thus NULL.
+    Reads `@<stage>/<file stem>/<batch_id>/`; the stage's URL ends in `raw/<source>/`. `force`: load files even if COPY's load
+    history has them. `layout` and `dialect`: the positions of the columns in these files, and how they are parsed; by default
+    the contract's. A column that is not in the layout is NULL.
 
     Raises:
-        ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` has none, too many, or one name twice.
+        ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` is empty, too long, or has a name twice.
     """
     if not _BATCH_ID.fullmatch(batch_id):
         raise ConfigurationError(f"batch id: got {batch_id!r}, expected YYYYMMDD_HHMMSS")

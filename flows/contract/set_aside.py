@@ -1,7 +1,8 @@
-"""Rows of a batch that break a rule of severity error → the SELECTs that find them, for `RAW.<TABLE>_REJECTED`.
+"""Renders SELECTs of the rows of a batch that break a rule of severity error, for `RAW.<TABLE>_REJECTED`.
 
-Each gives (_SOURCE_FILENAME, _SOURCE_ROW_NUMBER, _RULES). What breaks a rule is said in `broken_rows`, as the suites say it. A
-key that is there twice is broken by all its rows, also where one of them breaks another rule: none is known to be the right one.
+Each returns (_SOURCE_FILENAME, _SOURCE_ROW_NUMBER, _RULES). `broken_rows` defines what breaks a rule, in the same way as the
+suites. If a key is repeated, all its rows break the rule, even if one of them breaks another rule too, because no row is known to
+be the right one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ROW = ("_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
 
 def row_rules(source: Source, table: Table) -> list[tuple[Expectation, str]]:
-    """The rules of severity error on rows by themselves, each with what is true of rows `r` that break it."""
+    """The rules of severity error on a row's own values, each with the condition for rows `r` that break it."""
     found = [(e, breaks(e)) for e in expectations(source, table) if e.severity == "error"]
     return [(expectation, condition) for expectation, condition in found if condition]
 
@@ -30,13 +31,13 @@ def links(source: Source, table: Table) -> list[tuple[Expectation, Relationship]
 
 
 def may_set_aside(source: Source, table: Table, names: Sequence[str]) -> bool:
-    """Whether a table's broken rules, by name, are all of rows that the contract lets be set aside."""
+    """Whether the contract lets the rows that break these rules of a table be set aside."""
     able = {e.name for e, _ in row_rules(source, table)} | {e.name for e, _ in links(source, table)}
     return table.bad_rows is not None and set(names) <= able
 
 
 def broken_by_rules(source: Source, table: Table, batch_id: str) -> str | None:
-    """The rows that break rules by themselves; None: the table has no such rule."""
+    """The SELECT of rows that break rules on their own values; None if the table has no such rule."""
     rules = row_rules(source, table)
     if not rules:
         return None
@@ -51,15 +52,15 @@ def broken_by_rules(source: Source, table: Table, batch_id: str) -> str | None:
 
 
 def broken_by_links(source: Source, table: Table, batch_id: str, parents: Mapping[str, Sequence[str]]) -> str | None:
-    """The rows that point at nothing; `parents`: `current_parents` of each relationship → the batches that it gave, which stay
-    the same while the lease is held. None: the table points at nothing."""
+    """The SELECT of rows whose parent does not exist; None if the table has no relationships. `parents`: `current_parents` query
+    of each relationship → the batches that it returned, which stay the same while the lease is held."""
     return _broken(source, table, links(source, table), [batch_id], parents)
 
 
 def stranded(
     source: Source, table: Table, batch_ids: Sequence[str], parents: Mapping[str, Sequence[str]]
 ) -> str | None:
-    """The same of several batches, for those relationships alone that `parents` has."""
+    """The same for several batches, but only for the relationships in `parents`."""
     pairs = [pair for pair in links(source, table) if current_parents(source, pair[1]) in parents]
     return _broken(source, table, pairs, batch_ids, parents)
 
@@ -87,8 +88,8 @@ def _broken(
 
 
 def set_aside(table: Table, database: str, batch_id: str, broken: str, new_columns: Sequence[str] = ()) -> str:
-    """INSERT of the rows that `broken` finds, with all that RAW holds of them; `new_columns`: RAW columns that the contract does
-    not have yet."""
+    """INSERT of the rows that the query `broken` selects, with all their columns. `new_columns`: RAW columns that are not in the
+    contract yet."""
     return template(
         "raw/set_aside.sql",
         database=database,
@@ -101,7 +102,8 @@ def set_aside(table: Table, database: str, batch_id: str, broken: str, new_colum
 
 
 def all_broken(source: Source, table: Table, batch_id: str, parents: Mapping[str, Sequence[str]]) -> str | None:
-    """The rows in RAW that break any rule of severity error: file, number, rules, then the columns that are not personal."""
+    """The SELECT of rows in RAW that break any rule of severity error: file, number, rules, then the columns that are not
+    personal."""
     by_rules, by_links = broken_by_rules(source, table, batch_id), broken_by_links(source, table, batch_id, parents)
     found = [query for query in (by_rules, by_links) if query]
     if not found:
@@ -121,7 +123,7 @@ def all_broken(source: Source, table: Table, batch_id: str, parents: Mapping[str
 
 
 def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
-    """The rows of a batch that were set aside: as `all_broken`."""
+    """The SELECT of a batch's rows that were set aside, with the same columns as `all_broken`."""
     return (
         f"SELECT t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER, t._RULES{_shown(table)}"
         f" FROM {ident(source.schema)}.{ident(table.rejected.raw_name)} AS t"
@@ -131,7 +133,8 @@ def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
 
 
 def all_broken_lines(source: Source, table: Table, batch_id: str) -> str:
-    """The lines of a batch that are no record: object, number, why, and the line, where no column of the table is personal."""
+    """The SELECT of a batch's broken lines (not valid records): object, number, reason, and, if no column of the table is
+    personal, the line."""
     text = "t._REJECTED_TEXT" if all(c.pii == "none" for c in table.columns) else "NULL"
     return (
         f"SELECT t._SOURCE_FILENAME, TO_NUMBER(t._REJECTED_LINE) AS LINE, t._REJECTED_REASON, {text} AS LINE_TEXT"

@@ -1,4 +1,4 @@
-"""What every generator draws and writes with: (seed, what is drawn, row number) → columns of bytes → CSV lines.
+"""Random draws and CSV writing for all generators: (seed, label, row number) → columns of bytes → CSV lines.
 
 A draw is SplitMix64's finalizer over a keyed counter, in integers only: the bytes do not depend on the numpy version or the
 processor, any row can be made alone, and memory is that of one chunk of rows.
@@ -23,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.bytes_]
-Column = Texts | tuple[Texts, ...]  # a tuple's texts are joined
+Column = Texts | tuple[Texts, ...]  # the texts of a tuple are concatenated
 
 CHUNK = 1 << 16  # rows held at once; part of the recipe: a repeated Olist review never reaches back over a chunk's edge
 SHARES = (0, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 990, 999, 1000)  # in 1/1000
@@ -64,7 +64,7 @@ class Draws:
 
 
 def curve_table(*values: int) -> Ints:
-    """65,536 equally likely values whose quantiles at `SHARES` are `values`, with straight lines between."""
+    """65,536 equally likely values whose quantiles at `SHARES` are `values`, interpolated linearly."""
     x = np.arange(1 << 16, dtype=np.int64)
     at, value = np.array(SHARES, dtype=np.int64) * 0xFFFF // 1000, np.array(values, dtype=np.int64)
     left = np.minimum(np.searchsorted(at, x, side="right") - 1, len(at) - 2)
@@ -73,7 +73,7 @@ def curve_table(*values: int) -> Ints:
 
 
 def choice_table(weights: Sequence[int]) -> Ints:
-    """65,536 equally likely positions in `weights`, each with about its share; what has any weight is there."""
+    """65,536 equally likely positions in `weights`, each with about its share; every positive weight occurs at least once."""
     total = sum(weights)
     counts = [max(min(w, 1), (w << 16) // total) for w in weights]
     counts[counts.index(max(counts))] += (1 << 16) - sum(counts)
@@ -120,7 +120,7 @@ def as_quoted(pieces: Sequence[Texts], where: Flags) -> Column:
 
 
 def as_lines(columns: Sequence[Column]) -> bytes:
-    """The columns as lines. Each record is laid out at full width first, then the NULs that pad it are taken out."""
+    """The columns as CSV lines. Records are laid out at full width first, then the padding NULs are removed."""
     pieces: list[Texts | bytes] = []
     for column in columns:
         pieces += [*(column if isinstance(column, tuple) else (column,)), b","]
@@ -138,14 +138,14 @@ class Words:
     """Texts in three moods (or one for all), for picking many at once."""
 
     def __init__(self, moods: Sequence[Sequence[str]]) -> None:
-        words = [*(w for mood in moods for w in mood), ""]  # the last stands for no text
+        words = [*(w for mood in moods for w in mood), ""]  # the last one is for "no text"
         self.texts = as_texts([w.replace('"', '""') for w in words])
         self.delicate = np.array([any(c in w for c in ',"\r\n') for w in words], dtype=np.bool_)
         self.number = np.array([len(m) for m in moods], dtype=np.int64)
         self.first = np.cumsum(self.number) - self.number
 
     def pick(self, bits: Ints, mood: Ints, where: Flags) -> tuple[Texts, Flags]:
-        """A text for each row out of 16 random bits, empty where not `where`; and whether it must stand in quotes."""
+        """A text for each row, chosen by 16 random bits, empty where `where` is false; and whether it must be quoted."""
         mood = np.minimum(mood, len(self.number) - 1)
         chosen = np.where(where, self.first[mood] + (bits * self.number[mood] >> 16), -1)
         return self.texts[chosen], self.delicate[chosen]
@@ -153,7 +153,7 @@ class Words:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold `out` for this process: a second generator waits, then finds the files. The system lets go if we are killed."""
+    """Lock `out` for this process: a second generator waits, then uses the files. The OS releases the lock if we are killed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle = os.open(out, os.O_RDONLY | os.O_DIRECTORY)

@@ -97,7 +97,7 @@ def generate(
             world = Day(seed, day, shipments, scale, defects)
             files = [_write(out, world, table, progress) for table in tables]
             known |= {f.path.name: f.bytes for f in files}
-            # Killed anywhere in here, every file there is whole and known to the marker.
+            # If killed anywhere in here, every existing file is complete and listed in the marker.
             for file in files:
                 file.path.unlink(missing_ok=True)
             _tell(out, known)
@@ -108,7 +108,7 @@ def generate(
 
 
 def _known(out: Path) -> dict[str, int]:
-    """File name → bytes, as the marker tells."""
+    """File name → bytes, as recorded in the marker."""
     try:
         found = json.loads((out / MARKER).read_text(encoding="utf-8"))
         return {str(name): int(size) for name, size in found[SOURCE].items()}

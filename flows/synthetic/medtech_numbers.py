@@ -1,6 +1,6 @@
-"""How the rows about shipments are spread: rates, weekdays, shares, medians, as architecture/synthetic_sources.md tells them.
+"""The distributions of generated rows about shipments: rates, weekdays, shares, medians (see architecture/synthetic_sources.md).
 
-They are assumptions that give marts something to find, not findings.
+They are assumptions that give the marts something to show, not real findings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from flows.synthetic.columns import Ints, choice_table, curve_table
 
-# Rows on a working day at scale 1, were every shipment in time; and how many of 100 working-day rows come on each weekday.
+# Rows on a working day at scale 1, if every shipment were on time; and the percentage of them on each weekday.
 ROWS = {"support_tickets": 120, "nps_responses": 150, "rep_visits": 40, "device_complaints": 8}
 WEEK = {
     "support_tickets": (115, 105, 100, 95, 85, 35, 20),
@@ -20,8 +20,8 @@ WEEK = {
     "device_complaints": (110, 105, 100, 100, 85, 30, 20),
 }
 MOST_ROWS = 999_999_999  # the number within the day has nine digits
-REACH = 30  # days after delivery in which a shipment is talked about
-LATE_TICKETS = 260  # tickets about a late shipment for 100 about one in time
+REACH = 30  # days after delivery in which a shipment can get tickets, surveys, visits and complaints
+LATE_TICKETS = 260  # tickets about a late shipment for 100 about one on time
 FILE_CLOSES = 36 * 3600  # noon of the day after, in seconds from the day's beginning
 
 CHANNELS = {"chat": 14, "email": 31, "field_rep": 9, "phone": 34, "portal": 12}
@@ -44,7 +44,7 @@ SCORES = {  # of 0 … 10, in 1,000 answers: in time, late
     "in time": (12, 8, 12, 16, 18, 40, 54, 100, 180, 250, 310),
     "late": (90, 60, 75, 80, 75, 100, 90, 110, 120, 100, 100),
 }
-ANSWERED = (36_000, 44_000)  # of 100,000 surveys, in time and late: who is cross answers more
+ANSWERED = (36_000, 44_000)  # of 100,000 surveys, on time and late: dissatisfied customers answer more often
 COMMENTED = (62_000, 30_000, 26_000)  # of 100,000 answers: detractors, passives, promoters
 PURPOSES = {
     "case_support": (34, 22),
@@ -56,7 +56,7 @@ PURPOSES = {
 OUTCOMES = {"canceled": 6, "completed": 71, "follow_up": 18, "no_show": 5}
 REPORTABLE = 7_000  # of 100,000 complaints
 TROUBLED = 5_000  # of 100,000 devices have trouble
-# Draws of which the first that is of a device with trouble counts: some third of the complaints is about those.
+# Number of draws, of which the first device with trouble is taken: about a third of the complaints concern such devices.
 TRIES = 8
 _HOURS = (4, 3, 3, 3, 4, 8, 20, 45, 75, 90, 95, 90, 70, 80, 90, 88, 80, 60, 40, 25, 16, 12, 9, 6)
 # of the median, in 1/1000
@@ -65,7 +65,7 @@ _LUCK = (20, 60, 150, 250, 420, 600, 800, 1000, 1250, 1600, 2200, 3600, 5600, 11
 
 @cache
 def choices() -> dict[str, Ints]:
-    """What is drawn of several, by name: 65,536 positions, each with its share."""
+    """Tables for weighted choices, by name: 65,536 positions, each with its share."""
     return {
         "hour": choice_table(_HOURS),
         "luck": curve_table(*_LUCK),

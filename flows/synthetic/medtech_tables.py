@@ -1,6 +1,6 @@
-"""The four files of a day, each by a maker of some rows' columns: Day(seed, day, shipments) → columns of bytes.
+"""Makes the rows of a day's four files: Day(seed, day, shipments) → columns of bytes.
 
-All of them draw their shipment lines, accounts, times and words from one Day.
+All four take their shipment lines, accounts, times and texts from the same Day.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from flows.synthetic.shipments import Shipments
 
 
 class Day(Draws):
-    """What (seed, day) fixes, asked for by row number."""
+    """The content of a day, determined by (seed, day) and computed by row number."""
 
     def __init__(self, seed: int, day: date, shipments: Shipments, scale: float, defects: float) -> None:
         super().__init__(draw_key(seed, day.isoformat()))
@@ -63,7 +63,7 @@ class Day(Draws):
         self.days = as_texts([day.isoformat(), (day + timedelta(days=1)).isoformat(), ""])
 
     def rows(self, table: str) -> int:
-        """Records of a table's file: within 10 % of the table's rate on that weekday, at least 1."""
+        """The number of records in a table's file: within 10 % of the table's rate on that weekday, at least 1."""
         rate = ROWS[table] * self.scale * WEEK[table][self.day.weekday()] / 100
         if table == "support_tickets":
             rate *= (100 * len(self.in_time) + LATE_TICKETS * len(self.late)) / (
@@ -78,8 +78,8 @@ class Day(Draws):
         return rows
 
     def broken(self, table: str, index: Ints) -> tuple[Ints, Flags, Flags]:
-        """Which row's content each row has (its own, or as a duplicate the one before's), where a value is of the wrong type,
-        and where the account is an orphan."""
+        """The defects: for each row, whose content it has (its own, or as a duplicate that of the row before), whether a value
+        has the wrong type, and whether its account is an orphan."""
         if not self.share:
             none = np.zeros(len(index), dtype=np.bool_)
             return index, none, none
@@ -88,7 +88,8 @@ class Day(Draws):
         return index - ((kind == 2) & (index > 0)), kind == 0, kind == 1
 
     def lines(self, label: str, row: Ints, late_weight: int = 100) -> tuple[Ints, Flags]:
-        """A shipment line for each row, `late_weight` late ones for 100 in time where there are as many; and which are late."""
+        """A shipment line for each row, and which are late. If both kinds were equally frequent, there would be `late_weight`
+        late ones for 100 on time."""
         on, late = len(self.in_time), len(self.late)
         is_late = self.chance(f"{label}.late", row, 100_000 * late_weight * late // (late_weight * late + 100 * on))
         start = np.where(is_late, self.late.start, self.in_time.start)
@@ -102,7 +103,7 @@ class Day(Draws):
         return text if missing is None else np.where(missing, b"", text)
 
     def keys(self, prefix: str, row: Ints) -> Column:
-        """`TKT-20180301-000000001`, counted from 1."""
+        """Ids like `TKT-20180301-000000001`, counted from 1."""
         digits, number = digit_tables()["digits"], row + 1
         head = np.full(len(row), f"{prefix}-{self.day:%Y%m%d}-".encode())
         return head, _DIGIT[number // 10**8], digits[number // 10**4 % 10**4], digits[number % 10**4]
@@ -112,11 +113,11 @@ class Day(Draws):
         return choices()["hour"][self.u16(f"{label}.hour", row)] * 3600 + self.below(f"{label}.second", row, 3600)
 
     def wait(self, label: str, row: Ints, median: Ints) -> Ints:
-        """Seconds: most near `median` minutes, some many times that."""
+        """Durations in seconds: mostly near `median` minutes, a few many times longer."""
         return choices()["luck"][self.u16(label, row)] * median * 60 // 1000 + self.below(f"{label}.second", row, 60)
 
     def time(self, seconds: Ints) -> Column:
-        """`2018-03-01 23:59:59`; empty where it is after the file was written."""
+        """Timestamps like `2018-03-01 23:59:59`; empty if later than the file."""
         day = np.where(seconds < FILE_CLOSES, seconds // 86_400, -1)
         return self.days[day], digit_tables()["clock"][np.where(day < 0, -1, seconds % 86_400)]
 
@@ -200,7 +201,7 @@ def _surveys(world: Day, index: Ints) -> Sequence[Column]:
 def _visits(world: Day, index: Ints) -> Sequence[Column]:
     row, wrong, orphan = world.broken("rep_visits", index)
     line, late = world.lines("visit", row)
-    # Who looks after an account stays the same: about one representative for forty accounts of Olist's three thousand.
+    # An account always has the same representative: 80 of them, about forty of Olist's three thousand accounts each.
     account = world.shipments.ids["account"][0][line].astype(np.int64)
     rep = 1 + world.of_seed.below("rep", account, 80)
     return [
@@ -233,7 +234,7 @@ def _complaints(world: Day, index: Ints) -> Sequence[Column]:
 
 
 def _of_troubled_devices(world: Day, row: Ints) -> Ints:
-    """A line for each row: of several that are drawn the first whose device has trouble, else the last."""
+    """A line for each row: several are drawn, and the first whose device has trouble is taken, else the last."""
     line, _ = world.lines("complaint", row)
     for again in range(1, TRIES):
         device = world.shipments.ids["device"][0][line].astype(np.int64)

@@ -1,4 +1,4 @@
-"""How much of what the real Olist set has: statuses, months, payments, reviews, prices, as proportions to draw from.
+"""The distributions of the real Olist data set, to draw from: statuses, months, payments, reviews, prices.
 
 From the public descriptions of the "Brazilian E-Commerce Public Dataset by Olist".
 """
@@ -82,13 +82,13 @@ _QUANTILES = {  # at SHARES; money in cents, the rest in the files' own units un
 
 @cache
 def curves() -> dict[str, Ints]:
-    """What is drawn along a curve, by name: 65,536 values in order."""
+    """Tables of quantile curves, by name: 65,536 values in order."""
     return {name: curve_table(*values) for name, values in _QUANTILES.items()}
 
 
 @cache
 def choices() -> dict[str, Ints]:
-    """What is drawn of several, by name: 65,536 positions, each with its share."""
+    """Tables for weighted choices, by name: 65,536 positions, each with its share."""
     states, cities = vocabulary.STATES, vocabulary.CITIES
     in_state = {s.code: sum(c.weight for c in cities if c.state == s.code) for s in states}
     state = {s.code: s for s in states}

@@ -1,6 +1,6 @@
-"""The nine files, each by a maker that yields its columns, chunk by chunk: World → columns of bytes.
+"""Makes the nine files, each chunk by chunk: World → columns of bytes.
 
-A foreign key is computed again by the draws that made its parent, so every maker runs alone.
+A foreign key is recomputed by the draws that made its parent, so each file can be made on its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _plain(word: str) -> str:
 @cache
 def _days() -> Texts:
     days = [(EPOCH + timedelta(days=d)).isoformat() for d in range(1500)]
-    return as_texts([*days, ""])  # the last entry is what a missing time prints
+    return as_texts([*days, ""])  # the last entry is for a missing time
 
 
 def _money(cents: Ints) -> Column:
@@ -43,7 +43,7 @@ def _money(cents: Ints) -> Column:
 
 
 def _time(seconds: Ints) -> Column:
-    """`2018-01-31 23:59:59`, counted from the epoch; empty where below 0."""
+    """Seconds from the epoch as `2018-01-31 23:59:59`; empty if negative."""
     day, clock = np.divmod(seconds, DAY)
     return _days()[np.where(seconds < 0, -1, day)], digit_tables()["clock"][np.where(seconds < 0, -1, clock)]
 
@@ -225,7 +225,7 @@ def _make_products(world: World) -> _Made:
 def _make_sellers(world: World) -> _Made:
     full = {s.code: s.name for s in vocabulary.STATES}
     cities = [(_plain(c.name), c.state, full[c.state]) for c in vocabulary.CITIES]
-    # As people typed them: city by city, four spellings each. Only the comma needs quotes.
+    # As people type them: four spellings for each city. Only the one with a comma needs quotes.
     spellings = as_texts(
         [
             spelling
@@ -238,7 +238,7 @@ def _make_sellers(world: World) -> _Made:
         place = world.seller_zip(index)
         city = world.zips[1][place]
         odd = np.where(world.chance("seller.odd", index, 550), 1 + world.below("seller.spelling", index, 3), 0)
-        odd[index == 0] = 3  # so that the quotes are there at any scale
+        odd[index == 0] = 3  # so that a quoted one occurs at any scale
         yield [world.ids("sellers", index), world.prefixes[place], spellings[4 * city + odd], states[city]]
 
 
@@ -261,7 +261,7 @@ def _make_geolocation(world: World) -> _Made:
         place = world.customer_zip(customer)
         of_seller = np.flatnonzero((turn == 1) & (whose < sellers))
         place[of_seller] = world.seller_zip(whose[of_seller])
-        unknown = world.chance("geo.unknown", place, 350)  # but a few prefixes nobody knows
+        unknown = world.chance("geo.unknown", place, 350)  # except for a few prefixes that are missing
         place = (place + unknown) % len(world.prefixes)
         city = world.zips[1][place]
 

@@ -1,4 +1,4 @@
-"""The shop behind the nine files: what (seed, scale) fixes of orders, items, people and places, asked for by row number.
+"""The shop behind the nine files: orders, items, people and places, determined by (seed, scale) and computed by row number.
 
 (seed, scale) → World → orders(rows), items(orders), a customer's post code, …; nothing is kept that grows with the scale
 """
@@ -31,7 +31,7 @@ from flows.synthetic.olist_numbers import (
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """How many children each parent has: rank 0 … `empty` - 1 none, then `sizes[k]` up to the (exclusive) rank `ends[k]`."""
+    """How many children each parent has: none for ranks below `empty`, then `sizes[k]` up to the (exclusive) rank `ends[k]`."""
 
     empty: int
     sizes: Ints
@@ -54,10 +54,10 @@ class _Spread:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """A chunk of orders; times in seconds from the epoch, -1 where the order did not get that far. All arrays one long."""
+    """A chunk of orders; times in seconds from the epoch, -1 if the order did not get that far. All arrays have one length."""
 
     index: Ints
-    rank: Ints  # the order's place among all orders, by status
+    rank: Ints  # the order's position among all orders, sorted by status
     segment: Ints  # row of SEGMENTS
     customer: Ints
     state: Ints  # of the customer
@@ -70,7 +70,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The items of a chunk of orders; money in cents. All arrays one long."""
+    """The items of a chunk of orders; money in cents. All arrays have one length."""
 
     at: Ints  # position of the order in its chunk
     number: Ints  # from 0 within the order
@@ -81,7 +81,7 @@ class Items:
 
 
 class World(Draws):
-    """Everything that (seed, scale) fixes, asked for by row number; nothing in it grows with the scale."""
+    """Everything that (seed, scale) determines, computed by row number; its memory does not grow with the scale."""
 
     def __init__(self, seed: int, rows: dict[str, int], scale: float) -> None:
         super().__init__(seed)
@@ -100,7 +100,7 @@ class World(Draws):
         self.review_spread = _Spread.exact(orders, rows["order_reviews"], silent, MANY_REVIEWS, scale)
 
     def popular(self, label: str, index: Ints, limit: int) -> Ints:
-        """A number below `limit`, small ones much likelier: few products and distributors make most of the sales."""
+        """A number below `limit`, small ones much more likely: few products and distributors make most of the sales."""
         u = self.draw(label, index) >> 32
         return ((((u * u) >> 32) * limit) >> 32).astype(np.int64)
 
@@ -108,7 +108,7 @@ class World(Draws):
         return curves()[name][self.u16(name, index)]
 
     def shuffled(self, label: str, index: Ints, size: int) -> Ints:
-        """Each of 0 … size - 1 once, in another order: an affine map, so the place of one row needs no table."""
+        """A permutation of 0 … size - 1, by an affine map, which needs no table."""
         key = draw_key(self.seed, f"{label}.shuffle")
         step = 1 + key % size
         while math.gcd(step, size) != 1:
@@ -116,7 +116,7 @@ class World(Draws):
         return (index * (step % size) + key // size % size) % size
 
     def ids(self, table: str, index: Ints) -> Texts:
-        """32 hexadecimal digits per row number, no two alike."""
+        """A unique id of 32 hexadecimal digits per row number."""
         return as_hex(self.draw(f"{table}.id", index), self.draw(f"{table}.id.low", index))
 
     # Places
@@ -169,7 +169,7 @@ class World(Draws):
 
     @cached_property
     def cities_of_state(self) -> Ints:
-        """Row per state: 65,536 of its cities, each as often as its weight says."""
+        """One row per state: 65,536 of its cities, each as often as its weight."""
         cities = vocabulary.CITIES
         rows = [
             np.flatnonzero(self.city_state == s)[choice_table([c.weight for c in cities if c.state == state.code])]
@@ -243,13 +243,13 @@ class World(Draws):
         return Items(at, number, product, seller, self.price(product), freight)
 
     def price(self, product: Ints) -> Ints:
-        """Cents; most end as shelf prices do: .90, .99, .00, and some on any cent."""
+        """Prices in cents; most end like shelf prices (.90, .99, .00), some in any cent."""
         price = curves()["price"][self.u16("product.price", product)]
         ending = np.array([90, 99, 0, 90, 99, 90, -1, -1], dtype=np.int64)[self.below("product.ending", product, 8)]
         return np.where((ending < 0) | (price < 500), price, price // 100 * 100 + ending)
 
     def weight_luck(self, product: Ints) -> Ints:
-        """Dear things are rather heavier than cheap ones."""
+        """The 16 bits that pick a product's weight; expensive products tend to be heavier."""
         like_price = self.chance("product.heavy", product, 35_000)
         return np.where(like_price, self.u16("product.price", product), self.u16("product.weight", product))
 

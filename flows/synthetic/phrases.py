@@ -1,6 +1,6 @@
-"""What people write to a MedTech customer desk, made up: parts of survey comments and of complaint narratives, by mood.
+"""Invented texts to a MedTech customer desk: parts of survey comments and of complaint narratives, by mood.
 
-They hold what breaks careless parsers: quotes, separators, line breaks of every kind, tabs, backslashes, braces, other scripts.
+They contain what breaks careless parsers: quotes, separators, all kinds of line breaks, tabs, backslashes, braces, other scripts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMMENT_CLOSINGS = (
 JOINTS = (". ", ", ", "; ", " - ", "\n", "\r\n", "\n\n", "\t", " | ", "... ")
 TAILS = ("", "", "", "", ".", "!", "!!", " 😡", " 🚚", "\n", " ")
 
-# Narratives: events that need no report, events that do.
+# Narratives: events that need not be reported, and events that must.
 NARRATIVE_OPENINGS = (
     (
         "Outer carton torn, sterile barrier intact",

@@ -1,4 +1,4 @@
-"""The Olist files at hand → the delivered shipment lines that tickets, surveys, visits and complaints can be about.
+"""Reads the delivered shipment lines from the Olist files, which tickets, surveys, visits and complaints refer to.
 
 orders ⋈ order_items ⋈ customers (⋉ products, sellers) → Shipments, in numpy arrays, 72 bytes a line
 """
@@ -21,7 +21,7 @@ _EPOCH = date(1970, 1, 1)
 _NEEDED = ("orders", "order_items", "customers", "products", "sellers")
 _IDS = {"shipment": "o.order_id", "hcp": "c.customer_unique_id", "account": "i.seller_id", "device": "i.product_id"}
 
-# Ids that are not 32 hexadecimal digits fail the contract of olist; here they only are no shipment to tell of.
+# Rows with ids that are not 32 hexadecimal digits are skipped here; they break the contract of olist anyway.
 _QUERY = """
 SELECT {halves}, date_diff('day', DATE '1970-01-01', delivered) AS day, delivered > promised AS late
 FROM (
@@ -40,7 +40,7 @@ ORDER BY late, day, o.order_id, i.order_item_id, i.product_id
 
 @dataclass(frozen=True, slots=True)
 class Shipments:
-    """Delivered shipment lines: first those in time, then the late ones, each by day of delivery.
+    """Delivered shipment lines: first those on time, then the late ones, each ordered by day of delivery.
 
     `ids`: shipment, hcp, account and device → (high, low) 64 bits of each line's id. `day`: days since 1970-01-01. `late`: the
     first late line; late means delivered after the promised day.
@@ -51,8 +51,8 @@ class Shipments:
     late: int
 
     def delivered(self, first: date, last: date) -> tuple[range, range]:
-        """The lines delivered from `first` to `last`: in time, late. Where there is none, all lines: another year's shipments
-        then stand for those that are missing."""
+        """The lines delivered from `first` to `last`, on time and late. If there is none, all lines, so that another year's
+        shipments are used instead."""
         low, high = (first - _EPOCH).days, (last - _EPOCH).days
         found = []
         for start, part in ((0, self.day[: self.late]), (self.late, self.day[self.late :])):

@@ -1,4 +1,4 @@
-"""The words that generated Olist-shaped files are made of: places, product categories, review texts → `flows.synthetic.olist`.
+"""The vocabulary of generated Olist-shaped files: places, product categories, review texts. Used by `flows.synthetic.olist`.
 
 Everything here was written for this project. Places are public geography: post code ranges as the Brazilian post office
 assigns them to states, city centres rounded to hundredths of a degree. Weights are relative.
@@ -18,7 +18,7 @@ class State(NamedTuple):
     name: str  # without accents, as people type it
     zips: tuple[int, int]
     customers: int  # per 100,000, rounded
-    sellers: int  # per 3,095; 0 where none sells
+    sellers: int  # of 3,095; 0 if there are none
     transit_days: int  # mean, carrier to customer
     promised_days: int  # mean, purchase to estimated delivery
 
@@ -267,7 +267,7 @@ CATEGORIES = (
 )
 UNTRANSLATED_CATEGORIES = ("computadores_para_jogos", "preparadores_de_alimentos")
 
-# Reviews are put together as opening + joint + middle + joint + closing + tail. Index 0: unhappy, 1: undecided, 2: content.
+# A review is opening + joint + middle + joint + closing + tail. Index 0: unhappy, 1: undecided, 2: happy.
 REVIEW_TITLES = (
     (
         "Péssimo",
