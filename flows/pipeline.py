@@ -24,6 +24,7 @@ from flows.generated import source_place
 from flows.inventory import Inventory
 from flows.ledger import RunInfo
 from flows.run import Landing, PipelineError, Run, RunSummary, handed_off, settle, tried, validated
+from flows.steps import validate
 from flows.steps.load import LoadResult
 from flows.steps.provision import Change
 from flows.task_runner import ConfiguredTaskRunner
@@ -134,6 +135,8 @@ def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
 
     A table of several files is sent whole or not at all: they are looked at first, if they are those that are published.
     """
+    if batch.force or not batch.published:  # there will be rows to judge, whatever the files hold
+        validate.warm()
     landing: dict[str, Sequence[Landing]] = {}
     loading: dict[str, PrefectFuture[LoadResult]] = {}
     checking: dict[str, list[PrefectFuture[LandResult | None]]] = {}
