@@ -47,6 +47,7 @@ VARIABLES = (
     "loader_role",
     "transformer_role",
     "reporter_role",
+    "masking",
     "task_runner",
     "sftp_user",
     "sftp_block",

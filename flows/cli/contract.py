@@ -40,11 +40,14 @@ def sync(as_json: bool) -> None:
 @contract.command()
 @json_option
 def check(as_json: bool) -> None:
-    """Fail (exit code 2) when a contract breaks the standard, or a derived file differs from what its contract gives."""
+    """Fail (exit code 2) when a contract breaks the standard, a derived file differs from what its contract gives, or a mart's
+    column is made of personal data and carries no class of its own."""
     from flows.contract import sync as contract_sync
+    from flows.contract.personal import check_classes
     from flows.settings import PROJECT
 
     contract_sync.check_standard(PROJECT)
+    check_classes(PROJECT)
     tell_differences(contract_sync.check(PROJECT), as_json, "cxm contract sync")
 
 

@@ -77,6 +77,8 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "CXM_WAREHOUSE": settings.warehouse,
         "CXM_TRANSFORMER_ROLE": settings.transformer_role,
     }
+    if settings.masking:
+        environment["CXM_MASKING"] = "true"
     if settings.target == "embedded":
         warehouse = settings.stack["warehouse"]
         return environment | {
