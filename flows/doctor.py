@@ -273,7 +273,7 @@ def grants(settings: Settings) -> Iterator[Finding]:
         fix = "`cxm provision --apply`"
         yield _judge(f"{role} has what it needs", not missing, ", ".join(missing) or f"{len(held)} grants", fix)
         beyond = [
-            f"{privilege} on {kind} {name}"
+            f"DATABASE ROLE {name}" if kind == "DATABASE ROLE" else f"{privilege} on {kind} {name}"
             for privilege, kind, name in sorted(held - on)
             if (privilege, kind, name.rpartition(".")[0]) not in inside
             and not (privilege == "OWNERSHIP" and role == settings.transformer_role)

@@ -207,6 +207,8 @@ def granted_by(
             inside |= {(p, found["kind"], found["schema"]) for p in found["privileges"].split(", ")}
         elif (found := _GRANT_ON.match(statement.bare)) and found["role"] == role:
             on |= {(p, found["kind"], found["name"]) for p in found["privileges"].split(", ")}
+        elif (found := _GRANT_VIEWER.match(statement.bare)) and found["role"] == role:
+            on.add(("USAGE", "DATABASE ROLE", found["viewer"]))  # as SHOW GRANTS TO ROLE lists it
     return frozenset(on), frozenset(inside)
 
 
