@@ -104,8 +104,8 @@ def inbox(
     place = located.place(settings, where)  # resolved again: an archive may have been moved away above
     entries = place.entries()
     sets = looks(read_source(source), entries, memory, now, timedelta(seconds=settle_seconds), marker, late)
-    there = {look.key for look in sets}
-    pending = {key: seen for key, seen in memory.items() if key in there or (seen.loading and after != "left")}
+    present = {look.key for look in sets}
+    pending = {key: seen for key, seen in memory.items() if key in present or (seen.loading and after != "left")}
     memory = {**pending, **{look.key: look.seen for look in sets}}
     _remember(source, memory)  # before any run is started
     digests = "".join(digest(entry) for entry in entries if entry.name == marker)

@@ -50,7 +50,7 @@ def serve() -> None:
 
 
 def _read_ahead(request: Mapping[str, Any]) -> None:
-    """Parse the project in this process, whose children then have it; what is wrong with it, the command says."""
+    """Parse the project in this process, so that its children inherit it. The command reports what is wrong with the project."""
     global _ahead
     from dbt.cli.main import dbtRunner
 

@@ -212,7 +212,7 @@ class Table:
         """The file's name or pattern; for a daily table with `day` filled in (in ISO form).
 
         Raises:
-            ValueError: the table is daily and there is no day.
+            ValueError: the table is daily and `day` is None.
         """
         if self.daily and day is None:
             raise ValueError(f"table {self.name} has a file for each day ({self.file}): which day?")

@@ -97,8 +97,7 @@ def beside_before(own: Mapping[str, Any], column: str, place: Place) -> list[Rul
 
 
 def _severity(keys: Mapping[str, Any], name: str, place: Place) -> Severity:
-    wanted = get_args(Severity)
-    return cast(Severity, place.one_of(keys.get("severity"), f"customProperties, {name}, severity", wanted))
+    return cast(Severity, place.one_of(keys.get("severity"), f"customProperties, {name}, severity", get_args(Severity)))
 
 
 def _keys(found: object, name: str, known: tuple[str, ...], place: Place) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""Makes the files of the systems around the shipments: (seed, day, Olist's files) → `support_tickets_2018-03-01.csv` and its kin.
+"""Makes the daily files of the systems around the shipments: (seed, day, Olist's files) → `support_tickets_2018-03-01.csv` …
 
-A row is about a delivered shipment line of the Olist files, so every id in it exists there; how rows are spread is written down
-in architecture/synthetic_sources.md, and a test holds the files to it. A day's files depend on nothing but the seed, the scale,
-the defect rate, that day and the Olist files: days can be made alone and in any order, in the memory of one chunk of rows.
+A row is about a delivered shipment line of the Olist files, so every id in it exists there. architecture/synthetic_sources.md
+describes the distributions, and a test checks the files against it. A day's files depend only on the seed, the scale, the defect
+rate, the day and the Olist files: days can be made separately and in any order, in the memory of one chunk of rows.
 
-The columns are made in `medtech_tables`, by the numbers in `medtech_numbers`.
+`medtech_tables` makes the columns, with the distributions in `medtech_numbers`.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ def generate(
 ) -> list[DayFile]:
     """Write the four files of each day from `first` to `last` into `out`; files that this function made are replaced.
 
-    Same seed, scale, defect rate and Olist files → same bytes. A file appears under its name only when it is whole.
+    Same seed, scale, defect rate and Olist files → same bytes. A file appears under its name only when it is complete.
 
     Args:
-        out: directory; made when absent.
-        shipments: what rows can be about.
+        out: directory; created if it does not exist.
+        shipments: the shipment lines that rows can refer to.
         first, last: days, both included.
         seed: any integer.
-        scale: times the rows of `ROWS`.
+        scale: factor on the rows of `ROWS`.
         defects: share of rows, 0 to 1, that are wrong in one of three ways: a value of the wrong type, an account that Olist
-            does not have, a row that is there twice. Where there are any, a file's first four rows show one of each.
+            does not have, a repeated row. If above 0, the first four rows of a file show one of each.
         progress: called with (day, table, rows of the file so far).
 
     Raises:
-        ConfigurationError: days, scale or defects that cannot be, `out` may not be written, or it holds a file of such a name
-            that was not generated. Nothing was changed.
+        ConfigurationError: days, scale or defects are invalid, `out` may not be written to, or it has a file of such a name that
+            was not generated. Nothing was changed.
     """
     if last < first:
         raise ConfigurationError(

@@ -1,11 +1,11 @@
 """Makes Olist-shaped files for a machine without the Kaggle set: (seed, scale) → `data/olist/*.csv`.
 
-The nine files carry the real names, headers, row counts (at scale 1), proportions and quirks, and no real row. Every value is
-a function of (seed, what is drawn, row number): a draw is SplitMix64's finalizer over a keyed counter, in integers only. So the
-bytes do not depend on the numpy version or the processor, any table can be made alone, a foreign key is computed again instead
-of remembered, and memory stays that of one chunk at any scale.
+The nine files have the real names, headers, row counts (at scale 1), proportions and quirks, but no real row. Every value is a
+function of (seed, label, row number): a draw is SplitMix64's finalizer over a keyed counter, in integers only. So the bytes do
+not depend on the numpy version or the processor, any table can be made alone, a foreign key is recomputed instead of stored, and
+memory is that of one chunk at any scale.
 
-What is drawn is in `olist_world`, by the proportions in `olist_numbers`; each file's columns are made in `olist_tables`.
+`olist_world` makes the draws, with the distributions in `olist_numbers`; `olist_tables` makes each file's columns.
 Row counts: the public descriptions of the "Brazilian E-Commerce Public Dataset by Olist".
 """
 
@@ -105,7 +105,7 @@ def read_marker(directory: Path) -> Marker | None:
     """The marker of a generated directory; None if there is none (the directory has real files, or nothing).
 
     Raises:
-        ConfigurationError: the marker is there and cannot be read as one.
+        ConfigurationError: the marker exists but is not valid.
     """
     path = directory / MARKER
     try:
@@ -128,30 +128,30 @@ def generate(
     tables: Collection[str] | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> list[GeneratedFile]:
-    """Write Olist-shaped files into `out`, or find them there already.
+    """Write Olist-shaped files into `out`, unless they exist already.
 
-    Same seed and scale → same bytes. A file appears under its name only when it is whole. Files of another seed or scale that
-    this function made are replaced, all of them, because they would not fit together.
+    Same seed and scale → same bytes. A file appears under its name only when it is complete. If this function made files with
+    another seed or scale before, all of them are replaced, because they would not fit together.
 
     Args:
-        out: directory; made when absent.
-        scale: times the real row counts; see `row_counts`.
+        out: directory; created if it does not exist.
+        scale: factor on the real row counts; see `row_counts`.
         seed: any integer.
-        tables: names out of `FILES`; None for all nine.
-        progress: called with (table, rows of it written so far); not called for files that were there.
+        tables: names from `FILES`; None for all nine.
+        progress: called with (table, rows of it written so far); not called for files that exist already.
 
     Returns:
         The files asked for, in the order of `FILES`.
 
     Raises:
-        ConfigurationError: a scale or table that cannot be, `out` is no directory or may not be written, holds a file that was
-            not generated, or its disk has no room. Nothing was changed.
+        ConfigurationError: scale or table is invalid; `out` is not a directory, may not be written to, has a file that was not
+            generated, or has too little disk space. Nothing was changed.
     """
     counts = row_counts(scale)
     unknown = sorted(set(tables or ()) - set(FILES))
     if unknown:
         raise ConfigurationError(f"{', '.join(unknown)}: no such table; there are {', '.join(FILES)}")
-    wanted = [table for table in FILES if tables is None or table in tables]
+    chosen = [table for table in FILES if tables is None or table in tables]
     with locked(out):
         marker = read_marker(out)
         theirs = [out / name for name in FILES.values() if (out / name).exists() and not _is_ours(out / name, marker)]
@@ -162,12 +162,12 @@ def generate(
             )
         same = marker is not None and (marker.seed, marker.scale, marker.version) == (seed, scale, VERSION)
         kept = {name: facts for name, facts in marker.files.items() if (out / name).exists()} if marker and same else {}
-        missing = [table for table in wanted if FILES[table] not in kept]
+        missing = [table for table in chosen if FILES[table] not in kept]
         if missing:
             made = _write_partials(out, World(seed, counts, scale), missing, progress)
             _publish(out, Marker(seed, scale, VERSION, kept | made), old=marker, new=made)
             kept |= made
-    return [GeneratedFile(t, out / FILES[t], kept[FILES[t]][1], kept[FILES[t]][2]) for t in wanted]
+    return [GeneratedFile(t, out / FILES[t], kept[FILES[t]][1], kept[FILES[t]][2]) for t in chosen]
 
 
 def _is_ours(path: Path, marker: Marker | None) -> bool:

@@ -219,6 +219,7 @@ def test_what_the_project_reads_itself_is_no_typo() -> None:
         "CXM_LOADER",
         "CXM_TRANSFORMER",
         "CXM_REPORTER",
+        "CXM_PRIVACY",
         "CXM_S3_INTEGRATION",
         "CXM_EMBEDDED",
         "CXM_CHECK",
