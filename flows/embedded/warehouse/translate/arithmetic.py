@@ -161,7 +161,11 @@ def median(node: Expr) -> Type | None:
 
 
 def text_summed(node: Expr) -> Type | None:
-    """SUM and AVG of a text take it for a number, and fail where it is none."""
+    """SUM and AVG of a text take it for a number, and fail where it is none; APPROX_PERCENTILE is of type FLOAT
+    (https://docs.snowflake.com/en/sql-reference/functions/approx_percentile)."""
+    if isinstance(node, exp.ApproxQuantile):
+        node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
+        return is_of(node, types.FLOAT)
     bits = isinstance(node, (exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg))
     if bits and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "FLOAT"):
         number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))

@@ -33,10 +33,10 @@ def assign(expression: Expr, columns: Sequence[tuple[str, str]]) -> None:
         rows: list[list[Expr]] = []
         if isinstance(source, exp.Values):
             rows = [row.expressions for row in source.expressions if isinstance(row, exp.Tuple)]
-        elif isinstance(source, exp.Tuple) or (
-            isinstance(source, exp.Select) and not any(p.is_star for p in source.expressions)
-        ):
+        elif isinstance(source, exp.Tuple):
             rows = [source.expressions]
+        else:
+            rows = [part.expressions for part in _selects(source) if not any(p.is_star for p in part.expressions)]
         for row in rows:
             for value, kind in zip(list(row), order, strict=False):
                 _assign(value, kind)
@@ -48,3 +48,12 @@ def _assign(value: Expr, kind: object) -> None:
     if kind is None or words or isinstance(bare, (exp.Null, exp.Placeholder)):
         return
     bare.replace(exp.Cast(this=bare.copy(), to=exp.DataType(this=kind, nested=False)))
+
+
+def _selects(query: object) -> list[exp.Select]:
+    """The queries that a UNION is made of."""
+    if isinstance(query, exp.Subquery):
+        return _selects(query.this)
+    if isinstance(query, exp.SetOperation):
+        return _selects(query.this) + _selects(query.expression)
+    return [query] if isinstance(query, exp.Select) else []

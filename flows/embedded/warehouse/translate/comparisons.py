@@ -6,6 +6,7 @@ https://docs.snowflake.com/en/sql-reference/data-type-conversion
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from sqlglot import Expr, exp
 
@@ -22,6 +23,7 @@ _KINDS_AS_TYPES = {
     "FLOAT": "DOUBLE",
     "TIMESTAMP_NTZ": "TIMESTAMPNTZ",
     "TIMESTAMP_LTZ": "TIMESTAMPLTZ",
+    "TIMESTAMP_TZ": "TIMESTAMPTZ",
 }
 
 
@@ -72,17 +74,26 @@ def _texts_beside(values: list[Expr]) -> None:
             value.replace(decimal(call_of("_cxm_digits", value.copy()), to))
         elif kind == "BOOLEAN":
             make_condition(value)
-        elif kind and not (isinstance(value, exp.Literal) and _PLAIN_TIME.fullmatch(value.name)):
-            to_time = exp.DataType.build(_KINDS_AS_TYPES.get(kind, kind))
+        elif kind and not (
+            isinstance(value, exp.Literal) and _PLAIN_TIME.fullmatch(value.name) and kind != "TIMESTAMP_TZ"
+        ):
+            to_time = exp.DataType.build(_KINDS_AS_TYPES.get(kind, kind), dialect="snowflake")
             value.replace(exp.Cast(this=value.copy(), to=to_time))
 
 
-_OF_TEXTS = ("BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ")
+_OF_TEXTS = ("BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ")
 _DIGITS_OF_TEXT = 12  # behind the point of a text that is compared with a number
 # What the engine reads as Snowflake does: it stays a constant, by which whole blocks of rows are passed over.
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?|\d\d:\d\d:\d\d")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.I)
 _NO_CONDITIONS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY", "ARRAY", "OBJECT")
+
+
+def refuse_zoned(where: str, found: Iterable[Type | None]) -> None:
+    """Equal instants of two zones are one group, which the engine's struct of both does not know
+    (https://docs.snowflake.com/en/sql-reference/data-types-datetime#timestamp-ltz-timestamp-ntz-timestamp-tz)."""
+    if any(type_ is not None and type_.kind == "TIMESTAMP_TZ" for type_ in found):
+        raise errors.unsupported(f"{where} of a TIMESTAMP_TZ (cast it to TIMESTAMP_LTZ or TIMESTAMP_NTZ)")
 
 
 def make_condition(value: Expr) -> None:

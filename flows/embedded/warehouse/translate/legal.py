@@ -235,5 +235,7 @@ def check_engine_sql(parser: duckdb.DuckDBPyConnection, tree: Expr, sql: str) ->
     except duckdb.Error:
         return  # the statement itself will say why
     known = {table.name.casefold() for table in tree.find_all(exp.Table)}
-    if any(split_name(name.partition(" AS ")[0])[-1].casefold() not in known for name in read):
+    if any(
+        split_name(name.partition(" AS ")[0].partition(" TABLESAMPLE ")[0])[-1].casefold() not in known for name in read
+    ):
         raise errors.unsupported("a query in which the engine reads more than it names")

@@ -17,6 +17,7 @@ from flows.embedded.warehouse.translate.time_functions import FUNCTIONS, interva
 from flows.embedded.warehouse.translate.time_texts import CONVERSIONS, conversion
 from flows.embedded.warehouse.translate.trees import change_from_leaves
 from flows.embedded.warehouse.translate.typed_nodes import type_of
+from flows.embedded.warehouse.translate.types import Type
 
 _T = exp.DataType.Type
 KINDS = {
@@ -25,9 +26,12 @@ KINDS = {
 }  # fmt: skip
 
 
+_ZONED_TYPE = Type("TIMESTAMP_TZ")
+
+
 def rewrite(expression: Expr) -> Expr:
     """The statement, changed in place, with its dates and times as DuckDB computes them like Snowflake."""
-    zoned = any(_makes_zoned(node) for node in expression.walk())
+    zoned = any(_makes_zoned(node) or type_of(node) == _ZONED_TYPE for node in expression.walk())
     expression = change_from_leaves(expression, _rewritten)
     return change_from_leaves(expression, _compared) if zoned else expression
 
@@ -69,6 +73,13 @@ def _compared(node: Expr) -> Expr:
     if isinstance(node, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)):
         for key in ("this", "expression"):
             node.set(key, _wrapped("instant", node.args[key]))
+    elif isinstance(node, (exp.Between, exp.In)):
+        for key in ("this", "low", "high"):
+            if isinstance(node.args.get(key), Expr):
+                node.set(key, _wrapped("instant", node.args[key]))
+        node.set("expressions", [_wrapped("instant", value) for value in node.expressions] or None)
+    elif isinstance(node, exp.Count) and isinstance(node.this, exp.Distinct):
+        node.this.set("expressions", [_wrapped("instant", value) for value in node.this.expressions])
     return node
 
 

@@ -63,7 +63,7 @@ def of_engine(name: str) -> Type | None:
     """The type of a column that DuckDB describes as `name`."""
     if found := re.fullmatch(r"DECIMAL\((\d+),\s*(\d+)\)", name):
         return number(int(found[1]), int(found[2]))
-    return _ENGINE.get(name)
+    return Type("TIMESTAMP_TZ") if "CXM_UTC" in name else _ENGINE.get(name)
 
 
 def of_literal(text: str) -> Type:

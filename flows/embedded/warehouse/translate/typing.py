@@ -21,7 +21,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.column_names import column_name, named
-from flows.embedded.warehouse.translate.comparisons import make_condition
+from flows.embedded.warehouse.translate.comparisons import make_condition, refuse_zoned
 from flows.embedded.warehouse.translate.expressions import typed
 from flows.embedded.warehouse.translate.result_types import give_types
 from flows.embedded.warehouse.translate.scopes import (
@@ -36,7 +36,7 @@ from flows.embedded.warehouse.translate.scopes import (
     star,
 )
 from flows.embedded.warehouse.translate.stored_values import check_case, check_rows, limit, limit_changes, name_columns
-from flows.embedded.warehouse.translate.typed_nodes import is_of, make_exact
+from flows.embedded.warehouse.translate.typed_nodes import is_of, make_exact, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 LENGTHS = "cxm_lengths"  # of the VARCHAR(n) columns that CREATE TABLE … AS takes over
@@ -249,6 +249,10 @@ class Typing:
                         self._walk(child, scope, ctes)
                     if isinstance(node, (exp.Where, exp.Having, exp.Qualify)):
                         make_condition(node.this)
+                    if isinstance(node, exp.Group):
+                        refuse_zoned("GROUP BY", [_key_type(key, items) for key in node.expressions])
+        if select.args.get("distinct"):
+            refuse_zoned("SELECT DISTINCT", [item.type for item in items or []])
         return items
 
     def _joins(self, holder: Expr, scope: Scope, ctes: Mapping[str, Columns | None]) -> None:
@@ -329,3 +333,10 @@ def _bound(binds: Any, name: str) -> Type | None:
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return types.of_literal(f"{abs(value):f}" if isinstance(value, Decimal) else str(abs(value)))
     return None
+
+
+def _key_type(key: Expr, items: list[Item] | None) -> Type | None:
+    """The type of a key of GROUP BY, which may be the place of a result."""
+    if isinstance(key, exp.Literal) and key.name.isdigit() and items and 0 < int(key.name) <= len(items):
+        return items[int(key.name) - 1].type
+    return type_of(key)
