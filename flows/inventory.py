@@ -112,7 +112,7 @@ def _entries(names: Iterable[str]) -> dict[str, str]:
         before = found.get(name, entry)
         if before != entry and unicodedata.normalize("NFC", before) == unicodedata.normalize("NFC", entry):
             raise DataError(
-                f"{name}: there twice, spelt with other Unicode characters; expected it once; remove the one that is not to "
+                f"{name}: exists twice, spelt with other Unicode characters; expected it once; remove the one that is not to "
                 "be loaded"
             )
         found.setdefault(name, entry)

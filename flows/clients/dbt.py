@@ -110,7 +110,7 @@ def run_dbt(
             ) from None
         except (OSError, EOFError) as error:
             raise InfrastructureError(
-                f"dbt {' '.join(arguments)} did not start: its process ended ({error}); what it said stands above. "
+                f"dbt {' '.join(arguments)} did not start: its process ended ({error}); its output is above. "
                 "Is the environment whole? `cxm doctor` compares it with what is expected."
             ) from error
         finally:

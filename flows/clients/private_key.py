@@ -53,7 +53,7 @@ def read_private_key(text: str, passphrase: str | None = None) -> PrivateKey:
     try:
         base64.b64decode(body, validate=True)
     except binascii.Error:
-        raise ConfigurationError(f"private key: what stands between PEM's marks is not base64; {_FIX}") from None
+        raise ConfigurationError(f"private key: the text between PEM's marks is not base64; {_FIX}") from None
     pem = f"-----BEGIN {label}-----\n" + "\n".join(textwrap.wrap(body, 64)) + f"\n-----END {label}-----\n"
     encrypted = label.startswith("ENCRYPTED")
     if encrypted and not passphrase:

@@ -79,7 +79,7 @@ def explain(error: Exception, what: str) -> Exception:
             return ConfigurationError(f"{what}: S3 answered {code}; {fix}")
         if code == "403":  # from HEAD, whose response has no body and so no error code
             return ConfigurationError(
-                f"{what}: S3 answered 403: the object is missing or the identity may not read it; `cxm reconcile` tells what is "
+                f"{what}: S3 answered 403: the object is missing or the identity may not read it; `cxm reconcile` lists what is "
                 "missing, the policy CXMMedTechLandingS3Access gives the right"
             )
         if code == "BadDigest":
@@ -184,7 +184,7 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
         # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html).
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == 404 or (status == 403 and old not in keys(client, bucket, old)):
-            raise DataError(f"{where}: no such object; `cxm reconcile` tells what is where") from error
+            raise DataError(f"{where}: no such object; `cxm reconcile` lists what exists where") from error
         raise explain(error, where) from error
     except BotoCoreError as error:
         raise explain(error, where) from error

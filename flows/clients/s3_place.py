@@ -98,7 +98,7 @@ class Prefix(Place):
                 ) from None
             if code == "InvalidObjectState":
                 raise DataError(
-                    f"{entry.path}: lies in an archive class of S3, which nothing reads; restore it (aws s3api restore-object)"
+                    f"{entry.path}: is in an archive class of S3, which cannot be read; restore it (aws s3api restore-object)"
                 ) from None
             raise
 

@@ -87,7 +87,7 @@ def fit(table: Table, header: Sequence[str]) -> Layout:
     strange = new if table.on_new_column == "refuse" else []
     kept, order = [h for h in header if h in named], [h for h in named if h in header]
     if repeated := sorted({name for name in header if list(header).count(name) > 1}):
-        raise MisfitError(f"column {', '.join(map(shown, repeated))} stands in it more than once")
+        raise MisfitError(f"column {', '.join(map(shown, repeated))} occurs more than once")
     if lacking and strange and len(header) == len(named):
         pairs = [f"{shown(w)} is called {shown(f)}" for w, f in zip(named, header, strict=True) if w != f]
         raise MisfitError(f"renamed: {', '.join(pairs)}")

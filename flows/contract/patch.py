@@ -58,7 +58,7 @@ def _insertions(document: Any, table: Table, layout: Layout, columns: Sequence[C
     properties = _value(entry, "properties")
     if properties.flow_style:
         raise ConfigurationError(
-            f"schema entry {table.name}: its properties stand on one line; give each a line of its own"
+            f"schema entry {table.name}: its properties are on one line; give each a line of its own"
         )
     nodes = {_value(p, "name").value: p for p in properties.value}
     rendered = render_properties(table, columns)

@@ -136,7 +136,7 @@ def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> lis
                     f"RAW.{table}, batch {batch_id}",
                     f"{rows:,} rows",
                     f"{meant:,} rows",
-                    f"`cxm replay {batch_id}` loads what lies in S3 again, `cxm undo {batch_id}` takes it out; rows that came in "
+                    f"`cxm replay {batch_id}` loads it again from S3, `cxm undo {batch_id}` takes it out; rows that came in "
                     "by hand: delete them",
                 )
             )

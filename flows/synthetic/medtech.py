@@ -90,7 +90,7 @@ def generate(
         theirs = [n for n in names if (out / n).exists() and (out / n).stat().st_size != known.get(n)]
         if theirs:
             raise ConfigurationError(
-                f"{', '.join(str(out / n) for n in theirs[:5])}: there already and not generated (no {MARKER} tells of it with "
+                f"{', '.join(str(out / n) for n in theirs[:5])}: exists and was not generated (no {MARKER} lists it with "
                 "this size); move it away, or generate into another directory"
             )
         for day in days:

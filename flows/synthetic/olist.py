@@ -157,7 +157,7 @@ def generate(
         theirs = [out / name for name in FILES.values() if (out / name).exists() and not _is_ours(out / name, marker)]
         if theirs:
             raise ConfigurationError(
-                f"{', '.join(map(str, theirs))}: there already and not generated (no {MARKER} tells of it with this size); "
+                f"{', '.join(map(str, theirs))}: exists and was not generated (no {MARKER} lists it with this size); "
                 "move it away, or generate into another directory"
             )
         same = marker is not None and (marker.seed, marker.scale, marker.version) == (seed, scale, VERSION)

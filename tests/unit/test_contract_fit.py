@@ -93,7 +93,7 @@ def test_each_policy_lets_its_difference_in_and_copy_reads_by_the_files_position
         ({"on_new_column": "ignore"}, "visit_no,site,seen_at,score", "missing rating"),
         ({"on_missing_column": "null"}, "visit_no,site,seen_at,score", "not in the contract: 'score'"),
         ({"on_new_column": "ignore", "on_missing_column": "null"}, "visit_no;site;seen_at;rating", "missing visit_no"),
-        ({"on_new_column": "ignore"}, "visit_no,site,seen_at,rating,x,x", "column x stands in it more than once"),
+        ({"on_new_column": "ignore"}, "visit_no,site,seen_at,rating,x,x", "column x occurs more than once"),
         ({"on_new_column": "ignore"}, "site,x,visit_no,seen_at,rating", "another order: column 1 is site, expected visit_no"),
         ({"on_new_column": "add"}, f"{HEADER},site code", r"would be SITE_CODE in RAW, which is taken \(site\)"),
         ({"on_new_column": "add"}, f"{HEADER},a b,a-b", r"would be A_B in RAW, which is taken \(a b\)"),

@@ -137,7 +137,7 @@ def test_both_unicode_forms_of_a_name_are_one_name() -> None:
     found = inventory(source(orders="orders_*.csv"), [decomposed])
     assert found.files == {"orders": (composed,)}
     assert found.entries == {composed: decomposed}
-    with pytest.raises(DataError, match="there twice"):
+    with pytest.raises(DataError, match="exists twice"):
         inventory(source(orders="orders_*.csv"), [composed, decomposed])
 
 

@@ -48,7 +48,7 @@ def refused(path: Path, content: bytes | None = None) -> str:
         ("id,name,score,extra", "not in the contract: 'extra'"),
         ("id,title,score", "renamed: name is called title"),
         ("name,id,score", "another order: column 1 is name, expected id"),
-        ("id,name,name,score", "column name stands in it more than once"),
+        ("id,name,name,score", "column name occurs more than once"),
         ("id,name,Score", "renamed: score is called Score"),
         ("id,name\xa0,score", r"renamed: name is called 'name\xa0'"),
         ("id,name,score ", "renamed: score is called 'score '"),

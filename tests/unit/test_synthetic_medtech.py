@@ -284,7 +284,7 @@ def test_a_day_made_again_replaces_its_own_files_and_no_others(shipments: Shipme
     assert not set(first.values()) & set(again.values())
     theirs = tmp_path / "rep_visits_2018-03-02.csv"
     theirs.write_text("visit_id\n1\n")
-    with pytest.raises(ConfigurationError, match=r"rep_visits_2018-03-02\.csv: there already and not generated"):
+    with pytest.raises(ConfigurationError, match=r"rep_visits_2018-03-02\.csv: exists and was not generated"):
         generate(tmp_path, shipments, DAY, DAY + timedelta(days=1))
     assert theirs.read_text() == "visit_id\n1\n"
     assert {p.name for p in tmp_path.iterdir()} == {*again, theirs.name, olist.MARKER}

@@ -350,7 +350,7 @@ def test_the_marker_says_that_the_data_is_generated_and_how(tmp_path: Path) -> N
 def test_files_that_were_not_generated_are_never_touched(tmp_path: Path) -> None:
     theirs = tmp_path / FILES["orders"]
     theirs.write_text("order_id\nmine\n")
-    with pytest.raises(ConfigurationError, match=r"olist_orders_dataset\.csv: there already and not generated"):
+    with pytest.raises(ConfigurationError, match=r"olist_orders_dataset\.csv: exists and was not generated"):
         generate(tmp_path, 0.001, tables=["sellers"])
     assert contents(tmp_path) == {theirs.name: b"order_id\nmine\n"}
 
