@@ -57,7 +57,7 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
         for record in reader:
             if len(record) != len(header):
                 whole = taken[-1].endswith((b"\n", b"\r"))
-                raise DataError(_field_count(path, line, record, header, dialect, whole))
+                raise DataError(_field_count(path, line, record, header, table, whole))
             _check_end(path, reader.line_num, taken[-1], dialect)
             records += 1
             line = reader.line_num + 1
@@ -199,11 +199,15 @@ def _check_header(path: str, found: list[str], table: Table) -> None:
         ) from None
 
 
-def _field_count(path: str, line: int, record: list[str], header: list[str], dialect: Dialect, whole: bool) -> str:
+def _field_count(path: str, line: int, record: list[str], header: list[str], table: Table, whole: bool) -> str:
+    """What is wrong with a record of too few or too many fields; how it begins is shown where no column of the table is personal:
+    nothing says which field of such a record is which."""
+    dialect = table.dialect
     wanted = len(header)
     if not record:
         return f"{path}, line {line}: blank line; expected a record of {wanted} fields"
-    begin = dialect.delimiter.join(record)[:80]
+    personal = any(column.pii != "none" for column in table.columns)
+    begins = "" if personal else f"the record begins {dialect.delimiter.join(record)[:80]!r}; "
     if len(record) < wanted and not whole:
         return (
             f"{path}, line {line}: the file ends inside this record, after {len(record)} of {wanted} fields; it was cut off on "
@@ -214,7 +218,7 @@ def _field_count(path: str, line: int, record: list[str], header: list[str], dia
     if not dialect.header and len(record) == 1 and (seems := delimiter_of(record[0])) in record[0]:
         fix = f"its delimiter: {_say('delimiter', DELIMITERS[seems])}"
     fields = f"{len(record)} fields, expected {wanted} ({', '.join(header)})"
-    return f"{path}, line {line}: {fields}; the record begins {begin!r}; {fix}"
+    return f"{path}, line {line}: {fields}; {begins}{fix}"
 
 
 def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dialect) -> str:
