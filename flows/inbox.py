@@ -4,8 +4,9 @@ If S3 sends events (CXM_INBOX_EVENTS), a poll first reads the source's queue and
 is incomplete, or once an hour: a lost event costs an hour, a duplicate one a listing. Events are deleted after the poll.
 
 A poll is short and a schedule repeats it. Its state is in a Prefect variable. If a poll is killed after it noticed a set and
-before it started the run, the next one starts it. No set is run twice, because the set's fingerprint is the run's idempotency key
-and the server creates one run of a flow per key (`uq_flow_run__flow_id_idempotency_key` in Prefect's database).
+before it started the run, the next one starts it. A poll that is repeated starts no second run, because the set's fingerprint and
+the number of crashed runs are in the run's idempotency key, and the server creates one run of a flow per key
+(`uq_flow_run__flow_id_idempotency_key` in Prefect's database).
 """
 
 from __future__ import annotations
