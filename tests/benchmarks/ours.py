@@ -14,7 +14,7 @@ import os
 import pickle
 import sys
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +127,15 @@ def copy(
     info, _ = take(ledger, RunInfo(batch_id), 60)
     own = threading.local()
 
-    def one(table: Any, landed: Future[Any]) -> int:
+    def one(landed: Future[Any]) -> int:
         if not hasattr(own, "connection"):
             own.connection = warehouse()
-        return load(own.connection, source, table, landed.result(), info, "CXM_MEDTECH", stored).rows
+        return load(own.connection, source, by_landing[landed], landed.result(), info, "CXM_MEDTECH", stored).rows
 
+    by_landing = dict(zip(landing, tables, strict=True))
     with ThreadPoolExecutor(int(os.environ.get("BENCH_LOADERS", "3"))) as loaders:
-        rows = sum(loaders.map(one, tables, landing))
+        loading = [loaders.submit(one, landed) for landed in as_completed(landing)]
+        rows = sum(loaded.result() for loaded in loading)
     publish(ledger, info, [t.raw_name for t in tables])
     give_back(ledger, info, closed=True)
     return rows

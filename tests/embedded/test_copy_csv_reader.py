@@ -6,10 +6,12 @@ import bz2
 import csv
 import gzip
 import io
+import random
 import zlib
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
@@ -18,7 +20,8 @@ from hypothesis import strategies as st
 from flows.embedded.warehouse.copy import csv_reader
 from flows.embedded.warehouse.copy.csv_format import CsvFormat, OptionError
 from flows.embedded.warehouse.copy.csv_reader import read_csv
-from flows.embedded.warehouse.copy.csv_records import RowError
+from flows.embedded.warehouse.copy.csv_records import RowError, schema
+from flows.embedded.warehouse.copy.spool import Spooler
 
 PROJECT_FORMAT = {
     "TYPE": "CSV",
@@ -333,3 +336,25 @@ def test_a_field_of_twenty_megabytes_is_read_whole(way: str) -> None:
 def test_options_that_are_unknown_or_do_not_fit_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         CsvFormat.from_options(options)
+
+
+def test_rows_of_a_large_file_keep_their_order_and_take_their_room_in_the_database_once(tmp_path: Path) -> None:
+    """A batch of more than a row group and less than two is where the engine compressed twice, and kept the room of both."""
+    chance = random.Random(22)
+    texts = [f"{chance.getrandbits(64):016x}" for _ in range(573_000)]
+    columns = schema(1)
+    batches = [
+        pa.RecordBatch.from_arrays(
+            [pa.array(range(at, at + 143_250)), pa.array([0] * 143_250), pa.array(texts[at : at + 143_250])],
+            schema=columns,
+        )
+        for at in range(0, len(texts), 143_250)
+    ]
+    path = tmp_path / "a.db"
+    with duckdb.connect(str(path), config={"threads": 2}) as engine:
+        engine.execute("CREATE TABLE t (text VARCHAR, n BIGINT)")
+        spool = Spooler(tmp_path, engine).kept(batches, columns, "c1, n")
+        with spool.query(engine) as query:
+            engine.execute(f"INSERT INTO t {query}")
+        assert [text for (text,) in engine.execute("SELECT text FROM t ORDER BY n").fetchall()] == texts
+    assert path.stat().st_size < 0.9 * sum(map(len, texts))
