@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from flows import lease
 from flows.clients import login
-from flows.clients.s3 import insistent
-from flows.clients.snowflake import explain, run, session_parameters
+from flows.clients.s3 import retry_truncated_headers
+from flows.clients.snowflake import run, session_parameters, translate_error
 from flows.contract.sql import literal
 from flows.errors import CxmError
 from flows.ledger import Ledger, RunInfo
@@ -57,7 +57,7 @@ def s3_client(settings: Settings) -> S3Client:
                 return login.s3_client(settings)
 
         if key not in _s3_clients:
-            _s3_clients[key] = insistent(make())
+            _s3_clients[key] = retry_truncated_headers(make())
         return cast("S3Client", _s3_clients[key])
 
 
@@ -171,7 +171,7 @@ def _log_in(settings: Settings, role: str, tag: Mapping[str, str]) -> SnowflakeC
             client_session_keep_alive=True,
         )
     except Exception as error:
-        raise explain(error, "login") from error
+        raise translate_error(error, "login") from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Literal
 
-from flows import blocks, located, provisioning
+from flows import admin_clients, blocks, located
 from flows.clients.events import Queue
 from flows.clients.s3_place import Prefix
 from flows.clients.snowflake import run
@@ -199,7 +199,7 @@ def inbox_queues(settings: Settings) -> Iterator[Finding]:
     if not settings.inbox_events:
         yield Finding("inbox events", "skipped", "CXM_INBOX_EVENTS is off: each look lists the place")
         return
-    for source in provisioning.contracts():
+    for source in admin_clients.contracts():
         queue = Queue(blocks.sqs_client(settings), settings.inbox_queue(source.name))
         try:
             settings.inbox_place(source.name)
@@ -215,7 +215,7 @@ def identity(settings: Settings) -> Iterator[Finding]:
     if settings.target == "embedded":
         yield Finding("AWS identity", "skipped", "the embedded object store is no AWS account")
         return
-    arn = (aws.ask(provisioning.aws_session(settings).client("sts").get_caller_identity, "identity") or {})["Arn"]
+    arn = (aws.ask(admin_clients.aws_session(settings).client("sts").get_caller_identity, "identity") or {})["Arn"]
     good = "cxm-medtech-" in arn
     yield _judge("AWS identity", good, arn, "runs log in as cxm-medtech-ingestion: set CXM_AWS_BLOCK=cxm")
 
@@ -252,7 +252,7 @@ def _skew(check: str, at: datetime) -> Finding:
 def stages(settings: Settings) -> Iterator[Finding]:
     """Each stage points at the prefix where files land, and can be listed through its integration."""
     with blocks.snowflake(settings, settings.loader_role, {"step": "doctor"}) as connection:
-        for source in provisioning.contracts():
+        for source in admin_clients.contracts():
             name = f"{ident(settings.database)}.{ident(source.schema)}.{ident(source.stage)}"
             expected = f"s3://{settings.bucket}/raw/{source.name}/"
             rows = run(connection, f"SHOW STAGES LIKE '{source.stage}' IN SCHEMA {settings.database}.RAW").dicts()
@@ -264,7 +264,7 @@ def stages(settings: Settings) -> Iterator[Finding]:
 
 def grants(settings: Settings) -> Iterator[Finding]:
     """The roles of a run have the grants of `sql/provision/`, and no more; the transformer also owns the objects it created."""
-    every = snowflake.statements(settings, provisioning.contracts(), "-")
+    every = snowflake.statements(settings, admin_clients.contracts(), "-")
     for role in (settings.loader_role, settings.transformer_role):
         on, inside = snowflake.granted_by(every, role)
         with blocks.snowflake(settings, role, {"step": "doctor"}) as connection:

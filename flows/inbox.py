@@ -27,7 +27,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.utilities.urls import url_for
 from prefect.variables import Variable
 
-from flows import blocks, located, shown, tasks
+from flows import blocks, located, prefect_ui, tasks
 from flows.arrivals import Late, Look, Seen, digest, is_loading, looks
 from flows.clients import events
 from flows.contract.read import read_source
@@ -51,11 +51,11 @@ class SetSeen:
     day: str
     files: int
     status: Literal["started", "waits", "moved", "deleted", "left"]
-    told: str = ""
+    summary: str = ""
     run: str = ""
 
 
-@flow(name="inbox", flow_run_name=shown.name_run("inbox-{source}"))
+@flow(name="inbox", flow_run_name=prefect_ui.name_run("inbox-{source}"))
 def inbox(
     source: str = "olist",
     data: str | None = None,
@@ -99,7 +99,7 @@ def inbox(
     now = datetime.now(UTC)
     if notified and not notified.needs_listing(memory, now):
         notified.end(now)
-        return shown.ended(
+        return prefect_ui.ended(
             f"{where}: no event of S3, not listed" if not found else _summary(where, found), tuple(found)
         )
     place = located.place(settings, where)  # resolved again: an archive may have been moved away above
@@ -122,7 +122,7 @@ def inbox(
     found += [SetSeen(look.key, len(look.entries), "waits", look.waits) for look in sets if look.waits]
     if notified:
         notified.end(now, looked=True)
-    return shown.ended(_summary(place, found), tuple(found))
+    return prefect_ui.ended(_summary(place, found), tuple(found))
 
 
 @dataclass
@@ -169,7 +169,7 @@ def _summary(place: Place | str, found: Sequence[SetSeen]) -> str:
         return f"{place}: no file of the source"
     parts = [
         f"{one.day + ': ' if one.day else ''}{one.files} files {one.status}" * (one.status != "waits")
-        + f"{one.day + ': ' if one.day else ''}{one.files} files: {one.told}" * (one.status == "waits")
+        + f"{one.day + ': ' if one.day else ''}{one.files} files: {one.summary}" * (one.status == "waits")
         for one in found
     ]
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} sets more" if len(parts) > 3 else "")

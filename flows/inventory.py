@@ -54,7 +54,7 @@ class Inventory:
         return all(missing.table.optional for missing in self.missing)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The ignored files in words: the first names and how many more. Empty if none is ignored."""
         names = [f"{i.name} ({i.hint})" if i.hint else i.name for i in self.ignored[:SHOWN]]
         more = len(self.ignored) - len(names)

@@ -27,7 +27,7 @@ from flows.contract.file_names import day_in
 from flows.contract.model import Table
 from flows.contract.sql import literal, template
 from flows.errors import BusyError, ConfigurationError
-from flows.facts import Published
+from flows.landing import Published
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from flows import blocks
-from flows.facts import object_folder
+from flows.landing import object_folder
 from flows.ledger import RunInfo
 from flows.settings import Settings
 
@@ -42,7 +42,7 @@ class Parent:
 
 
 @contextmanager
-def told(
+def report_run(
     settings: Settings, source: Source, info: RunInfo, flow: str, parent: Parent | None = None
 ) -> Iterator[Callable[[Written], None]]:
     """START now, FAIL with its message for an error that is raised inside, ABORT for a run that is stopped; the function that is

@@ -19,7 +19,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import blocks, shown, tasks
+from flows import blocks, prefect_ui, tasks
 from flows.clients.snowflake import run as run_sql
 from flows.contract.read import read_source, sources
 from flows.contract.sql import template
@@ -30,7 +30,7 @@ from flows.pipeline import batch_id, run_info
 from flows.reports import age
 from flows.settings import PROJECT, Settings
 from flows.steps import build as build_step
-from flows.steps import handoff
+from flows.steps import dbt
 from flows.steps.build import BuildResult, Told
 
 RETRIES = 1  # of the nodes that could not run; a test that rows broke would break again
@@ -47,7 +47,7 @@ class BuildError(DataError):
 
 
 def _run_name() -> str:
-    return f"dbt-build-{batch_id(shown.expected_start())}"
+    return f"dbt-build-{batch_id(prefect_ui.expected_start())}"
 
 
 class _Node:
@@ -106,7 +106,11 @@ class _Nodes:
             future.wait()
 
 
-@flow(name="dbt-build", flow_run_name=shown.name_run(_run_name), task_runner=ThreadPoolTaskRunner(max_workers=_THREADS))  # type: ignore[arg-type]
+@flow(
+    name="dbt-build",
+    flow_run_name=prefect_ui.name_run(_run_name),
+    task_runner=ThreadPoolTaskRunner(max_workers=_THREADS),  # type: ignore[arg-type]
+)
 def dbt_build(
     source: str | None = None,
     select: str | None = None,
@@ -126,8 +130,8 @@ def dbt_build(
     Raises:
         BuildError: nodes failed, or tests of severity error were broken; the message names them.
     """
-    if done := shown.newer_run({"source": source, "select": select, "retry": retry}):
-        return shown.ended(f"nothing to do: {done} began later and built the same", BuildResult((), 0.0))
+    if done := prefect_ui.newer_run({"source": source, "select": select, "retry": retry}):
+        return prefect_ui.ended(f"nothing to do: {done} began later and built the same", BuildResult((), 0.0))
     settings = tasks.Blocks(None, snowflake_block).settings
     with _alone(settings):
         return _build(settings, source, select, retry)
@@ -150,10 +154,10 @@ def _build(settings: Settings, source: str | None, select: str | None, retry: bo
     result = _built(settings, chosen, select is None, retry)
     rows = _relations(settings)
     page = build_report(result, what, rows, write_dbt_docs(settings))
-    shown.markdown_artifact("dbt-build", page, f"dbt build: {told(result)}")
+    prefect_ui.markdown_artifact("dbt-build", page, f"dbt build: {summarize(result)}")
     if result.failed:
-        return shown.failed(BuildError(_failure(result), result))  # type: ignore[no-any-return]
-    return shown.ended(told(result), result)
+        return prefect_ui.failed(BuildError(_failure(result), result))  # type: ignore[no-any-return]
+    return prefect_ui.ended(summarize(result), result)
 
 
 def write_dbt_docs(settings: Settings) -> str:
@@ -162,9 +166,9 @@ def write_dbt_docs(settings: Settings) -> str:
     if place is None:
         return ""
     try:
-        page = handoff.document(
+        page = dbt.document(
             PROJECT / "dbt" / "cxm_medtech",
-            handoff.dbt_environment(blocks.with_login(settings)),
+            dbt.dbt_environment(blocks.with_login(settings)),
             settings.home / "dbt-docs",
             settings.home / "docs" / "dbt_docs",
         )
@@ -175,7 +179,7 @@ def write_dbt_docs(settings: Settings) -> str:
     return place.link(DBT_DOCS)
 
 
-def told(result: BuildResult) -> str:
+def summarize(result: BuildResult) -> str:
     """A build in one line: "35 built, 214 tests held, 2 warned, in 41 s"."""
     tests = sum(node.kind in ("test", "unit_test") and node.outcome == "pass" for node in result.nodes)
     if not result.nodes:
@@ -225,13 +229,13 @@ def _failure(result: BuildResult) -> str:
     bad = [node for node in result.nodes if node.outcome in ("error", "fail")]
     lines = [f"- {node.kind.replace('_', ' ')} {node.name}: {node.message}" for node in bad[:20]]
     more = [f"- and {len(bad) - 20} more"] if len(bad) > 20 else []
-    head = f"dbt build: {told(result)}; what comes after a failed node was not built and is as it was"
+    head = f"dbt build: {summarize(result)}; what comes after a failed node was not built and is as it was"
     return "\n".join([head, *lines, *more, "fix the model or the rows, then `cxm build --retry`"])
 
 
 def _built(settings: Settings, select: str | None, by_source: bool, retry: bool) -> BuildResult:
     project, workdir = PROJECT / "dbt" / "cxm_medtech", settings.home / "dbt-build"
-    environment = handoff.dbt_environment(blocks.with_login(settings))
+    environment = dbt.dbt_environment(blocks.with_login(settings))
     if retry:
         return _watched(lambda hear: build_step.retry(project, environment, workdir, hear=hear))
     tests: Literal["eager", "buildable"] = "eager" if by_source else "buildable"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from prefect import get_run_logger
 
-from flows import shown
+from flows import prefect_ui
 from flows.contract.model import Source
 from flows.errors import CxmError
 from flows.escape import code_block, markdown
-from flows.facts import LandedTable
+from flows.landing import LandedTable
 from flows.settings import PROJECT
 
 
@@ -37,4 +37,4 @@ Rows that are loaded already show the columns in staging from then on.
 
 {code_block(diff, "diff")}
 """
-    shown.markdown_artifact(f"{source.name}-contract-patch", text, "What to add to the contract")
+    prefect_ui.markdown_artifact(f"{source.name}-contract-patch", text, "What to add to the contract")

@@ -10,20 +10,20 @@ from typing import Literal
 
 from prefect import flow
 
-from flows import progress, shown, tasks
+from flows import prefect_ui, progress, tasks
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
 from flows.generated import source_place
 from flows.pipeline import checked_batch_id, one_day, run_info
 from flows.reports import freshness_rows
 from flows.run import PipelineError
-from flows.steps.handoff import SourceFreshness
+from flows.steps.dbt import SourceFreshness
 from flows.steps.reconcile import Difference
-from flows.steps.retention import Kept
+from flows.steps.retention import MaintenanceAction
 from flows.steps.undo import UndoneTable
 
 
-@flow(name="undo", flow_run_name=shown.name_run("undo-{batch}"))
+@flow(name="undo", flow_run_name=prefect_ui.name_run("undo-{batch}"))
 def undo(
     batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[UndoneTable, ...]:
@@ -37,20 +37,22 @@ def undo(
     """
     gone = tasks.undo(source, checked_batch_id(batch), run_info(), tasks.Blocks(aws_block, snowflake_block))
     if not gone:
-        return shown.ended(f"batch {batch}: nothing of it is in RAW", gone)
-    shown.table_artifact(f"{source}-undo", gone, f"Undone: batch {batch}")
-    shown.tell("cxm.batch.undone", source, batch=batch)
-    return shown.ended(f"batch {batch}: {len(gone)} tables, {sum(t.rows for t in gone):,} rows taken out of RAW", gone)
+        return prefect_ui.ended(f"batch {batch}: nothing of it is in RAW", gone)
+    prefect_ui.table_artifact(f"{source}-undo", gone, f"Undone: batch {batch}")
+    prefect_ui.tell("cxm.batch.undone", source, batch=batch)
+    return prefect_ui.ended(
+        f"batch {batch}: {len(gone)} tables, {sum(t.rows for t in gone):,} rows taken out of RAW", gone
+    )
 
 
 def _maintenance_name() -> str:
     return f"maintenance-{run_info().batch_id}"
 
 
-@flow(name="maintenance", flow_run_name=shown.name_run(_maintenance_name))
+@flow(name="maintenance", flow_run_name=prefect_ui.name_run(_maintenance_name))
 def maintenance(
     source: str | None = None, aws_block: str | None = None, snowflake_block: str | None = None
-) -> tuple[Kept, ...]:
+) -> tuple[MaintenanceAction, ...]:
     """Archive objects of batches long done, prune rows of old loads, and look whether S3, ledger and RAW agree.
 
     Args:
@@ -61,13 +63,13 @@ def maintenance(
     names = [source] if source else list(sources())
     where = tasks.Blocks(aws_block, snowflake_block)
     done = tuple(kept for name in names for kept in tasks.retention(name, run_info(), where))
-    shown.table_artifact("maintenance", done, "Archived and pruned")
+    prefect_ui.table_artifact("maintenance", done, "Archived and pruned")
     for name in names:
         reconcile(name, aws_block, snowflake_block)
-    return shown.ended(f"{len(done)} archived or pruned; S3, ledger and RAW agree", done)
+    return prefect_ui.ended(f"{len(done)} archived or pruned; S3, ledger and RAW agree", done)
 
 
-@flow(name="reconcile", flow_run_name=shown.name_run("reconcile-{source}"))
+@flow(name="reconcile", flow_run_name=prefect_ui.name_run("reconcile-{source}"))
 def reconcile(
     source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Difference, ...]:
@@ -82,15 +84,15 @@ def reconcile(
         DataError: they differ; the message lists how, the artifact all of it.
     """
     found = tasks.reconcile(source, tasks.Blocks(aws_block, snowflake_block))
-    shown.table_artifact(f"{source}-reconcile", found, "Differences between S3, ledger and RAW")
+    prefect_ui.table_artifact(f"{source}-reconcile", found, "Differences between S3, ledger and RAW")
     if found:
         lines = [f"- {d.kind}: {d.where}: got {d.found}, expected {d.wanted}; {d.fix}" for d in found[:20]]
         more = [f"- and {len(found) - 20} more"] if len(found) > 20 else []
         raise DataError("\n".join([f"{source}: S3, ledger and RAW differ in {len(found)} places", *lines, *more]))
-    return shown.ended("S3, ledger and RAW agree", found)
+    return prefect_ui.ended("S3, ledger and RAW agree", found)
 
 
-@flow(name="freshness", flow_run_name=shown.name_run("freshness-{source}"))
+@flow(name="freshness", flow_run_name=prefect_ui.name_run("freshness-{source}"))
 def freshness(
     source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[SourceFreshness, ...]:
@@ -106,19 +108,21 @@ def freshness(
     Raises:
         StaleError: a table's last delivery is longer ago than its contract allows; the message says which.
     """
-    found = shown.facts_of(tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block), return_state=True))
-    shown.table_artifact(f"{source}-freshness", freshness_rows(found.sources), "dbt source freshness")
+    found = prefect_ui.facts_of(tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block), return_state=True))
+    prefect_ui.table_artifact(f"{source}-freshness", freshness_rows(found.sources), "dbt source freshness")
     if found.stale:
-        return shown.failed(StaleError(shown.tell_stale(source, found)))  # type: ignore[no-any-return]
+        return prefect_ui.failed(StaleError(prefect_ui.tell_stale(source, found)))  # type: ignore[no-any-return]
     if not found.sources:
-        return shown.ended(f"no table of {source} is ever late: its contract has no limits of freshness", found.sources)
+        return prefect_ui.ended(
+            f"no table of {source} is ever late: its contract has no limits of freshness", found.sources
+        )
     if found.never_loaded:
-        return shown.ended(
+        return prefect_ui.ended(
             f"never loaded: nothing of {source} was published yet, so nothing is late; load it with `cxm run --source {source}`",
             found.sources,
         )
     warned = f", {len(found.warned)} past their warning age" if found.warned else ""
-    return shown.ended(f"{len(found.sources)} tables fresh{warned}", found.sources)
+    return prefect_ui.ended(f"{len(found.sources)} tables fresh{warned}", found.sources)
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def _told(day: DaySummary) -> DaySummary:
     return day
 
 
-@flow(name="backfill", flow_run_name=shown.name_run("backfill-{source}-{from_day}-{to_day}"))
+@flow(name="backfill", flow_run_name=prefect_ui.name_run("backfill-{source}-{from_day}-{to_day}"))
 def backfill(
     source: str,
     from_day: date,
@@ -204,7 +208,7 @@ def backfill(
         tasks.build_pages(source, judged, where)
         tasks.write_history(where)
     rows = [{**asdict(d), "day": d.day.isoformat()} for d in done]
-    shown.table_artifact(f"{source}-backfill", rows, f"Days {from_day} to {to_day}")
+    prefect_ui.table_artifact(f"{source}-backfill", rows, f"Days {from_day} to {to_day}")
     bad = [d for d in done if d.error]
     if bad:
         head = (
@@ -212,12 +216,12 @@ def backfill(
         )
         stopped = f"; days after {bad[-1].day} were not tried" if bad[-1].status == "failed" else ""
         message = "\n".join([head + stopped, *(f"- {d.day}: {d.error}" for d in bad)])
-        return shown.failed(BackfillError(message, tuple(done), exit_code))  # type: ignore[no-any-return]
+        return prefect_ui.failed(BackfillError(message, tuple(done), exit_code))  # type: ignore[no-any-return]
     fresh = tasks.freshness(source, where)
-    shown.table_artifact(f"{source}-freshness", freshness_rows(fresh.sources), "dbt source freshness")
+    prefect_ui.table_artifact(f"{source}-freshness", freshness_rows(fresh.sources), "dbt source freshness")
     if fresh.stale:
-        stale = BackfillError(shown.tell_stale(source, fresh), tuple(done), StaleError.exit_code)
-        return shown.failed(stale)  # type: ignore[no-any-return]
+        stale = BackfillError(prefect_ui.tell_stale(source, fresh), tuple(done), StaleError.exit_code)
+        return prefect_ui.failed(stale)  # type: ignore[no-any-return]
     loaded = [d for d in done if d.status == "published"]
     outcome = f"{len(loaded)} days, {sum(d.rows for d in loaded):,} rows, {len(done) - len(loaded)} days unchanged"
-    return shown.ended(outcome, tuple(done))
+    return prefect_ui.ended(outcome, tuple(done))

@@ -16,14 +16,14 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
-from flows import lineage_events, shown, tasks
+from flows import lineage_events, prefect_ui, tasks
 from flows.contract.model import Table
 from flows.errors import ConfigurationError
-from flows.facts import LandResult, current, not_delivered
 from flows.generated import source_place
 from flows.inventory import Inventory
+from flows.landing import LandResult, current, not_delivered
 from flows.ledger import RunInfo
-from flows.run import Landing, PipelineError, Run, RunSummary, handed_off, settle, tried, validated
+from flows.run import Landing, PipelineError, Run, RunSummary, hand_off, settle, tried, validate_and_publish
 from flows.steps import validate
 from flows.steps.load import LoadResult
 from flows.steps.provision import Change
@@ -38,18 +38,20 @@ def batch_id(start: datetime) -> str:
 
 def run_info(batch: str | None = None) -> RunInfo:
     """This flow run, at work on `batch`; by default on the one that its expected start names."""
-    return RunInfo(batch or batch_id(shown.expected_start()), str(flow_run.id or ""), str(flow_run.ui_url or ""))
+    return RunInfo(batch or batch_id(prefect_ui.expected_start()), str(flow_run.id or ""), str(flow_run.ui_url or ""))
 
 
 def _run_name() -> str:
-    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(shown.expected_start())}"
+    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(prefect_ui.expected_start())}"
 
 
 def _provision_name() -> str:
-    return f"{'provision' if flow_run.parameters.get('apply', True) else 'plan'}-{batch_id(shown.expected_start())}"
+    return (
+        f"{'provision' if flow_run.parameters.get('apply', True) else 'plan'}-{batch_id(prefect_ui.expected_start())}"
+    )
 
 
-@flow(name="pipeline", flow_run_name=shown.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
+@flow(name="pipeline", flow_run_name=prefect_ui.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
 def pipeline(
     source: str = "olist",
     data: str | None = None,
@@ -72,7 +74,7 @@ def pipeline(
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     where = tasks.Blocks(aws_block, snowflake_block)
-    day = day or shown.expected_start().date() - timedelta(days=1)
+    day = day or prefect_ui.expected_start().date() - timedelta(days=1)
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit: got {limit}, expected a number of rows from 1 on")
     if not limit:
@@ -86,17 +88,17 @@ def pipeline(
             work.info = batch.info
             if limit:
                 summary = tried(_loaded(batch, found, work))
-                return shown.ended(summary.outcome, summary)
+                return prefect_ui.ended(summary.outcome, summary)
             with _lineage(batch, "pipeline") as complete:
                 run = _loaded(batch, found, work)
-                summary = handed_off(run, validated(run))
+                summary = hand_off(run, validate_and_publish(run))
                 complete(summary.came)
-            return shown.ended(summary.outcome, summary)
+            return prefect_ui.ended(summary.outcome, summary)
     except PipelineError as error:
-        return shown.failed(error)  # type: ignore[no-any-return]
+        return prefect_ui.failed(error)  # type: ignore[no-any-return]
 
 
-@flow(name="day", flow_run_name=shown.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
+@flow(name="day", flow_run_name=prefect_ui.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
 def one_day(
     source: str, data: str, day: date, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> RunSummary:
@@ -116,18 +118,18 @@ def one_day(
             work.info = batch.info
             with _lineage(batch, "pipeline") as complete:
                 run = _loaded(batch, found, work)
-                summary = replace(run.summary(validated(run, build_pages=False)), published=True)
+                summary = replace(run.summary(validate_and_publish(run, build_pages=False)), published=True)
                 complete(summary.came)
-            return shown.ended(summary.outcome, summary)
+            return prefect_ui.ended(summary.outcome, summary)
     except PipelineError as error:
-        return shown.failed(error)  # type: ignore[no-any-return]
+        return prefect_ui.failed(error)  # type: ignore[no-any-return]
 
 
 def _lineage(batch: tasks.Batch, name: str) -> AbstractContextManager[Callable[[lineage_events.Written], None]]:
     """The run's OpenLineage events, where they are on; a day of a backfill is a part of that one's run."""
     above = flow_run.parent_flow_run_id if batch.settings.openlineage_namespace else None
     parent = lineage_events.Parent(str(above), f"backfill.{batch.source.name}") if above else None
-    return lineage_events.told(batch.settings, batch.source, batch.info, name, parent)
+    return lineage_events.report_run(batch.settings, batch.source, batch.info, name, parent)
 
 
 def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
@@ -162,7 +164,7 @@ def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
     return settle(batch, landing, loading, work.landed)
 
 
-@flow(name="replay", flow_run_name=shown.name_run("replay-{batch}"), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
+@flow(name="replay", flow_run_name=prefect_ui.name_run("replay-{batch}"), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
 def replay(
     batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> RunSummary:
@@ -186,11 +188,11 @@ def replay(
             loading = {t.name: tasks.load.submit(again, t, landing[t.name]) for t in again.source.tables}
             with _lineage(again, "replay") as complete:
                 run = settle(again, landing, loading, work.landed)
-                summary = handed_off(run, validated(run))
+                summary = hand_off(run, validate_and_publish(run))
                 complete(summary.came)
-            return shown.ended(summary.outcome, summary)
+            return prefect_ui.ended(summary.outcome, summary)
     except PipelineError as error:
-        return shown.failed(error)  # type: ignore[no-any-return]
+        return prefect_ui.failed(error)  # type: ignore[no-any-return]
 
 
 def checked_batch_id(text: str) -> str:
@@ -204,7 +206,7 @@ def checked_batch_id(text: str) -> str:
     return text
 
 
-@flow(name="provision", flow_run_name=shown.name_run(_provision_name))
+@flow(name="provision", flow_run_name=prefect_ui.name_run(_provision_name))
 def provision(
     apply: bool = True, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Change, ...]:
@@ -217,12 +219,12 @@ def provision(
     """
     where = tasks.Blocks(aws_block, snowflake_block)
     plan = tasks.provision_plan(where, apply)
-    shown.markdown_artifact(
+    prefect_ui.markdown_artifact(
         "provision-plan", plan.markdown(), "What differs from what is expected, and what would fix it"
     )
     if not apply:
-        return shown.ended(plan.counts, tuple(item.change for item in plan.items))
+        return prefect_ui.ended(plan.counts, tuple(item.change for item in plan.items))
     changes = tasks.provision_apply(plan, where)
-    shown.table_artifact("provision", changes, "What is there now, and what this run made")
+    prefect_ui.table_artifact("provision", changes, "What is there now, and what this run made")
     made = sum(change.action != "unchanged" for change in changes)
-    return shown.ended(f"{len(changes)} objects looked at, {made} made or changed", changes)
+    return prefect_ui.ended(f"{len(changes)} objects looked at, {made} made or changed", changes)

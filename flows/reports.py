@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.escape import code, code_block, markdown
-from flows.facts import LandedTable, LandResult
-from flows.steps.handoff import SourceFreshness
+from flows.landing import LandedTable, LandResult
+from flows.steps.dbt import SourceFreshness
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
 from flows.steps.validate import RuleFailure, TableVerdict, Verdict
@@ -170,7 +170,7 @@ def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict
             "rows": f"{rows.get(table.table, 0) - table.rows_aside:,}",
             "status": verdict_word(table),
             "rules": table.evaluated,
-            "findings": "; ".join(f"{word}: {f.told}" for word, f in _failures(table)),
+            "findings": "; ".join(f"{word}: {f.summary}" for word, f in _failures(table)),
         }
         for table in verdict.tables
     ]
@@ -277,7 +277,7 @@ def _new_values(compared: Sequence[Compared]) -> str:
 def _findings(report: Report) -> str:
     failed = [f"- **failed** {table}: {markdown(why.splitlines()[0])}" for table, why in report.failed.items()]
     broken = [
-        f"- **{word}** {table.table}: {markdown(finding.told)}"
+        f"- **{word}** {table.table}: {markdown(finding.summary)}"
         for table in (report.verdict.tables if report.verdict else ())
         for word, finding in _failures(table)
     ]

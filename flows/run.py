@@ -1,6 +1,6 @@
 """One run after its tasks are sent off: wait for every table, audit it, publish or quarantine it, hand it to dbt, report.
 
-futures of land and load ──settle──▶ Run ──validated──▶ Verdict ──handed_off──▶ RunSummary; each raises PipelineError
+futures of land and load ──settle──▶ Run ──validate_and_publish──▶ Verdict ──hand_off──▶ RunSummary; each raises PipelineError
 
 Long because settling, auditing, handing off and reporting share what a run found.
 """
@@ -15,11 +15,11 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.futures import PrefectFuture
 
-from flows import shown, tasks
+from flows import prefect_ui, tasks
 from flows.docs_place import DocsPlace
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError, StaleError
-from flows.facts import LandedTable, LandResult
 from flows.failures import meaning
+from flows.landing import LandedTable, LandResult
 from flows.new_columns import show_patch
 from flows.reports import (
     Links,
@@ -34,7 +34,7 @@ from flows.reports import (
 )
 from flows.settings import Settings
 from flows.steps import validate
-from flows.steps.handoff import HandoffResult
+from flows.steps.dbt import HandoffResult
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared
 from flows.steps.publish import SetAside
@@ -240,7 +240,7 @@ def settle(
 
 
 def _tell(batch: tasks.Batch, status: str, **facts: Any) -> None:
-    shown.tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, **facts)
+    prefect_ui.tell(f"cxm.batch.{status}", batch.source.name, batch=batch.info.batch_id, **facts)
 
 
 def _exit_code(errors: Any) -> int:
@@ -251,15 +251,15 @@ def _exit_code(errors: Any) -> int:
     return DataError.exit_code if all(isinstance(e, DataError) for e in errors) else InfrastructureError.exit_code
 
 
-def validated(run: Run, build_pages: bool = True) -> Verdict | None:
+def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
     """Audit what was loaded: publish it, or quarantine it and fail. Nothing new loaded: nothing to audit."""
     if not run.fresh:
         since = sorted({r.since for r in run.loaded.values() if r.since})
         get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since) or "none")
         return None
     batch = run.batch
-    verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
-    reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
+    verdict = prefect_ui.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
+    reasons = [f"- {table.table}: {f.summary}" for table in verdict.tables for f in table.error_failures]
     bad = tasks.bad_rows_found(batch, verdict, run.fresh)
     published, over = verdict.passed, ""
     if verdict.passed or bad:
@@ -287,12 +287,12 @@ def tried(run: Run) -> RunSummary:
     batch, name = run.batch, run.batch.source.name
     if not run.fresh:
         raise DataError(f"{name}: no file to try; expected one at least")
-    verdict = shown.facts_of(tasks.validate(batch, run.fresh, build_pages=False, return_state=True))
+    verdict = prefect_ui.facts_of(tasks.validate(batch, run.fresh, build_pages=False, return_state=True))
     rows = validation_rows(verdict, run.fresh)
     tasks.show_table(f"{name}-validation", rows, f"Checkpoint of trial {batch.info.batch_id}")
     if broken := broken_rows(verdict):
         tasks.show_table(f"{name}-broken-rows", broken, "Rows that broke a rule")
-    reasons = [f"- {table.table}: {f.told}" for table in verdict.tables for f in table.error_failures]
+    reasons = [f"- {table.table}: {f.summary}" for table in verdict.tables for f in table.error_failures]
     bad = tasks.bad_rows_found(batch, verdict, run.fresh)
     passed = verdict.passed or bool(bad and bad.within_limits({r.table: r.rows for r in run.fresh}))
     summary = run.summary(verdict)
@@ -361,7 +361,7 @@ def _report(
         is_generated=batch.info.is_generated,
         landed=run.landed,
         loaded=tuple(run.loaded.values()),
-        seconds=shown.run_seconds(),
+        seconds=prefect_ui.run_seconds(),
         failed={table: str(error) for table, error in run.errors.items()},
         links=replace(
             _page_links(run, verdict, history),
@@ -373,7 +373,9 @@ def _report(
         freshness={s.table: s.status for s in handed.sources} if handed else {},
         ignored=batch.ignored,
     )
-    shown.markdown_artifact(f"{batch.source.name}-report", render(report), f"The report. {status}: {report.outcome}")
+    prefect_ui.markdown_artifact(
+        f"{batch.source.name}-report", render(report), f"The report. {status}: {report.outcome}"
+    )
     get_run_logger().info("%s: %s; the report is under Artifacts, %s-report", status, report.outcome, batch.source.name)
 
 
@@ -400,19 +402,19 @@ def _served(settings: Settings, page: Path) -> str:
     return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
 
 
-def handed_off(run: Run, verdict: Verdict | None) -> RunSummary:
+def hand_off(run: Run, verdict: Verdict | None) -> RunSummary:
     """dbt's own freshness verdict over the deliveries of the source; stale data fails the run."""
     comparing = _comparing(run)
     if not_sent := [file for found in run.landed.values() for file in found.files if found.status != "landed"]:
         tasks.note_not_sent(run.batch, not_sent)
     writing = tasks.write_history.submit(run.batch.blocks)  # while dbt starts
-    handed = shown.facts_of(tasks.handoff(run.batch, return_state=True))
+    handed = prefect_ui.facts_of(tasks.handoff(run.batch, return_state=True))
     rows = freshness_rows(handed.sources)
     tasks.show_table(f"{run.batch.source.name}-freshness", rows, "dbt source freshness")
     summary = run.summary(verdict, handed)
     status = ("Published" if run.fresh else "Unchanged") + ", but stale" * bool(handed.stale)
     _report(run, status, verdict, handed, comparing, writing)
     if handed.stale:
-        message = shown.tell_stale(run.batch.source.name, handed, batch=run.batch.info.batch_id)
+        message = prefect_ui.tell_stale(run.batch.source.name, handed, batch=run.batch.info.batch_id)
         raise PipelineError(message, summary, StaleError.exit_code)
     return summary

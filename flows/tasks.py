@@ -18,21 +18,21 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
-from flows import blocks, docs_place, lease, located, progress, provisioning, shown
+from flows import admin_clients, blocks, docs_place, lease, located, prefect_ui, progress
 from flows.clients import s3, s3_pages
 from flows.contract.model import Source, Table
 from flows.contract.read import read_source
 from flows.docs_place import DocsPlace
 from flows.errors import CxmError, InfrastructureError
-from flows.facts import LandedTable, LandResult, Published, current
 from flows.history import page as history_page
 from flows.inventory import Inventory, inventory
+from flows.landing import LandedTable, LandResult, Published, current
 from flows.ledger import RunInfo
 from flows.places import Place, below
 from flows.reports import Links
 from flows.settings import PROJECT, Settings
 from flows.steps import batch as batch_step
-from flows.steps import handoff as handoff_step
+from flows.steps import dbt as dbt_step
 from flows.steps import land as land_step
 from flows.steps import load as load_step
 from flows.steps import profile as profile_step
@@ -174,17 +174,17 @@ def open_batch(
     entries = [entry for entry in place.entries() if not entry.is_folder]
     found = inventory(source, [entry.name for entry in entries], day)
     info = batch_step.of_files(settings, place, found, info)
-    batch = Batch(source, data, info, force=force, day=day, blocks=where, ignored=found.told)
+    batch = Batch(source, data, info, force=force, day=day, blocks=where, ignored=found.summary)
     with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
         batch_step.open_new(ledger, info, place, below(settings.data, source.name))
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
         published = ledger.published()
     if info.is_generated:
-        shown.tag_run("generated")
+        prefect_ui.tag_run("generated")
     if info.limit:
-        shown.tag_run("trial")
+        prefect_ui.tag_run("trial")
     if found.ignored:
-        get_run_logger().info("%s: ignored, beside the files of the contract: %s", place, found.told)
+        get_run_logger().info("%s: ignored, beside the files of the contract: %s", place, found.summary)
     return replace(batch.of(batch_step.largest_first(source, found, entries)), published=published), found
 
 
@@ -203,7 +203,7 @@ def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Bl
         info = batch_step.open_again(ledger, info, batch.data)
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
     if info.is_generated:
-        shown.tag_run("generated")
+        prefect_ui.tag_run("generated")
     return replace(batch, info=info)
 
 
@@ -225,7 +225,7 @@ def changed_days(source_name: str, data: str, days: Sequence[date], where: Block
 @step("check", "check {part.label}")
 def check(batch: Batch, part: Part, published: Published) -> LandResult | None:
     """The result for one of several files of a table whose content is published; None where it differs."""
-    with shown.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
+    with prefect_ui.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
         return land_step.unchanged(
             batch.source,
             part.table,
@@ -241,7 +241,7 @@ def land(batch: Batch, part: Part) -> LandResult:
     """Check one file and send it to S3; where the table has no other, unless its content is published."""
     settings = batch.settings
     published = current(batch.published, part.table, batch.day) if part.alone else {}
-    with shown.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
+    with prefect_ui.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
         landed = land_step.land(
             blocks.s3_client(settings),
             settings.bucket,
@@ -300,7 +300,7 @@ def write_down(batch: Batch, table: Table, landed: Sequence[LandResult]) -> None
 def show_table(key: str, rows: Sequence[Any], description: str) -> None:
     """A step's table as an artifact of a task: the page of a run lists the run's own artifacts first, and those of its tasks
     below, so that the report leads."""
-    shown.table_artifact(key, rows, description)
+    prefect_ui.table_artifact(key, rows, description)
 
 
 @step("validate", "validate {batch.info.batch_id}")
@@ -331,7 +331,7 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: 
         progress.publish(progress.Event("validate", found.table, outcome=outcome))
     if not verdict.passed and not bad_rows_found(batch, verdict, loaded):
         broken = ", ".join(t.table for t in verdict.tables if t.error_failures)
-        return shown.judged_bad(f"rules of error severity are broken: {broken}", verdict)
+        return prefect_ui.judged_bad(f"rules of error severity are broken: {broken}", verdict)
     return verdict
 
 
@@ -374,7 +374,7 @@ def publish(
         tables = [result.raw_name for result in loaded]
         aside = publish_step.publish(ledger, batch.info, tables, bad, read_source(batch.source.name))
     rows = sum(table.rows for table in aside)
-    shown.tell("cxm.batch.validated", batch.source.name, batch=batch.info.batch_id, reason="", rows_set_aside=rows)
+    prefect_ui.tell("cxm.batch.validated", batch.source.name, batch=batch.info.batch_id, reason="", rows_set_aside=rows)
     return aside
 
 
@@ -387,7 +387,7 @@ def quarantine(batch: Batch, reason: str) -> None:
     """
     with blocks.ledger(batch.settings, batch.source.name, batch.tag("quarantined"), kept=True) as ledger:
         publish_step.quarantine(ledger, batch.info, reason)
-    shown.tell("cxm.batch.quarantined", batch.source.name, batch=batch.info.batch_id, reason=reason)
+    prefect_ui.tell("cxm.batch.quarantined", batch.source.name, batch=batch.info.batch_id, reason=reason)
 
 
 @step("close trial", "close trial {batch.info.batch_id}")
@@ -426,7 +426,7 @@ def find_landed(batch: Batch) -> dict[str, LandedTable]:
     """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
     settings = batch.settings
     with blocks.ledger(settings, batch.source.name, batch.tag("replay"), kept=True) as ledger:
-        return replay_step.landed(
+        return replay_step.restore_landed(
             ledger, blocks.s3_client(settings), settings.bucket, batch.source, batch.info.batch_id, batch.info
         )
 
@@ -450,7 +450,9 @@ def reconcile(source_name: str, where: Blocks = Blocks()) -> tuple[reconcile_ste
 
 
 @step("retention", "retention {source_name}")
-def retention(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[retention_step.Kept, ...]:
+def retention(
+    source_name: str, info: RunInfo, where: Blocks = Blocks()
+) -> tuple[retention_step.MaintenanceAction, ...]:
     """Archive old objects and prune old rows of a source, under its lease."""
     settings = where.settings
     with blocks.holding(settings, source_name, {"step": "maintenance"}, info) as (ledger, holder):
@@ -511,13 +513,13 @@ def publish_pages(batch: Batch, place: DocsPlace, verdict: validate_step.Verdict
 
 
 @step("handoff", "dbt source freshness {batch.source.name}")
-def handoff(batch: Batch) -> handoff_step.HandoffResult:
+def handoff(batch: Batch) -> dbt_step.HandoffResult:
     """Let dbt judge the freshness of every source table."""
     return _judged(source_freshness(batch.source.name, batch.settings))
 
 
 @step("freshness", "dbt source freshness {source_name}")
-def freshness(source_name: str, where: Blocks = Blocks()) -> handoff_step.HandoffResult:
+def freshness(source_name: str, where: Blocks = Blocks()) -> dbt_step.HandoffResult:
     """dbt's freshness of a source, without a batch."""
     return _judged(source_freshness(source_name, where.settings))
 
@@ -526,29 +528,29 @@ def prepare_handoff(where: Blocks) -> None:
     """Have dbt started and its project read while the files still land. What is wrong with it, the hand-off says."""
     settings = where.settings
     with suppress(CxmError):
-        environment = handoff_step.dbt_environment(blocks.with_login(settings))
-        handoff_step.prepare(PROJECT / "dbt" / "cxm_medtech", environment, settings.home / "dbt")
+        environment = dbt_step.dbt_environment(blocks.with_login(settings))
+        dbt_step.prepare(PROJECT / "dbt" / "cxm_medtech", environment, settings.home / "dbt")
 
 
-def source_freshness(source_name: str, settings: Settings) -> handoff_step.HandoffResult:
+def source_freshness(source_name: str, settings: Settings) -> dbt_step.HandoffResult:
     """How long ago each table of a source was delivered, as dbt says; no table where the contract has no limits."""
     source = read_source(source_name)
     if not any(source.limits(table) for table in source.tables):  # dbt would have nothing to ask
-        return handoff_step.HandoffResult((), 0.0)
-    return handoff_step.handoff(
+        return dbt_step.HandoffResult((), 0.0)
+    return dbt_step.handoff(
         PROJECT / "dbt" / "cxm_medtech",
         source_name,
-        handoff_step.dbt_environment(blocks.with_login(settings)),
+        dbt_step.dbt_environment(blocks.with_login(settings)),
         settings.home / "dbt",
         optional=[table.name for table in source.tables if table.optional],
     )
 
 
-def _judged(result: handoff_step.HandoffResult) -> handoff_step.HandoffResult:
+def _judged(result: dbt_step.HandoffResult) -> dbt_step.HandoffResult:
     for found in result.sources:
         progress.publish(progress.Event("freshness", found.table, outcome=found.status))
     if result.stale:
-        return shown.judged_bad("stale: " + ", ".join(found.table for found in result.stale), result)
+        return prefect_ui.judged_bad("stale: " + ", ".join(found.table for found in result.stale), result)
     return result
 
 
@@ -556,20 +558,20 @@ def _judged(result: handoff_step.HandoffResult) -> handoff_step.HandoffResult:
 def provision_plan(where: Blocks = Blocks(), apply: bool = True) -> provision_step.Plan:
     """Compare what is wanted with what is there; reads only. A plan that is to be applied has to see everything."""
     role = provision_step.ADMINISTRATOR if apply else where.settings.plan_role
-    return provisioning.plan(where.settings, where.aws, where.snowflake, role)
+    return admin_clients.plan(where.settings, where.aws, where.snowflake, role)
 
 
 @step("provision apply")
 def provision_apply(plan: provision_step.Plan, where: Blocks = Blocks()) -> tuple[provision_step.Change, ...]:
     """Do what the plan says."""
-    settings = provisioning.administrator(where.settings, where.aws, where.snowflake)
+    settings = admin_clients.administrator(where.settings, where.aws, where.snowflake)
     log = get_run_logger()
-    with provisioning.connection(settings) as connection:
+    with admin_clients.connection(settings) as connection:
         return provision_step.apply(
             plan,
-            provisioning.cloud(settings, where.settings.aws_block),
+            admin_clients.cloud(settings, where.settings.aws_block),
             connection,
             settings,
-            provisioning.contracts(),
+            admin_clients.contracts(),
             lambda item: log.info("%s %s: %s", item.kind, item.name, item.action),
         )

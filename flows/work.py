@@ -10,7 +10,7 @@ from prefect import get_run_logger
 
 from flows import blocks, progress, tasks, watch
 from flows.errors import CxmError
-from flows.facts import LandResult
+from flows.landing import LandResult
 from flows.lease import Heartbeat, give_back
 from flows.ledger import RunInfo
 from flows.run import PipelineError

@@ -23,7 +23,7 @@ from flows.contract.model import Column, Table
 from flows.errors import CxmError, DataError
 from flows.places import local
 from flows.steps.draft import profile_files
-from flows.steps.land.scan import MAX_FIELD_CHARACTERS
+from flows.steps.land.csv_fast import MAX_FIELD_CHARACTERS
 from tests.dialects import by_csv, sent
 from tests.unit.test_dialects import copied
 

@@ -114,7 +114,7 @@ def check(
         _file(table, found.files[table.name], read, judged.get(table.name), refused.get(table.name, ""), aside)
         for table in asked
     )
-    return Report(source.name, str(place), files, found.told, tuple(unjudged), too_many)
+    return Report(source.name, str(place), files, found.summary, tuple(unjudged), too_many)
 
 
 def _read(
@@ -265,7 +265,7 @@ def _file(
         sum(f.records for f in facts),
         sum(f.bytes for f in facts),
         ", ".join(dict.fromkeys(f.packed for f in facts if f.packed)),
-        "; ".join(dict.fromkeys(told for f in facts if (told := fit(table, f.header).told))),
+        "; ".join(dict.fromkeys(told for f in facts if (told := fit(table, f.header).summary))),
         broken=(*judged.error_failures, *(found for f in facts for found in of_broken_lines(table.name, f))),
         warnings=judged.warnings,
         rules=judged.evaluated,

@@ -36,7 +36,7 @@ from flows.embedded.warehouse.text.dialect import parse
 from flows.embedded.warehouse.translate.corrections import trims
 from flows.ledger import Ledger, RunInfo
 from flows.steps.land import FileFacts
-from flows.steps.land.scan import Block
+from flows.steps.land.csv_fast import Block
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection

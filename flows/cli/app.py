@@ -191,11 +191,11 @@ def looking(settings: Settings) -> Future[Plan]:
     """The look at what a run needs, begun in a thread: it waits for the warehouse while this process imports Prefect."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from flows import provisioning
+    from flows import admin_clients
 
     with_thread = ThreadPoolExecutor(1, "provision plan")
     try:
-        return with_thread.submit(provisioning.plan, settings)
+        return with_thread.submit(admin_clients.plan, settings)
     finally:
         with_thread.shutdown(wait=False)
 

@@ -51,7 +51,7 @@ def build(source: str | None, select: str | None, retry: bool, as_json: bool) ->
         ]
         if rows:
             show(console, False, "Nodes that did not pass", rows)
-        console.print(marts.told(result))
+        console.print(marts.summarize(result))
     if error:
         if as_json:
             sys.exit(error.exit_code)

@@ -112,9 +112,9 @@ def _show(console: Console, report: Report) -> None:
             console.print(f"[red]refused[/]  {terminal(file.error)}", soft_wrap=True)
         for failure in file.broken:
             what = "[yellow]set aside[/]" if file.status == "set aside" else "[red]bad[/]"
-            console.print(f"{what}  {terminal(failure.told)}", soft_wrap=True)
+            console.print(f"{what}  {terminal(failure.summary)}", soft_wrap=True)
         for failure in file.warnings:
-            console.print(f"[yellow]warning[/]  {terminal(failure.told)}", soft_wrap=True)
+            console.print(f"[yellow]warning[/]  {terminal(failure.summary)}", soft_wrap=True)
     if report.refused:
         console.print(f"[red]bad[/]  {terminal(report.refused)}", soft_wrap=True)
     if report.ignored:

@@ -193,7 +193,7 @@ def lineage(only_check: bool, as_json: bool) -> None:
     from flows.contract import render_lineage
     from flows.contract import sync as contract_sync
     from flows.settings import PROJECT
-    from flows.steps.handoff import compiled
+    from flows.steps.dbt import compiled
 
     contracts = contract_sync.contracts_of(PROJECT)
     # dbt-bouncer reads what dbt leaves there: `make lint` has dbt read the project once.

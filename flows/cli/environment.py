@@ -22,7 +22,7 @@ def env(as_json: bool) -> None:
     `prefect`, dbt and Great Expectations then mean this home and no other one. Only for a shell: the lines hold secrets.
     """
     from flows.embedded.stack import tool_environment
-    from flows.steps.handoff import dbt_environment
+    from flows.steps.dbt import dbt_environment
 
     settings = current_settings()
     if settings.target != "embedded":
@@ -51,7 +51,7 @@ def dbt(arguments: tuple[str, ...]) -> None:
     with session(settings, make_console(as_json=True), services=("s3", "warehouse")):
         from flows import blocks
         from flows.settings import PROJECT
-        from flows.steps.handoff import dbt_environment
+        from flows.steps.dbt import dbt_environment
 
         project = PROJECT / "dbt" / "cxm_medtech"
         own = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}

@@ -52,7 +52,7 @@ def inbox(
         click.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
         return
     rows = [
-        {"set": one.day or source, "files": one.files, "": one.status, "what": one.told, "run": one.run}
+        {"set": one.day or source, "files": one.files, "": one.status, "what": one.summary, "run": one.run}
         for one in found
     ]
     show(console, False, f"{source}: what has come", rows, empty="no file of the source has come")

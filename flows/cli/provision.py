@@ -50,9 +50,9 @@ def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -
             changes = provisioned(settings)
             show(console, as_json, "Provisioned", [asdict(change) for change in changes])
             return
-        from flows import provisioning
+        from flows import admin_clients
 
-        plan = provisioning.plan(settings, role=settings.plan_role)
+        plan = admin_clients.plan(settings, role=settings.plan_role)
     click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)
 
 
@@ -60,14 +60,14 @@ def _destroy(apply: bool, named: tuple[str, ...], as_json: bool) -> None:
     settings = current_settings()
     console = make_console(as_json)
     with session(settings, console, ("s3", "warehouse")):
-        from flows import provisioning
+        from flows import admin_clients
         from flows.steps import provision as step
 
-        admin = provisioning.administrator(settings)
+        admin = admin_clients.administrator(settings)
         role = step.ADMINISTRATOR if apply else admin.plan_role
-        with provisioning.connection(admin, "destroy", role) as connection:
-            cloud = provisioning.cloud(admin, settings.aws_block)
-            plan = step.make_destroy_plan(cloud, connection, admin, provisioning.contracts())
+        with admin_clients.connection(admin, "destroy", role) as connection:
+            cloud = admin_clients.cloud(admin, settings.aws_block)
+            plan = step.make_destroy_plan(cloud, connection, admin, admin_clients.contracts())
             if apply:
                 changes = step.destroy(plan, cloud, connection, named)
                 show(console, as_json, "Taken down", [asdict(change) for change in changes], "nothing was there")

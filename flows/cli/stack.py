@@ -72,7 +72,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
             stack.up(settings)
     with console.status("provisioning, deploying, writing the dbt docs"), ThreadPoolExecutor(1, "dbt docs") as aside:
         from flows.settings import PROJECT
-        from flows.steps.handoff import dbt_environment, document
+        from flows.steps.dbt import dbt_environment, document
 
         provisioned(settings, looked)
         project, docs = PROJECT / "dbt" / "cxm_medtech", settings.home / "docs" / "dbt_docs"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
-from flows.clients.s3 import explain
+from flows.clients.s3 import translate_error
 from flows.errors import ConfigurationError, InfrastructureError
 
 WAIT = 20  # seconds of long polling, the most that SQS allows
@@ -107,4 +107,4 @@ class Queue:
                 ) from error
             raise InfrastructureError(f"{what}: SQS answered {code}; the next look tries again") from error
         except BotoCoreError as error:
-            raise explain(error, what) from error
+            raise translate_error(error, what) from error

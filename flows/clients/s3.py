@@ -49,7 +49,7 @@ _REQUIRED = {
 }
 
 
-def insistent(client: S3Client) -> S3Client:
+def retry_truncated_headers(client: S3Client) -> S3Client:
     """Make the client retry, six times at most, when a response was truncated within its headers; returns the client."""
     events: Any = client.meta.events  # Any: the stubs allow handlers no return value, which the documentation asks for
     events.register("needs-retry.s3", _ask_again, unique_id="cxm-whole-answers")
@@ -68,7 +68,7 @@ def _ask_again(response: Any, operation: Any, attempts: int, request_dict: Any, 
     return None if all(name in response[1] for name in required) else 0.1 * attempts
 
 
-def explain(error: Exception, what: str) -> Exception:
+def translate_error(error: Exception, what: str) -> Exception:
     """Translate botocore's `error`, which happened during `what`, into one of ours; other exceptions are returned unchanged."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -99,7 +99,7 @@ def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
     """Key → size of every object below `prefix`, without folder markers.
 
     Raises:
-        ConfigurationError, InfrastructureError: as `explain`.
+        ConfigurationError, InfrastructureError: as `translate_error`.
     """
     return {key: size for key, (size, _) in stored(client, bucket, prefix).items()}
 
@@ -108,7 +108,7 @@ def etags(client: S3Client, bucket: str, prefix: str) -> dict[str, str]:
     """Key → ETag of every object below `prefix`; listing a thousand keys costs as much as one HEAD.
 
     Raises:
-        ConfigurationError, InfrastructureError: as `explain`.
+        ConfigurationError, InfrastructureError: as `translate_error`.
     """
     return {key: etag for key, (_, etag) in stored(client, bucket, prefix).items()}
 
@@ -118,7 +118,7 @@ def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
 
     Raises:
         DataError: the object does not begin with a line of CSV.
-        ConfigurationError, InfrastructureError: as `explain`.
+        ConfigurationError, InfrastructureError: as `translate_error`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -135,7 +135,7 @@ def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
             line = io.BufferedReader(body).readline(_LONGEST_HEADER)
         return tuple(next(csv.reader([line.decode("utf-8-sig")], strict=True)))
     except (ClientError, BotoCoreError) as error:
-        raise explain(error, where) from error
+        raise translate_error(error, where) from error
     except (UnicodeDecodeError, csv.Error, StopIteration, OSError, EOFError) as error:
         raise DataError(f"{where}: expected a CSV file's header in its first line, got none ({error})") from None
 
@@ -144,7 +144,7 @@ def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, s
     """Key → size and ETag of every object below `prefix`, without folder markers.
 
     Raises:
-        ConfigurationError, InfrastructureError: as `explain`.
+        ConfigurationError, InfrastructureError: as `translate_error`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -157,7 +157,7 @@ def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, s
             if not o["Key"].endswith("/")
         }
     except (ClientError, BotoCoreError) as error:
-        raise explain(error, f"s3://{bucket}/{prefix}") from error
+        raise translate_error(error, f"s3://{bucket}/{prefix}") from error
 
 
 def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> str:
@@ -167,7 +167,7 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
 
     Raises:
         DataError: the copy differs in size, or `old` does not exist or was overwritten.
-        ConfigurationError, InfrastructureError: as `explain`.
+        ConfigurationError, InfrastructureError: as `translate_error`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -185,9 +185,9 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == 404 or (status == 403 and old not in keys(client, bucket, old)):
             raise DataError(f"{where}: no such object; `cxm reconcile` lists what exists where") from error
-        raise explain(error, where) from error
+        raise translate_error(error, where) from error
     except BotoCoreError as error:
-        raise explain(error, where) from error
+        raise translate_error(error, where) from error
     if copy["ContentLength"] != size:
         raise DataError(
             f"{where}: {copy['ContentLength']:,} bytes arrived, expected {size:,}; the old object was kept; run again"
@@ -207,7 +207,7 @@ def delete(client: S3Client, bucket: str, keys: Sequence[str]) -> None:
     """Delete objects; missing ones are not an error.
 
     Raises:
-        ConfigurationError, InfrastructureError: as `explain`.
+        ConfigurationError, InfrastructureError: as `translate_error`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -215,4 +215,4 @@ def delete(client: S3Client, bucket: str, keys: Sequence[str]) -> None:
         try:
             client.delete_object(Bucket=bucket, Key=key)
         except (ClientError, BotoCoreError) as error:
-            raise explain(error, f"s3://{bucket}/{key}") from error
+            raise translate_error(error, f"s3://{bucket}/{key}") from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from flows.clients.s3 import explain
+from flows.clients.s3 import translate_error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,7 +19,7 @@ def publish(client: S3Client, bucket: str, pages: Mapping[str, bytes]) -> None:
     """Write each page to its key, replacing an existing one.
 
     Raises:
-        ConfigurationError, InfrastructureError: as `flows.clients.s3.explain`.
+        ConfigurationError, InfrastructureError: as `flows.clients.s3.translate_error`.
     """
     with ThreadPoolExecutor(_AT_ONCE, "pages") as pool:
         list(pool.map(lambda key: _put(client, bucket, key, pages[key]), pages))
@@ -35,9 +35,9 @@ def exists(client: S3Client, bucket: str, key: str) -> bool:
         # Without the right to list, HEAD of a missing key answers 403.
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (403, 404):
             return False
-        raise explain(error, f"s3://{bucket}/{key}") from error
+        raise translate_error(error, f"s3://{bucket}/{key}") from error
     except BotoCoreError as error:
-        raise explain(error, f"s3://{bucket}/{key}") from error
+        raise translate_error(error, f"s3://{bucket}/{key}") from error
     return True
 
 
@@ -50,4 +50,4 @@ def _put(client: S3Client, bucket: str, key: str, page: bytes) -> None:
         # no-cache: browsers must ask again each time, because the history page keeps its name.
         client.put_object(Bucket=bucket, Key=key, Body=page, ContentType=text, CacheControl="no-cache")
     except (ClientError, BotoCoreError) as error:
-        raise explain(error, f"s3://{bucket}/{key}") from error
+        raise translate_error(error, f"s3://{bucket}/{key}") from error

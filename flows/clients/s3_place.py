@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.clients.s3 import explain, plain_etag
+from flows.clients.s3 import plain_etag, translate_error
 from flows.errors import ConfigurationError, DataError, InfrastructureError
 from flows.places import DONE, Archive, Entry, Place, Raw, resolved
 from flows.unpack import DEFAULT, READ_BYTES, Limits
@@ -240,7 +240,7 @@ _CLEAR = "move or delete it; set CXM_INBOX_AFTER to what inbox is to do, name th
 
 
 def _explained(error: Exception, what: str, wish: str = _READ) -> Exception:
-    """Like `flows.clients.s3.explain`, for a bucket that may belong to others."""
+    """Like `flows.clients.s3.translate_error`, for a bucket that may belong to others."""
     code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
     if code == "NoSuchBucket":
         return ConfigurationError(f"{what}: there is no such bucket; correct its name in --data or CXM_DATA")
@@ -249,4 +249,4 @@ def _explained(error: Exception, what: str, wish: str = _READ) -> Exception:
             f"{what}: S3 answered {code}: the run's identity may not {wish} and run "
             "`cxm provision --apply`; another account's bucket and a KMS key have policies of their own, which their owner sets"
         )
-    return explain(error, what)
+    return translate_error(error, what)

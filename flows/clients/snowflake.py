@@ -152,7 +152,7 @@ def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = ()) -
     """Run one statement, with `:1`, `:2` … bound by the server to `values`, and read its whole result.
 
     Raises:
-        ConfigurationError, DataError, InfrastructureError: as `explain` classifies them.
+        ConfigurationError, DataError, InfrastructureError: as `translate_error` classifies them.
     """
     log.debug("%s", sql)
     with connection.cursor() as cursor:
@@ -161,7 +161,7 @@ def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = ()) -
             names = tuple(column.name for column in cursor.description or ())
             rows = tuple(tuple(row) for row in cursor.fetchall())
         except Exception as error:
-            raise explain(error, sql) from error
+            raise translate_error(error, sql) from error
         return Rows(str(cursor.sfqid or ""), names, rows)
 
 
@@ -191,7 +191,7 @@ def _build_fix(text: str, sql: str) -> str:
     return "build it: `cxm dbt build`" if re.search(schema, f"{missing[1]} {sql}".replace('"', ""), re.I) else ""
 
 
-def explain(error: Exception, sql: str) -> Exception:
+def translate_error(error: Exception, sql: str) -> Exception:
     """Translate the connector's `error` into one of ours; other exceptions are returned unchanged."""
     from snowflake.connector import errors
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flows.clients.s3 import explain, plain_etag
+from flows.clients.s3 import plain_etag, translate_error
 from flows.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ class Upload:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 412 and code != "NoSuchUpload":
-                raise explain(error, self._where) from error
+                raise translate_error(error, self._where) from error
             # NoSuchUpload: the response was lost, and botocore repeated a request that had succeeded.
             self.etag = self._compare(checksum)
             self.abort()
             return False
         except BotoCoreError as error:
-            raise explain(error, self._where) from error
+            raise translate_error(error, self._where) from error
         self.etag = plain_etag(answer["ETag"])
         self._done = True
         return True
@@ -137,7 +137,7 @@ class Upload:
             try:
                 started = self._client.create_multipart_upload(**self._place, **self._about, ChecksumAlgorithm="SHA256")
             except (ClientError, BotoCoreError) as error:
-                raise explain(error, self._where) from error
+                raise translate_error(error, self._where) from error
             self._id = started["UploadId"]
         _slots.acquire()
         with memoryview(self._buffer) as view:
@@ -162,7 +162,7 @@ class Upload:
     def _check(self, parts: Any) -> None:
         for part in parts:
             if error := part.exception():
-                raise explain(error, self._where) from error
+                raise translate_error(error, self._where) from error
 
     def _compare(self, checksum: str) -> str:
         """The ETag of the existing object, after checking that it has the same bytes."""
@@ -171,7 +171,7 @@ class Upload:
         try:
             other = self._client.head_object(**self._place, ChecksumMode="ENABLED")
         except (ClientError, BotoCoreError) as error:
-            raise explain(error, self._where) from error
+            raise translate_error(error, self._where) from error
         if other.get("ChecksumSHA256") != checksum:
             raise DataError(
                 f"{self._where}: the key exists with other bytes ({other['ContentLength']:,}, expected {self.bytes:,}; SHA-256 "

@@ -46,7 +46,7 @@ def sentence(rule: Rule) -> str:
     )
 
 
-def told(rule: Rule, rows: Sequence[tuple[Any, ...]], shown: bool) -> str:
+def summarize(rule: Rule, rows: Sequence[tuple[Any, ...]], shown: bool) -> str:
     """Describe the rows that `beside` selected; values are named only if they may be `shown`."""
     if rule.kind == "empty_share":
         now, before = (float(str(share)) for share in rows[0])

@@ -127,7 +127,7 @@ def _table(old: Table, new: Table) -> Iterator[Change]:
         if getattr(old, name) != getattr(new, name):
             yield Change("note", new.name, "", f"{label} changed")
     if old.dialect != new.dialect:
-        says = [t.dialect.told or "the default" for t in (old, new)]
+        says = [t.dialect.summary or "the default" for t in (old, new)]
         # Changes of the dialect's other fields show as changes of the columns' rules, which have their own level.
         level = "breaking" if old.dialect.file_text != new.dialect.file_text else "note"
         yield Change(level, new.name, "", f"dialect: {' → '.join(says)}")

@@ -97,7 +97,7 @@ class Dialect:
         return f"{by}-separated UTF-8 with{'' if self.header else 'out'} a header"
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """How the dialect differs from the default, in words; empty if it does not."""
         said = {k: v for k, v in asdict(self).items() if v != _DEFAULTS[k]}
         words = {

@@ -115,7 +115,10 @@ def _for_table(contract: Source, table: Table, profile: FileProfile) -> Iterator
     seems, says = profile.dialect, table.dialect
     if (seems.delimiter, seems.encoding, seems.decimal) != (says.delimiter, says.encoding, says.decimal):
         yield Proposal(
-            table.name, "", f"dialect: {seems.told or 'the default'}", f"the contract says {says.told or 'the default'}"
+            table.name,
+            "",
+            f"dialect: {seems.summary or 'the default'}",
+            f"the contract says {says.summary or 'the default'}",
         )
     columns = {c.header: c for c in table.columns}
     seen = {c.header: c for c in profile.columns}

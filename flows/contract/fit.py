@@ -53,7 +53,7 @@ class Layout:
         return json.dumps(self.fields, ensure_ascii=False, separators=(",", ":"))
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """How the file differs from the contract, in words; empty if it does not."""
         parts = [
             f"ignored: {', '.join(map(shown, self.ignored))}" if self.ignored else "",

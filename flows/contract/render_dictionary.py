@@ -117,7 +117,7 @@ def _table(source: Source, table: Table) -> list[str]:
         f"**{markdown(table.business_name)}.** {markdown(table.description)}",
         "",
         f"- File: `{table.file}`; {_loading(table)}",
-        *([f"- Written: {markdown(table.dialect.told)}"] if table.dialect.told else []),
+        *([f"- Written: {markdown(table.dialect.summary)}"] if table.dialect.summary else []),
         f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
         *_lateness(table),
         f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",

@@ -11,7 +11,7 @@ from flows.contract.broken_rows import shown_columns
 from flows.contract.expectations import current_parents, expectations
 from flows.contract.model import BROKEN_RULE, Source, Table
 from flows.contract.set_aside import BETWEEN_RULES, all_broken, all_broken_lines, all_set_aside, links
-from flows.facts import BROKEN
+from flows.landing import BROKEN
 from flows.ledger import Entry, Ledger
 
 _IN_RAW = ("loaded", "validated", "quarantined")

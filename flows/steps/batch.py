@@ -8,9 +8,9 @@ from datetime import date
 
 from flows.contract.model import Source, Table
 from flows.errors import BusyError, ConfigurationError
-from flows.facts import LandResult, Published
 from flows.generated import is_generated
 from flows.inventory import Inventory
+from flows.landing import LandResult, Published
 from flows.lease import fenced
 from flows.ledger import Ledger, RunInfo, Status
 from flows.places import Entry, Place

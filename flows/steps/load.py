@@ -21,7 +21,7 @@ from flows.contract.model import BROKEN_COLUMNS, Source, Table
 from flows.contract.render_sql import MOST_FILES, add_new_columns, copy_into
 from flows.contract.sql import template
 from flows.errors import ConfigurationError, DataError
-from flows.facts import LandedObject, LandedTable, LandResult
+from flows.landing import LandedObject, LandedTable, LandResult
 from flows.lease import check, fenced
 from flows.ledger import Ledger, RunInfo, Status
 

@@ -10,7 +10,7 @@ from flows.clients import s3
 from flows.contract.fit import MisfitError, fit_again, header_of
 from flows.contract.model import Source, Table
 from flows.errors import ConfigurationError
-from flows.facts import LandedObject, LandedTable, LandResult, object_folder
+from flows.landing import LandedObject, LandedTable, LandResult, object_folder
 from flows.lease import check, fenced
 from flows.ledger import Entry, Ledger, RunInfo
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def landed(
+def restore_landed(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str, info: RunInfo
 ) -> dict[str, LandedTable]:
     """Contract name of each table of the batch → its landed files, all of whose objects exist under `raw/`, where COPY reads.

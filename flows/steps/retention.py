@@ -23,7 +23,7 @@ _PRUNED: tuple[Status, ...] = ("validated", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class MaintenanceAction:
     """One thing that maintenance did: an object archived (its new key, bytes), or a load pruned (table and batch, rows)."""
 
     action: Literal["archived", "pruned"]
@@ -32,7 +32,7 @@ class Kept:
     amount: int
 
 
-def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: int) -> tuple[Kept, ...]:
+def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: int) -> tuple[MaintenanceAction, ...]:
     """Move the objects of batches that had their verdict more than `days` days ago: copy, verify, write down, delete.
 
     Ended at any point, a second try finishes: an object that is in both places goes on from there.
@@ -55,7 +55,7 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
             ledger.move({old: (new, etag)})
         check(ledger, info)
         s3.delete(client, bucket, [old])
-        done.append(Kept("archived", row["batch_id"], new, int(row["bytes"])))
+        done.append(MaintenanceAction("archived", row["batch_id"], new, int(row["bytes"])))
     return tuple(done)
 
 
@@ -68,7 +68,9 @@ def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo
     s3.delete(client, bucket, twins)
 
 
-def prune(ledger: Ledger, source: Source, info: RunInfo, keep: int, quarantined_days: int) -> tuple[Kept, ...]:
+def prune(
+    ledger: Ledger, source: Source, info: RunInfo, keep: int, quarantined_days: int
+) -> tuple[MaintenanceAction, ...]:
     """Take from RAW the rows of validated loads beyond the newest `keep` of their file, and of old quarantined loads.
 
     Their ledger rows turn to undone, so `replay` brings them back as long as S3 has their objects.
@@ -88,5 +90,5 @@ def prune(ledger: Ledger, source: Source, info: RunInfo, keep: int, quarantined_
             reason = f"retention: beyond the newest {keep} loads, or quarantined over {quarantined_days} days ago"
             lock()
             ledger.mark(batch_id, "undone", _PRUNED, len(entries), reason, table)
-        done.append(Kept("pruned", batch_id, table, rows))
+        done.append(MaintenanceAction("pruned", batch_id, table, rows))
     return tuple(done)

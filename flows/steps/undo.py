@@ -14,7 +14,7 @@ from flows.clients import s3
 from flows.clients.snowflake import run
 from flows.contract.model import REJECTED, Source
 from flows.contract.sql import template
-from flows.facts import object_folder
+from flows.landing import object_folder
 from flows.lease import check, fenced, recovered
 from flows.ledger import UNDOABLE, Ledger, RunInfo, Status
 
@@ -117,7 +117,7 @@ def _describe(client: S3Client, bucket: str, key: str) -> dict[str, object]:
     try:
         head = client.head_object(Bucket=bucket, Key=key)
     except (ClientError, BotoCoreError) as error:
-        raise s3.explain(error, f"s3://{bucket}/{key}") from error
+        raise s3.translate_error(error, f"s3://{bucket}/{key}") from error
     return {
         "file_name": unquote(head["Metadata"].get("file-name") or key.rsplit("/", 1)[1]),
         "s3_key": key,

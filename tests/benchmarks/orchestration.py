@@ -32,7 +32,7 @@ def plain(settings: Settings, data: Path) -> None:
     from flows.contract.model import Table
     from flows.contract.read import read_source
     from flows.ledger import Ledger, RunInfo
-    from flows.steps import handoff, land, load, publish, validate
+    from flows.steps import dbt, land, load, publish, validate
 
     source = read_source("olist")
     info = RunInfo(datetime.now(UTC).strftime("%Y%m%d_%H%M%S"), "", "")
@@ -74,8 +74,8 @@ def plain(settings: Settings, data: Path) -> None:
         publish.publish(ledger, info, [t.raw_name for t in source.tables])
         lease.give_back(ledger, info, closed=True)
     blocks.close_kept()
-    handed = handoff.handoff(
-        PROJECT / "dbt" / "cxm_medtech", source.name, handoff.dbt_environment(settings), settings.home / "dbt"
+    handed = dbt.handoff(
+        PROJECT / "dbt" / "cxm_medtech", source.name, dbt.dbt_environment(settings), settings.home / "dbt"
     )
     assert not handed.stale
 

@@ -73,7 +73,7 @@ def main(what: str, data: Path, batch_id: str, codec: Any) -> dict[str, Any]:
         connecting = aside.submit(warehouse) if what != "land" else None
         from flows.clients.s3 import etags
         from flows.contract.read import read_source
-        from flows.facts import Published
+        from flows.landing import Published
         from flows.steps.land import land
 
         source = read_source("olist")

@@ -15,7 +15,7 @@ from statistics import median
 
 from flows.contract.read import read_source
 from flows.steps.land.codec import CODECS
-from flows.steps.land.scan import scanned
+from flows.steps.land.csv_fast import scanned
 
 ROUNDS = 5
 STARTS = {

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from flows.settings import PROJECT
-from flows.steps.handoff import dbt_environment, document
+from flows.steps.dbt import dbt_environment, document
 from tests.conftest import SAMPLE, hold_builds, olist_files, prefect_login, run_flow
 
 pytestmark = pytest.mark.browser

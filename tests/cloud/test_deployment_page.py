@@ -20,8 +20,8 @@ from flows.cli import main
 from flows.clients.snowflake import run
 from flows.embedded import home_secrets
 from flows.settings import PROJECT, Settings
-from flows.steps import handoff
-from flows.steps.handoff import dbt_environment
+from flows.steps import dbt
+from flows.steps.dbt import dbt_environment
 from tests.cloud.conftest import enforced
 from tests.conftest import olist_files
 from tests.pages import commands
@@ -103,7 +103,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
             if line.startswith("cxm run"):
                 # What is sent has to lie where the emulated Snowflake reads, and dbt has to find that Snowflake.
                 patched.setattr(blocks, "s3_client", lambda _: own_s3)
-                patched.setattr(handoff, "dbt_environment", lambda s: {**dbt_environment(settings), **names(s)})
+                patched.setattr(dbt, "dbt_environment", lambda s: {**dbt_environment(settings), **names(s)})
             result = enforced(call) if line == "cxm doctor" else call()
         assert result.exit_code == 0, f"{line}: {result.output} {result.exception!r}"
         if "keys create SETUP" in line:

@@ -213,12 +213,12 @@ def test_the_ingestion_identity_reads_its_queues_and_no_others(places: list[even
 def test_doctor_asks_each_queue_and_leaves_what_is_there(
     places: list[events.Watched], bucket: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import blocks, doctor, provisioning
+    from flows import admin_clients, blocks, doctor
 
     make(places[:1])
     bucket.put_object(Bucket=CLINIC, Key="in/olist/a.csv", Body=b"x")
     monkeypatch.setattr(blocks, "sqs_client", lambda _: boto3.client("sqs"))
-    monkeypatch.setattr(provisioning, "contracts", lambda: [SimpleNamespace(name=name) for name in SOURCES])
+    monkeypatch.setattr(admin_clients, "contracts", lambda: [SimpleNamespace(name=name) for name in SOURCES])
     for _ in range(2):
         assert [one.status for one in doctor.inbox_queues(settings)] == ["ok", "fail"]
     assert any(message.keys for message in Queue(boto3.client("sqs"), OLIST).messages(0))
@@ -320,7 +320,7 @@ def test_a_message_is_deleted_after_the_look_that_it_caused_and_not_before(
     monkeypatch.setattr(inbox.blocks, "sqs_client", lambda _: client)
     monkeypatch.setattr(inbox.tasks, "Blocks", lambda *_: SimpleNamespace(settings=settings))
     monkeypatch.setattr(inbox.located, "place", place)
-    monkeypatch.setattr(inbox.shown, "ended", lambda told, found: (told, found))
+    monkeypatch.setattr(inbox.prefect_ui, "ended", lambda told, found: (told, found))
     monkeypatch.setattr(inbox.events.Queue.messages, "__defaults__", (0, 0, 1))  # no waiting, and seen again at once
 
     def look() -> Any:

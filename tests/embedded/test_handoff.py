@@ -31,7 +31,7 @@ from flows.embedded import home_secrets
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import PROJECT, Settings
 from flows.steps.build import BuildResult, build
-from flows.steps.handoff import HandoffResult, SourceFreshness, dbt_environment, handoff, prepare
+from flows.steps.dbt import HandoffResult, SourceFreshness, dbt_environment, handoff, prepare
 from flows.steps.provision import provision_warehouse
 from tests.embedded.conftest import Warehouse
 

@@ -19,9 +19,9 @@ from botocore.exceptions import ClientError
 from flows.clients import s3, upload
 from flows.contract.model import Source
 from flows.errors import DataError, InfrastructureError
-from flows.facts import LandResult, Published
+from flows.landing import LandResult, Published
 from flows.steps import land as landing
-from flows.steps.land import judge, scan
+from flows.steps.land import csv_fast, csv_strict
 from tests.embedded.conftest import ObjectStore, made_bucket
 from tests.unit.test_land import table
 
@@ -105,8 +105,8 @@ def test_a_small_file_is_one_object_that_unpacks_to_the_file(
 def test_a_large_file_is_split_between_records_with_a_header_in_each_part(
     codec: str, stray: bool, client: Any, bucket: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "BLOCK_BYTES", 32 * 1024)
-    monkeypatch.setattr(judge, "RECORDS_AT_ONCE", 500)
+    monkeypatch.setattr(csv_fast, "BLOCK_BYTES", 32 * 1024)
+    monkeypatch.setattr(csv_strict, "RECORDS_AT_ONCE", 500)
     data = write(path, 60_000)
     if stray:
         data += b'60000,5" tube,1\n'

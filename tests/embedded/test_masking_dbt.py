@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from flows.admin_clients import contracts
 from flows.clients.snowflake import run
-from flows.provisioning import contracts
 from flows.settings import PROJECT, Settings
 from flows.steps import provision
 from tests.embedded.conftest import ADMINISTRATOR, PASSWORD, Warehouse

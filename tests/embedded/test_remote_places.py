@@ -16,7 +16,7 @@ from botocore.config import Config
 from pydantic import SecretStr
 
 from flows.clients import s3_place, sftp, sftp_session
-from flows.clients.s3 import insistent
+from flows.clients.s3 import retry_truncated_headers
 from flows.errors import ConfigurationError, DataError, InfrastructureError
 from flows.places import Archive, Place
 from flows.steps import land as landing
@@ -33,7 +33,7 @@ LARGE = b"id,name,score\n" + b"".join(b"%d,kit %064x,%d\n" % (n, n * 7**40, n % 
 
 @pytest.fixture(scope="module")
 def client(s3_server: ObjectStore) -> Any:
-    return insistent(s3_server.client())
+    return retry_truncated_headers(s3_server.client())
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def far(s3_server: ObjectStore, proxy: Proxy) -> Any:
         s3={"addressing_style": "path"},
     )
     proxy.seen.clear()
-    yield insistent(
+    yield retry_truncated_headers(
         boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{proxy.port}",

@@ -352,7 +352,7 @@ def test_a_row_that_breaks_a_rule_fails_that_rule_only(broken_tables: dict[str, 
 
     rows = (1, 3) if count == 2 else (3,)
     assert failure.named == f"cases.csv.zst: {', '.join(told(row) for row in rows)}"
-    assert failure.told == f"{failure.rule} {failure.column}: {failure.observed}: {failure.named}"
+    assert failure.summary == f"{failure.rule} {failure.column}: {failure.observed}: {failure.named}"
     assert broken_tables["hospitals"].success
 
 

@@ -24,7 +24,7 @@ from flows.clients.snowflake import run
 from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.errors import CxmError, InfrastructureError
-from flows.facts import LandResult
+from flows.landing import LandResult
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps.land import land

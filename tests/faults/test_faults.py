@@ -13,7 +13,7 @@ from flows.contract.model import Source
 from flows.errors import CxmError, InfrastructureError
 from flows.lease import holding
 from flows.ledger import Ledger
-from flows.steps.replay import landed
+from flows.steps.replay import restore_landed
 from flows.steps.retention import archive
 from tests.faults import batch
 from tests.faults.conftest import Proxied, Waits
@@ -96,7 +96,7 @@ def go_round(proxied: Proxied, source: Source) -> None:
             client = batch.s3(settings)
             archive(ledger, client, settings.bucket, holder, days=0)
             newest = max(ledger.published().values(), key=lambda p: p.sequence).batch_id
-            landed(ledger, client, settings.bucket, source, newest, holder)
+            restore_landed(ledger, client, settings.bucket, source, newest, holder)
 
 
 def settle(proxied: Proxied, source: Source, folder: Path, before: list[str], work: Callable[[], None]) -> bool:

@@ -166,7 +166,7 @@ def test_numbers_that_staging_cannot_hold_and_keys_in_two_spellings_are_set_asid
     settings: Settings, tolerant: Path, without_days: None, run_pipeline: Callable[..., Any], tmp_path: Path
 ) -> None:
     from flows import blocks
-    from flows.steps import build, handoff
+    from flows.steps import build, dbt
 
     run_flow("provision")
     folder = olist_files(tmp_path / "files", scale=0.001, seed=31)
@@ -184,7 +184,7 @@ def test_numbers_that_staging_cannot_hold_and_keys_in_two_spellings_are_set_asid
     aside = {t.table: t.rows_set_aside for t in run.tables}
     assert aside["order_items"] == len(bad)
     assert aside["order_payments"] == 3  # the wide number, and both rows of a key in two spellings
-    environment = handoff.dbt_environment(blocks.with_login(settings))
+    environment = dbt.dbt_environment(blocks.with_login(settings))
     built = build.build(tolerant / "dbt" / "cxm_medtech", environment, settings.home / "dbt")
     assert (built.failed, built.skipped) == (0, 0), built.problems
     assert built.passed > 100

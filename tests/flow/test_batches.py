@@ -361,12 +361,12 @@ def test_an_object_that_was_written_over_with_as_many_records_is_not_loaded_and_
 def test_what_was_loaded_last_is_read_whenever_its_run_was_to_start(
     two: tuple[str, str, Path], ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import shown
+    from flows import prefect_ui
 
     now = datetime.now(UTC)
 
     def run(hours: int) -> Any:
-        monkeypatch.setattr(shown, "expected_start", lambda: now + timedelta(hours=hours))
+        monkeypatch.setattr(prefect_ui, "expected_start", lambda: now + timedelta(hours=hours))
         # New orders with new customers and items: judged against another batch's they would all be orphans.
         return run_flow("pipeline", data=str(olist_files(tmp_path / str(hours), scale=0.001, seed=5000 + hours)))
 

@@ -85,5 +85,5 @@ def test_check_and_the_checkpoint_find_the_same_in_the_same_files(
     # The first rows of each are those that the run's message names.
     assert "row 1 (PRICE is '1e400')" in str(caught.value)
     price = next(r for f in report.files for r in f.broken if r.rule == "order_items.number(PRICE)")
-    assert price.rows[0].told == "row 1 (PRICE is '1e400')"
+    assert price.rows[0].summary == "row 1 (PRICE is '1e400')"
     assert {f.table: f.rows for f in report.files} == {t.table: t.rows_file for t in caught.value.summary.tables}

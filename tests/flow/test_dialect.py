@@ -15,7 +15,7 @@ import pytest
 from flows.contract import drafts, read, sync
 from flows.contract.dialect import Dialect
 from flows.settings import PROJECT, Settings
-from flows.steps import build, handoff
+from flows.steps import build, dbt
 from flows.steps.draft import profile_files
 from tests.conftest import run_flow
 
@@ -68,7 +68,7 @@ def test_a_drafted_dialect_is_loaded_validated_built_and_right_in_staging(
     run = run_flow("pipeline", source="klinik", data=str(export.parent))
     assert [(t.load, t.rows_raw) for t in run.tables] == [("loaded", ROWS)]
     assert run.tables[0].validation.startswith("passed")
-    environment = handoff.dbt_environment(blocks.with_login(settings))
+    environment = dbt.dbt_environment(blocks.with_login(settings))
     built = build.build(
         project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "path:models/staging/klinik"
     )

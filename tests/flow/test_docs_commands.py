@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from flows.cli import main
 from flows.contract.sync import check
 from flows.settings import PROJECT, Settings
-from flows.steps.handoff import dbt_environment
+from flows.steps.dbt import dbt_environment
 from tests.conftest import free_port, prefect_login
 from tests.pages import PAGES, Command, commands, name
 

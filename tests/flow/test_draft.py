@@ -14,7 +14,7 @@ import pytest
 from flows.contract import drafts, read, sync
 from flows.contract.read import read_source
 from flows.settings import PROJECT, Settings
-from flows.steps import build, handoff
+from flows.steps import build, dbt
 from flows.steps.draft import profile_files
 from tests import awkward
 from tests.conftest import run_flow
@@ -83,7 +83,7 @@ def test_ten_awkward_files_are_published_and_staged_without_a_change(
 
     from flows import blocks
 
-    environment = handoff.dbt_environment(blocks.with_login(settings))
+    environment = dbt.dbt_environment(blocks.with_login(settings))
     built = build.build(
         project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "path:models/staging/clinic"
     )

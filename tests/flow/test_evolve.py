@@ -16,7 +16,7 @@ import pytest
 from flows.contract import read, sync
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from flows.steps import build, handoff
+from flows.steps import build, dbt
 from tests.conftest import run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -237,7 +237,7 @@ def test_the_patch_that_is_shown_brings_the_new_column_into_staging(
     changes = {c.name.rpartition(".")[2]: c.action for c in run_flow("provision")}
     assert changes["TRIAL_GROWN"] == "changed", "its comment is the contract's now"
     assert run_flow("pipeline", source="trial", data=str(delivered.data)).unchanged
-    environment = handoff.dbt_environment(blocks.with_login(settings))
+    environment = dbt.dbt_environment(blocks.with_login(settings))
     built = build.build(project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "stg_trial__grown_rows")
     assert built.clean, built.problems
     assert query("SELECT GROWN_ID, WARD_S_NO FROM STG.STG_TRIAL__GROWN_ROWS ORDER BY 1") == [("a", "W1"), ("b", None)]

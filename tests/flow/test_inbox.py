@@ -91,9 +91,9 @@ def test_a_set_starts_one_run_over_kills_before_and_after_the_start(
     looked: Callable[..., Any], client: Any, deployment: UUID, small: Path
 ) -> None:
     late = (small / SELLERS).rename(small.parent / SELLERS)
-    assert [(one.status, one.told) for one in looked(small)] == [("waits", f"waits for {SELLERS}")]
+    assert [(one.status, one.summary) for one in looked(small)] == [("waits", f"waits for {SELLERS}")]
     late.rename(small / SELLERS)
-    assert "settles" in looked(small, settle_seconds=60)[0].told
+    assert "settles" in looked(small, settle_seconds=60)[0].summary
     for moment in ("before", "after"):
         dead = subprocess.run(
             [sys.executable, "-c", KILLED, str(small), moment], check=False, capture_output=True, env=os.environ
@@ -165,7 +165,7 @@ def test_odd_arrivals_are_each_loaded_exactly_once(
     done: list[UUID] = []
 
     def look() -> str:
-        return "; ".join(one.told for one in looked(inbox, **options))
+        return "; ".join(one.summary for one in looked(inbox, **options))
 
     def loaded() -> str:
         """Look until a run starts, and execute it; how it ended."""

@@ -110,7 +110,7 @@ def test_a_receiver_that_is_away_or_slow_costs_a_warning_and_no_run(
     monkeypatch.setenv("OPENLINEAGE_URL", receiver.url.replace("//", "//somebody:secret@"))  # pragma: allowlist secret
     receiver.seconds = 2
     caplog.set_level(logging.WARNING, "flows.lineage_events")
-    with lineage_events.told(own, read_source("olist"), info, "pipeline") as complete:
+    with lineage_events.report_run(own, read_source("olist"), info, "pipeline") as complete:
         monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:1")
         complete({"orders": (1, 1)})
     said = [record.getMessage() for record in caplog.records if record.name == "flows.lineage_events"]
@@ -125,7 +125,7 @@ def test_nothing_is_sent_or_imported_where_it_is_off(
     settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lineage_events._Run, "tell", lambda *_: pytest.fail("told"))
-    with lineage_events.told(settings, read_source("olist"), RunInfo("20200101_000000"), "pipeline") as complete:
+    with lineage_events.report_run(settings, read_source("olist"), RunInfo("20200101_000000"), "pipeline") as complete:
         complete({})
     assert receiver.events == []
 
@@ -136,7 +136,10 @@ def test_a_part_of_another_run_names_it_and_a_run_that_is_stopped_is_aborted(
     own = settings.model_copy(update={"openlineage_namespace": "medtech-cxm"})
     info = RunInfo("20200101_000000", "01a21f63-55f9-78e0-b47a-d5d377af8022")
     above = lineage_events.Parent("01a21f63-55f9-78e0-b47a-d5d377af8023", "backfill.olist")
-    with pytest.raises(KeyboardInterrupt), lineage_events.told(own, read_source("olist"), info, "pipeline", above):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        lineage_events.report_run(own, read_source("olist"), info, "pipeline", above),
+    ):
         raise KeyboardInterrupt
     assert [event["eventType"] for event in receiver.events] == ["START", "ABORT"]
     parent = receiver.events[0]["run"]["facets"]["parent"]

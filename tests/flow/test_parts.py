@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from flows import lease
 from flows.clients import s3
 from flows.contract import read, sync
-from flows.facts import LandedTable, current
 from flows.inventory import inventory
+from flows.landing import LandedTable, current
 from flows.ledger import Ledger, RunInfo
 from flows.settings import PROJECT, Settings
-from flows.steps import build, handoff
+from flows.steps import build, dbt
 from flows.steps.land import land
 from flows.steps.load import load
 from flows.steps.publish import publish
@@ -170,7 +170,7 @@ def test_a_tables_files_are_loaded_replaced_undone_and_replayed_as_one(
         (f"visits_{DAY}_1.csv", "validated", 1, 1),
         (f"visits_{DAY}_2.csv", "validated", 2, 2),
     }
-    environment = handoff.dbt_environment(settings)
+    environment = dbt.dbt_environment(settings)
     built = build.build(project / "dbt/cxm_medtech", environment, settings.home / "dbt", "path:models/staging/parts")
     assert built.clean, built.problems
     assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "c", "z"]

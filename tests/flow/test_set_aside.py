@@ -34,7 +34,7 @@ from flows.steps.load import load
 from flows.steps.provision import provision_warehouse
 from flows.steps.publish import BadRowsFound, SetAside, publish, quarantine
 from flows.steps.reconcile import reconcile
-from flows.steps.replay import landed as landed_before
+from flows.steps.replay import restore_landed as landed_before
 from flows.steps.undo import recover, undo
 from tests.flow.test_ledger_machine import Killed, Life, Mortal
 

@@ -17,7 +17,7 @@ from flows.contract.model import Source
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import load as loading
-from flows.steps.land import judge, land, scan
+from flows.steps.land import csv_fast, csv_strict, land
 from flows.steps.publish import publish
 from tests.conftest import olist_files
 
@@ -45,8 +45,8 @@ def test_a_split_file_loads_every_row_once(
 ) -> None:
     if codec != "zstd" and names_at_once == 2:
         pytest.skip("one codec is enough")
-    monkeypatch.setattr(scan, "BLOCK_BYTES", 4096)
-    monkeypatch.setattr(judge, "RECORDS_AT_ONCE", 50)
+    monkeypatch.setattr(csv_fast, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_strict, "RECORDS_AT_ONCE", 50)
     monkeypatch.setattr(loading, "MOST_FILES", names_at_once)
     table = olist.table(TABLE)
     client = blocks.s3_client(settings)

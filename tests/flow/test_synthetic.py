@@ -155,7 +155,7 @@ def test_freshness_and_pages_come_once_after_the_last_day_and_each_day_is_a_line
 ) -> None:
     from flows import operations, progress
     from flows.run import RunSummary, TableSummary
-    from flows.steps.handoff import HandoffResult
+    from flows.steps.dbt import HandoffResult
 
     first, last = date(2018, 5, 11), date(2018, 5, 13)
     generate(tmp_path, shipments, first, last, scale=TINY)

@@ -63,10 +63,10 @@ def in_mart(
 ) -> Callable[[], dict[str, tuple[tuple[int, ...], float | None]]]:
     """Build the mart, and read it as `counted` gives the files; accounts that nothing touched are left out."""
     from flows import blocks
-    from flows.steps import build, handoff
+    from flows.steps import build, dbt
 
     def read() -> dict[str, tuple[tuple[int, ...], float | None]]:
-        environment = handoff.dbt_environment(blocks.with_login(settings))
+        environment = dbt.dbt_environment(blocks.with_login(settings))
         built = build.build(PROJECT / "dbt" / "cxm_medtech", environment, settings.home / "dbt")
         assert (built.failed, built.skipped) == (0, 0), built.problems
         found = query(f"SELECT ACCOUNT_ID, NET_PROMOTER_SCORE, {', '.join(MEASURES)} FROM MARTS.FCT_ACCOUNT_CX_HEALTH")

@@ -54,14 +54,14 @@ def test_a_second_plan_is_empty(environment: str) -> None:
 def test_a_role_that_may_only_look_sees_what_the_administrator_sees(
     environment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import provisioning
+    from flows import admin_clients
     from flows.clients.snowflake import run
     from flows.settings import Settings
 
     monkeypatch.setenv("CXM_PLAN_ROLE", "CXM_PLANNER")
     settings = Settings()
     sql = cxm("provision", "--plan-role")["sql"]
-    with provisioning.connection(provisioning.administrator(settings)) as connection:
+    with admin_clients.connection(admin_clients.administrator(settings)) as connection:
         for cursor in connection.execute_string(sql, remove_comments=True):
             cursor.close()
         run(connection, f"GRANT ROLE {settings.plan_role} TO USER {connection.user}")

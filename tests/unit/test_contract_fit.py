@@ -80,7 +80,7 @@ def test_each_policy_lets_its_difference_in_and_copy_reads_by_the_files_position
 ) -> None:
     layout = fitted(visits(clinic, **policies), header)
     assert ", ".join(f"{name} {n}" for name, n in layout.positions.items()) == positions
-    assert layout.told == told
+    assert layout.summary == told
     assert header_of(layout.text) == tuple(header.split(","))
 
 

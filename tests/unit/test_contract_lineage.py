@@ -19,7 +19,7 @@ from flows.contract.model import AUDIT_COLUMNS, Source
 from flows.contract.sync import contracts_of
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT
-from flows.steps import handoff
+from flows.steps import dbt
 
 DBT = PROJECT / "dbt" / "cxm_medtech"
 PAGE = PROJECT / "data_dictionary" / "lineage.md"
@@ -27,7 +27,7 @@ PAGE = PROJECT / "data_dictionary" / "lineage.md"
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return handoff.compiled(DBT, tmp_path_factory.mktemp("dbt"))
+    return dbt.compiled(DBT, tmp_path_factory.mktemp("dbt"))
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_the_command_tells_an_old_page_and_writes_it_anew(
     for contract in PAGE.parent.glob("*.odcs.yaml"):
         (tmp_path / "data_dictionary" / contract.name).symlink_to(contract)
     monkeypatch.setattr("flows.settings.PROJECT", tmp_path)
-    monkeypatch.setattr(handoff, "compiled", lambda *_: manifest)
+    monkeypatch.setattr(dbt, "compiled", lambda *_: manifest)
     old = tmp_path / render_lineage.PATH
     old.write_text(page.replace("`lines_value` | computed", "`lines_value` | as it is"), encoding="utf-8")
     result = CliRunner().invoke(main, ["contract", "lineage", "--check"])

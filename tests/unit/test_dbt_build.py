@@ -9,7 +9,7 @@ import pytest
 
 from flows.contract.read import read_source
 from flows.contract.render_dbt import staging_models
-from flows.marts import build_report, told
+from flows.marts import build_report, summarize
 from flows.steps import build as step
 from flows.steps.build import BuildResult, Node, Told
 
@@ -47,8 +47,8 @@ def heard(*lines: str) -> list[Told]:
 def test_an_event_of_a_node_says_whether_and_how_it_ended(
     event: str, node: str, data: dict[str, Any], outcome: str | None
 ) -> None:
-    (told,) = heard(line(event, node, "1 of 2 \x1b[32mPASS\x1b[0m", **data))
-    assert (told.id, told.outcome, told.message) == (node, outcome, "1 of 2 PASS")
+    (summarize,) = heard(line(event, node, "1 of 2 \x1b[32mPASS\x1b[0m", **data))
+    assert (summarize.id, summarize.outcome, summarize.message) == (node, outcome, "1 of 2 PASS")
 
 
 def test_sql_and_the_summary_are_no_message_of_a_node_and_other_output_is_passed_over() -> None:
@@ -70,10 +70,10 @@ def node(id: str, outcome: Any, seconds: float = 1.0, message: str = "said") -> 
 
 def test_a_build_is_told_in_one_line_and_a_retry_replaces_what_it_ran_again() -> None:
     first = BuildResult((node(MODEL, "error"), node(TEST, "skip"), node("seed.cxm_medtech.states", "pass")), 10)
-    assert told(first) == "1 built, 0 tests held, 1 failed, 1 skipped, in 10 s"
+    assert summarize(first) == "1 built, 0 tests held, 1 failed, 1 skipped, in 10 s"
     whole = first.with_retried(BuildResult((node(MODEL, "pass"), node(TEST, "pass")), 5))
     assert whole.clean
-    assert told(whole) == "2 built, 1 tests held, in 15 s"
+    assert summarize(whole) == "2 built, 1 tests held, in 15 s"
 
 
 def test_the_page_of_a_build_names_what_was_built_with_its_rows_and_what_was_not() -> None:

@@ -21,7 +21,7 @@ from flows.embedded.warehouse.copy.csv_format import CsvFormat
 from flows.embedded.warehouse.copy.csv_reader import read_csv
 from flows.embedded.warehouse.text.grammar import Words
 from flows.errors import DataError
-from flows.steps.land import inspect, scan
+from flows.steps.land import csv_fast, inspect
 from tests.dialects import DIALECTS, Rows, anything, by_csv, file_format, sent, table, written
 
 QUICK = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
@@ -50,7 +50,7 @@ def copied(data: bytes, dialect: Dialect, width: int = 3) -> Rows:
 
 @pytest.fixture(params=[37, 1 << 20], ids=["small blocks", "one block"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "BLOCK_BYTES", request.param)
+    monkeypatch.setattr(csv_fast, "BLOCK_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("blocks")

@@ -98,7 +98,7 @@ def test_all_files_of_a_pattern_are_the_tables_and_their_order_is_that_of_their_
     found = inventory(source(orders="orders_*.csv", items="items.csv"), names)
     assert found.files == {"orders": ("orders_1.csv", "orders_10.csv", "orders_2.csv"), "items": ("items.csv",)}
     assert found.entries["orders_2.csv"] == "orders_2.csv.gz"
-    assert (found.is_complete, found.ignored, found.told) == (True, (), "")
+    assert (found.is_complete, found.ignored, found.summary) == (True, (), "")
 
 
 def test_of_a_table_by_day_the_parts_of_that_day_are_taken_and_other_days_are_not_ignored_files() -> None:
@@ -120,7 +120,7 @@ def test_a_file_of_two_tables_is_refused_with_both_named() -> None:
 def test_another_letter_case_is_found_and_said() -> None:
     found = inventory(source(orders="orders.csv"), ["Orders.csv.gz", "notes.txt"])
     assert [(m.expected, m.near) for m in found.missing] == [("orders.csv", "Orders.csv.gz")]
-    assert found.told == "Orders.csv.gz (differs in letter case from orders.csv), notes.txt"
+    assert found.summary == "Orders.csv.gz (differs in letter case from orders.csv), notes.txt"
     exact = inventory(source(orders="orders.csv"), ["Orders.csv", "orders.csv"])
     assert (exact.files, exact.missing) == ({"orders": ("orders.csv",)}, ())
 
@@ -143,8 +143,8 @@ def test_both_unicode_forms_of_a_name_are_one_name() -> None:
 
 def test_what_is_ignored_is_listed_once_ten_names_and_a_count() -> None:
     found = inventory(source(orders="orders.csv"), ["ordesr.csv", *(f"log_{n:04}.txt" for n in range(3000))])
-    assert found.told.startswith("ordesr.csv (orders.csv is missing), log_0000.txt, ")
-    assert found.told.endswith(" and 2,991 more")
+    assert found.summary.startswith("ordesr.csv (orders.csv is missing), log_0000.txt, ")
+    assert found.summary.endswith(" and 2,991 more")
 
 
 def test_a_place_without_an_optional_file_is_complete() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from flows.contract.model import Column, Table
 from flows.errors import DataError
-from flows.steps.land import inspect, judge
+from flows.steps.land import csv_strict, inspect
 
 HEADERS = ("id", "name", "score")
 
@@ -190,11 +190,11 @@ def test_a_header_of_several_lines_is_refused_of_whatever_column(choice: Any, pa
 def test_of_a_trial_the_first_records_are_read_and_no_more(
     path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge, "RECORDS_AT_ONCE", 2)
+    monkeypatch.setattr(csv_strict, "RECORDS_AT_ONCE", 2)
     records = [b'1,"a\nb",5\n', b"2,c,6\r\n", b"3,d,7\n", b"4,e,8\n"]
     path.write_bytes(b"id,name,score\n" + b"".join(records) + b"broken" * (limit < 5))
     with path.open("rb") as file:
-        header, *blocks = judge.exact(str(path), file, 0, table(), limit)
+        header, *blocks = csv_strict.exact(str(path), file, 0, table(), limit)
     assert header.data == b"id,name,score\n"
     assert b"".join(b.data for b in blocks) == b"".join(records[:limit])
     assert sum(b.records for b in blocks) == min(limit, 4)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.contract.model import BadRows
 from flows.errors import DataError
-from flows.steps.land import inspect, scan
+from flows.steps.land import csv_fast, inspect
 from flows.steps.land.lines import by_line
 from tests.unit.test_land import table
 
@@ -36,7 +36,7 @@ BROKEN = {
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 37 bytes: every file has many edges."""
-    monkeypatch.setattr(scan, "BLOCK_BYTES", 37)
+    monkeypatch.setattr(csv_fast, "BLOCK_BYTES", 37)
 
 
 def written(record: tuple[str, ...], end: str = "\n", quoting: int = csv.QUOTE_ALL) -> str:
@@ -70,7 +70,7 @@ def test_each_broken_line_is_known_by_its_number_and_every_other_is_a_record(
 def found(path: Path, text: bytes, rows: BadRows = ANY) -> tuple[int, list[str]]:
     path.write_bytes(b"id,name,score\n" + text)
     facts = inspect(path, replace(WIDE, bad_rows=rows))
-    return facts.records, [line.told for line in facts.broken]
+    return facts.records, [line.summary for line in facts.broken]
 
 
 def test_a_quote_that_never_closes_takes_no_other_line_with_it(tmp_path: Path) -> None:

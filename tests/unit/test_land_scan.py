@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from flows.contract.model import Table
 from flows.errors import DataError
-from flows.steps.land import inspect, scan
-from flows.steps.land.scan import Block, UnusualError, scanned
+from flows.steps.land import csv_fast, inspect
+from flows.steps.land.csv_fast import Block, UnusualError, scanned
 from tests.unit.test_land import table
 
 # Few characters, so that quotes, commas and line ends meet often.
@@ -26,7 +26,7 @@ _SOUP = st.text(alphabet='a",\n\r', max_size=200)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 37 bytes: every file has many edges, in the middle of words, quotes and characters."""
-    monkeypatch.setattr(scan, "BLOCK_BYTES", 37)
+    monkeypatch.setattr(csv_fast, "BLOCK_BYTES", 37)
 
 
 def blocks(data: bytes) -> list[Block] | None:

@@ -13,7 +13,7 @@ import pytest
 
 from flows.contract.model import Source
 from flows.errors import DataError
-from flows.facts import LandedObject, LandResult
+from flows.landing import LandedObject, LandResult
 from flows.steps.load import load
 from tests.unit.test_land import table
 from tests.unit.test_load_scale import FOLDER, INFO, Warehouse

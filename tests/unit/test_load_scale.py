@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flows.contract.model import Source
-from flows.facts import LandedObject, LandResult
+from flows.landing import LandedObject, LandResult
 from flows.ledger import RunInfo
 from flows.steps.load import load
 from tests.unit.test_land import table

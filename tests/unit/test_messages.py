@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from snowflake.connector.errors import DatabaseError, ProgrammingError
 
 from flows.cli import main
-from flows.clients.snowflake import explain
+from flows.clients.snowflake import translate_error
 from flows.contract.read import read_source
 from flows.embedded import stack
 from flows.errors import CxmError
@@ -141,7 +141,7 @@ ANSWERS = {
 def test_what_snowflake_refuses_is_told(cause: str) -> None:
     number, said, code, fix = ANSWERS[cause]
     kind = DatabaseError if number >= 250001 else ProgrammingError
-    error = explain(kind(msg=said, errno=number, sqlstate="42S02"), "SELECT 1")
+    error = translate_error(kind(msg=said, errno=number, sqlstate="42S02"), "SELECT 1")
     assert isinstance(error, CxmError)
     assert error.exit_code == code
     assert said in str(error)

@@ -9,7 +9,7 @@ import pytest
 
 from flows.contract.model import Column, Table
 from flows.errors import DataError
-from flows.steps.land.judge import exact
+from flows.steps.land.csv_strict import exact
 
 PLANTED = "Ann Planted"
 

@@ -15,7 +15,7 @@ from flows import blocks
 from flows.clients.private_key import read_private_key
 from flows.errors import ConfigurationError
 from flows.settings import Settings
-from flows.steps.handoff import dbt_environment
+from flows.steps.dbt import dbt_environment
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 DER = KEY.private_bytes(

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows import shown
-from flows.facts import LandedObject, LandResult
+from flows import prefect_ui
+from flows.landing import LandedObject, LandResult
 from flows.reports import Links, Report, age, freshness_rows, land_rows, load_rows, render, validation_rows
-from flows.steps.handoff import SourceFreshness
+from flows.steps.dbt import SourceFreshness
 from flows.steps.load import LoadResult
 from flows.steps.profile import Compared, Profile
 from flows.steps.validate import RuleFailure, TableVerdict, Verdict
@@ -181,8 +181,8 @@ def test_what_a_server_or_a_file_said_is_no_markup_in_a_report_nor_in_an_artifac
         )
     )
     made: list[list[dict[str, Any]]] = []
-    monkeypatch.setattr(shown, "create_table_artifact", lambda rows, **_: made.append(rows))
-    shown.table_artifact("a-key", [{"key": text, "files": (text,), "rows": 3}], "said")
+    monkeypatch.setattr(prefect_ui, "create_table_artifact", lambda rows, **_: made.append(rows))
+    prefect_ui.table_artifact("a-key", [{"key": text, "files": (text,), "rows": 3}], "said")
     for written in (page, json.dumps(made, ensure_ascii=False)):
         assert "<script" not in written
         assert "[x](" not in written

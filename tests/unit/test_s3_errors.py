@@ -32,7 +32,7 @@ def answered(code: str, status: int) -> ClientError:
     ],
 )
 def test_what_another_try_does_not_cure_is_a_matter_of_configuration(code: str, status: int, fix: str) -> None:
-    error = s3.explain(answered(code, status), "s3://b/k")
+    error = s3.translate_error(answered(code, status), "s3://b/k")
 
     assert isinstance(error, ConfigurationError)
     assert fix in str(error)
@@ -40,7 +40,7 @@ def test_what_another_try_does_not_cure_is_a_matter_of_configuration(code: str, 
 
 @pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("BadDigest", 400)])
 def test_what_another_try_may_cure_is_tried_again(code: str, status: int) -> None:
-    assert isinstance(s3.explain(answered(code, status), "s3://b/k"), InfrastructureError)
+    assert isinstance(s3.translate_error(answered(code, status), "s3://b/k"), InfrastructureError)
 
 
 @pytest.fixture

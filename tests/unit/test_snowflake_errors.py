@@ -15,7 +15,7 @@ import pytest
 import snowflake.connector
 from snowflake.connector import errors
 
-from flows.clients.snowflake import explain, session_parameters
+from flows.clients.snowflake import session_parameters, translate_error
 from flows.errors import ConfigurationError, DataError, InfrastructureError
 
 
@@ -51,7 +51,7 @@ def login(port: int) -> Exception:
             account="a-b", user="u", password="p", host="127.0.0.1", port=port, protocol="http",
             login_timeout=3, platform_detection_timeout_seconds=0,
         )  # fmt: skip
-    return explain(failed.value, "login")
+    return translate_error(failed.value, "login")
 
 
 JWT = "JWT token is invalid. [0e4f2a3c-7d55-4b5c-9a0f-0d1c5a3a6f4b]"
@@ -115,7 +115,7 @@ def test_a_server_that_is_down_is_tried_again(server: ThreadingHTTPServer) -> No
     ],
 )  # fmt: skip
 def test_a_lock_or_a_statement_that_took_too_long_is_tried_again(number: int, message: str) -> None:
-    error = explain(errors.ProgrammingError(message, errno=number, sqlstate="57014"), "UPDATE T SET A = 1")
+    error = translate_error(errors.ProgrammingError(message, errno=number, sqlstate="57014"), "UPDATE T SET A = 1")
 
     assert isinstance(error, InfrastructureError)
     assert "not reached" not in str(error)
@@ -139,7 +139,7 @@ def test_a_lock_or_a_statement_that_took_too_long_is_tried_again(number: int, me
     ],
 )
 def test_only_what_copy_and_casts_say_of_values_is_bad_data(number: int, kind: type[Exception]) -> None:
-    assert type(explain(errors.ProgrammingError("…", errno=number, sqlstate="22000"), "COPY INTO T")) is kind
+    assert type(translate_error(errors.ProgrammingError("…", errno=number, sqlstate="22000"), "COPY INTO T")) is kind
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_only_what_copy_and_casts_say_of_values_is_bad_data(number: int, kind: t
 )
 def test_a_stage_that_s3_refuses_is_told_from_an_s3_that_is_away(cause: str, kind: type[Exception]) -> None:
     said = f"Failure using stage area. Cause: [{cause}]"
-    error = explain(errors.ProgrammingError(said, errno=91003, sqlstate="55000"), "COPY INTO T")
+    error = translate_error(errors.ProgrammingError(said, errno=91003, sqlstate="55000"), "COPY INTO T")
     assert type(error) is kind
 
 
 def test_a_message_names_the_statement_and_not_the_comment_of_its_template() -> None:
     sql = "-- One batch of one table. FILES names every file.\n-- noqa: disable=AL01\n\n/* more */ COPY INTO D.RAW.T (\n    A)"
-    error = explain(errors.ProgrammingError("Remote file", errno=91016, sqlstate="22000"), sql)
+    error = translate_error(errors.ProgrammingError("Remote file", errno=91016, sqlstate="22000"), sql)
 
     assert "in `COPY INTO D.RAW.T ( A)`: Remote file" in str(error)
 

@@ -54,7 +54,7 @@ def test_a_query_needs_neither_prefect_nor_pandas() -> None:
 
 def test_a_run_imports_no_block_of_prefect_aws_or_prefect_snowflake_that_nobody_named() -> None:
     found = imported(
-        "import prefect, flows.pipeline, flows.provisioning",
+        "import prefect, flows.pipeline, flows.admin_clients",
         "prefect_aws", "prefect_snowflake", "pandas", "great_expectations",
     )  # fmt: skip
     assert found == []

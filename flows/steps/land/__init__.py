@@ -30,14 +30,14 @@ from flows.contract.fit import fit
 from flows.contract.model import Source, Table
 from flows.decoded import Decoded
 from flows.errors import DataError
-from flows.facts import BrokenLine, LandedObject, LandResult, Published, current, object_folder, object_name
 from flows.inventory import inventory
+from flows.landing import BrokenLine, LandedObject, LandResult, Published, current, object_folder, object_name
 from flows.places import File, Opened, Place, local
 from flows.steps.land.codec import CODECS
-from flows.steps.land.judge import exact
+from flows.steps.land.csv_fast import BLOCK_BYTES, Block, UnusualError, layout_of, scanned
+from flows.steps.land.csv_strict import exact
 from flows.steps.land.lines import by_line
 from flows.steps.land.objects import OBJECT_BYTES, Objects
-from flows.steps.land.scan import BLOCK_BYTES, Block, UnusualError, layout_of, scanned
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -16,10 +16,10 @@ from typing import BinaryIO
 from flows.contract.dialect import Dialect
 from flows.contract.model import BadRows, Table
 from flows.errors import DataError
-from flows.facts import BrokenLine
-from flows.steps.land import scan
-from flows.steps.land.judge import MAX_LINE_BYTES, exact, field_too_long, odd_escapes, text_of
-from flows.steps.land.scan import MAX_FIELD_CHARACTERS, Block, UnusualError, whole_records
+from flows.landing import BrokenLine
+from flows.steps.land import csv_fast
+from flows.steps.land.csv_fast import MAX_FIELD_CHARACTERS, Block, UnusualError, whole_records
+from flows.steps.land.csv_strict import MAX_LINE_BYTES, exact, field_too_long, odd_escapes, text_of
 
 
 def by_line(path: str, file: BinaryIO, table: Table, allowed: BadRows) -> Iterator[Block]:
@@ -34,7 +34,7 @@ def by_line(path: str, file: BinaryIO, table: Table, allowed: BadRows) -> Iterat
     yield header
     judge = _Judge(path, header, table.dialect, allowed)
     carry = b""
-    while more := file.read(max(scan.BLOCK_BYTES, len(carry))):
+    while more := file.read(max(csv_fast.BLOCK_BYTES, len(carry))):
         data = carry + more
         cut = data.rfind(b"\n") + 1
         if cut:

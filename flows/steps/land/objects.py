@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from flows.clients.upload import Upload
 from flows.contract.model import BROKEN_COLUMNS, BROKEN_RULE
-from flows.facts import BROKEN, BrokenLine, LandedObject
+from flows.landing import BROKEN, BrokenLine, LandedObject
 from flows.steps.land.codec import Codec, Compressor
-from flows.steps.land.scan import BOM, Block
+from flows.steps.land.csv_fast import BOM, Block
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

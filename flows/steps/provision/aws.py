@@ -75,7 +75,7 @@ def ask(call: Callable[..., Any], what: str, *absent: str, **arguments: Any) -> 
     """The answer of a read, None where AWS says that it is `absent`.
 
     Raises:
-        ConfigurationError, InfrastructureError: as `flows.clients.s3.explain`.
+        ConfigurationError, InfrastructureError: as `flows.clients.s3.translate_error`.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -91,7 +91,7 @@ def ask(call: Callable[..., Any], what: str, *absent: str, **arguments: Any) -> 
 
 
 def explained(error: Exception, what: str) -> Exception:
-    """As `flows.clients.s3.explain`, with the fix that whoever provisions needs."""
+    """As `flows.clients.s3.translate_error`, with the fix that whoever provisions needs."""
     response = getattr(error, "response", {})
     code = str(response.get("Error", {}).get("Code", ""))
     if code == "BucketAlreadyExists":
@@ -103,7 +103,7 @@ def explained(error: Exception, what: str) -> Exception:
         )
     if code in ("ExpiredToken", "InvalidClientTokenId", "ExpiredTokenException"):
         return ConfigurationError(f"{what}: AWS answered {code}; log in again: `aws sso login` or a fresh key")
-    found = s3.explain(error, what)
+    found = s3.translate_error(error, what)
     return found if isinstance(found, ConfigurationError | DataError | InfrastructureError) else error
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.clients.snowflake import explain
+from flows.clients.snowflake import translate_error
 from flows.contract.expectations import asset_query
 from flows.contract.model import Source, Table
 from flows.contract.render_expectations import (
@@ -154,7 +154,7 @@ def _explained(error: BaseException, what: str) -> CxmError:
     inner: BaseException | None = error
     while inner is not None:
         origin = getattr(inner, "orig", None) or inner
-        if isinstance(origin, Exception) and isinstance(found := explain(origin, what), CxmError):
+        if isinstance(origin, Exception) and isinstance(found := translate_error(origin, what), CxmError):
             return found
         inner = inner.__cause__ or inner.__context__
     return InfrastructureError(f"{what} broke off: {error}; look at the warehouse and run again")

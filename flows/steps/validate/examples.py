@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.clients.snowflake import run
-from flows.contract.beside import KINDS, beside, told
+from flows.contract.beside import KINDS, beside, summarize
 from flows.contract.broken_rows import broken_rows, shown_columns
 from flows.contract.expectations import Expectation, asset_query, expectations, named
 from flows.contract.model import Source, Table
@@ -92,7 +92,7 @@ def _beside_before(
         now, usually, _ = rows[0]
         observed = f"{int(now):,} rows came, {float(usually):,.0f} is {usual(rule)}"
     else:
-        observed = told(rule, rows, shown=bool(rule.column and shown_columns(table, [rule.column])))
+        observed = summarize(rule, rows, shown=bool(rule.column and shown_columns(table, [rule.column])))
     return replace(failure, observed=observed, unexpected_count=0, query="")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flows.contract.beside import KINDS
 from flows.contract.model import BROKEN_RULE, Severity, Table
 from flows.errors import InfrastructureError
-from flows.facts import BrokenLine
+from flows.landing import BrokenLine
 
 # What the first rows of each file do not show.
 _OF_WHOLE_FILES = ("relationship", "row_count", "volume", *KINDS)
@@ -27,7 +27,7 @@ class BrokenRow:
     values: tuple[tuple[str, str | None], ...] = ()  # RAW column, value
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """`row 3 (LINE is 'x')`."""
         shown = ", ".join(f"{name} is {_short(value)}" for name, value in self.values)
         return f"row {self.row:,}" + (f" ({shown})" if shown else "")
@@ -53,7 +53,7 @@ class RuleFailure:
     query: str = ""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The rule, its column, how many rows broke it, and which, the first of them."""
         head = f"{self.rule} {self.column or ''}".rstrip()
         return f"{head}: {self.observed}" + (f": {self.named}" if self.rows else "")
@@ -62,7 +62,7 @@ class RuleFailure:
     def named(self) -> str:
         """`cases.csv.zst: row 3 (LINE is 'x'), row 17 (LINE is 'y') and 4 more`."""
         files = [
-            f"{file}: {', '.join(row.told for row in rows)}" for file, rows in groupby(self.rows, lambda r: r.file)
+            f"{file}: {', '.join(row.summary for row in rows)}" for file, rows in groupby(self.rows, lambda r: r.file)
         ]
         more = self.unexpected_count - len(self.rows)
         return "; ".join(files) + (f" and {more:,} more" if more > 0 else "")
@@ -138,7 +138,7 @@ def of_broken_lines(table: str, found: ReadFile) -> list[RuleFailure]:
     if not found.broken_lines:
         return []
     more = found.broken_lines - len(found.broken)
-    named = ", ".join(line.told for line in found.broken) + (f" and {more:,} more" if more and found.broken else "")
+    named = ", ".join(line.summary for line in found.broken) + (f" and {more:,} more" if more and found.broken else "")
     said = f"{found.broken_lines:,} of {found.records:,} lines" + (f": {found.file}: {named}" if named else "")
     return [RuleFailure(f"{table}.{BROKEN_RULE}", None, said, found.broken_lines, "error")]
 

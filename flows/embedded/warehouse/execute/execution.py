@@ -56,7 +56,7 @@ def executing(executor: Execution, command: str, alone: bool = True) -> Iterator
             if alone:
                 conn.statement, conn.last_statement = statement, time.monotonic()
                 statement.start()
-                _hear_of_abortion(conn, command)
+                _raise_if_aborted(conn, command)
                 conn.refresh_namespace()
             yield statement
             if executor.rows is not None:
@@ -79,7 +79,7 @@ def executing(executor: Execution, command: str, alone: bool = True) -> Iterator
             _remember(executor, command, started, failure)
 
 
-def _hear_of_abortion(conn: WarehouseConnection, command: str) -> None:
+def _raise_if_aborted(conn: WarehouseConnection, command: str) -> None:
     """A session whose idle transaction was taken away is told so once, unless it gives the transaction up itself."""
     aborted, conn.transaction.aborted = conn.transaction.aborted, 0
     if aborted and not Words(command).sees("ROLLBACK"):

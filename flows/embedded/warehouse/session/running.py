@@ -94,9 +94,9 @@ class Statement:
             if self.stopped is not None or self._ended.is_set():
                 return
             self.stopped = error
-        threading.Thread(target=self._press, name=f"stop-{self.query_id}", daemon=True).start()
+        threading.Thread(target=self._interrupt_until_ended, name=f"stop-{self.query_id}", daemon=True).start()
 
-    def _press(self) -> None:
+    def _interrupt_until_ended(self) -> None:
         """DuckDB stops only what it runs at this moment, and a statement is several of its own: so again until the end."""
         while not self._ended.is_set():
             with self._guard:

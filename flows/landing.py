@@ -35,7 +35,7 @@ class BrokenLine:
     reason: str
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """`line 17 (2 fields, expected 4)`."""
         return f"line {self.line:,} ({self.reason})"
 
@@ -81,7 +81,7 @@ class LandResult:
     @property
     def differs(self) -> str:
         """How the file's header differs from the contract, as far as the contract lets it."""
-        return self.layout.told if self.layout else ""
+        return self.layout.summary if self.layout else ""
 
     @property
     def of_records(self) -> tuple[LandedObject, ...]:

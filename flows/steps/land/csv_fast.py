@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from flows.contract.dialect import Dialect
 from flows.contract.fit import Layout, MisfitError, fit
 from flows.contract.model import Table
-from flows.facts import BrokenLine
+from flows.landing import BrokenLine
 
 # A VARCHAR without a length holds at most 16,777,216 characters, https://docs.snowflake.com/en/sql-reference/data-types-text
 MAX_FIELD_CHARACTERS = 16_777_216

@@ -12,7 +12,7 @@ from flows.contract.fit import MisfitError, fit, shown
 from flows.contract.model import Table
 from flows.errors import DataError
 from flows.sniff import delimiter_of, encoding_of
-from flows.steps.land.scan import BOM, MAX_FIELD_CHARACTERS, Block
+from flows.steps.land.csv_fast import BOM, MAX_FIELD_CHARACTERS, Block
 
 # A line (not a record: quoted fields may span lines) longer than this is no CSV line of ours; it bounds memory. The longest
 # field alone has 64 MiB, of characters of four bytes; a VARCHAR holds 128 MB in all.

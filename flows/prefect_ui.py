@@ -39,7 +39,7 @@ from prefect.states import Completed, Failed
 from flows import progress
 from flows.errors import CxmError
 from flows.escape import markdown
-from flows.steps.handoff import HandoffResult
+from flows.steps.dbt import HandoffResult
 
 R = TypeVar("R")
 BAR_SECONDS = 2.0  # no progress bar for a table that lands faster
