@@ -106,7 +106,7 @@ def test_a_set_starts_one_run_over_kills_before_and_after_the_start(
     assert str(run.id) in one.run
     assert run.parameters["data"] == str(small)
     by_hand = CliRunner().invoke(main, ["inbox", "--data", str(small), "--settle", "0", "--json"])
-    assert [one["told"] for one in json.loads(by_hand.stdout)] == [f"its run has started: {run.id}"]
+    assert [one["summary"] for one in json.loads(by_hand.stdout)] == [f"its run has started: {run.id}"]
     assert len(runs(client, deployment)) == 1
     client.delete_flow_run(run.id)
 
