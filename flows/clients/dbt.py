@@ -165,9 +165,11 @@ def _answer(deadline: float, listen: Callable[[], None] | None = None) -> int:
             listen()
         if time.monotonic() > deadline:
             raise TimeoutError
-    line = _helper.stdout.readline()
-    if not line:
-        raise EOFError(f"exit code {_helper.wait()}")
+    line = b""
+    while not line.endswith(b"\n"):  # byte by byte: what a buffer took of the next line, `select` would not see
+        if not (byte := os.read(_helper.stdout.fileno(), 1)):
+            raise EOFError(f"exit code {_helper.wait()}")
+        line += byte
     return int(line)
 
 
@@ -179,7 +181,7 @@ def _end(child: int) -> None:
             _answer(time.monotonic() + seconds)
             return
         except (ProcessLookupError, EOFError):
-            return
+            break  # it had ended: its exit code may be unread still, and the next command would take it for its own
         except TimeoutError:
             continue
     _stop_helper()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -67,6 +68,44 @@ def test_a_cancelled_run_leaves_no_dbt_behind(frozen: list[psutil.Process], tmp_
     thread.join(20)
     assert ended
     assert not frozen[0].is_running()
+
+
+def _wait_until_no_command_runs(known: set[psutil.Process]) -> None:
+    assert client._helper
+    deadline = time.monotonic() + 30
+    while set(psutil.Process(client._helper.pid).children()) - known:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("moment", ["interrupted when dbt had ended", "busy until dbt had ended"])
+def test_no_command_takes_the_exit_code_of_the_one_before(
+    moment: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run_dbt(["--version"], {}, tmp_path, 120)  # the helper has imported dbt
+    assert client._helper
+    known, asked = set(psutil.Process(client._helper.pid).children()), 0
+    answer = client._answer
+
+    def late(deadline: float, listen: Any = None) -> int:
+        nonlocal asked
+        asked += 1
+        if moment.startswith("busy") and asked == 1:
+            time.sleep(0.3)
+            _wait_until_no_command_runs(known)
+        if moment.startswith("interrupted") and asked == 2:
+            _wait_until_no_command_runs(known)
+            raise KeyboardInterrupt
+        return answer(deadline, listen)
+
+    monkeypatch.setattr(client, "_answer", late)
+    if moment.startswith("busy"):
+        assert run_dbt(["--version"], {}, tmp_path, 20)[1] == 0
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run_dbt(["--version"], {}, tmp_path, 60)
+    assert run_dbt(["--version"], {}, tmp_path, 60)[1] == 0
+    assert run_dbt(["show-nothing"], {}, tmp_path, 60)[1] == 2
 
 
 def test_each_command_has_its_own_environment_folder_and_exit_code(tmp_path: Path) -> None:
