@@ -24,8 +24,8 @@ TABLE = Table(
 )  # fmt: skip
 
 
-def judged(table: Table) -> str:
-    data = f"id,name\n1,{PLANTED},one too many\n".encode()
+def judged(table: Table, text: str = f"id,name\n1,{PLANTED},one too many\n") -> str:
+    data = text.encode()
     with pytest.raises(DataError) as raised:
         list(exact("people.csv", io.BytesIO(data), len(data), table))
     return str(raised.value)
@@ -39,3 +39,16 @@ def test_a_record_with_a_field_too_many_is_not_quoted_where_a_column_is_personal
 
 def test_it_is_quoted_where_none_is() -> None:
     assert PLANTED in judged(replace(TABLE, columns=(column("ID", 1, "none"), column("NAME", 2, "none"))))
+
+
+def test_a_first_line_that_may_be_a_record_is_not_quoted_as_a_header() -> None:
+    message = judged(TABLE, f"1,{PLANTED}\n2,David\n")
+    assert PLANTED not in message
+    assert message.startswith("people.csv, line 1: got 2 fields, none of them the name of a column of the contract")
+    assert "`header: false`" in message
+    assert "id,name" in message
+
+
+@pytest.mark.parametrize("header", ["id,full name", "ID;NAME", "\u00ef\u00bb\u00bfid,name"])
+def test_a_header_that_differs_is_shown(header: str) -> None:
+    assert header.rpartition(",")[2] in judged(TABLE, f"{header}\n1,{PLANTED}\n")

@@ -3,7 +3,7 @@
 Quotes, delimiters and line ends are found as bits, 64 bytes of text to a word, as simdjson does (Langdale and Lemire, Parsing
 Gigabytes of JSON per Second, https://arxiv.org/abs/1902.08318), with numpy, so that other threads run meanwhile. Only what
 RFC 4180 allows is taken, with the table's delimiter and quote in place of its own; anything else, an escape character among it,
-raises `UnusualError`, and `judge.py` judges the file with Python's csv module.
+raises `UnusualError`, and `csv_strict.py` judges the file with Python's csv module.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A CSV file's bytes → the blocks of `scan.py`, by Python's csv module; or what is wrong with the file, and where."""
+"""A CSV file's bytes → the blocks of `csv_fast.py`, by Python's csv module; or what is wrong with the file, and where."""
 
 from __future__ import annotations
 
@@ -193,10 +193,23 @@ def _check_header(path: str, found: list[str], table: Table) -> None:
             fix = f"Its delimiter: {_say('delimiter', DELIMITERS[seems])}"
         elif found[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's mark, read as Latin letters
             fix = f"Its encoding: {_say('encoding', 'utf-8')}"
+        elif _may_be_a_record(found, table):
+            raise DataError(
+                f"{path}, line 1: got {len(found)} fields, none of them the name of a column of the contract; they are not "
+                f"shown, because columns of this table are personal; expected the header {mark.join(table.header)}. "
+                f"{fix}. If the file has no header, say `header: false` in the `dialect` of the table's entry"
+            ) from None
         raise DataError(
             f"{path}, line 1: the header differs from the contract: {error}. Got {mark.join(map(shown, found))[:500]}; expected "
             f"{mark.join(table.header)}. {fix}"
         ) from None
+
+
+def _may_be_a_record(fields: list[str], table: Table) -> bool:
+    """Whether the first line of a file has personal data for all that can be seen: no name of a column is in it."""
+    words = set(re.split(r"\W+", " ".join(fields).lower()))
+    named = any(set(re.split(r"\W+", header.lower())) <= words for header in table.header)
+    return not named and any(column.pii != "none" for column in table.columns)
 
 
 def _field_count(path: str, line: int, record: list[str], header: list[str], table: Table, whole: bool) -> str:
