@@ -1,7 +1,9 @@
 """`python -m flows.clients.dbt_helper`: requests, one a line on standard input → dbt, each in a child that is forked for it.
 
-What `flows.clients.dbt` starts and talks to. It imports dbt once; a request without `arguments` has it read the project ahead of
-the command, which is most of what a small command does.
+What `flows.clients.dbt` starts and talks to. It imports dbt once. A request without `arguments` has a child read the project
+ahead of the command, which is most of what a small command does; that child then runs the command, if it is for the same project
+and environment. This process itself never runs dbt: dbt's static parser (dbt_extractor) makes threads, which a child that is
+forked later does not have and would wait for (seen 2026-11-28).
 """
 
 from __future__ import annotations
@@ -13,13 +15,39 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# dbt's manifest of the project that was read ahead, and the options and environment that it was read with.
-_ahead: tuple[Any, list[str], dict[str, str]] = (None, [], {})
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A child that reads a project, then waits for the command."""
+
+    child: int  # its process id
+    pipe: int  # where it reads the command
+    project: list[str]
+    environment: dict[str, str]
+
+    def take(self, line: str, request: Mapping[str, Any]) -> bool:
+        """Hand the command over; False if it is for something else, or the child has ended: then the child is gone."""
+        if request["result"] and (request["project"], request["environment"]) == (self.project, self.environment):
+            with suppress(BrokenPipeError), os.fdopen(self.pipe, "w", encoding="utf-8") as pipe:
+                pipe.write(line)
+                pipe.flush()
+                return True
+        else:
+            os.close(self.pipe)
+        self.stop()
+        return False
+
+    def stop(self) -> None:
+        """End the child."""
+        with suppress(ProcessLookupError):
+            os.kill(self.child, signal.SIGKILL)
+        os.waitpid(self.child, 0)
 
 
 def serve() -> None:
@@ -36,55 +64,52 @@ def serve() -> None:
     # Python 3.12 and later count native threads too. numpy and pyarrow start two at import, which hold no lock while this
     # process only waits for its next line; the main thread is the only Python thread (checked on 3.13, 2026-11-27).
     warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
+    ahead: _Ahead | None = None
     for line in sys.stdin:
         request = json.loads(line)
         if "arguments" not in request:
-            _read_ahead(request)
+            if ahead:
+                os.close(ahead.pipe)
+                ahead.stop()
+            ahead = _read_ahead(request)
             continue
-        child = os.fork()
-        if not child:
-            _become_dbt(request)
+        if ahead and ahead.take(line, request):
+            child = ahead.child
+        else:
+            child = os.fork()
+            if not child:
+                _become_dbt(request)
+        ahead = None
         print(child, flush=True)  # noqa: T201
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
 
 
-def _read_ahead(request: Mapping[str, Any]) -> None:
-    """Parse the project in this process, so that its children inherit it. The command reports what is wrong with the project."""
-    global _ahead
-    from dbt.cli.main import dbtRunner
-
-    _enter(request)
-    with _silent():
-        try:
-            done = dbtRunner().invoke(["--no-write-json", "parse", *request["project"]])
-            if done.success:
-                _ahead = (done.result, request["project"], request["environment"])
-                gc.freeze()
-        except BaseException:
-            traceback.print_exc()
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing goes to standard output, where answers are read, nor to standard error."""
-    kept = [os.dup(number) for number in (1, 2)]
-    nothing = os.open(os.devnull, os.O_WRONLY)
+def _read_ahead(request: Mapping[str, Any]) -> _Ahead:
+    """Have a child read the project. It says nothing: the command reports what is wrong with the project."""
+    read, write = os.pipe()
+    if child := os.fork():
+        os.close(read)
+        return _Ahead(child, write, request["project"], request["environment"])
     try:
-        for number in (1, 2):
+        os.close(write)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
             os.dup2(nothing, number)
-        yield
+        _enter(request)
+        from dbt.cli.main import dbtRunner
+
+        done = dbtRunner().invoke(["--no-write-json", "parse", *request["project"]])
+        with os.fdopen(read, encoding="utf-8") as pipe:
+            if line := pipe.readline():
+                _become_dbt(json.loads(line), done.result if done.success else None)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, was in zip((1, 2), kept, strict=True):
-            os.dup2(was, number)
-            os.close(was)
-        os.close(nothing)
+        os._exit(1)
 
 
-def _become_dbt(request: Mapping[str, Any]) -> None:
-    """Run the command in this process, a child of the helper, and exit."""
+def _become_dbt(request: Mapping[str, Any], manifest: Any = None) -> None:
+    """Run the command in this process, a child of the helper, and exit. With a `manifest` no file of the project is read."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -94,7 +119,7 @@ def _become_dbt(request: Mapping[str, Any]) -> None:
             os.dup2(taken, meant)
         _enter(request)
         if request["result"]:
-            code = _invoke(request, Path(request["result"]))
+            code = _invoke(request, Path(request["result"]), manifest)
         else:
             from dbt.cli.main import cli
 
@@ -115,15 +140,11 @@ def _enter(request: Mapping[str, Any]) -> None:
     os.chdir(request["workdir"])
 
 
-def _invoke(request: Mapping[str, Any], path: Path) -> int:
+def _invoke(request: Mapping[str, Any], path: Path, manifest: Any) -> int:
     """Run the command and write its result; returns the exit code that dbt's command line would give."""
     from dbt.cli.main import dbtRunner
 
-    manifest, *of = _ahead
-    arguments: Sequence[str] = ["--no-write-json", *request["arguments"], *request["project"]]
-    done = dbtRunner(manifest=manifest if of == [request["project"], request["environment"]] else None).invoke(
-        list(arguments)
-    )
+    done = dbtRunner(manifest=manifest).invoke(["--no-write-json", *request["arguments"], *request["project"]])
     if done.exception is not None:
         if not type(done.exception).__module__.startswith("dbt"):  # dbt has already logged its own exceptions
             print(done.exception, flush=True)  # noqa: T201

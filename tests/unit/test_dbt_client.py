@@ -123,6 +123,26 @@ def test_each_command_has_its_own_environment_folder_and_exit_code(tmp_path: Pat
     assert "PLANTED" in output, "what the command before was given is not there any more"
 
 
+def test_a_command_reads_its_project_when_another_was_read_ahead(tmp_path: Path) -> None:
+    for name in ("ahead", "asked"):
+        project = tmp_path / name
+        (project / "models").mkdir(parents=True)
+        (project / "dbt_project.yml").write_text(f"name: {name}\nversion: 1.0.0\nprofile: one\n")
+        (project / "models" / "first.sql").write_text(
+            "{{ config(tags=['a']) }} select 1 as id from {{ source('s', 't') }} join {{ source('s', 't') }}"
+        )
+        (project / "models" / "sources.yml").write_text("sources: [{name: s, tables: [{name: t}]}]\n")
+        (project / "profiles.yml").write_text(
+            "one: {target: it, outputs: {it: {type: snowflake, account: a, user: u, password: p, database: d, "
+            "warehouse: w, schema: s}}}\n"
+        )
+    options = ["--project-dir", str(tmp_path / "ahead"), "--profiles-dir", str(tmp_path / "ahead")]
+    client.prepare(options, {}, tmp_path)
+    here = ["--project-dir", str(tmp_path / "asked"), "--profiles-dir", str(tmp_path / "asked")]
+    output, code = run_dbt(["parse", "--no-partial-parse"], {}, tmp_path, 40, project=here)
+    assert code == 0, output
+
+
 def test_the_helper_ends_with_the_process_that_needed_it(tmp_path: Path) -> None:
     script = f"""
 import pathlib
