@@ -79,7 +79,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
 def test_the_page_leads_from_two_fresh_accounts_to_a_run(
     settings: Settings, accounts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import blocks
+    from flows import block_types, blocks
 
     olist_files(tmp_path / "olist", scale=0.001, seed=6)
     own_s3 = blocks.s3_client(settings)
@@ -135,7 +135,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
     assert trust["Statement"][0]["Principal"]["AWS"] == described["STORAGE_AWS_IAM_USER_ARN"]
     condition = trust["Statement"][0]["Condition"]["StringEquals"]
     assert condition["sts:ExternalId"] == described["STORAGE_AWS_EXTERNAL_ID"]
-    kept = blocks.AwsCredentials.load("cxm", _sync=True)
+    kept = block_types.AwsCredentials.load("cxm", _sync=True)
     keys = boto3.client("iam").list_access_keys(UserName="cxm-medtech-ingestion-page")["AccessKeyMetadata"]
     assert [k["AccessKeyId"] for k in keys] == [kept.aws_access_key_id]
     assert kept.aws_secret_access_key.get_secret_value() not in "".join(plans)
