@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +103,31 @@ def patient_api(settings: Settings) -> Any:
 
     url, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
     return httpx.Client(base_url=url, timeout=60, transport=Patient(), auth=login)
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[tuple[float, str]]]]:
+    """The address of a webhook, and the messages that it has got: when each came, by `time.monotonic`, and what it says."""
+    got: list[tuple[float, str]] = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name that http.server wants
+            got.append((time.monotonic(), self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def run_flow(name: str, **parameters: Any) -> Any:

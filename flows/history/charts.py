@@ -33,6 +33,9 @@ def _chart(height: int | Spec, values: Sequence[Spec], **rest: Any) -> Spec:
     }
 
 
+_DATES = {"format": "%b %d", "grid": False, "labelOverlap": True}  # an axis of days
+
+
 def calendar(history: History) -> Spec:
     """A square for each table and day, coloured by state."""
     values = [
@@ -51,7 +54,7 @@ def calendar(history: History) -> Spec:
                 "type": "temporal",
                 "title": None,
                 "bandPosition": 0.5,
-                "axis": {"format": "%b %d", "grid": False, "labelOverlap": True},
+                "axis": _DATES,
             },
             "y": {
                 "field": "table",
@@ -89,7 +92,7 @@ def volume(table: Table, found: Sequence[Volume]) -> Spec:
         "type": "temporal",
         "scale": {"type": "utc"},
         "title": None,
-        "axis": {"format": "%b %d", "grid": False, "labelOverlap": True, "tickCount": 4},
+        "axis": {**_DATES, "tickCount": 4},
     }
     y = {"type": "quantitative", "title": None, "axis": {"format": "~s", "tickCount": 4}}
     shape = {"condition": {"test": "datum.unusual", "value": "triangle-up"}, "value": "circle"}
@@ -148,7 +151,7 @@ def seconds(batches: Sequence[Batch]) -> Spec:
                 "type": "temporal",
                 "scale": {"type": "utc"},
                 "title": None,
-                "axis": {"format": "%b %d", "grid": False, "labelOverlap": True},
+                "axis": _DATES,
             },
             "y": {"field": "seconds", "type": "quantitative", "title": "seconds"},
             "color": _colours("state"),
@@ -177,7 +180,7 @@ def cost(costs: Costs) -> Spec:
                 "timeUnit": "utcyearmonthdate",
                 "type": "temporal",
                 "title": None,
-                "axis": {"format": "%b %d", "grid": False, "labelOverlap": True},
+                "axis": _DATES,
             },
             "y": {"field": "amount", "type": "quantitative", "title": costs.unit},
             "color": {

@@ -90,8 +90,9 @@ class Costs:
     def by_day(self) -> list[tuple[date, str, float]]:
         """(day, step, credits or seconds)."""
         found: dict[tuple[date, str], float] = defaultdict(float)
+        in_credits = self.unit == "credits"
         for one in self.queries or ():
-            found[one.day, one.step] += (one.credits or 0) if self.unit == "credits" else one.seconds
+            found[one.day, one.step] += (one.credits or 0) if in_credits else one.seconds
         return [(day, step, amount) for (day, step), amount in sorted(found.items())]
 
     def sent_by_table(self) -> list[Sent]:

@@ -55,8 +55,7 @@ def make(
     histories = by_source(contracts, loads(connection, settings.database, source, days), now, days)
     docs = settings.home / "docs"
     path = docs / "history" / f"{source or 'index'}.html"
-    write(
-        path,
+    page = render(
         histories,
         library(settings.home / "cache"),
         days,
@@ -64,6 +63,7 @@ def make(
         _docs_of(settings, docs, now),
         _costs(connection, settings, source, days),
     )
+    write(path, page)
     return path, histories
 
 
@@ -89,25 +89,11 @@ def _no_docs(source: str, batch: Batch) -> str:
     return ""
 
 
-def write(
-    path: Path,
-    histories: Sequence[History],
-    library: str,
-    days: int,
-    now: str,
-    docs: DocsOf = _no_docs,
-    costs: Costs | None = None,
-) -> None:
-    """Write the page to `path` atomically: a reader sees the old page or the new one.
-
-    Args:
-        library: the script of Vega, Vega-Lite and Vega-Embed, as `library` returns it.
-        docs: returns the address of a batch's Data Docs.
-        costs: what the loads cost; None: the page has no section on costs.
-    """
+def write(path: Path, page: str) -> None:
+    """Write what `render` returns to `path` atomically: a reader sees the old page or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(render(histories, library, days, now, docs, costs), encoding="utf-8")
+    new.write_text(page, encoding="utf-8")
     new.replace(path)
 
 
@@ -132,7 +118,13 @@ def render(
     docs: DocsOf = _no_docs,
     costs: Costs | None = None,
 ) -> str:
-    """The page's HTML."""
+    """The page's HTML.
+
+    Args:
+        library: the script of Vega, Vega-Lite and Vega-Embed, as `library` returns it.
+        docs: returns the address of a batch's Data Docs.
+        costs: what the loads cost; None: the page has no section on costs.
+    """
     specs: dict[str, Any] = {}
     views = []
     for history in histories:
@@ -241,13 +233,9 @@ def _batch(batch: Batch, docs: str) -> dict[str, Any]:
 def _amount(one: Sum | None, unit: str) -> str:
     if one is None:
         return ""
-    return (
-        ""
-        if unit == "credits" and one.credits is None
-        else f"{one.credits:.4f}"
-        if unit == "credits"
-        else f"{one.seconds:.1f}"
-    )
+    if unit != "credits":
+        return f"{one.seconds:.1f}"
+    return "" if one.credits is None else f"{one.credits:.4f}"
 
 
 def _cost_view(costs: Costs | None) -> dict[str, Any] | None:
@@ -260,15 +248,7 @@ def _cost_view(costs: Costs | None) -> dict[str, Any] | None:
         "tables": [
             (
                 title,
-                [
-                    (
-                        s.name,
-                        f"{s.queries:,}",
-                        f"{s.seconds:,.1f}",
-                        _amount(s, "credits") if s.credits is not None else "",
-                    )
-                    for s in sums[:DEAREST]
-                ],
+                [(s.name, f"{s.queries:,}", f"{s.seconds:,.1f}", _amount(s, "credits")) for s in sums[:DEAREST]],
             )
             for title, sums in parts
             if sums

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from rich.table import Table
 from flows.generated import MARKER
 from flows.settings import NOT_SETTINGS, PROJECT, TELEMETRY_OFF
 from flows.synthetic.olist import generate
+from tests.benchmarks.run import RESULTS, measure_process
 
 HOME = PROJECT / ".cxm" / "bench" / "commands"
 SAMPLE = PROJECT.parent / "shared" / "olist_sample"
@@ -39,7 +39,6 @@ SAMPLE_SCALE = 0.06  # as many rows as the sample has
 PORTS = {"S3": 21700, "WAREHOUSE": 21710, "PREFECT": 21720, "DOCS": 21730, "WORKER": 21740}
 AHEAD = timedelta(seconds=15)  # a worker looks for runs that are due within ten seconds
 PATIENCE = 600.0
-RESULTS = PROJECT / "architecture" / "benchmarks.json"
 PAGE = PROJECT / "architecture" / "benchmarks.md"
 NAMES = (
     "make run, first",
@@ -102,19 +101,8 @@ class Sitting:
 
     def timed(self, command: list[str]) -> tuple[float, float, float]:
         """The command's seconds, its seconds of a core, and those of the servers. It has to end well."""
-        result, before = HOME / "took.json", self._servers()
-        launcher = str(Path(__file__).with_name("measured.py"))
-        ended = subprocess.run(
-            [sys.executable, "-I", launcher, str(result), *command],
-            env=self.environment,
-            cwd=self.project,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        took = json.loads(result.read_text())
-        if took["status"]:
-            raise SystemExit(f"{' '.join(command)}: exit {took['status']}\n{(ended.stderr or ended.stdout)[-3000:]}")
+        before = self._servers()
+        took, _ = measure_process(command, HOME / "took.json", self.project, self.environment)
         spent = sum(after - before.get(pid, 0.0) for pid, after in self._servers().items())
         return took["wall"], took["cpu"], spent
 

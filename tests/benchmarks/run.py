@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +37,24 @@ MBIT = 100.0
 CSV = "all_varchar=true, header=true, delim=',', quote='\"', escape='\"'"
 # Ports of the benchmark's own: they do not meet a stack that is up.
 PORTS = {"CXM_S3_PORT": "21650", "CXM_WAREHOUSE_PORT": "21660", "LINE": 21670}
+
+
+def measure_process(
+    command: list[str], result: Path, cwd: Path, environment: Mapping[str, str]
+) -> tuple[dict[str, float], str]:
+    """What a command took, by way of `measured.py` and the file `result`, and what it printed. It has to end well."""
+    ended = subprocess.run(
+        [sys.executable, "-I", str(Path(__file__).with_name("measured.py")), str(result), *command],
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    took: dict[str, float] = json.loads(result.read_text())
+    if took["status"]:
+        raise SystemExit(f"{' '.join(command)}: exit {took['status']:.0f}\n{(ended.stderr or ended.stdout)[-3000:]}")
+    return took, ended.stdout
 
 
 @dataclass
@@ -73,19 +91,8 @@ class Bench:
 
     def process(self, command: list[str], **more: str) -> tuple[dict[str, float], dict[str, Any]]:
         """What it took (`measured.py`) and the JSON that it printed last, if any."""
-        result = HOME / "result.json"
-        launcher = str(PROJECT / "tests" / "benchmarks" / "measured.py")
-        ended = subprocess.run(
-            [sys.executable, "-I", launcher, str(result), *command],
-            env={**self.environment, **more},
-            cwd=PROJECT,
-            capture_output=True,
-            check=True,
-        )
-        took = json.loads(result.read_text())
-        if took["status"]:
-            raise SystemExit(f"{' '.join(command)}: exit {took['status']}\n{ended.stderr.decode()[-2000:]}")
-        last = ended.stdout.decode().strip().rsplit("\n", 1)[-1]
+        took, said = measure_process(command, HOME / "result.json", PROJECT, {**self.environment, **more})
+        last = said.strip().rsplit("\n", 1)[-1]
         return took, json.loads(last) if last.startswith("{") else {}
 
     def ours(

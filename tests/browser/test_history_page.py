@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flows.contract.read import read_source
-from flows.history.page import library, write
+from flows.history.page import library, render, write
 from tests.history_month import DAYS, costs, month
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("history")
     path = folder / "history" / "index.html"
     olist = read_source("olist")
-    write(path, [month(olist)], library(folder / "cache"), DAYS, "2026-11-01 12:00", costs=costs(olist))
+    page = render([month(olist)], library(folder / "cache"), DAYS, "2026-11-01 12:00", costs=costs(olist))
+    write(path, page)
     return path
 
 

@@ -8,10 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import pytest
 
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from tests.conftest import hold_builds, olist_files, patient_api, run_flow
+from tests.conftest import hold_builds, olist_files, patient_api, run_flow, webhook
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -388,31 +386,20 @@ def test_two_runs_of_a_deployment_at_once_go_one_after_the_other(
 
 
 @pytest.fixture
-def inbox() -> Iterator[tuple[str, list[str]]]:
+def inbox() -> Iterator[tuple[str, list[tuple[float, str]]]]:
     """The address of a webhook, and the messages that it has got."""
-    got: list[str] = []
-
-    class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name that http.server wants
-            got.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", got
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with webhook() as received:
+        yield received
 
 
 @pytest.mark.soak
 def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
-    settings: Settings, worker: None, api: httpx.Client, files: Path, tmp_path: Path, inbox: tuple[str, list[str]]
+    settings: Settings,
+    worker: None,
+    api: httpx.Client,
+    files: Path,
+    tmp_path: Path,
+    inbox: tuple[str, list[tuple[float, str]]],
 ) -> None:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
@@ -437,8 +424,8 @@ def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
     assert "ORDER_STATUS" in message
 
     deadline = time.monotonic() + 180
-    while not any(run["name"] in text for text in got) and time.monotonic() < deadline:
+    while not any(run["name"] in text for _, text in got) and time.monotonic() < deadline:
         time.sleep(0.5)
-    told = next(text for text in got if run["name"] in text)
+    told = next(text for _, text in got if run["name"] in text)
     assert "quarantined" in told
     assert run["id"] in told

@@ -10,11 +10,9 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ import pytest
 
 from flows.contract.read import read_source
 from flows.settings import PROJECT, Settings
-from tests.conftest import hold_builds, olist_files, patient_api
+from tests.conftest import hold_builds, olist_files, patient_api, webhook
 from tests.faults import batch
 
 pytestmark = [pytest.mark.xdist_group("flow"), pytest.mark.soak]
@@ -47,36 +45,19 @@ def messages(settings: Settings, api: httpx.Client) -> Iterator[list[tuple[float
 
     from flows import automations, deployment
 
-    got: list[tuple[float, str]] = []
-
-    class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name that http.server wants
-            got.append((time.monotonic(), self.rfile.read(int(self.headers["Content-Length"])).decode()))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    block = CustomWebhookNotificationBlock(name="died", url=url, json_data={"text": "{{subject}} {{body}}"})
-    block_id = block.save("cxm-died", overwrite=True, _sync=True)
-    deployment.register(settings)
-    deployment.deploy()
-    hold_builds(settings)
-    with get_client(sync_client=True) as client:
-        for one in automations.expected(block_id, silence=SILENCE):
-            client.create_automation(one)
-    yield got
-    for kind in ("automations", "deployments"):
-        for left in api.post(f"/{kind}/filter", json={}).json():
-            api.delete(f"/{kind}/{left['id']}")
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with webhook() as (url, got):
+        block = CustomWebhookNotificationBlock(name="died", url=url, json_data={"text": "{{subject}} {{body}}"})
+        block_id = block.save("cxm-died", overwrite=True, _sync=True)
+        deployment.register(settings)
+        deployment.deploy()
+        hold_builds(settings)
+        with get_client(sync_client=True) as client:
+            for one in automations.expected(block_id, silence=SILENCE):
+                client.create_automation(one)
+        yield got
+        for kind in ("automations", "deployments"):
+            for left in api.post(f"/{kind}/filter", json={}).json():
+                api.delete(f"/{kind}/{left['id']}")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.privileges import authorize
 from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
 from flows.embedded.warehouse.session.visibility import may_show
+from flows.embedded.warehouse.statements.policies import may_create
 from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import parse
@@ -61,16 +62,11 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
     if not isinstance(query, exp.Query):
         raise errors.syntax(body)
     name, place = f"{database}.{schema}.{short}", f"{database}.{schema}"
-    if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
-        raise errors.not_found("SCHEMA", place)
-    conn.require_use_of(database, schema)
-    conn.require("CREATE FUNCTION", "SCHEMA", place)
-    before = conn.account.find("FUNCTION", name)
+    before = may_create(conn, "FUNCTION", (database, schema, short), replaces or if_absent)
     if before and if_absent:
         return status(f"{short} already exists, statement succeeded.")
-    if before and not replaces:
-        raise errors.already_exists(short)
-    authorize(conn, masking.qualified(query, place))
+    masking.qualify(query, place)
+    authorize(conn, query)
     if before:
         conn.require("OWNERSHIP", "FUNCTION", name)
         conn.account.drop("FUNCTION", name)

@@ -41,15 +41,9 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("RETURNS")
     returns = _type(words)
     body, comment, exempt = _body(words)
-    if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
-        raise errors.not_found("SCHEMA", f"{database}.{schema}")
-    conn.require_use_of(database, schema)
-    conn.require(f"CREATE {MASKING_POLICY}", "SCHEMA", f"{database}.{schema}")
-    before = conn.account.find(MASKING_POLICY, name)
+    before = may_create(conn, MASKING_POLICY, (database, schema, short), replaces or if_absent)
     if before and if_absent:
         return status(f"{short} already exists, statement succeeded.")
-    if before and not replaces:
-        raise errors.already_exists(short)
     if returns != signature[0][2]:
         raise policy_errors.policy_signature()
     masking.check_body(conn, body, tuple(argument for argument, _, _ in signature), f"{database}.{schema}")
@@ -61,6 +55,22 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
     properties = {"signature": signature, "returns": returns, "body": body, "exempt": exempt}
     conn.account.create(AccountObject(MASKING_POLICY, name, conn.role, comment, properties=properties))
     return status(f"Masking policy {short} successfully created.")
+
+
+def may_create(
+    conn: WarehouseConnection, kind: str, name: tuple[str, str, str], may_be_there: bool
+) -> AccountObject | None:
+    """The object of that name that exists already. Raises where the schema is missing or the role may not create in it, and for
+    an object that exists unless it `may_be_there`."""
+    database, schema, short = name
+    if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
+        raise errors.not_found("SCHEMA", f"{database}.{schema}")
+    conn.require_use_of(database, schema)
+    conn.require(f"CREATE {kind}", "SCHEMA", f"{database}.{schema}")
+    before = conn.account.find(kind, ".".join(name))
+    if before and not may_be_there:
+        raise errors.already_exists(short)
+    return before
 
 
 def _signature(words: Words) -> list[list[str]]:

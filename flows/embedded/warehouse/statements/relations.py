@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
 _AT = ("created_on", TIMESTAMP_LTZ)
+# What SHOW TABLES, VIEWS and OBJECTS say of each one here.
+_OF_ALL = {
+    "retention_time": "1", "change_tracking": "OFF", "search_optimization": "OFF", "is_external": "N",
+    "enable_schema_evolution": "N", "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N",
+    "is_dynamic": "N", "is_immutable": "N", "reserved": "", "is_secure": "false", "is_materialized": "false",
+}  # fmt: skip
 _COLUMNS: dict[str, list[str | tuple[str, str]]] = {
     "TABLES": [
         _AT, "name", "database_name", "schema_name", "kind", "comment", "cluster_by", ("rows", "BIGINT"), ("bytes",
@@ -98,12 +104,8 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "schema_name": schema,
             "kind": "TRANSIENT" if what == "TABLES" and p.get("transient") else kind, "comment": item.comment if item else "",
             "cluster_by": p.get("cluster_by", ""), "rows": size, "bytes": None if size is None else 0,
-            "owner": conn.account.owner(kind, full), "retention_time": "1",
-            "automatic_clustering": "ON" if p.get("cluster_by") else "OFF",
-            "change_tracking": "OFF", "search_optimization": "OFF", "is_external": "N", "enable_schema_evolution": "N",
-            "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N", "is_dynamic": "N",
-            "is_immutable": "N",
-            "reserved": "", "text": text, "is_secure": "false", "is_materialized": "false",
+            "owner": conn.account.owner(kind, full),
+            "automatic_clustering": "ON" if p.get("cluster_by") else "OFF", "text": text, **_OF_ALL,
         })  # fmt: skip
     for (database, schema, name), kind in sorted(conn.temporary_tables.items()):
         full = f"{database}.{schema}.{name}"
@@ -114,10 +116,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "created_on": conn.temporary_since.get((database, schema, name)), "name": name, "database_name": database,
             "schema_name": schema, "kind": "TEMPORARY" if what == "TABLES" else kind,
             "comment": "", "cluster_by": "", "rows": size, "bytes": None if size is None else 0, "owner": conn.role,
-            "retention_time": "1", "automatic_clustering": "OFF", "change_tracking": "OFF", "search_optimization": "OFF",
-            "is_external": "N", "enable_schema_evolution": "N", "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N",
-            "is_iceberg": "N", "is_dynamic": "N", "is_immutable": "N", "reserved": "", "is_secure": "false",
-            "is_materialized": "false",
+            "automatic_clustering": "OFF", **_OF_ALL,
         })  # fmt: skip
     return table(rows[: wanted.limit] if wanted.limit is not None else rows, _TERSE if terse else _COLUMNS[what])
 

@@ -41,19 +41,7 @@ _SHOWN = {
     "DECIMAL": "NUMBER", "NUMERIC": "NUMBER", "DOUBLE": "FLOAT", "REAL": "FLOAT", "FLOAT4": "FLOAT", "FLOAT8": "FLOAT",
     "DATETIME": "TIMESTAMP_NTZ", "TIMESTAMP": "TIMESTAMP_NTZ", "VARBINARY": "BINARY",
 }  # fmt: skip
-_TYPES = (
-    "VARCHAR",
-    "NUMBER",
-    "FLOAT",
-    "BOOLEAN",
-    "DATE",
-    "TIME",
-    "TIMESTAMP_NTZ",
-    "TIMESTAMP_LTZ",
-    "TIMESTAMP_TZ",
-    "BINARY",
-    "VARIANT",
-)
+_TYPES = (*types.SCALAR, "VARIANT")
 
 
 def shown_type(name: str) -> str:
@@ -160,7 +148,7 @@ def _view_query(conn: WarehouseConnection, view: AccountObject) -> exp.Subquery 
         )
     create = _statement(str(kept[0]))
     query = create.expression.copy()
-    _qualify(query, str(kept[1]))
+    qualify(query, str(kept[1]))
     if not _mask_sources(conn, query):
         return None
     listed = create.this.expressions if isinstance(create.this, exp.Schema) else []
@@ -176,13 +164,7 @@ def _statement(text: str) -> exp.Create:
     return tree
 
 
-def qualified(tree: Expr, place: str) -> Expr:
-    """The tree, changed in place, with full names."""
-    _qualify(tree, place)
-    return tree
-
-
-def _qualify(tree: Expr, place: str) -> None:
+def qualify(tree: Expr, place: str) -> None:
     """Complete the names of a query with the database and schema that it was written in."""
     database, _, schema = place.partition(".")
     for table in list(sources(tree)):
@@ -216,7 +198,7 @@ def _over(
         for found in list(select.find_all(kind)):
             found.replace(exp.Literal.string(text))
     _call_functions(conn, select, place)
-    _qualify(select, place)
+    qualify(select, place)
     for one in list(select.find_all(exp.Column)):
         if not one.table and folded(one.this) in arguments:
             one.replace(arguments[folded(one.this)].copy())
@@ -252,7 +234,7 @@ def _call_functions(conn: WarehouseConnection, select: Expr, place: str) -> None
             continue
         text: Any = item.properties["body"]
         query = legal.check(parse(str(text)))
-        _qualify(query, name.rpartition(".")[0])
+        qualify(query, name.rpartition(".")[0])
         assert isinstance(query, exp.Query)
         node.replace(exp.Subquery(this=query.copy()))
 
@@ -266,7 +248,7 @@ def check_body(conn: WarehouseConnection, body: str, arguments: tuple[str, ...],
         if str(call.this).upper() == CURRENT_TAG:
             call.replace(exp.Literal.string(""))
     _call_functions(conn, select, place)
-    _qualify(select, place)
+    qualify(select, place)
     for column in select.find_all(exp.Column):
         outside = column.find_ancestor(exp.Select) is select
         if outside and (column.table or folded(column.this) not in arguments):

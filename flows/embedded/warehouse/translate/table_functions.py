@@ -10,22 +10,10 @@ from __future__ import annotations
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate.types import Type
+from flows.embedded.warehouse.translate.types import SCALAR, Type
 
 _ROW = "_CXM_ROW"
 _DEFAULTS = {"PATH": "", "OUTER": False, "RECURSIVE": False, "MODE": "BOTH"}
-_NO_INPUT = (
-    "NUMBER",
-    "FLOAT",
-    "VARCHAR",
-    "BOOLEAN",
-    "DATE",
-    "TIME",
-    "TIMESTAMP_NTZ",
-    "TIMESTAMP_LTZ",
-    "TIMESTAMP_TZ",
-    "BINARY",
-)
 
 
 def rewritten(node: Expr) -> Expr:
@@ -64,7 +52,7 @@ def _flatten(call: exp.Explode) -> exp.Anonymous:
     if "INPUT" not in given:
         raise errors.argument_count("FLATTEN", 1, 0)
     type_ = given["INPUT"].meta.get("cxm_type")
-    if isinstance(type_, Type) and type_.kind in _NO_INPUT:
+    if isinstance(type_, Type) and type_.kind in SCALAR:
         raise errors.argument_types("FLATTEN", str(type_))
     options: list[Expr] = []
     for name, default in _DEFAULTS.items():

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 DIGITS = 38
+# The kinds that are not semi-structured.
+SCALAR = (
+    "NUMBER", "FLOAT", "VARCHAR", "BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY",
+)  # fmt: skip
 LONGEST_TEXT = 16_777_216  # VARCHAR without a length
 _MOST_DIGITS_AFTER_POINT = 12
 _MORE_DIGITS_OF_A_QUOTIENT = 6
