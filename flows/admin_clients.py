@@ -39,8 +39,8 @@ def administrator(settings: Settings, aws_block: str | None = None, snowflake_bl
 @contextmanager
 def connection(settings: Settings, step: str = "provision", role: str = ADMINISTRATOR) -> Iterator[SnowflakeConnection]:
     """A Snowflake connection of whoever provisions: the administrator, or for a plan `settings.plan_role`."""
-    with blocks.snowflake(settings, role, {"step": step}) as found:
-        yield found
+    with blocks.snowflake(settings, role, {"step": step}) as opened:
+        yield opened
 
 
 def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
@@ -55,8 +55,8 @@ def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
     name = key_block or BLOCK
 
     def holds_key(ids: frozenset[str]) -> bool:
-        found = _block(name)
-        return found is not None and found.aws_access_key_id in ids
+        block = _block(name)
+        return block is not None and block.aws_access_key_id in ids
 
     def save_key(key_id: str, secret: str) -> None:
         from flows import block_types

@@ -209,24 +209,24 @@ def apply(settings: Settings, block: str | None) -> tuple[Applied, ...]:
         if settings.restarts_per_hour:
             lease = timedelta(minutes=settings.lease_minutes)
             return (*done, _apply(client, restart(settings.restarts_per_hour, lease)))
-        for found in client.read_automations_by_name(RESTART):
-            client.delete_automation(found.id)
+        for obsolete in client.read_automations_by_name(RESTART):
+            client.delete_automation(obsolete.id)
             done.append(Applied(RESTART, "removed", False))
         return tuple(done)
 
 
 def _apply(client: SyncPrefectClient, automation: AutomationCore) -> Applied:
-    found = client.read_automations_by_name(automation.name)
-    if not found:
+    existing = client.read_automations_by_name(automation.name)
+    if not existing:
         client.create_automation(automation)
         return Applied(automation.name, "created", True)
-    automation.enabled = found[0].enabled
-    if isinstance(automation.actions[0], DoNothing) and not isinstance(found[0].actions[0], DoNothing):
-        automation.actions = found[0].actions  # a user chose them in the UI
+    automation.enabled = existing[0].enabled
+    if isinstance(automation.actions[0], DoNothing) and not isinstance(existing[0].actions[0], DoNothing):
+        automation.actions = existing[0].actions  # a user chose them in the UI
         automation.description = automation.description.removesuffix(f" {NOBODY}")
-    if _definition(found[0]) == _definition(automation):
+    if _definition(existing[0]) == _definition(automation):
         return Applied(automation.name, "unchanged", automation.enabled)
-    client.update_automation(found[0].id, automation)
+    client.update_automation(existing[0].id, automation)
     return Applied(automation.name, "updated", automation.enabled)
 
 

@@ -123,11 +123,11 @@ def readable(credentials: SnowflakeCredentials) -> SnowflakeCredentials:
     if path is None and text is None:
         return credentials
     try:
-        found = path.read_text() if path else cast(SecretBytes, text).get_secret_value().decode()
+        key_text = path.read_text() if path else cast(SecretBytes, text).get_secret_value().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"private key of the SnowflakeCredentials block: {path or ''} {error}") from None
     passphrase = credentials.private_key_passphrase
-    key = read_private_key(found, passphrase.get_secret_value() if passphrase else None)
+    key = read_private_key(key_text, passphrase.get_secret_value() if passphrase else None)
     return credentials.model_copy(
         update={
             "private_key": SecretBytes(key.pem.encode()),

@@ -217,12 +217,12 @@ def _make_pool(client: SyncPrefectClient, name: str) -> list[Registered]:
         return []  # a pool of the operator's own
     job = json.loads(template.read_text())
     try:
-        there = client.read_work_pool(name)
+        existing = client.read_work_pool(name)
     except ObjectNotFound:
         pool = WorkPoolCreate(name=name, type=template.stem, description="Runs of MedTech-CXM", base_job_template=job)
         client.create_work_pool(pool)
         return [Registered("work-pool", name, "created")]
-    if _is_bare(client, there):
+    if _is_bare(client, existing):
         client.update_work_pool(name, WorkPoolUpdate(base_job_template=job))
         return [Registered("work-pool", name, "updated")]
     return [Registered("work-pool", name, "unchanged")]

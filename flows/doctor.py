@@ -49,16 +49,16 @@ Check = Callable[[Settings], Iterator[Finding]]
 
 def examine(settings: Settings) -> tuple[Finding, ...]:
     """Run every check; a check that fails to run is a finding too."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name, check in CHECKS.items():
         try:
-            found += check(settings)
+            findings += check(settings)
         except Exception as error:  # a broken check must not hide the others
-            found.append(Finding(name, "fail", *_found_and_fix(error)))
-    return tuple(found)
+            findings.append(Finding(name, "fail", *_got_and_fix(error)))
+    return tuple(findings)
 
 
-def _found_and_fix(error: Exception) -> tuple[str, str]:
+def _got_and_fix(error: Exception) -> tuple[str, str]:
     """The finding and the fix for a check that raised `error`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -72,16 +72,16 @@ def _found_and_fix(error: Exception) -> tuple[str, str]:
     if isinstance(error, ClientError):
         return str(error), "`cxm provision --plan` shows what of the bucket and its access is missing"
     if known := meaning(error):
-        found, _, fix = str(known).rpartition("; ")
-        return (found, fix) if found else (fix, "`cxm provision --plan` shows what is missing")
+        got, _, fix = str(known).rpartition("; ")
+        return (got, fix) if got else (fix, "`cxm provision --plan` shows what is missing")
     return (
         f"{type(error).__name__}: {error}",
         "a check that should not break: report it with the output of `cxm doctor --json`",
     )
 
 
-def _judge(check: str, good: bool, found: str, fix: str) -> Finding:
-    return Finding(check, "ok" if good else "fail", found, "" if good else fix)
+def _judge(check: str, good: bool, got: str, fix: str) -> Finding:
+    return Finding(check, "ok" if good else "fail", got, "" if good else fix)
 
 
 def packages(_: Settings) -> Iterator[Finding]:
@@ -172,7 +172,7 @@ def places(settings: Settings) -> Iterator[Finding]:
                 with ExitStack() as stack:
                     place.open_raw(entry, "expected a file", stack).file.read(1)
         except CxmError as error:
-            yield Finding(f"place {text}", "fail", *_found_and_fix(error))
+            yield Finding(f"place {text}", "fail", *_got_and_fix(error))
         else:
             yield Finding(f"place {text}", "ok", f"{len(files)} files, readable")
             yield from _clearing(settings, text, place.where if isinstance(place, Archive) else place)
@@ -189,9 +189,9 @@ def _clearing(settings: Settings, text: str, place: Place) -> Iterator[Finding]:
     lacking = [
         name for name, (call, arguments) in tries.items() if not _allowed(place.client, place.bucket, call, **arguments)
     ]
-    found = f"lacks {', '.join(lacking)}" if lacking else ", ".join(tries)
+    got = f"lacks {', '.join(lacking)}" if lacking else ", ".join(tries)
     fix = "`cxm provision --apply`; a bucket of another account has a policy of its own"
-    yield _judge(f"place {text}: inbox may clear it ({settings.inbox_after})", not lacking, found, fix)
+    yield _judge(f"place {text}: inbox may clear it ({settings.inbox_after})", not lacking, got, fix)
 
 
 def inbox_queues(settings: Settings) -> Iterator[Finding]:
@@ -205,7 +205,7 @@ def inbox_queues(settings: Settings) -> Iterator[Finding]:
             settings.inbox_place(source.name)
             queue.messages(wait=0, hidden=0, rounds=1)
         except CxmError as error:
-            yield Finding(f"queue {queue.name}", "fail", *_found_and_fix(error))
+            yield Finding(f"queue {queue.name}", "fail", *_got_and_fix(error))
         else:
             yield Finding(f"queue {queue.name}", "ok", "can be asked")
 

@@ -44,7 +44,7 @@ def jinja(text: str) -> str:
     """
     if not _JINJA.search(text):
         return text
-    return "{{ '" + _IN_JINJA_STRING.sub(lambda found: _numbered(found.group()), text) + "' }}"
+    return "{{ '" + _IN_JINJA_STRING.sub(lambda match: _numbered(match.group()), text) + "' }}"
 
 
 def _numbered(character: str) -> str:

@@ -29,18 +29,18 @@ def is_generated(place: Place, files: Iterable[str]) -> bool:
     made = _made(place)
     if not made:
         return False
-    there = [(name, size) for name in files if (size := place.size_of(name))]
-    as_made = sum(made.get(name) == size for name, size in there)
-    return as_made > 0 and 2 * as_made >= len(there)
+    existing = [(name, size) for name in files if (size := place.size_of(name))]
+    as_made = sum(made.get(name) == size for name, size in existing)
+    return as_made > 0 and 2 * as_made >= len(existing)
 
 
 def _made(place: Place) -> dict[str, int]:
     """File name → bytes, as the marker of a place tells; a marker that is none tells nothing."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = json.loads(place.read_small(MARKER) or b"")
-        if "files" in found:  # Olist-shaped files
-            return {name: int(facts["bytes"]) for name, facts in found["files"].items()}
-        return {name: int(size) for sizes in found.values() if isinstance(sizes, dict) for name, size in sizes.items()}
+        marker = json.loads(place.read_small(MARKER) or b"")
+        if "files" in marker:  # Olist-shaped files
+            return {name: int(facts["bytes"]) for name, facts in marker["files"].items()}
+        return {name: int(size) for sizes in marker.values() if isinstance(sizes, dict) for name, size in sizes.items()}
     return {}
 
 

@@ -83,7 +83,7 @@ def inbox(
     settings = tasks.Blocks(aws_block, snowflake_block).settings
     where, after = data or source_place(settings, source), after or settings.inbox_after
     memory = _recall(source)
-    found: list[SetSeen] = []
+    handled: list[SetSeen] = []
     notified = _Notifications.of(settings, source, where)
     for key, seen in list(memory.items()):
         if not seen.run or not seen.loading or not (ended := _final_state(seen.run)):
@@ -91,7 +91,7 @@ def inbox(
         if ended == "crashed" and seen.tries < TRIES:  # its machine died: run the set again, which recovers that batch
             memory[key] = replace(seen, run="", tries=seen.tries + 1)
         elif after != "left":
-            found.append(_dispose(settings, source, located.place(settings, where), key, seen, after))
+            handled.append(_dispose(settings, source, located.place(settings, where), key, seen, after))
             memory[key] = replace(seen, loading="")
         elif late == "joins":
             memory[key] = replace(seen, loading="")
@@ -100,7 +100,7 @@ def inbox(
     if notified and not notified.needs_listing(memory, now):
         notified.end(now)
         return prefect_ui.ended(
-            f"{where}: no event of S3, not listed" if not found else _summary(where, found), tuple(found)
+            f"{where}: no event of S3, not listed" if not handled else _summary(where, handled), tuple(handled)
         )
     place = located.place(settings, where)  # resolved again: an archive may have been moved away above
     entries = place.entries()
@@ -115,14 +115,14 @@ def inbox(
         memory[look.key] = replace(look.seen, run=str(run.id), loading=look.digests + digests)
         _remember(source, memory)
         url = str(url_for("flow-run", obj_id=run.id) or "")
-        found.append(SetSeen(look.key, len(look.entries), "started", f"run {run.name}", url))
+        handled.append(SetSeen(look.key, len(look.entries), "started", f"run {run.name}", url))
         get_run_logger().info("%s: %s files are complete: run %s, %s", source, len(look.entries), run.name, url)
         if url:
             create_link_artifact(url, f"run {run.name}", key=f"{source}-inbox-run", description="Started by this look")
-    found += [SetSeen(look.key, len(look.entries), "waits", look.waits) for look in sets if look.waits]
+    handled += [SetSeen(look.key, len(look.entries), "waits", look.waits) for look in sets if look.waits]
     if notified:
         notified.end(now, looked=True)
-    return prefect_ui.ended(_summary(place, found), tuple(found))
+    return prefect_ui.ended(_summary(place, handled), tuple(handled))
 
 
 @dataclass
@@ -163,14 +163,14 @@ class _Notifications:
         self.queue.forget(self.messages)
 
 
-def _summary(place: Place | str, found: Sequence[SetSeen]) -> str:
+def _summary(place: Place | str, seen: Sequence[SetSeen]) -> str:
     """The poll's result in one line."""
-    if not found:
+    if not seen:
         return f"{place}: no file of the source"
     parts = [
         f"{one.day + ': ' if one.day else ''}{one.files} files {one.status}" * (one.status != "waits")
         + f"{one.day + ': ' if one.day else ''}{one.files} files: {one.summary}" * (one.status == "waits")
-        for one in found
+        for one in seen
     ]
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} sets more" if len(parts) > 3 else "")
 
@@ -214,9 +214,9 @@ def _dispose(settings: Settings, source: str, place: Place, key: str, seen: Seen
         return SetSeen(key, len(seen.loading) // 8, "left", "its run did not publish them", seen.run)
     files = [entry for entry in place.entries() if is_loading(seen, entry)]
     count = place.dispose(files, f"{DONE}/{max(batches)}" if after == "done" else "")
-    told = f"to {DONE}/{max(batches)}" if after == "done" else ""
-    get_run_logger().info("%s: %s of %s files %s %s", source, count, len(files), after, told)
-    return SetSeen(key, count, "moved" if after == "done" else "deleted", told, seen.run)
+    destination = f"to {DONE}/{max(batches)}" if after == "done" else ""
+    get_run_logger().info("%s: %s of %s files %s %s", source, count, len(files), after, destination)
+    return SetSeen(key, count, "moved" if after == "done" else "deleted", destination, seen.run)
 
 
 def _variable(source: str) -> str:

@@ -91,8 +91,8 @@ def inventory(source: Source, names: Iterable[str], day: date | None = None) -> 
 def days(source: Source, names: Iterable[str]) -> tuple[date, ...]:
     """The days for which one of these names is a file of the source, in order."""
     entries = _entries(names)
-    found = {file_names.day_of(table.file, name) for table in source.tables if table.daily for name in entries}
-    return tuple(sorted(day for day in found if day))
+    covered = {file_names.day_of(table.file, name) for table in source.tables if table.daily for name in entries}
+    return tuple(sorted(day for day in covered if day))
 
 
 def _on(table: Table, day: date | None) -> str:
@@ -103,20 +103,20 @@ def _entries(names: Iterable[str]) -> dict[str, str]:
     """File names as the contract spells them → as the place spells them.
 
     If a file exists twice, plain and packed, the plain name wins: opening it reports that there are two."""
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for entry in sorted(names):
         if entry.startswith("."):
             continue
         suffix = next((s for s in SUFFIXES if entry.lower().endswith(f".csv{s}")), "")
         name = unicodedata.normalize("NFC", entry[: len(entry) - len(suffix)])
-        before = found.get(name, entry)
+        before = by_name.get(name, entry)
         if before != entry and unicodedata.normalize("NFC", before) == unicodedata.normalize("NFC", entry):
             raise DataError(
                 f"{name}: exists twice, spelt with other Unicode characters; expected it once; remove the one that is not to "
                 "be loaded"
             )
-        found.setdefault(name, entry)
-    return found
+        by_name.setdefault(name, entry)
+    return by_name
 
 
 def _missing(table: Table, expected: str, entries: Mapping[str, str]) -> Missing:

@@ -184,13 +184,13 @@ def not_delivered(source: Source, table: Table, day: date | None, batch_id: str)
 
 def current(published: Mapping[tuple[str, str], Published], table: Table, day: date | None) -> dict[str, Published]:
     """The files whose rows are what is published of a table, of one by day on that day: those that came with its newest batch."""
-    found = {
+    by_file = {
         file: load
         for (raw_name, file), load in published.items()
         if raw_name == table.raw_name and (not table.daily or _is_of(file, table, day))
     }
-    newest = max(found.values(), key=lambda load: (load.sequence, load.batch_id), default=None)
-    return {file: load for file, load in found.items() if newest and load.batch_id == newest.batch_id}
+    newest = max(by_file.values(), key=lambda load: (load.sequence, load.batch_id), default=None)
+    return {file: load for file, load in by_file.items() if newest and load.batch_id == newest.batch_id}
 
 
 def _is_of(file: str, table: Table, day: date | None) -> bool:
@@ -209,6 +209,6 @@ def object_name(file: str) -> str:
     """A file's name in its objects' keys: any character but letters, digits, `_` and `-` is spelt as `=` and the hex digits of
     its bytes, so that no two files meet, neither among each other nor in the numbers of a split file (`.0001`)."""
     spelt = re.sub(
-        r"[^A-Za-z0-9_-]", lambda found: "".join(f"={b:02X}" for b in found[0].encode()), file[: -len(".csv")]
+        r"[^A-Za-z0-9_-]", lambda match: "".join(f"={b:02X}" for b in match[0].encode()), file[: -len(".csv")]
     )
     return f"{spelt}.csv"

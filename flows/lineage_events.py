@@ -154,7 +154,7 @@ class _Run:
 
         # As dbt's own integration names them, so that its models follow from these tables.
         namespace = f"snowflake://{blocks.snowflake_credentials(self.settings).account}"
-        found = []
+        outputs = []
         for table in self.source.tables:
             fields = [
                 schema_dataset.SchemaDatasetFacetFields(name=c.name, type="VARCHAR", description=c.description)
@@ -166,7 +166,7 @@ class _Run:
                 statistics["outputStatistics"] = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
                     rowCount=rows, size=size
                 )
-            found.append(
+            outputs.append(
                 OutputDataset(
                     namespace=namespace,
                     name=f"{self.settings.database}.{self.source.schema}.{table.raw_name}",
@@ -174,4 +174,4 @@ class _Run:
                     outputFacets=statistics,
                 )
             )
-        return found
+        return outputs

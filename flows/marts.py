@@ -209,8 +209,8 @@ def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None
         parts.append(f"- Look at: [dbt docs]({docs})")
     lists = (("Failed", ("error", "fail")), ("Not run", ("skip",)), ("Tests that warn", ("warn",)))
     for title, outcomes in lists:
-        if found := [node for node in result.nodes if node.outcome in outcomes]:
-            parts += [f"## {title}", "\n".join(f"- {code(node.name)}: {markdown(node.message)}" for node in found)]
+        if nodes := [node for node in result.nodes if node.outcome in outcomes]:
+            parts += [f"## {title}", "\n".join(f"- {code(node.name)}: {markdown(node.message)}" for node in nodes)]
     lines = ["| relation | kind | outcome | rows | seconds |", "|---|---|---|---:|---:|"]
     for node in sorted(built, key=lambda node: -node.seconds):
         relation = node.relation.split(".", 1)[-1]
@@ -271,5 +271,5 @@ def _relations(settings: Settings) -> dict[str, int | None]:
     """SCHEMA.NAME of every table and view that the transformer sees → its rows, where it has a count of them."""
     tag = {"flow_run": run_info().flow_run_id, "step": "dbt-build"}
     with blocks.snowflake(settings, settings.transformer_role, tag) as connection:
-        found = run_sql(connection, template("relations.sql", database=settings.database), ()).dicts()
-    return {row["relation"]: None if row["row_count"] is None else int(row["row_count"]) for row in found}
+        rows = run_sql(connection, template("relations.sql", database=settings.database), ()).dicts()
+    return {row["relation"]: None if row["row_count"] is None else int(row["row_count"]) for row in rows}

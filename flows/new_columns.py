@@ -16,7 +16,7 @@ from flows.settings import PROJECT
 
 def show_patch(source: Source, landed: Mapping[str, LandedTable]) -> None:
     """Show the contract's patch for the tables that were loaded, where one has such columns; it fails nothing."""
-    new = {name: [layout for layout in found.layouts if layout.added] for name, found in landed.items()}
+    new = {name: [layout for layout in table.layouts if layout.added] for name, table in landed.items()}
     layouts = {name: max(each, key=lambda layout: len(layout.added)) for name, each in new.items() if each}
     if not layouts:
         return

@@ -83,13 +83,13 @@ def reconcile(
     Raises:
         DataError: they differ; the message lists how, the artifact all of it.
     """
-    found = tasks.reconcile(source, tasks.Blocks(aws_block, snowflake_block))
-    prefect_ui.table_artifact(f"{source}-reconcile", found, "Differences between S3, ledger and RAW")
-    if found:
-        lines = [f"- {d.kind}: {d.where}: got {d.found}, expected {d.wanted}; {d.fix}" for d in found[:20]]
-        more = [f"- and {len(found) - 20} more"] if len(found) > 20 else []
-        raise DataError("\n".join([f"{source}: S3, ledger and RAW differ in {len(found)} places", *lines, *more]))
-    return prefect_ui.ended("S3, ledger and RAW agree", found)
+    differences = tasks.reconcile(source, tasks.Blocks(aws_block, snowflake_block))
+    prefect_ui.table_artifact(f"{source}-reconcile", differences, "Differences between S3, ledger and RAW")
+    if differences:
+        lines = [f"- {d.kind}: {d.where}: got {d.found}, expected {d.wanted}; {d.fix}" for d in differences[:20]]
+        more = [f"- and {len(differences) - 20} more"] if len(differences) > 20 else []
+        raise DataError("\n".join([f"{source}: S3, ledger and RAW differ in {len(differences)} places", *lines, *more]))
+    return prefect_ui.ended("S3, ledger and RAW agree", differences)
 
 
 @flow(name="freshness", flow_run_name=prefect_ui.name_run("freshness-{source}"))
@@ -108,21 +108,21 @@ def freshness(
     Raises:
         StaleError: a table's last delivery is longer ago than its contract allows; the message says which.
     """
-    found = prefect_ui.facts_of(tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block), return_state=True))
-    prefect_ui.table_artifact(f"{source}-freshness", freshness_rows(found.sources), "dbt source freshness")
-    if found.stale:
-        return prefect_ui.failed(StaleError(prefect_ui.tell_stale(source, found)))  # type: ignore[no-any-return]
-    if not found.sources:
+    facts = prefect_ui.facts_of(tasks.freshness(source, tasks.Blocks(aws_block, snowflake_block), return_state=True))
+    prefect_ui.table_artifact(f"{source}-freshness", freshness_rows(facts.sources), "dbt source freshness")
+    if facts.stale:
+        return prefect_ui.failed(StaleError(prefect_ui.tell_stale(source, facts)))  # type: ignore[no-any-return]
+    if not facts.sources:
         return prefect_ui.ended(
-            f"no table of {source} is ever late: its contract has no limits of freshness", found.sources
+            f"no table of {source} is ever late: its contract has no limits of freshness", facts.sources
         )
-    if found.never_loaded:
+    if facts.never_loaded:
         return prefect_ui.ended(
             f"never loaded: nothing of {source} was published yet, so nothing is late; load it with `cxm run --source {source}`",
-            found.sources,
+            facts.sources,
         )
-    warned = f", {len(found.warned)} past their warning age" if found.warned else ""
-    return prefect_ui.ended(f"{len(found.sources)} tables fresh{warned}", found.sources)
+    warned = f", {len(facts.warned)} past their warning age" if facts.warned else ""
+    return prefect_ui.ended(f"{len(facts.sources)} tables fresh{warned}", facts.sources)
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,10 @@ def facts_of(state: State[R]) -> R:
     Raises:
         Exception: the exception that the task raised, if it did.
     """
-    found: Any = state.result(raise_on_failure=False)
-    if isinstance(found, BaseException):
-        raise found
-    return found  # type: ignore[no-any-return]
+    facts: Any = state.result(raise_on_failure=False)
+    if isinstance(facts, BaseException):
+        raise facts
+    return facts  # type: ignore[no-any-return]
 
 
 # The first words of random run names in the form of Prefect's UI. Random names of the server have two words of coolname's lists.
@@ -133,7 +133,7 @@ def newer_run(parameters: dict[str, Any]) -> str:
         return ""
     with get_client(sync_client=True) as client:
         own = client.read_flow_run(UUID(str(flow_run.id)))
-        found = client.read_flow_runs(
+        runs = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 start_time=FlowRunFilterStartTime(after_=own.created),
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])),
@@ -141,7 +141,7 @@ def newer_run(parameters: dict[str, Any]) -> str:
             flow_filter=FlowFilter(id=FlowFilterId(any_=[own.flow_id])),
             sort=FlowRunSort.START_TIME_DESC,
         )
-    same = (run for run in found if all(run.parameters.get(name) == value for name, value in parameters.items()))
+    same = (run for run in runs if all(run.parameters.get(name) == value for name, value in parameters.items()))
     return next((run.name for run in same if run.id != own.id), "")
 
 

@@ -70,10 +70,10 @@ def make(folder: Path) -> list[Path]:
     Raises:
         ConfigurationError: something of the kind is there already, or the folder cannot be written to.
     """
-    there = sorted({part.split("/")[0] for part in PARTS if (folder / part.split("/")[0]).exists()})
-    if there:
+    existing = sorted({part.split("/")[0] for part in PARTS if (folder / part.split("/")[0]).exists()})
+    if existing:
         raise ConfigurationError(
-            f"{folder}: expected a folder without a project, got {', '.join(there)}; name another folder: `cxm init DIR`"
+            f"{folder}: expected a folder without a project, got {', '.join(existing)}; name another folder: `cxm init DIR`"
         )
     try:
         for part in PARTS:

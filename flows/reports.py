@@ -64,9 +64,9 @@ def render(report: Report) -> str:
         parts += ["## Null rates that moved", shifts]
     if new := _new_values(report.compared):
         parts += ["## New values", new]
-    if differing := [found for found in report.landed.values() if found.differs]:
+    if differing := [table for table in report.landed.values() if table.differs]:
         parts += ["## Columns that differ from the contract"]
-        parts += ["\n".join(f"- {found.table}: {markdown(found.differs)}" for found in differing)]
+        parts += ["\n".join(f"- {table.table}: {markdown(table.differs)}" for table in differing)]
     if findings := _findings(report):
         parts += ["## Findings", findings]
     return "\n\n".join(parts) + "\n"
@@ -75,7 +75,7 @@ def render(report: Report) -> str:
 def _facts(report: Report) -> str:
     """One line each: what was loaded and how long it took, what changed, the verdict, links."""
     came = [r for r in report.loaded if r.came]
-    sent = sum(found.bytes for found in report.landed.values() if found.status == "landed")
+    sent = sum(table.bytes for table in report.landed.values() if table.status == "landed")
     tables = f"{len(came)} of {len(report.loaded) + len(report.failed)} tables"
     lines = [f"- Came in: {tables}, {sum(r.rows for r in came):,} rows, {sent:,} bytes, in {age(report.seconds)}"]
     changes = [(c.table, c.now.rows - c.before.rows) for c in report.compared if c.before]
@@ -84,7 +84,7 @@ def _facts(report: Report) -> str:
         lines.append(f"- Since the batch before: {f'{moved} rows' if moved else 'as many rows'}")
     if report.verdict:
         tables_judged = report.verdict.tables
-        broken, warned = (sum(len(found) for found in kind) for kind in (
+        broken, warned = (sum(len(rules) for rules in kind) for kind in (
             [t.error_failures for t in tables_judged], [t.warnings for t in tables_judged]
         ))  # fmt: skip
         rules = sum(t.evaluated for t in tables_judged)
@@ -114,35 +114,35 @@ def age(seconds: float) -> str:
     return " ".join(units[:2])
 
 
-def verdict_word(found: TableVerdict) -> str:
+def verdict_word(verdict: TableVerdict) -> str:
     """A table's verdict in words: `passed`, `passed, 2 warnings`, `1 failed`."""
-    if found.error_failures:
-        return f"{len(found.error_failures)} failed"
-    count = len(found.warnings)
-    aside = f"{found.rows_aside:,} row{'s' if found.rows_aside > 1 else ''} set aside" if found.rows_aside else ""
+    if verdict.error_failures:
+        return f"{len(verdict.error_failures)} failed"
+    count = len(verdict.warnings)
+    aside = f"{verdict.rows_aside:,} row{'s' if verdict.rows_aside > 1 else ''} set aside" if verdict.rows_aside else ""
     warned = f"{count} warning{'s' if count > 1 else ''}" if count else ""
     return ", ".join(filter(None, ("passed", aside, warned)))
 
 
-def _not_sent(found: LandResult | LoadResult) -> str:
+def _not_sent(result: LandResult | LoadResult) -> str:
     """The status of a table that had nothing to load."""
-    return f"unchanged since {found.since}" if found.since else f"{found.status}, optional"
+    return f"unchanged since {result.since}" if result.since else f"{result.status}, optional"
 
 
 def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
     """The table of landed files, one row each."""
     return [
         {
-            "table": found.table,
-            "rows": f"{found.records:,}",
-            "status": found.status if found.status == "landed" else _not_sent(found),
-            "bytes": f"{found.bytes:,}",
-            "file": found.file,
-            "objects": len(found.objects),
-            "folder": found.folder if found.objects else "",
-            "columns": found.differs,
+            "table": result.table,
+            "rows": f"{result.records:,}",
+            "status": result.status if result.status == "landed" else _not_sent(result),
+            "bytes": f"{result.bytes:,}",
+            "file": result.file,
+            "objects": len(result.objects),
+            "folder": result.folder if result.objects else "",
+            "columns": result.differs,
         }
-        for found in landed
+        for result in landed
     ]
 
 
@@ -150,14 +150,14 @@ def load_rows(loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
     """The table of what COPY loaded."""
     return [
         {
-            "table": found.table,
-            "rows": f"{found.rows:,}",
-            "status": found.status if found.came else _not_sent(found),
-            "RAW table": found.raw_name,
-            "objects": found.files,
-            "COPY query": found.query_id,
+            "table": result.table,
+            "rows": f"{result.rows:,}",
+            "status": result.status if result.came else _not_sent(result),
+            "RAW table": result.raw_name,
+            "objects": result.files,
+            "COPY query": result.query_id,
         }
-        for found in loaded
+        for result in loaded
     ]
 
 
@@ -198,7 +198,7 @@ def broken_rows(verdict: Verdict) -> list[dict[str, Any]]:
     ]
 
 
-def freshness_rows(found: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
+def freshness_rows(tables: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
     """The table of the age of each table's last delivery, and the limits of the contract."""
     return [
         {
@@ -210,7 +210,7 @@ def freshness_rows(found: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
             "last delivery (UTC)": (one.max_loaded_at or "").replace("T", " ")[:19],
             "message": one.message,
         }
-        for one in found
+        for one in tables
     ]
 
 
@@ -224,17 +224,17 @@ def _tables(report: Report) -> str:
         *(f"| {table} |  | failed |  |  |  |  |  |  |" for table in report.failed),
     ]
     for result in report.loaded:
-        found, landed = compared.get(result.table), report.landed.get(result.table)
+        profile, landed = compared.get(result.table), report.landed.get(result.table)
         came = result.came
         rows = result.rows_in_file - aside.get(result.table, 0)
-        before = "" if not found or not found.before else f"{found.before.rows:,} ({rows - found.before.rows:+,})"
+        before = f"{profile.before.rows:,} ({rows - profile.before.rows:+,})" if profile and profile.before else ""
         cells = [
             result.table,
             f"{rows:,}",
             ", ".join(filter(None, [result.status, judged.get(result.table)])) if came else _not_sent(result),
             before,
             f"{landed.bytes:,}" if landed and came else "",
-            _columns(found),
+            _columns(profile),
             markdown(report.freshness.get(result.table, "")),
             _prefix(report.links, landed.folder) if landed and came else "",
             _query(report.links, result.query_id),
@@ -243,13 +243,13 @@ def _tables(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _columns(found: Compared | None) -> str:
+def _columns(profile: Compared | None) -> str:
     """The number of columns, and how many are new: NULL in every row of the batch before, but not in this one."""
-    if not found or not found.now.rows:
+    if not profile or not profile.now.rows:
         return ""
-    before = found.before.null_rates if found.before else {}
-    new = sum(before.get(name) == 1.0 and rate < 1.0 for name, rate in found.now.null_rates.items())
-    return f"{len(found.now.null_rates)}" + (f" ({new} new)" if new else "")
+    before = profile.before.null_rates if profile.before else {}
+    new = sum(before.get(name) == 1.0 and rate < 1.0 for name, rate in profile.now.null_rates.items())
+    return f"{len(profile.now.null_rates)}" + (f" ({new} new)" if new else "")
 
 
 def _shifts(compared: Sequence[Compared]) -> str:

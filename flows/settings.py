@@ -331,10 +331,10 @@ class Settings(BaseSettings):
         """
         path = self.home / "run" / "stack.json"
         try:
-            found: dict[str, Any] = json.loads(path.read_text())
+            document: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             raise ConfigurationError(
                 f"{path}: not found, so no embedded stack runs in this home; start it with `cxm up`, or use `cxm run`, "
                 "which starts and stops its own."
             ) from None
-        return found
+        return document

@@ -19,13 +19,13 @@ class ConfiguredTaskRunner(ThreadPoolTaskRunner[Any]):
 
     def duplicate(self) -> Any:
         """The runner of one run. Workers of a remote scheduler need this project installed and the same CXM_ variables."""
-        wanted = Settings().task_runner
-        if wanted == "threads":
+        choice = Settings().task_runner
+        if choice == "threads":
             return super().duplicate()
         from prefect_dask.task_runners import DaskTaskRunner  # a second of imports that threads do without
 
-        if wanted == "dask":
+        if choice == "dask":
             return DaskTaskRunner(
                 cluster_kwargs={"processes": True, "threads_per_worker": 4, "dashboard_address": None}
             )
-        return DaskTaskRunner(address=wanted)
+        return DaskTaskRunner(address=choice)

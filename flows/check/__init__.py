@@ -79,7 +79,7 @@ def check(
         DataError: a file's name does not say which table it belongs to.
         ConfigurationError, InfrastructureError: access to the place is denied, or it does not answer.
     """
-    found = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder], day)
+    listing = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder], day)
     asked = tables or source.tables
     parents = {source.parent(link)[1].name for t in asked for link in t.relationships if not link.source}
     read: dict[str, Sequence[land.FileFacts]] = {}
@@ -88,7 +88,7 @@ def check(
     with own.opened(source) as account:
         for table in source.tables:
             if table in asked or table.name in parents:
-                names = found.files[table.name]
+                names = listing.files[table.name]
                 if not names and table.optional:
                     continue
                 try:
@@ -111,10 +111,10 @@ def check(
         aside, too_many = _set_aside(account, judging, verdict, read)
     judged = {t.table: t for t in verdict.tables}
     files = tuple(
-        _file(table, found.files[table.name], read, judged.get(table.name), refused.get(table.name, ""), aside)
+        _file(table, listing.files[table.name], read, judged.get(table.name), refused.get(table.name, ""), aside)
         for table in asked
     )
-    return Report(source.name, str(place), files, found.summary, tuple(unjudged), too_many)
+    return Report(source.name, str(place), files, listing.summary, tuple(unjudged), too_many)
 
 
 def _read(
@@ -129,11 +129,11 @@ def _read(
     def report(phase: str, done: int, total: int) -> None:
         tell(table.name, phase, done, total)
 
-    found = []
+    facts = []
     for name in names:
         with account.rows_of(table, name) as rows:
-            found.append(land.inspect(place / name, table, report, rows.write, rows.restart))
-    return found
+            facts.append(land.inspect(place / name, table, report, rows.write, rows.restart))
+    return facts
 
 
 def _judgeable(source: Source, table: Table, read: Container[str], unjudged: list[str]) -> Table:
@@ -168,10 +168,10 @@ def _without_unknown_parents(source: Source, account: own.Account, names: Sequen
             else:
                 links.append(link)
         tables.append(replace(table, relationships=tuple(links)))
-    found = replace(source, tables=tuple(tables))
+    reduced = replace(source, tables=tuple(tables))
     for name in names:
-        account.answer(found, found.table(name))
-    return found
+        account.answer(reduced, reduced.table(name))
+    return reduced
 
 
 def _judged(account: own.Account, source: Source, table: Table, rows: int) -> TableVerdict:
@@ -196,8 +196,8 @@ def _judged(account: own.Account, source: Source, table: Table, rows: int) -> Ta
             on_rows.append((expectation, account.engine_sql(condition)))
     if on_rows:
         each = ", ".join(f"count(*) FILTER ({condition})" for _, condition in on_rows)
-        found = account.counted(f"SELECT {each} FROM {account.asset(table)} AS r")
-        counts += [(e, count, f"{count:,} of {rows:,} rows") for (e, _), count in zip(on_rows, found, strict=True)]
+        broken = account.counted(f"SELECT {each} FROM {account.asset(table)} AS r")
+        counts += [(e, count, f"{count:,} of {rows:,} rows") for (e, _), count in zip(on_rows, broken, strict=True)]
     failures = [_failure(table, e, max(count, 0), observed) for e, count, observed in counts if count]
     errors = tuple(f for f in failures if f.severity == "error")
     return TableVerdict(
@@ -242,7 +242,7 @@ def _set_aside(
         aside = publish.publish(account.ledger(read), own.RUN, raw_names, bad)
     except DataError as error:
         return None, str(error)
-    return {found.table: found.rows for found in aside}, ""
+    return {one.table: one.rows for one in aside}, ""
 
 
 def _file(
@@ -265,8 +265,8 @@ def _file(
         sum(f.records for f in facts),
         sum(f.bytes for f in facts),
         ", ".join(dict.fromkeys(f.packed for f in facts if f.packed)),
-        "; ".join(dict.fromkeys(told for f in facts if (told := fit(table, f.header).summary))),
-        broken=(*judged.error_failures, *(found for f in facts for found in of_broken_lines(table.name, f))),
+        "; ".join(dict.fromkeys(summary for f in facts if (summary := fit(table, f.header).summary))),
+        broken=(*judged.error_failures, *(failure for f in facts for failure in of_broken_lines(table.name, f))),
         warnings=judged.warnings,
         rules=judged.evaluated,
         rows_set_aside=rows,

@@ -90,13 +90,13 @@ def reconcile(source: str, as_json: bool) -> None:
     with session(settings, console, services=("s3", "warehouse")):
         from flows import tasks
 
-        found = tasks.reconcile.fn(source)
+        differences = tasks.reconcile.fn(source)
     if as_json:
-        click.echo(json.dumps([asdict(d) for d in found], ensure_ascii=False))
+        click.echo(json.dumps([asdict(d) for d in differences], ensure_ascii=False))
     else:
-        rows = [asdict(d) for d in found]
+        rows = [asdict(d) for d in differences]
         show(console, as_json, f"{source}: differences", rows, empty=f"{source}: S3, ledger and RAW agree")
-    if found:
+    if differences:
         raise click.exceptions.Exit(DataError.exit_code)
 
 
@@ -112,13 +112,13 @@ def freshness(source: str, as_json: bool) -> None:
         from flows import tasks
         from flows.reports import freshness_rows
 
-        found = tasks.source_freshness(source, settings)
+        result = tasks.source_freshness(source, settings)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found.sources], ensure_ascii=False))
+        click.echo(json.dumps([asdict(one) for one in result.sources], ensure_ascii=False))
     else:
         never = f"{source}: its contract has no limits of freshness, so no table is ever late"
-        show(console, as_json, f"{source}: last deliveries", freshness_rows(found.sources), empty=never)
-    if found.stale:
+        show(console, as_json, f"{source}: last deliveries", freshness_rows(result.sources), empty=never)
+    if result.stale:
         raise click.exceptions.Exit(StaleError.exit_code)
 
 

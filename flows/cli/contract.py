@@ -199,11 +199,11 @@ def lineage(only_check: bool, as_json: bool) -> None:
     # dbt-bouncer reads what dbt leaves there: `make lint` has dbt read the project once.
     manifest = compiled(PROJECT / "dbt" / "cxm_medtech", PROJECT / ".cxm" / "compiled")
     page = render_lineage.render(columns.trace(manifest, contracts), contracts)
-    wanted = {Path(path): text for path, text in page.items()}
+    expected = {Path(path): text for path, text in page.items()}
     if only_check:
-        tell_differences(contract_sync.compare(PROJECT, wanted), as_json, "cxm contract lineage")
+        tell_differences(contract_sync.compare(PROJECT, expected), as_json, "cxm contract lineage")
         return
-    written = [{"written": str(path)} for path in contract_sync.write(PROJECT, wanted)]
+    written = [{"written": str(path)} for path in contract_sync.write(PROJECT, expected)]
     show(make_console(as_json), as_json, "Derived files written", written, empty="the lineage is up to date")
 
 

@@ -31,21 +31,21 @@ def cost(days: int, as_json: bool) -> None:
         session(settings, console, services=("s3", "warehouse")),
         blocks.snowflake(settings, settings.loader_role, {"step": "cost"}) as connection,
     ):
-        found = costs_of.read(connection, settings, None, days)
+        costs = costs_of.read(connection, settings, None, days)
     parts: dict[str, Sequence[costs_of.Sum]] = {
-        "step": found.by_step(),
-        "table": found.by_table(),
-        "model": found.by_model(),
-        "batch": found.by_batch(),
+        "step": costs.by_step(),
+        "table": costs.by_table(),
+        "model": costs.by_model(),
+        "batch": costs.by_batch(),
     }
     if as_json:
         queries = (
-            None if found.queries is None else {f"by_{part}": [asdict(s) for s in sums] for part, sums in parts.items()}
+            None if costs.queries is None else {f"by_{part}": [asdict(s) for s in sums] for part, sums in parts.items()}
         )
-        document = {"days": days, "queries": queries, "s3": [asdict(one) for one in found.sent]}
+        document = {"days": days, "queries": queries, "s3": [asdict(one) for one in costs.sent]}
         click.echo(json.dumps(document, ensure_ascii=False, default=jsonable))
         return
-    if found.queries is None:
+    if costs.queries is None:
         console.print("Queries: not read; set CXM_QUERY_COSTS=true and run `cxm provision --apply` as ACCOUNTADMIN")
     for part, sums in parts.items():
         if sums:
@@ -53,5 +53,5 @@ def cost(days: int, as_json: bool) -> None:
                 {part: s.name, "queries": s.queries, "seconds": s.seconds, "credits": s.credits} for s in sums[:SHOWN]
             ]
             show(console, False, f"By {part}, {days} days", rows)
-    sent = [{k: v for k, v in asdict(one).items() if k != "batch_id"} for one in found.sent_by_table()]
+    sent = [{k: v for k, v in asdict(one).items() if k != "batch_id"} for one in costs.sent_by_table()]
     show(console, False, f"Sent to S3, {days} days", sent, empty=f"Nothing was sent to S3 in {days} days")

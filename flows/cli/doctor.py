@@ -19,7 +19,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     with session(settings, console, ("s3", "warehouse", "prefect")):
         from flows.doctor import examine
 
-        found = examine(settings)
-    show(console, as_json, "Doctor", [asdict(one) for one in found])
-    if any(one.status == "fail" for one in found):
+        findings = examine(settings)
+    show(console, as_json, "Doctor", [asdict(one) for one in findings])
+    if any(one.status == "fail" for one in findings):
         ctx.exit(2)

@@ -85,15 +85,15 @@ def _days(
 
     console = make_console(as_json)
     text = data_place(current_settings(), "olist", str(olist) if olist else None, FIRST_RUN_SCALE, console)
-    found = None if is_remote(text) else resolved(local(Path(text)))
-    if not isinstance(found, Folder):
+    place = None if is_remote(text) else resolved(local(Path(text)))
+    if not isinstance(place, Folder):
         raise ConfigurationError(
-            f"{found or text}: no folder of this machine; expected one with the Olist files; name it with --olist"
+            f"{place or text}: no folder of this machine; expected one with the Olist files; name it with --olist"
         )
     with console.status("generating data") as status:
         made = make(
             out,
-            read_shipments(found.path),
+            read_shipments(place.path),
             first,
             last,
             seed,

@@ -47,12 +47,12 @@ def inbox(
     with session(settings, console, services=("s3", "warehouse", "prefect"), named_server=True):
         from flows.inbox import inbox as look
 
-        found = run_flow(look, source=source, data=data, settle_seconds=settle, marker=marker, after=after, late=late)
+        sets = run_flow(look, source=source, data=data, settle_seconds=settle, marker=marker, after=after, late=late)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
+        click.echo(json.dumps([asdict(one) for one in sets], ensure_ascii=False))
         return
     rows = [
         {"set": one.day or source, "files": one.files, "": one.status, "what": one.summary, "run": one.run}
-        for one in found
+        for one in sets
     ]
     show(console, False, f"{source}: what has come", rows, empty="no file of the source has come")

@@ -28,8 +28,8 @@ def pages(command: click.Group) -> dict[Path, str]:
 def settings_page() -> str:
     """Every setting: its variable, what it takes, its default, what it is."""
     rows = [
-        f"| `CXM_{name.upper()}` | {_takes(found)} | {_default(found)} | {_cell(found.description or '')} |"
-        for name, found in Settings.model_fields.items()
+        f"| `CXM_{name.upper()}` | {_takes(field)} | {_default(field)} | {_cell(field.description or '')} |"
+        for name, field in Settings.model_fields.items()
     ]
     return "\n".join(
         [
@@ -49,27 +49,27 @@ def settings_page() -> str:
     )
 
 
-def _takes(found: FieldInfo) -> str:
-    kinds = [a for a in get_args(found.annotation) if a is not NoneType]
-    if found.annotation is bool:
+def _takes(field: FieldInfo) -> str:
+    kinds = [a for a in get_args(field.annotation) if a is not NoneType]
+    if field.annotation is bool:
         return "`true`, `false`"
-    if get_origin(found.annotation) is not None and all(isinstance(a, str) for a in kinds):
+    if get_origin(field.annotation) is not None and all(isinstance(a, str) for a in kinds):
         return ", ".join(f"`{a}`" for a in kinds)
-    kind: Any = kinds[0] if kinds else found.annotation
-    limits = {n: v for rule in found.metadata for n in ("ge", "le") if (v := getattr(rule, n, None)) is not None}
+    kind: Any = kinds[0] if kinds else field.annotation
+    limits = {n: v for rule in field.metadata for n in ("ge", "le") if (v := getattr(rule, n, None)) is not None}
     if kind is int:
         most = f" to {limits['le']}" if "le" in limits else " on"
         return f"a whole number from {limits['ge']}{most}" if "ge" in limits else "a whole number"
     if kind is float:
         return "a number"
-    pattern = next((p for rule in found.metadata if (p := getattr(rule, "pattern", None))), None)
+    pattern = next((p for rule in field.metadata if (p := getattr(rule, "pattern", None))), None)
     if pattern:
         return f"text like `{_cell(str(pattern))}`"
     return {Path: "a folder", Location: "a folder or an address", SecretStr: "a secret"}.get(kind, "text")
 
 
-def _default(found: FieldInfo) -> str:
-    value = found.default
+def _default(field: FieldInfo) -> str:
+    value = field.default
     if value is None:
         return ""
     if isinstance(value, Path) or str(value).startswith(str(PROJECT)):
@@ -85,20 +85,20 @@ def cli_page(command: click.Group) -> str:
         _prose(command),
         "Every command that prints takes `--json`. What to do about an exit code: the [runbook](operations.md).",
     ]
-    for path, found in _commands(command, ()):
-        parts += [f"## cxm {' '.join(path)}", _prose(found)]
-        if rows := list(_parameters(found)):
+    for path, subcommand in _commands(command, ()):
+        parts += [f"## cxm {' '.join(path)}", _prose(subcommand)]
+        if rows := list(_parameters(subcommand)):
             parts.append("\n".join(["| option | what it does |", "|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
 
 
 def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     for name in sorted(group.commands):
-        found = group.commands[name]
-        if isinstance(found, click.Group):
-            yield from _commands(found, (*path, name))
-        elif not found.hidden:
-            yield (*path, name), found
+        subcommand = group.commands[name]
+        if isinstance(subcommand, click.Group):
+            yield from _commands(subcommand, (*path, name))
+        elif not subcommand.hidden:
+            yield (*path, name), subcommand
 
 
 def _prose(command: click.Command) -> str:
@@ -107,10 +107,10 @@ def _prose(command: click.Command) -> str:
 
 def _parameters(command: click.Command) -> Iterator[str]:
     context = click.Context(command)
-    for found in command.params:
-        if isinstance(found, click.Argument):
-            yield f"| `{found.make_metavar(context)}` | {'' if found.required else 'may be left out'} |"
-        elif record := found.get_help_record(context):
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            yield f"| `{parameter.make_metavar(context)}` | {'' if parameter.required else 'may be left out'} |"
+        elif record := parameter.get_help_record(context):
             yield f"| `{record[0]}` | {_cell(record[1])} |"
 
 

@@ -174,11 +174,11 @@ def data_place(settings: Settings, source: str, data: str | None, scale: float, 
         return str(path.resolve())
     if is_remote(own := below(settings.data, source)):
         return own
-    found = [entry.name for entry in resolved(local(Path(own))).entries()]
-    if any(name.endswith((".csv", *(".csv" + suffix for suffix in SUFFIXES))) for name in found):
+    entries = [entry.name for entry in resolved(local(Path(own))).entries()]
+    if any(name.endswith((".csv", *(".csv" + suffix for suffix in SUFFIXES))) for name in entries):
         return own
-    if found:
-        names = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    if entries:
+        names = ", ".join(entries[:5]) + (f" and {len(entries) - 5} more" if len(entries) > 5 else "")
         raise ConfigurationError(
             f"{own}: expected the CSV files of {source}, got {names}; give the files the names of the contract (they end "
             f"in .csv, packed ones in .csv.gz and the like), or name another place with --data"

@@ -74,10 +74,10 @@ def _statements(statement: str | None, file: TextIO | None) -> list[str]:
         )
     text = statement if statement is not None else (file or sys.stdin).read()
     split = (one for one, _ in split_statements(StringIO(text), remove_comments=True))
-    found = [cleaned for one in split if (cleaned := (one or "").strip().removesuffix(";").strip())]
-    if not found:
+    statements = [cleaned for one in split if (cleaned := (one or "").strip().removesuffix(";").strip())]
+    if not statements:
         raise ConfigurationError('expected a statement, got an empty text; for example `cxm sql "SHOW TABLES"`')
-    return found
+    return statements
 
 
 def _run(connection: SnowflakeConnection, statement: str, role: str) -> Rows:

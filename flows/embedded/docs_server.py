@@ -73,8 +73,8 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def _root(self) -> BytesIO:
-        there = {name: words for name, words in SHELVES.items() if (Path(self.directory) / name).is_dir()}
-        items = "".join(f'<li><a href="{name}/">{escape(words)}</a></li>' for name, words in there.items())
+        shelves = {name: words for name, words in SHELVES.items() if (Path(self.directory) / name).is_dir()}
+        items = "".join(f'<li><a href="{name}/">{escape(words)}</a></li>' for name, words in shelves.items())
         page = ROOT.format(items=items or "<li>Nothing yet: a run publishes here.</li>").encode()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8")

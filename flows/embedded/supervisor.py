@@ -270,9 +270,9 @@ class Supervisor:
         if self.keeper:
             processes["keeper"] = identity(self.keeper.pid)
         write_json(self.run / "processes.json", processes)
-        told = {s.name: {**s.endpoint, "pid": s.process.pid} for s in services if s.announced}
-        if told:
-            write_json(self.run / "stack.json", {"supervisor_pid": os.getpid(), **told})
+        endpoints = {s.name: {**s.endpoint, "pid": s.process.pid} for s in services if s.announced}
+        if endpoints:
+            write_json(self.run / "stack.json", {"supervisor_pid": os.getpid(), **endpoints})
         else:
             (self.run / "stack.json").unlink(missing_ok=True)
 

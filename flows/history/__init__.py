@@ -100,7 +100,7 @@ def loads(connection: SnowflakeConnection, database: str, source: str | None, da
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
     """
-    found = run(connection, template("ledger/history.sql", database=database), (source, days)).dicts()
+    rows = run(connection, template("ledger/history.sql", database=database), (source, days)).dicts()
     return [
         Load(
             source=row["source"],
@@ -117,14 +117,14 @@ def loads(connection: SnowflakeConnection, database: str, source: str | None, da
             finished=row["finished_at"].replace(tzinfo=UTC) if row["finished_at"] else None,
             sequence=int(row["batch_sequence"]),
         )
-        for row in found
+        for row in rows
     ]
 
 
 def _state(status: str) -> State:
     """The state of a table's objects in a batch. They all have the same status, except while a run is working on them."""
-    found = {_STATES.get(one, "open") for one in status.split(", ")}
-    return next(state for state in WORST if state in found)
+    states = {_STATES.get(one, "open") for one in status.split(", ")}
+    return next(state for state in WORST if state in states)
 
 
 @dataclass(frozen=True)
@@ -146,15 +146,15 @@ class History:
         grouped: dict[str, list[Load]] = defaultdict(list)
         for load in self.loads:
             grouped[load.batch_id].append(load)
-        return [_whole(batch, found) for batch, found in grouped.items()]
+        return [_whole(batch, group) for batch, group in grouped.items()]
 
     def calendar(self, table: Table) -> dict[date, State]:
         """The state of each day: the worst of its batches, or `missing` if at the day's end the last delivery was older than the
         contract's warning limit. Days without a batch that are within the limit are left out."""
-        found: dict[date, set[State]] = defaultdict(set)
+        by_day: dict[date, set[State]] = defaultdict(set)
         for load in self.of(table):
-            found[load.started.date()].add(load.state)
-        states = {day: next(state for state in WORST if state in seen) for day, seen in found.items()}
+            by_day[load.started.date()].add(load.state)
+        states = {day: next(state for state in WORST if state in seen) for day, seen in by_day.items()}
         limits = self.source.limits(table)
         delivered = sorted(load.started for load in self.of(table) if load.state in ("published", "unchanged"))
         if limits is None or not delivered:
@@ -175,16 +175,16 @@ class History:
         tolerance = float(rule.argument("tolerance")) if rule else TOLERANCE
         weekday = bool(rule and rule.argument("weekday"))
         before: list[Load] = []
-        found = []
+        volumes = []
         for load in self.of(table):
             if load.state not in ("published", "quarantined"):
                 continue
             like = [b for b in before if not weekday or _day(b).weekday() == _day(load).weekday()][-window:]
             usual = median(b.rows for b in like) if len(like) >= (window if rule else 3) else None
-            found.append(Volume(load, usual and usual / tolerance, usual and usual * tolerance))
+            volumes.append(Volume(load, usual and usual / tolerance, usual and usual * tolerance))
             if load.state == "published":
                 before.append(load)
-        return found
+        return volumes
 
     def deliveries(self) -> list[Delivery]:
         """How fresh each table is, by the same rule as dbt's `last_delivery`."""
@@ -207,16 +207,16 @@ class History:
 
     def broken_rules(self) -> list[tuple[str, str, int]]:
         """(table, rule, number of batches that it quarantined), the most frequent first."""
-        found: Counter[tuple[str, str]] = Counter()
+        counts: Counter[tuple[str, str]] = Counter()
         for batch in self.batches:
             if batch.state == "quarantined":
-                found.update({(m["table"], m["rule"].strip()) for m in _REASON.finditer(batch.reason)})
-        return [(table, rule, count) for (table, rule), count in sorted(found.items(), key=lambda f: (-f[1], f[0]))]
+                counts.update({(m["table"], m["rule"].strip()) for m in _REASON.finditer(batch.reason)})
+        return [(table, rule, count) for (table, rule), count in sorted(counts.items(), key=lambda f: (-f[1], f[0]))]
 
 
-def by_source(sources: Iterable[Source], found: Sequence[Load], now: datetime, days: int) -> list[History]:
+def by_source(sources: Iterable[Source], past_loads: Sequence[Load], now: datetime, days: int) -> list[History]:
     """The history of each source that has loads."""
-    histories = [History(s, [load for load in found if load.source == s.name], now, days) for s in sources]
+    histories = [History(s, [load for load in past_loads if load.source == s.name], now, days) for s in sources]
     return [history for history in histories if history.loads]
 
 
@@ -224,19 +224,19 @@ def _day(load: Load) -> date:
     return load.file_day or load.started.date()
 
 
-def _whole(batch_id: str, found: Sequence[Load]) -> Batch:
-    states = {load.state for load in found}
-    started = min(load.started for load in found)
-    finished = max((load.finished for load in found if load.finished), default=None)
+def _whole(batch_id: str, group: Sequence[Load]) -> Batch:
+    states = {load.state for load in group}
+    started = min(load.started for load in group)
+    finished = max((load.finished for load in group if load.finished), default=None)
     seconds = (finished - started).total_seconds() if finished else None
     return Batch(
         batch_id=batch_id,
         state=next(state for state in WORST if state in states),
-        rows=sum(load.rows for load in found if load.state != "unchanged"),
-        bytes=sum(load.bytes for load in found),
+        rows=sum(load.rows for load in group if load.state != "unchanged"),
+        bytes=sum(load.bytes for load in group),
         started=started,
         # A replay or an undo sets the time of a batch's verdict long after it began: no duration then.
         seconds=seconds if seconds is not None and seconds < 24 * 3600 else None,
-        reason=next((load.reason for load in found if load.reason), ""),
-        run_url=next((load.run_url for load in found if load.run_url), ""),
+        reason=next((load.reason for load in group if load.reason), ""),
+        run_url=next((load.run_url for load in group if load.run_url), ""),
     )

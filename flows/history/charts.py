@@ -73,7 +73,7 @@ def calendar(history: History) -> Spec:
     )
 
 
-def volume(table: Table, found: Sequence[Volume]) -> Spec:
+def volume(table: Table, volumes: Sequence[Volume]) -> Spec:
     """The rows of a table's batches over time, above a band of the usual range; unusual batches have large marks."""
     values = [
         {
@@ -85,7 +85,7 @@ def volume(table: Table, found: Sequence[Volume]) -> Spec:
             "unusual": one.unusual,
             "batch": one.load.batch_id,
         }
-        for one in found
+        for one in volumes
     ]
     x = {
         "field": "at",

@@ -89,17 +89,17 @@ class Costs:
 
     def by_day(self) -> list[tuple[date, str, float]]:
         """(day, step, credits or seconds)."""
-        found: dict[tuple[date, str], float] = defaultdict(float)
+        sums: dict[tuple[date, str], float] = defaultdict(float)
         in_credits = self.unit == "credits"
         for one in self.queries or ():
-            found[one.day, one.step] += (one.credits or 0) if in_credits else one.seconds
-        return [(day, step, amount) for (day, step), amount in sorted(found.items())]
+            sums[one.day, one.step] += (one.credits or 0) if in_credits else one.seconds
+        return [(day, step, amount) for (day, step), amount in sorted(sums.items())]
 
     def sent_by_table(self) -> list[Sent]:
         """What was sent for each table, over all batches; `batch_id` is empty."""
-        found: dict[tuple[str, str], list[Sent]] = defaultdict(list)
+        grouped: dict[tuple[str, str], list[Sent]] = defaultdict(list)
         for one in self.sent:
-            found[one.source, one.table].append(one)
+            grouped[one.source, one.table].append(one)
         return [
             Sent(
                 source,
@@ -107,14 +107,14 @@ class Costs:
                 table,
                 *(sum(getattr(one, what) for one in ones) for what in ("objects", "bytes", "requests")),
             )
-            for (source, table), ones in found.items()
+            for (source, table), ones in grouped.items()
         ]
 
     def _by(self, name: Callable[[Queries], str]) -> list[Sum]:
-        found: dict[str, list[Queries]] = defaultdict(list)
+        grouped: dict[str, list[Queries]] = defaultdict(list)
         for one in self.queries or ():
             if name(one):
-                found[name(one)].append(one)
+                grouped[name(one)].append(one)
         sums = [
             Sum(
                 key,
@@ -122,7 +122,7 @@ class Costs:
                 round(sum(one.seconds for one in ones), 3),
                 credits_of(ones),
             )
-            for key, ones in found.items()
+            for key, ones in grouped.items()
         ]
         return sorted(sums, key=lambda one: (-(one.credits or 0), -one.seconds, one.name))
 

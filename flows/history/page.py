@@ -129,10 +129,10 @@ def render(
     views = []
     for history in histories:
         name = history.source.name
-        volumes = {table: found for table in history.source.tables if (found := history.volumes(table))}
+        volumes = {table: loads for table in history.source.tables if (loads := history.volumes(table))}
         specs[f"{name}-calendar"] = charts.calendar(history)
         specs[f"{name}-seconds"] = charts.seconds(history.batches)
-        specs |= {f"{name}-{table.name}": charts.volume(table, found) for table, found in volumes.items()}
+        specs |= {f"{name}-{table.name}": charts.volume(table, of_table) for table, of_table in volumes.items()}
         views.append(_view(history, [table.name for table in volumes], docs, costs))
     if costs and costs.queries:
         specs["cost"] = charts.cost(costs)

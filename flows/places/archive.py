@@ -73,31 +73,31 @@ class Archive(Place):
             DataError: the archive is damaged.
             ConfigurationError: the file is not an archive.
         """
-        if not (found := self.where.find((self.name,))):
+        if not (entries := self.where.find((self.name,))):
             return []
-        members = _listed(self.where, found[0])
+        members = _listed(self.where, entries[0])
         return [
-            (path, Entry(PurePosixPath(path).name, size, found[0].changed, self.path_of(path), found[0].version))
+            (path, Entry(PurePosixPath(path).name, size, entries[0].changed, self.path_of(path), entries[0].version))
             for path, size in members
         ]
 
     def _whole(self, expected: str, stack: ExitStack) -> Raw:
-        if not (found := self.where.find((self.name,))):
+        if not (entries := self.where.find((self.name,))):
             raise DataError(f"{self}: no such file; {expected}; put it there, or name another place with --data")
-        return self.where.open_raw(found[0], expected, stack)
+        return self.where.open_raw(entries[0], expected, stack)
 
 
 def resolved(place: Place) -> Place:
     """The archive in a place, if that is all it holds, as with Kaggle's download; else the place itself."""
-    found = None if isinstance(place, Archive) else place.only()
-    return Archive(place, found.name) if found and is_archive(place, found.name) else place
+    only = None if isinstance(place, Archive) else place.only()
+    return Archive(place, only.name) if only and is_archive(place, only.name) else place
 
 
 def is_archive(place: Place, name: str) -> bool:
     """Whether this file is a zip or a tar, packed or not. A zip of a single CSV file is both an archive and a packed file."""
     with suppress(DataError), ExitStack() as stack:
-        found = [entry for entry in place.find((name,)) if not entry.is_folder]
-        return bool(found) and _kind(place.open_raw(found[0], _EXPECTED, stack), place.limits) != ""
+        entries = [entry for entry in place.find((name,)) if not entry.is_folder]
+        return bool(entries) and _kind(place.open_raw(entries[0], _EXPECTED, stack), place.limits) != ""
     return False
 
 
@@ -147,9 +147,9 @@ class _TarMember(io.RawIOBase):
         self._whole.file.seek(0)
         inner, _ = unpacked(self._whole.path, self._whole.file, self._whole.size, self._limits, self._stack)
         stream = self._stack.enter_context(tarfile.open(fileobj=inner, mode="r|"))  # noqa: SIM115
-        for found in stream:
-            if found.name == self._member and found.isreg():
-                file = stream.extractfile(found)
+        for member in stream:
+            if member.name == self._member and member.isreg():
+                file = stream.extractfile(member)
                 assert file is not None  # a regular member
                 self._file = file
                 return

@@ -143,8 +143,8 @@ class Place(ABC):
 
     def only(self) -> Entry | None:
         """The only entry of the place; None if it holds several, or nothing."""
-        found = [entry for entry in self.entries() if entry.name != f"{DONE}/"]  # where `dispose` moves loaded files
-        return found[0] if len(found) == 1 else None
+        entries = [entry for entry in self.entries() if entry.name != f"{DONE}/"]  # where `dispose` moves loaded files
+        return entries[0] if len(entries) == 1 else None
 
     def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
         """Move files into a folder of the place, or delete them if no folder is named. Returns how many.
@@ -162,19 +162,19 @@ class Place(ABC):
 
     def read_small(self, name: str, most: int = 1024 * 1024) -> bytes | None:
         """The bytes of a small file that is not packed; None if it does not exist, or exists several times."""
-        found = self.find((name,))
-        if len(found) != 1:
+        entries = self.find((name,))
+        if len(entries) != 1:
             return None
         with ExitStack() as stack:
-            return self.open_raw(found[0], f"expected the file {name}", stack).file.read(most)
+            return self.open_raw(entries[0], f"expected the file {name}", stack).file.read(most)
 
     def _one(self, name: str, expected: str) -> Entry:
         names = packed_names(name)
-        found = self.find(names)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            twice = " and ".join(entry.path.removeprefix(f"{self}/") for entry in found)
+        entries = self.find(names)
+        if len(entries) == 1:
+            return entries[0]
+        if entries:
+            twice = " and ".join(entry.path.removeprefix(f"{self}/") for entry in entries)
             raise DataError(f"{self}: holds {twice}; {expected} once; remove the one that is not to be loaded")
         path = self.path_of(name)
         folded = {one.casefold() for one in names}

@@ -30,8 +30,8 @@ class Folder(Place):
 
     def entries(self) -> list[Entry]:
         try:
-            with os.scandir(self.path) as found:
-                names = sorted(one.name for one in found if not one.name.startswith("."))
+            with os.scandir(self.path) as scan:
+                names = sorted(one.name for one in scan if not one.name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:

@@ -110,8 +110,8 @@ def generate(
 def _known(out: Path) -> dict[str, int]:
     """File name → bytes, as recorded in the marker."""
     try:
-        found = json.loads((out / MARKER).read_text(encoding="utf-8"))
-        return {str(name): int(size) for name, size in found[SOURCE].items()}
+        document = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        return {str(name): int(size) for name, size in document[SOURCE].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -109,9 +109,9 @@ def read_marker(directory: Path) -> Marker | None:
     """
     path = directory / MARKER
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        files = {name: (str(f["table"]), int(f["rows"]), int(f["bytes"])) for name, f in found["files"].items()}
-        return Marker(int(found["seed"]), float(found["scale"]), int(found["version"]), files)
+        document = json.loads(path.read_text(encoding="utf-8"))
+        files = {name: (str(f["table"]), int(f["rows"]), int(f["bytes"])) for name, f in document["files"].items()}
+        return Marker(int(document["seed"]), float(document["scale"]), int(document["version"]), files)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -54,11 +54,11 @@ class Shipments:
         """The lines delivered from `first` to `last`, on time and late. If there is none, all lines, so that another year's
         shipments are used instead."""
         low, high = (first - _EPOCH).days, (last - _EPOCH).days
-        found = []
+        ranges = []
         for start, part in ((0, self.day[: self.late]), (self.late, self.day[self.late :])):
             left, right = np.searchsorted(part, (low, high + 1))
-            found.append(range(start + int(left), start + int(right)))
-        in_time, late = found
+            ranges.append(range(start + int(left), start + int(right)))
+        in_time, late = ranges
         return (in_time, late) if in_time or late else (range(self.late), range(self.late, len(self.day)))
 
 
@@ -83,14 +83,14 @@ def read_shipments(olist: Path) -> Shipments:
     hexadecimal = " AND ".join(f"regexp_full_match({column}, '[0-9a-f]{{32}}')" for column in _IDS.values())
     with duckdb.connect(config={"temp_directory": tempfile.gettempdir()}) as connection:
         try:
-            found = connection.execute(_QUERY.format(halves=halves, hexadecimal=hexadecimal, **places)).fetchnumpy()
+            columns = connection.execute(_QUERY.format(halves=halves, hexadecimal=hexadecimal, **places)).fetchnumpy()
         except duckdb.Error as error:
             raise ConfigurationError(f"{olist}: not read as Olist files: {str(error).splitlines()[0]}") from error
-    if not len(found["day"]):
+    if not len(columns["day"]):
         raise ConfigurationError(f"{olist}: got no delivered shipment in {FILES['orders']}, expected one at least")
-    ids = {name: (np.asarray(found[f"{name}_high"]), np.asarray(found[f"{name}_low"])) for name in _IDS}
-    late = int(np.count_nonzero(~np.asarray(found["late"])))
-    return Shipments(ids, np.asarray(found["day"]).astype(np.int64), late)
+    ids = {name: (np.asarray(columns[f"{name}_high"]), np.asarray(columns[f"{name}_low"])) for name in _IDS}
+    late = int(np.count_nonzero(~np.asarray(columns["late"])))
+    return Shipments(ids, np.asarray(columns["day"]).astype(np.int64), late)
 
 
 def _csv(path: Path) -> str:
