@@ -21,10 +21,10 @@ def meaning(error: BaseException) -> CxmError | None:
     for one in _chain(error):
         if isinstance(one, CxmError):
             return one
-        if isinstance(one, OSError) and (found := _of_system(one)):
-            return found
-        if found := _of_prefect(one):
-            return found
+        if isinstance(one, OSError) and (known := _of_system(one)):
+            return known
+        if known := _of_prefect(one):
+            return known
     return None
 
 

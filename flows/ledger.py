@@ -114,10 +114,10 @@ class Ledger:
 
     def of_run(self, flow_run_id: str) -> dict[str, set[Status]]:
         """The batches that a flow run loaded → the current statuses of their rows."""
-        found: dict[str, set[Status]] = {}
+        states: dict[str, set[Status]] = {}
         for batch_id, status in self._run("of_run", self.source, flow_run_id).rows:
-            found.setdefault(str(batch_id), set()).add(status)
-        return found
+            states.setdefault(str(batch_id), set()).add(status)
+        return states
 
     def entries(self, batch_id: str, table: str | None = None) -> list[Entry]:
         """The rows of a batch, or of one RAW table in it, ordered by table and key."""

@@ -82,15 +82,15 @@ def pipeline(
     try:
         with working(source, replace(run_info(), limit=limit or 0), where) as work:
             force = force or bool(limit)
-            batch, found = tasks.open_batch(
+            batch, listing = tasks.open_batch(
                 source, data or source_place(where.settings, source), work.info, work.left, force, day, where
             )
             work.info = batch.info
             if limit:
-                summary = tried(_loaded(batch, found, work))
+                summary = tried(_loaded(batch, listing, work))
                 return prefect_ui.ended(summary.outcome, summary)
             with _lineage(batch, "pipeline") as complete:
-                run = _loaded(batch, found, work)
+                run = _loaded(batch, listing, work)
                 summary = hand_off(run, validate_and_publish(run))
                 complete(summary.came)
             return prefect_ui.ended(summary.outcome, summary)
@@ -114,10 +114,10 @@ def one_day(
     where = tasks.Blocks(aws_block, snowflake_block)
     try:
         with working(source, run_info(), where) as work:
-            batch, found = tasks.open_batch(source, data, work.info, work.left, False, day, where)
+            batch, listing = tasks.open_batch(source, data, work.info, work.left, False, day, where)
             work.info = batch.info
             with _lineage(batch, "pipeline") as complete:
-                run = _loaded(batch, found, work)
+                run = _loaded(batch, listing, work)
                 summary = replace(run.summary(validate_and_publish(run, build_pages=False)), published=True)
                 complete(summary.came)
             return prefect_ui.ended(summary.outcome, summary)
@@ -132,7 +132,7 @@ def _lineage(batch: tasks.Batch, name: str) -> AbstractContextManager[Callable[[
     return lineage_events.report_run(batch.settings, batch.source, batch.info, name, parent)
 
 
-def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
+def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
     """Every table of the batch landed, each of its files by itself, and loaded.
 
     A table of several files is sent whole or not at all: they are looked at first, if they are those that are published.
@@ -147,7 +147,7 @@ def _loaded(batch: tasks.Batch, found: Inventory, work: Work) -> Run:
         landing[table.name] = landed
         loading[table.name] = tasks.load.submit(batch, table, landed)  # type: ignore[arg-type]  # Prefect waits for them
 
-    parts = {table.name: tasks.parts(batch, found, table) for table in batch.source.tables}
+    parts = {table.name: tasks.parts(batch, listing, table) for table in batch.source.tables}
     for table in batch.source.tables:
         of_table, known = parts[table.name], current(batch.published, table, batch.day)
         if not of_table:
@@ -182,9 +182,9 @@ def replay(
             opened = tasks.reopen_batch(source, work.info, work.left, where)
             work.info = opened.info
             tasks.prepare_handoff(where)
-            found = tasks.find_landed(opened)
-            again = opened.of([t for t in opened.source.tables if t.name in found])
-            landing = {t.name: found[t.name].files for t in again.source.tables}
+            landed = tasks.find_landed(opened)
+            again = opened.of([t for t in opened.source.tables if t.name in landed])
+            landing = {t.name: landed[t.name].files for t in again.source.tables}
             loading = {t.name: tasks.load.submit(again, t, landing[t.name]) for t in again.source.tables}
             with _lineage(again, "replay") as complete:
                 run = settle(again, landing, loading, work.landed)

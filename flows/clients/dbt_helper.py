@@ -149,9 +149,9 @@ def _invoke(request: Mapping[str, Any], path: Path, manifest: Any) -> int:
         if not type(done.exception).__module__.startswith("dbt"):  # dbt has already logged its own exceptions
             print(done.exception, flush=True)  # noqa: T201
         return 2
-    found: Any = done.result
-    found.write(str(path))
-    asked = {one.node.unique_id: one.node.name for one in found.results}
+    result: Any = done.result
+    result.write(str(path))
+    asked = {one.node.unique_id: one.node.name for one in result.results}
     path.with_name(f"{path.name}.asked").write_text(json.dumps(asked), encoding="utf-8")
     return 0 if done.success else 1
 

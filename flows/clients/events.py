@@ -43,15 +43,15 @@ class Message:
 def read(body: str, receipt: str = "") -> Message:
     """Parse a message. The test event that S3 sends when a notification is configured names no object."""
     try:
-        found = json.loads(body)
-        if found.get("Event") == "s3:TestEvent":
+        document = json.loads(body)
+        if document.get("Event") == "s3:TestEvent":
             return Message(receipt)
         keys = tuple(
             (
                 str(record["s3"]["bucket"]["name"]),
                 unquote_plus(record["s3"]["object"]["key"]),
             )  # "red flower" is red+flower
-            for record in found["Records"]
+            for record in document["Records"]
             if str(record["eventName"]).startswith("ObjectCreated:")
         )
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -72,14 +72,14 @@ class Queue:
         Raises:
             ConfigurationError, InfrastructureError: the queue does not exist, may not be read, or SQS does not answer.
         """
-        found: list[Message] = []
+        messages: list[Message] = []
         asked = {"QueueUrl": self._url(), "MaxNumberOfMessages": MOST, "VisibilityTimeout": hidden}
         for _ in range(rounds):
-            answer = self._call("receive_message", **asked, WaitTimeSeconds=0 if found else wait)
+            answer = self._call("receive_message", **asked, WaitTimeSeconds=0 if messages else wait)
             if not (more := answer.get("Messages", [])):
                 break
-            found += [read(one["Body"], one["ReceiptHandle"]) for one in more]
-        return found
+            messages += [read(one["Body"], one["ReceiptHandle"]) for one in more]
+        return messages
 
     def forget(self, messages: Sequence[Message]) -> None:
         """Delete messages. One that SQS fails to delete is delivered again, which only costs another listing."""

@@ -40,8 +40,8 @@ def read_private_key(text: str, passphrase: str | None = None) -> PrivateKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     plain = text.replace("\\r", "").replace("\\n", "\n").strip()
-    if found := _PEM.search(plain):
-        label, body = found["label"], found["body"]
+    if block := _PEM.search(plain):
+        label, body = block["label"], block["body"]
     elif "-----" in plain:
         raise ConfigurationError(f"private key: one of PEM's two marks is missing or names another thing; {_FIX}")
     else:

@@ -173,10 +173,10 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
 
     where = f"s3://{bucket}/{old} → {new}"
     try:
-        found = client.head_object(Bucket=bucket, Key=old)
-        size = found["ContentLength"]
-        if etag and plain_etag(found["ETag"]) != etag:
-            raise DataError(overwritten(f"s3://{bucket}/{old}", etag, plain_etag(found["ETag"])))
+        head = client.head_object(Bucket=bucket, Key=old)
+        size = head["ContentLength"]
+        if etag and plain_etag(head["ETag"]) != etag:
+            raise DataError(overwritten(f"s3://{bucket}/{old}", etag, plain_etag(head["ETag"])))
         client.copy({"Bucket": bucket, "Key": old}, bucket, new)
         copy = client.head_object(Bucket=bucket, Key=new)
     except ClientError as error:

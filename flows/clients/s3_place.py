@@ -50,8 +50,8 @@ class Prefix(Place):
         return [entry for entry in self._listed(self.prefix + shared)[0] if entry.name in names]
 
     def only(self) -> Entry | None:
-        found, whole = self._listed(self.prefix, first=10)
-        shown = [entry for entry in found if not entry.name.startswith(".") and entry.name != f"{DONE}/"]
+        entries, whole = self._listed(self.prefix, first=10)
+        shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name != f"{DONE}/"]
         return shown[0] if whole and len(shown) == 1 else None
 
     def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
@@ -103,23 +103,23 @@ class Prefix(Place):
             raise
 
     def _state(self, name: str) -> str:
-        found = self.find((name,))
-        return _words(found[0]) if found else "no object"
+        entries = self.find((name,))
+        return _words(entries[0]) if entries else "no object"
 
     def _listed(self, prefix: str, first: int = 0) -> tuple[list[Entry], bool]:
         """The entries below a prefix, or only the `first` ones; and whether these are all."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        found: list[Entry] = []
+        entries: list[Entry] = []
         asked: Any = {"Bucket": self.bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": first or 1000}
         try:
             while True:
                 page = self.client.list_objects_v2(**asked)
-                found += [self._folder(str(one["Prefix"])) for one in page.get("CommonPrefixes", [])]
-                found += [self._entry(one) for one in page.get("Contents", []) if one["Key"] != self.prefix]
+                entries += [self._folder(str(one["Prefix"])) for one in page.get("CommonPrefixes", [])]
+                entries += [self._entry(one) for one in page.get("Contents", []) if one["Key"] != self.prefix]
                 whole = not page.get("IsTruncated")
                 if first or whole:
-                    return sorted(found, key=lambda entry: entry.name), whole
+                    return sorted(entries, key=lambda entry: entry.name), whole
                 asked["ContinuationToken"] = page["NextContinuationToken"]
         except (ClientError, BotoCoreError) as error:
             raise _explained(error, str(self)) from error
@@ -128,10 +128,10 @@ class Prefix(Place):
         name = prefix.removeprefix(self.prefix)
         return Entry(name, 0, datetime.fromtimestamp(0, UTC), self.path_of(name))
 
-    def _entry(self, found: Any) -> Entry:
-        name = found["Key"].removeprefix(self.prefix)
-        changed = found["LastModified"].astimezone(UTC)
-        return Entry(name, found["Size"], changed, self.path_of(name), plain_etag(found["ETag"]))
+    def _entry(self, listed: Any) -> Entry:
+        name = listed["Key"].removeprefix(self.prefix)
+        changed = listed["LastModified"].astimezone(UTC)
+        return Entry(name, listed["Size"], changed, self.path_of(name), plain_etag(listed["ETag"]))
 
 
 class _Object(io.RawIOBase):

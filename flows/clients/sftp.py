@@ -63,10 +63,10 @@ class Folder(Place):
             except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
                 return []
             # stat each name, because a listing has the attributes of links, not of their targets; at most 100 at a time.
-            found: list[Entry | None] = []
+            entries: list[Entry | None] = []
             for start in range(0, len(names), 100):
-                found += await asyncio.gather(*(self._entry(client, name) for name in names[start : start + 100]))
-            return sorted((entry for entry in found if entry), key=lambda entry: entry.name)
+                entries += await asyncio.gather(*(self._entry(client, name) for name in names[start : start + 100]))
+            return sorted((entry for entry in entries if entry), key=lambda entry: entry.name)
 
         return self._ask(listed, str(self))
 
@@ -101,8 +101,8 @@ class Folder(Place):
         return self._ask(disposed, str(self))
 
     def _state(self, name: str) -> str:
-        found = self.find((name,))
-        return f"{found[0].size:,} bytes of {found[0].changed}" if found else "no such file"
+        entries = self.find((name,))
+        return f"{entries[0].size:,} bytes of {entries[0].changed}" if entries else "no such file"
 
     def _on_server(self, name: str) -> str:
         return f"{self.path.rstrip('/')}/{name}"
@@ -120,8 +120,8 @@ class Folder(Place):
         return Entry(name + "/" * folder, 0 if folder else about.size or 0, changed, path, str(about.mtime_ns or ""))
 
     def _ask(self, question: Callable[[asyncssh.SFTPClient], Coroutine[Any, Any, T]], what: str) -> T:
-        with session(self.login) as found, explained(what, self.login):
-            return found.run(question(found.client))
+        with session(self.login) as shared, explained(what, self.login):
+            return shared.run(question(shared.client))
 
 
 async def _opened(session: Session, path: str) -> Any:

@@ -62,19 +62,19 @@ def parse(
     Raises:
         ConfigurationError: the address has no host or no user, or it contains a password.
     """
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
         raise ConfigurationError(
             f"{address}: no address of a folder; expected sftp://user@host/path or sftp://user@host:port/path"
         )
-    if found["password"]:
-        shown = address.replace(found["password"], "")
+    if match["password"]:
+        shown = address.replace(match["password"], "")
         raise ConfigurationError(f"{shown}: holds a password, which every log would show; put it into CXM_SFTP_SECRET")
-    name = found["user"] or user
+    name = match["user"] or user
     if not name:
         raise ConfigurationError(f"{address}: names no user; expected sftp://user@host/path, or CXM_SFTP_USER")
-    login = Login(found["host"].strip("[]"), int(found["port"] or 22), name, secret, passphrase, known_hosts)
-    path = found["path"] or "/"
+    login = Login(match["host"].strip("[]"), int(match["port"] or 22), name, secret, passphrase, known_hosts)
+    path = match["path"] or "/"
     if path.startswith("/~/") or path == "/~":
         path = path[3:] or "."
     return login, path
@@ -149,14 +149,14 @@ def session(login: Login) -> Iterator[Session]:
         InfrastructureError: the server does not answer.
     """
     with _lock:
-        found = _sessions.setdefault(login, Session(login))
+        shared = _sessions.setdefault(login, Session(login))
     with explained(str(login), login):
-        found.run(found.take())
+        shared.run(shared.take())
     try:
-        yield found
+        yield shared
     finally:
         with suppress(InfrastructureError):
-            found.run(found.give_back())
+            shared.run(shared.give_back())
 
 
 async def _connect(login: Login) -> tuple[Any, Any]:

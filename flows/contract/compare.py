@@ -209,7 +209,7 @@ def _rules(old: Table, new: Table, names: set[str], retyped: set[str]) -> Iterat
 def _by_subject(
     rules: Sequence[Rule], names: set[str], retyped: set[str]
 ) -> Mapping[tuple[str, str, tuple[str, ...]], tuple[Rule, ...]]:
-    found: dict[tuple[str, str, tuple[str, ...]], tuple[Rule, ...]] = {}
+    by_subject: dict[tuple[str, str, tuple[str, ...]], tuple[Rule, ...]] = {}
     for rule in rules:
         if rule.kind == "not_null" or (rule.column and rule.column not in names):
             continue  # reported as a change of `required`, or of the column itself
@@ -218,8 +218,8 @@ def _by_subject(
         if not set(rule.columns) <= names:
             continue
         subject = (rule.kind, rule.column or "", rule.columns)
-        found[subject] = (*found.get(subject, ()), rule)
-    return found
+        by_subject[subject] = (*by_subject.get(subject, ()), rule)
+    return by_subject
 
 
 def _rule(table: str, column: str, label: str, old: Rule, new: Rule) -> Iterator[Change]:

@@ -79,8 +79,8 @@ class Dialect:
 
     def read_by(self, file_text: str) -> Dialect:
         """This dialect, but with the parsing options under which a file was landed, maybe by another version of the contract."""
-        found = json.loads(file_text) if file_text else {}
-        said = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        stored = json.loads(file_text) if file_text else {}
+        said = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
         return replace(self, **{k: said.get(k, _DEFAULTS[k]) for k in _IN_THE_FILE})
 
     def file_format(self, name: str) -> str:

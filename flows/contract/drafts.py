@@ -41,15 +41,15 @@ def check_name(source: str) -> None:
 
 def parents(project: Path, source: str, data: Path) -> list[Parent]:
     """The tables of the project's contracts that a link may point at: those with a single-column key and one file."""
-    found = []
+    candidates = []
     for name in sources(project):
         contract = read_source(project / DICTIONARY / f"{name}{SUFFIX}")
         for table in contract.tables:
             if len(table.primary_key) == 1 and not table.daily and not table.has_parts:
                 key = next(c for c in table.columns if c.name == table.primary_key[0])
                 owner = "" if name == source else name
-                found.append(Parent(table.name, key.header, key.position, data / name / table.file, owner))
-    return found
+                candidates.append(Parent(table.name, key.header, key.position, data / name / table.file, owner))
+    return candidates
 
 
 def add_entries(project: Path, source: str, profiles: Sequence[FileProfile]) -> str:
@@ -101,14 +101,14 @@ def propose(project: Path, source: str, profiles: Sequence[FileProfile]) -> list
     """
     contract = read_source(project / DICTIONARY / f"{source}{SUFFIX}")
     tables = {table.file: table for table in contract.tables}
-    found: list[Proposal] = []
+    proposals: list[Proposal] = []
     for profile in profiles:
         if profile.file not in tables:
             raise ConfigurationError(
                 f"{contract.contract}: no entry has the file {profile.file}; without --update an entry is drafted for it"
             )
-        found += _for_table(contract, tables[profile.file], profile)
-    return found
+        proposals += _for_table(contract, tables[profile.file], profile)
+    return proposals
 
 
 def _for_table(contract: Source, table: Table, profile: FileProfile) -> Iterator[Proposal]:

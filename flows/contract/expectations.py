@@ -288,8 +288,8 @@ def _link_kind(table: Table, parent: Table, ours: str, theirs: str) -> str:
 
 def _reading(table: Table, column: str, kind: str) -> dict[str, object]:
     """How a column's text is read as a value of `kind`."""
-    found = next(c for c in table.columns if c.name == column)
-    return dict(found.reading) if found.logical_type == kind else {}
+    definition = next(c for c in table.columns if c.name == column)
+    return dict(definition.reading) if definition.logical_type == kind else {}
 
 
 def _judged(table: Table) -> list[str]:
@@ -312,7 +312,7 @@ def _twins(table: Table) -> list[_Twin]:
     """What stands beside the columns."""
     compared = {c for rule in _with_implied(table) if rule.kind in ("unique", "between") for c in _columns(rule)}
     compared |= {c for link in table.relationships for c in link.columns}
-    found = []
+    twins = []
     for column in (c.name for c in table.columns):
         kind, raw = values.kind_of(table, column), f"t.{ident(column)}"
         rule = next((r for r in table.rules if r.column == column and values.type_of(r)), None)
@@ -331,8 +331,8 @@ def _twins(table: Table) -> list[_Twin]:
                 made[_value(column)] = values.read_of(rule, *of) if rule else of[1]
             if rule:
                 made[_unread(column)] = values.unread_of(rule, *of)
-        found.append(_Twin(flat, nested, {name: values.trimmed(text, raw) for name, text in sql.items()}))
-    return found
+        twins.append(_Twin(flat, nested, {name: values.trimmed(text, raw) for name, text in sql.items()}))
+    return twins
 
 
 def _compared(table: Table, column: str) -> str:
@@ -350,10 +350,10 @@ def _unread(column: str) -> str:
 
 def _bounds(rule: Rule) -> dict[str, object]:
     arguments = dict(rule.arguments)
-    found = {f"{end}_value": float(str(arguments[end])) for end in ("min", "max") if arguments.get(end) is not None}
-    if not found:
+    bounds = {f"{end}_value": float(str(arguments[end])) for end in ("min", "max") if arguments.get(end) is not None}
+    if not bounds:
         raise ValueError("expected min, max or both")
-    return {end: int(value) if rule.kind == "row_count" else value for end, value in found.items()}
+    return {end: int(value) if rule.kind == "row_count" else value for end, value in bounds.items()}
 
 
 def _range(rule: Rule) -> str:

@@ -46,14 +46,14 @@ def is_pattern(name: str) -> bool:
 
 def matches(pattern: str, name: str, ignore_case: bool = False) -> bool:
     """Whether a file name matches the pattern; both must be in the same Unicode form."""
-    found = _compiled(pattern, ignore_case).fullmatch(name)
-    return found is not None and (DATE not in pattern or _is_day(found["day"]))
+    match = _compiled(pattern, ignore_case).fullmatch(name)
+    return match is not None and (DATE not in pattern or _is_day(match["day"]))
 
 
 def day_of(pattern: str, name: str) -> date | None:
     """The day in a file name that matches a pattern with `{date}`; else None."""
-    found = _compiled(pattern, False).fullmatch(name) if DATE in pattern else None
-    return date.fromisoformat(found["day"]) if found and _is_day(found["day"]) else None
+    match = _compiled(pattern, False).fullmatch(name) if DATE in pattern else None
+    return date.fromisoformat(match["day"]) if match and _is_day(match["day"]) else None
 
 
 def covers(general: str, special: str) -> bool:

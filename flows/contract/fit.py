@@ -132,7 +132,7 @@ def fit_again(table: Table, header: Sequence[str]) -> Layout:
 def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
     """Header → new RAW column. The name depends only on the header, so that later files are loaded into the same column."""
     taken = {**{c.name: c.header for c in table.columns}, **dict.fromkeys(OWN_COLUMNS, "an audit column")}
-    found: dict[str, str] = {}
+    added: dict[str, str] = {}
     for header in headers:
         name = raw_name(header, table.name)
         if name in taken:
@@ -140,8 +140,8 @@ def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
                 f"the new column {shown(header)} would be {name} in RAW, which is taken ({taken[name]}); add it to the contract "
                 "by hand, with a physicalName"
             )
-        taken[name], found[header] = header, name
-    return found
+        taken[name], added[header] = header, name
+    return added
 
 
 def shown(text: str) -> str:

@@ -44,10 +44,10 @@ def read_file(path: Path) -> Source:
         return read_source(path)
     with tempfile.TemporaryDirectory() as folder:
         text = path.read_text(encoding="utf-8")
-        found = re.search(r"^name:\s*([a-z][a-z0-9_]*)\s*$", text, re.MULTILINE)
-        if not found:
+        match = re.search(r"^name:\s*([a-z][a-z0-9_]*)\s*$", text, re.MULTILINE)
+        if not match:
             raise ConfigurationError(f"{path}: got no line `name: <source>`, expected a contract")
-        copy = Path(folder) / f"{found[1]}{SUFFIX}"
+        copy = Path(folder) / f"{match[1]}{SUFFIX}"
         for other in path.parent.glob(f"*{SUFFIX}"):
             (Path(folder) / other.name).write_bytes(other.read_bytes())
         copy.write_text(text, encoding="utf-8")

@@ -58,15 +58,15 @@ class Lineage:
 
     @cached_property
     def _origins(self) -> dict[Ref, frozenset[Ref]]:
-        found: dict[Ref, frozenset[Ref]] = {}
+        origins: dict[Ref, frozenset[Ref]] = {}
         for relation in self.relations.values():
             for column, made_of in {**relation.columns, ROWS: relation.rows}.items():
                 ref = Ref(relation.name, column)
                 if relation.layer in GROUND:
-                    found[ref] = frozenset({ref})
+                    origins[ref] = frozenset({ref})
                 else:
-                    found[ref] = frozenset(origin for r in made_of for origin in found[r])
-        return found
+                    origins[ref] = frozenset(origin for r in made_of for origin in origins[r])
+        return origins
 
     def origins(self, ref: Ref) -> frozenset[Ref]:
         """The columns of RAW and of seeds that `ref` is derived from, through all layers."""
@@ -188,27 +188,27 @@ class _Reader:
         ]
 
     def _origins(self, scope: Scope, name: str) -> frozenset[Ref]:
-        found: set[Ref] = set()
+        origins: set[Ref] = set()
         for inner, projection in self._projections(scope, name):
             columns = list(projection.find_all(exp.Column))
             for column in columns:
-                found |= self._of_column(inner, column)
+                origins |= self._of_column(inner, column)
             # count(*), or a constant in a branch of a union: it only says that a row exists.
             if not columns and not isinstance(_value(projection), exp.Null):
-                found |= self._rows(inner)
-        return frozenset(found)
+                origins |= self._rows(inner)
+        return frozenset(origins)
 
     def _of_column(self, scope: Scope, column: exp.Column) -> frozenset[Ref]:
         source = scope.sources[column.table]
         if isinstance(source, Scope):
-            found = self._origins(source, column.name)
+            origins = self._origins(source, column.name)
         elif relation := self._table(source):
-            found = frozenset({Ref(relation.name, column.name if relation.layer == "RAW" else column.name.lower())})
+            origins = frozenset({Ref(relation.name, column.name if relation.layer == "RAW" else column.name.lower())})
         else:
             return frozenset()
-        if any(self.known[ref.relation].layer == "SEEDS" for ref in found):
-            found |= self._looked_up_by(scope, column.table)
-        return found
+        if any(self.known[ref.relation].layer == "SEEDS" for ref in origins):
+            origins |= self._looked_up_by(scope, column.table)
+        return origins
 
     def _table(self, table: exp.Table) -> Relation | None:
         """The relation of a table in the SQL; None for a table function."""
@@ -216,13 +216,13 @@ class _Reader:
 
     def _looked_up_by(self, scope: Scope, alias: str) -> frozenset[Ref]:
         """The columns that a joined table was joined by, on the other side."""
-        found: set[Ref] = set()
+        origins: set[Ref] = set()
         for join in scope.expression.args.get("joins") or ():
             if join.alias_or_name == alias and join.args.get("on"):
                 for column in join.args["on"].find_all(exp.Column):
                     if column.table != alias:
-                        found |= self._of_column(scope, column)
-        return frozenset(found)
+                        origins |= self._of_column(scope, column)
+        return frozenset(origins)
 
     def _rows(self, scope: Scope) -> frozenset[Ref]:
         """The relations that the scope's rows come from: FROM, and joins that can remove rows (not LEFT or CROSS)."""
@@ -230,15 +230,15 @@ class _Reader:
             return frozenset(ref for branch in scope.set_operation_scopes for ref in self._rows(branch))
         joins = scope.expression.args.get("joins") or ()
         optional = {join.alias_or_name for join in joins if join.side == "LEFT" or join.kind == "CROSS"}
-        found: set[Ref] = set()
+        origins: set[Ref] = set()
         for alias, (_, source) in scope.selected_sources.items():
             if alias in optional:
                 continue
             if isinstance(source, Scope):
-                found |= self._rows(source)
+                origins |= self._rows(source)
             elif relation := self._table(source):
-                found.add(Ref(relation.name, ROWS))
-        return frozenset(found)
+                origins.add(Ref(relation.name, ROWS))
+        return frozenset(origins)
 
     def _unchanged(self, scope: Scope, name: str) -> bool:
         if self.node["schema"] == "STG":
@@ -259,11 +259,11 @@ class _Reader:
         if scope.set_operation_scopes:
             return frozenset()
         shown = {id(c) for projection in _query(scope).selects for c in projection.find_all(exp.Column)}
-        found: set[Ref] = set()
+        origins: set[Ref] = set()
         for column in scope.columns:
             if id(column) not in shown:
-                found |= self._of_column(scope, column)
-        return frozenset(found)
+                origins |= self._of_column(scope, column)
+        return frozenset(origins)
 
 
 def _query(scope: Scope) -> exp.Query:

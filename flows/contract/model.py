@@ -254,8 +254,8 @@ class Source:
     @property
     def file_formats(self) -> dict[str, Dialect]:
         """The Snowflake file formats with which COPY reads the tables, by name; the stage's default first."""
-        found = {self.file_format: PLAIN}
-        return found | {t.dialect.file_format(self.file_format): t.dialect for t in self.tables}
+        formats = {self.file_format: PLAIN}
+        return formats | {t.dialect.file_format(self.file_format): t.dialect for t in self.tables}
 
     def limits(self, table: Table) -> Limits | None:
         """A table's freshness limits: its own, or the source's; None if the contract says that it is never late."""

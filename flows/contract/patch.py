@@ -37,7 +37,7 @@ def patch(
     insertions: list[tuple[int, str]] = []
     for name, layout in layouts.items():
         insertions += _insertions(document, source.table(name), layout, columns[name])
-    for line, text in sorted(insertions, key=lambda found: found[0], reverse=True):
+    for line, text in sorted(insertions, key=lambda insertion: insertion[0], reverse=True):
         if line and not lines[line - 1].endswith("\n"):
             lines[line - 1] += "\n"
         lines[line:line] = text.splitlines(keepends=True)
@@ -64,17 +64,17 @@ def _insertions(document: Any, table: Table, layout: Layout, columns: Sequence[C
     rendered = render_properties(table, columns)
     indent = " " * properties.start_mark.column
     line = properties.start_mark.line  # before the first property
-    found: dict[int, str] = {}
+    insertions: dict[int, str] = {}
     for header, _ in layout.fields:
         if header in nodes:
             line = _last_line(nodes[header]) + 1
         elif header in rendered:
-            found[line] = found.get(line, "") + "".join(f"{indent}{text}\n" for text in rendered[header])
-    return list(found.items())
+            insertions[line] = insertions.get(line, "") + "".join(f"{indent}{text}\n" for text in rendered[header])
+    return list(insertions.items())
 
 
 def _value(node: Any, key: str) -> Any:
-    return next(value for found, value in node.value if found.value == key)
+    return next(value for name, value in node.value if name.value == key)
 
 
 def _last_line(node: Any) -> int:

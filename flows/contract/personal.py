@@ -33,10 +33,10 @@ def check_classes(project: Path) -> None:
     personal, _, _ = page.read_text(encoding="utf-8").partition("## From mart to file")
     classes = _classes(project)
     missing = [
-        f"{_PROJECT}: column {found['model']}.{found['column']} is made of {found['origins'].replace('`', '')} ({found['pii']}): "
+        f"{_PROJECT}: column {match['model']}.{match['column']} is made of {match['origins'].replace('`', '')} ({match['pii']}): "
         "expected a class of its own, got none; set `config: {meta: {pii: none}}`, or indirect or direct, on the column"
-        for found in _ROW.finditer(personal)
-        if classes.get((found["model"], found["column"])) not in get_args(Pii)
+        for match in _ROW.finditer(personal)
+        if classes.get((match["model"], match["column"])) not in get_args(Pii)
     ]
     if missing:
         raise ConfigurationError("\n".join(missing))
@@ -44,12 +44,12 @@ def check_classes(project: Path) -> None:
 
 def _classes(project: Path) -> dict[tuple[str, str], Any]:
     """(model, column) → `pii` of its meta, as the marts' and snapshots' YAML says."""
-    found: dict[tuple[str, str], Any] = {}
+    classes: dict[tuple[str, str], Any] = {}
     for folder in ("models/marts", "snapshots"):
         for path in sorted((project / _PROJECT / folder).rglob("*.yml")):
             document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             for node in [*(document.get("models") or []), *(document.get("snapshots") or [])]:
                 for column in node.get("columns") or []:
                     meta = (column.get("config") or {}).get("meta") or {}
-                    found[node["name"], column["name"]] = meta.get("pii")
-    return found
+                    classes[node["name"], column["name"]] = meta.get("pii")
+    return classes

@@ -60,18 +60,18 @@ class Place:
         if repeated:
             self.fail(f"{what}: got {', '.join(repeated)} more than once, expected each once; rename or remove one")
 
-    def custom(self, found: Sequence[CustomProperty] | None, known: Iterable[str]) -> dict[str, Any]:
+    def custom(self, properties: Sequence[CustomProperty] | None, known: Iterable[str]) -> dict[str, Any]:
         """The custom properties by name; only `known` ones are allowed."""
         known = tuple(known)
-        self.once((str(p.property) for p in found or ()), "customProperties")
-        for entry in found or ():
+        self.once((str(p.property) for p in properties or ()), "customProperties")
+        for entry in properties or ():
             if entry.property not in known:
                 near = difflib.get_close_matches(str(entry.property), known, n=1)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 self.fail(
                     f"customProperties: got {show(entry.property)}, expected only {', '.join(known) or 'none'}{meant}"
                 )
-        return {str(p.property): p.value for p in found or ()}
+        return {str(p.property): p.value for p in properties or ()}
 
 
 def show(value: object) -> str:
@@ -106,5 +106,5 @@ def _items(node: Any) -> list[Any]:
 
 
 def _value(node: Any, key: str) -> str | None:
-    found = _child(node, key)
-    return found.value if isinstance(found, yaml.ScalarNode) else None
+    child = _child(node, key)
+    return child.value if isinstance(child, yaml.ScalarNode) else None

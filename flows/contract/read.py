@@ -151,12 +151,12 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
 
 
 def _snowflake(servers: Sequence[Server] | None, place: Place) -> Server:
-    found = [s for s in servers or () if s.type == "snowflake"]
-    if len(found) != 1:
+    matching = [s for s in servers or () if s.type == "snowflake"]
+    if len(matching) != 1:
         place.fail(
-            f"servers: got {len(found)} of type snowflake, expected one: with the schema, stage and file format of RAW"
+            f"servers: got {len(matching)} of type snowflake, expected one: with the schema, stage and file format of RAW"
         )
-    return found[0]
+    return matching[0]
 
 
 def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
@@ -216,9 +216,9 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
     rules = [rule for quality in entry.quality or () for rule in quality_rules(quality, None, headers, place)]
     rules += volume(own.get("volume"), place)
     rules += [Rule("unique", "error", columns=key)] if len(key) > 1 else []
-    for (column, column_rules), found in zip(read, entry.properties or (), strict=True):
+    for (column, column_rules), prop in zip(read, entry.properties or (), strict=True):
         rules += column_rules
-        for quality in found.quality or ():
+        for quality in prop.quality or ():
             rules += quality_rules(quality, column, headers, replace(place, property=column.header))
     allow_empty, optional = (_flag(own.get(name, False), name, place) for name in ("allowEmpty", "optional"))
     if allow_empty and any(r.kind == "row_count" and r.severity == "error" for r in rules):
@@ -260,54 +260,54 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
     )
 
 
-def _flag(found: object, name: str, place: Place) -> bool:
-    if not isinstance(found, bool):
-        place.fail(f"customProperties, {name}: got {show(found)}, expected true or false")
-    return found
+def _flag(value: object, name: str, place: Place) -> bool:
+    if not isinstance(value, bool):
+        place.fail(f"customProperties, {name}: got {show(value)}, expected true or false")
+    return value
 
 
-def _column(found: SchemaProperty, position: int, written: Dialect, place: Place) -> tuple[Column, list[Rule]]:
+def _column(prop: SchemaProperty, position: int, written: Dialect, place: Place) -> tuple[Column, list[Rule]]:
     """The column, and the rules that follow from its fields."""
-    place = replace(place, property=found.name or f"at position {position}")
-    header = place.text(found.name, "name", "order_id")
+    place = replace(place, property=prop.name or f"at position {position}")
+    header = place.text(prop.name, "name", "order_id")
     if len(header.splitlines()) > 1 or header.endswith(("\n", "\r")):
         place.fail(
             f"name: got {header!r}, expected a name on one line: COPY skips the file's first line as its header, and no more; "
             "give the column another name in the file and here"
         )
-    place.one_of(found.id or header, "id", [header])
-    if not found.physicalName and header.upper() in RESERVED:
+    place.one_of(prop.id or header, "id", [header])
+    if not prop.physicalName and header.upper() in RESERVED:
         place.fail(
             f"name: got {header}, a word that Snowflake reserves, expected another name for the RAW column; add "
             f"`physicalName: {header.upper()}_`: the file keeps its header"
         )
-    name = place.identifier(found.physicalName or header.upper(), "physicalName" if found.physicalName else "name")
+    name = place.identifier(prop.physicalName or header.upper(), "physicalName" if prop.physicalName else "name")
     if name in OWN_COLUMNS:
         place.fail(f"name: got {name}, which is an audit column that the load fills; set another physicalName")
-    kind = cast(LogicalType, place.one_of(found.logicalType, "logicalType", get_args(LogicalType)))
-    place.one_of(found.physicalType or "VARCHAR", "physicalType", ["VARCHAR"])
-    if found.required is None and not found.primaryKey:
+    kind = cast(LogicalType, place.one_of(prop.logicalType, "logicalType", get_args(LogicalType)))
+    place.one_of(prop.physicalType or "VARCHAR", "physicalType", ["VARCHAR"])
+    if prop.required is None and not prop.primaryKey:
         place.fail(
             "required: got nothing, expected true or false; add `required: false` where the file may leave it empty"
         )
-    own = place.custom(found.customProperties, ("pii", "newValues", "emptyShare"))
+    own = place.custom(prop.customProperties, ("pii", "newValues", "emptyShare"))
     column = Column(
         name=name,
         header=header,
         position=position,
         logical_type=kind,
-        business_name=place.text(found.businessName, "businessName", "Shipment id"),
-        description=place.text(found.description, "description", "What the value means"),
-        required=bool(found.required or found.primaryKey),
+        business_name=place.text(prop.businessName, "businessName", "Shipment id"),
+        description=place.text(prop.description, "description", "What the value means"),
+        required=bool(prop.required or prop.primaryKey),
         classification=cast(
-            Classification, place.one_of(found.classification, "classification", get_args(Classification))
+            Classification, place.one_of(prop.classification, "classification", get_args(Classification))
         ),
         pii=cast(Pii, place.one_of(own.get("pii"), "customProperties, pii", get_args(Pii))),
     )
     rules = [Rule("not_null", "error", name)] if column.required else []
-    if found.unique or (found.primaryKey and (found.primaryKeyPosition or -1) == -1):
+    if prop.unique or (prop.primaryKey and (prop.primaryKeyPosition or -1) == -1):
         rules.append(Rule("unique", "error", name))
-    typed = typed_rules(column, found.logicalTypeOptions or {}, written, place)
+    typed = typed_rules(column, prop.logicalTypeOptions or {}, written, place)
     readings = [values.reading(rule) for rule in typed if values.type_of(rule)]
     rules += typed + beside_before(own, name, place)
     return replace(column, reading=tuple(readings[0].items()) if readings else ()), rules
@@ -325,26 +325,26 @@ def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Place) -> 
 
 
 def _relationship(
-    found: OdcsRelationship, owner: SchemaProperty | None, table: str, place: Place
+    given: OdcsRelationship, owner: SchemaProperty | None, table: str, place: Place
 ) -> list[Relationship]:
     """One relationship, with both ends as the contract names them; `_resolved` looks up the tables and columns."""
     if owner is not None:
         place = replace(place, property=str(owner.name))
-    place.one_of(found.type or "foreignKey", "relationships, type", ["foreignKey"])
-    own = place.custom(found.customProperties, ("severity",))
+    place.one_of(given.type or "foreignKey", "relationships, type", ["foreignKey"])
+    own = place.custom(given.customProperties, ("severity",))
     severity = cast(Severity, place.one_of(own.get("severity", "error"), "relationships, severity", get_args(Severity)))
-    if owner is not None and found.from_ is not None:
+    if owner is not None and given.from_ is not None:
         place.fail("relationships, from: got one, expected none: on a property it is the property itself; remove it")
-    ends = [[f"{table}.{owner.name}"] if owner is not None else found.from_, found.to]
+    ends = [[f"{table}.{owner.name}"] if owner is not None else given.from_, given.to]
     here, there = ([_reference(e) for e in ([end] if isinstance(end, str) else end or [])] for end in ends)
     if not here or len(here) != len(there) or _NO_REFERENCE in (*here, *there):
         place.fail(
-            f"relationships: got {show(found.from_)} to {show(found.to)}, expected table.column on both ends; of a table of "
+            f"relationships: got {show(given.from_)} to {show(given.to)}, expected table.column on both ends; of a table of "
             "another contract in this folder `<source>.odcs.yaml#/schema/<table>/properties/<column>`"
         )
     if {r[:2] for r in here} != {("", table)} or len({r[:2] for r in there}) != 1:
         place.fail(
-            f"relationships: got {show(found.from_)} to {show(found.to)}, expected columns of {table} and of one other table"
+            f"relationships: got {show(given.from_)} to {show(given.to)}, expected columns of {table} and of one other table"
         )
     source, parent, _ = there[0]
     return [Relationship(tuple(r[2] for r in here), parent, tuple(r[2] for r in there), severity, source)]
@@ -352,16 +352,16 @@ def _relationship(
 
 def _reference(text: str) -> tuple[str, str, str]:
     """Parse `orders.order_id`, or `olist.odcs.yaml#/schema/orders/properties/order_id`, into source (or ""), table and column."""
-    found = _REFERENCE.fullmatch(text) or _EXTERNAL.fullmatch(text)
-    if not found:
+    match = _REFERENCE.fullmatch(text) or _EXTERNAL.fullmatch(text)
+    if not match:
         return _NO_REFERENCE
-    parts = found.groupdict()
+    parts = match.groupdict()
     return parts.get("source", ""), parts["table"], parts["column"]
 
 
 def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Place) -> Table:
     """The table with RAW names at both ends of its relationships. `tables`: source ("" for the table's own) → its tables."""
-    found = []
+    resolved = []
     for link in table.relationships:
         by_name = {t.name: t for t in tables[link.source]}
         if link.parent not in by_name:
@@ -377,5 +377,5 @@ def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Place)
                     f"relationships: got column {', '.join(unknown)} of {end.name}, expected one of {', '.join(columns)}"
                 )
             ends.append(tuple(columns[h] for h in headers))
-        found.append(replace(link, columns=ends[0], parent=parent.raw_name, parent_columns=ends[1]))
-    return replace(table, relationships=tuple(found))
+        resolved.append(replace(link, columns=ends[0], parent=parent.raw_name, parent_columns=ends[1]))
+    return replace(table, relationships=tuple(resolved))

@@ -33,18 +33,18 @@ _NULL = re.compile(r"[^\s,'\"\[\]()](?:[^\t\r\n,'\"\[\]()]*[^\s,'\"\[\]()])?")
 _WORD = re.compile(r"[^\W_](?:[\w .+-]*[\w.+-])?|[+-]")
 
 
-def dialect(found: object, base: Dialect, place: Place) -> Dialect:
+def dialect(given: object, base: Dialect, place: Place) -> Dialect:
     """`base`, overridden by the property's value `found`.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.
     """
-    if found is None:
+    if given is None:
         return base
-    if not isinstance(found, dict):
-        place.fail(f"customProperties, dialect: got {show(found)}, expected keys such as `delimiter: ';'`")
+    if not isinstance(given, dict):
+        place.fail(f"customProperties, dialect: got {show(given)}, expected keys such as `delimiter: ';'`")
     values: dict[str, Any] = {}
-    for key, value in found.items():
+    for key, value in given.items():
         match key:
             case "delimiter":
                 values["delimiter"] = _delimiter(value, place)

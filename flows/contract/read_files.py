@@ -10,23 +10,23 @@ from flows.contract.model import Load, Table
 from flows.contract.place import Place, show
 
 
-def file_name(found: object, load: Load, place: Place) -> str:
+def file_name(given: object, load: Load, place: Place) -> str:
     """The name of the table's file, or the pattern of its files.
 
     Raises:
         ConfigurationError: it is not a valid name, or it has `{date}` although the table has no files by day, or vice versa.
     """
     daily = load == "append"
-    if not isinstance(found, str) or not file_names.is_name(found) or (file_names.DATE in found) != daily:
+    if not isinstance(given, str) or not file_names.is_name(given) or (file_names.DATE in given) != daily:
         example = "tickets_{date}.csv" if daily else "olist_orders_dataset.csv"
         by_day = " and, before .csv, _{date}: a table that is loaded as append has a file for each day" * daily
         place.fail(
-            f"customProperties, fileName: got {show(found)}, expected a .csv file's name of letters, digits and _{by_day}; "
+            f"customProperties, fileName: got {show(given)}, expected a .csv file's name of letters, digits and _{by_day}; "
             f"add `- {{property: fileName, value: '{example}'}}`; where several files make up "
             f"{'a day' if daily else 'the table'}, add {{part}} or *{' behind {date}' * daily}: "
             f"'{example.replace('.csv', '_{part}.csv')}'"
         )
-    return found
+    return given
 
 
 def refuse_overlaps(tables: Sequence[Table], place: Place) -> None:

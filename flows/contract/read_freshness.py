@@ -42,19 +42,21 @@ def table_limits(
                 if name not in tables:
                     place.fail(f"slaProperties, element: got {show(name)}, expected a table: {', '.join(tables)}")
                 entries.setdefault(name, []).append(entry)
-    found: dict[str, Limits | Literal["none"]] = {}
+    limits: dict[str, Limits | Literal["none"]] = {}
     for name, own in entries.items():
         if len(own) == 1 and own[0].value == "none":
-            found[name] = "none"
+            limits[name] = "none"
             continue
         ends = [f"{name}_{end}" for end in _ENDS]
-        found[name] = _limits([[p for p in own if str(p.id).endswith(end)] for end in _ENDS], ends, place)
-    return found
+        limits[name] = _limits([[p for p in own if str(p.id).endswith(end)] for end in _ENDS], ends, place)
+    return limits
 
 
-def _limits(found: Sequence[Sequence[ServiceLevelAgreementProperty]], names: Sequence[str], place: Place) -> Limits:
+def _limits(
+    agreements: Sequence[Sequence[ServiceLevelAgreementProperty]], names: Sequence[str], place: Place
+) -> Limits:
     hours = []
-    for entries, name in zip(found, names, strict=True):
+    for entries, name in zip(agreements, names, strict=True):
         one = entries[0] if len(entries) == 1 else None
         value = one.value if one and (one.property, one.unit) == ("freshness", "h") else None
         if type(value) is not int or value < 1:

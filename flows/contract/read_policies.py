@@ -13,15 +13,15 @@ from flows.contract.place import Place, show
 _WINDOW = re.compile(r"([1-9][0-9]{0,2}) (batches|weekdays)")
 
 
-def bad_rows(found: object, place: Place) -> BadRows | None:
+def bad_rows(given: object, place: Place) -> BadRows | None:
     """How many rows that break a rule a table sets aside; None: none, the batch is quarantined.
 
     Raises:
         ConfigurationError: an unknown key or policy, or `set-aside` without a limit.
     """
-    if found is None:
+    if given is None:
         return None
-    keys = _keys(found, "badRows", ("policy", "maxShare", "maxRows", "brokenLines"), place)
+    keys = _keys(given, "badRows", ("policy", "maxShare", "maxRows", "brokenLines"), place)
     policy = place.one_of(keys.get("policy"), "customProperties, badRows, policy", ("quarantine-batch", "set-aside"))
     share, rows, lines = keys.get("maxShare"), keys.get("maxRows"), keys.get("brokenLines", False)
     if policy == "quarantine-batch":
@@ -47,15 +47,15 @@ def bad_rows(found: object, place: Place) -> BadRows | None:
     return BadRows(None if share is None else float(share), rows, lines)
 
 
-def volume(found: object, place: Place) -> list[Rule]:
+def volume(given: object, place: Place) -> list[Rule]:
     """The rule that compares a batch's number of rows with earlier batches.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.
     """
-    if found is None:
+    if given is None:
         return []
-    keys = _keys(found, "volume", ("window", "tolerance", "severity"), place)
+    keys = _keys(given, "volume", ("window", "tolerance", "severity"), place)
     severity = _severity(keys, "volume", place)
     window = _WINDOW.fullmatch(str(keys.get("window")))
     if not window:
@@ -80,11 +80,11 @@ def beside_before(own: Mapping[str, Any], column: str, place: Place) -> list[Rul
         ConfigurationError: an unknown key, or a value that does not fit.
     """
     rules = []
-    if (found := own.get("newValues")) is not None:
-        keys = _keys(found, "newValues", ("severity",), place)
+    if (given := own.get("newValues")) is not None:
+        keys = _keys(given, "newValues", ("severity",), place)
         rules.append(Rule("new_values", _severity(keys, "newValues", place), column))
-    if (found := own.get("emptyShare")) is not None:
-        keys = _keys(found, "emptyShare", ("tolerance", "severity"), place)
+    if (given := own.get("emptyShare")) is not None:
+        keys = _keys(given, "emptyShare", ("tolerance", "severity"), place)
         tolerance = keys.get("tolerance")
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
             place.fail(
@@ -100,7 +100,7 @@ def _severity(keys: Mapping[str, Any], name: str, place: Place) -> Severity:
     return cast(Severity, place.one_of(keys.get("severity"), f"customProperties, {name}, severity", get_args(Severity)))
 
 
-def _keys(found: object, name: str, known: tuple[str, ...], place: Place) -> dict[str, Any]:
-    if not isinstance(found, dict) or set(found) - set(known):
-        place.fail(f"customProperties, {name}: got {show(found)}, expected the keys {', '.join(known)}")
-    return found
+def _keys(given: object, name: str, known: tuple[str, ...], place: Place) -> dict[str, Any]:
+    if not isinstance(given, dict) or set(given) - set(known):
+        place.fail(f"customProperties, {name}: got {show(given)}, expected the keys {', '.join(known)}")
+    return given

@@ -70,59 +70,61 @@ def _regex(pattern: object, place: Place) -> tuple[tuple[str, object], ...]:
 
 
 def _range(options: dict[str, Any], low: str, high: str, place: Place) -> tuple[tuple[str, object], ...]:
-    found = {"max": options.get(high), "min": options.get(low)}
-    for value in found.values():
+    bounds = {"max": options.get(high), "min": options.get(low)}
+    for value in bounds.values():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             place.fail(f"{low}, {high}: got {show(value)}, expected a number")
-    arguments = tuple((name, value) for name, value in found.items() if value is not None)
+    arguments = tuple((name, value) for name, value in bounds.items() if value is not None)
     if not arguments or (len(arguments) == 2 and arguments[1][1] > arguments[0][1]):
-        place.fail(f"{low}, {high}: got {found['min']} and {found['max']}, expected one or both, the smaller first")
+        place.fail(f"{low}, {high}: got {bounds['min']} and {bounds['max']}, expected one or both, the smaller first")
     return arguments
 
 
-def quality_rules(found: DataQuality, column: Column | None, headers: dict[str, str], place: Place) -> list[Rule]:
+def quality_rules(quality: DataQuality, column: Column | None, headers: dict[str, str], place: Place) -> list[Rule]:
     """The rule of one entry of `quality`, for a column or (None) the table. An entry of type text is documentation: no rule.
 
     Raises:
         ConfigurationError: no severity, or a check that the pipeline cannot carry out.
     """
-    if found.type == "text":
+    if quality.type == "text":
         return []
-    severity = cast(Severity, place.one_of(found.severity, "quality, severity", get_args(Severity)))
+    severity = cast(Severity, place.one_of(quality.severity, "quality, severity", get_args(Severity)))
     rule = (
-        _table_rule(found, severity, headers, place) if column is None else _column_rule(found, severity, column, place)
+        _table_rule(quality, severity, headers, place)
+        if column is None
+        else _column_rule(quality, severity, column, place)
     )
     if rule is None:
         place.fail(
-            f"quality: got {show(found.model_dump(exclude_none=True))}, expected rowCount of the table with mustBeGreaterThan; "
+            f"quality: got {show(quality.model_dump(exclude_none=True))}, expected rowCount of the table with mustBeGreaterThan; "
             "duplicateValues of the table with arguments properties, or nullValues, duplicateValues or invalidValues of a column "
             "(with arguments validValues or pattern), each with mustBe 0; or, of a column of numbers, type custom, engine "
             f"greatExpectations and an implementation with type {_BETWEEN} and kwargs min_value, max_value"
         )
-    return [replace(rule, description=(found.description or "").strip())]
+    return [replace(rule, description=(quality.description or "").strip())]
 
 
-def _table_rule(found: DataQuality, severity: Severity, headers: dict[str, str], place: Place) -> Rule | None:
-    least = found.mustBeGreaterOrEqualTo
-    if found.mustBeGreaterThan is not None:
-        least = int(found.mustBeGreaterThan) + 1
-    if found.metric == "rowCount" and least is not None:
+def _table_rule(quality: DataQuality, severity: Severity, headers: dict[str, str], place: Place) -> Rule | None:
+    least = quality.mustBeGreaterOrEqualTo
+    if quality.mustBeGreaterThan is not None:
+        least = int(quality.mustBeGreaterThan) + 1
+    if quality.metric == "rowCount" and least is not None:
         return Rule("row_count", severity, arguments=(("min", int(least)),))
-    if found.metric == "duplicateValues" and _none_allowed(found):
-        listed = (found.arguments or {}).get("properties")
+    if quality.metric == "duplicateValues" and _none_allowed(quality):
+        listed = (quality.arguments or {}).get("properties")
         if not isinstance(listed, list) or not listed or not all(name in headers for name in listed):
             place.fail(f"quality, arguments, properties: got {show(listed)}, expected a list of {', '.join(headers)}")
         return Rule("unique", severity, columns=tuple(headers[name] for name in listed))
     return None
 
 
-def _column_rule(found: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
-    if found.type == "custom" and found.engine == "greatExpectations":
-        return _between(found, severity, column, place)
-    arguments = found.arguments or {}
-    if not _none_allowed(found):
+def _column_rule(quality: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
+    if quality.type == "custom" and quality.engine == "greatExpectations":
+        return _between(quality, severity, column, place)
+    arguments = quality.arguments or {}
+    if not _none_allowed(quality):
         return None
-    match found.metric, list(arguments):
+    match quality.metric, list(arguments):
         case "nullValues", []:
             return Rule("not_null", severity, column.name)
         case "duplicateValues", []:
@@ -139,9 +141,9 @@ def _column_rule(found: DataQuality, severity: Severity, column: Column, place: 
     return None
 
 
-def _between(found: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
+def _between(quality: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
     # ODCS's own metrics have no range with a severity; this is the standard's form for an engine's expectation.
-    implementation = found.implementation if isinstance(found.implementation, dict) else {}
+    implementation = quality.implementation if isinstance(quality.implementation, dict) else {}
     kwargs = implementation.get("kwargs")
     known = isinstance(kwargs, dict) and set(kwargs) <= {"min_value", "max_value"}
     if implementation.get("type") != _BETWEEN or not known or column.logical_type not in ("integer", "number"):
@@ -149,5 +151,5 @@ def _between(found: DataQuality, severity: Severity, column: Column, place: Plac
     return Rule("between", severity, column.name, arguments=_range(dict(kwargs or {}), "min_value", "max_value", place))
 
 
-def _none_allowed(found: DataQuality) -> bool:
-    return type(found.mustBe) is int and found.mustBe == 0 and found.unit in (None, "rows")
+def _none_allowed(quality: DataQuality) -> bool:
+    return type(quality.mustBe) is int and quality.mustBe == 0 and quality.unit in (None, "rows")

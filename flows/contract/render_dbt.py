@@ -250,11 +250,11 @@ def _limits(rules: Iterable[Rule], names: dict[str, str]) -> dict[str, dict[str,
     """Staging column → its narrowest `min` and `max` over all rules."""
     limits: dict[str, dict[str, object]] = {}
     for rule in rules:
-        found = limits.setdefault(names[str(rule.column)], {})
+        of_column = limits.setdefault(names[str(rule.column)], {})
         for end, narrowest in (("min", max), ("max", min)):
             value = rule.argument(end)
             if value is not None:
-                found[end] = narrowest(value, found.get(end, value))
+                of_column[end] = narrowest(value, of_column.get(end, value))
     return limits
 
 

@@ -156,17 +156,17 @@ def _entry(source: str, profile: FileProfile) -> Iterator[str]:
         yield from _property(profile, column, raw_names[column.header], business_names[column.header])
 
 
-def _dialect(found: Dialect) -> dict[str, str]:
+def _dialect(dialect: Dialect) -> dict[str, str]:
     """A dialect's keys that differ from the default, as YAML values."""
     said = {
-        "delimiter": DELIMITERS[found.delimiter],
-        "quote": _quoted(found.quote),
-        "encoding": found.encoding,
-        "header": str(found.header).lower(),
-        "lineEnd": found.line_end,
-        "nulls": f"[{', '.join(map(_quoted, found.nulls))}]",
-        "decimal": _quoted(found.decimal),
-        "booleans": f"[{', '.join(_quoted('/'.join(pair)) for pair in found.booleans)}]",
+        "delimiter": DELIMITERS[dialect.delimiter],
+        "quote": _quoted(dialect.quote),
+        "encoding": dialect.encoding,
+        "header": str(dialect.header).lower(),
+        "lineEnd": dialect.line_end,
+        "nulls": f"[{', '.join(map(_quoted, dialect.nulls))}]",
+        "decimal": _quoted(dialect.decimal),
+        "booleans": f"[{', '.join(_quoted('/'.join(pair)) for pair in dialect.booleans)}]",
     }
     plain = {
         "delimiter": "comma",
@@ -254,10 +254,10 @@ def _business_names(profile: FileProfile, used: Iterable[str] = ()) -> dict[str,
 
 
 def _once(name: str, taken: set[str], mark: str) -> str:
-    found, number = name, 2
-    while found in taken:
-        found, number = f"{name}{mark}{number}", number + 1
-    return found
+    unique, number = name, 2
+    while unique in taken:
+        unique, number = f"{name}{mark}{number}", number + 1
+    return unique
 
 
 def _sentence(words: Sequence[str]) -> str:

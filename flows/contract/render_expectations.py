@@ -77,7 +77,7 @@ def checkpoint_name(source: Source) -> str:
 
 def _suite(source: Source, table: Table) -> dict[str, Any]:
     name = asset_name(table)
-    found = []
+    entries = []
     for expectation in expectations(source, table):
         columns = list(expectation.columns)
         rule = f"{table.name}.{expectation.name}"
@@ -97,9 +97,9 @@ def _suite(source: Source, table: Table) -> dict[str, Any]:
             # Data Docs mark a broken warning as red as an error.
             warning = "Warning only: " if expectation.severity == "warning" else ""
             entry["description"] = warning + html(expectation.description)  # Data Docs take it for HTML
-        found.append(entry)
+        entries.append(entry)
     return {
-        "expectations": found,
+        "expectations": entries,
         "id": _id("suite", name),
         "meta": {"derived": source.derived_line},
         "name": name,

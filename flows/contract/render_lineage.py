@@ -76,15 +76,15 @@ class _Page:
         return sorted((r for r in self.lineage.relations.values() if r.layer == layer), key=lambda r: r.name)
 
     def personal(self, layer: str) -> list[str]:
-        found = []
+        lines = []
         for relation in self.of_layer(layer):
             for ref in _refs(relation):
                 about = [o for o in self.lineage.origins(ref) if o in self.known and self.known[o].pii != "none"]
                 if about:
-                    found.append(
+                    lines.append(
                         (f"`{ref.relation}.{ref.column}`", self._how(ref), _refs_text(about), self._strictest(about))
                     )
-        return list(markdown_table(("Column", "How", "Made of, about people", "PII, class"), found))
+        return list(markdown_table(("Column", "How", "Made of, about people", "PII, class"), lines))
 
     def mart(self, mart: Relation) -> list[str]:
         header = ("Column", "How", "Made of", "PII, class of these")

@@ -20,8 +20,8 @@ _ROW = ("_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
 def row_rules(source: Source, table: Table) -> list[tuple[Expectation, str]]:
     """The rules of severity error on a row's own values, each with the condition for rows `r` that break it."""
-    found = [(e, breaks(e)) for e in expectations(source, table) if e.severity == "error"]
-    return [(expectation, condition) for expectation, condition in found if condition]
+    rules = [(e, breaks(e)) for e in expectations(source, table) if e.severity == "error"]
+    return [(expectation, condition) for expectation, condition in rules if condition]
 
 
 def links(source: Source, table: Table) -> list[tuple[Expectation, Relationship]]:
@@ -105,11 +105,11 @@ def all_broken(source: Source, table: Table, batch_id: str, parents: Mapping[str
     """The SELECT of rows in RAW that break any rule of severity error: file, number, rules, then the columns that are not
     personal."""
     by_rules, by_links = broken_by_rules(source, table, batch_id), broken_by_links(source, table, batch_id, parents)
-    found = [query for query in (by_rules, by_links) if query]
-    if not found:
+    queries = [query for query in (by_rules, by_links) if query]
+    if not queries:
         return None
     keys = ", ".join(f"f.{name}" for name in _ROW)
-    each = " UNION ALL ".join(f"SELECT * FROM ({query}) AS q{n}" for n, query in enumerate(found))
+    each = " UNION ALL ".join(f"SELECT * FROM ({query}) AS q{n}" for n, query in enumerate(queries))
     broken = (
         f"SELECT {keys}, LISTAGG(f._RULES, {literal(BETWEEN_RULES)}) WITHIN GROUP (ORDER BY f._RULES) AS _RULES"
         f" FROM ({each}) AS f GROUP BY {keys}"

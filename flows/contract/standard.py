@@ -45,17 +45,17 @@ def find_mistakes(text: str) -> Iterator[tuple[int, str]]:
         mark = getattr(error, "problem_mark", None)
         yield (mark.line + 1 if mark else 1), f"is not YAML: {getattr(error, 'problem', None) or error}"
         return
-    found: dict[tuple[int, str], None] = {}  # a dict, because the schema reports a key once for each of its branches
+    mistakes: dict[tuple[int, str], None] = {}  # a dict, because the schema reports a key once for each of its branches
     for broken in Draft201909Validator(_schema()).iter_errors(_as_json(document)):
         path = list(broken.absolute_path)
         if broken.validator not in _UNKNOWN_KEY:
-            found[_line(node, path), f"{_dotted(path)}: {_message(broken)}"] = None
+            mistakes[_line(node, path), f"{_dotted(path)}: {_message(broken)}"] = None
             continue
         for key in re.findall(r"'([^']*)'", broken.message[broken.message.rindex("(") :]):
             near = _nearest(key, broken.instance)
             fix = f"did you mean {near}?" if near else "remove it, or put it under customProperties"
-            found[_line(node, [*path, key]), f"{_dotted([*path, key])}: the standard has no such key; {fix}"] = None
-    yield from sorted(found)
+            mistakes[_line(node, [*path, key]), f"{_dotted([*path, key])}: the standard has no such key; {fix}"] = None
+    yield from sorted(mistakes)
 
 
 @cache

@@ -47,8 +47,8 @@ def value(kind: str, column: str, how: Mapping[str, object] = MappingProxyType({
 
 def reading(rule: Rule) -> dict[str, object]:
     """How the text that a type rule checks is parsed, if not by default: arguments of the macro."""
-    found = {name: rule.argument(name) for name in ("decimal", "format", "words")}
-    return {k: v for k, v in found.items() if v is not None and v != _FORMATS.get(rule.kind)}
+    arguments = {name: rule.argument(name) for name in ("decimal", "format", "words")}
+    return {k: v for k, v in arguments.items() if v is not None and v != _FORMATS.get(rule.kind)}
 
 
 def unread(rule: Rule, column: str) -> str:
@@ -118,10 +118,10 @@ def checked_format(rule: Rule) -> str:
     Raises:
         ValueError: the format is unknown.
     """
-    found = str(rule.argument("format"))
-    if re.sub("|".join(_PARTS), "", found).strip("-/.: ") or "YYYY" not in found:
+    text = str(rule.argument("format"))
+    if re.sub("|".join(_PARTS), "", text).strip("-/.: ") or "YYYY" not in text:
         raise ValueError("expected a format of YYYY, MM, DD, HH24, MI and SS")
-    return found
+    return text
 
 
 def shape(spelled: str) -> str:

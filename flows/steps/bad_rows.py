@@ -67,14 +67,14 @@ def _broken_lines(
 
 def _parents(ledger: Ledger, source: Source, table: Table, batch_id: str, came: set[str]) -> dict[str, list[str]]:
     """The batches of each parent that the rules looked into: this one, if the parent `came` with it, and the published ones."""
-    found = {}
+    parents = {}
     for _, link in links(source, table):
         owner, parent = source.parent(link)
         sql = current_parents(source, link)
         own = owner.name == source.name and parent.raw_name in came
         published = [] if own and parent.load == "snapshot" else [str(b) for (b,) in run(ledger.connection, sql).rows]
-        found[sql] = [*published, *[batch_id] * own]
-    return found
+        parents[sql] = [*published, *[batch_id] * own]
+    return parents
 
 
 def _read(

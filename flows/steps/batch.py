@@ -17,13 +17,13 @@ from flows.places import Entry, Place
 from flows.settings import Settings
 
 
-def of_files(settings: Settings, place: Place, found: Inventory, info: RunInfo) -> RunInfo:
+def of_files(settings: Settings, place: Place, listing: Inventory, info: RunInfo) -> RunInfo:
     """This run, which knows whether the files that it is to load are generated.
 
     Raises:
         ConfigurationError: they are, and the target is an account.
     """
-    info = replace(info, is_generated=is_generated(place, [f for files in found.files.values() for f in files]))
+    info = replace(info, is_generated=is_generated(place, [f for files in listing.files.values() for f in files]))
     if info.is_generated and not settings.may_generate:
         raise ConfigurationError(
             f"{place}: its files were made by `cxm generate`, and CXM_TARGET is {settings.target}; generated rows are loaded "
@@ -61,19 +61,19 @@ def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
     return replace(info, is_generated=True)
 
 
-def expected(found: Inventory, table: Table, day: date | None) -> tuple[str, ...]:
+def expected(listing: Inventory, table: Table, day: date | None) -> tuple[str, ...]:
     """The names of a table's files that are to be landed: those that are there; where none is, what the contract asks for, which
     `land` then refuses in words. None: there is none, and the table is optional."""
-    missing = next((m for m in found.missing if m.table.name == table.name), None)
+    missing = next((m for m in listing.missing if m.table.name == table.name), None)
     if missing is None:
-        return found.files[table.name]
+        return listing.files[table.name]
     return () if table.optional and not missing.near else (table.file_on(day),)
 
 
-def largest_first(source: Source, found: Inventory, entries: Sequence[Entry]) -> list[Table]:
+def largest_first(source: Source, listing: Inventory, entries: Sequence[Entry]) -> list[Table]:
     """The tables by the size of their files: the longest work begins first, so that it does not end last."""
     sizes = {entry.name: entry.size for entry in entries}
-    of_table = {t.name: sum(sizes[found.entries[file]] for file in found.files[t.name]) for t in source.tables}
+    of_table = {t.name: sum(sizes[listing.entries[file]] for file in listing.files[t.name]) for t in source.tables}
     return sorted(source.tables, key=lambda table: of_table[table.name], reverse=True)
 
 

@@ -140,9 +140,9 @@ def handoff(
         raise ConfigurationError(
             f"{project}: dbt knows no source {source_name} with a freshness rule; run `cxm contract sync`, which writes it."
         )
-    found = {result["unique_id"]: result for result in run.document["results"]}
+    by_id = {result["unique_id"]: result for result in run.document["results"]}
     sources = tuple(
-        replace(_freshness(name, found.get(node_id), run.said(node_id)), optional=name in optional)
+        replace(_freshness(name, by_id.get(node_id), run.said(node_id)), optional=name in optional)
         for node_id, name in sorted(asked.items())
     )
     if all(source.status == "runtime error" for source in sources):

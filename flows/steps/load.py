@@ -205,10 +205,10 @@ def _copy(
 def _by_form(landed: LandedTable, table: Table) -> list[tuple[Table, Layout, Dialect, list[LandedObject]]]:
     """The objects by where they go, and by the header and the dialect of their file: COPY reads columns by their place, so files
     of one form go together; lines that are no record have a form of their own."""
-    found: dict[tuple[Layout, str], list[LandedObject]] = {}
+    by_form: dict[tuple[Layout, str], list[LandedObject]] = {}
     for file in landed.files:
-        found.setdefault((file.layout or fit(table, table.header), file.dialect), []).extend(file.of_records)
-    forms = [(table, layout, table.dialect.read_by(text), objects) for (layout, text), objects in found.items()]
+        by_form.setdefault((file.layout or fit(table, table.header), file.dialect), []).extend(file.of_records)
+    forms = [(table, layout, table.dialect.read_by(text), objects) for (layout, text), objects in by_form.items()]
     broken = [o for file in landed.files for o in file.of_broken_lines]
     return [*forms, *([(table.rejected, BROKEN_LINES, PLAIN, broken)] if broken else [])]
 
@@ -237,10 +237,10 @@ def _add(ledger: Ledger, source: Source, table: Table, layout: Layout, info: Run
 
     DDL commits by itself, so this stands before the transaction that loads; it only adds, and a second time nothing.
     """
-    there = run(
+    existing = run(
         ledger.connection, template("raw/columns.sql", database=ledger.database), (source.schema, table.raw_name)
     )
-    known = {str(row[0]) for row in there.rows}
+    known = {str(row[0]) for row in existing.rows}
     new = {name: header for name, header in layout.new_columns.items() if name not in known}
     if not new:
         return

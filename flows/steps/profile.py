@@ -47,14 +47,14 @@ def compare(
     place = {"database": database, "schema": schema, "table": table.raw_name}
     listed = _listed(table)
     sql = template("raw/profile.sql", **place, columns=table.columns, listed=listed)
-    found, few = {}, set(listed)
+    profiles, few = {}, set(listed)
     for batch, rows, *counts in run(connection, sql, (batch_id, before or batch_id)).rows:
         filled, different = counts[: len(table.columns)], counts[len(table.columns) :]
         rates = {column.name: 1 - int(count) / int(rows) for column, count in zip(table.columns, filled, strict=True)}
-        found[str(batch)] = Profile(str(batch), int(rows), rates)
+        profiles[str(batch)] = Profile(str(batch), int(rows), rates)
         few &= {c for c, count in zip(listed, different, strict=True) if 1 <= int(count) <= MOST_VALUES}
-    now = found.get(batch_id) or Profile(batch_id, 0, {})
-    earlier = found.get(before) if before and before != batch_id else None
+    now = profiles.get(batch_id) or Profile(batch_id, 0, {})
+    earlier = profiles.get(before) if before and before != batch_id else None
     new: dict[str, tuple[str, ...]] = {}
     if earlier and now.rows and few:
         columns = [c for c in listed if c in few]

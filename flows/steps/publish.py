@@ -110,11 +110,11 @@ def publish(
         lock()
         entries = [e for e in ledger.entries(info.batch_id) if e.key]
         states = {table: {e.status for e in entries if e.table == table} for table in tables}
-        wrong = [t for t, found in states.items() if not found or found - {"loaded", "validated"}]
+        wrong = [t for t, seen in states.items() if not seen or seen - {"loaded", "validated"}]
         if wrong:
-            found = ", ".join(f"{t} is {' and '.join(sorted(states[t])) or 'not in the ledger'}" for t in wrong)
+            got = ", ".join(f"{t} is {' and '.join(sorted(states[t])) or 'not in the ledger'}" for t in wrong)
             raise BusyError(
-                f"source {ledger.source}: batch {info.batch_id}: expected each of its tables loaded, got {found}; nothing is "
+                f"source {ledger.source}: batch {info.batch_id}: expected each of its tables loaded, got {got}; nothing is "
                 "published: run again"
             )
         aside: tuple[SetAside, ...] = ()
@@ -147,7 +147,7 @@ def _others(ledger: Ledger, source: Source, entries: Sequence[Entry]) -> list[tu
     for (name, _), known in ledger.published().items():
         newest[name] = max(known.sequence, newest.get(name, 0))
     replaced = {e.table for e in entries if e.sequence >= newest.get(e.table, 0)}
-    found = []
+    queries = []
     for table in source.tables:
         if table.raw_name in came or table.raw_name not in newest:
             continue
@@ -161,8 +161,8 @@ def _others(ledger: Ledger, source: Source, entries: Sequence[Entry]) -> list[tu
         parents = {sql: [str(batch) for (batch,) in run(ledger.connection, sql).rows] for sql in asked}
         batches = [str(batch) for (batch,) in run(ledger.connection, published_batches(source, table)).rows]
         if query := stranded(source, table, batches, parents):
-            found.append((table, query))
-    return found
+            queries.append((table, query))
+    return queries
 
 
 def _refuse_stranded(ledger: Ledger, others: Sequence[tuple[Table, str]]) -> None:
@@ -217,7 +217,7 @@ def _counted(
     ledger: Ledger, info: RunInfo, bad: BadRowsFound, loaded: Mapping[str, int]
 ) -> tuple[tuple[SetAside, ...], dict[str, int]]:
     """Count the rows of this batch that were set aside, by table and by object."""
-    found, rows = [], Counter[str]()
+    counts, rows = [], Counter[str]()
     for table in bad.able:
         sql = template("raw/count_set_aside.sql", database=ledger.database, rejected=table.rejected.raw_name)
         rules, of_table = Counter[str](), 0
@@ -227,15 +227,15 @@ def _counted(
             for rule in str(broken).split(BETWEEN_RULES):
                 rules[rule] += int(count)
         if of_table:
-            found.append(SetAside(table.name, of_table, loaded[table.raw_name], tuple(sorted(rules.items()))))
-    return tuple(found), dict(rows)
+            counts.append(SetAside(table.name, of_table, loaded[table.raw_name], tuple(sorted(rules.items()))))
+    return tuple(counts), dict(rows)
 
 
 def _check(ledger: Ledger, info: RunInfo, bad: BadRowsFound | None, aside: Sequence[SetAside]) -> None:
     """Make sure that as many rows were set aside as Great Expectations counted, and no more than the contract allows."""
     if bad is None:
         return
-    by_table = {found.table: found for found in aside}
+    by_table = {one.table: one for one in aside}
     for table in bad.able:
         of_table = by_table.get(table.name)
         rules = dict(of_table.rules) if of_table else {}

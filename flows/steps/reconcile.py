@@ -39,23 +39,23 @@ def reconcile(ledger: Ledger, client: S3Client, bucket: str, source: Source) -> 
     """
     known = ledger.objects()
     objects = {
-        key: found
+        key: stored
         for top in ("raw", "archive")
-        for key, found in s3.stored(client, bucket, f"{top}/{source.name}/").items()
+        for key, stored in s3.stored(client, bucket, f"{top}/{source.name}/").items()
     }
     return (*_objects(known, objects, bucket), *_rows(ledger, source, known), *_open(ledger))
 
 
 def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]], bucket: str) -> list[Difference]:
     entries = {str(row["s3_key"]): row for row in known}
-    found = []
+    differences = []
     for key, (size, _) in objects.items():
         top, _, rest = key.partition("/")
         twin = f"{'archive' if top == 'raw' else 'raw'}/{rest}"
         if key in entries:
             continue
         if twin in entries and twin in objects:
-            found.append(
+            differences.append(
                 Difference(
                     "object in two places",
                     f"s3://{bucket}/{key}",
@@ -65,7 +65,7 @@ def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]]
                 )
             )
             continue
-        found.append(
+        differences.append(
             Difference(
                 "object without ledger row",
                 f"s3://{bucket}/{key}",
@@ -77,7 +77,7 @@ def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]]
         )
     for key, row in entries.items():
         if key not in objects:
-            found.append(
+            differences.append(
                 Difference(
                     "ledger row without object",
                     f"s3://{bucket}/{key}",
@@ -89,7 +89,7 @@ def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]]
             continue
         size, etag = objects[key]
         if size != row["bytes"]:
-            found.append(
+            differences.append(
                 Difference(
                     "object of another size",
                     f"s3://{bucket}/{key}",
@@ -99,7 +99,7 @@ def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]]
                 )
             )
         elif row["etag"] and etag != row["etag"]:
-            found.append(
+            differences.append(
                 Difference(
                     "object of other bytes",
                     f"s3://{bucket}/{key}",
@@ -108,7 +108,7 @@ def _objects(known: list[dict[str, object]], objects: dict[str, tuple[int, str]]
                     "somebody wrote over it: restore it (bucket versioning) or send the file again",
                 )
             )
-    return found
+    return differences
 
 
 def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> list[Difference]:
@@ -122,11 +122,11 @@ def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> lis
     kept += sorted({table for (table, _), rows in expected.items() if rows and table.endswith(REJECTED)} - set(kept))
     sql = template("raw/batches.sql", database=ledger.database, tables=kept)
     actual = {(str(t), str(b)): int(n) for t, b, n in run(ledger.connection, sql).rows}
-    found = []
+    differences = []
     for table, batch_id in sorted({*expected, *actual}):
         rows, meant = actual.get((table, batch_id), 0), expected.get((table, batch_id), 0)
         if rows != meant:
-            found.append(
+            differences.append(
                 Difference(
                     "rows without ledger"
                     if not meant
@@ -140,7 +140,7 @@ def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> lis
                     "by hand: delete them",
                 )
             )
-    return found
+    return differences
 
 
 def _open(ledger: Ledger) -> list[Difference]:

@@ -39,7 +39,7 @@ def restore_landed(
             f"batch {batch_id} of {source.name}: its files were unchanged, so it brought nothing that could be loaded again; "
             "`cxm batches` shows which batch did"
         )
-    found: dict[str, LandedTable] = {}
+    landed: dict[str, LandedTable] = {}
     for raw_name, group in groupby(entries, key=lambda e: e.table):
         of_table = list(group)
         try:
@@ -58,8 +58,8 @@ def restore_landed(
         for entry in of_table:
             by_file.setdefault(entry.file, []).append(entry)
         files = (_land_result(client, bucket, table, folder, of_file, moved) for of_file in by_file.values())
-        found[table.name] = LandedTable(tuple(files))
-    return found
+        landed[table.name] = LandedTable(tuple(files))
+    return landed
 
 
 def _land_result(

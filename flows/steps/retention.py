@@ -62,8 +62,8 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
 def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo) -> None:
     """Objects whose copy is written down as archived but which an earlier run did not live to delete."""
     archived = {"raw/" + str(o["s3_key"]).removeprefix("archive/"): o for o in ledger.objects()}
-    there = s3.keys(client, bucket, f"raw/{ledger.source}/")
-    twins = [key for key in there if key in archived and str(archived[key]["s3_key"]).startswith("archive/")]
+    existing = s3.keys(client, bucket, f"raw/{ledger.source}/")
+    twins = [key for key in existing if key in archived and str(archived[key]["s3_key"]).startswith("archive/")]
     check(ledger, info)
     s3.delete(client, bucket, twins)
 

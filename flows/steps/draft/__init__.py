@@ -86,10 +86,10 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
             than the header; the message names file and line.
     """
     with _database() as (duck, folder):
-        found = [_profile(duck, path, f"f{number}", prefix, folder) for number, path in enumerate(paths)]
+        profiles = [_profile(duck, path, f"f{number}", prefix, folder) for number, path in enumerate(paths)]
         known = [
             (Parent(p.table, p.key[0], _position(p, p.key[0]), p.path), f"f{number}")
-            for number, p in enumerate(found)
+            for number, p in enumerate(profiles)
             if len(p.key) == 1
         ]
         for number, parent in enumerate(parents):
@@ -98,7 +98,7 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
                 known.append((parent, f"p{number}"))
         return tuple(
             replace(profile, links=tuple(_links(duck, profile, f"f{number}", known)))
-            for number, profile in enumerate(found)
+            for number, profile in enumerate(profiles)
         )
 
 
@@ -202,10 +202,10 @@ def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str
         at += 2 * len(dates)
         column = _column(text, rows, facts, matched, dates)
         if column.logical_type == "string" and 1 < column.distinct <= MOST_VALUES:
-            found = duck.execute(
+            picked = duck.execute(
                 f"SELECT DISTINCT c{n + 1} FROM {name} WHERE c{n + 1} IS NOT NULL ORDER BY 1"
             ).fetchall()
-            values = tuple(str(value) for (value,) in found)
+            values = tuple(str(value) for (value,) in picked)
             if pair := _yes_and_no(values):
                 pairs.append(pair)
                 column = replace(column, logical_type="boolean", note=f"{pair[0]} and {pair[1]} are read as yes and no")
@@ -353,8 +353,8 @@ def _key(duck: duckdb.DuckDBPyConnection, name: str, rows: int, columns: Sequenc
         if first.distinct * second.distinct < rows:
             continue
         pair = f"c{numbers[first.header]}, c{numbers[second.header]}"
-        found = duck.execute(f"SELECT count(*) FROM (SELECT DISTINCT {pair} FROM {name})").fetchone()
-        if found and found[0] == rows:
+        row = duck.execute(f"SELECT count(*) FROM (SELECT DISTINCT {pair} FROM {name})").fetchone()
+        if row and row[0] == rows:
             return (first.header, second.header)
     return ()
 

@@ -51,15 +51,15 @@ def readable(path: Path, folder: Path, name: str) -> Readable:
         DataError: a file is missing, empty, or has a header with an empty or repeated name.
     """
     text = path
-    with (local(path.parent) / path.name).open("name a CSV file") as found:
-        encoding = _encoding(found.file)
-        found.file.seek(0)
-        head = found.file.read(16)
-        found.file.seek(0)
+    with (local(path.parent) / path.name).open("name a CSV file") as opened:
+        encoding = _encoding(opened.file)
+        opened.file.seek(0)
+        head = opened.file.read(16)
+        opened.file.seek(0)
         if encoding != "utf-8" or head != _first(path):
             text = folder / f"{name}.csv"
             plain = encoding == "utf-8"
-            file = found.file if plain else Decoded(str(path), found.file, Dialect(encoding=encoding)).file
+            file = opened.file if plain else Decoded(str(path), opened.file, Dialect(encoding=encoding)).file
             with text.open("wb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
     with text.open(encoding="utf-8-sig", newline="") as lines:
@@ -124,13 +124,13 @@ def null_words(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> tupl
         parts += [f"count(*) FILTER ({c} IN ({words}))", f"count(*) FILTER ({other})"]
         parts += [f"count(*) FILTER ({other} AND NOT regexp_full_match({c}, '{TYPED}'))"]
     row = duck.execute(f"SELECT {', '.join(parts)} FROM {name}").fetchone() or ()
-    found: set[str] = set()
+    seen: set[str] = set()
     for n in range(columns):
         said, others, strange = row[3 * n : 3 * n + 3]
         if said and others and not strange:
             query = f"SELECT DISTINCT c{n + 1} FROM {name} WHERE c{n + 1} IN ({words})"
-            found |= {word for (word,) in duck.execute(query).fetchall()}
-    return tuple(word for word in _NULL_WORDS if word in found)
+            seen |= {word for (word,) in duck.execute(query).fetchall()}
+    return tuple(word for word in _NULL_WORDS if word in seen)
 
 
 def _check(path: Path, header: list[str]) -> None:

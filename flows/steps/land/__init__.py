@@ -98,18 +98,18 @@ def land(
     _share_memory()
     folder = object_folder(source, table, batch_id)
     file = _file(file)
-    with _open(file, table) as found:
+    with _open(file, table) as opened:
         if published is not None and not force:
-            if same := _unchanged(found, file.name, table, folder, published, report):
+            if same := _unchanged(opened, file.name, table, folder, published, report):
                 return same
-            found.file.seek(0)
+            opened.file.seek(0)
         about = {"batch-id": batch_id, "file-name": quote(file.name)}
         name = object_name(file.name)
-        with Objects(client, bucket, folder, name, found.size, CODECS[codec], about, object_bytes) as objects:
+        with Objects(client, bucket, folder, name, opened.size, CODECS[codec], about, object_bytes) as objects:
             with _readers:
-                facts = read(file.name, found, table, objects.write, objects.restart, report, limit)
+                facts = read(file.name, opened, table, objects.write, objects.restart, report, limit)
             objects.finish(lambda done, total: report("upload", done, total))
-            found.refuse_changed()
+            opened.refuse_changed()
             sent = objects.publish({"content-sha256": facts.sha256, "records": str(facts.records)})
     return _result(table, facts, folder, sent, None)
 
@@ -126,25 +126,25 @@ def unchanged(
     then says in words."""
     file = _file(file)
     try:
-        with _open(file, table) as found:
-            return _unchanged(found, file.name, table, object_folder(source, table, batch_id), published, report)
+        with _open(file, table) as opened:
+            return _unchanged(opened, file.name, table, object_folder(source, table, batch_id), published, report)
     except DataError:
         return None
 
 
 def _unchanged(
-    found: Opened, name: str, table: Table, folder: str, published: Published, report: Report
+    opened: Opened, name: str, table: Table, folder: str, published: Published, report: Report
 ) -> LandResult | None:
     with _readers:
-        sha256, size = _sha256(found.file, lambda done: report("check", done, found.size))
+        sha256, size = _sha256(opened.file, lambda done: report("check", done, opened.size))
     # The contract may have changed since: then the same bytes are no longer good, go elsewhere, or mean something else.
     if (sha256, table.dialect.file_text) != (published.sha256, published.dialect):
         return None
-    found.file.seek(0)
-    layout = layout_of((_decoded(found, table) or found).file.readline(BLOCK_BYTES), table)
+    opened.file.seek(0)
+    layout = layout_of((_decoded(opened, table) or opened).file.readline(BLOCK_BYTES), table)
     if layout is None or layout.text != (published.columns or fit(table, table.header).text):
         return None
-    found.refuse_changed()
+    opened.refuse_changed()
     header = tuple(header for header, _ in layout.fields)
     facts = FileFacts(name, size, published.records, sha256, header)
     return _result(table, facts, folder, (), published.batch_id)
@@ -162,15 +162,15 @@ def inspect(
     Raises:
         DataError: as `read`, or there is no such file, it is no file, or it may not be read.
     """
-    with _open(_file(file), table) as found:
-        return read(_file(file).name, found, table, write, restart, report)
+    with _open(_file(file), table) as opened:
+        return read(_file(file).name, opened, table, write, restart, report)
 
 
 def checksum(file: File | Path) -> str | None:
     """SHA-256 in hex of what a file holds unpacked; None where there is none to read, which `land` then says in words."""
     try:
-        with _file(file).open() as found:
-            return _sha256(found.file, lambda _: None)[0]
+        with _file(file).open() as opened:
+            return _sha256(opened.file, lambda _: None)[0]
     except DataError:
         return None
 
@@ -183,10 +183,10 @@ def changed_days(
 ) -> tuple[date, ...]:
     """Those days of which a file is missing or is not, byte for byte, what is published."""
 
-    found = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder])
+    listing = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder])
     by_day: dict[tuple[str, date | None], set[str]] = defaultdict(set)
     for table in source.tables:
-        for file in found.files[table.name]:
+        for file in listing.files[table.name]:
             by_day[table.name, day_of(table.file, file)].add(file)
 
     def same(table: Table, day: date) -> bool:
@@ -194,7 +194,7 @@ def changed_days(
         if not files and table.optional:
             return True
         return {*known} == files and all(
-            checksum(place.file(file, found.entries[file])) == load.sha256 for file, load in known.items()
+            checksum(place.file(file, listing.entries[file])) == load.sha256 for file, load in known.items()
         )
 
     return tuple(day for day in days if not all(same(table, day) for table in source.tables))
@@ -202,7 +202,7 @@ def changed_days(
 
 def read(
     name: str,
-    found: Opened,
+    opened: Opened,
     table: Table,
     write: Callable[[Block], None],
     restart: Callable[[], None],
@@ -215,8 +215,8 @@ def read(
     Raises:
         DataError: the file breaks the contract (as `exact` says), or changed meanwhile.
     """
-    text = _decoded(found, table)
-    file = (text or found).file
+    text = _decoded(opened, table)
+    file = (text or opened).file
 
     def take(blocks: Iterator[Block]) -> FileFacts:
         digest = hashlib.sha256()
@@ -233,32 +233,32 @@ def read(
                 broken.append(block.broken)
             header = header or block.header
             write(replace(block, data=b"") if block.header and not table.dialect.sends_header else block)
-            report("check", text.bytes if text else done, found.size)
+            report("check", text.bytes if text else done, opened.size)
         if not records and not table.allow_empty:  # `exact` has the words for it
             raise UnusualError
         if text:  # the size and the hash are those of the file's own bytes
-            return FileFacts(name, text.bytes, records, text.sha256, header, tuple(broken), lines, found.packed)
-        return FileFacts(name, done, records, digest.hexdigest(), header, tuple(broken), lines, found.packed)
+            return FileFacts(name, text.bytes, records, text.sha256, header, tuple(broken), lines, opened.packed)
+        return FileFacts(name, done, records, digest.hexdigest(), header, tuple(broken), lines, opened.packed)
 
     def slowly(blocks: Iterator[Block]) -> FileFacts:
         try:
             return take(blocks)
         except DataError:
-            found.refuse_changed()  # half a record at the end of a file that somebody writes
+            opened.refuse_changed()  # half a record at the end of a file that somebody writes
             raise
 
     if table.bad_rows and table.bad_rows.broken_lines:
-        facts = slowly(by_line(found.path, _first_lines(file, table, limit), table, table.bad_rows))
+        facts = slowly(by_line(opened.path, _first_lines(file, table, limit), table, table.bad_rows))
     elif limit:
-        facts = slowly(exact(found.path, file, found.size, table, limit))
+        facts = slowly(exact(opened.path, file, opened.size, table, limit))
     else:
         try:
             facts = take(scanned(file, table))
         except UnusualError:
             restart()
             file.seek(0)
-            facts = slowly(exact(found.path, file, found.size, table))
-    found.refuse_changed()
+            facts = slowly(exact(opened.path, file, opened.size, table))
+    opened.refuse_changed()
     return facts
 
 
@@ -307,9 +307,9 @@ def _result(
     )
 
 
-def _decoded(found: Opened, table: Table) -> Decoded | None:
+def _decoded(opened: Opened, table: Table) -> Decoded | None:
     """The file's text in UTF-8; None where it is that already."""
-    return None if table.dialect.encoding == "utf-8" else Decoded(found.path, found.file, table.dialect)
+    return None if table.dialect.encoding == "utf-8" else Decoded(opened.path, opened.file, table.dialect)
 
 
 def _file(file: File | Path) -> File:

@@ -84,8 +84,8 @@ def layout_of(line: bytes, table: Table) -> Layout | None:
     if not table.dialect.header:
         return fit(table, table.header)
     try:
-        found = next(csv.reader([line.removeprefix(BOM).decode()], **table.dialect.csv), [])
-        layout = fit(table, found)
+        header = next(csv.reader([line.removeprefix(BOM).decode()], **table.dialect.csv), [])
+        layout = fit(table, header)
     except (csv.Error, UnicodeDecodeError, MisfitError):
         return None
     return layout if line.endswith(b"\n") and not line.endswith(b"\r\r\n") else None

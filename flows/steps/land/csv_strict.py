@@ -42,8 +42,8 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
         if dialect.header:
             header = next(reader, None)
             if header is None or (not header and size <= len(BOM)):
-                wanted = dialect.delimiter.join(table.header)
-                raise DataError(f"{path}: empty file; expected the header {wanted} and at least one record")
+                expected = dialect.delimiter.join(table.header)
+                raise DataError(f"{path}: empty file; expected the header {expected} and at least one record")
             _check_header(path, header, table)
             _check_end(path, 1, taken[-1], dialect)
             if len(taken) > 1 and dialect.sends_header:
@@ -107,8 +107,8 @@ def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> I
     """The file's lines as text, each added to `taken`; what cannot be text is refused with its line."""
     done = 0
     escapes = odd_escapes(dialect)
-    found = _by_cr(file) if dialect.line_end == "cr" else iter(lambda: file.readline(MAX_LINE_BYTES), b"")
-    for number, line in enumerate(found, 1):
+    chunks = _by_cr(file) if dialect.line_end == "cr" else iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+    for number, line in enumerate(chunks, 1):
         taken.append(line)
         done += len(line)
         if len(line) >= MAX_LINE_BYTES and not line.endswith((b"\n", b"\r")):
@@ -183,24 +183,24 @@ def odd_escapes(dialect: Dialect) -> re.Pattern[str] | None:
     return re.compile(rf"\A(?:[^{escape}]|{skipped})*+(?P<odd>{escape}.?)", re.DOTALL)
 
 
-def _check_header(path: str, found: list[str], table: Table) -> None:
+def _check_header(path: str, header: list[str], table: Table) -> None:
     try:
-        fit(table, found)
+        fit(table, header)
     except MisfitError as error:
         mark = table.dialect.delimiter
         fix = "Fix the file, or change the table's entry in the contract and run `cxm contract sync`"
-        if len(found) == 1 and (seems := delimiter_of(found[0], table.dialect.quote)) != mark and seems in found[0]:
+        if len(header) == 1 and (seems := delimiter_of(header[0], table.dialect.quote)) != mark and seems in header[0]:
             fix = f"Its delimiter: {_say('delimiter', DELIMITERS[seems])}"
-        elif found[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's mark, read as Latin letters
+        elif header[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's mark, read as Latin letters
             fix = f"Its encoding: {_say('encoding', 'utf-8')}"
-        elif _may_be_a_record(found, table):
+        elif _may_be_a_record(header, table):
             raise DataError(
-                f"{path}, line 1: got {len(found)} fields, none of them the name of a column of the contract; they are not "
+                f"{path}, line 1: got {len(header)} fields, none of them the name of a column of the contract; they are not "
                 f"shown, because columns of this table are personal; expected the header {mark.join(table.header)}. "
                 f"{fix}. If the file has no header, say `header: false` in the `dialect` of the table's entry"
             ) from None
         raise DataError(
-            f"{path}, line 1: the header differs from the contract: {error}. Got {mark.join(map(shown, found))[:500]}; expected "
+            f"{path}, line 1: the header differs from the contract: {error}. Got {mark.join(map(shown, header))[:500]}; expected "
             f"{mark.join(table.header)}. {fix}"
         ) from None
 
@@ -216,21 +216,21 @@ def _field_count(path: str, line: int, record: list[str], header: list[str], tab
     """What is wrong with a record of too few or too many fields; how it begins is shown where no column of the table is personal:
     nothing says which field of such a record is which."""
     dialect = table.dialect
-    wanted = len(header)
+    expected = len(header)
     if not record:
-        return f"{path}, line {line}: blank line; expected a record of {wanted} fields"
+        return f"{path}, line {line}: blank line; expected a record of {expected} fields"
     personal = any(column.pii != "none" for column in table.columns)
     begins = "" if personal else f"the record begins {dialect.delimiter.join(record)[:80]!r}; "
-    if len(record) < wanted and not whole:
+    if len(record) < expected and not whole:
         return (
-            f"{path}, line {line}: the file ends inside this record, after {len(record)} of {wanted} fields; it was cut off on "
+            f"{path}, line {line}: the file ends inside this record, after {len(record)} of {expected} fields; it was cut off on "
             "its way: send it again whole"
         )
     by = {",": "commas"}.get(dialect.delimiter, repr(dialect.delimiter))
     fix = f"quote fields that hold {by}"
     if not dialect.header and len(record) == 1 and (seems := delimiter_of(record[0])) in record[0]:
         fix = f"its delimiter: {_say('delimiter', DELIMITERS[seems])}"
-    fields = f"{len(record)} fields, expected {wanted} ({', '.join(header)})"
+    fields = f"{len(record)} fields, expected {expected} ({', '.join(header)})"
     return f"{path}, line {line}: {fields}; {begins}{fix}"
 
 

@@ -113,9 +113,9 @@ def _warehouse_items(
 
 def _storage_items(cloud: Cloud, names: aws.Names, account: Account) -> Iterator[Item]:
     settings = account.settings
-    found = snowflake.integration_trust(account, settings.storage_integration)
-    hidden = found is None and account.found("STORAGE INTEGRATION", settings.storage_integration) is not None
-    for item in aws.storage_items(cloud.iam, names, settings.bucket, aws.Trust(*found) if found else UNKNOWN):
+    trust = snowflake.integration_trust(account, settings.storage_integration)
+    hidden = trust is None and account.find("STORAGE INTEGRATION", settings.storage_integration) is not None
+    for item in aws.storage_items(cloud.iam, names, settings.bucket, aws.Trust(*trust) if trust else UNKNOWN):
         if hidden and item.kind == "role" and item.action == "changed":
             item = replace(item, action="hidden", why="whom it trusts: DESC STORAGE INTEGRATION is refused", steps=())
         yield item
@@ -135,19 +135,19 @@ def apply(
     connection: SnowflakeConnection,
     settings: Settings,
     sources: Sequence[Source],
-    told: Callable[[Item], None] = lambda _: None,
+    report: Callable[[Item], None] = lambda _: None,
 ) -> tuple[Change, ...]:
     """Do what the plan says, in its order; then close the storage integration's circle and LIST each stage through it.
 
     `told` hears of each item that was done. What was looked at comes back, also what was unchanged.
     """
     later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
-    done = _do(plan.items[:later], cloud, connection, told)
+    done = _do(plan.items[:later], cloud, connection, report)
     if later < len(plan.items) and cloud:  # CREATE INTEGRATION has told by now
         account = Account(connection, settings)
         known = list(_storage_items(cloud, cloud.names(settings), account))
         shown = {(change.kind, change.name) for change in done}
-        done += _do([i for i in known if (i.kind, i.name) not in shown], cloud, connection, told)
+        done += _do([i for i in known if (i.kind, i.name) not in shown], cloud, connection, report)
     if cloud and cloud.iam and plan.todo:
         for source in sources:
             done.append(_listed(connection, settings, source))
@@ -162,7 +162,7 @@ def _do(
     items: Sequence[Item],
     cloud: Cloud | None,
     connection: SnowflakeConnection | None,
-    told: Callable[[Item], None],
+    report: Callable[[Item], None],
 ) -> list[Change]:
     own = role = str(connection.role) if connection else ""
     for item in items:
@@ -177,7 +177,7 @@ def _do(
                 assert connection is not None
                 run(connection, step)
         if item.steps:
-            told(item)
+            report(item)
     if connection and role != own:
         run(connection, f"USE ROLE {ident(own)}")
     return list(changes(items))
@@ -190,10 +190,10 @@ def _call(call: Call, item: Item, cloud: Cloud) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     def fresh(error: BaseException) -> bool:
-        found = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-        code = found.get("Code", "")
+        details = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+        code = details.get("Code", "")
         if code == "InvalidArgument":  # S3 tries a queue whose policy is a moment old
-            return "validate the following destination" in found.get("Message", "")
+            return "validate the following destination" in details.get("Message", "")
         return code in ("MalformedPolicyDocument", "NoSuchEntity", "OperationAborted")
 
     retry = tenacity.Retrying(

@@ -64,7 +64,7 @@ class Account:
                 self.asked[sql] = None
         return self.asked[sql]
 
-    def found(self, kind: str, name: str) -> dict[str, Any] | None:
+    def find(self, kind: str, name: str) -> dict[str, Any] | None:
         """The SHOW row of an object; None where it is not there or the session may not see it."""
         place, _, last = name.rpartition(".")
         return self._all(kind, place).get(last)
@@ -77,9 +77,9 @@ class Account:
         """Every object of a kind in a place (the account, a database, a schema), by name; nothing where the place is missing."""
         if (kind, place) not in self.shown:
             above = "SCHEMA" if "." in place else "DATABASE"
-            there = not place or self.found(above, place) is not None
+            exists = not place or self.find(above, place) is not None
             scope = f" IN {above} {place}" if place else ""
-            rows = self.rows(f"SHOW {_PLURAL.get(kind, kind + 'S')}{scope}") if there else []
+            rows = self.rows(f"SHOW {_PLURAL.get(kind, kind + 'S')}{scope}") if exists else []
             self.shown[kind, place] = {str(r["name"]): r for r in rows}
         return self.shown[kind, place]
 
@@ -114,8 +114,8 @@ class Account:
         rows = self._of_role(show, role)
         if rows is None:
             return None
-        found = (parts(row) for row in rows)
-        return frozenset((str(p), str(kind).replace("_", " "), str(name).replace('"', "")) for p, kind, name in found)
+        grants = (parts(row) for row in rows)
+        return frozenset((str(p), str(kind).replace("_", " "), str(name).replace('"', "")) for p, kind, name in grants)
 
     def _of_role(self, show: str, role: str) -> list[dict[str, Any]] | None:
-        return self.seen(f"{show} {ident(role)}") if self.found("ROLE", role) else []
+        return self.seen(f"{show} {ident(role)}") if self.find("ROLE", role) else []

@@ -103,8 +103,8 @@ def explained(error: Exception, what: str) -> Exception:
         )
     if code in ("ExpiredToken", "InvalidClientTokenId", "ExpiredTokenException"):
         return ConfigurationError(f"{what}: AWS answered {code}; log in again: `aws sso login` or a fresh key")
-    found = s3.translate_error(error, what)
-    return found if isinstance(found, ConfigurationError | DataError | InfrastructureError) else error
+    translated = s3.translate_error(error, what)
+    return translated if isinstance(translated, ConfigurationError | DataError | InfrastructureError) else error
 
 
 def account_id(sts: Any) -> str:
@@ -118,39 +118,39 @@ def bucket_items(
     """The bucket, what guards it (on AWS; a server that only speaks S3 has none of that), and a folder for each source."""
     what = f"bucket {bucket}"
     try:
-        there = ask(client.head_bucket, what, "404", "NoSuchBucket", Bucket=bucket) is not None
+        exists = ask(client.head_bucket, what, "404", "NoSuchBucket", Bucket=bucket) is not None
     except ConfigurationError as error:
         raise ConfigurationError(f"{error} (or the name belongs to another account: then set CXM_BUCKET)") from error
-    if there:
-        found = (ask(client.get_bucket_location, what, Bucket=bucket) or {}).get("LocationConstraint") or "us-east-1"
-        if found != region:
+    if exists:
+        actual = (ask(client.get_bucket_location, what, Bucket=bucket) or {}).get("LocationConstraint") or "us-east-1"
+        if actual != region:
             raise ConfigurationError(
-                f"{what}: got region {found}, expected {region}; a bucket cannot move: set CXM_AWS_REGION={found}, or "
+                f"{what}: got region {actual}, expected {region}; a bucket cannot move: set CXM_AWS_REGION={actual}, or "
                 "CXM_BUCKET to a new name"
             )
     make: dict[str, Any] = {"Bucket": bucket}
     if region != "us-east-1":  # the one region that must not be named
         make["CreateBucketConfiguration"] = {"LocationConstraint": region}
-    yield _item("bucket", bucket, there, f"not there; expected in {region}", Call("s3", "create_bucket", make))
+    yield _item("bucket", bucket, exists, f"not there; expected in {region}", Call("s3", "create_bucket", make))
 
     if guarded:
-        yield from _guards(client, bucket, there, pages)
+        yield from _guards(client, bucket, exists, pages)
     for prefix in (*(f"{policies.RAW}{source}/" for source in sources), policies.ARCHIVE):
-        here = there and ask(client.head_object, prefix, "404", "NoSuchKey", Bucket=bucket, Key=prefix) is not None
+        here = exists and ask(client.head_object, prefix, "404", "NoSuchKey", Bucket=bucket, Key=prefix) is not None
         call = Call("s3", "put_object", {"Bucket": bucket, "Key": prefix})
         yield _item("prefix", prefix, here, "not there", call)
 
 
-def _guards(client: Any, bucket: str, there: bool, pages: Pages) -> Iterator[Item]:
+def _guards(client: Any, bucket: str, exists: bool, pages: Pages) -> Iterator[Item]:
     def guard(
-        kind: str, get: str, absent: str, judge: Callable[[dict[str, Any]], str], put: str, **wanted: Any
+        kind: str, get: str, absent: str, judge: Callable[[dict[str, Any]], str], put: str, **expected: Any
     ) -> Item:
-        found = None
-        if there:
-            found = ask(getattr(client, get), f"bucket {bucket}: {kind}", absent, "NoSuchBucket", Bucket=bucket)
-        why = judge(found or {})
-        action: Action = "changed" if there and why else "created" if why else "unchanged"
-        return Item("AWS", kind, bucket, action, why, (Call("s3", put, {"Bucket": bucket, **wanted}),) if why else ())
+        answer = None
+        if exists:
+            answer = ask(getattr(client, get), f"bucket {bucket}: {kind}", absent, "NoSuchBucket", Bucket=bucket)
+        why = judge(answer or {})
+        action: Action = "changed" if exists and why else "created" if why else "unchanged"
+        return Item("AWS", kind, bucket, action, why, (Call("s3", put, {"Bucket": bucket, **expected}),) if why else ())
 
     yield guard(
         "public access block",
@@ -178,8 +178,8 @@ def _guards(client: Any, bucket: str, there: bool, pages: Pages) -> Iterator[Ite
         "put_bucket_encryption",
         ServerSideEncryptionConfiguration=ENCRYPTED,
     )
-    yield _bucket_policy(client, bucket, there)
-    yield _lifecycle(client, bucket, there, (*_LIFECYCLE, *pages.rule(bucket)))
+    yield _bucket_policy(client, bucket, exists)
+    yield _lifecycle(client, bucket, exists, (*_LIFECYCLE, *pages.rule(bucket)))
 
 
 def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
@@ -198,8 +198,8 @@ def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
     return "" if algorithm else "got none, expected AES256"
 
 
-def _open_doors(found: Mapping[str, bool]) -> str:
-    open_ = [name for name in BLOCKED if not found.get(name)]
+def _open_doors(switches: Mapping[str, bool]) -> str:
+    open_ = [name for name in BLOCKED if not switches.get(name)]
     return f"public access is open: {', '.join(open_)} off, expected on" if open_ else ""
 
 
@@ -208,7 +208,7 @@ def _ownership(answer: Mapping[str, Any]) -> str:
     return ", ".join(rule["ObjectOwnership"] for rule in rules) or "none"
 
 
-def _bucket_policy(client: Any, bucket: str, there: bool) -> Item:
+def _bucket_policy(client: Any, bucket: str, exists: bool) -> Item:
     """Our statement in the bucket's policy; statements of others stay as they are."""
     import json
 
@@ -216,42 +216,42 @@ def _bucket_policy(client: Any, bucket: str, there: bool) -> Item:
         "http://"
     ):  # a server on loopback: the policy would shut this very client out
         return Item("AWS", "bucket policy", bucket, "unchanged", "this endpoint has no TLS to insist on")
-    found = ask(client.get_bucket_policy, "bucket policy", "NoSuchBucketPolicy", Bucket=bucket) if there else None
-    statements = json.loads(found["Policy"])["Statement"] if found else []
-    wanted = policies.tls_only(bucket)
-    if wanted in statements:
+    answer = ask(client.get_bucket_policy, "bucket policy", "NoSuchBucketPolicy", Bucket=bucket) if exists else None
+    statements = json.loads(answer["Policy"])["Statement"] if answer else []
+    expected = policies.tls_only(bucket)
+    if expected in statements:
         return Item("AWS", "bucket policy", bucket, "unchanged")
-    others = [s for s in statements if s.get("Sid") != wanted["Sid"]]
-    document = json.dumps({"Version": "2012-10-17", "Statement": [*others, wanted]})
+    others = [s for s in statements if s.get("Sid") != expected["Sid"]]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [*others, expected]})
     why = "got no TLS-only statement, expected one"
-    action: Action = "changed" if there else "created"
+    action: Action = "changed" if exists else "created"
     call = Call("s3", "put_bucket_policy", {"Bucket": bucket, "Policy": document})
     return Item("AWS", "bucket policy", bucket, action, why, (call,))
 
 
-def _lifecycle(client: Any, bucket: str, there: bool, wanted: Sequence[dict[str, Any]]) -> Item:
+def _lifecycle(client: Any, bucket: str, exists: bool, expected: Sequence[dict[str, Any]]) -> Item:
     """Our rules; rules of others stay as they are."""
     absent = "NoSuchLifecycleConfiguration"
-    found = ask(client.get_bucket_lifecycle_configuration, "lifecycle", absent, Bucket=bucket) if there else None
-    rules = {rule["ID"]: rule for rule in (found or {}).get("Rules", [])}
-    differ = [rule["ID"] for rule in wanted if not _same_rule(rules.get(rule["ID"]), rule)]
+    answer = ask(client.get_bucket_lifecycle_configuration, "lifecycle", absent, Bucket=bucket) if exists else None
+    rules = {rule["ID"]: rule for rule in (answer or {}).get("Rules", [])}
+    differ = [rule["ID"] for rule in expected if not _same_rule(rules.get(rule["ID"]), rule)]
     if not differ:
         return Item("AWS", "lifecycle", bucket, "unchanged")
-    ours = {rule["ID"] for rule in wanted}
-    configuration = {"Rules": [*(rule for name, rule in rules.items() if name not in ours), *wanted]}
+    ours = {rule["ID"] for rule in expected}
+    configuration = {"Rules": [*(rule for name, rule in rules.items() if name not in ours), *expected]}
     arguments = {"Bucket": bucket, "LifecycleConfiguration": configuration}
     why = f"rules that are missing or differ: {', '.join(differ)}"
     call = Call("s3", "put_bucket_lifecycle_configuration", arguments)
-    return Item("AWS", "lifecycle", bucket, "changed" if there else "created", why, (call,))
+    return Item("AWS", "lifecycle", bucket, "changed" if exists else "created", why, (call,))
 
 
-def _same_rule(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+def _same_rule(got: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> bool:
     """Servers add defaults to a rule and may write the prefix beside the filter."""
-    if found is None:
+    if got is None:
         return False
-    there = dict(found)
-    there["Filter"] = {"Prefix": there.get("Filter", {}).get("Prefix", there.get("Prefix", "")) or ""}
-    return all(there.get(name) == value for name, value in wanted.items())
+    rule = dict(got)
+    rule["Filter"] = {"Prefix": rule.get("Filter", {}).get("Prefix", rule.get("Prefix", "")) or ""}
+    return all(rule.get(name) == value for name, value in expected.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,18 +327,18 @@ def storage_items(iam: Any, names: Names, bucket: str, trust: Trust) -> Iterator
     yield from _role_items(iam, names.storage_role, document, arn)
 
 
-def _policy_item(iam: Any, name: str, arn: str, wanted: policies.Document) -> Item:
+def _policy_item(iam: Any, name: str, arn: str, expected: policies.Document) -> Item:
     import json
 
-    text = json.dumps(wanted)
-    found = ask(iam.get_policy, f"policy {name}", "NoSuchEntity", PolicyArn=arn)
-    if found is None:
+    text = json.dumps(expected)
+    answer = ask(iam.get_policy, f"policy {name}", "NoSuchEntity", PolicyArn=arn)
+    if answer is None:
         call = Call("iam", "create_policy", {"PolicyName": name, "PolicyDocument": text})
         return Item("AWS", "policy", name, "created", "not there", (call,))
-    version = found["Policy"]["DefaultVersionId"]
-    there = (ask(iam.get_policy_version, f"policy {name}", PolicyArn=arn, VersionId=version) or {})["PolicyVersion"]
-    document = there["Document"]
-    if (json.loads(document) if isinstance(document, str) else document) == wanted:
+    version = answer["Policy"]["DefaultVersionId"]
+    current = (ask(iam.get_policy_version, f"policy {name}", PolicyArn=arn, VersionId=version) or {})["PolicyVersion"]
+    document = current["Document"]
+    if (json.loads(document) if isinstance(document, str) else document) == expected:
         return Item("AWS", "policy", name, "unchanged")
     calls = [Call("iam", "create_policy_version", {"PolicyArn": arn, "PolicyDocument": text, "SetAsDefault": True})]
     versions = (ask(iam.list_policy_versions, f"policy {name}", PolicyArn=arn) or {})["Versions"]
@@ -350,17 +350,17 @@ def _policy_item(iam: Any, name: str, arn: str, wanted: policies.Document) -> It
 
 def _user_items(iam: Any, user: str, policy_arn: str, holds_key: Callable[[frozenset[str]], bool]) -> Iterator[Item]:
     what = f"user {user}"
-    there = ask(iam.get_user, what, "NoSuchEntity", UserName=user) is not None
-    yield _item("user", user, there, "not there", Call("iam", "create_user", {"UserName": user}))
-    held = there and attached(iam, "user", user)
+    exists = ask(iam.get_user, what, "NoSuchEntity", UserName=user) is not None
+    yield _item("user", user, exists, "not there", Call("iam", "create_user", {"UserName": user}))
+    held = exists and attached(iam, "user", user)
     call = Call("iam", "attach_user_policy", {"UserName": user, "PolicyArn": policy_arn})
     yield _attachment("user policy", user, policy_arn, held, call)
-    if there and ask(iam.get_login_profile, what, "NoSuchEntity", UserName=user) is not None:
+    if exists and ask(iam.get_login_profile, what, "NoSuchEntity", UserName=user) is not None:
         call = Call("iam", "delete_login_profile", {"UserName": user})
         yield Item(
             "AWS", "console password", user, "removed", "got one, expected none: a machine does not log in", (call,)
         )
-    keys = (ask(iam.list_access_keys, what, UserName=user) or {})["AccessKeyMetadata"] if there else []
+    keys = (ask(iam.list_access_keys, what, UserName=user) or {})["AccessKeyMetadata"] if exists else []
     active = frozenset(k["AccessKeyId"] for k in keys if k["Status"] == "Active")
     if active and holds_key(active):
         yield Item("AWS", "access key", user, "unchanged")
@@ -379,17 +379,17 @@ def _role_items(iam: Any, role: str, trust: policies.Document, policy_arn: str) 
     import json
 
     text = json.dumps(trust)
-    found = ask(iam.get_role, f"role {role}", "NoSuchEntity", RoleName=role)
-    if found is None:
+    answer = ask(iam.get_role, f"role {role}", "NoSuchEntity", RoleName=role)
+    if answer is None:
         call = Call("iam", "create_role", {"RoleName": role, "AssumeRolePolicyDocument": text})
         yield Item("AWS", "role", role, "created", "not there", (call,))
     else:
-        document = found["Role"]["AssumeRolePolicyDocument"]
+        document = answer["Role"]["AssumeRolePolicyDocument"]
         same = (json.loads(document) if isinstance(document, str) else document) == trust
         call = Call("iam", "update_assume_role_policy", {"RoleName": role, "PolicyDocument": text})
         why = "" if same else "its trust policy names someone else or no external id"
         yield Item("AWS", "role", role, "unchanged" if same else "changed", why, () if same else (call,))
-    held = found is not None and attached(iam, "role", role)
+    held = answer is not None and attached(iam, "role", role)
     call = Call("iam", "attach_role_policy", {"RoleName": role, "PolicyArn": policy_arn})
     yield _attachment("role policy", role, policy_arn, held, call)
 
@@ -397,14 +397,14 @@ def _role_items(iam: Any, role: str, trust: policies.Document, policy_arn: str) 
 def attached(iam: Any, kind: str, name: str) -> frozenset[str]:
     """ARNs of the managed policies of a user or role."""
     read = getattr(iam, f"list_attached_{kind}_policies")
-    found = ask(read, f"{kind} {name}", **{f"{kind.title()}Name": name}) or {}
-    return frozenset(p["PolicyArn"] for p in found["AttachedPolicies"])
+    answer = ask(read, f"{kind} {name}", **{f"{kind.title()}Name": name}) or {}
+    return frozenset(p["PolicyArn"] for p in answer["AttachedPolicies"])
 
 
 def _attachment(kind: str, name: str, arn: str, attached: frozenset[str] | bool, call: Call) -> Item:
-    there = isinstance(attached, frozenset) and arn in attached
-    return _item(kind, f"{name} ← {arn.rpartition('/')[2]}", there, "not attached", call)
+    is_attached = isinstance(attached, frozenset) and arn in attached
+    return _item(kind, f"{name} ← {arn.rpartition('/')[2]}", is_attached, "not attached", call)
 
 
-def _item(kind: str, name: str, there: bool, why: str, *calls: Call) -> Item:
-    return Item("AWS", kind, name, "unchanged" if there else "created", "" if there else why, () if there else calls)
+def _item(kind: str, name: str, exists: bool, why: str, *calls: Call) -> Item:
+    return Item("AWS", kind, name, "unchanged" if exists else "created", "" if exists else why, () if exists else calls)

@@ -48,7 +48,7 @@ def check_named(plan: Plan, named: Collection[str]) -> None:
 
 def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
     held = ""
-    if account.found("DATABASE", settings.database):
+    if account.find("DATABASE", settings.database):
         rows = account.rows(f"SHOW TABLES IN DATABASE {ident(settings.database)}")
         # the lease's rows and the key of the masks come with provisioning: they are nobody's data
         rows = [r for r in rows if int(r["rows"] or 0) and r["name"] not in ("LOAD_LEASE", "MASKING_KEY")]
@@ -67,7 +67,7 @@ def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
         ("USERADMIN", "ROLE", settings.privacy_role, ""),
     )
     for role, kind, name, why in drops:
-        if account.found(kind, name):
+        if account.find(kind, name):
             drop = kind.removeprefix("STORAGE ")
             if_exists = "" if kind == "RESOURCE MONITOR" else "IF EXISTS "
             yield Item(role, kind.lower(), name, "removed", why, (f"DROP {drop} {if_exists}{ident(name)}",))
@@ -97,11 +97,11 @@ def _iam(iam: Any, names: aws.Names) -> Iterator[Item]:
         yield Item("AWS", "user", names.user, "removed", "", (*calls, Call("iam", "delete_user", user)))
     for role in (names.ingestion_role, names.storage_role):
         if aws.ask(iam.get_role, "role", "NoSuchEntity", RoleName=role):
-            there = {"RoleName": role}
+            of_role = {"RoleName": role}
             calls = [
-                Call("iam", "detach_role_policy", {**there, "PolicyArn": arn}) for arn in _attached(iam, "role", role)
+                Call("iam", "detach_role_policy", {**of_role, "PolicyArn": arn}) for arn in _attached(iam, "role", role)
             ]
-            yield Item("AWS", "role", role, "removed", "", (*calls, Call("iam", "delete_role", there)))
+            yield Item("AWS", "role", role, "removed", "", (*calls, Call("iam", "delete_role", of_role)))
     for arn in (landing, storage):
         if aws.ask(iam.get_policy, "policy", "NoSuchEntity", PolicyArn=arn):
             versions = (aws.ask(iam.list_policy_versions, "policy", PolicyArn=arn) or {})["Versions"]

@@ -50,13 +50,13 @@ def watched(settings: Settings, names: aws.Names, sources: Sequence[str]) -> lis
     """
     if not settings.inbox_events:
         return []
-    found = []
+    queues = []
     for source in sources:
         bucket, prefix = settings.inbox_place(source)
         queue = settings.inbox_queue(source)
         arn = f"arn:aws:sqs:{settings.aws_region}:{names.account}:{queue}"
-        found.append(Watched(source, queue, arn, bucket, prefix))
-    return found
+        queues.append(Watched(source, queue, arn, bucket, prefix))
+    return queues
 
 
 def items(s3: Any, sqs: Any, account: str, places: Sequence[Watched]) -> Iterator[Item]:
@@ -69,24 +69,24 @@ def items(s3: Any, sqs: Any, account: str, places: Sequence[Watched]) -> Iterato
 
 def _queue(sqs: Any, account: str, one: Watched) -> Item:
     what = f"queue {one.queue}"
-    wanted = policies.from_s3(one.arn, one.bucket, account)
-    found = aws.ask(sqs.get_queue_url, what, *ABSENT, QueueName=one.queue)
-    if found is None:
+    expected = policies.from_s3(one.arn, one.bucket, account)
+    answer = aws.ask(sqs.get_queue_url, what, *ABSENT, QueueName=one.queue)
+    if answer is None:
         attributes = {
             "MessageRetentionPeriod": str(KEPT),
             "SqsManagedSseEnabled": "true",
-            "Policy": json.dumps(policies.policy(wanted)),
+            "Policy": json.dumps(policies.policy(expected)),
         }
         call = Call("sqs", "create_queue", {"QueueName": one.queue, "Attributes": attributes})
         return Item("AWS", "queue", one.queue, "created", "not there", (call,))
-    url = found["QueueUrl"]
+    url = answer["QueueUrl"]
     held = aws.ask(sqs.get_queue_attributes, what, QueueUrl=url, AttributeNames=["Policy"]) or {}
     text = held.get("Attributes", {}).get("Policy")
     statements = json.loads(text)["Statement"] if text else []
-    if wanted in statements:
+    if expected in statements:
         return Item("AWS", "queue", one.queue, "unchanged")
-    others = [s for s in statements if s.get("Sid") != wanted["Sid"]]
-    document = json.dumps(policies.policy(*others, wanted))
+    others = [s for s in statements if s.get("Sid") != expected["Sid"]]
+    document = json.dumps(policies.policy(*others, expected))
     call = Call("sqs", "set_queue_attributes", {"QueueUrl": url, "Attributes": {"Policy": document}})
     why = f"its policy does not let S3 send to it for bucket {one.bucket} of this account alone"
     return Item("AWS", "queue", one.queue, "changed", why, (call,))
@@ -94,27 +94,27 @@ def _queue(sqs: Any, account: str, one: Watched) -> Item:
 
 def _notifications(s3: Any, bucket: str, places: Sequence[Watched]) -> Item:
     kind = "notifications"
-    found = configuration(s3, bucket)
-    queues = {str(one.get("Id")): one for one in found.get("QueueConfigurations", [])}
+    current = configuration(s3, bucket)
+    queues = {str(one.get("Id")): one for one in current.get("QueueConfigurations", [])}
     ours = {one.notification["Id"]: one.notification for one in places}
-    differ = [name for name, wanted in ours.items() if not _same(queues.get(name), wanted)]
+    differ = [name for name, expected in ours.items() if not _same(queues.get(name), expected)]
     if not differ:
         return Item("AWS", kind, bucket, "unchanged")
-    merged = {**found, "QueueConfigurations": list({**queues, **ours}.values())}
+    merged = {**current, "QueueConfigurations": list({**queues, **ours}.values())}
     why = f"that are missing or differ: {', '.join(differ)}"
-    action: Action = "changed" if found else "created"
+    action: Action = "changed" if current else "created"
     return Item("AWS", kind, bucket, action, why, (replacing(bucket, merged),))
 
 
 def configuration(s3: Any, bucket: str) -> dict[str, Any]:
     """The notifications of a bucket, as they are written back."""
     what = f"bucket {bucket}: notifications"
-    found = aws.ask(s3.get_bucket_notification_configuration, what, "NoSuchBucket", Bucket=bucket)
-    if found is None:
+    answer = aws.ask(s3.get_bucket_notification_configuration, what, "NoSuchBucket", Bucket=bucket)
+    if answer is None:
         raise ConfigurationError(
             f"bucket {bucket}: not found; CXM_DATA names it, and S3 events come from an existing bucket"
         )
-    return {key: value for key, value in found.items() if key != "ResponseMetadata"}
+    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
 
 
 def replacing(bucket: str, merged: Mapping[str, Any]) -> Call:
@@ -123,9 +123,9 @@ def replacing(bucket: str, merged: Mapping[str, Any]) -> Call:
     return Call("s3", "put_bucket_notification_configuration", arguments)
 
 
-def _same(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+def _same(got: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> bool:
     """S3 may give a rule's name in another letter case, `Prefix`."""
-    return found is not None and _plain(found) == _plain(wanted)
+    return got is not None and _plain(got) == _plain(expected)
 
 
 def _plain(one: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -137,10 +137,10 @@ def removals(s3: Any, sqs: Any, places: Sequence[Watched]) -> Iterator[Item]:
     """What takes the queues and our notifications away, others' stay."""
     ours = {one.notification["Id"] for one in places}
     for bucket in dict.fromkeys(one.bucket for one in places):
-        found = configuration(s3, bucket)
-        queues = found.get("QueueConfigurations", [])
+        current = configuration(s3, bucket)
+        queues = current.get("QueueConfigurations", [])
         if left := [one for one in queues if one.get("Id") in ours]:
-            merged = {**found, "QueueConfigurations": [one for one in queues if one not in left]}
+            merged = {**current, "QueueConfigurations": [one for one in queues if one not in left]}
             yield Item("AWS", "notifications", bucket, "removed", "", (replacing(bucket, merged),))
     for one in places:
         if answer := aws.ask(sqs.get_queue_url, f"queue {one.queue}", *ABSENT, QueueName=one.queue):

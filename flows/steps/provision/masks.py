@@ -45,14 +45,16 @@ def policies(settings: Settings) -> list[tuple[str, str]]:
         "loader": literal(settings.loader_role),
         "transformer": literal(settings.transformer_role),
     }
-    found = []
+    statements = []
     for kind, direct, indirect in kinds:
         sql = _POLICY_SQL.format(database=database, type=kind, direct=direct, indirect=indirect, **roles)
-        found.append((ADMINISTRATOR, sql))
-        found.append((ADMINISTRATOR, f"ALTER TAG {database}.RAW.PII SET MASKING POLICY {database}.PRIVACY.MASK_{kind}"))
+        statements.append((ADMINISTRATOR, sql))
+        statements.append(
+            (ADMINISTRATOR, f"ALTER TAG {database}.RAW.PII SET MASKING POLICY {database}.PRIVACY.MASK_{kind}")
+        )
     # dbt sets the tag in the statement that makes a table
     grant = f"GRANT APPLY ON TAG {database}.RAW.PII TO ROLE {ident(settings.transformer_role)}"
-    return [*found, ("SECURITYADMIN", grant)]
+    return [*statements, ("SECURITYADMIN", grant)]
 
 
 _FUNCTION = re.compile(r"CREATE FUNCTION IF NOT EXISTS (?P<name>[\w.$]+)\(\)")
@@ -65,14 +67,14 @@ _KEY = re.compile(r"MERGE INTO (?P<table>[\w.$]+\.MASKING_KEY) ")
 
 def item(account: Account, role: str, sql: str, bare: str) -> Item | None:
     """The item of one of these statements; None for any other."""
-    if found := _FUNCTION.match(bare):
-        return _function(account, role, sql, found["name"])
-    if found := _POLICY.match(bare):
-        return _policy(account, role, sql, found["name"], found["body"])
-    if found := _ON_TAG.match(bare):
-        return _on_tag(account, role, sql, found["tag"], found["name"])
-    if found := _KEY.match(bare):
-        return _key(account, role, sql, found["table"])
+    if match := _FUNCTION.match(bare):
+        return _function(account, role, sql, match["name"])
+    if match := _POLICY.match(bare):
+        return _policy(account, role, sql, match["name"], match["body"])
+    if match := _ON_TAG.match(bare):
+        return _on_tag(account, role, sql, match["tag"], match["name"])
+    if match := _KEY.match(bare):
+        return _key(account, role, sql, match["table"])
     return None
 
 
@@ -94,15 +96,15 @@ def _key(account: Account, role: str, sql: str, table: str) -> Item:
 
 def _function(account: Account, role: str, sql: str, name: str) -> Item:
     schema, _, short = name.rpartition(".")
-    there = account.found("SCHEMA", schema) is not None
-    rows = account.seen(f"SHOW USER FUNCTIONS LIKE {literal(short)} IN SCHEMA {schema}") if there else []
+    exists = account.find("SCHEMA", schema) is not None
+    rows = account.seen(f"SHOW USER FUNCTIONS LIKE {literal(short)} IN SCHEMA {schema}") if exists else []
     if rows is None:
         return Item(role, "function", name, "hidden", "SHOW USER FUNCTIONS is refused")
     return Item(role, "function", name, "unchanged") if rows else _missing(role, "function", name, sql)
 
 
 def _policy(account: Account, role: str, sql: str, name: str, body: str) -> Item:
-    if account.found("MASKING POLICY", name) is None:
+    if account.find("MASKING POLICY", name) is None:
         return _missing(role, "masking policy", name, sql)
     rows = account.seen(f"DESC MASKING POLICY {name}")
     if not rows:
@@ -115,7 +117,7 @@ def _policy(account: Account, role: str, sql: str, name: str, body: str) -> Item
 
 def _on_tag(account: Account, role: str, sql: str, tag: str, policy: str) -> Item:
     name = f"{policy} → {tag}"
-    if account.found("TAG", tag) is None or account.found("MASKING POLICY", policy) is None:
+    if account.find("TAG", tag) is None or account.find("MASKING POLICY", policy) is None:
         return _missing(role, "masking policy of a tag", name, sql)
     database = tag.partition(".")[0]
     rows = account.seen(
@@ -124,7 +126,7 @@ def _on_tag(account: Account, role: str, sql: str, tag: str, policy: str) -> Ite
     )
     if rows is None:
         return Item(role, "masking policy of a tag", name, "hidden", "POLICY_REFERENCES is refused")
-    there = {f"{r['policy_db']}.{r['policy_schema']}.{r['policy_name']}" for r in rows}
-    return Item(role, "masking policy of a tag", name, "unchanged") if policy in there else _missing(
+    current = {f"{r['policy_db']}.{r['policy_schema']}.{r['policy_name']}" for r in rows}
+    return Item(role, "masking policy of a tag", name, "unchanged") if policy in current else _missing(
         role, "masking policy of a tag", name, sql
     )  # fmt: skip

@@ -107,7 +107,7 @@ class Plan:
     @property
     def counts(self) -> str:
         """`3 to create, 1 to change, 40 unchanged`."""
-        found = [item.action for item in self.items]
+        actions = [item.action for item in self.items]
         words: dict[Action, str] = {
             "created": "to create",
             "changed": "to change",
@@ -115,7 +115,7 @@ class Plan:
             "unchanged": "unchanged",
             "hidden": f"not visible to {self.role}",
         }
-        return ", ".join(f"{found.count(a)} {word}" for a, word in words.items() if a in found) or "nothing"
+        return ", ".join(f"{actions.count(a)} {word}" for a, word in words.items() if a in actions) or "nothing"
 
     def text(self) -> str:
         """The plan as SQL for a worksheet, AWS calls as comments that a shell takes; grouped by who runs it."""

@@ -70,8 +70,8 @@ def _sources(places: Sequence[str], after: After) -> Iterator[Document]:
         bucket, _, prefix = rest.rstrip("/").partition("/")
         if scheme == "s3":
             prefixes.setdefault(bucket, []).append(prefix)
-    for number, (bucket, found) in enumerate(prefixes.items(), 1):
-        below = ["*"] if "" in found else [text for prefix in found for text in (prefix, f"{prefix}/*")]
+    for number, (bucket, of_bucket) in enumerate(prefixes.items(), 1):
+        below = ["*"] if "" in of_bucket else [text for prefix in of_bucket for text in (prefix, f"{prefix}/*")]
         yield {
             "Sid": f"ListSource{number}",
             "Effect": "Allow",
@@ -97,7 +97,7 @@ def _sources(places: Sequence[str], after: After) -> Iterator[Document]:
                 "Sid": f"KeepDone{number}",
                 "Effect": "Allow",
                 "Action": ["s3:PutObject"],
-                "Resource": [f"arn:aws:s3:::{bucket}/{text}" for text in _done(found)],
+                "Resource": [f"arn:aws:s3:::{bucket}/{text}" for text in _done(of_bucket)],
             }
 
 

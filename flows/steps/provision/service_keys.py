@@ -28,18 +28,18 @@ def items(account: Account, settings: Settings) -> Iterator[Item]:
         if not path.exists():
             continue
         key = "".join(line for line in path.read_text().splitlines() if "-" not in line)
-        there = account.described("USER", user) if account.found("USER", user) else {}
-        if there is None:
+        properties = account.described("USER", user) if account.find("USER", user) else {}
+        if properties is None:
             yield Item("USERADMIN", "public key", user, "hidden", "DESC USER is refused")
             continue
         slots = ("RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2")
-        if fingerprint(key) in (there.get("RSA_PUBLIC_KEY_FP"), there.get("RSA_PUBLIC_KEY_2_FP")):
+        if fingerprint(key) in (properties.get("RSA_PUBLIC_KEY_FP"), properties.get("RSA_PUBLIC_KEY_2_FP")):
             yield Item("USERADMIN", "public key", user, "unchanged")
             continue
-        empty = [slot for slot in slots if there.get(f"{slot}_FP", "null") in ("null", "", "None")]
+        empty = [slot for slot in slots if properties.get(f"{slot}_FP", "null") in ("null", "", "None")]
         if not empty:
-            last = (account.found("USER", user) or {}).get("last_success_login") or "not shown to this role, or never"
-            held = ", ".join(f"{slot} is {there[f'{slot}_FP']}" for slot in slots)
+            last = (account.find("USER", user) or {}).get("last_success_login") or "not shown to this role, or never"
+            held = ", ".join(f"{slot} is {properties[f'{slot}_FP']}" for slot in slots)
             raise ConfigurationError(
                 f"public key of {user}: both slots are full ({held}; last login of the user: {last}) and neither is "
                 f"{path.name} in CXM_HOME/keys ({fingerprint(key)}); unset the one that no run logs in with, by its fingerprint: "
@@ -48,7 +48,7 @@ def items(account: Account, settings: Settings) -> Iterator[Item]:
         slot = empty[0]
         why = f"{path.name} in CXM_HOME/keys is not the user's key; goes to {slot}"
         statement = f"ALTER USER {ident(user)} SET {slot} = {literal(key)}"
-        yield Item("USERADMIN", "public key", user, "changed" if there else "created", why, (statement,))
+        yield Item("USERADMIN", "public key", user, "changed" if properties else "created", why, (statement,))
 
 
 def fingerprint(public_key: str) -> str:

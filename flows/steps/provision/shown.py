@@ -17,13 +17,13 @@ def same(kind: str, shown: str, says: str) -> bool:
     strings letter by letter. DESC FILE FORMAT alone escapes what it prints.
     """
     meant, exact = _said(says)
-    found = shown.strip()
+    got = shown.strip()
     if says.strip().startswith("("):
-        found = found[1:-1] if found[:1] + found[-1:] == "[]" else found
-        parts = [part.strip() for part in found.split(",")] if found else []
+        got = got[1:-1] if got[:1] + got[-1:] == "[]" else got
+        parts = [part.strip() for part in got.split(",")] if got else []
         parts = [part[1:-1] if len(part) > 1 and part[0] == part[-1] == '"' else part for part in parts]
     else:
-        parts = [found]
+        parts = [got]
     if kind == "FILE FORMAT":
         parts = [_unescaped(part) for part in parts]
     if exact:

@@ -110,7 +110,7 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
         "privacy": settings.privacy_role,
         "sources": sources,
     }
-    found: list[Statement] = []
+    result: list[Statement] = []
     role = ""
     for path in sorted((SQL / "provision").glob("*.sql")):
         text = template(f"provision/{path.name}", **values)
@@ -119,10 +119,10 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
             if use := re.fullmatch(r"USE ROLE (\w+)", statement.bare):
                 role = use[1]
             elif statement.bare:
-                found.append(statement)
+                result.append(statement)
     if settings.masking:
-        found += [Statement(who, sql) for who, sql in masks.policies(settings)]
-    return found
+        result += [Statement(who, sql) for who, sql in masks.policies(settings)]
+    return result
 
 
 def pipeline_user(settings: Settings) -> str:
@@ -135,48 +135,48 @@ def reporter_user(settings: Settings) -> str:
     return f"CXM_REPORTER_SVC{settings.env_suffix('_').upper()}"
 
 
-def items(account: Account, wanted: Sequence[Statement]) -> Iterator[Item]:
+def items(account: Account, expected: Sequence[Statement]) -> Iterator[Item]:
     """Each statement's item: unchanged where the account already is as it says."""
     making: set[tuple[str, str]] = set()  # (kind, schema) of which something is to be made
-    for statement in wanted:
+    for statement in expected:
         if masked := masks.item(account, statement.role, statement.sql, statement.bare):
             item = masked
-        elif found := _CREATE.match(statement.bare):
-            kind, name = found["kind"], found["name"]
-            item, *hidden = _created(account, statement, kind, name, found["rest"])
+        elif match := _CREATE.match(statement.bare):
+            kind, name = match["kind"], match["name"]
+            item, *hidden = _created(account, statement, kind, name, match["rest"])
             yield from hidden
             if item.action == "created":
                 making.add((kind, name.rpartition(".")[0]))
-        elif found := _GRANT_ROLE.match(statement.bare):
-            holders = account.holders(found["role"])
-            why = None if holders is None else "" if (found["to"], found["name"]) in holders else "not granted"
-            item = _grant(statement, f"{found['role']} → {found['name']}", why)
-        elif found := _GRANT_VIEWER.match(statement.bare):
-            held = account.granted(found["role"])
-            there = held is not None and ("USAGE", "DATABASE ROLE", found["viewer"]) in held
+        elif match := _GRANT_ROLE.match(statement.bare):
+            holders = account.holders(match["role"])
+            why = None if holders is None else "" if (match["to"], match["name"]) in holders else "not granted"
+            item = _grant(statement, f"{match['role']} → {match['name']}", why)
+        elif match := _GRANT_VIEWER.match(statement.bare):
+            held = account.granted(match["role"])
+            is_granted = held is not None and ("USAGE", "DATABASE ROLE", match["viewer"]) in held
             item = _grant(
                 statement,
-                f"{found['viewer']} → {found['role']}",
-                None if held is None else "" if there else "not granted",
+                f"{match['viewer']} → {match['role']}",
+                None if held is None else "" if is_granted else "not granted",
             )
-        elif found := _GRANT_IN.match(statement.bare):
-            item = _granted_in(account, statement, found, (found["kind"], found["schema"]) in making)
-        elif found := _GRANT_ON.match(statement.bare):
-            granted = account.granted(found["role"])
-            wants = found["privileges"].split(", ")
-            why = _missing(p for p in wants if (p, found["kind"], found["name"]) not in (granted or ()))
+        elif match := _GRANT_IN.match(statement.bare):
+            item = _granted_in(account, statement, match, (match["kind"], match["schema"]) in making)
+        elif match := _GRANT_ON.match(statement.bare):
+            granted = account.granted(match["role"])
+            wants = match["privileges"].split(", ")
+            why = _missing(p for p in wants if (p, match["kind"], match["name"]) not in (granted or ()))
             why = None if granted is None else why
-            item = _grant(statement, f"{found['name']} → {found['role']}", why)
-        elif found := _LEASE.match(statement.bare):
-            item = _lease(account, statement, found["table"], found["source"], making)
-        elif found := _MONITOR.match(statement.bare):
-            row = account.found("WAREHOUSE", found["warehouse"])
+            item = _grant(statement, f"{match['name']} → {match['role']}", why)
+        elif match := _LEASE.match(statement.bare):
+            item = _lease(account, statement, match["table"], match["source"], making)
+        elif match := _MONITOR.match(statement.bare):
+            row = account.find("WAREHOUSE", match["warehouse"])
             is_ = row["resource_monitor"] if row else "nothing"
-            same = is_ == found["monitor"]
-            why = "" if same else f"resource monitor: got {is_}, expected {found['monitor']}"
+            same = is_ == match["monitor"]
+            why = "" if same else f"resource monitor: got {is_}, expected {match['monitor']}"
             action = "unchanged" if same else "changed" if row else "created"
             steps = () if same else (statement.sql,)
-            item = Item(statement.role, "resource monitor of", found["warehouse"], action, why, steps)  # type: ignore[arg-type]
+            item = Item(statement.role, "resource monitor of", match["warehouse"], action, why, steps)  # type: ignore[arg-type]
         else:
             raise ValueError(f"sql/provision: no rule to compare this statement with the account: {statement.bare}")
         yield item
@@ -186,35 +186,35 @@ def _lease(account: Account, statement: Statement, table: str, source: str, maki
     """The row of a source in the lease table: made, or there."""
     name = f"{table} of {source}"
     if ("TABLE", table.rpartition(".")[0]) in making:
-        there = False
+        exists = False
     else:
         rows = account.seen(f"SELECT SOURCE FROM {table}")
         if rows is None:
             return Item(statement.role, "lease", name, "hidden", f"SELECT on {table} is refused")
-        there = source in {str(row["source"]) for row in rows}
-    action, why, steps = ("unchanged", "", ()) if there else ("created", "not there", (statement.sql,))
+        exists = source in {str(row["source"]) for row in rows}
+    action, why, steps = ("unchanged", "", ()) if exists else ("created", "not there", (statement.sql,))
     return Item(statement.role, "lease", name, action, why, steps)  # type: ignore[arg-type]
 
 
 def granted_by(
-    wanted: Sequence[Statement], role: str
+    expected: Sequence[Statement], role: str
 ) -> tuple[frozenset[tuple[str, str, str]], frozenset[tuple[str, str, str]]]:
     """What the statements give a role: (privilege, kind, name) on one object, (privilege, kind, schema) on all in a schema."""
     on: set[tuple[str, str, str]] = set()
     inside: set[tuple[str, str, str]] = set()
-    for statement in wanted:
-        if (found := _GRANT_IN.match(statement.bare)) and found["role"] == role:
-            inside |= {(p, found["kind"], found["schema"]) for p in found["privileges"].split(", ")}
-        elif (found := _GRANT_ON.match(statement.bare)) and found["role"] == role:
-            on |= {(p, found["kind"], found["name"]) for p in found["privileges"].split(", ")}
-        elif (found := _GRANT_VIEWER.match(statement.bare)) and found["role"] == role:
-            on.add(("USAGE", "DATABASE ROLE", found["viewer"]))  # as SHOW GRANTS TO ROLE lists it
+    for statement in expected:
+        if (match := _GRANT_IN.match(statement.bare)) and match["role"] == role:
+            inside |= {(p, match["kind"], match["schema"]) for p in match["privileges"].split(", ")}
+        elif (match := _GRANT_ON.match(statement.bare)) and match["role"] == role:
+            on |= {(p, match["kind"], match["name"]) for p in match["privileges"].split(", ")}
+        elif (match := _GRANT_VIEWER.match(statement.bare)) and match["role"] == role:
+            on.add(("USAGE", "DATABASE ROLE", match["viewer"]))  # as SHOW GRANTS TO ROLE lists it
     return frozenset(on), frozenset(inside)
 
 
 def _missing(privileges: Iterable[str]) -> str | None:
-    found = ", ".join(privileges)
-    return f"missing: {found}" if found else ""
+    names = ", ".join(privileges)
+    return f"missing: {names}" if names else ""
 
 
 def _grant(statement: Statement, name: str, why: str | None) -> Item:
@@ -225,11 +225,11 @@ def _grant(statement: Statement, name: str, why: str | None) -> Item:
     return Item(statement.role, "grant", name, action, why, (statement.sql,) if why else ())  # type: ignore[arg-type]
 
 
-def _granted_in(account: Account, statement: Statement, found: re.Match[str], more_to_come: bool) -> Item:
-    privileges, role = found["privileges"].split(", "), found["role"]
-    kind, schema = found["kind"], found["schema"]
-    name = f"{found['scope'].lower()} {kind.lower()}s in {schema} → {role}"
-    if found["scope"] == "FUTURE":
+def _granted_in(account: Account, statement: Statement, match: re.Match[str], more_to_come: bool) -> Item:
+    privileges, role = match["privileges"].split(", "), match["role"]
+    kind, schema = match["kind"], match["schema"]
+    name = f"{match['scope'].lower()} {kind.lower()}s in {schema} → {role}"
+    if match["scope"] == "FUTURE":
         promised = account.promised(role)
         why = None if promised is None else _missing(p for p in privileges if (p, kind, schema) not in promised)
         return _grant(statement, name, why)
@@ -249,23 +249,23 @@ def _created(account: Account, statement: Statement, kind: str, name: str, rest:
     if kind == "TABLE":
         yield _own_table(account, statement, name, rest)
         return
-    row = account.found(kind, name)
+    row = account.find(kind, name)
     if row is None:
         yield Item(statement.role, shown, name, "created", "not there", (statement.sql,))
         return
     options = {m["key"]: m["value"] for m in _OPTION.finditer(_without_comments(rest))}
-    there, hidden = _properties(account, kind, name, row)
-    yield _compared(statement, kind, name, there, options)
+    properties, hidden = _properties(account, kind, name, row)
+    yield _compared(statement, kind, name, properties, options)
     if unseen := [key for key in options if key in hidden]:
         yield Item(statement.role, shown, name, "hidden", ", ".join(unseen))
 
 
-def _compared(statement: Statement, kind: str, name: str, there: dict[str, str], options: dict[str, str]) -> Item:
-    differ = {key: v for key, v in options.items() if key in there and not same(kind, there[key], v)}
+def _compared(statement: Statement, kind: str, name: str, properties: dict[str, str], options: dict[str, str]) -> Item:
+    differ = {key: v for key, v in options.items() if key in properties and not same(kind, properties[key], v)}
     if not differ:
         return Item(statement.role, kind.lower(), name, "unchanged")
     why = "; ".join(
-        f"{key}: got {there[key].strip() or 'nothing'}, expected {', '.join(members(v)) or 'nothing'}"
+        f"{key}: got {properties[key].strip() or 'nothing'}, expected {', '.join(members(v)) or 'nothing'}"
         for key, v in differ.items()
     )
     differ |= {_TOGETHER[key]: options[_TOGETHER[key]] for key in differ if key in _TOGETHER}
@@ -280,19 +280,19 @@ def _without_comments(sql: str) -> str:
 def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
     """What an object's properties are, as text, by the name that CREATE gives them; and those that may not be seen."""
     # A column that an account does not have yet cannot be compared.
-    found = {key: str(row[column] or "") for key, column in _SHOWN.get(kind, {}).items() if column in row}
+    properties = {key: str(row[column] or "") for key, column in _SHOWN.get(kind, {}).items() if column in row}
     if kind in _COMMENTED:
-        found["COMMENT"] = str(row.get("comment") or "")
+        properties["COMMENT"] = str(row.get("comment") or "")
     hidden: set[str] = set()
-    for wanted, seen in (
+    for names, seen in (
         (_DESCRIBED.get(kind), account.described),
         (_PARAMETERS.get(kind), account.parameters),
     ):
-        if wanted:
+        if names:
             values = seen(kind, name)
-            found |= {key: value for key, value in (values or {}).items() if key in wanted}
-            hidden |= set(wanted) if values is None else set()
-    return found, frozenset(hidden)
+            properties |= {key: value for key, value in (values or {}).items() if key in names}
+            hidden |= set(names) if values is None else set()
+    return properties, frozenset(hidden)
 
 
 def _own_table(account: Account, statement: Statement, name: str, rest: str) -> Item:
@@ -304,11 +304,11 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
         f"SELECT COLUMN_NAME FROM {database}.INFORMATION_SCHEMA.COLUMNS "
         f"WHERE TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(table)}"
     )
-    there = {str(r["column_name"]) for r in account.seen(sql) or ()}
-    if not there:
+    existing = {str(r["column_name"]) for r in account.seen(sql) or ()}
+    if not existing:
         return Item(statement.role, "table", name, "hidden", "its columns")
     columns = dict(re.findall(r"^    ([A-Z_]+) (.+?),?$", rest, re.M))
-    missing = {column: kind for column, kind in columns.items() if column not in there}
+    missing = {column: kind for column, kind in columns.items() if column not in existing}
     if not missing:
         return Item(statement.role, "table", name, "unchanged")
     # Rows that are there have no value for a new column, so it cannot be NOT NULL.
@@ -319,7 +319,7 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
 
 def integration_trust(account: Account, integration: str) -> tuple[str, str] | None:
     """(Snowflake's IAM user, external id) of the storage integration; None while it is not there, or may not be seen."""
-    if account.found("STORAGE INTEGRATION", integration) is None:
+    if account.find("STORAGE INTEGRATION", integration) is None:
         return None
-    found = account.described("STORAGE INTEGRATION", integration)
-    return None if found is None else (found["STORAGE_AWS_IAM_USER_ARN"], found["STORAGE_AWS_EXTERNAL_ID"])
+    described = account.described("STORAGE INTEGRATION", integration)
+    return None if described is None else (described["STORAGE_AWS_IAM_USER_ARN"], described["STORAGE_AWS_EXTERNAL_ID"])

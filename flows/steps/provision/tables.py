@@ -21,15 +21,15 @@ _ORDER = ("none", "indirect", "direct")
 
 def items(account: Account, settings: Settings, sources: Sequence[Source]) -> Iterator[Item]:
     """Each contract table's item."""
-    there = _columns(account, settings.database)
-    tags = _tags(account, settings, sources, there) if settings.pii_tags else None
+    comments = _columns(account, settings.database)
+    tags = _tags(account, settings, sources, comments) if settings.pii_tags else None
     if settings.pii_tags and tags is None:
         yield Item("SYSADMIN", "tag", f"{settings.database}.RAW.PII", "hidden", "its values on tables and columns")
     for source in sources:
         place = f"{ident(settings.database)}.{ident(source.schema)}"
         shown = account.of_kind("TABLE", place)
         for table in made(source):
-            columns = there.get(table.raw_name)
+            columns = comments.get(table.raw_name)
             if columns is None and f"{place}.{table.raw_name}" in shown:
                 yield Item("SYSADMIN", "table", f"{place}.{table.raw_name}", "hidden", "its columns")
                 continue
@@ -60,39 +60,39 @@ def made(source: Source) -> list[Table]:
 
 def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:
     """RAW table → column → comment."""
-    if account.found("DATABASE", database) is None:
+    if account.find("DATABASE", database) is None:
         return {}
-    found: dict[str, dict[str, str]] = {}
+    comments: dict[str, dict[str, str]] = {}
     sql = (
         f"SELECT TABLE_NAME, COLUMN_NAME, COMMENT FROM {ident(database)}.INFORMATION_SCHEMA.COLUMNS "
         "WHERE TABLE_SCHEMA = 'RAW' ORDER BY TABLE_NAME, ORDINAL_POSITION"
     )
     for row in account.seen(sql) or ():
-        found.setdefault(str(row["table_name"]), {})[str(row["column_name"])] = str(row["comment"] or "")
-    return found
+        comments.setdefault(str(row["table_name"]), {})[str(row["column_name"])] = str(row["comment"] or "")
+    return comments
 
 
 def pii(table: Table) -> dict[str, str]:
     """Column (`""`: the table itself) → its PII class, where it has one."""
-    found = {c.name: c.pii for c in table.columns if c.pii != "none"}
+    classes = {c.name: c.pii for c in table.columns if c.pii != "none"}
     highest = max((c.pii for c in table.columns), key=_ORDER.index)
-    return {"": highest, **found} if found else {}
+    return {"": highest, **classes} if classes else {}
 
 
 def _tags(
-    account: Account, settings: Settings, sources: Sequence[Source], there: Mapping[str, Mapping[str, str]]
+    account: Account, settings: Settings, sources: Sequence[Source], comments: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str] | None:
     """`DB.RAW.TABLE[.COLUMN]` → the value of its PII tag, for those that should have one; one query for all; None: not visible
     (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""
     tag = f"{settings.database}.RAW.PII"
-    if account.found("TAG", tag) is None:
+    if account.find("TAG", tag) is None:
         return {}
     names = [
         ".".join(filter(None, (settings.database, source.schema, table.raw_name, column)))
         for source in sources
         for table in made(source)
         for column in pii(table) | ({"": ""} if settings.masking else {})
-        if table.raw_name in there and (not column or column in there[table.raw_name])
+        if table.raw_name in comments and (not column or column in comments[table.raw_name])
     ]
     if not names:
         return {}
@@ -111,39 +111,39 @@ def _item(
     place: str,
     source: Source,
     settings: Settings,
-    there: Mapping[str, str] | None,
+    comments: Mapping[str, str] | None,
     tags: Mapping[str, str] | None,
 ) -> Item:
     name = f"{place}.{ident(table.raw_name)}"
     whys: list[str] = []
     steps: list[str] = []
-    if there is None:
+    if comments is None:
         steps.append(create_table(table, settings.database, source.schema))
         whys.append("not there")
     else:
-        if missing := [c for c in table.columns if c.name not in there]:
+        if missing := [c for c in table.columns if c.name not in comments]:
             steps.append(add_columns(table, missing, settings.database, source.schema))
             whys.append(f"columns missing: {', '.join(c.name for c in missing)}")
         for column in table.columns:
             comment = f"{column.business_name}: {column.description}"
-            if there.get(column.name, comment) != comment:
+            if comments.get(column.name, comment) != comment:
                 steps.append(f"COMMENT ON COLUMN {name}.{ident(column.name)} IS {literal(comment)}")
                 whys.append(f"comment of {column.name} differs")
     if tags is not None:
         tag = f"{ident(settings.database)}.RAW.PII"
-        wanted = pii(table)
+        classes = pii(table)
         if settings.masking:  # a column without a tag has its table's, and would be masked with the others
-            wanted.pop("", None)
+            classes.pop("", None)
         inherits = settings.masking and name in tags
         if inherits:
             steps.append(f"ALTER TABLE {name} UNSET TAG {tag}")
             whys.append("PII tag on the table, which masks each of its columns")
-        for column_name, value in wanted.items():
+        for column_name, value in classes.items():
             if tags.get(f"{name}.{column_name}".rstrip(".")) == value and not inherits:
                 continue
             where = f"MODIFY COLUMN {ident(column_name)} " if column_name else ""
             steps.append(f"ALTER TABLE {name} {where}SET TAG {tag} = {literal(value)}")
-            if there is not None:
+            if comments is not None:
                 whys.append(f"PII tag of {column_name or 'the table'} is not {value}")
-    action = "created" if there is None else "changed" if steps else "unchanged"
+    action = "created" if comments is None else "changed" if steps else "unchanged"
     return Item("SYSADMIN", "table", name, action, "; ".join(whys), tuple(steps))  # type: ignore[arg-type]

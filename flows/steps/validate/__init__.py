@@ -154,7 +154,7 @@ def _explained(error: BaseException, what: str) -> CxmError:
     inner: BaseException | None = error
     while inner is not None:
         origin = getattr(inner, "orig", None) or inner
-        if isinstance(origin, Exception) and isinstance(found := translate_error(origin, what), CxmError):
-            return found
+        if isinstance(origin, Exception) and isinstance(translated := translate_error(origin, what), CxmError):
+            return translated
         inner = inner.__cause__ or inner.__context__
     return InfrastructureError(f"{what} broke off: {error}; look at the warehouse and run again")

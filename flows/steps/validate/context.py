@@ -161,8 +161,8 @@ def refresh(committed: Path, copy: Path) -> None:
         raise ConfigurationError(
             f"{committed}/great_expectations.yml: not found; expected the derived project, run `cxm contract sync`"
         )
-    wanted = {p.relative_to(committed) for p in _project_files(committed)}
-    for path in wanted:
+    expected = {p.relative_to(committed) for p in _project_files(committed)}
+    for path in expected:
         data = (committed / path).read_bytes()
         target = copy / path
         if not target.is_file() or target.read_bytes() != data:
@@ -171,7 +171,7 @@ def refresh(committed: Path, copy: Path) -> None:
             part = target.with_name(f".{target.name}.{os.getpid()}")
             part.write_bytes(data)
             part.replace(target)
-    for stale in {p.relative_to(copy) for p in _project_files(copy)} - wanted:
+    for stale in {p.relative_to(copy) for p in _project_files(copy)} - expected:
         (copy / stale).unlink(missing_ok=True)
 
 

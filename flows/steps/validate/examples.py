@@ -53,7 +53,7 @@ def _shown(
     except CxmError:
         return replace(failure, query=query)
     columns = shown_columns(table, expectation.columns)
-    found = [
+    picked = [
         BrokenRow(
             int(number),
             str(key).rpartition("/")[2],
@@ -61,7 +61,7 @@ def _shown(
         )
         for number, key, *values in rows
     ]
-    return replace(failure, rows=tuple(found), query=query)
+    return replace(failure, rows=tuple(picked), query=query)
 
 
 def is_beside_before(failure: RuleFailure) -> bool:

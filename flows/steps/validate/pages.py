@@ -46,8 +46,8 @@ def build(context: Any, run_id: Any, suites: Sequence[str], docs: Path) -> None:
 
 def build_of(context: Any, batch_ids: Sequence[str], docs: Path) -> None:
     """Pages for the results that are kept of several batches, their suites, and a new index."""
-    wanted = set(batch_ids)
-    _build(context, [r for r in context.validation_results_store.list_keys() if r.run_id.run_name in wanted], docs)
+    of_batches = set(batch_ids)
+    _build(context, [r for r in context.validation_results_store.list_keys() if r.run_id.run_name in of_batches], docs)
 
 
 def of_batch(docs: Path, batch_id: str, verdicts: Mapping[str, str]) -> dict[str, bytes]:
@@ -57,16 +57,16 @@ def of_batch(docs: Path, batch_id: str, verdicts: Mapping[str, str]) -> dict[str
         verdicts: the suite's name → the verdict in a word or two, for the index.
     """
     # Judged twice, as a replayed batch is, a table shows its last result.
-    found = {path.parents[2].name: path for path in sorted(docs.glob(f"validations/*/{batch_id}/*/*.html"))}
-    if not found:
+    pages = {path.parents[2].name: path for path in sorted(docs.glob(f"validations/*/{batch_id}/*/*.html"))}
+    if not pages:
         return {}
-    judged = {suite: path.relative_to(docs).as_posix() for suite, path in found.items()}
+    judged = {suite: path.relative_to(docs).as_posix() for suite, path in pages.items()}
     rows = [
         f'<tr><td><a href="{quote(name)}">{escape(suite)}</a></td><td>{escape(verdicts.get(suite, ""))}</td></tr>'
         for suite, name in judged.items()
     ]
     index = _INDEX.format(title=f"Data Docs of batch {escape(batch_id)}", rows="\n".join(rows))
-    names = [*judged.values(), *(f"expectations/{suite}.html" for suite in found)]
+    names = [*judged.values(), *(f"expectations/{suite}.html" for suite in pages)]
     return {"index.html": whole(index.encode()), **{name: (docs / name).read_bytes() for name in names}}
 
 

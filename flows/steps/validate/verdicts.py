@@ -111,13 +111,13 @@ class Verdict:
     @property
     def counted(self) -> dict[str, dict[str, int]]:
         """Table → rule of error severity that is broken, by its name in the contract → rows."""
-        found: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str, int]] = {}
         for judged in self.tables:
-            rules = found.setdefault(judged.table, {})
+            rules = counts.setdefault(judged.table, {})
             for failure in judged.error_failures:
                 name = failure.rule.removeprefix(f"{judged.table}.")
                 rules[name] = rules.get(name, 0) + failure.unexpected_count
-        return found
+        return counts
 
 
 class ReadFile(Protocol):
@@ -133,14 +133,14 @@ class ReadFile(Protocol):
     def broken_lines(self) -> int: ...
 
 
-def of_broken_lines(table: str, found: ReadFile) -> list[RuleFailure]:
+def of_broken_lines(table: str, file: ReadFile) -> list[RuleFailure]:
     """The lines of a file that are no record, as a rule that they break."""
-    if not found.broken_lines:
+    if not file.broken_lines:
         return []
-    more = found.broken_lines - len(found.broken)
-    named = ", ".join(line.summary for line in found.broken) + (f" and {more:,} more" if more and found.broken else "")
-    said = f"{found.broken_lines:,} of {found.records:,} lines" + (f": {found.file}: {named}" if named else "")
-    return [RuleFailure(f"{table}.{BROKEN_RULE}", None, said, found.broken_lines, "error")]
+    more = file.broken_lines - len(file.broken)
+    named = ", ".join(line.summary for line in file.broken) + (f" and {more:,} more" if more and file.broken else "")
+    said = f"{file.broken_lines:,} of {file.records:,} lines" + (f": {file.file}: {named}" if named else "")
+    return [RuleFailure(f"{table}.{BROKEN_RULE}", None, said, file.broken_lines, "error")]
 
 
 def verdict_of(table: Table, result: Mapping[str, Any]) -> TableVerdict:
@@ -184,14 +184,14 @@ def _failure(entry: Mapping[str, Any]) -> RuleFailure:
     return RuleFailure(meta["rule"], ", ".join(meta["columns"]) or None, observed, count, meta["severity"])
 
 
-def _difference(wanted: Sequence[str], found: Sequence[str]) -> str:
-    missing, extra = set(wanted) - set(found), set(found) - set(wanted)
+def _difference(expected: Sequence[str], got: Sequence[str]) -> str:
+    missing, extra = set(expected) - set(got), set(got) - set(expected)
     parts = [
         f"{word} {', '.join(sorted(names)).upper()}"
         for word, names in (("missing", missing), ("extra", extra))
         if names
     ]
-    return "; ".join(parts) or f"order {', '.join(found).upper()}"
+    return "; ".join(parts) or f"order {', '.join(got).upper()}"
 
 
 def _raised(info: Mapping[str, Any]) -> str:
