@@ -56,7 +56,7 @@ ENDS = (
     "AwaitingConcurrencySlot",
 )
 RESTART = "cxm: a crashed run starts again"
-NOBODY = "It tells nobody yet: choose Edit, then Actions, then Send a notification."
+NOBODY = "It notifies nobody yet: choose Edit, then Actions, then Send a notification."
 
 
 def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[AutomationCore, ...]:
@@ -94,7 +94,7 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
         ),
         automation(
             "cxm: a run did not start",
-            "Fires when a run is late: no worker is there for its work pool, or none that is free. Look under Work Pools.",
+            "Fires when a run is late: its work pool has no worker, or none that is free. Look under Work Pools.",
             _reactive({"prefect.flow-run.Late"}, runs, TAGGED),
             "MedTech-CXM: {{ flow_run.name }} did not start",
             RUN_BODY,

@@ -20,7 +20,7 @@ from flows.settings import Settings
 
 # The packages import workers that no process of ours is: that for Snowpark Container Services, and with it the whole client of
 # Snowflake's REST API, three seconds of every start; that for ECS, and with it aiobotocore and aiohttp, most of another. Whoever
-# wants such a worker imports its module, which is found then.
+# wants such a worker imports its module, which registers it.
 _WORKERS = ("prefect_snowflake.experimental.workers.spcs", "prefect_aws.workers")
 _stand_ins = {name: ModuleType(name) for name in _WORKERS if name not in sys.modules}
 for _module in _stand_ins.values():

@@ -67,7 +67,7 @@ class Registered:
 def register(settings: Settings, pool_type: PoolType | None = None) -> tuple[Registered, ...]:
     """Make the blocks, variables and the work pool, or bring them up to date with the settings.
 
-    A work pool that is there keeps its template, since an operator may have changed it, unless it is still Prefect's own.
+    A work pool that exists keeps its template, since an operator may have changed it, unless it is still Prefect's own.
     `pool_type` chooses the pool that the deployments use from then on; None leaves the choice as it is, at first `process`.
 
     Raises:
@@ -113,7 +113,7 @@ def hold_back(settings: Settings) -> tuple[str, ...]:
     waited = set(json.loads(str(Variable.get(f"{NAME}_waiting", default="[]"))))
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments():
-            if not deployment.schedules or deployment.entrypoint == INBOX:  # an inbox is there for files to come
+            if not deployment.schedules or deployment.entrypoint == INBOX:  # an inbox exists for files to come
                 continue
             if waiting & set(deployment.tags):
                 client.pause_deployment(deployment.id)
@@ -142,7 +142,7 @@ def _blocks(settings: Settings) -> list[Registered]:
 
 
 def _with_kept_key(aws: AwsCredentials) -> AwsCredentials:
-    """`aws`, or the block that is there where that alone has a key: `cxm provision --apply` put it in."""
+    """`aws`, or the block that exists if that alone has a key: `cxm provision --apply` put it in."""
     if aws.aws_access_key_id is None:
         with suppress(ValueError):
             return AwsCredentials.load(NAME, _sync=True)
@@ -176,7 +176,7 @@ def _variables(settings: Settings) -> list[Registered]:
             done.append(Registered("variable", f"{variable} = {kept} (CXM_DATA is not set here)", "unchanged"))
             continue
         value = _plain(getattr(settings, name))
-        if value is not None:  # a variable that is not there is an empty one to a run, and so no setting
+        if value is not None:  # a run reads a missing variable as an empty one, and so as no setting
             done.append(_set(variable, value))
     return done
 

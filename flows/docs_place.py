@@ -1,4 +1,4 @@
-"""Where pages go that outlive a run: `s3://bucket/docs/<source>/<batch>/…`, and the addresses that open them there."""
+"""The place of pages that outlive a run: `s3://bucket/docs/<source>/<batch>/…`, and the addresses that open them."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def packages(_: Settings) -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Whether there is enough disk space for state, logs and dbt's artifacts."""
+    """Whether the disk has enough space for state, logs and dbt's artifacts."""
     place = settings.home if settings.home.exists() else settings.home.parent
     free = shutil.disk_usage(place).free
     good = free >= LEAST_DISK
@@ -239,7 +239,7 @@ def login(settings: Settings) -> Iterator[Finding]:
         yield _judge("Snowflake's region is the bucket's", same, str(region), fix)
         yield _skew("clock against Snowflake", at)
         rows = run(connection, f"SHOW WAREHOUSES LIKE '{ident(settings.warehouse)}'").dicts()
-        state = f"{rows[0]['state']}, resumes by itself: {rows[0]['auto_resume']}" if rows else "not there"
+        state = f"{rows[0]['state']}, resumes by itself: {rows[0]['auto_resume']}" if rows else "does not exist"
         good = bool(rows) and str(rows[0]["auto_resume"]).lower() == "true"
         yield _judge("warehouse", good, state, "`cxm provision --apply`")
 
@@ -256,7 +256,7 @@ def stages(settings: Settings) -> Iterator[Finding]:
             name = f"{ident(settings.database)}.{ident(source.schema)}.{ident(source.stage)}"
             expected = f"s3://{settings.bucket}/raw/{source.name}/"
             rows = run(connection, f"SHOW STAGES LIKE '{source.stage}' IN SCHEMA {settings.database}.RAW").dicts()
-            url = str(rows[0]["url"]) if rows else "not there"
+            url = str(rows[0]["url"]) if rows else "does not exist"
             yield _judge(f"URL of {name}", url == expected, url, f"expected {expected}: `cxm provision --apply`")
             run(connection, f"LIST @{name}")
             yield Finding(f"LIST @{name}", "ok", "the integration reads the bucket")

@@ -1,4 +1,4 @@
-"""The error classes of the pipeline: each says what was found, what was wanted and the fix, and which exit code it means.
+"""The error classes of the pipeline: each says what it got, what it expected and the fix, and which exit code it means.
 
 Transient errors may be retried, data errors quarantine a batch and are never retried, configuration errors fail at once.
 """

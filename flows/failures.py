@@ -1,6 +1,6 @@
 """What this machine and Prefect's API raise → the error of ours that it means, with what happened, where, and one thing to do.
 
-Errors of Snowflake and S3 are told apart where they are called, in `flows.clients`.
+Errors of Snowflake and S3 are classified where they are called, in `flows.clients`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _of_system(error: OSError) -> CxmError | None:
     if error.errno in _FULL:
         return InfrastructureError(
             f"{where}: no room on its disk ({error.strerror}); nothing that was under way is published, and what was published "
-            "before stands. Free some space, or set CXM_HOME to a folder on another disk, and run the command again"
+            "before stays. Free some space, or set CXM_HOME to a folder on another disk, and run the command again"
         )
     if error.errno in _REFUSED:
         return ConfigurationError(

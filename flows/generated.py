@@ -35,7 +35,7 @@ def is_generated(place: Place, files: Iterable[str]) -> bool:
 
 
 def _made(place: Place) -> dict[str, int]:
-    """File name → bytes, as the marker of a place tells; a marker that is none tells nothing."""
+    """File name → bytes, as the marker of a place lists them; empty for a marker that cannot be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         marker = json.loads(place.read_small(MARKER) or b"")
         if "files" in marker:  # Olist-shaped files

@@ -102,7 +102,7 @@ def _on(table: Table, day: date | None) -> str:
 def _entries(names: Iterable[str]) -> dict[str, str]:
     """File names as the contract spells them → as the place spells them.
 
-    If a file exists twice, plain and packed, the plain name wins: opening it reports that there are two."""
+    If a file exists twice, plain and packed, the plain name wins: opening it reports both."""
     by_name: dict[str, str] = {}
     for entry in sorted(names):
         if entry.startswith("."):

@@ -61,7 +61,7 @@ LandStatus = Literal["landed", "unchanged", "not delivered"]
 @dataclass(frozen=True, slots=True)
 class LandResult:
     """One file of a table: sent (`landed`) as one object or several, or equal to its last validated load (`unchanged`, since
-    batch `since`; then there are no objects), or not there though the table is optional (`not delivered`). `bytes`, `records`
+    batch `since`; then there are no objects), or missing although the table is optional (`not delivered`). `bytes`, `records`
     (with the lines that are none), `sha256` (hex) and `layout` are those of the file itself."""
 
     table: str
@@ -90,7 +90,7 @@ class LandResult:
 
     @property
     def of_broken_lines(self) -> tuple[LandedObject, ...]:
-        """The object of the lines that are no record, where there are such."""
+        """The object of the lines that are no record; None without such lines."""
         return tuple(o for o in self.objects if o.holds_broken_lines)
 
     @property
@@ -112,7 +112,7 @@ class LandedTable:
 
     @classmethod
     def of(cls, landed: LandedTable | LandResult) -> LandedTable:
-        """A table's files, where there may be one alone."""
+        """A table's files, of a table that is one file."""
         return landed if isinstance(landed, LandedTable) else cls((landed,))
 
     @property
@@ -172,12 +172,12 @@ class LandedTable:
 
     @property
     def named(self) -> str:
-        """The file's name, or how many there are."""
+        """The file's name, or the number of files."""
         return self.files[0].file if len(self.files) == 1 else f"{len(self.files):,} files of {self.table}"
 
 
 def not_delivered(source: Source, table: Table, day: date | None, batch_id: str) -> LandResult:
-    """The result for an optional table of which no file is there."""
+    """The result for an optional table without a file."""
     folder = object_folder(source, table, batch_id)
     return LandResult(table.name, table.raw_name, table.file_on(day), folder, (), 0, 0, "", "not delivered")
 

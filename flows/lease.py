@@ -129,7 +129,7 @@ def take(ledger: Ledger, info: RunInfo, minutes: float, on_batch: bool = True) -
 
     Raises:
         BusyError: another run works on this source. The message names it, because only its process (same host) or the lease's
-            expiry tells a live run from a dead one.
+            expiry distinguishes a live run from a dead one.
         ConfigurationError: the source is not provisioned.
     """
     with _locking_row(ledger) as held:

@@ -15,10 +15,10 @@ from flows.unpack import Limits
 
 
 def place(settings: Settings, text: str) -> Place:
-    """The place of that name; a folder that holds an archive alone stands for the archive.
+    """The place of that name; a folder that holds only an archive means the archive.
 
     Raises:
-        ConfigurationError: there are no places of this kind, it may not be looked into, or a login is refused.
+        ConfigurationError: the kind of place is unknown, it may not be listed, or a login is refused.
         InfrastructureError: its server does not answer.
     """
     limits = Limits(settings.unpack_ratio, settings.unpack_bytes)

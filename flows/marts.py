@@ -31,11 +31,11 @@ from flows.reports import age
 from flows.settings import PROJECT, Settings
 from flows.steps import build as build_step
 from flows.steps import dbt
-from flows.steps.build import BuildResult, Told
+from flows.steps.build import BuildResult, NodeEvent
 
 RETRIES = 1  # of the nodes that could not run; a test that rows broke would break again
 RETRY_SECONDS = 10.0
-_THREADS = 32  # nodes that dbt has at work, and those whose end is still being told
+_THREADS = 32  # nodes that dbt has at work, and those whose end is still being reported
 
 
 class BuildError(DataError):
@@ -53,9 +53,9 @@ def _run_name() -> str:
 class _Node:
     """What dbt says of one node, from the flow's thread to that of the node's task run."""
 
-    def __init__(self, first: Told) -> None:
+    def __init__(self, first: NodeEvent) -> None:
         self.title = f"{first.kind.replace('_', ' ')} {first.name}"
-        self.said: SimpleQueue[Told | None] = SimpleQueue()
+        self.said: SimpleQueue[NodeEvent | None] = SimpleQueue()
 
 
 @task(name="dbt node", task_run_name="{node.title}", cache_policy=NO_CACHE, persist_result=False)
@@ -87,15 +87,15 @@ class _Nodes:
         self._open: dict[str, _Node] = {}
         self._futures: list[PrefectFuture[Any]] = []
 
-    def hear(self, told: Told) -> None:
+    def hear(self, event: NodeEvent) -> None:
         """Start the node's task run, or hand it what dbt said."""
-        node = self._open.get(told.id)
+        node = self._open.get(event.id)
         if node is None:
-            node = self._open[told.id] = _Node(told)
+            node = self._open[event.id] = _Node(event)
             self._futures.append(show_node.submit(node))
-        node.said.put(told)
-        if told.outcome:
-            del self._open[told.id]
+        node.said.put(event)
+        if event.outcome:
+            del self._open[event.id]
 
     def close(self) -> None:
         """End what dbt left open, and wait for every task run."""
@@ -161,7 +161,7 @@ def _build(settings: Settings, source: str | None, select: str | None, retry: bo
 
 
 def write_dbt_docs(settings: Settings) -> str:
-    """Write the dbt docs into the docs place, where there is one, and give their address."""
+    """Write the dbt docs into the docs place, if one is set, and return their address."""
     place = DocsPlace.of(settings)
     if place is None:
         return ""
@@ -250,7 +250,7 @@ def _built(settings: Settings, select: str | None, by_source: bool, retry: bool)
     return result
 
 
-def _watched(run: Callable[[Callable[[Told], None]], BuildResult]) -> BuildResult:
+def _watched(run: Callable[[Callable[[NodeEvent], None]], BuildResult]) -> BuildResult:
     nodes = _Nodes()
     try:
         return run(nodes.hear)

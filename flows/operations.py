@@ -146,8 +146,8 @@ class BackfillError(CxmError):
 
 
 def _told(day: DaySummary) -> DaySummary:
-    """The day, after whoever watches was told of it: what became of it, and its rows in RAW."""
-    with suppress(progress.StoppedError):  # the day lost its lease, say: that is told with its error
+    """The day, once its listeners know how it ended and how many rows it has in RAW."""
+    with suppress(progress.StoppedError):  # for example the day lost its lease, which its own error reports
         progress.publish(progress.Event("day", day.day.isoformat(), day.rows, day.rows, day.status))
     return day
 
@@ -165,7 +165,7 @@ def backfill(
     Data Docs come once, after the last day.
 
     Run again, it goes on where it stopped: a day whose files are all published as they are is passed over. Bad data of a day is
-    quarantined and does not keep the days after it from loading, as in daily runs; any other error ends the backfill there.
+    quarantined and does not keep the days after it from loading, as in daily runs; any other error ends the backfill.
 
     Args:
         source: the contract; its files come by day.

@@ -1,6 +1,6 @@
 """The flows: files on disk → S3 → RAW → validated → handed to dbt. `pipeline` reads as that path.
 
-Every future is waited for: a failed table fails the run, and the other tables still finish. What becomes of a run's tables, and
+Every future is waited for: a failed table fails the run, and the other tables still finish. What happens to a run's tables, and
 what it reports, is in `run`.
 """
 
@@ -225,6 +225,6 @@ def provision(
     if not apply:
         return prefect_ui.ended(plan.counts, tuple(item.change for item in plan.items))
     changes = tasks.provision_apply(plan, where)
-    prefect_ui.table_artifact("provision", changes, "What is there now, and what this run made")
+    prefect_ui.table_artifact("provision", changes, "What existed, and what this run made")
     made = sum(change.action != "unchanged" for change in changes)
     return prefect_ui.ended(f"{len(changes)} objects looked at, {made} made or changed", changes)

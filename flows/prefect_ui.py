@@ -127,8 +127,8 @@ def run_seconds() -> float:
 
 
 def newer_run(parameters: dict[str, Any]) -> str:
-    """The name of a successful run of this flow with these parameters that began after this run was requested; empty if there is
-    none. If there is one, it has done this run's work already."""
+    """The name of a successful run of this flow with these parameters that began after this run was requested;
+    empty if none did. Such a run has done this run's work already."""
     if not flow_run.id:
         return ""
     with get_client(sync_client=True) as client:

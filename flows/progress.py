@@ -1,4 +1,4 @@
-"""What a running batch tells whoever watches: tasks publish, the terminal listens; nobody listening costs nothing."""
+"""Progress of a running batch: tasks publish events, the terminal listens; without a listener an event costs nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Event:
 
 
 class StoppedError(Exception):
-    """The run was told to end: the task that hears it gives up where it stands."""
+    """The run was asked to end: the task that receives it stops at once."""
 
 
 _stopped = threading.Event()
@@ -43,17 +43,17 @@ def publish(event: Event) -> None:
     """Hand the event to every listener, in the thread that publishes.
 
     Raises:
-        StoppedError: the run was told to end.
+        StoppedError: the run was asked to end.
     """
     if _stopped.is_set():
-        raise StoppedError(f"{event.step} {event.table}: the run was told to end")
+        raise StoppedError(f"{event.step} {event.table}: the run was asked to end")
     for listener in tuple(_listeners):
         listener(event)
 
 
 @contextmanager
 def listening(listener: Callable[[Event], None]) -> Iterator[None]:
-    """`listener` hears every event published inside the block; it must be quick and thread-safe."""
+    """`listener` receives every event published inside the block; it must be quick and thread-safe."""
     _listeners.append(listener)
     try:
         yield

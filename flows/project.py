@@ -43,7 +43,7 @@ def is_project(folder: Path) -> bool:
 
 
 def find(start: Path, named: str | None) -> Path:
-    """The project's folder; `start` where there is none, so that `cxm init` can make one."""
+    """The project's folder; `start` if no project is found, so that `cxm init` can make one."""
     if named:
         return Path(named).expanduser().resolve()
     if CHECKOUT:
@@ -65,10 +65,10 @@ def check(folder: Path) -> None:
 
 
 def make(folder: Path) -> list[Path]:
-    """A new project in `folder`, from what is shipped; what was written there.
+    """A new project in `folder`, from what is shipped; returns what was written.
 
     Raises:
-        ConfigurationError: something of the kind is there already, or the folder cannot be written to.
+        ConfigurationError: a project exists already, or the folder cannot be written to.
     """
     existing = sorted({part.split("/")[0] for part in PARTS if (folder / part.split("/")[0]).exists()})
     if existing:

@@ -26,7 +26,7 @@ class Links:
     """The targets of a report's links; an empty text leaves a link out."""
 
     bucket: str
-    console: str = ""  # an AWS region: links to the S3 console there
+    console: str = ""  # an AWS region: links to its S3 console
     account: str = ""  # a Snowflake account, <organization>-<name>: links to Snowsight's query history
     data_docs: str = ""
     dbt_docs: str = ""

@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     docs_port: int = Field(8090, ge=1024, le=55000)
     """The same for the pages: Data Docs and dbt docs."""
     worker_port: int = Field(8095, ge=1024, le=55000)
-    """The same for the worker of `cxm up`, which serves its health check there."""
+    """The same for the worker of `cxm up`, which serves its health check on it."""
 
     task_runner: str = Field("threads", pattern=r"^(threads|dask|(tcp|tls|ucx|ws|wss)://.+)$")
     """Where tables and file parts are processed in parallel: `threads` of the run's process, `dask` (a cluster on this machine),
@@ -225,7 +225,7 @@ class Settings(BaseSettings):
         if self.masking and not self.pii_tags:
             raise ConfigurationError(
                 "CXM_MASKING: got true with CXM_PII_TAGS=false, expected tags, which policies are set on; Standard Edition has "
-                "neither, and nothing is masked there: grant MARTS to no one who may not see it, or use Enterprise Edition"
+                "neither, and nothing is masked in MARTS: grant MARTS to no one who may not see it, or use Enterprise Edition"
             )
         return self
 

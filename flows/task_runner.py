@@ -12,7 +12,7 @@ THREADS = 8  # tables and file parts that move at the same time
 
 
 class ConfiguredTaskRunner(ThreadPoolTaskRunner[Any]):
-    """Stands in the flows' decorators and looks the setting up when a run starts: nothing is read at import."""
+    """The task runner of the flows' decorators: reads its setting when a run starts, not at import."""
 
     def __init__(self, max_workers: int = THREADS) -> None:
         super().__init__(max_workers=max_workers)

@@ -56,7 +56,7 @@ class Group(click.Group):
 
 
 def fail(error: CxmError, as_json: bool) -> NoReturn:
-    """Tell what went wrong and exit with its code."""
+    """Print what went wrong and exit with its code."""
     if as_json:
         click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}, ensure_ascii=False))
     else:
@@ -106,7 +106,7 @@ def known_source(name: str | None) -> None:
     """Make sure that a source is one of the project's, before servers are started for it.
 
     Raises:
-        ConfigurationError: it is none; the message lists those there are, the near one first.
+        ConfigurationError: no source has this name; the message lists the sources, a similar name first.
     """
     from flows.contract.read import sources
 
@@ -181,7 +181,7 @@ def prefect_server() -> str | None:
 
 
 def _deliver() -> None:
-    """See that what runs logged, and how their tasks ended, reaches the server while there is one."""
+    """Send the runs' logs and their tasks' states to the server before it stops."""
     for module, worker in (("prefect.logging.handlers", "APILogWorker"), ("prefect.events.worker", "EventsWorker")):
         if loaded := sys.modules.get(module):
             getattr(loaded, worker).drain_all(timeout=10)
@@ -201,7 +201,7 @@ def looking(settings: Settings) -> Future[Plan]:
 
 
 def provisioned(settings: Settings, looked: Future[Plan] | None = None) -> Sequence[Change]:
-    """See that what a run needs is there. Only what is missing or differs makes a flow run; a look that finds nothing to do
+    """Create what a run lacks. Only what is missing or differs makes a flow run; a look that finds nothing to do
     leaves none in the list of runs."""
     from flows import pipeline
 
@@ -242,7 +242,7 @@ def run_flow(flow: Any, **parameters: Any) -> Any:
 def make_console(as_json: bool) -> Console:
     from rich.console import Console
 
-    # A pipe or a file takes what a table needs: nothing is cut there.
+    # A pipe or a file takes the width that a table needs, so that no cell is cut.
     return Console(quiet=as_json, highlight=False, width=None if sys.stdout.isatty() else 10_000)
 
 

@@ -19,7 +19,7 @@ def automations() -> None:
     "--notify",
     required=True,
     metavar="TYPE/NAME",
-    help="The notification block to tell, for example slack-webhook/ops.",
+    help="The notification block to notify, for example slack-webhook/ops.",
 )
 @json_option
 def apply(notify: str, as_json: bool) -> None:

@@ -123,7 +123,7 @@ def diff(ref: str | None, source: str | None, only_check: bool, as_json: bool) -
 def draft(files: Sequence[Path], source: str, only_print: bool, update: bool, as_json: bool) -> None:
     """Describe CSV files that no contract has yet: names, types, keys, value sets, links, guesses at personal data.
 
-    Every record is read. What a file cannot tell is a comment beside its line.
+    Every record is read. What a file cannot show is a comment beside its line.
     """
     from flows.contract import drafts
     from flows.contract.read import DICTIONARY, SUFFIX

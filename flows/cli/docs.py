@@ -26,7 +26,7 @@ def sync(as_json: bool) -> None:
 @docs.command()
 @json_option
 def check(as_json: bool) -> None:
-    """Fail (exit code 2) when a page differs from the settings or commands that it tells of."""
+    """Fail (exit code 2) when a page differs from the settings or commands that it describes."""
     from flows.cli.reference import pages
     from flows.contract.sync import compare
     from flows.settings import PROJECT

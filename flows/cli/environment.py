@@ -27,7 +27,7 @@ def env(as_json: bool) -> None:
     settings = current_settings()
     if settings.target != "embedded":
         raise ConfigurationError(
-            f"CXM_TARGET={settings.target}: `cxm env` tells of the embedded stack; for your own accounts the shell has "
+            f"CXM_TARGET={settings.target}: `cxm env` prints the embedded stack's variables; for your own accounts the shell has "
             "CXM_SNOWFLAKE_… and PREFECT_API_URL from you, and `cxm dbt` adds what dbt needs."
         )
     values = tool_environment(settings)

@@ -24,7 +24,7 @@ from flows.cli.app import current_settings, json_option, known_source, main, mak
 @click.option(
     "--after",
     type=click.Choice(["left", "done", "delete"]),
-    help="What becomes of files that were published.  [default: CXM_INBOX_AFTER]",
+    help="What to do with files after they are published.  [default: CXM_INBOX_AFTER]",
 )
 @click.option(
     "--late",

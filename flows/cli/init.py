@@ -16,7 +16,7 @@ from flows.cli.app import json_option, main
 def init(directory: Path, as_json: bool) -> None:
     """Make a project in DIRECTORY (default: here): contracts, dbt and expectations projects, deployments.
 
-    Commands find it from any folder inside it; from elsewhere by CXM_PROJECT. Nothing that is there is overwritten.
+    Commands find it from any folder inside it; from elsewhere by CXM_PROJECT. Nothing that exists is overwritten.
     """
     from flows.project import make
 

@@ -20,7 +20,7 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("user", required=False)
-@click.option("--replace", is_flag=True, help="Make a new pair although there is one: the first step of a rotation.")
+@click.option("--replace", is_flag=True, help="Make a new pair although one exists: the first step of a rotation.")
 @json_option
 def create(user: str | None, replace: bool, as_json: bool) -> None:
     """Make the key pair of USER, by default the pipeline's service user; `cxm provision --apply` sets the public key.

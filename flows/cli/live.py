@@ -83,12 +83,12 @@ def live_tables(console: Console, source: str) -> Iterator[None]:
             if event.table not in bars:
                 bars[event.table] = shown.add_task(event.table, total=None, step="", rows="")
             bar, step = bars[event.table], f"{event.step} {event.outcome}".strip()
-            if event.step in ("check", "upload", "land"):  # told in bytes; each pass over the file has its own rate
+            if event.step in ("check", "upload", "land"):  # progress in bytes; each pass over the file has its own rate
                 if phases.get(event.table) != event.step != "land":
                     shown.reset(bar, total=event.total or None, step=step, rows="")
                 phases[event.table] = event.step
                 shown.update(bar, completed=event.done, total=event.total or None, step=step)
-            elif event.step == "load":  # told in rows: none of them, then all
+            elif event.step == "load":  # progress in rows: none of them, then all
                 shown.update(bar, step=step, rows=f"{event.done if event.outcome else event.total:,} rows")
             else:
                 shown.update(bar, step=step)

@@ -31,7 +31,7 @@ def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -
     Applying needs ACCOUNTADMIN. It is safe to repeat and to interrupt; nothing that holds data is replaced or dropped.
 
     `--destroy` lists what would be lost, and with `--apply` drops it: a database with rows or a bucket with objects only when
-    it is told by name.
+    it is named with an option.
     """
     settings = current_settings()
     console = make_console(as_json)
@@ -70,6 +70,6 @@ def _destroy(apply: bool, named: tuple[str, ...], as_json: bool) -> None:
             plan = step.make_destroy_plan(cloud, connection, admin, admin_clients.contracts())
             if apply:
                 changes = step.destroy(plan, cloud, connection, named)
-                show(console, as_json, "Taken down", [asdict(change) for change in changes], "nothing was there")
+                show(console, as_json, "Taken down", [asdict(change) for change in changes], "nothing existed")
                 return
     click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)

@@ -160,7 +160,7 @@ def data_place(settings: Settings, source: str, data: str | None, scale: float, 
     A place that has to be logged in to is looked into by the run.
 
     Raises:
-        ConfigurationError: there is no such place, or none of its files is a CSV file; the message names it and what to do.
+        ConfigurationError: the place does not exist, or none of its files is a CSV file; the message names it and what to do.
     """
     if data is not None:
         if is_remote(data):
@@ -193,7 +193,7 @@ def data_place(settings: Settings, source: str, data: str | None, scale: float, 
 
 
 def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_SCALE) -> Path:
-    """A folder with generated files of olist in `olist/`, for where there are none of the user's own."""
+    """A folder with generated files of olist in `olist/`, for a user without files."""
     from flows.synthetic.olist import generate as make
 
     folder = generated_folder(settings, scale)

@@ -96,7 +96,7 @@ def _run(connection: SnowflakeConnection, statement: str, role: str) -> Rows:
 
 
 def _documents(rows: Rows) -> list[dict[str, Any]]:
-    """Each row by column name; a name that is there twice gets a number."""
+    """Each row by column name; a name that occurs twice gets a number."""
     seen: Counter[str] = Counter()
     names = []
     for name in rows.columns:

@@ -29,7 +29,7 @@ from flows.settings import TELEMETRY_OFF
 _POLITE_SECONDS = 10.0  # for dbt to cancel its queries on the server after an interrupt
 # A flow's cancellation is raised in this thread between two waits, so it is delayed by at most this long.
 _WAIT_SECONDS = 0.5
-_LISTEN_SECONDS = 0.1  # between two reads of dbt's output, if there is a listener
+_LISTEN_SECONDS = 0.1  # between two reads of dbt's output, if anything listens
 _FOR_DBT = ("CXM_DBT_THREADS", "CXM_QUERY_TAG")  # variables that profiles.yml reads and a user may set
 
 _one_command = threading.Lock()

@@ -109,7 +109,7 @@ class Session:
             ) from None
 
     async def take(self) -> None:
-        """Register one more user, and connect if there is no connection."""
+        """Register one more user, and connect if no connection is open."""
         async with self._lock:
             if self._end is not None:
                 self._end.cancel()
@@ -142,7 +142,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 @contextmanager
 def session(login: Login) -> Iterator[Session]:
-    """Use the process's connection for a login; connects if there is none.
+    """Use the process's connection for a login; connects if none is open.
 
     Raises:
         ConfigurationError: the server's host key is unknown, it refuses the login, or the settings are wrong.

@@ -68,7 +68,7 @@ def version_for(old_version: str, changes: tuple[Change, ...]) -> str:
 
 
 def breaks_within_major(old: Source, new: Source, changes: tuple[Change, ...]) -> bool:
-    """Whether there is a breaking change although the major version did not grow."""
+    """Whether a change is breaking although the major version did not grow."""
     breaking = any(change.level == "breaking" for change in changes)
     return breaking and _parts(new.version)[0] <= _parts(old.version)[0]
 

@@ -19,7 +19,7 @@ from flows.contract.sql import ident, literal
 from flows.contract.volume import usual, volume
 from flows.errors import ConfigurationError
 
-# The statuses of a batch that stands, as `flows.steps.load` writes them into the ledger.
+# The statuses of a batch that is published, as `flows.steps.load` writes them into the ledger.
 _STANDING = ("loaded", "validated")
 
 
@@ -46,14 +46,14 @@ def named(rule: Rule) -> str:
 
 
 def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
-    """The rows that a suite judges, as one SELECT: those of `batch_ids`, or of the newest batch that stands in the ledger.
+    """The rows that a suite judges, as one SELECT: those of `batch_ids`, or of the newest published batch of the ledger.
 
     `t.*` and not a list of columns: a list would make the rule on column set and order true by itself. It costs nothing on
     the way, because GX copies the result into a temporary table in the warehouse, once per run; that needs no CREATE TABLE
     privilege (https://docs.snowflake.com/en/sql-reference/sql/create-table#access-control-requirements). A constant batch id
     lets Snowflake skip the other batches' partitions, a subquery does not
     (https://docs.snowflake.com/en/user-guide/tables-clustering-micropartitions#query-pruning), so a run gives the id.
-    Columns that a rule judges stand there as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
+    Columns that a rule judges are read as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
     rule asks for it, `…__VALUE`, what staging makes of the text, and `…__UNREAD`, the text that breaks the rule of type.
     """
     texts = {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}
@@ -109,7 +109,7 @@ def _shape(table: Table) -> list[Expectation]:
     names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *twins]
     columns = [n.lower() for n in names]  # SQLAlchemy gives unquoted names in lower case
     shape = [
-        # What the contract adds by itself (onNewColumn) stands in RAW before it stands in the contract.
+        # A column that the contract adds by itself (onNewColumn) exists in RAW before it exists in the contract.
         Expectation(
             "expect_table_columns_to_match_set",
             {"column_set": columns, **({"exact_match": False} if table.on_new_column == "add" else {})},
@@ -267,7 +267,7 @@ def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
 
 def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING, each: str = "") -> str:
     # What is loaded and has no verdict is the batch that is judged now, be it an old one that is replayed. Then the sequence
-    # orders batches; those from before there was one are the oldest, in the order of their ids.
+    # orders batches; batches from before the ledger had a sequence are the oldest, in the order of their ids.
     judged = "IFF(l.STATUS = 'loaded', 1, 0) DESC, " if "loaded" in statuses else ""
     return (
         f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
@@ -301,7 +301,7 @@ def _judged(table: Table) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Twin:
-    """What stands beside a column, name → SQL over `t`: of RAW's text, or of that text trimmed and the `helpers` made of it."""
+    """The columns derived of a column, name → SQL over `t`: of RAW's text, or of that text trimmed and its `helpers`."""
 
     flat: dict[str, str]
     nested: dict[str, str]
@@ -309,7 +309,7 @@ class _Twin:
 
 
 def _twins(table: Table) -> list[_Twin]:
-    """What stands beside the columns."""
+    """The columns derived of the table's columns."""
     compared = {c for rule in _with_implied(table) if rule.kind in ("unique", "between") for c in _columns(rule)}
     compared |= {c for link in table.relationships for c in link.columns}
     twins = []

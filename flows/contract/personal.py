@@ -1,8 +1,8 @@
 """The lineage page + the YAML of marts and snapshots → the columns made of personal data that carry no class of their own.
 
 `data_dictionary/lineage.md` is derived from the models' SQL and compared with it by `cxm contract lineage --check`, so that this
-check needs no dbt. A class of its own, because only who wrote the column knows: an average of many people is of nobody, a key
-that is passed on is of somebody.
+check needs no dbt. A column declares its own class, because only its author knows it: an average of many people describes nobody,
+a key that is passed on identifies somebody.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _HEADER = """\
 #     context.checkpoints.get("raw_{first}").run()
 # The connection is the embedded stack's on its default port (`cxm up`); `eval "$(cxm env)"` gives the shell its password, which
 # another home's warehouse refuses. A pipeline run works on a copy under CXM_HOME and sets its own connection in memory, so no
-# secret ever stands in a file.
+# secret is ever written to a file.
 """
 
 

@@ -22,10 +22,10 @@ _HEAD = """\
 Which column is made of which, from file to mart and back. Type and rules of a file's column are in the [dictionary](README.md),
 what a measure means is in [business_definitions.md](business_definitions.md). Change the contract or a model, not this page.
 
-- **Made of**: the value is computed from it. What only joins, filters or sorts rows is part of no value, and is told where a
+- **Made of**: the value is computed from it. What only joins, filters or sorts rows is part of no value, and is listed where a
   column serves for nothing else.
 - **Rows of** a table: the value counts them, or says which table a row came from, and takes no column of that table.
-- **As it is**: the file's value, trimmed and typed. **Computed**: anything else, be it an average, or whether there is a text.
+- **As it is**: the file's value, trimmed and typed. **Computed**: anything else, such as an average.
 - What is looked up in a **seed** is also made of the column it was looked up by: a region says where somebody is, as the state
   does.
 - Where tables are put one below the other, a column is made of that column of each. The four kinds of touchpoint are one table

@@ -61,7 +61,7 @@ def contracts_of(project: Path) -> list[Source]:
     """Every contract of the project.
 
     Raises:
-        ConfigurationError: a contract is wrong, there is none, or two share a RAW table.
+        ConfigurationError: a contract is wrong, none exists, or two share a RAW table.
     """
     contracts = [read_source(project / DICTIONARY / f"{name}{SUFFIX}") for name in sources(project)]
     if not contracts:

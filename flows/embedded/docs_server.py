@@ -3,8 +3,8 @@
 A link to a page begins with `/home-HOME/`: another home's server that has the port by then refuses it and shows no page of
 its own.
 
-Over HTTP, since a page of the Prefect UI may not link to a file. The root says what there is; no folder is listed, a name that
-begins with a dot is not served, and the pages answer to this machine's own address only. They hold no secret.
+Over HTTP, since a page of the Prefect UI may not link to a file. The root lists the kinds of pages; no folder is listed, a name
+that begins with a dot is not served, and the pages answer to this machine's own address only. They hold no secret.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HOSTS = ("127.0.0.1", "localhost")
 # What a home publishes, in the order in which the root names it.
 SHELVES = {
     "history": "History: how loads went, by table and day",
-    "data_docs": "Data Docs: what each batch was checked for, and what was found",
+    "data_docs": "Data Docs: what each batch was checked for, and the results",
     "dbt_docs": "dbt docs: every model, column and test, and the lineage",
 }
 OF_A_HOME = re.compile(r"/home-(?P<home>[0-9a-f]+)(?P<page>/.*)?$")

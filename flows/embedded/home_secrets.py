@@ -32,7 +32,7 @@ def ensure(settings: Settings) -> None:
     """Make the secrets that the home lacks; what is there stays, with mode 0600.
 
     Raises:
-        ConfigurationError: a file is there but holds something else; it is left as it is.
+        ConfigurationError: a file exists but holds something else; it is left as it is.
     """
     folder = settings.home / "secrets"
     for private in (settings.home, folder):
@@ -146,7 +146,7 @@ def _ensure_users(path: Path, settings: Settings) -> None:
 
 
 def _read(path: Path) -> Any:
-    """The JSON document at `path`, None where there is none; "" where it is no JSON."""
+    """The JSON document at `path`, None if the file is missing; "" if it is no JSON."""
     if not path.exists():
         return None
     path.chmod(0o600)

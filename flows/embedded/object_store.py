@@ -47,7 +47,7 @@ def command(data: Path, identity: Path, ports: Mapping[str, int]) -> list[str]:
     Raises:
         InfrastructureError: the `weed` binary is not installed.
     """
-    # A clean stop writes the options there, and the next start would mix them with ours.
+    # A clean stop writes the options into this file, and the next start would mix them with ours.
     (data / "mini.options").unlink(missing_ok=True)
     return [
         _weed(),

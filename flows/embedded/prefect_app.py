@@ -20,7 +20,7 @@ def collect_garbage_beside() -> None:
     """Collect this process's cyclic garbage in a thread of its own from now on, never in the event loop's.
 
     Collected in the event loop, a cursor of SQLite that a cycle kept waits for its connection's mutex, which another thread
-    holds while it waits for the write lock, which a coroutine of this event loop holds: the server stands still until SQLite's
+    holds while it waits for the write lock, which a coroutine of this event loop holds: the server answers nothing until SQLite's
     busy_timeout of 60 seconds. Two such stops in 200 seconds of a dbt build beside a run, none with this (2026-11-27,
     Prefect 3.9, CPython 3.11). A finalizer waits without the interpreter's lock, so here it holds up nobody.
     """

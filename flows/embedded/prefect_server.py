@@ -32,7 +32,7 @@ def environment(home: Path, port: int, auth: str) -> dict[str, str]:
     """
     home.mkdir(parents=True, exist_ok=True)
     if not _marker(home).exists():
-        # Never been healthy: what is there is a first start that was cut short, perhaps inside a migration.
+        # Never been healthy: the database is from a first start that was cut short, perhaps inside a migration.
         for leftover in home.glob("prefect.db*"):
             leftover.unlink()
         if _template().exists():

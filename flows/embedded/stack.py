@@ -252,11 +252,13 @@ def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -
 
 def _spawn_supervisor(settings: Settings) -> None:
     run = settings.home / "run"
-    # What a supervisor that was killed had told is no longer true; persistence was asked of it, not of the next one.
+    # What a killed supervisor recorded is no longer true; persistence was asked of it, not of the next one.
     for name in ("supervisor.json", "stack.json", "persistent"):
         (run / name).unlink(missing_ok=True)
     for log in (settings.home / "logs").glob("*.log"):
-        log.replace(log.with_suffix(".log.1"))  # a log tells of one start and the one before; it does not grow for ever
+        log.replace(
+            log.with_suffix(".log.1")
+        )  # logs of this start and the one before are kept; they do not grow for ever
     inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("CXM_")}
     path = os.pathsep.join(filter(None, [str(CHECKOUT or ""), os.environ.get("PYTHONPATH")]))
     with (settings.home / "logs" / "supervisor.log").open("ab") as out:

@@ -9,7 +9,7 @@ the next start does.
 Files in `run/`: `supervisor.json` and `processes.json` (pid and create time, so that a stranger with a recycled pid is never
 taken for ours), `wanted.json` (services asked for), `stack.json` (endpoints of those that are well), `failed.json`.
 
-Long because it is run as one program and each server's start, watch and end are told by the same few files.
+Long because it is run as one program and each server's start, watch and end use the same few files.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ log = logging.getLogger("flows.embedded.supervisor")
 
 @dataclass
 class Service:
-    """One server: how it is started, where it listens, what is told of it."""
+    """One server: how it is started, where it listens, what is recorded of it."""
 
     name: str
     port: int
@@ -68,7 +68,7 @@ class Service:
     endpoint: dict[str, Any]  # its entry in stack.json, without the pid
     process: subprocess.Popen[bytes]
     healthy: bool = False  # has answered since it was last started
-    announced: bool = False  # stands in stack.json: has answered once
+    announced: bool = False  # is in stack.json, because it has answered once
     restarts: int = 0
     started: float = field(default_factory=time.monotonic)
 
@@ -221,7 +221,7 @@ class Supervisor:
             )
 
     def _tend(self, service: Service) -> None:
-        """Tell of a server that became well, restart one that died, give up on one that never comes."""
+        """Announce a server that became well, restart one that died, give up on one that never becomes well."""
         code = service.process.poll()
         age = time.monotonic() - service.started
         if code is not None:
@@ -332,7 +332,7 @@ def is_free(port: int) -> bool:
 
 
 def answers(port: int, path: str) -> bool:
-    """Whether the server on 127.0.0.1:`port` answers 200 within 2 s. No proxy of the environment stands in between."""
+    """Whether the server on 127.0.0.1:`port` answers 200 within 2 s. It uses no proxy of the environment."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
@@ -353,7 +353,7 @@ def taken(lease: int) -> bool:
 
 
 def identity(pid: int) -> dict[str, Any]:
-    """What tells this process from a later one with the same pid."""
+    """What distinguishes this process from a later one with the same pid."""
     try:
         return {"pid": pid, "created": psutil.Process(pid).create_time()}
     except psutil.NoSuchProcess:
@@ -389,7 +389,7 @@ def end(processes: Iterable[psutil.Process | subprocess.Popen[bytes]]) -> None:
 
 
 def end_leftovers(run: Path) -> bool:
-    """End what a supervisor that was killed together with its keeper left behind, and forget its files; whether there was any."""
+    """End what a supervisor that was killed together with its keeper left behind, and forget its files; True if it left any."""
     left = [p for p in map(alive, (read_json(run / "processes.json") or {}).values()) if p]
     end(left)
     for file in ("stack.json", "processes.json", "failed.json"):
@@ -398,7 +398,7 @@ def end_leftovers(run: Path) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The document at `path`, or None where there is none."""
+    """The document at `path`, or None if it does not exist."""
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):

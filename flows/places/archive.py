@@ -136,7 +136,7 @@ def _listed(where: Place, entry: Entry) -> tuple[tuple[str, int], ...]:
 
 
 class _TarMember(io.RawIOBase):
-    """One member of a tar, found by reading the tar from its start; `seek(0)` starts over."""
+    """One member of a tar, reached by reading the tar from its start; `seek(0)` starts over."""
 
     def __init__(self, whole: Raw, member: str, limits: Limits) -> None:
         self._whole, self._member, self._limits = whole, member, limits

@@ -62,8 +62,8 @@ def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
 
 
 def expected(listing: Inventory, table: Table, day: date | None) -> tuple[str, ...]:
-    """The names of a table's files that are to be landed: those that are there; where none is, what the contract asks for, which
-    `land` then refuses in words. None: there is none, and the table is optional."""
+    """The names of a table's files that are to be landed: those that exist; if none does, the contract's names, which
+    `land` then refuses with a message. Empty if no file exists and the table is optional."""
     missing = next((m for m in listing.missing if m.table.name == table.name), None)
     if missing is None:
         return listing.files[table.name]

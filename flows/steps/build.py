@@ -1,4 +1,4 @@
-"""`dbt build` → STG, INT, MARTS, SNAPSHOTS, SEEDS: what each node did, told while it runs and when all is over."""
+"""`dbt build` → STG, INT, MARTS, SNAPSHOTS, SEEDS: what each node did, reported while it runs and at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flows.errors import ConfigurationError, InfrastructureError
 BUILD_SECONDS = 3600.0  # that dbt may take; a build is bounded by the warehouse
 
 Outcome = Literal["pass", "warn", "error", "fail", "skip"]
-# dbt's words for how a node ended; an exposure is "no-op", there is nothing to build.
+# dbt's words for how a node ended; an exposure is "no-op", because nothing is built for it.
 _OUTCOMES: dict[str, Outcome] = {
     "success": "pass",
     "pass": "pass",
@@ -54,7 +54,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NodeEvent:
     """What dbt says of a node while it runs; `outcome` is None until the node has ended."""
 
     id: str
@@ -118,7 +118,7 @@ def build(
     workdir: Path,
     select: str | None = None,
     timeout: float = BUILD_SECONDS,
-    hear: Callable[[Told], None] = lambda _: None,
+    hear: Callable[[NodeEvent], None] = lambda _: None,
     tests: Literal["eager", "buildable"] = "eager",
 ) -> BuildResult:
     """Run `dbt build` (all, or what dbt's selector `select` names); a failing node raises nothing. `hear` is told of each node's
@@ -146,12 +146,12 @@ def retry(
     environment: Mapping[str, str],
     workdir: Path,
     timeout: float = BUILD_SECONDS,
-    hear: Callable[[Told], None] = lambda _: None,
+    hear: Callable[[NodeEvent], None] = lambda _: None,
 ) -> BuildResult:
     """Run `dbt retry`: the nodes that failed or were skipped in the last build in `workdir`; none, and nothing is run.
 
     Raises:
-        ConfigurationError: there was no build in `workdir`.
+        ConfigurationError: `workdir` holds no build.
         InfrastructureError: as `build`.
     """
     results = workdir / "target" / "run_results.json"
@@ -186,7 +186,7 @@ def _nodes(
     environment: Mapping[str, str],
     workdir: Path,
     timeout: float,
-    hear: Callable[[Told], None],
+    hear: Callable[[NodeEvent], None],
 ) -> BuildResult:
     started = time.monotonic()
     done = run(project, arguments, environment, workdir, "run_results.json", timeout, lambda line: _hear(line, hear))
@@ -217,7 +217,7 @@ def _short(kind: str, name: str) -> str:
     return re.sub(r"\.[0-9a-f]{10}$", "", name) if kind == "test" else name
 
 
-def _hear(line: str, hear: Callable[[Told], None]) -> None:
+def _hear(line: str, hear: Callable[[NodeEvent], None]) -> None:
     """Hand on a line of dbt's log that is of a node."""
     try:
         event = json.loads(line)
@@ -233,4 +233,4 @@ def _hear(line: str, hear: Callable[[Told], None]) -> None:
     if info["name"] in _ENDED:
         status = "skipped" if "Skip" in info["name"] else str(node.get("node_status") or data.get("status")).lower()
         outcome = _OUTCOMES.get(status.split(" ", 1)[0], "error")
-    hear(Told(node_id, kind, _short(kind, name), _COLOURS.sub("", str(info["msg"])).strip(), outcome))
+    hear(NodeEvent(node_id, kind, _short(kind, name), _COLOURS.sub("", str(info["msg"])).strip(), outcome))

@@ -65,7 +65,7 @@ class LoadResult:
 
 
 def not_sent(landed: LandedTable) -> LoadResult:
-    """The result for files that were not sent: their content is published, so the ledger's own count stands for their rows; or
+    """The result for files that were not sent: their content is published, so the ledger's count is that of their rows; or
     there are none, and the table is optional."""
     status: Literal["unchanged", "not delivered"] = "unchanged" if landed.status == "unchanged" else "not delivered"
     return LoadResult(
@@ -214,11 +214,11 @@ def _by_form(landed: LandedTable, table: Table) -> list[tuple[Table, Layout, Dia
 
 
 def _refuse_other_files(landed: LandedTable, known: Set[str | None], info: RunInfo) -> None:
-    """An earlier try of this batch may have found a file that is gone now: what it sent would stay in RAW beside this."""
+    """An earlier try of this batch may have had a file that is missing now: its rows would stay in RAW beside these."""
     gone = known - {landed.folder + o.name for o in landed.objects}
     if gone:
         raise DataError(
-            f"batch {info.batch_id}: an earlier try of it had {min(map(str, gone)).rsplit('/', 1)[-1]}, which is not there now; "
+            f"batch {info.batch_id}: an earlier try of it had {min(map(str, gone)).rsplit('/', 1)[-1]}, which is missing now; "
             "nothing is loaded. A batch has the same files each time; run again: that makes a new batch"
         )
 
@@ -235,7 +235,7 @@ def _columns(layout: Layout) -> dict[str, Any]:
 def _add(ledger: Ledger, source: Source, table: Table, layout: Layout, info: RunInfo) -> None:
     """Give the RAW table the columns that the contract lets a file bring (onNewColumn: add) and that it does not have yet.
 
-    DDL commits by itself, so this stands before the transaction that loads; it only adds, and a second time nothing.
+    DDL commits by itself, so this runs before the transaction that loads; it only adds, and a second time nothing.
     """
     existing = run(
         ledger.connection, template("raw/columns.sql", database=ledger.database), (source.schema, table.raw_name)
@@ -304,7 +304,7 @@ def _outcomes(
         row = said_of.get(landed_object.name)
         if row is None:
             raise DataError(
-                f"{where}: COPY says nothing of {landed_object.name}; it told of "
+                f"{where}: COPY reports nothing of {landed_object.name}; it reported "
                 f"{', '.join(list(said_of)[:10])}; rolled back. COPY query {copied.query_id}"
             )
         if row["status"] == "LOAD_SKIPPED":

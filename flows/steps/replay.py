@@ -120,7 +120,7 @@ def _bring_back(
     lost = [name for key in keys if (name := folder + key.rsplit("/", 1)[1]) not in existing]
     if lost:
         raise ConfigurationError(
-            f"s3://{bucket}/{lost[0]}: not there, and {len(lost) - 1} more of the batch; what is not in S3 cannot be loaded "
+            f"s3://{bucket}/{lost[0]}: missing, and {len(lost) - 1} more of the batch; what is not in S3 cannot be loaded "
             "again; send the file as a new batch"
         )
     return {old: etag for old, (_, etag) in moved.items()}

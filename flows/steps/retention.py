@@ -35,7 +35,7 @@ class MaintenanceAction:
 def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: int) -> tuple[MaintenanceAction, ...]:
     """Move the objects of batches that had their verdict more than `days` days ago: copy, verify, write down, delete.
 
-    Ended at any point, a second try finishes: an object that is in both places goes on from there.
+    Ended at any point, a second try finishes: it goes on with an object that is in both places.
 
     Raises:
         BusyError: another run took the lease.

@@ -116,7 +116,7 @@ def _known(out: Path) -> dict[str, int]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"{out / MARKER}: does not tell of files of the source {SOURCE} ({type(error).__name__}); generate into "
+            f"{out / MARKER}: does not list files of the source {SOURCE} ({type(error).__name__}); generate into "
             "another directory"
         ) from error
 

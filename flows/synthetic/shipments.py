@@ -71,7 +71,7 @@ def read_shipments(olist: Path) -> Shipments:
     missing = [FILES[table] for table in _NEEDED if not (olist / FILES[table]).is_file()]
     if missing:
         raise ConfigurationError(
-            f"{olist}: no {', '.join(missing)}; expected the Olist files whose ids tickets and surveys name. Put them there, "
+            f"{olist}: no {', '.join(missing)}; expected the Olist files whose ids tickets and surveys name. Put them into it, "
             "name another folder with --olist, or make some with `cxm generate --source olist --out DIR`"
         )
     places = {table: _csv(olist / FILES[table]) for table in _NEEDED}

@@ -120,7 +120,7 @@ def enforced(function: Callable[[], T]) -> T:
 
 
 def login(user: str, document: dict[str, Any] | None = None) -> dict[str, str]:
-    """boto3's login arguments of a user, made here where it is not there; `document` becomes its inline policy."""
+    """boto3's login arguments of a user, made here if it does not exist; `document` becomes its inline policy."""
     iam = boto3.client("iam")
     if user not in {u["UserName"] for u in iam.list_users()["Users"]}:
         iam.create_user(UserName=user)

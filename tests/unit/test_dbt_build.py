@@ -11,7 +11,7 @@ from flows.contract.read import read_source
 from flows.contract.render_dbt import staging_models
 from flows.marts import build_report, summarize
 from flows.steps import build as step
-from flows.steps.build import BuildResult, Node, Told
+from flows.steps.build import BuildResult, Node, NodeEvent
 
 MODEL = "model.cxm_medtech.dim_accounts"
 TEST = "test.cxm_medtech.unique_dim_accounts_account_id.0123456789"
@@ -24,8 +24,8 @@ def line(name: str, node: str, message: str, **data: Any) -> str:
     return json.dumps({"info": info, "data": {**data, "node_info": {"unique_id": node, "node_status": status}}}) + "\n"
 
 
-def heard(*lines: str) -> list[Told]:
-    found: list[Told] = []
+def heard(*lines: str) -> list[NodeEvent]:
+    found: list[NodeEvent] = []
     for one in lines:
         step._hear(one, found.append)
     return found

@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Answering, str]] = {
     ),
     "one file was passed over": (
         Answering(NAMES, [GOOD]),
-        r"COPY says nothing of kits\.0002\.csv\.zst; it told of kits\.0001\.csv\.zst",
+        r"COPY reports nothing of kits\.0002\.csv\.zst; it reported kits\.0001\.csv\.zst",
     ),
     "one file counts as loaded before": (
         Answering(NAMES, [GOOD, (SECOND, "LOAD_SKIPPED", 0, 0, "File was loaded before.", None)]),

@@ -63,7 +63,7 @@ class FileFacts:
     sha256: str
     header: tuple[str, ...]
     broken: tuple[BrokenLine, ...] = ()  # the first of the lines that are no record
-    broken_lines: int = 0  # how many there are; `records` counts them too
+    broken_lines: int = 0  # their number; `records` counts them too
     packed: str = ""  # gzip, zstd, bzip2, zip
 
 
@@ -160,14 +160,14 @@ def inspect(
     """What landing would find in the file, with nothing sent; its blocks go to `write`, as in `read`.
 
     Raises:
-        DataError: as `read`, or there is no such file, it is no file, or it may not be read.
+        DataError: as `read`, or the file does not exist, is no file, or may not be read.
     """
     with _open(_file(file), table) as opened:
         return read(_file(file).name, opened, table, write, restart, report)
 
 
 def checksum(file: File | Path) -> str | None:
-    """SHA-256 in hex of what a file holds unpacked; None where there is none to read, which `land` then says in words."""
+    """SHA-256 in hex of what a file holds unpacked; None if the file cannot be read, which `land` then reports."""
     try:
         with _file(file).open() as opened:
             return _sha256(opened.file, lambda _: None)[0]

@@ -27,7 +27,7 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
     Raises:
         DataError: empty, header only, not UTF-8, a header that differs from the contract, a record with too few or too many
             fields, a NUL, a field over 16,777,216 characters, a quote that never ends, an escape character before what needs
-            none, a line end that is not the dialect's; the message names file and line and says what was wanted.
+            none, a line end that is not the dialect's; the message names file and line and says what was expected.
     """
     dialect = table.dialect
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
@@ -170,7 +170,7 @@ def _by_cr(file: BinaryIO) -> Iterator[bytes]:
 
 
 def odd_escapes(dialect: Dialect) -> re.Pattern[str] | None:
-    """Where an escape character stands before what needs none, as group `odd`; MySQL's \\N for NULL is known where the dialect
+    """Where an escape character precedes what needs none, as group `odd`; MySQL's \\N for NULL is known where the dialect
     has that null word and no quotes."""
     if not dialect.escape:
         return None

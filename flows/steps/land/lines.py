@@ -55,7 +55,7 @@ def by_line(path: str, file: BinaryIO, table: Table, allowed: BadRows) -> Iterat
 
 
 class _Feed:
-    """Gives the csv module one line, and then says that there are no more: a record that goes on in the next line is none."""
+    """Gives the csv module one line, and then ends: a record that goes on in the next line is no record."""
 
     line: str | None = None
 

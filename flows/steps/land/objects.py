@@ -128,7 +128,7 @@ class Objects:
         self._read += len(block.data)
 
     def _full(self) -> bool:
-        """An object of the wanted size, unless what is left of the file would make a small one."""
+        """An object of the chosen size, unless the rest of the file would make a small one."""
         assert self._open is not None
         size = self._open.upload.bytes
         left = (self._size - self._read) * (self._sent + size) / self._read

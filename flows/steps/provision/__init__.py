@@ -35,18 +35,18 @@ __all__ = [
     "make_destroy_plan", "make_plan", "provision_warehouse", "warehouse_plan",
 ]  # fmt: skip
 
-# What stands in a plan for what only CREATE INTEGRATION will tell.
+# The placeholder in a plan for what only CREATE INTEGRATION returns.
 UNKNOWN = aws.Trust("<STORAGE_AWS_IAM_USER_ARN of DESC INTEGRATION>", "<STORAGE_AWS_EXTERNAL_ID of DESC INTEGRATION>")
 
-# The account in the ARN of a storage role where there is no IAM: a server that only speaks S3.
+# The account in the ARN of a storage role of a server without IAM, one that only speaks S3.
 NO_ACCOUNT = "000000000000"
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Clients of the AWS account: S3 always, IAM, STS and SQS where there are such; and where a new access key goes.
+    """Clients of the AWS account: S3 always, IAM, STS and SQS if the server has them; and where a new access key goes.
 
-    `holds_key(ids)`: whether the store has one of these access key ids; `save_key(id, secret)` puts a new one there.
+    `holds_key(ids)`: whether the store has one of these access key ids; `save_key(id, secret)` stores a new one.
     """
 
     s3: Any
@@ -66,7 +66,7 @@ class Cloud:
 
 
 def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]) -> Plan:
-    """Compare both accounts with what is wanted; reads only.
+    """Compare both accounts with what is expected; reads only.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients` tells them apart; a bucket that is not ours or elsewhere.
@@ -139,11 +139,11 @@ def apply(
 ) -> tuple[Change, ...]:
     """Do what the plan says, in its order; then close the storage integration's circle and LIST each stage through it.
 
-    `told` hears of each item that was done. What was looked at comes back, also what was unchanged.
+    `report` receives each item that was done. Returns every item, also the unchanged ones.
     """
     later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
     done = _do(plan.items[:later], cloud, connection, report)
-    if later < len(plan.items) and cloud:  # CREATE INTEGRATION has told by now
+    if later < len(plan.items) and cloud:  # CREATE INTEGRATION has returned it by now
         account = Account(connection, settings)
         known = list(_storage_items(cloud, cloud.names(settings), account))
         shown = {(change.kind, change.name) for change in done}

@@ -2,7 +2,7 @@
 
 SHOW lists what the role has a privilege on, and everything where it has RESOLVE ALL on the account
 (https://docs.snowflake.com/en/user-guide/security-access-control-privileges#global-privileges-account-privileges). DESC and
-INFORMATION_SCHEMA may hold back an object that SHOW has told of: then the answer here is None, "not visible", not "not there".
+INFORMATION_SCHEMA may hide an object that SHOW lists: then the answer here is None, "not visible", not "does not exist".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PLURAL = {"FILE FORMAT": "FILE FORMATS", "STORAGE INTEGRATION": "INTEGRATIONS", "MASKING POLICY": "MASKING POLICIES"}
 
-# Insufficient privileges; does not exist or not authorized: of an object that SHOW has told of, it means the second.
+# "Insufficient privileges" and "does not exist or not authorized"; for an object that SHOW listed, both mean the former.
 _REFUSED = (3001, 2003, 2043)
 _SEES_ALL = {("RESOLVE ALL", "ACCOUNT"), ("MANAGE GRANTS", "ACCOUNT")}
 
@@ -31,7 +31,7 @@ Grants = frozenset[tuple[str, str, str]]  # (privilege, kind, name); of future g
 
 @dataclass
 class Account:
-    """What is there, read once: rows of SHOW by kind and name, and by statement what more was asked."""
+    """What exists, read once: rows of SHOW by kind and name, and answers to other statements by statement."""
 
     connection: SnowflakeConnection
     settings: Settings
@@ -45,7 +45,7 @@ class Account:
 
     @property
     def sees_all(self) -> bool:
-        """Whether an object that SHOW does not list is not there; otherwise the role may just not see it."""
+        """Whether an object that SHOW does not list does not exist; otherwise the role may just not see it."""
         if self.role == ADMINISTRATOR:
             return True
         return bool({grant[:2] for grant in self.granted(self.role) or ()} & _SEES_ALL)
@@ -54,7 +54,7 @@ class Account:
         return run(self.connection, sql).dicts()
 
     def seen(self, sql: str) -> list[dict[str, Any]] | None:
-        """Rows about an object that SHOW has told of; None where the role may not see them."""
+        """Rows about an object that SHOW listed; None where the role may not see them."""
         if sql not in self.asked:
             try:
                 self.asked[sql] = self.rows(sql)
@@ -65,7 +65,7 @@ class Account:
         return self.asked[sql]
 
     def find(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The SHOW row of an object; None where it is not there or the session may not see it."""
+        """The SHOW row of an object; None if it does not exist or the session may not see it."""
         place, _, last = name.rpartition(".")
         return self._all(kind, place).get(last)
 

@@ -47,7 +47,7 @@ class Pages:
     days: int
 
     def rule(self, bucket: str) -> tuple[dict[str, Any], ...]:
-        """The lifecycle rule, if the pages are in this bucket; another bucket's rules are its owner's. A prefix has to be there:
+        """The lifecycle rule, if the pages are in this bucket; another bucket's rules are its owner's. A prefix has to exist:
         without one the rule would delete what landed."""
         of, _, prefix = self.place.partition("/")
         if of != bucket or not prefix:
@@ -131,14 +131,14 @@ def bucket_items(
     make: dict[str, Any] = {"Bucket": bucket}
     if region != "us-east-1":  # the one region that must not be named
         make["CreateBucketConfiguration"] = {"LocationConstraint": region}
-    yield _item("bucket", bucket, exists, f"not there; expected in {region}", Call("s3", "create_bucket", make))
+    yield _item("bucket", bucket, exists, f"does not exist; expected in {region}", Call("s3", "create_bucket", make))
 
     if guarded:
         yield from _guards(client, bucket, exists, pages)
     for prefix in (*(f"{policies.RAW}{source}/" for source in sources), policies.ARCHIVE):
         here = exists and ask(client.head_object, prefix, "404", "NoSuchKey", Bucket=bucket, Key=prefix) is not None
         call = Call("s3", "put_object", {"Bucket": bucket, "Key": prefix})
-        yield _item("prefix", prefix, here, "not there", call)
+        yield _item("prefix", prefix, here, "does not exist", call)
 
 
 def _guards(client: Any, bucket: str, exists: bool, pages: Pages) -> Iterator[Item]:
@@ -183,7 +183,7 @@ def _guards(client: Any, bucket: str, exists: bool, pages: Pages) -> Iterator[It
 
 
 def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
-    """Why the bucket is not encrypted as wanted. With a KMS key, whoever reads and writes needs rights on that key as well, which
+    """Why the bucket is not encrypted as expected. With a KMS key, whoever reads and writes needs rights on that key too, which
     the policies here lack (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html): refused."""
     rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
@@ -306,9 +306,9 @@ def ingestion_items(
     Args:
         principal: who assumes the role instead of a user with a key: an ARN or a service.
         holds_key: whether the Prefect block has one of these access key ids.
-        places: where source files are read from beside the bucket.
-        after: what an inbox does there with files that were published.
-        queues: ARNs of the queues that tell of new files.
+        places: other places that source files are read from.
+        after: what an inbox does with published files of that place.
+        queues: ARNs of the queues that report new files.
         docs: where pages are written, `bucket/prefix/`.
     """
     arn = names.arn("policy", names.landing_policy)
@@ -334,7 +334,7 @@ def _policy_item(iam: Any, name: str, arn: str, expected: policies.Document) -> 
     answer = ask(iam.get_policy, f"policy {name}", "NoSuchEntity", PolicyArn=arn)
     if answer is None:
         call = Call("iam", "create_policy", {"PolicyName": name, "PolicyDocument": text})
-        return Item("AWS", "policy", name, "created", "not there", (call,))
+        return Item("AWS", "policy", name, "created", "does not exist", (call,))
     version = answer["Policy"]["DefaultVersionId"]
     current = (ask(iam.get_policy_version, f"policy {name}", PolicyArn=arn, VersionId=version) or {})["PolicyVersion"]
     document = current["Document"]
@@ -351,7 +351,7 @@ def _policy_item(iam: Any, name: str, arn: str, expected: policies.Document) -> 
 def _user_items(iam: Any, user: str, policy_arn: str, holds_key: Callable[[frozenset[str]], bool]) -> Iterator[Item]:
     what = f"user {user}"
     exists = ask(iam.get_user, what, "NoSuchEntity", UserName=user) is not None
-    yield _item("user", user, exists, "not there", Call("iam", "create_user", {"UserName": user}))
+    yield _item("user", user, exists, "does not exist", Call("iam", "create_user", {"UserName": user}))
     held = exists and attached(iam, "user", user)
     call = Call("iam", "attach_user_policy", {"UserName": user, "PolicyArn": policy_arn})
     yield _attachment("user policy", user, policy_arn, held, call)
@@ -371,7 +371,7 @@ def _user_items(iam: Any, user: str, policy_arn: str, holds_key: Callable[[froze
             f"(aws iam delete-access-key --user-name {user} --access-key-id …), then run again"
         )
     call = Call("iam", "create_access_key", {"UserName": user}, secret=True)
-    why = "the Prefect block holds none of the user's keys; a new one goes there, never to a screen"
+    why = "the Prefect block holds none of the user's keys; a new one goes into the block, never to a screen"
     yield Item("AWS", "access key", user, "created", why, (call,))
 
 
@@ -382,7 +382,7 @@ def _role_items(iam: Any, role: str, trust: policies.Document, policy_arn: str) 
     answer = ask(iam.get_role, f"role {role}", "NoSuchEntity", RoleName=role)
     if answer is None:
         call = Call("iam", "create_role", {"RoleName": role, "AssumeRolePolicyDocument": text})
-        yield Item("AWS", "role", role, "created", "not there", (call,))
+        yield Item("AWS", "role", role, "created", "does not exist", (call,))
     else:
         document = answer["Role"]["AssumeRolePolicyDocument"]
         same = (json.loads(document) if isinstance(document, str) else document) == trust

@@ -1,6 +1,6 @@
 """A test environment → a plan that takes it down: what would be lost first, then the drops. Production is refused.
 
-Rows and objects are never dropped by default: their database or bucket has to be told by name.
+Rows and objects are never dropped by default: their database or bucket has to be named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flows.steps.provision.plan import Call, Item, Plan
 
 
 def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: Account, settings: Settings) -> Plan:
-    """Everything of this environment that is there.
+    """Everything of this environment that exists.
 
     Raises:
         ConfigurationError: the environment is production.
@@ -34,7 +34,7 @@ def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: Account, settings
 
 
 def check_named(plan: Plan, named: Collection[str]) -> None:
-    """Refuse a plan that would lose rows or objects which nobody told by name.
+    """Refuse a plan that would lose rows or objects of a database or bucket that nobody named.
 
     Raises:
         DataError: naming each, with what it holds.

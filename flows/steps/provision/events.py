@@ -1,6 +1,6 @@
 """Settings with CXM_INBOX_EVENTS → what differs: a queue for each source, who may send to it, and the bucket's notifications.
 
-The bucket is CXM_DATA's, so it may have notifications of others: there is one configuration of a bucket, each write replaces the
+The bucket is CXM_DATA's, so it may have notifications of others: a bucket has one configuration, each write replaces the
 whole (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html), so ours are merged into it.
 """
 
@@ -22,7 +22,7 @@ KEPT = 14 * 24 * 3600  # seconds, SQS's most: a schedule that was off for a week
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The queue of one source, and the prefix whose objects it is told of."""
+    """The queue of one source, and the prefix whose objects it reports."""
 
     source: str
     queue: str
@@ -78,7 +78,7 @@ def _queue(sqs: Any, account: str, one: Watched) -> Item:
             "Policy": json.dumps(policies.policy(expected)),
         }
         call = Call("sqs", "create_queue", {"QueueName": one.queue, "Attributes": attributes})
-        return Item("AWS", "queue", one.queue, "created", "not there", (call,))
+        return Item("AWS", "queue", one.queue, "created", "does not exist", (call,))
     url = answer["QueueUrl"]
     held = aws.ask(sqs.get_queue_attributes, what, QueueUrl=url, AttributeNames=["Policy"]) or {}
     text = held.get("Attributes", {}).get("Policy")

@@ -79,7 +79,7 @@ def item(account: Account, role: str, sql: str, bare: str) -> Item | None:
 
 
 def _missing(role: str, kind: str, name: str, sql: str) -> Item:
-    return Item(role, kind, name, "created", "not there", (sql,))
+    return Item(role, kind, name, "created", "does not exist", (sql,))
 
 
 def _key(account: Account, role: str, sql: str, table: str) -> Item:

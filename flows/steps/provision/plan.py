@@ -1,4 +1,4 @@
-"""What is wanted and what is there → a plan: items, each with the calls or the SQL that would fix it, in order.
+"""Compares what is expected with what exists. A plan has items, each with the calls or the SQL that would fix it, in order.
 
 Nothing here connects anywhere. A plan is shown as text for a worksheet and a shell, as markdown for Prefect, or as JSON.
 """
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 ADMINISTRATOR = "ACCOUNTADMIN"  # the one role that sees and may do everything that provisioning wants
 
-# hidden: it is there, and the role that looks may not see what it is like.
+# hidden: it exists, and the reading role may not see its properties.
 Action = Literal["created", "changed", "removed", "unchanged", "hidden"]
 
 
@@ -66,7 +66,7 @@ def kebab(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object: how it differs (`why`: found, wanted) and what fixes it. No steps: nothing to do.
+    """One object: how it differs (`why`: got, expected) and what fixes it. No steps: nothing to do.
 
     `runs_as` is `AWS` or the Snowflake role that has the right; steps are `Call`s or SQL statements without their semicolon.
     """
@@ -87,7 +87,7 @@ class Item:
 class Plan:
     """Items in the order in which they are to be done.
 
-    `role` is the Snowflake role that looked; `sees_all`: what SHOW did not list to it is not there.
+    `role` is the Snowflake role that looked; `sees_all`: what SHOW did not list does not exist.
     """
 
     items: tuple[Item, ...]

@@ -3,7 +3,7 @@
 Elements: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html, actions and condition keys:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html.
 
-Long because each identity's document stands here whole, statement by statement.
+Long because each identity's document is written out whole, statement by statement.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def landing(
 ) -> Document:
     """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`; get and put pages
     under `docs` (`bucket/prefix/`, by default `docs/` of this bucket); list and get what lies in `places` (`s3://bucket/prefix`),
-    where a source's files come from; nothing else. Where an inbox moves or deletes what was published, it may do that there:
-    `after`. `queues`: ARNs of the SQS queues that tell of new files.
+    where a source's files come from; nothing else. Where an inbox moves or deletes what was published, the role may do that:
+    `after`. `queues`: ARNs of the SQS queues that report new files.
 
     The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
     """

@@ -1,6 +1,6 @@
 """`sql/provision/NN_*.sql` and a Snowflake account → what differs, as `Item`s.
 
-The files say what is wanted, SHOW and DESC what is there.
+The files say what is expected, SHOW and DESC what exists.
 
 Reading sends SHOW, DESC and SELECT only. CREATE … IF NOT EXISTS makes what is missing, ALTER … SET fixes a property, GRANT adds a
 privilege; no statement replaces or drops anything.
@@ -37,7 +37,7 @@ _SHOWN = {
 _PARAMETERS = {"WAREHOUSE": ("STATEMENT_TIMEOUT_IN_SECONDS", "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS")}
 _DESCRIBED = {
     "STORAGE INTEGRATION": ("ENABLED", "STORAGE_AWS_ROLE_ARN", "STORAGE_ALLOWED_LOCATIONS"),
-    # SHOW USERS tells of more than the name to the user's owner only, DESC USER also to who monitors the user.
+    # SHOW USERS shows more than the name only to the user's owner, DESC USER also to a role that monitors the user.
     "USER": ("TYPE", "DEFAULT_ROLE", "DEFAULT_WAREHOUSE", "DEFAULT_SECONDARY_ROLES", "COMMENT"),
     "FILE FORMAT": (
         "FIELD_DELIMITER",
@@ -183,7 +183,7 @@ def items(account: Account, expected: Sequence[Statement]) -> Iterator[Item]:
 
 
 def _lease(account: Account, statement: Statement, table: str, source: str, making: set[tuple[str, str]]) -> Item:
-    """The row of a source in the lease table: made, or there."""
+    """The row of a source in the lease table: created or unchanged."""
     name = f"{table} of {source}"
     if ("TABLE", table.rpartition(".")[0]) in making:
         exists = False
@@ -192,7 +192,7 @@ def _lease(account: Account, statement: Statement, table: str, source: str, maki
         if rows is None:
             return Item(statement.role, "lease", name, "hidden", f"SELECT on {table} is refused")
         exists = source in {str(row["source"]) for row in rows}
-    action, why, steps = ("unchanged", "", ()) if exists else ("created", "not there", (statement.sql,))
+    action, why, steps = ("unchanged", "", ()) if exists else ("created", "does not exist", (statement.sql,))
     return Item(statement.role, "lease", name, action, why, steps)  # type: ignore[arg-type]
 
 
@@ -218,7 +218,7 @@ def _missing(privileges: Iterable[str]) -> str | None:
 
 
 def _grant(statement: Statement, name: str, why: str | None) -> Item:
-    """A grant's item; no `why`: it is there; None: the role that looks may not see who has it."""
+    """A grant's item. `why` is empty if the grant exists, None if the reading role may not see who has it."""
     if why is None:
         return Item(statement.role, "grant", name, "hidden", "SHOW GRANTS is refused")
     action = "created" if why else "unchanged"
@@ -251,7 +251,7 @@ def _created(account: Account, statement: Statement, kind: str, name: str, rest:
         return
     row = account.find(kind, name)
     if row is None:
-        yield Item(statement.role, shown, name, "created", "not there", (statement.sql,))
+        yield Item(statement.role, shown, name, "created", "does not exist", (statement.sql,))
         return
     options = {m["key"]: m["value"] for m in _OPTION.finditer(_without_comments(rest))}
     properties, hidden = _properties(account, kind, name, row)
@@ -299,7 +299,7 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
     """A table of the pipeline's own: made, or given the columns that it lacks."""
     database, schema, table = name.split(".")
     if name not in account.of_kind("TABLE", f"{database}.{schema}"):
-        return Item(statement.role, "table", name, "created", "not there", (statement.sql,))
+        return Item(statement.role, "table", name, "created", "does not exist", (statement.sql,))
     sql = (
         f"SELECT COLUMN_NAME FROM {database}.INFORMATION_SCHEMA.COLUMNS "
         f"WHERE TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(table)}"
@@ -311,14 +311,14 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
     missing = {column: kind for column, kind in columns.items() if column not in existing}
     if not missing:
         return Item(statement.role, "table", name, "unchanged")
-    # Rows that are there have no value for a new column, so it cannot be NOT NULL.
+    # Existing rows have no value for a new column, so it cannot be NOT NULL.
     added = ",\n    ".join(f"IF NOT EXISTS {c} {kind.replace(' NOT NULL', '')}" for c, kind in missing.items())
     alter = f"ALTER TABLE {name} ADD COLUMN\n    {added}"
     return Item(statement.role, "table", name, "changed", f"columns missing: {', '.join(missing)}", (alter,))
 
 
 def integration_trust(account: Account, integration: str) -> tuple[str, str] | None:
-    """(Snowflake's IAM user, external id) of the storage integration; None while it is not there, or may not be seen."""
+    """(Snowflake's IAM user, external id) of the storage integration; None while it does not exist, or may not be seen."""
     if account.find("STORAGE INTEGRATION", integration) is None:
         return None
     described = account.described("STORAGE INTEGRATION", integration)

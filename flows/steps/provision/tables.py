@@ -119,7 +119,7 @@ def _item(
     steps: list[str] = []
     if comments is None:
         steps.append(create_table(table, settings.database, source.schema))
-        whys.append("not there")
+        whys.append("does not exist")
     else:
         if missing := [c for c in table.columns if c.name not in comments]:
             steps.append(add_columns(table, missing, settings.database, source.schema))

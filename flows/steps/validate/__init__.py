@@ -76,7 +76,7 @@ def validate(
     Raises:
         ConfigurationError: the project has no suite for a table (it is older than the contract), or the login, a table or a
             grant is missing.
-        InfrastructureError: the warehouse was not reached, or a rule could not be evaluated though the columns are there.
+        InfrastructureError: the warehouse was not reached, or a rule could not be evaluated although the columns exist.
     """
     from great_expectations.core.run_identifier import RunIdentifier
 

@@ -24,7 +24,7 @@ MOST_RULES = 20  # of a batch, a query for each: who fixes the first rules looks
 def with_examples(connection: SnowflakeConnection, source: Source, verdict: Verdict) -> Verdict:
     """The verdict, each of its first failures of error severity with the first rows that broke the rule.
 
-    A query that fails leaves its rule without rows: the verdict stands without them.
+    A query that fails leaves its rule without rows: the verdict does not depend on them.
     """
     left = MOST_RULES
     tables = []

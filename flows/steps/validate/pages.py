@@ -82,7 +82,7 @@ def _own() -> bytes:
 
 
 def _build(context: Any, results: Sequence[Any], docs: Path) -> None:
-    if not results:  # or Great Expectations would build all there are
+    if not results:  # or Great Expectations would build all pages
         return
     suites = {result.expectation_suite_identifier.name: result.expectation_suite_identifier for result in results}
     context.build_data_docs(site_names=[DOCS_SITE], resource_identifiers=[*suites.values(), *results])

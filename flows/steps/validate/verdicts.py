@@ -41,7 +41,7 @@ def _short(value: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RuleFailure:
-    """One rule that rows broke. `observed` tells in words; `unexpected_count` is rows, 0 for a rule that is not on rows;
+    """One rule that rows broke. `observed` is a sentence; `unexpected_count` is rows, 0 for a rule that is not on rows;
     `rows` are the first of those rows, where they were looked for, and `query` finds all of them."""
 
     rule: str
@@ -147,7 +147,7 @@ def verdict_of(table: Table, result: Mapping[str, Any]) -> TableVerdict:
     """What the rules said of a table.
 
     Raises:
-        InfrastructureError: a rule could not be evaluated though the columns are there.
+        InfrastructureError: a rule could not be evaluated although the columns exist.
     """
     evaluated, broken, failures = 0, [], []
     for entry in result["results"]:

@@ -1,7 +1,7 @@
 -- Snowflake, as ACCOUNTADMIN ------------------------------------------------------------
 USE ROLE ACCOUNTADMIN;
 
--- resource monitor WH_CXM_QUOTA: not there
+-- resource monitor WH_CXM_QUOTA: does not exist
 CREATE RESOURCE MONITOR IF NOT EXISTS WH_CXM_QUOTA WITH
     CREDIT_QUOTA = 20
     FREQUENCY = MONTHLY
@@ -11,7 +11,7 @@ CREATE RESOURCE MONITOR IF NOT EXISTS WH_CXM_QUOTA WITH
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- warehouse WH_CXM: not there
+-- warehouse WH_CXM: does not exist
 CREATE WAREHOUSE IF NOT EXISTS WH_CXM
     WAREHOUSE_SIZE = 'XSMALL'
     GENERATION = '1'
@@ -32,28 +32,28 @@ ALTER WAREHOUSE WH_CXM SET RESOURCE_MONITOR = WH_CXM_QUOTA;
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- database CXM_MEDTECH: not there
+-- database CXM_MEDTECH: does not exist
 CREATE DATABASE IF NOT EXISTS CXM_MEDTECH COMMENT = 'MedTech-CXM customer experience';
 
--- schema CXM_MEDTECH.RAW: not there
+-- schema CXM_MEDTECH.RAW: does not exist
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.RAW COMMENT = 'Files as they landed, with batch metadata';
 
--- schema CXM_MEDTECH.STG: not there
+-- schema CXM_MEDTECH.STG: does not exist
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.STG COMMENT = 'dbt: typed and renamed';
 
--- schema CXM_MEDTECH.INT: not there
+-- schema CXM_MEDTECH.INT: does not exist
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.INT COMMENT = 'dbt: joins and logic';
 
--- schema CXM_MEDTECH.MARTS: not there
+-- schema CXM_MEDTECH.MARTS: does not exist
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.MARTS COMMENT = 'dbt: ready for analysis';
 
--- schema CXM_MEDTECH.SNAPSHOTS: not there
+-- schema CXM_MEDTECH.SNAPSHOTS: does not exist
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.SNAPSHOTS COMMENT = 'dbt: slowly changing dimensions, type 2';
 
--- schema CXM_MEDTECH.SEEDS: not there
+-- schema CXM_MEDTECH.SEEDS: does not exist
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.SEEDS COMMENT = 'dbt: static mappings';
 
--- tag CXM_MEDTECH.RAW.PII: not there
+-- tag CXM_MEDTECH.RAW.PII: does not exist
 -- Whom a value points at, from the contract: on tables and columns, for masking policies and audits to find.
 CREATE TAG IF NOT EXISTS CXM_MEDTECH.RAW.PII
     ALLOWED_VALUES 'indirect', 'direct'
@@ -62,16 +62,16 @@ CREATE TAG IF NOT EXISTS CXM_MEDTECH.RAW.PII
 -- Snowflake, as USERADMIN ------------------------------------------------------------
 USE ROLE USERADMIN;
 
--- role CXM_LOADER: not there
+-- role CXM_LOADER: does not exist
 CREATE ROLE IF NOT EXISTS CXM_LOADER COMMENT = 'Writes RAW: COPY INTO and the ledger';
 
--- role CXM_TRANSFORMER: not there
+-- role CXM_TRANSFORMER: does not exist
 CREATE ROLE IF NOT EXISTS CXM_TRANSFORMER COMMENT = 'Reads RAW, owns STG, INT, MARTS, SNAPSHOTS and SEEDS';
 
--- role CXM_REPORTER: not there
+-- role CXM_REPORTER: does not exist
 CREATE ROLE IF NOT EXISTS CXM_REPORTER COMMENT = 'Reads MARTS';
 
--- user CXM_PIPELINE_SVC: not there
+-- user CXM_PIPELINE_SVC: does not exist
 -- Machines log in as these, with a key pair and never a password; `cxm keys create` makes the keys. A session has the
 -- one role it asks for: no secondary roles, or the loader could do what the transformer may.
 CREATE USER IF NOT EXISTS CXM_PIPELINE_SVC
@@ -81,7 +81,7 @@ CREATE USER IF NOT EXISTS CXM_PIPELINE_SVC
     DEFAULT_SECONDARY_ROLES = ()
     COMMENT = 'Runs the pipeline: the loader role, and the transformer role for dbt';
 
--- user CXM_REPORTER_SVC: not there
+-- user CXM_REPORTER_SVC: does not exist
 CREATE USER IF NOT EXISTS CXM_REPORTER_SVC
     TYPE = SERVICE
     DEFAULT_ROLE = CXM_REPORTER
@@ -113,7 +113,7 @@ GRANT ROLE CXM_REPORTER TO USER CXM_REPORTER_SVC;
 -- Snowflake, as ACCOUNTADMIN ------------------------------------------------------------
 USE ROLE ACCOUNTADMIN;
 
--- storage integration CXM_S3_INTEGRATION: not there
+-- storage integration CXM_S3_INTEGRATION: does not exist
 CREATE STORAGE INTEGRATION IF NOT EXISTS CXM_S3_INTEGRATION
     TYPE = EXTERNAL_STAGE
     STORAGE_PROVIDER = 'S3'
@@ -128,7 +128,7 @@ GRANT USAGE ON INTEGRATION CXM_S3_INTEGRATION TO ROLE SYSADMIN;
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- file format CXM_MEDTECH.RAW.CSV_FORMAT: not there
+-- file format CXM_MEDTECH.RAW.CSV_FORMAT: does not exist
 CREATE FILE FORMAT IF NOT EXISTS CXM_MEDTECH.RAW.CSV_FORMAT
     TYPE = CSV
     FIELD_DELIMITER = ','
@@ -155,14 +155,14 @@ CREATE FILE FORMAT IF NOT EXISTS CXM_MEDTECH.RAW.CSV_FORMAT
     COMPRESSION = AUTO
     COMMENT = 'Comma-separated UTF-8 with a header';
 
--- stage CXM_MEDTECH.RAW.T_S3_STAGE: not there
+-- stage CXM_MEDTECH.RAW.T_S3_STAGE: does not exist
 CREATE STAGE IF NOT EXISTS CXM_MEDTECH.RAW.T_S3_STAGE
     URL = 's3://cxm-medtech-landing-ssen27/raw/t/'
     STORAGE_INTEGRATION = CXM_S3_INTEGRATION
     FILE_FORMAT = (FORMAT_NAME = 'CXM_MEDTECH.RAW.CSV_FORMAT')
     COMMENT = 'Landing zone of t';
 
--- table CXM_MEDTECH.RAW.LOAD_LEDGER: not there
+-- table CXM_MEDTECH.RAW.LOAD_LEDGER: does not exist
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
     BATCH_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: the flow run''s expected start; a name, no order',
     SOURCE VARCHAR NOT NULL COMMENT 'The contract the file belongs to',
@@ -194,7 +194,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
--- table CXM_MEDTECH.RAW.LOAD_LEASE: not there
+-- table CXM_MEDTECH.RAW.LOAD_LEASE: does not exist
 -- Which run may write a source's batches: one row for each source, made here, changed under the table's lock only.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
     SOURCE VARCHAR NOT NULL COMMENT 'The contract',
@@ -208,7 +208,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
 )
 COMMENT = 'Load lease: one run at a time for each source';
 
--- lease CXM_MEDTECH.RAW.LOAD_LEASE of t: not there
+-- lease CXM_MEDTECH.RAW.LOAD_LEASE of t: does not exist
 MERGE INTO CXM_MEDTECH.RAW.LOAD_LEASE AS HELD
 USING (SELECT 't' AS SOURCE) AS CONTRACT
     ON HELD.SOURCE = CONTRACT.SOURCE
@@ -302,7 +302,7 @@ GRANT DATABASE ROLE SNOWFLAKE.USAGE_VIEWER TO ROLE CXM_LOADER;
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- table CXM_MEDTECH.RAW.T_CASES: not there
+-- table CXM_MEDTECH.RAW.T_CASES: does not exist
 -- A file's RAW table. Data columns are VARCHAR, so that a bad value fails a rule that names it and not the load.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.T_CASES (
     CASE_ID VARCHAR COMMENT 'Case_Id: The row\'s case_id',

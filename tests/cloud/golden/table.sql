@@ -1,7 +1,7 @@
 -- Snowflake, as SYSADMIN ------------------------------------------------------------
 USE ROLE SYSADMIN;
 
--- table CXM_MEDTECH.RAW.T_KITS: not there
+-- table CXM_MEDTECH.RAW.T_KITS: does not exist
 -- A file's RAW table. Data columns are VARCHAR, so that a bad value fails a rule that names it and not the load.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.T_KITS (
     KIT_ID VARCHAR COMMENT 'Kit_Id: The row\'s kit_id',
