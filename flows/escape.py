@@ -3,7 +3,7 @@
 | reader | writer |
 |---|---|
 | dbt's Jinja, in YAML and in SQL | `jinja` |
-| a Markdown page, artifact or table | `markdown`, `code`, `code_block` |
+| a Markdown page, artifact or table | `markdown`, `code`, `code_block`; `wrap` for the lines of a page in the repository |
 | HTML: Data Docs | `html` |
 | a terminal that rich writes to | `terminal` |
 | a person who reads a message or a log | `visible`, `one_line` |
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import html as standard
 import re
+import textwrap
 
 # What dbt looks for before it calls Jinja; and what it takes for a call without any braces where it is the argument of a test
 # (add_rendered_test_kwargs in dbt/clients/jinja.py of dbt-core 1.12). Jinja makes \n of every line end and drops the last.
@@ -95,3 +96,45 @@ def terminal(text: str) -> str:
     from rich.markup import escape
 
     return escape(visible(text))
+
+
+def wrap(page: str, width: int = 100) -> str:
+    """A Markdown page with its paragraphs and list items wrapped; tables, code, headings and HTML stay as they are."""
+    wrapped: list[str] = []
+    paragraph: list[str] = []
+    in_code = False
+
+    def end() -> None:
+        if max(map(len, paragraph), default=0) > width:
+            wrapped.extend(_wrap_paragraph(" ".join(line.strip() for line in paragraph), width))
+        else:
+            wrapped.extend(paragraph)
+        paragraph.clear()
+
+    for line in page.split("\n"):
+        is_fence = line.startswith("```")
+        if in_code or is_fence or not line or line.startswith(("|", "#", "<", "[!", "!")):
+            end()
+            wrapped.append(line)
+        else:
+            if line.startswith("- "):
+                end()
+            paragraph.append(line)
+        in_code ^= is_fence
+    end()
+    return "\n".join(wrapped)
+
+
+def _wrap_paragraph(text: str, width: int) -> list[str]:
+    whole = re.sub(
+        r"`[^`]{1,60}`", lambda span: span.group().replace(" ", "\0"), text
+    )  # a short code span stays on one line
+    whole = re.sub(r"(?<=\S) (?=([-+*#>|=~]+|\d+[.)])( |$))", "\0", whole)  # what would begin a list, heading or table
+    lines = textwrap.wrap(
+        whole,
+        width,
+        subsequent_indent="  " if text.startswith("- ") else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\0", " ") for line in lines]

@@ -12,6 +12,7 @@ import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from flows.escape import wrap
 from flows.settings import PROJECT, Location, Settings
 
 DERIVED = "<!-- Derived from {} by `cxm docs sync`. -->"
@@ -20,8 +21,8 @@ DERIVED = "<!-- Derived from {} by `cxm docs sync`. -->"
 def pages(command: click.Group) -> dict[Path, str]:
     """Each derived page by its path in the project."""
     return {
-        Path("architecture/settings.md"): settings_page(),
-        Path("architecture/cli.md"): cli_page(command),
+        Path("architecture/settings.md"): wrap(settings_page()),
+        Path("architecture/cli.md"): wrap(cli_page(command)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flows.contract.model import Relationship, Rule, Source, Table
-from flows.escape import code, markdown
+from flows.escape import code, markdown, wrap
 
 PATH = "data_dictionary/README.md"
 
@@ -34,7 +34,7 @@ def render(*sources: Source) -> dict[str, str]:
     ]
     for source in sources:
         lines += _source(source)
-    return {PATH: "\n".join(lines).rstrip() + "\n"}
+    return {PATH: wrap("\n".join(lines).rstrip() + "\n")}
 
 
 def _source(source: Source) -> list[str]:

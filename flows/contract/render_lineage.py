@@ -8,6 +8,7 @@ from itertools import groupby
 from flows.contract.lineage import ROWS, Lineage, Ref, Relation
 from flows.contract.model import AUDIT_COLUMNS, Column, Source, Table
 from flows.contract.render_dictionary import markdown_table
+from flows.escape import wrap
 
 PATH = "data_dictionary/lineage.md"
 
@@ -63,7 +64,7 @@ def render(lineage: Lineage, sources: Sequence[Source]) -> dict[str, str]:
         "",
         *(line for source in sources for table in source.tables for line in page.table(table)),
     ]
-    return {PATH: "\n".join(lines).rstrip() + "\n"}
+    return {PATH: wrap("\n".join(lines).rstrip() + "\n")}
 
 
 class _Page:

@@ -26,7 +26,7 @@ from flows.contract import render_dbt, render_dictionary, render_expectations
 from flows.contract.model import Rule, Source, Table
 from flows.contract.read import read_source
 from flows.errors import DataError
-from flows.escape import code, html, jinja, markdown, one_line, terminal, visible
+from flows.escape import code, html, jinja, markdown, one_line, terminal, visible, wrap
 from flows.settings import PROJECT
 
 SECRET = "planted-7f3a"
@@ -272,3 +272,16 @@ def test_the_pages_and_suites_of_a_hostile_contract_hold_no_markup(hostile: Sour
             suite = json.loads(text)
             shown = [suite["notes"], *(e["description"] for e in suite["expectations"] if "description" in e)]
             assert not [text for text in shown if "<" in text]
+
+
+def test_a_page_is_wrapped_but_for_its_tables_and_code_and_reads_the_same() -> None:
+    long = "The contract of the table says `a b c` and 2019. Then it goes on " * 3
+    page = "\n".join(
+        ["# Title", "", long + "- not a list", "", f"- {long}1) no list", "| " + long, "```", long, "```", ""]
+    )
+    wrapped = wrap(page)
+    lines = wrapped.split("\n")
+    assert wrapped.split() == page.split()
+    assert [line for line in lines if len(line) > 100] == ["| " + long, long], "a table and a block of code stay"
+    assert not [line for line in lines[1:] if line.startswith(("- not", "1) no", "  1) no"))]
+    assert wrap(wrapped) == wrapped

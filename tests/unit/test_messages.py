@@ -91,7 +91,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], int, str]] = {
     "a setting that is none": (["status"], {"CXM_ZZZZZZ": "1"}, 2, "CXM_ZZZZZZ: no such setting; unset it"),
     "a value that does not fit": (["status"], {"CXM_S3_PORT": "80"}, 2, "CXM_S3_PORT='80': input should be greater"),
     "no files": (["run"], {"CXM_TARGET": "snowflake"}, 2, "expected the CSV files of olist, got no file"),
-    "a folder that is not there": (["run", "--data", "/nowhere"], {}, 2, "--data /nowhere: no such folder"),
+    "a folder that does not exist": (["run", "--data", "/nowhere"], {}, 2, "--data /nowhere: no such folder"),
     "two days the wrong way": (["run", "--to", "2018-03-01"], {}, 2, "--to: given without --from"),
 }  # fmt: skip
 
@@ -130,8 +130,8 @@ MISSING = "Object 'CXM_MEDTECH.{}' does not exist or not authorized."
 ANSWERS = {
     "a mart that was not built": (2003, MISSING.format("MARTS.DIM_ACCOUNTS"), 2, "build it: `cxm dbt build`"),
     "a snapshot that was not taken": (2003, MISSING.format("SNAPSHOTS.S"), 2, "build it: `cxm dbt build`"),
-    "a RAW table that is not there": (2003, MISSING.format("RAW.OLIST_ORDERS"), 2, "`cxm provision --apply`"),
-    "a role that is not there": (390189, "no role CXM_LOADER", 2, "grant the role to the user: `cxm provision --apply`"),
+    "a RAW table that does not exist": (2003, MISSING.format("RAW.OLIST_ORDERS"), 2, "`cxm provision --apply`"),
+    "a role that does not exist": (390189, "no role CXM_LOADER", 2, "grant the role to the user: `cxm provision --apply`"),
     "a privilege that is not granted": (3001, "Insufficient privileges to operate on table", 2, "`cxm provision --apply`"),
     "a server that failed": (603, "SQL execution internal error", 5, "give its disk room if that is full"),
 }  # fmt: skip
