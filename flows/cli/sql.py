@@ -84,7 +84,7 @@ def _run(connection: SnowflakeConnection, statement: str, role: str) -> Rows:
     from flows.clients.snowflake import run
 
     try:
-        return run(connection, statement)
+        return run(connection, statement, shows_values=True)
     except ConfigurationError as error:
         if not str(error).startswith(_REFUSED) or _READS.match(statement):
             raise

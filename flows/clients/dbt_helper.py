@@ -59,6 +59,9 @@ def serve() -> None:
     import dbt.adapters.snowflake  # isort: skip
     import dbt.cli.main  # isort: skip  # noqa: F401
 
+    from flows.clients.unquoted import say_no_values
+
+    say_no_values()
     gc.freeze()
     gc.enable()
     # Python 3.12 and later count native threads too. numpy and pyarrow start two at import, which hold no lock while this

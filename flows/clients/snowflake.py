@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flows.clients.unquoted import without_values
 from flows.errors import ConfigurationError, CxmError, DataError, InfrastructureError
 
 if TYPE_CHECKING:
@@ -148,8 +149,11 @@ def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = ()) -> Rows:
+def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = (), shows_values: bool = False) -> Rows:
     """Run one statement, with `:1`, `:2` … bound by the server to `values`, and read its whole result.
+
+    `shows_values`: errors may quote values of the data, as no column that the statement reads is about people, or who asked sees
+    them anyway.
 
     Raises:
         ConfigurationError, DataError, InfrastructureError: as `translate_error` classifies them.
@@ -161,7 +165,8 @@ def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = ()) -
             names = tuple(column.name for column in cursor.description or ())
             rows = tuple(tuple(row) for row in cursor.fetchall())
         except Exception as error:
-            raise translate_error(error, sql) from error
+            # Without its cause: a traceback, which goes into logs, would print what Snowflake said after all.
+            raise translate_error(error, sql, shows_values) from (error if shows_values else None)
         return Rows(str(cursor.sfqid or ""), names, rows)
 
 
@@ -191,8 +196,9 @@ def _build_fix(text: str, sql: str) -> str:
     return "build it: `cxm dbt build`" if re.search(schema, f"{missing[1]} {sql}".replace('"', ""), re.I) else ""
 
 
-def translate_error(error: Exception, sql: str) -> Exception:
-    """Translate the connector's `error` into one of ours; other exceptions are returned unchanged."""
+def translate_error(error: Exception, sql: str, shows_values: bool = False) -> Exception:
+    """Translate the connector's `error` into one of ours; other exceptions are returned unchanged. Values of the data that it
+    quotes are left out, unless it `shows_values`."""
     from snowflake.connector import errors
 
     head = _statement(sql)
@@ -202,6 +208,7 @@ def translate_error(error: Exception, sql: str) -> Exception:
         return error
     number = int(error.errno or -1)
     said = str(error.raw_msg or error.msg)
+    said = said if shows_values else without_values(number, said)
     text = f"Snowflake error {number} ({error.sqlstate or 'no SQL state'}) in `{head}`: {said}"
     if getattr(error, "sfqid", None):
         text += f" (query {error.sfqid})"

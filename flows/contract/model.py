@@ -194,6 +194,11 @@ class Table:
         )
 
     @property
+    def is_personal(self) -> bool:
+        """Whether a column is about people: then no message shows a line of its file, or a value of whatever column."""
+        return any(column.pii != "none" for column in self.columns)
+
+    @property
     def stem(self) -> str:
         """The file's name without `.csv`, date and wildcards: the table's folder under `raw/<source>/`."""
         return file_names.stem(self.file) or self.name

@@ -135,7 +135,7 @@ def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
 def all_broken_lines(source: Source, table: Table, batch_id: str) -> str:
     """The SELECT of a batch's broken lines (not valid records): object, number, reason, and, if no column of the table is
     personal, the line."""
-    text = "t._REJECTED_TEXT" if all(c.pii == "none" for c in table.columns) else "NULL"
+    text = "NULL" if table.is_personal else "t._REJECTED_TEXT"
     return (
         f"SELECT t._SOURCE_FILENAME, TO_NUMBER(t._REJECTED_LINE) AS LINE, t._REJECTED_REASON, {text} AS LINE_TEXT"
         f" FROM {ident(source.schema)}.{ident(table.rejected.raw_name)} AS t"

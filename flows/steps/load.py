@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flows.clients.s3 import overwritten
 from flows.clients.snowflake import Rows, run
+from flows.clients.unquoted import NOT_RECOGNIZED, without_values
 from flows.contract.dialect import PLAIN, Dialect
 from flows.contract.fit import Layout, fit
 from flows.contract.model import BROKEN_COLUMNS, Source, Table
@@ -182,8 +183,8 @@ def _copy(
             for objects in copies(of_form):
                 names = [o.name for o in objects]
                 copy = copy_into(source, target, ledger.database, info.batch_id, names, again, layout, dialect)
-                copied = run(connection, copy)
-                outcomes.append((copied.query_id, _outcomes(copied, landed, objects, columns)))
+                copied = run(connection, copy, shows_values=not table.is_personal)
+                outcomes.append((copied.query_id, _outcomes(copied, landed, objects, columns, not table.is_personal)))
         rows = 0
         for target, expected in ((table.rejected, landed.broken_lines), (table, landed.records - landed.broken_lines)):
             if target is not table and not expected:
@@ -285,7 +286,11 @@ def copies(objects: Sequence[LandedObject]) -> Iterator[Sequence[LandedObject]]:
 
 
 def _outcomes(
-    copied: Rows, landed: LandedTable, objects: Sequence[LandedObject], columns: Mapping[str, Mapping[str, Any]]
+    copied: Rows,
+    landed: LandedTable,
+    objects: Sequence[LandedObject],
+    columns: Mapping[str, Mapping[str, Any]],
+    shows_values: bool,
 ) -> list[Mapping[str, Any]]:
     """COPY's own word on each object: s3_key, rows_parsed, rows_loaded, and its `columns`. A COPY that found nothing answers one
     row with the one column `status`."""
@@ -313,9 +318,11 @@ def _outcomes(
                 f"by hand? Rolled back; `cxm replay` loads the batch whatever the history says. COPY query {copied.query_id}"
             )
         if row["status"] != "LOADED":
+            first = str(row["first_error"])
+            first = first if shows_values else without_values(NOT_RECOGNIZED, first)
             raise DataError(
                 f"{key}: COPY says {row['status']}, {row['rows_loaded']} of {landed_object.records:,} rows, first error: "
-                f"{row['first_error']} (line {row['first_error_line']}); rolled back. COPY query {copied.query_id}"
+                f"{first} (line {row['first_error_line']}); rolled back. COPY query {copied.query_id}"
             )
         loaded = int(row["rows_loaded"])
         counts = {"rows_parsed": int(row["rows_parsed"]), "rows_loaded": loaded}

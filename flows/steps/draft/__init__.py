@@ -54,7 +54,8 @@ _DIRECT_WORDS = frozenset(
     (
         "name", "nome", "firstname", "lastname", "surname", "sobrenome", "fullname", "patient", "paciente", "email", "mail",
         "phone", "telefone", "fone", "celular", "mobile", "fax", "address", "endereco", "street", "rua", "logradouro", "cpf",
-        "rg", "ssn", "passport", "passaporte", "birth", "birthdate", "birthday", "nascimento", "dob", "iban",
+        "rg", "ssn", "passport", "passaporte", "birth", "birthdate", "birthday", "nascimento", "dob", "iban", "person", "doctor",
+        "physician", "surgeon", "nurse", "employee", "username", "contact",
     )
 )  # fmt: skip
 _INDIRECT_WORDS = frozenset(

@@ -34,7 +34,7 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
     taken: list[
         bytes
     ] = []  # the lines of the records since the last block: csv asks for none beyond the record it gives
-    reader = csv.reader(_lines(file, path, dialect, taken), **dialect.csv)
+    reader = csv.reader(_lines(file, path, table, taken), **dialect.csv)
     line = 1  # where the record being read began
     records = 0
     header: list[str] | None = list(table.header)
@@ -103,9 +103,9 @@ def _joined(taken: list[bytes]) -> bytes:
     return data
 
 
-def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> Iterator[str]:
+def _lines(file: BinaryIO, path: str, table: Table, taken: list[bytes]) -> Iterator[str]:
     """The file's lines as text, each added to `taken`; what cannot be text is refused with its line."""
-    done = 0
+    dialect, done = table.dialect, 0
     escapes = odd_escapes(dialect)
     chunks = _by_cr(file) if dialect.line_end == "cr" else iter(lambda: file.readline(MAX_LINE_BYTES), b"")
     for number, line in enumerate(chunks, 1):
@@ -118,8 +118,9 @@ def _lines(file: BinaryIO, path: str, dialect: Dialect, taken: list[bytes]) -> I
             )
         text = text_of(path, number, line, done - len(line))
         if escapes and (odd := escapes.search(text)):
+            seen = dialect.escape if table.is_personal else odd["odd"]
             raise DataError(
-                f"{path}, line {number}, column {odd.start('odd') + 1}: {odd['odd']!r}: an escape character before what needs "
+                f"{path}, line {number}, column {odd.start('odd') + 1}: {seen!r}: an escape character before what needs "
                 f"none, which programs read in different ways; expected it before {dialect.delimiter!r}, "
                 f"{dialect.quote!r} or itself; "
                 "quote fields with line breaks, or say `escape: none` if the character is text"
@@ -193,7 +194,7 @@ def _check_header(path: str, header: list[str], table: Table) -> None:
             fix = f"Its delimiter: {_say('delimiter', DELIMITERS[seems])}"
         elif header[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's mark, read as Latin letters
             fix = f"Its encoding: {_say('encoding', 'utf-8')}"
-        elif _may_be_a_record(header, table):
+        if _may_be_a_record(header, table):
             raise DataError(
                 f"{path}, line 1: got {len(header)} fields, none of them the name of a column of the contract; they are not "
                 f"shown, because columns of this table are personal; expected the header {mark.join(table.header)}. "
@@ -206,10 +207,12 @@ def _check_header(path: str, header: list[str], table: Table) -> None:
 
 
 def _may_be_a_record(fields: list[str], table: Table) -> bool:
-    """Whether the first line of a file has personal data for all that can be seen: no name of a column is in it."""
-    words = set(re.split(r"\W+", " ".join(fields).lower()))
-    named = any(set(re.split(r"\W+", header.lower())) <= words for header in table.header)
-    return not named and any(column.pii != "none" for column in table.columns)
+    """Whether the first line of a file has personal data for all that can be seen: none of its fields, parted by whatever mark,
+    is the name of a column. A word of a name says nothing: New York City is no column `city`."""
+    parts = {
+        part.strip(" '\"\u00ef\u00bb\u00bf\ufeff").lower() for field in fields for part in re.split(r"[,;|\t]", field)
+    }
+    return table.is_personal and not parts & {header.lower() for header in table.header}
 
 
 def _field_count(path: str, line: int, record: list[str], header: list[str], table: Table, whole: bool) -> str:
@@ -219,8 +222,7 @@ def _field_count(path: str, line: int, record: list[str], header: list[str], tab
     expected = len(header)
     if not record:
         return f"{path}, line {line}: blank line; expected a record of {expected} fields"
-    personal = any(column.pii != "none" for column in table.columns)
-    begins = "" if personal else f"the record begins {dialect.delimiter.join(record)[:80]!r}; "
+    begins = "" if table.is_personal else f"the record begins {dialect.delimiter.join(record)[:80]!r}; "
     if len(record) < expected and not whole:
         return (
             f"{path}, line {line}: the file ends inside this record, after {len(record)} of {expected} fields; it was cut off on "

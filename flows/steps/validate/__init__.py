@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.clients.snowflake import translate_error
+from flows.clients.unquoted import without_values_in
 from flows.contract.expectations import asset_query
 from flows.contract.model import Source, Table
 from flows.contract.render_expectations import (
@@ -144,7 +145,8 @@ def _run(definition: Any, run_id: Any, checkpoint_id: str) -> dict[str, Any]:
     try:
         result = definition.run(checkpoint_id=checkpoint_id, run_id=run_id, result_format=dict(RESULT_FORMAT))
     except Exception as error:
-        raise _explained(error, f"validation of {definition.name}") from error
+        # Without its cause: a traceback, which goes into logs, would print the values that it may quote.
+        raise _explained(error, f"validation of {definition.name}") from None
     answer: dict[str, Any] = result.to_json_dict()
     return answer
 
@@ -157,4 +159,6 @@ def _explained(error: BaseException, what: str) -> CxmError:
         if isinstance(origin, Exception) and isinstance(translated := translate_error(origin, what), CxmError):
             return translated
         inner = inner.__cause__ or inner.__context__
-    return InfrastructureError(f"{what} broke off: {error}; look at the warehouse and run again")
+    return InfrastructureError(
+        f"{what} broke off: {without_values_in(str(error))}; look at the warehouse and run again"
+    )

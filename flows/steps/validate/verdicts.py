@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
+from flows.clients.unquoted import without_values_in
 from flows.contract.beside import KINDS
 from flows.contract.model import BROKEN_RULE, Severity, Table
 from flows.errors import InfrastructureError
@@ -197,4 +198,4 @@ def _difference(expected: Sequence[str], got: Sequence[str]) -> str:
 def _raised(info: Mapping[str, Any]) -> str:
     """The first exception in what GX reports: one record for the expectation, or one for each of its metrics."""
     records = [info] if "raised_exception" in info else list(info.values())
-    return next((str(r["exception_message"]) for r in records if r["raised_exception"]), "")
+    return next((without_values_in(str(r["exception_message"])) for r in records if r["raised_exception"]), "")

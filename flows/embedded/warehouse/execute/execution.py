@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -105,7 +106,9 @@ def _error(error: Exception, command: str) -> snowflake.connector.errors.Error:
         return error
     if isinstance(error, (ParseError, SqlglotError)):
         return from_parser(error, command)
-    logger.warning("refused %r", command[:200], exc_info=error)
+    # Without the error's text: it may quote a value.
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.warning("refused %r: %s\n%s", command[:200], type(error).__name__, where)
     return errors.unsupported(summary(command))
 
 

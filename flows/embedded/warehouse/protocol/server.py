@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections import OrderedDict
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
@@ -238,9 +239,10 @@ class Server:
             answer = await run_in_threadpool(self._query, conn, statement, body)
             conn.answered = statement.request_id, answer
             return answer
-        except Exception:
-            # what fails outside the statement itself, such as a value that cannot be put on the wire
-            logger.exception("no answer for %r", str(body.get("sqlText"))[:200])
+        except Exception as e:
+            # What fails outside the statement itself, such as a value that cannot be put on the wire, which the error quotes.
+            where = "".join(traceback.format_tb(e.__traceback__))
+            logger.error("no answer for %r: %s\n%s", str(body.get("sqlText"))[:200], type(e).__name__, where)
             message = "The embedded warehouse ran the statement and could not send its result; its log says why."
             return failure("000603", "XX000", message, None)
         finally:
@@ -269,7 +271,10 @@ class Server:
             try:
                 return run(conn, executor, sql, body)
             except Error as e:
-                logger.info("%s: %s", e.errno, e.raw_msg)
+                quotes_data = (
+                    100000 <= (e.errno or 0) < 101000
+                )  # a value that is not recognized, say: it is nobody's to log
+                logger.info("%s: %s", e.errno, "of query " + executor.query_id if quotes_data else e.raw_msg)
                 return failure(f"{e.errno or 603:06d}", e.sqlstate or "XX000", e.raw_msg or "", executor.query_id)
             finally:
                 for name in ("QUERY_TAG", "STATEMENT_TIMEOUT_IN_SECONDS", "LOCK_TIMEOUT"):

@@ -1,0 +1,61 @@
+"""Snowflake's messages about data → the same without the values that they quote: `Numeric value '…' is not recognized`.
+
+A message does not say which column a value is of, so none is shown but where the caller knows that no column is about people.
+What helps to find it stays: the error's number, the file, its line, the row and the column's name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+NOT_RECOGNIZED = 100038  # the number of a value that its type does not read
+# Messages about data have the numbers 100000 to 100999; these of them quote names, delimiters and sizes, and no value:
+# https://docs.snowflake.com/en/sql-reference/functions/validate, …/data-load-considerations-load
+_QUOTE_NO_VALUE = frozenset((100016, 100068, 100072, 100080, 100082, 100088, 100089, 100112))
+# Where COPY found it, and its advice: always at the end.
+_PLACE = re.compile(
+    r"\s+File '[^']*', line \d+, character \d+\s+Row \d+(?: starts at line \d+)?, column [^\n]*\s*(?:If you would like to.*)?\Z",
+    re.S,
+)
+_QUOTED = re.compile(r"(?<![A-Za-z])'.*'|\".*\"", re.S)
+_BARE = (
+    (re.compile(r"(Error parsing JSON:).*", re.S), r"\1 …"),
+    (re.compile(r"(\bvariant value ).*( to [A-Z]\w*)\Z", re.S), r"\1…\2"),
+    (re.compile(r"(, value ).*", re.S), r"\1…"),
+    (re.compile(r"(Invalid UUID format:).*", re.S), r"\1 …"),
+)
+
+_ERROR = re.compile(r"\b(100\d{3})( \(\w{5}\): )(.*?)(?=\n\[SQL|\Z)", re.S)
+
+
+def without_values(number: int, said: str) -> str:
+    """What Snowflake said with error `number`, each value in it as `…`."""
+    if not 100000 <= number < 101000 or number in _QUOTE_NO_VALUE:
+        return said
+    place = _PLACE.search(said)
+    head = said[: place.start()] if place else said
+    for pattern, text in _BARE:
+        head = pattern.sub(text, head)
+    return _QUOTED.sub("'…'", head) + (place[0] if place else "")
+
+
+def without_values_in(text: str) -> str:
+    """The same for a text that has such a message somewhere, as the connector writes it: `100038 (22018): …`."""
+    return _ERROR.sub(lambda found: found[1] + found[2] + without_values(int(found[1]), found[3]), text)
+
+
+def say_no_values() -> None:
+    """Have every connection of this process raise its errors without values: for dbt, which opens its own and writes what it is
+    told into its log and its results."""
+    from snowflake.connector.errors import Error
+
+    raising: Any = Error.default_errorhandler
+
+    def handler(connection: Any, cursor: Any, error_class: Any, error_value: dict[str, Any]) -> None:
+        number = int(error_value.get("errno") or 0)
+        raising(
+            connection, cursor, error_class, {**error_value, "msg": without_values(number, str(error_value.get("msg")))}
+        )
+
+    Error.default_errorhandler = staticmethod(handler)
