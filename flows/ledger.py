@@ -250,8 +250,20 @@ class Ledger:
             )
 
     def objects(self) -> list[dict[str, Any]]:
-        """Every object in the ledger: batch_id, table_name, file_name, s3_key, bytes, etag, status, rows_loaded."""
+        """Every object in the ledger: batch_id, table_name, file_name, s3_key, bytes, etag, status, rows_loaded, file_records,
+        file_columns, file_dialect."""
         return self._run("objects", self.source).dicts()
+
+    def rewritten(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Record what is left of objects (s3_key, bytes, etag, records_gone, rows_gone, aside_gone). Call it in the transaction
+        that takes their rows out of RAW."""
+        for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} for row in objects]):
+            self._run("rewritten", self.source, json.dumps(some))
+
+    def forgotten(self, request: str, done_by: str, values: Sequence[Mapping[str, str]], places: str) -> None:
+        """Record whose rows were taken out: for each value its column_name and value_hash. `places`: JSON, place → rows."""
+        for some in _slices([{k.upper(): v for k, v in row.items()} for row in values]):
+            self._run("forgotten", request, self.source, places, done_by, json.dumps(some))
 
     def archivable(self, days: int) -> list[dict[str, Any]]:
         """Objects under `raw/` whose batch got its verdict more than `days` ago: batch_id, s3_key, bytes, etag."""

@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     Enterprise Edition; Standard has no masking."""
     privacy_role: str = Field("CXM_PRIVACY", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     """The role that sees personal data unmasked if `CXM_MASKING` is on."""
+    forget_key: SecretStr | None = None
+    """The key of the hashes by which `cxm forget` notes whom it forgot, of your own making and kept for good: a long
+    random text, as of `openssl rand -hex 32`. None: the home's own on the embedded target; on an account nothing is applied."""
     snowflake_account: str | None = None
     """The account, `<organization>-<name>`."""
     snowflake_user: str | None = None
@@ -314,6 +317,22 @@ class Settings(BaseSettings):
     def prefect_auth(self) -> SecretStr:
         """The login for the embedded Prefect server's API and pages: `user:password`."""
         return SecretStr(self._secret("prefect.auth"))
+
+    @property
+    def forget_hash_key(self) -> SecretStr:
+        """The key of the hashes in RAW.FORGOTTEN.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if self.forget_key:
+            return self.forget_key
+        if self.target == "embedded":
+            return SecretStr(self._secret("forget.key"))
+        raise ConfigurationError(
+            "CXM_FORGET_KEY: not set, expected a long random text, the key of the hashes that say who was forgotten; make one "
+            "with `openssl rand -hex 32` and keep it: only with it can anybody tell later that a person was"
+        )
 
     def _secret(self, name: str) -> str:
         path = self.home / "secrets" / name

@@ -34,6 +34,8 @@ def _senders() -> ThreadPoolExecutor:
 class Upload:
     """The upload of one object to `s3://bucket/key`.
 
+    `replaces`: the ETag of the one object that it may overwrite; by default none.
+
     Call `write` for each piece, then `end`, `wait` and `finish`; or `abort` at any time. Each part and the whole object carry a
     SHA-256, so S3 rejects damaged bytes
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html).
@@ -43,12 +45,21 @@ class Upload:
         InfrastructureError: S3 failed after retries.
     """
 
-    def __init__(self, client: S3Client, bucket: str, key: str, media_type: str, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        key: str,
+        media_type: str,
+        metadata: Mapping[str, str],
+        replaces: str = "",
+    ) -> None:
         self.bytes = 0
         self.etag = ""  # of the object, from `finish` on
         self._client = client
         self._place: dict[str, Any] = {"Bucket": bucket, "Key": key}
         self._about: dict[str, Any] = {"ContentType": media_type, "Metadata": dict(metadata)}
+        self._condition: dict[str, Any] = {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
         self._where = f"s3://{bucket}/{key}"
         self._buffer = bytearray()
         self._id = ""
@@ -93,12 +104,12 @@ class Upload:
         try:
             if parts:
                 answer: Any = self._client.complete_multipart_upload(
-                    **self._place, UploadId=self._id, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+                    **self._place, UploadId=self._id, MultipartUpload={"Parts": parts}, **self._condition
                 )
             else:
                 about = {**self._about, "Metadata": {**self._about["Metadata"], **metadata}}
                 answer = self._client.put_object(
-                    **self._place, **about, Body=body, ChecksumSHA256=checksum, IfNoneMatch="*"
+                    **self._place, **about, Body=body, ChecksumSHA256=checksum, **self._condition
                 )
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")

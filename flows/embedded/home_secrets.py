@@ -3,6 +3,7 @@
     s3.json          the object store's one identity, as SeaweedFS reads it
     s3.crt, s3.key   what the object store's parts show each other, and nobody else has
     prefect.auth     user:password of the Prefect server's API and pages
+    forget.key       the key of the hashes in RAW.FORGOTTEN
     warehouse.json   the warehouse's users: its administrator, and one for each role that a tool logs in with by hand
 
 Files have mode 0600 and the home 0700 whatever the umask is. `flows.settings` reads them.
@@ -43,7 +44,8 @@ def ensure(settings: Settings) -> None:
         left.unlink()
     _ensure_identity(folder / "s3.json")
     _ensure_certificate(folder / "s3.crt", folder / "s3.key")
-    _ensure_prefect(folder / "prefect.auth")
+    _ensure_text(folder / "prefect.auth", f"cxm:{secrets.token_urlsafe(24)}")
+    _ensure_text(folder / "forget.key", secrets.token_hex(32))
     _ensure_users(folder / "warehouse.json", settings)
 
 
@@ -112,11 +114,11 @@ def _ensure_certificate(certificate: Path, key: Path) -> None:
     write(certificate, signed.public_bytes(pem).decode())
 
 
-def _ensure_prefect(path: Path) -> None:
+def _ensure_text(path: Path, text: str) -> None:
     if path.exists():
         path.chmod(0o600)
         return
-    write(path, f"cxm:{secrets.token_urlsafe(24)}")
+    write(path, text)
 
 
 def _ensure_users(path: Path, settings: Settings) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from flows.codec import CODECS
 from flows.contract.read import read_source
-from flows.steps.land.codec import CODECS
 from flows.steps.land.csv_fast import scanned
 
 ROUNDS = 5

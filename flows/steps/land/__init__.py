@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
+from flows.codec import CODECS
 from flows.contract.file_names import day_of
 from flows.contract.fit import fit
 from flows.contract.model import Source, Table
@@ -33,7 +34,6 @@ from flows.errors import DataError
 from flows.inventory import inventory
 from flows.landing import BrokenLine, LandedObject, LandResult, Published, current, object_folder, object_name
 from flows.places import File, Opened, Place, local
-from flows.steps.land.codec import CODECS
 from flows.steps.land.csv_fast import BLOCK_BYTES, Block, UnusualError, layout_of, scanned
 from flows.steps.land.csv_strict import exact
 from flows.steps.land.lines import by_line

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from flows.clients.upload import Upload
+from flows.codec import Codec, Compressor
 from flows.contract.model import BROKEN_COLUMNS, BROKEN_RULE
 from flows.landing import BROKEN, BrokenLine, LandedObject
-from flows.steps.land.codec import Codec, Compressor
 from flows.steps.land.csv_fast import BOM, Block
 
 if TYPE_CHECKING:

@@ -1,0 +1,198 @@
+"""Contracts → which rows are a person's: those that hold a value of theirs, and the rows that refer to them by a foreign key.
+
+    customers.customer_unique_id ──▶ customers ──customer_id──▶ orders ──order_id──▶ order items, payments, reviews
+                                └──hcp_id──▶ support tickets, … of another source
+
+The way goes from a row to those that refer to it and never back: the products and sellers of an order are nobody's. A column
+that refers to another one stands for it, so that `orders.customer_id` names the customer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.contract.model import Source, Table
+from flows.contract.sql import ident
+from flows.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Columns of a RAW table whose values point at a row."""
+
+    table: str  # RAW name
+    columns: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """`OLIST_CUSTOMERS.CUSTOMER_ID`."""
+        return f"{self.table}.{'+'.join(self.columns)}"
+
+
+Values = dict[Key, set[tuple[str, ...]]]  # what is known to point at the person's rows
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A table that may hold rows of a person. `found_by`: each key that its rows are found by, with the columns that have it
+    here. `gives`: keys of its rows that other rows are found by."""
+
+    source: Source
+    table: Table
+    found_by: tuple[tuple[Key, tuple[str, ...]], ...]
+    gives: tuple[Key, ...]
+
+    @property
+    def name(self) -> str:
+        """The RAW table."""
+        return self.table.raw_name
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Every table that may hold rows of a person, each before those that it refers to."""
+
+    holders: tuple[Holder, ...]
+    carried: Mapping[Key, frozenset[tuple[str, str]]] = field(
+        default_factory=dict
+    )  # key of one column → (table, column)s
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of these tables, those that refer before those that are referred to."""
+
+        def depth(source: Source) -> int:
+            return max((1 + depth(other) for other in source.references), default=0)
+
+        found = {h.source.name: depth(h.source) for h in self.holders}
+        return tuple(sorted(found, key=lambda name: (-found[name], name)))
+
+
+def key_of(source: Source, column: str) -> Key:
+    """The key that `column` (`customers.customer_id`, or `customer_id` where one table has it) stands for.
+
+    Raises:
+        ConfigurationError: no table, or several, have such a column, or it is not about people.
+    """
+    table_name, _, name = column.rpartition(".")
+    try:
+        tables = (source.table(table_name.lower()),) if table_name else source.tables
+    except KeyError:
+        try:
+            tables = (source.table(table_name.upper()),)
+        except KeyError as error:
+            raise ConfigurationError(f"--column {column}: {error.args[0]}") from None
+    found = [(t, c) for t in tables for c in t.columns if name.upper() in (c.name, c.header.upper())]
+    if len(found) != 1:
+        names = ", ".join(f"{t.name}.{c.header}" for t, c in found) or "none"
+        there = [f"{t.name}.{c.header}" for t in tables for c in t.columns if c.pii != "none"]
+        raise ConfigurationError(
+            f"--column {column}: expected one column of {source.name}, got {names}; name one of {', '.join(there)}"
+        )
+    table, its = found[0]
+    key = Key(table.raw_name, (its.name,))
+    for link in table.relationships:
+        if link.columns == key.columns:
+            _, parent = source.parent(link)
+            key = Key(parent.raw_name, link.parent_columns)
+    if its.pii == "none":
+        raise ConfigurationError(
+            f"--column {table.name}.{its.header}: its class is none, so it names nobody; expected a column of class direct or "
+            "indirect"
+        )
+    return key
+
+
+def reach(sources: Sequence[Source], starts: Iterable[Key]) -> Reach:
+    """Where rows may be that `starts` lead to, in all of the project's `sources`."""
+    owners = {table.raw_name: (source, table) for source in sources for table in source.tables}
+    links = [
+        (table.raw_name, link.columns, Key(source.parent(link)[1].raw_name, link.parent_columns))
+        for source in sources
+        for table in source.tables
+        for link in table.relationships
+    ]
+    starts = tuple(starts)
+    ordered: dict[str, None] = {}  # children first
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        for child, _, parent in links:
+            if parent.table == name:
+                visit(child)
+        ordered[name] = None
+
+    for start in starts:
+        visit(start.table)
+    holders = []
+    for name in ordered:
+        source, table = owners[name]
+        personal = {c.name for c in table.columns if c.pii != "none"}
+        own = sorted({key for _, _, key in links if key.table == name} | {key for key in starts if key.table == name})
+        # A key of no class only says which row it is: a newer row of that key may be somebody else's.
+        found_by = [(key, key.columns) for key in own if key in starts or personal.issuperset(key.columns)]
+        found_by += [(key, columns) for child, columns, key in links if child == name and key.table in seen]
+        holders.append(Holder(source, table, tuple(dict.fromkeys(found_by)), tuple(own)))
+    carried: dict[Key, set[tuple[str, str]]] = {}
+    for holder in holders:
+        for key, columns in (*holder.found_by, *((key, key.columns) for key in holder.gives)):
+            if len(columns) == 1:
+                carried.setdefault(key, set()).add((holder.name, columns[0]))
+    return Reach(tuple(holders), {key: frozenset(columns) for key, columns in carried.items()})
+
+
+def condition(found_by: Sequence[tuple[Key, tuple[str, ...]]], values: Values) -> tuple[str, list[str]]:
+    """The condition for rows that hold one of the `values`, and what is to be bound: for each key a JSON array of arrays.
+    `found_by`: each key with the columns that have it. Blanks around a value do not count, as in staging."""
+    parts, bound = [], []
+    for key, columns in found_by:
+        if known := values.get(key):
+            bound.append(json.dumps([list(value) for value in sorted(known)], ensure_ascii=False))
+            left = ", ".join(f"TRIM({ident(column)})" for column in columns)
+            right = ", ".join(f"ENTRY.VALUE[{n}]::VARCHAR" for n in range(len(columns)))
+            rows = f"SELECT {right} FROM TABLE(FLATTEN(INPUT => PARSE_JSON(:{len(bound)}))) AS ENTRY"
+            parts.append(f"({left}) IN ({rows})")
+    return "\n    OR ".join(parts) or "FALSE", bound
+
+
+_TABLE = re.compile(r"^### (?P<table>[A-Z_][A-Z0-9_$]*)$", re.M)
+_COLUMN = re.compile(r"^\| `(?P<column>\w+)` \|[^|]*\|[^|]*\|(?P<made>.*)\|$", re.M)
+_MADE = re.compile(r"`(?P<relation>\w+)`: (?P<columns>\w+(?:, \w+)*)")
+
+
+def kept_columns(project: Path, found: Reach) -> dict[tuple[str, str], Key]:
+    """(relation, column) of dbt's, both in upper case → the key whose values it holds, by the page of lineage.
+
+    A column that is made of other columns too is left out: equal values would not mean the same person there.
+
+    Raises:
+        ConfigurationError: there is no such page.
+    """
+    from flows.contract.render_lineage import PATH  # imports sqlglot
+
+    page = project / PATH
+    if not page.exists():
+        raise ConfigurationError(
+            f"{page}: not found; `cxm contract lineage` writes it, and it says where dbt keeps keys"
+        )
+    _, _, text = page.read_text(encoding="utf-8").partition("## From file to mart")
+    made_of: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    parts = _TABLE.split(text)
+    for table, rows in zip(parts[1::2], parts[2::2], strict=True):
+        for row in _COLUMN.finditer(rows):
+            for made in _MADE.finditer(row["made"]):
+                for column in made["columns"].split(", "):
+                    made_of.setdefault((made["relation"].upper(), column.upper()), set()).add((table, row["column"]))
+    return {
+        column: key
+        for column, origins in sorted(made_of.items())
+        for key, carriers in found.carried.items()
+        if origins <= carriers
+    }

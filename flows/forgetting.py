@@ -1,0 +1,110 @@
+"""`cxm forget`: who is to be forgotten → the plan, or the deed under the lease of every source that is concerned.
+
+No flow of Prefect: it would keep the values among its parameters.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from flows import blocks, lease
+from flows.contract import person as contract
+from flows.contract.person import Values
+from flows.contract.read import read_source, sources
+from flows.ledger import Ledger, RunInfo
+from flows.settings import Settings
+from flows.steps import forget as step
+from flows.steps.forget import Person, Place
+from flows.steps.forget.objects import Landed
+
+_TAG = {"step": "forget"}
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was found, or taken out if `applied`: rows by place. `request` is how RAW.FORGOTTEN names it."""
+
+    source: str
+    persons: int
+    applied: bool
+    request: str
+    places: tuple[Place, ...]
+
+    @property
+    def document(self) -> dict[str, object]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def forget(
+    settings: Settings,
+    source_name: str,
+    named: Sequence[tuple[str, str]],
+    apply: bool,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Forgotten:
+    """Find the rows of the persons that `named` (column, value) name, and take them out if `apply`.
+
+    Raises:
+        BusyError: a run works on one of the sources.
+        ConfigurationError: a column is none of the source's or is about nobody; CXM_FORGET_KEY is not set; as the steps.
+        DataError, InfrastructureError: as the steps; a second try completes what was begun.
+    """
+    contracts = {name: read_source(name) for name in sources()}
+    starts: Values = {}
+    for column, value in named:
+        starts.setdefault(contract.key_of(contracts[source_name], column), set()).add((value.strip(" "),))
+    reach = contract.reach(list(contracts.values()), starts)
+    columns = contract.kept_columns(settings.project, reach)
+    info = RunInfo(f"{datetime.now(UTC):%Y%m%d_%H%M%S}")
+    secret = settings.forget_hash_key.get_secret_value() if apply else ""
+    client = blocks.s3_client(settings)
+    with ExitStack() as held:
+        ledgers: dict[str, Ledger] = {}
+        holders: dict[str, RunInfo] = {}
+        for name in reach.sources:
+            if apply:
+                ledgers[name], holders[name] = held.enter_context(blocks.holding(settings, name, _TAG, info))
+            else:
+                ledgers[name] = held.enter_context(blocks.ledger(settings, name, _TAG))
+        person = step.search(ledgers, client, settings.bucket, reach, starts, hear)
+        dbt = held.enter_context(blocks.snowflake(settings, settings.transformer_role, _TAG))
+        step.search_kept(dbt, settings.database, person, columns)
+        count = sum(len(known) for known in starts.values())
+        if not apply:
+            return Forgotten(source_name, count, False, info.batch_id, person.places)
+        done = [*step.forget_kept(dbt, settings.database, person)]
+
+        def still(landed: Landed) -> None:
+            lease.check(ledgers[landed.holder.source.name], holders[landed.holder.source.name])
+
+        step.forget_objects(client, settings.bucket, person, still)
+        done += _forget_rows(ledgers, holders, person, info.batch_id, step.hashes(starts, secret), tuple(done))
+        return Forgotten(source_name, count, True, info.batch_id, tuple(done))
+
+
+def _forget_rows(
+    ledgers: Mapping[str, Ledger],
+    holders: Mapping[str, RunInfo],
+    person: Person,
+    request: str,
+    hashes: Sequence[dict[str, str]],
+    kept: tuple[Place, ...],
+) -> list[Place]:
+    """RAW and ledger, source by source; what went from dbt's tables is noted with the source of the person."""
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    done: list[Place] = []
+    for name in person.reach.sources:
+        ledger, beside = ledgers[name], kept if name == person.reach.sources[-1] else ()
+
+        def note(places: Iterable[Place], ledger: Ledger = ledger, beside: tuple[Place, ...] = beside) -> None:
+            ledger.forgotten(request, by, hashes, step.places_text([*places, *beside]))
+
+        done += step.forget_rows(ledger, person, partial(lease.fenced, ledger, holders[name]), note, bool(beside))
+    return done

@@ -1,0 +1,289 @@
+"""A person's values → their rows, found in RAW, in landed objects and in what dbt keeps, and taken out of all three.
+
+    search: RAW and objects, parents first ──▶ the keys that children refer by ──▶ … until nothing new is found
+    forget: dbt's tables ──▶ objects, children first ──▶ for each source one transaction: RAW, ledger, the note
+
+Killed anywhere, a second try completes it: what leads to other rows (the parent's row, and RAW) goes last, and an object that is
+written anew says which one it replaces. Values are bound, and appear in no text of SQL, message, log or note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flows.clients.snowflake import Rows, run, transaction
+from flows.contract.model import REJECTED
+from flows.contract.person import Holder, Key, Reach, Values
+from flows.contract.person import condition as person_condition
+from flows.contract.sql import template
+from flows.ledger import Ledger
+from flows.steps.forget.objects import Found, Landed, Wanted, gather, landed_objects, rewrite
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from snowflake.connector import SnowflakeConnection
+
+_IN_RAW = ("loaded", "validated", "quarantined")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How many of a person's rows a place has: a RAW table, a folder of objects (how many of them), a table of dbt's."""
+
+    place: str
+    rows: int
+    objects: int = 0
+
+
+@dataclass(slots=True)
+class Person:
+    """All that was found of the persons that were named."""
+
+    reach: Reach
+    starts: Values
+    values: Values
+    rows: dict[tuple[str, str], dict[str, int]] = field(
+        default_factory=dict
+    )  # (source, RAW table) → object's key → rows
+    lines: dict[str, list[tuple[str, int]]] = field(
+        default_factory=dict
+    )  # table of rows set aside → (key, row number)s
+    objects: dict[str, list[tuple[Landed, Found]]] = field(
+        default_factory=dict
+    )  # RAW table → those that hold something
+    kept: dict[tuple[str, str], tuple[dict[str, Key], int]] = field(
+        default_factory=dict
+    )  # (schema, table) → columns, rows
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where rows are, in the order of the data path; an object that waits for its ledger row is one without rows."""
+        folders: dict[str, list[int]] = defaultdict(list)
+        for found in self.objects.values():
+            for landed, of in found:
+                folders[landed.place].append(of.records)
+        found_rows = [Place(place, sum(rows), len(rows)) for place, rows in sorted(folders.items(), reverse=True)]
+        found_rows += [Place(f"RAW.{t}", sum(rows.values())) for (_, t), rows in self.rows.items() if rows]
+        return (*found_rows, *(Place(f"{s}.{t}", rows) for (s, t), (_, rows) in self.kept.items() if rows))
+
+
+def search(
+    ledgers: Mapping[str, Ledger],
+    client: S3Client,
+    bucket: str,
+    reach: Reach,
+    starts: Values,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Person:
+    """Find the rows of whoever `starts` name in RAW and in landed objects. `ledgers`: by source; `hear` is told of each table.
+
+    Raises:
+        DataError: an object is no CSV, or was overwritten meanwhile.
+        ConfigurationError, InfrastructureError: S3 or the warehouse refused or did not answer.
+    """
+    person = Person(reach, starts, {key: set(known) for key, known in starts.items()})
+    ledger = next(iter(ledgers.values()))
+    relations = {
+        str(name) for _, name in run(ledger.connection, template("relations.sql", database=ledger.database)).rows
+    }
+    known = {name: {str(row["s3_key"]): row for row in one.objects()} for name, one in ledgers.items()}
+    scanned: dict[str, int] = {}
+    while True:
+        before = dict(scanned)
+        for holder in reversed(reach.holders):
+            size = sum(len(person.values.get(key, ())) for key, _ in holder.found_by)
+            if not size or scanned.get(holder.name) == size:
+                continue
+            scanned[holder.name] = size
+            hear(holder.name)
+            wanted = Wanted(holder, person.values, starts)
+            _search_raw(ledger, holder, wanted, person, relations)
+            objects = landed_objects(client, bucket, holder, known[holder.source.name])
+            read = [(landed, gather(client, bucket, landed, wanted, person.values)) for landed in objects]
+            person.objects[holder.name] = [(landed, of) for landed, of in read if of.records or landed.replaced]
+        if scanned == before:
+            return person
+
+
+def _search_raw(ledger: Ledger, holder: Holder, wanted: Wanted, person: Person, relations: set[str]) -> None:
+    for table in (holder.name, f"{holder.name}{REJECTED}"):
+        if f"{holder.source.schema}.{table}" not in relations:
+            continue
+        condition, bound = person_condition(holder.found_by, person.values)
+        where = {"database": ledger.database, "schema": holder.source.schema, "table": table}
+        found = run(ledger.connection, template("person/rows.sql", condition=condition, **where), bound)
+        rows = {str(key): int(count) for key, count in found.rows}
+        for key in holder.gives:
+            sql = template("person/keys.sql", condition=condition, columns=key.columns, **where)
+            given = run(ledger.connection, sql, bound).rows if rows else ()
+            values = (tuple(str(v or "").strip(" ") for v in row) for row in given)
+            person.values.setdefault(key, set()).update(value for value in values if all(value))
+        if table != holder.name:
+            lines = run(ledger.connection, template("person/lines.sql", **where)).rows
+            hit = [(str(key), int(number)) for key, number, text in lines if wanted.in_line(str(text))]
+            person.lines[table] = hit
+            for of, _ in hit:
+                rows[of] = rows.get(of, 0) + 1
+        person.rows[holder.source.name, table] = rows
+
+
+def search_kept(
+    connection: SnowflakeConnection, database: str, person: Person, columns: Mapping[tuple[str, str], Key]
+) -> None:
+    """Find the person's rows in the tables that dbt has built. `columns`: (relation, column) → the key that it holds.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
+    """
+    held: dict[tuple[str, str], dict[str, Key]] = defaultdict(dict)
+    for schema, table, column in run(connection, template("person/kept.sql", database=database)).rows:
+        if (key := columns.get((str(table), str(column)))) and person.values.get(key):
+            held[str(schema), str(table)][str(column)] = key
+    for (schema, table), of in held.items():
+        counted = _of_kept(connection, database, person, schema, table, of, "person/count.sql")
+        person.kept[schema, table] = (of, int(counted.rows[0][0]))
+
+
+def _of_kept(
+    connection: SnowflakeConnection,
+    database: str,
+    person: Person,
+    schema: str,
+    table: str,
+    columns: Mapping[str, Key],
+    name: str,
+) -> Rows:
+    condition, bound = person_condition([(key, (column,)) for column, key in columns.items()], person.values)
+    sql = template(name, database=database, schema=schema, table=table, condition=condition)
+    return run(connection, sql, bound)
+
+
+def forget_kept(connection: SnowflakeConnection, database: str, person: Person) -> tuple[Place, ...]:
+    """Delete the person's rows from the tables that dbt keeps, in one transaction.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; nothing is deleted.
+    """
+    done = []
+    if any(rows for _, rows in person.kept.values()):
+        with transaction(connection):
+            for (schema, table), (columns, rows) in person.kept.items():
+                if rows:
+                    gone = _of_kept(connection, database, person, schema, table, columns, "person/delete.sql")
+                    done.append(Place(f"{schema}.{table}", int(gone.rows[0][0])))
+    return tuple(done)
+
+
+def forget_objects(client: S3Client, bucket: str, person: Person, still: Callable[[Landed], None]) -> None:
+    """Write the objects anew that hold records of the person: those of children before those of parents, and of one table those
+    last that name the person, since they lead to the others. `still` raises where the lease of an object's source is lost.
+
+    Raises:
+        DataError: somebody wrote over an object.
+        BusyError: another run took over.
+        ConfigurationError, InfrastructureError: S3 refused or did not answer.
+    """
+    for holder in person.reach.holders:
+        found = person.objects.get(holder.name, [])
+        wanted = Wanted(holder, person.values, person.starts)
+        for n, (landed, of) in sorted(enumerate(found), key=lambda one: one[1][1].named):
+            if of.records:
+                still(landed)
+                size, etag, left = rewrite(client, bucket, landed, wanted, of)
+                found[n] = (Landed(landed.key, size, etag, holder, landed.entry, bool(landed.entry), left), of)
+
+
+def forget_rows(
+    ledger: Ledger,
+    person: Person,
+    fenced: Callable[[], AbstractContextManager[Callable[[], None]]],
+    note: Callable[[Iterable[Place]], None],
+    anyway: bool,
+) -> tuple[Place, ...]:
+    """Delete the person's rows of one source from RAW, and write down what is left of its objects, in one transaction.
+    `anyway`: there is something to note, even if nothing of this source is the person's.
+
+    Raises:
+        BusyError: another run took over; nothing is deleted.
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; nothing is deleted.
+    """
+    holders = [h for h in person.reach.holders if h.source.name == ledger.source]
+    objects = [one for h in holders for one in person.objects.get(h.name, [])]
+    in_raw = any(rows for (source, _), rows in person.rows.items() if source == ledger.source)
+    if not (objects or in_raw or anyway):
+        return ()
+    done = []
+    with fenced() as lock:
+        for holder in holders:
+            for table in (holder.name, f"{holder.name}{REJECTED}"):
+                if rows := person.rows.get((ledger.source, table)):
+                    _delete(ledger, holder, table, person)
+                    done.append(Place(f"RAW.{table}", sum(rows.values())))
+        lock()
+        ledger.rewritten(_changed(ledger, person, objects))
+        folders: dict[str, list[int]] = defaultdict(list)
+        for landed, of in objects:
+            folders[landed.place].append(of.records)
+        done += [Place(place, sum(rows), len(rows)) for place, rows in sorted(folders.items())]
+        note(done)
+    return tuple(done)
+
+
+def _delete(ledger: Ledger, holder: Holder, table: str, person: Person) -> None:
+    where = {"database": ledger.database, "schema": holder.source.schema, "table": table}
+    condition, bound = person_condition(holder.found_by, person.values)
+    run(ledger.connection, template("person/delete.sql", condition=condition, **where), bound)
+    if lines := person.lines.get(table):
+        pairs = Key(table, ("_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER"))
+        found: Values = {pairs: {(key, str(number)) for key, number in lines}}
+        condition, bound = person_condition([(pairs, pairs.columns)], found)
+        run(ledger.connection, template("person/delete.sql", condition=condition, **where), bound)
+
+
+def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Found]]) -> list[dict[str, Any]]:
+    """What changes in the ledger: of objects that were written anew, and of others whose rows are in RAW."""
+    changed: dict[str, dict[str, Any]] = {}
+    entries = {str(row["s3_key"]): row for row in ledger.objects()}
+    in_raw = {key for key, row in entries.items() if row["status"] in _IN_RAW}
+    for landed, _ in objects:
+        if landed.entry is None or not landed.replaced:
+            continue
+        before = landed.entry["file_records"]
+        gone = 0 if before is None else int(before) - landed.left
+        row: dict[str, Any] = {"s3_key": landed.key, "bytes": landed.size, "etag": landed.etag, "records_gone": gone}
+        changed[landed.key] = {**row, "rows_gone": 0 if landed.key in in_raw else gone, "aside_gone": 0}
+    of_key = {key.partition("/")[2]: key for key in entries}  # RAW has the name that an archived object had
+    for (source, table), rows in person.rows.items():
+        if source != ledger.source:
+            continue
+        for raw_key, count in rows.items():
+            if not (key := of_key.get(raw_key.partition("/")[2])):
+                continue  # rows that came in by hand
+            of = changed.setdefault(key, {"s3_key": key, "records_gone": 0, "rows_gone": 0, "aside_gone": 0})
+            of["rows_gone"] += count
+            of["aside_gone"] += count if table.endswith(REJECTED) else 0
+    return list(changed.values())
+
+
+def hashes(starts: Values, secret: str) -> list[dict[str, str]]:
+    """For each value that a person was named by, its column and its keyed hash."""
+    return [
+        {
+            "column_name": key.text,
+            "value_hash": hmac.new(secret.encode(), "\n".join((key.text, *value)).encode(), hashlib.sha256).hexdigest(),
+        }
+        for key in sorted(starts)
+        for value in sorted(starts[key])
+    ]
+
+
+def places_text(places: Iterable[Place]) -> str:
+    """Places and their rows as the note has them."""
+    return json.dumps({place.place: place.rows for place in places}, separators=(",", ":"))
