@@ -1,4 +1,5 @@
 -- What was forgotten, one row for each value: its keyed hash, never the value.
+-- noqa: disable=AL03
 INSERT INTO {{ database | ident }}.RAW.FORGOTTEN (
     REQUEST_ID,
     SOURCE,

@@ -121,7 +121,7 @@ def _search_raw(ledger: Ledger, holder: Holder, wanted: Wanted, person: Person, 
         found = run(ledger.connection, template("person/rows.sql", condition=condition, **where), bound)
         rows = {str(key): int(count) for key, count in found.rows}
         for key in holder.gives:
-            sql = template("person/keys.sql", condition=condition, columns=key.columns, **where)
+            sql = template("person/keys.sql", condition=condition, names=key.columns, **where)
             given = run(ledger.connection, sql, bound).rows if rows else ()
             values = (tuple(str(v or "").strip(" ") for v in row) for row in given)
             person.values.setdefault(key, set()).update(value for value in values if all(value))

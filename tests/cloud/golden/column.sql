@@ -7,4 +7,4 @@ ALTER TABLE CXM_MEDTECH.RAW.T_CASES ADD COLUMN
     IF NOT EXISTS HOSPITAL VARCHAR COMMENT 'Hospital: The row\'s hospital';
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN HOSPITAL SET TAG CXM_MEDTECH.RAW.PII = 'indirect';
 
--- Plan: 1 to change, 56 unchanged.
+-- Plan: 1 to change, 57 unchanged.

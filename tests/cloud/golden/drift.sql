@@ -30,4 +30,4 @@ USE ROLE SYSADMIN;
 -- table CXM_MEDTECH.RAW.T_CASES: comment of CASE_ID differs
 COMMENT ON COLUMN CXM_MEDTECH.RAW.T_CASES.CASE_ID IS 'Case_Id: The row\'s case_id';
 
--- Plan: 2 to create, 3 to change, 52 unchanged.
+-- Plan: 2 to create, 3 to change, 53 unchanged.

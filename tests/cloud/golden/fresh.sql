@@ -194,6 +194,20 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
+-- table CXM_MEDTECH.RAW.FORGOTTEN: does not exist
+-- Whose rows were taken out by `cxm forget`: a row for each value and source, never the value itself.
+CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.FORGOTTEN (
+    REQUEST_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: when `cxm forget` was started',
+    SOURCE VARCHAR NOT NULL COMMENT 'The contract whose rows and objects these are',
+    COLUMN_NAME VARCHAR NOT NULL COMMENT 'The column by which the person was named: RAW table and column',
+    VALUE_HASH VARCHAR NOT NULL COMMENT 'HMAC-SHA256 of column and value, hex, by the key CXM_FORGET_KEY',
+    PLACES VARCHAR NOT NULL COMMENT 'JSON: rows taken out of each place, for all values of the request together',
+    DONE_BY VARCHAR NOT NULL COMMENT 'user@host who ran the command',
+    DONE_AS VARCHAR NOT NULL COMMENT 'Snowflake user',
+    DONE_AT TIMESTAMP_NTZ NOT NULL COMMENT 'UTC'
+)
+COMMENT = 'Persons whose rows were taken out of RAW, of what dbt keeps, and of landed objects';
+
 -- table CXM_MEDTECH.RAW.LOAD_LEASE: does not exist
 -- Which run may write a source's batches: one row for each source, made here, changed under the table's lock only.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
@@ -316,4 +330,4 @@ COMMENT = 'Case: A surgeon\'s case';
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES SET TAG CXM_MEDTECH.RAW.PII = 'direct';
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN SURGEON SET TAG CXM_MEDTECH.RAW.PII = 'direct';
 
--- Plan: 55 to create, 2 unchanged.
+-- Plan: 56 to create, 2 unchanged.

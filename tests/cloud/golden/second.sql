@@ -1,2 +1,2 @@
 
--- Plan: 57 unchanged.
+-- Plan: 58 unchanged.

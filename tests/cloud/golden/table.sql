@@ -12,4 +12,4 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.T_KITS (
 )
 COMMENT = 'Kit: A kit';
 
--- Plan: 1 to create, 57 unchanged.
+-- Plan: 1 to create, 58 unchanged.
