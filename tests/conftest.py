@@ -146,8 +146,8 @@ def hold_builds(settings: Settings, enabled: bool = False) -> None:
     import httpx
 
     url, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
-    found = httpx.post(f"{url}/automations/filter", json={}, auth=login, timeout=60).raise_for_status().json()
-    builds = [one for one in found if one["name"].startswith("dbt-build")]
+    result = httpx.post(f"{url}/automations/filter", json={}, auth=login, timeout=60).raise_for_status().json()
+    builds = [one for one in result if one["name"].startswith("dbt-build")]
     assert builds
     for one in builds:
         body = {"enabled": enabled}

@@ -64,9 +64,9 @@ def by_csv(data: bytes, dialect: Dialect) -> Rows:
     text = data.decode(dialect.codec).removeprefix("\ufeff")
     # A CR ends a line where the dialect says so; elsewhere only LF does, after which csv is given the next line.
     lines = re.findall(r"[^\r]*\r|[^\r]+\Z", text) if dialect.line_end == "cr" else io.StringIO(text, newline="\n")
-    found = list(csv.reader(lines, **dialect.csv))
+    rows = list(csv.reader(lines, **dialect.csv))
     nulls = {"", *dialect.nulls}
-    return [tuple(None if v in nulls else v for v in row) for row in found[dialect.header :]]
+    return [tuple(None if v in nulls else v for v in row) for row in rows[dialect.header :]]
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -101,6 +101,6 @@ def sent(path: Path, of: Table) -> bytes:
     from flows.steps.land import read
 
     blocks: list[bytes] = []
-    with (local(path.parent) / path.name).open() as found:
-        read(path.name, found, of, lambda block: blocks.append(block.data), blocks.clear)
+    with (local(path.parent) / path.name).open() as opened:
+        read(path.name, opened, of, lambda block: blocks.append(block.data), blocks.clear)
     return b"".join(blocks)

@@ -35,7 +35,7 @@ def name(page: Path) -> str:
 
 
 def commands(page: Path) -> list[Command]:
-    found: list[Command] = []
+    result: list[Command] = []
     heading = ""
     for part in PART.finditer(page.read_text(encoding="utf-8")):
         heading = heading if part["heading"] is None else part["heading"]
@@ -43,10 +43,10 @@ def commands(page: Path) -> list[Command]:
             line, _, comment = re.sub(r"(^|\s+)#\s", "\0", written, count=1).strip().partition("\0")
             says = re.match(r"exit (\d)", comment)
             if line:
-                found.append(Command(name(page), heading, line, int(says[1]) if says else 0, inline=False))
+                result.append(Command(name(page), heading, line, int(says[1]) if says else 0, inline=False))
         if part["span"]:
-            found.append(Command(name(page), heading, " ".join(part["span"].split()), 0, inline=True))
-    return found
+            result.append(Command(name(page), heading, " ".join(part["span"].split()), 0, inline=True))
+    return result
 
 
 def check_cxm(words: list[str], line: str) -> None:

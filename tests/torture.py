@@ -134,8 +134,8 @@ def main(folders: list[Path]) -> int:
     for path in files(folders):
         place = local(path.parent)
         try:
-            with (place / path.name).open() as found:
-                data = found.file.read()
+            with (place / path.name).open() as opened:
+                data = opened.file.read()
         except DataError as error:
             counts["refused: packed badly"] += 1
             print(f"refused  {path}: {error}")  # noqa: T201

@@ -112,13 +112,13 @@ class Sitting:
 
     def _servers(self) -> dict[int, float]:
         """Seconds of a core so far, of each process of the stack."""
-        found: dict[int, float] = {}
+        result: dict[int, float] = {}
         with contextlib.suppress(OSError, ValueError, psutil.Error):
             supervisor = psutil.Process(json.loads((self.home / "run" / "supervisor.json").read_text())["pid"])
             for process in supervisor.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    found[process.pid] = sum(process.cpu_times()[:2])
-        return found
+                    result[process.pid] = sum(process.cpu_times()[:2])
+        return result
 
     def scheduled(self) -> tuple[float, float, float]:
         """A run of the deployment on the worker, from the time for which it is scheduled to its state Completed."""
@@ -133,25 +133,29 @@ class Sitting:
             deployment = answer("GET", "/deployments/name/pipeline/olist")["id"]
             due = datetime.now(UTC) + AHEAD
             state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
-            wanted = {"parameters": {"source": "olist", "force": True}, "state": state}
-            run = answer("POST", f"/deployments/{deployment}/create_flow_run", json=wanted)["id"]
+            expected = {"parameters": {"source": "olist", "force": True}, "state": state}
+            run = answer("POST", f"/deployments/{deployment}/create_flow_run", json=expected)["id"]
             until = time.monotonic() + AHEAD.total_seconds() + PATIENCE
-            while (found := answer("GET", f"/flow_runs/{run}"))["state_type"] not in ("COMPLETED", "FAILED", "CRASHED"):
+            while (result := answer("GET", f"/flow_runs/{run}"))["state_type"] not in (
+                "COMPLETED",
+                "FAILED",
+                "CRASHED",
+            ):
                 if time.monotonic() > until:
-                    raise SystemExit(f"the scheduled run is {found['state_type']} after {PATIENCE:.0f} s")
+                    raise SystemExit(f"the scheduled run is {result['state_type']} after {PATIENCE:.0f} s")
                 time.sleep(0.5)
-        if found["state_type"] != "COMPLETED":
-            raise SystemExit(f"the scheduled run: {found['state']['message']}")
+        if result["state_type"] != "COMPLETED":
+            raise SystemExit(f"the scheduled run: {result['state']['message']}")
         spent = sum(after - before.get(pid, 0.0) for pid, after in self._servers().items())
-        return (datetime.fromisoformat(found["state"]["timestamp"]) - due).total_seconds(), 0.0, spent
+        return (datetime.fromisoformat(result["state"]["timestamp"]) - due).total_seconds(), 0.0, spent
 
 
 def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str, Times], None]) -> dict[str, Times]:
     """Each command, round by round: first those that find nothing running, then those on a stack that is up."""
-    found: dict[str, Times] = {}
+    result: dict[str, Times] = {}
 
     def one(name: str, work: Callable[[], tuple[float, float, float]]) -> None:
-        times = found.setdefault(name, Times())
+        times = result.setdefault(name, Times())
         for held, value in zip((times.wall, times.cpu, times.servers), work(), strict=True):
             held.append(round(value, 3))
         tell(name, times)
@@ -187,7 +191,7 @@ def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str,
     warm["cxm status"] = None, command(*sitting.cxm("status"))
     chosen = {name: work for name, work in warm.items() if not only or name in only}
     if not chosen:
-        return found
+        return result
     fresh(sitting)
     try:
         sitting.do(["make", "up"])
@@ -199,7 +203,7 @@ def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str,
                 one(name, work)
     finally:
         sitting.do(sitting.cxm("down"))
-    return found
+    return result
 
 
 def fresh(sitting: Sitting) -> None:
@@ -222,11 +226,11 @@ def prepared(project: Path, data: Path | None) -> Sitting:
     return Sitting(project.absolute(), own, full)
 
 
-def shown(found: dict[str, Times]) -> Table:
+def shown(result: dict[str, Times]) -> Table:
     table = Table("command", title="Whole commands, seconds")
     for name in ("median", "least", "most", "of a core", "of a core, servers", "runs"):
         table.add_column(name, justify="right")
-    for name, times in found.items():
+    for name, times in result.items():
         numbers = (median(times.wall), min(times.wall), max(times.wall), median(times.cpu), median(times.servers))
         table.add_row(name, *(f"{n:.2f}" for n in numbers), str(len(times.wall)))
     return table
@@ -234,12 +238,12 @@ def shown(found: dict[str, Times]) -> Table:
 
 def section(results: dict[str, dict[str, dict[str, list[float]]]]) -> str:
     """The page's table: a line for each command, a column for each label."""
-    names = list(dict.fromkeys(name for found in results.values() for name in found))
+    names = list(dict.fromkeys(name for one in results.values() for name in one))
     lines = ["| | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     for name in names:
         cells = []
-        for found in results.values():
-            wall = found.get(name, {}).get("wall", [])
+        for one in results.values():
+            wall = one.get(name, {}).get("wall", [])
             cells.append(
                 f"**{median(wall):.1f}** ({min(wall):.1f} – {max(wall):.1f}), {len(wall)} runs" if wall else ""
             )
@@ -247,11 +251,11 @@ def section(results: dict[str, dict[str, dict[str, list[float]]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_page(label: str, found: dict[str, Times]) -> None:
+def write_page(label: str, result: dict[str, Times]) -> None:
     """Keep the times under a label, beside those of other labels, and write the table of all of them."""
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     results.setdefault("commands", {}).setdefault(label, {}).update(
-        {name: {"wall": t.wall, "cpu": t.cpu, "servers": t.servers} for name, t in found.items()}
+        {name: {"wall": t.wall, "cpu": t.cpu, "servers": t.servers} for name, t in result.items()}
     )
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     before, rest = PAGE.read_text().split(BEGIN)
@@ -275,16 +279,16 @@ def main() -> None:
             f"{name:<28} {times.wall[-1]:7.2f} s  of a core {times.cpu[-1]:6.2f}, servers {times.servers[-1]:6.2f}"
         )
 
-    found = measure(prepared(options.project, options.data), options.rounds, options.only, tell)
+    result = measure(prepared(options.project, options.data), options.rounds, options.only, tell)
     if options.page:
-        write_page(options.page, found)
+        write_page(options.page, result)
     if options.json:
         facts = {
-            n: {"median": median(t.wall), "wall": t.wall, "cpu": t.cpu, "servers": t.servers} for n, t in found.items()
+            n: {"median": median(t.wall), "wall": t.wall, "cpu": t.cpu, "servers": t.servers} for n, t in result.items()
         }
         sys.stdout.write(json.dumps({"load": os.getloadavg(), "commands": facts}) + "\n")
     else:
-        Console().print(shown(found))
+        Console().print(shown(result))
 
 
 if __name__ == "__main__":

@@ -120,18 +120,18 @@ def main() -> None:
             provision()
             as_flow(data)  # imports, caches, the first of everything
             plain(settings, data)
-            found: dict[str, list[tuple[float, float]]] = {"plain": [], "flow": []}
+            result: dict[str, list[tuple[float, float]]] = {"plain": [], "flow": []}
             for _ in range(given.rounds):
                 time.sleep(1.1)  # a batch id is a second
-                found["plain"].append(timed(lambda: plain(settings, data)))
+                result["plain"].append(timed(lambda: plain(settings, data)))
                 time.sleep(1.1)
-                found["flow"].append(timed(lambda: as_flow(data)))
+                result["flow"].append(timed(lambda: as_flow(data)))
     medians = {
         name: {
             "wall_s": round(statistics.median(w for w, _ in pairs), 2),
             "cpu_s": round(statistics.median(c for _, c in pairs), 2),
         }
-        for name, pairs in found.items()
+        for name, pairs in result.items()
     }
     added = {unit: round(medians["flow"][unit] - medians["plain"][unit], 2) for unit in ("wall_s", "cpu_s")}
     sys.stdout.write(

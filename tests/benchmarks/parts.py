@@ -30,8 +30,8 @@ STARTS = {
 
 def start(code: str) -> float:
     """Seconds of a core that a Python process takes that does this and no more."""
-    told = "import time; print(time.process_time())"
-    ended = subprocess.run([sys.executable, "-c", f"{code}\n{told}"], capture_output=True, text=True, check=True)
+    probe = "import time; print(time.process_time())"
+    ended = subprocess.run([sys.executable, "-c", f"{code}\n{probe}"], capture_output=True, text=True, check=True)
     return float(ended.stdout)
 
 

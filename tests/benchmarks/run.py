@@ -107,10 +107,10 @@ class Bench:
             batch_id or self.batch_id(),
             codec,
         ]
-        found = self.process(command, **more)
-        if found[1]["records"] != self.rows:
-            raise SystemExit(f"{' '.join(command)}: {found[1]} but the files have {self.rows} records")
-        return found
+        result = self.process(command, **more)
+        if result[1]["records"] != self.rows:
+            raise SystemExit(f"{' '.join(command)}: {result[1]} but the files have {self.rows} records")
+        return result
 
     def peer(self, name: str, *arguments: str, **more: str) -> tuple[dict[str, float], dict[str, Any]]:
         script = str(PROJECT / "tests" / "benchmarks" / "peers.py")
@@ -119,8 +119,8 @@ class Bench:
     def empty(self) -> None:
         """Take every object out of the bucket."""
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
-            for found in page.get("Contents", []):
-                self.client.delete_object(Bucket=self.bucket, Key=found["Key"])
+            for one in page.get("Contents", []):
+                self.client.delete_object(Bucket=self.bucket, Key=one["Key"])
 
     def sent(self, rows: bool) -> int:
         """Bytes in the bucket; with `rows`, everything is read back and its records are counted."""
@@ -149,12 +149,12 @@ Peer = Callable[[int], tuple[dict[str, float], dict[str, Any]]]
 
 def turns(bench: Bench, peers: dict[str, Peer], rounds: int, check: Callable[[str, bool], int]) -> dict[str, Runs]:
     """Each peer once in each round, in another order each time; `check(name, whole)` gives the bytes that were sent."""
-    found = {name: Runs() for name in peers}
+    result = {name: Runs() for name in peers}
     names = list(peers)
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             took, said = peers[name](number)
-            runs = found[name]
+            runs = result[name]
             runs.bytes = check(name, number == 0)
             runs.wall.append(took["wall"])
             runs.cpu.append(took["cpu"])
@@ -163,7 +163,7 @@ def turns(bench: Bench, peers: dict[str, Peer], rounds: int, check: Callable[[st
                 runs.inside.append(said["seconds"])
             seconds = f"{took['wall']:7.2f} s {took['cpu']:6.2f} s of a core"
             print(f"x{bench.scale} {name:<28} {seconds} {took['memory']:6.0f} MB", flush=True)  # noqa: T201
-    return found
+    return result
 
 
 def land(bench: Bench, rounds: int) -> dict[str, Runs]:
@@ -277,11 +277,11 @@ def load(bench: Bench, rounds: int) -> dict[str, Runs]:
             raise SystemExit(f"{name}: {counted} rows, the files have {bench.rows}")
         return 0
 
-    found = turns(bench, peers, rounds, check)
+    result = turns(bench, peers, rounds, check)
     # After the loads, the newest batch is published: the same files again.
-    found |= turns(bench, {"ours: files, again": lambda _: again(bench)}, rounds, lambda *_: 0)
+    result |= turns(bench, {"ours: files, again": lambda _: again(bench)}, rounds, lambda *_: 0)
     bench.empty()
-    return found
+    return result
 
 
 def loaded(bench: Bench) -> tuple[dict[str, float], dict[str, Any]]:
@@ -292,10 +292,10 @@ def loaded(bench: Bench) -> tuple[dict[str, float], dict[str, Any]]:
 
 
 def again(bench: Bench) -> tuple[dict[str, float], dict[str, Any]]:
-    found = bench.ours("again")
-    if found[1]["statuses"] != ["unchanged"]:
-        raise SystemExit(f"the second look says {found[1]}")
-    return found
+    result = bench.ours("again")
+    if result[1]["statuses"] != ["unchanged"]:
+        raise SystemExit(f"the second look says {result[1]}")
+    return result
 
 
 @contextmanager
@@ -309,7 +309,7 @@ def running(peers: Path) -> Iterator[Bench]:
     from flows.contract.read import read_source
     from flows.steps.provision import Cloud, apply, make_plan
 
-    with stack.lease(settings, ("s3", "warehouse")) as found:
+    with stack.lease(settings, ("s3", "warehouse")) as result:
         settings = Settings()
         client = blocks.s3_client(settings)
         with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "benchmark"}) as connection:
@@ -318,14 +318,14 @@ def running(peers: Path) -> Iterator[Bench]:
         key, secret = settings.s3_identity
         environment = {
             **os.environ,
-            "AWS_ENDPOINT_URL": found["s3"]["endpoint"],
+            "AWS_ENDPOINT_URL": result["s3"]["endpoint"],
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secret.get_secret_value(),
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "BENCH_BUCKET": settings.bucket,
             "BENCH_LANDED": str(HOME / "landed.pickle"),
-            "BENCH_WAREHOUSE_PORT": str(found["warehouse"]["port"]),
+            "BENCH_WAREHOUSE_PORT": str(result["warehouse"]["port"]),
             "BENCH_WAREHOUSE_PASSWORD": settings.warehouse_logins["CXM_EMBEDDED"].get_secret_value(),
             "SNOWFLAKE_HOME": str(HOME / "home"),
         }
@@ -359,10 +359,10 @@ def main() -> None:
         for name, scale, run, rounds in groups:
             made(scale)
             bench.scale = scale
-            found = run(bench, rounds)
+            rows = run(bench, rounds)
             results[f"{name} x{scale}"] = {
                 peer: {"wall": r.wall, "cpu": r.cpu, "memory": r.memory, "inside": r.inside, "bytes": r.bytes}
-                for peer, r in found.items()
+                for peer, r in rows.items()
             }
             results["sizes"] = {
                 **results.get("sizes", {}),

@@ -94,16 +94,16 @@ def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: 
 
 def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any) -> None:
     run_id = summary.flow_run_url.rsplit("/", 1)[1]
-    wanted = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}}
+    where = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}}
     answer = httpx.post(
         f"{settings.stack['prefect']['api_url']}/artifacts/filter",
-        json=wanted,
+        json=where,
         auth=prefect_login(settings),
         timeout=60,
     )
-    found = {artifact["key"]: json.loads(artifact["data"]) for artifact in answer.json()}
-    assert set(found) == {"olist-land", "olist-load", "olist-validation", "olist-freshness"}
-    assert {len(rows) for rows in found.values()} == {9}
+    got = {artifact["key"]: json.loads(artifact["data"]) for artifact in answer.json()}
+    assert set(got) == {"olist-land", "olist-load", "olist-validation", "olist-freshness"}
+    assert {len(rows) for rows in got.values()} == {9}
 
 
 def test_the_history_of_run_reports_has_every_run(page: Any, summary: Any, settings: Any) -> None:
@@ -176,10 +176,10 @@ def test_screenshots_are_written_where_they_are_asked_for(
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     ui, docs = settings.stack["prefect"]["ui_url"], settings.stack["docs"]["url"]
-    wanted = {"artifacts": {"key": {"any_": ["olist-report"]}, "flow_run_id": {"any_": [summary.flow_run_url[-36:]]}}}
+    where = {"artifacts": {"key": {"any_": ["olist-report"]}, "flow_run_id": {"any_": [summary.flow_run_url[-36:]]}}}
     (report,) = httpx.post(
         f"{settings.stack['prefect']['api_url']}/artifacts/filter",
-        json=wanted,
+        json=where,
         auth=prefect_login(settings),
         timeout=60,
     ).json()

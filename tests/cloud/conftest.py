@@ -59,8 +59,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def permitted(self: Any, action: str, resource: str = "*", *rest: Any, **more: Any) -> PermissionResult:
         for operator, keys in self._statement.get("Condition", {}).items():
-            for key, wanted in keys.items():
-                if not _met(operator, key, wanted):
+            for key, expected in keys.items():
+                if not _met(operator, key, expected):
                     return PermissionResult.NEUTRAL
         without = IAMPolicyStatement({k: v for k, v in self._statement.items() if k != "Condition"})
         return real(without, action, resource, *rest, **more)
@@ -100,13 +100,13 @@ def _queue(body: Any) -> str:
     return f"arn:aws:sqs:us-east-1:{ACCOUNT}:{asked.get('QueueName') or asked['QueueUrl'].rpartition('/')[2]}"
 
 
-def _met(operator: str, key: str, wanted: Any) -> bool:
+def _met(operator: str, key: str, expected: Any) -> bool:
     from fnmatch import fnmatchcase
 
-    patterns = wanted if isinstance(wanted, list) else [wanted]
+    patterns = expected if isinstance(expected, list) else [expected]
     if key == "s3:prefix":
-        found = _prefix.get()
-        return operator == "StringLike" and found is not None and any(fnmatchcase(found, p) for p in patterns)
+        result = _prefix.get()
+        return operator == "StringLike" and result is not None and any(fnmatchcase(result, p) for p in patterns)
     if key == "aws:SecureTransport":
         return "true" in patterns  # boto3's default endpoints are https
     if key == "iam:PolicyARN":

@@ -1,4 +1,4 @@
-"""The deployment page's commands, in order: run against emulators as far as they are ours, and no command that is not there."""
+"""The deployment page's commands, in order: those of cxm run against emulators, and every named command exists."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
 
     def emulated(current: Settings) -> Any:
         """The same login, at the emulator's address: JWT and key are checked there too."""
-        found = real(current)
-        values = {n: getattr(found, n) for n in ("user", "private_key", "private_key_passphrase")}
+        result = real(current)
+        values = {n: getattr(result, n) for n in ("user", "private_key", "private_key_passphrase")}
         return Login("cxm-embedded", host=warehouse["host"], port=warehouse["port"], protocol="http", **values)
 
     monkeypatch.setattr(blocks, "snowflake_credentials", emulated)
@@ -150,7 +150,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
 
 
 def names(settings: Settings) -> dict[str, str]:
-    """What dbt is told of an environment."""
+    """The environment that dbt is given."""
     return {
         "CXM_DATABASE": settings.database,
         "CXM_WAREHOUSE": settings.warehouse,

@@ -1,4 +1,4 @@
-"""Taking an environment down: what would be lost is listed, data goes only when it is told by name, production never."""
+"""Taking an environment down: what would be lost is listed, data goes only when it is named, production never."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def places(settings: Settings) -> list[events.Watched]:
 
 @pytest.fixture
 def bucket(aws: None) -> Any:
-    """The bucket of a clinic, which tells somebody else of what is deleted."""
+    """The bucket of a clinic, which notifies somebody else of deletions."""
     client = boto3.client("s3")
     client.create_bucket(Bucket=CLINIC)
     boto3.client("sqs").create_queue(QueueName="theirs")
@@ -118,8 +118,8 @@ def test_nothing_is_watched_unless_the_setting_asks_for_it(settings: Settings) -
 def test_a_queue_for_each_source_takes_what_comes_to_its_prefix_and_others_notifications_stay(
     places: list[events.Watched], bucket: Any
 ) -> None:
-    found = planned(places)
-    assert [(i.kind, i.name, i.action) for i in found] == [
+    got = planned(places)
+    assert [(i.kind, i.name, i.action) for i in got] == [
         ("queue", OLIST, "created"),
         ("queue", "cxm-medtech-inbox-synthetic", "created"),
         ("notifications", CLINIC, "changed"),
@@ -168,8 +168,8 @@ def test_drift_is_shown_and_put_right_and_what_others_added_stays(places: list[e
     bucket.put_bucket_notification_configuration(Bucket=CLINIC, NotificationConfiguration=held)
 
     keys = login("planner", policies.provision_plan(BUCKET, ACCOUNT, CLINIC))
-    found = [i for i in enforced(lambda: planned(places, **keys)) if i.action != "unchanged"]
-    assert [(i.kind, i.name, i.why) for i in found] == [
+    got = [i for i in enforced(lambda: planned(places, **keys)) if i.action != "unchanged"]
+    assert [(i.kind, i.name, i.why) for i in got] == [
         ("queue", OLIST, f"its policy does not let S3 send to it for bucket {CLINIC} of this account alone"),
         ("notifications", CLINIC, f"that are missing or differ: {OLIST}, cxm-medtech-inbox-synthetic"),
     ]
@@ -320,7 +320,7 @@ def test_a_message_is_deleted_after_the_look_that_it_caused_and_not_before(
     monkeypatch.setattr(inbox.blocks, "sqs_client", lambda _: client)
     monkeypatch.setattr(inbox.tasks, "Blocks", lambda *_: SimpleNamespace(settings=settings))
     monkeypatch.setattr(inbox.located, "place", place)
-    monkeypatch.setattr(inbox.prefect_ui, "ended", lambda told, found: (told, found))
+    monkeypatch.setattr(inbox.prefect_ui, "ended", lambda message, one: (message, one))
     monkeypatch.setattr(inbox.events.Queue.messages, "__defaults__", (0, 0, 1))  # no waiting, and seen again at once
 
     def look() -> Any:
@@ -335,8 +335,8 @@ def test_a_message_is_deleted_after_the_look_that_it_caused_and_not_before(
     with pytest.raises(InfrastructureError, match="away"):
         look()
     assert (listed, left()) == ([where], 1)
-    told, (found,) = look()
-    assert (found.status, left()) == ("waits", 0)
-    assert "waits for " in told
+    message, (got,) = look()
+    assert (got.status, left()) == ("waits", 0)
+    assert "waits for " in message
     look()  # without an event: the set waits for its other files
     assert listed == [where] * 3

@@ -19,15 +19,15 @@ from flows.docs_place import DocsPlace, data_docs
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, After, Settings
 from flows.steps import provision
-from flows.steps.provision import aws as wanted
+from flows.steps.provision import aws as aws_items
 from flows.steps.provision import policies
 from tests.cloud.conftest import ACCOUNT, enforced, login
 
 BUCKET = "cxm-medtech-landing-ssen27"
 KEY = "raw/olist/olist_orders_dataset/20261122_101500/olist_orders_dataset.csv"
-TRUST = wanted.Trust("arn:aws:iam::999999999999:user/snowflake", "CXM_SFCRole=1_abc")
-NAMES = wanted.Names(ACCOUNT, "")
-PAGES = wanted.Pages(f"{BUCKET}/docs/", 90)
+TRUST = aws_items.Trust("arn:aws:iam::999999999999:user/snowflake", "CXM_SFCRole=1_abc")
+NAMES = aws_items.Names(ACCOUNT, "")
+PAGES = aws_items.Pages(f"{BUCKET}/docs/", 90)
 
 PLACES = ("s3://clinic-exports/olist", "s3://clinic-exports/tickets.zip", "s3://surveys/", "sftp://clinic@files/out")
 DOCUMENTS = {
@@ -61,9 +61,9 @@ def items(holds: bool = True, principal: str | None = None) -> list[provision.It
     """Everything that provisioning wants of AWS, as it differs now."""
     client, iam = boto3.client("s3"), boto3.client("iam")
     return [
-        *wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),
-        *wanted.ingestion_items(iam, NAMES, BUCKET, principal, lambda _: holds),
-        *wanted.storage_items(iam, NAMES, BUCKET, TRUST),
+        *aws_items.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),
+        *aws_items.ingestion_items(iam, NAMES, BUCKET, principal, lambda _: holds),
+        *aws_items.storage_items(iam, NAMES, BUCKET, TRUST),
     ]
 
 
@@ -72,12 +72,12 @@ def make(principal: str | None = None, **login_: str) -> dict[str, str]:
     saved: dict[str, str] = {}
     clients = {name: boto3.client(name, **login_) for name in ("s3", "iam", "sts")}  # type: ignore[call-overload]
     cloud = provision.Cloud(**clients, save_key=lambda i, s: saved.update(aws_access_key_id=i, aws_secret_access_key=s))
-    found = [
-        *wanted.bucket_items(clients["s3"], BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),
-        *wanted.ingestion_items(clients["iam"], NAMES, BUCKET, principal, lambda _: False),
-        *wanted.storage_items(clients["iam"], NAMES, BUCKET, TRUST),
+    result = [
+        *aws_items.bucket_items(clients["s3"], BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),
+        *aws_items.ingestion_items(clients["iam"], NAMES, BUCKET, principal, lambda _: False),
+        *aws_items.storage_items(clients["iam"], NAMES, BUCKET, TRUST),
     ]
-    provision._do(found, cloud, None, lambda _: None)
+    provision._do(result, cloud, None, lambda _: None)
     return saved
 
 
@@ -211,9 +211,9 @@ def test_the_ingestion_identity_reads_source_places_and_nothing_beside_them(
 
     def run() -> None:
         for address in ("clinic-exports/olist", "clinic-exports/tickets.zip", "surveys/nps"):
-            with (s3_place.place(client, f"s3://{address}") / "kits.csv").open() as found:
-                assert found.file.read() == CONTENT
-                found.refuse_changed()
+            with (s3_place.place(client, f"s3://{address}") / "kits.csv").open() as opened:
+                assert opened.file.read() == CONTENT
+                opened.refuse_changed()
         for address in ("clinic-exports/olist2", "clinic-exports", "clinic-exports/other.zip"):
             with pytest.raises(ConfigurationError, match="may not read it; name the place in CXM_SOURCE_PLACES"):
                 s3_place.place(client, f"s3://{address}")
@@ -282,10 +282,10 @@ def test_doctor_says_that_an_inbox_may_not_clear_a_place(
     monkeypatch.setattr(blocks, "s3_client", lambda _: client)
     settings = Settings(source_places=("s3://surveys/nps",), inbox_after="done")
 
-    found = enforced(lambda: list(doctor.places(settings)))
+    got = enforced(lambda: list(doctor.places(settings)))
 
-    assert [one.status for one in found] == ["ok", "ok" if given == "done" else "fail"]
-    assert found[1].found == (
+    assert [one.status for one in got] == ["ok", "ok" if given == "done" else "fail"]
+    assert got[1].found == (
         "s3:PutObject, s3:DeleteObject" if given == "done" else "lacks s3:PutObject, s3:DeleteObject"
     )
     assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="surveys")
@@ -329,12 +329,12 @@ def test_an_administrator_with_the_plan_policy_can_plan_and_not_apply(aws: None)
     client = boto3.client("s3", **keys)
 
     def run() -> tuple[list[provision.Item], bool]:
-        found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES))
-        found += wanted.ingestion_items(boto3.client("iam", **keys), NAMES, BUCKET, None, lambda _: True)
-        return found, refused(client.delete_public_access_block, Bucket=BUCKET)
+        got = list(aws_items.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES))
+        got += aws_items.ingestion_items(boto3.client("iam", **keys), NAMES, BUCKET, None, lambda _: True)
+        return got, refused(client.delete_public_access_block, Bucket=BUCKET)
 
-    found, no = enforced(run)
-    assert [i.kind for i in found if i.action != "unchanged"] == ["public access block"]
+    got, no = enforced(run)
+    assert [i.kind for i in got if i.action != "unchanged"] == ["public access block"]
     assert no
 
 
@@ -346,13 +346,13 @@ def test_a_bucket_with_a_kms_key_is_refused_since_the_policies_give_no_rights_on
     client.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})  # type: ignore[list-item]
 
     with pytest.raises(ConfigurationError, match=r"aws:kms with key .*key/abc, expected AES256"):
-        list(wanted.bucket_items(client, BUCKET, "us-east-1", True, ["olist"], PAGES))
+        list(aws_items.bucket_items(client, BUCKET, "us-east-1", True, ["olist"], PAGES))
 
 
 def test_drift_in_aws_shows_in_the_plan_with_what_was_found_and_is_mended(aws: None) -> None:
     make()
     client, iam = boto3.client("s3"), boto3.client("iam")
-    closed = {**wanted.BLOCKED, "BlockPublicPolicy": False}
+    closed = {**aws_items.BLOCKED, "BlockPublicPolicy": False}
     client.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=closed)
     client.delete_bucket_policy(Bucket=BUCKET)
     client.delete_bucket_lifecycle(Bucket=BUCKET)
@@ -366,9 +366,9 @@ def test_drift_in_aws_shows_in_the_plan_with_what_was_found_and_is_mended(aws: N
         RoleName=NAMES.storage_role, PolicyDocument=json.dumps(policies.storage_trust(TRUST.user_arn, "old"))
     )
 
-    found = {(i.kind, i.action) for i in items() if i.action != "unchanged"}
+    got = {(i.kind, i.action) for i in items() if i.action != "unchanged"}
 
-    assert found == {
+    assert got == {
         ("public access block", "changed"),
         ("bucket policy", "changed"),
         ("lifecycle", "changed"),
@@ -407,12 +407,12 @@ def test_what_others_wrote_into_bucket_policy_and_lifecycle_stays(aws: None) -> 
 def test_pages_are_kept_for_as_long_as_the_setting_says_and_a_rule_for_them_reaches_nothing_else(aws: None) -> None:
     make()
     client = boto3.client("s3")
-    longer = wanted.Pages(f"{BUCKET}/docs/", 365)
-    found = list(wanted.bucket_items(client, BUCKET, "us-east-1", True, [], longer))
-    assert [i.why for i in found if i.kind == "lifecycle"] == ["rules that are missing or differ: cxm-docs-expiration"]
+    longer = aws_items.Pages(f"{BUCKET}/docs/", 365)
+    got = list(aws_items.bucket_items(client, BUCKET, "us-east-1", True, [], longer))
+    assert [i.why for i in got if i.kind == "lifecycle"] == ["rules that are missing or differ: cxm-docs-expiration"]
     rules = client.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
     assert [(r["Filter"]["Prefix"], r["Expiration"]["Days"]) for r in rules if "Expiration" in r] == [("docs/", 90)]
-    assert wanted.Pages("another/docs/", 90).rule(BUCKET) == wanted.Pages(f"{BUCKET}/", 90).rule(BUCKET) == ()
+    assert aws_items.Pages("another/docs/", 90).rule(BUCKET) == aws_items.Pages(f"{BUCKET}/", 90).rule(BUCKET) == ()
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "/raw/pages", "/archive/"])
@@ -456,13 +456,13 @@ def test_a_run_writes_pages_in_the_docs_place_and_can_delete_none(aws: None) -> 
 
 
 def test_the_secret_goes_to_the_store_and_stands_nowhere_else(aws: None) -> None:
-    found = [i for i in items(holds=False) if i.kind == "access key"]
+    got = [i for i in items(holds=False) if i.kind == "access key"]
     text = provision.Plan(tuple(items(holds=False))).text()
     secret = make()["aws_secret_access_key"]
 
     assert secret
     assert secret not in text
-    assert found[0].steps[0].secret  # type: ignore[union-attr]
+    assert got[0].steps[0].secret  # type: ignore[union-attr]
 
 
 def test_a_bucket_in_another_region_is_refused_with_the_fix(aws: None) -> None:
@@ -477,7 +477,7 @@ def test_a_bucket_in_another_region_is_refused_with_the_fix(aws: None) -> None:
 def test_another_environment_has_names_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXM_ENV", "dev")
     settings = Settings()
-    names = wanted.Names.of(settings, ACCOUNT)
+    names = aws_items.Names.of(settings, ACCOUNT)
 
     assert (settings.bucket, settings.database, settings.warehouse) == (
         f"{BUCKET}-dev",

@@ -340,7 +340,7 @@ def test_the_reporter_finds_nobody_by_name_and_copies_nothing_plain(
     with server.connect(role="CXM_REPORTER", paramstyle="numeric") as connection:
         run(connection, "USE DATABASE CXM_MEDTECH")
         run(connection, "USE SCHEMA MARTS")
-        found = run(connection, "SELECT CASE_ID FROM CASES WHERE SURGEON = :1", [PLAIN[1]]).rows
+        rows = run(connection, "SELECT CASE_ID FROM CASES WHERE SURGEON = :1", [PLAIN[1]]).rows
         run(connection, "CREATE TEMPORARY TABLE MINE AS SELECT * FROM CASES")
         copied = run(connection, "SELECT SURGEON FROM MINE").rows
         for sql in (
@@ -349,7 +349,7 @@ def test_the_reporter_finds_nobody_by_name_and_copies_nothing_plain(
         ):
             with pytest.raises(ConfigurationError):
                 run(connection, sql)
-    assert not found
+    assert not rows
     assert PLAIN[1] not in str(copied)
 
 

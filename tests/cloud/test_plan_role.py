@@ -60,7 +60,7 @@ class Stage:
     def plan(self, connection: Any) -> provision.Plan:
         return provision.warehouse_plan(connection, self.settings, [SOURCE])
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         provision.apply(self.plan(self.admin), None, self.admin, self.settings, [SOURCE])
 
 
@@ -112,17 +112,17 @@ def drifted(stage: Stage) -> Iterator[None]:
     for sql in DRIFT:
         run(stage.admin, sql)
     yield
-    stage.mend()
+    stage.restore()
     worksheet(stage.admin, plan_role_sql(stage.settings))
     assert stage.plan(stage.admin).todo == ()
 
 
 def test_the_role_finds_the_drift_that_the_administrator_finds(stage: Stage, drifted: None) -> None:
-    found = stage.plan(stage.looker)
+    got = stage.plan(stage.looker)
 
-    assert found.todo == stage.plan(stage.admin).todo
-    assert {(item.kind, item.name) for item in found.todo} == set(DRIFT.values())
-    text = found.text()
+    assert got.todo == stage.plan(stage.admin).todo
+    assert {(item.kind, item.name) for item in got.todo} == set(DRIFT.values())
+    text = got.text()
     assert "AUTO_SUSPEND: got 3600, expected 60" in text
     assert "STATEMENT_TIMEOUT_IN_SECONDS: got 0, expected 3600" in text
     assert "columns missing: SURGEON" in text
@@ -168,16 +168,16 @@ def test_it_may_run_no_statement_of_any_plan_and_read_no_row_and_no_file(
 
 def test_applying_with_it_fails_at_once_and_says_which_role_is_wanted(stage: Stage, drifted: None) -> None:
     before = stage.plan(stage.admin)
-    told: list[provision.Item] = []
+    done: list[provision.Item] = []
 
     with pytest.raises(
         DatabaseError, match="'ACCOUNTADMIN' specified in the connect string does not exist or not auth"
     ):
         stage.server.connect(user="ANA", password="hers", role="ACCOUNTADMIN")
     with pytest.raises(ConfigurationError, match=r"Requested role '\w+' is not assigned to the executing user 'ANA'"):
-        provision.apply(stage.plan(stage.looker), None, stage.looker, stage.settings, [SOURCE], told.append)
+        provision.apply(stage.plan(stage.looker), None, stage.looker, stage.settings, [SOURCE], done.append)
 
-    assert told == []
+    assert done == []
     assert stage.plan(stage.admin) == before
 
 

@@ -115,8 +115,8 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
 
 def ports_for_weed(count: int) -> list[int]:
     """Free ports whose number plus 10000, where SeaweedFS puts its gRPC, is free too."""
-    found: list[int] = []
-    while len(found) < count:
+    result: list[int] = []
+    while len(result) < count:
         port = random.randrange(20_000, 32_000)
         try:
             for one in (port, port + 10_000):
@@ -124,9 +124,9 @@ def ports_for_weed(count: int) -> list[int]:
                     probe.bind(("127.0.0.1", one))
         except OSError:
             continue
-        if not {port, port - 10_000, port + 10_000} & set(found):
-            found.append(port)
-    return found
+        if not {port, port - 10_000, port + 10_000} & set(result):
+            result.append(port)
+    return result
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def made_bucket(client: Any, prefix: str) -> Iterator[str]:
     client.create_bucket(Bucket=name)
     yield name
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-        for found in page.get("Contents", []):
-            client.delete_object(Bucket=name, Key=found["Key"])
+        for one in page.get("Contents", []):
+            client.delete_object(Bucket=name, Key=one["Key"])
     client.delete_bucket(Bucket=name)
 
 

@@ -49,8 +49,8 @@ def test_thirty_two_sessions_load_and_query_at_once(loading_warehouse: Warehouse
             return copied[0][3], count, highest
 
     with ThreadPoolExecutor(sessions) as pool:
-        found = list(pool.map(work, range(sessions)))
-    assert found == [(rows - i, rows - i, (rows - i - 1) ** 2) for i in range(sessions)]
+        got = list(pool.map(work, range(sessions)))
+    assert got == [(rows - i, rows - i, (rows - i - 1) ** 2) for i in range(sessions)]
 
 
 def test_a_copy_that_is_cancelled_loads_nothing_and_can_be_sent_again(

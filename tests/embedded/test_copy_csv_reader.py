@@ -90,10 +90,10 @@ def test_whatever_a_csv_writer_wrote_is_read_as_the_csv_module_reads_it(
     )  # the module's writer leaves a lone carriage return unquoted, which its reader takes for a line end
     before, csv_reader.CHUNK = csv_reader.CHUNK, chunk
     try:
-        found = values(text.encode(), PROJECT_FORMAT, width)
+        got = values(text.encode(), PROJECT_FORMAT, width)
     finally:
         csv_reader.CHUNK = before
-    assert found == [tuple(None if v in ("", "null") else v for v in row) for row in expected]
+    assert got == [tuple(None if v in ("", "null") else v for v in row) for row in expected]
 
 
 @given(
@@ -306,11 +306,11 @@ def test_latin1_bytes_in_a_utf8_file_are_refused_at_their_place_or_replaced(way:
 def test_compressed_files_are_read(compression: str, pack: Any, auto: bool) -> None:
     data = b"".join(b"%d,x\n" % i for i in range(50_000))
     packed = pack(data)
-    found = values(packed, {"COMPRESSION": compression}, 2)
-    assert len(found) == 50_000
-    assert found[-1] == ("49999", "x")
+    got = values(packed, {"COMPRESSION": compression}, 2)
+    assert len(got) == 50_000
+    assert got[-1] == ("49999", "x")
     if auto:
-        assert values(packed, {}, 2) == found
+        assert values(packed, {}, 2) == got
 
 
 def test_the_header_of_parse_header_may_span_lines() -> None:

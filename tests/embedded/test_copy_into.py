@@ -149,8 +149,8 @@ def test_generated_files_arrive_as_the_csv_module_reads_them(lab: Lab, rows: lis
     lab.table("A VARCHAR, B VARCHAR, C VARCHAR, LOADED TIMESTAMP_NTZ, BATCH VARCHAR, FILE VARCHAR, N NUMBER(38,0)")
     lab.put("g/x.csv", out.getvalue())
     lab.run(project_copy(3, "g/", "x.csv"))
-    found = lab.run("SELECT A, B, C FROM T ORDER BY N")
-    assert found == [tuple(None if v in ("", "null") else v for v in row) for row in expected]
+    got = lab.run("SELECT A, B, C FROM T ORDER BY N")
+    assert got == [tuple(None if v in ("", "null") else v for v in row) for row in expected]
 
 
 def test_metadata_columns_tell_where_a_row_came_from(lab: Lab) -> None:

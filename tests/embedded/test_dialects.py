@@ -110,7 +110,7 @@ def lab(
 
 
 def rows_for(dialect: Dialect, seed: int) -> list[list[str]]:
-    """Rows that a writer can write in this dialect: what has to stand in quotes only where there are some."""
+    """Rows that a writer can write in this dialect: values that need quotes only if the dialect has quotes."""
     pick = random.Random(seed)
     texts = []
     for text in TEXTS:
@@ -188,10 +188,10 @@ def test_staging_reads_values_as_the_dialect_writes_them(
     kind: str, how: dict[str, object], texts: dict[str, object], lab: Lab
 ) -> None:
     rows = ", ".join(f"('{text}')" for text in texts)
-    found = dict(lab.run(f"SELECT t.V, {values.value(kind, 't.V', how)} FROM (VALUES {rows}) AS t (V)"))
+    got = dict(lab.run(f"SELECT t.V, {values.value(kind, 't.V', how)} FROM (VALUES {rows}) AS t (V)"))
     if kind in ("date", "timestamp"):
-        found = {text: value and str(value) for text, value in found.items()}
-    assert found == {text: Decimal(str(value)) if isinstance(value, float) else value for text, value in texts.items()}
+        got = {text: value and str(value) for text, value in got.items()}
+    assert got == {text: Decimal(str(value)) if isinstance(value, float) else value for text, value in texts.items()}
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_a_rule_of_type_refuses_what_the_dialect_does_not_write(
     kind, *arguments = rule
     judged = Rule(kind, "error", "V", arguments=tuple(arguments))
     rows = ", ".join(f"('{text}')" for text in (*good, *bad))
-    found = lab.run(f"SELECT {values.unread(judged, 't.V')} FROM (VALUES {rows}) AS t (V)")
-    assert [text for (text,) in found if text is not None] == bad
+    got = lab.run(f"SELECT {values.unread(judged, 't.V')} FROM (VALUES {rows}) AS t (V)")
+    assert [text for (text,) in got if text is not None] == bad
 
 
 def test_a_number_is_read_from_its_text_to_its_last_digit_whatever_its_size(lab: Lab) -> None:

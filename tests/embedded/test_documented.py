@@ -28,11 +28,11 @@ _numbers = itertools.count(1)
 
 def cases() -> list[dict[str, Any]]:
     """Every case, with the area whose file it is in."""
-    found = []
+    result = []
     for file in sorted(CASES.glob("*.yaml")):
         read = yaml.safe_load(file.read_text(encoding="utf-8"))
-        found += [{**case, "area": file.stem} for case in read]
-    return found
+        result += [{**case, "area": file.stem} for case in read]
+    return result
 
 
 def _parameter(case: dict[str, Any]) -> Any:

@@ -186,9 +186,9 @@ def both(raw: Raw, project: Path, workdir: Path, built: BuildResult) -> tuple[Ha
     raw.arrive_unchanged(payments, NEWEST, OLD, 3, date(2026, 11, 1))
     raw.sql("update RAW.LOAD_LEDGER set STATUS = 'undone' where TABLE_NAME = 'OLIST_PRODUCTS' and STATUS = 'validated'")
     try:
-        found = handoff(project, "olist", raw.environment, workdir)
+        result = handoff(project, "olist", raw.environment, workdir)
         prepare(project, raw.environment, workdir / "ahead")
-        return found, handoff(project, "olist", raw.environment, workdir / "ahead")
+        return result, handoff(project, "olist", raw.environment, workdir / "ahead")
     finally:
         raw.sql("delete from RAW.LOAD_LEDGER where STATUS = 'skipped-unchanged'")
         sources.write_text(text, encoding="utf-8")
@@ -218,11 +218,9 @@ def test_dbt_build_runs_clean_on_the_sample(built: BuildResult) -> None:
 
 @pytest.mark.parametrize("table", STAGED)
 def test_staging_holds_exactly_the_validated_rows(raw: Raw, built: BuildResult, table: str) -> None:
-    found = raw.sql(
-        f"select batch_id, count(*) from STG.STG_OLIST__{STAGED[table]} group by batch_id order by batch_id"
-    )
+    got = raw.sql(f"select batch_id, count(*) from STG.STG_OLIST__{STAGED[table]} group by batch_id order by batch_id")
     rows = len(raw.rows[table])
-    assert found == ([(OLD, 100), (NEW, rows - 100)] if table == "order_payments" else [(NEW, rows)])
+    assert got == ([(OLD, 100), (NEW, rows - 100)] if table == "order_payments" else [(NEW, rows)])
 
 
 def test_staging_follows_an_undo_without_a_rebuild(raw: Raw, built: BuildResult) -> None:
@@ -239,16 +237,16 @@ def test_staging_types_and_trims_what_raw_holds_as_text(raw: Raw, built: BuildRe
         row[0]: tuple(None if v == "" else v if i < 2 else datetime.fromisoformat(v) for i, v in enumerate(row[1:]))
         for row in raw.rows["orders"]
     }
-    found = raw.sql(
+    rows = raw.sql(
         "select shipment_id, hcp_order_key, shipment_status, ordered_at, approved_at, handed_to_carrier_at, delivered_to_hcp_at, "
         "promised_delivery_date from STG.STG_OLIST__SURGICAL_CASE_SHIPMENTS"
     )
-    assert {row[0]: row[1:] for row in found} == shipments
+    assert {row[0]: row[1:] for row in rows} == shipments
 
     texts = {(row[0], row[1]): row[4].strip() or None for row in raw.rows["order_reviews"]}
     assert any(row[4] != row[4].strip() for row in raw.rows["order_reviews"])
-    found = raw.sql("select review_id, shipment_id, review_text from STG.STG_OLIST__HCP_REVIEWS")
-    assert {row[:2]: row[2] for row in found} == texts
+    rows = raw.sql("select review_id, shipment_id, review_text from STG.STG_OLIST__HCP_REVIEWS")
+    assert {row[:2]: row[2] for row in rows} == texts
 
     cents = sum(round(float(row[5]) * 100) for row in raw.rows["order_items"])
     assert raw.sql("select sum(unit_price * 100)::integer from STG.STG_OLIST__SHIPMENT_LINES") == [(cents,)]
@@ -256,17 +254,17 @@ def test_staging_types_and_trims_what_raw_holds_as_text(raw: Raw, built: BuildRe
 
 def test_every_relation_stands_in_exactly_its_schema(raw: Raw, workdir: Path, built: BuildResult) -> None:
     manifest = json.loads((workdir / "target" / "manifest.json").read_text())
-    wanted = {
+    expected = {
         (node["schema"], node["alias"].upper())
         for node in manifest["nodes"].values()
         if node["resource_type"] in ("model", "seed", "snapshot")
     }
-    assert {schema for schema, _ in wanted} == {"STG", "INT", "MARTS", "SNAPSHOTS", "SEEDS"}
-    found = raw.sql(
+    assert {schema for schema, _ in expected} == {"STG", "INT", "MARTS", "SNAPSHOTS", "SEEDS"}
+    rows = raw.sql(
         "select table_schema, table_name from CXM_ELSEWHERE.information_schema.tables union "
         "select table_schema, table_name from CXM_ELSEWHERE.information_schema.views"
     )
-    assert {row for row in found if row[0] not in ("RAW", "INFORMATION_SCHEMA")} == wanted
+    assert {row for row in rows if row[0] not in ("RAW", "INFORMATION_SCHEMA")} == expected
 
 
 def test_marts_hold_one_row_for_each_shipment_and_account(raw: Raw, built: BuildResult) -> None:
@@ -287,8 +285,8 @@ def _on_time(order: list[str]) -> bool | None:
 
 def test_shipments_by_status_and_their_on_time_share_are_those_of_the_files(raw: Raw, built: BuildResult) -> None:
     orders = raw.rows["orders"]
-    found = raw.sql("select shipment_status, count(*) from MARTS.FCT_CASE_SHIPMENTS group by shipment_status")
-    assert dict(found) == Counter(order[2] for order in orders)
+    rows = raw.sql("select shipment_status, count(*) from MARTS.FCT_CASE_SHIPMENTS group by shipment_status")
+    assert dict(rows) == Counter(order[2] for order in orders)
     delivered = [on_time for order in orders if (on_time := _on_time(order)) is not None]
     assert raw.sql("select count(is_on_time), count_if(is_on_time) from MARTS.FCT_CASE_SHIPMENTS") == [
         (len(delivered), sum(delivered))
@@ -313,8 +311,8 @@ def test_average_review_by_state_is_that_of_the_files(raw: Raw, built: BuildResu
     scores = defaultdict(list)
     for review in raw.rows["order_reviews"]:
         scores[went_to[review[1]]].append(int(review[2]))
-    found = raw.sql("select hcp_state, avg(review_score) from MARTS.FCT_REVIEWS group by hcp_state")
-    assert {key: float(value) for key, value in found} == pytest.approx(
+    rows = raw.sql("select hcp_state, avg(review_score) from MARTS.FCT_REVIEWS group by hcp_state")
+    assert {key: float(value) for key, value in rows} == pytest.approx(
         {s: mean(v) for s, v in scores.items()}, abs=1e-5
     )
 
@@ -345,11 +343,11 @@ def _scores(raw: Raw, last: str) -> dict[str, tuple[float, str, str | None, int]
         if item[0] in orders:
             shipped[item[3]].add(item[0])
     on_time = {
-        account: [float(found) for key in keys if (found := _on_time(orders[key])) is not None]
+        account: [float(result) for key in keys if (result := _on_time(orders[key])) is not None]
         for account, keys in shipped.items()
     }
     stars = {account: [score for key in keys for score in reviews[key]] for account, keys in shipped.items()}
-    every_delivery, every_star = ([v for vs in found.values() for v in vs] for found in (on_time, stars))
+    every_delivery, every_star = ([v for vs in one.values() for v in vs] for one in (on_time, stars))
     scores = {}
     for account, keys in shipped.items():
         if keys:
@@ -535,7 +533,7 @@ def test_published_reads_only_validated_batches(workdir: Path, built: BuildResul
     compiled = workdir / "target" / "compiled" / "cxm_medtech" / "models" / "staging" / "olist"
     for table, entity in STAGED.items():
         query = sqlglot.parse_one((compiled / f"stg_olist__{entity}.sql").read_text(), dialect="snowflake")
-        within = next(found for found in query.find_all(exp.In) if "_BATCH_ID" in found.this.sql())
+        within = next(rows for rows in query.find_all(exp.In) if "_BATCH_ID" in rows.this.sql())
         assert "STATUS = 'validated'" in within.sql("snowflake")
         order = next(within.find_all(exp.Window))
         assert "BATCH_SEQUENCE" in order.sql("snowflake"), "the newest by its place, not by its name"
@@ -580,8 +578,8 @@ def test_a_table_without_validated_rows_beside_loaded_ones_was_never_loaded_and_
 def test_a_project_that_was_read_ahead_gives_the_same_freshness(
     both: tuple[HandoffResult, HandoffResult], workdir: Path
 ) -> None:
-    found, ahead = ([(s.table, s.status, s.max_loaded_at) for s in one.sources] for one in both)
-    assert ahead == found
+    got, ahead = ([(s.table, s.status, s.max_loaded_at) for s in one.sources] for one in both)
+    assert ahead == got
     assert (workdir / "ahead" / "target" / "sources.json").exists()
     assert not (workdir / "ahead" / "target" / "manifest.json").exists(), "dbt takes longer to write it than to answer"
 

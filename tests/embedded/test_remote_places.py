@@ -81,17 +81,17 @@ def test_a_file_is_the_same_in_a_bucket_and_on_an_sftp_server(
     made = PLACES[where](folder, "kits.csv" + packing, PACKINGS[packing](CONTENT))
     digest = hashlib.sha256(CONTENT).hexdigest()
     for place in (on_s3(client, bucket, made), sftp.place(login(server), f"/{folder.name}")):
-        assert isinstance(place, Archive) == (where != "folder")  # an archive alone in a folder stands for it
+        assert isinstance(place, Archive) == (where != "folder")  # a folder with only an archive means the archive
         facts = inspect(place / "kits.csv", table())
         assert (facts.records, facts.bytes, facts.sha256) == (20_000, len(CONTENT), digest)
         assert checksum(place / "kits.csv") == digest
         assert "kits.csv" + packing in [entry.name for entry in place.entries()]
         assert place.entries() == place.entries()
-        with (place / "kits.csv").open() as found:
-            assert found.file.readline() == b"id,name,score\n"
-            found.file.seek(0)  # landing reads twice what only the csv module can judge
-            assert found.file.read() == CONTENT
-            found.refuse_changed()
+        with (place / "kits.csv").open() as opened:
+            assert opened.file.readline() == b"id,name,score\n"
+            opened.file.seek(0)  # landing reads twice what only the csv module can judge
+            assert opened.file.read() == CONTENT
+            opened.refuse_changed()
         with pytest.raises(DataError, match=r"^s(3|ftp)://.*absent\.csv: no such file; .*another place with --data"):
             inspect(place / "absent.csv", table())
 
@@ -117,14 +117,14 @@ def test_a_listing_names_folders_and_leaves_out_what_is_hidden(
         (folder / name).write_bytes(b"x")
     (folder / "link.csv").symlink_to("gone.csv")
     for place in (s3_place.place(client, f"s3://{bucket}/in/"), sftp.place(login(server), f"/{folder.name}/")):
-        found = place.entries()
-        assert [(e.name, e.size, e.is_folder) for e in found] == [
+        got = place.entries()
+        assert [(e.name, e.size, e.is_folder) for e in got] == [
             ("kits.csv", 1, False),
             ("more.csv", 1, False),
             ("old/", 0, True),
         ]
-        assert found[0].path == f"{place}/kits.csv"
-        assert found[0].changed.utcoffset() is not None
+        assert got[0].path == f"{place}/kits.csv"
+        assert got[0].changed.utcoffset() is not None
     assert s3_place.place(client, f"s3://{bucket}/nothing").entries() == []
     assert sftp.place(login(server), "/nothing").entries() == []
 
@@ -233,17 +233,17 @@ def test_a_network_that_stays_broken_is_told_and_nothing_landed(
 def test_an_object_that_is_written_over_meanwhile_is_noticed(client: Any, bucket: str, landing_bucket: str) -> None:
     client.put_object(Bucket=bucket, Key="in/kits.csv", Body=LARGE)
     place = s3_place.place(client, f"s3://{bucket}/in")
-    with (place / "kits.csv").open() as found:
-        found.file.read(100)
+    with (place / "kits.csv").open() as opened:
+        opened.file.read(100)
         client.put_object(Bucket=bucket, Key="in/kits.csv", Body=LARGE.replace(b"kit", b"cat"))
         with pytest.raises(
             DataError, match=r"in/kits\.csv: changed while it was read: expected [0-9,]+ bytes with ETag"
         ):
-            found.refuse_changed()
-        found.file.seek(0)
-        found.file.seek(2_000_000)
+            opened.refuse_changed()
+        opened.file.seek(0)
+        opened.file.seek(2_000_000)
         with pytest.raises(DataError, match="changed while it was read"):
-            found.file.read()
+            opened.file.read()
 
     def spoiled(*arguments: Any) -> None:
         if arguments[0] == "check" and arguments[1] > 1_000_000:
@@ -296,14 +296,14 @@ def test_an_sftp_server_that_breaks_off_is_noticed(
 def test_a_file_that_somebody_writes_to_on_an_sftp_server_is_noticed(server: SftpServer, folder: Path) -> None:
     path = folder / "kits.csv"
     path.write_bytes(LARGE)
-    with (sftp.place(login(server), f"/{folder.name}") / "kits.csv").open() as found:
-        found.file.read(10)
+    with (sftp.place(login(server), f"/{folder.name}") / "kits.csv").open() as opened:
+        opened.file.read(10)
         os.utime(path, (1_000_000_000, 1_000_000_000))
         with pytest.raises(DataError, match=r"changed while it was read: expected .* got .*2001-09-09 01:46:40"):
-            found.refuse_changed()
+            opened.refuse_changed()
         path.unlink()
         with pytest.raises(DataError, match="got no such file"):
-            found.refuse_changed()
+            opened.refuse_changed()
 
 
 def test_all_tables_of_a_run_are_read_over_one_connection(server: SftpServer, folder: Path) -> None:

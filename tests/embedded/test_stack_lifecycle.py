@@ -106,15 +106,15 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def processes(settings: Settings) -> list[psutil.Process]:
     """Every process of this home, found by what it was started with and not by what we wrote down."""
-    found = []
+    result = []
     for process in psutil.process_iter():
         try:
             mine = str(settings.home) in " ".join(process.cmdline()) or process.cwd().startswith(str(settings.home))
             if mine and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                result.append(process)
         except psutil.Error:
             continue
-    return found
+    return result
 
 
 def wait_until(claim: Callable[[], bool], seconds: float = 15.0) -> bool:

@@ -182,9 +182,9 @@ def server(warehouse: Warehouse) -> Iterator[tuple[SnowflakeConnection, int]]:
 @pytest.fixture
 def bench(server: tuple[SnowflakeConnection, int], tmp_path: Path) -> Bench:
     """The two tables, empty."""
-    found = Bench(*server, tmp_path)
-    found.create()
-    return found
+    result = Bench(*server, tmp_path)
+    result.create()
+    return result
 
 
 def broken(verdict: Verdict) -> list[tuple[str, int, str]]:
@@ -245,8 +245,8 @@ def test_a_text_is_of_a_type_as_staging_reads_it(
     bench: Bench, rule: Rule, good: tuple[str, ...], bad: tuple[str, ...]
 ) -> None:
     texts = "SELECT r.value::VARCHAR AS X FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) AS r"
-    found = bench.sql(f"SELECT X FROM ({texts}) AS t WHERE {unread(rule, 't.X')} IS NOT NULL", [json.dumps(good + bad)])
-    assert sorted(x for (x,) in found) == sorted(bad)
+    rows = bench.sql(f"SELECT X FROM ({texts}) AS t WHERE {unread(rule, 't.X')} IS NOT NULL", [json.dumps(good + bad)])
+    assert sorted(x for (x,) in rows) == sorted(bad)
 
 
 def test_a_number_that_points_at_a_number_does_so_by_its_value(bench: Bench) -> None:
@@ -329,29 +329,29 @@ def broken_tables(
 )
 def test_a_row_that_breaks_a_rule_fails_that_rule_only(broken_tables: dict[str, TableVerdict], number: int) -> None:
     rule = BREAKS[number][1]
-    found = broken_tables[f"cases_{number}"]
+    got = broken_tables[f"cases_{number}"]
     # Both rows that share a key are counted.
     count = 2 if rule.startswith("unique") else 1
-    assert not found.success
-    assert found.warnings == ()
-    assert [(f.rule, f.unexpected_count, f.severity) for f in found.error_failures] == [
+    assert not got.success
+    assert got.warnings == ()
+    assert [(f.rule, f.unexpected_count, f.severity) for f in got.error_failures] == [
         (f"cases_{number}.{rule}", count, "error")
     ]
-    assert found.error_failures[0].observed.startswith(f"{count} ")
+    assert got.error_failures[0].observed.startswith(f"{count} ")
     # The broken rows, with what they have in the rule's columns, as staging reads it.
-    (failure,) = found.error_failures
+    (failure,) = got.error_failures
     assert failure.column is not None
     names = [c.name for c in CASES.columns]
     held = [dict(zip(names, row, strict=True)) for row in GOOD["cases"]]
     held[2] |= BREAKS[number][0]
 
-    def told(row: int) -> str:
+    def described(row: int) -> str:
         values = {c: (held[row - 1][c] or "").strip() for c in str(failure.column).split(", ")}
         shown = ", ".join(f"{c} is {repr(v) if v else 'empty'}" for c, v in values.items())
         return f"row {row} ({shown})"
 
     rows = (1, 3) if count == 2 else (3,)
-    assert failure.named == f"cases.csv.zst: {', '.join(told(row) for row in rows)}"
+    assert failure.named == f"cases.csv.zst: {', '.join(described(row) for row in rows)}"
     assert failure.summary == f"{failure.rule} {failure.column}: {failure.observed}: {failure.named}"
     assert broken_tables["hospitals"].success
 
@@ -468,8 +468,8 @@ def test_new_values_and_the_share_of_empty_ones_are_held_against_the_batch_befor
     bench.load("20261120_000000", {"cases": [case(1, "surgeon's hold", None)]}, "validated")  # older
     bench.sql("UPDATE RAW.LOAD_LEDGER SET BATCH_SEQUENCE = 7 WHERE BATCH_ID = ?", [OLD])
     verdict = validate_step.with_examples(bench.connection, bench.source, bench.judge())
-    found = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
-    assert found == {"cases.new_values(STATUS)": '1 new value: "surgeon\'s hold"'}
+    got = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
+    assert got == {"cases.new_values(STATUS)": '1 new value: "surgeon\'s hold"'}
     # The report shows new values of columns with few of them without a rule.
     compared = compare(bench.connection, DATABASE, "RAW", replace(CASES, primary_key=("CASE_ID",)), NEW, OLD)
     assert compared.before
@@ -480,8 +480,8 @@ def test_new_values_and_the_share_of_empty_ones_are_held_against_the_batch_befor
     verdict = validate_step.with_examples(
         bench.connection, bench.source, bench.judge("20261123_101500", bench.source.tables[1:])
     )
-    found = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
-    assert found == {"cases.empty_share(PRICE)": "100.0% are empty, 33.3% were in the batch before"}
+    got = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
+    assert got == {"cases.empty_share(PRICE)": "100.0% are empty, 33.3% were in the batch before"}
     assert not verdict.passed
 
 
@@ -499,8 +499,8 @@ def test_parents_are_those_of_the_newest_batch_that_stands(bench: Bench, status:
     bench.load(OLD, {"hospitals": [("h0", "SP")]}, "validated")
     bench.load("20261121_230000", {"hospitals": GOOD["hospitals"]}, status)
     bench.load(NEW, {"cases": GOOD["cases"]})
-    found = broken(bench.judge(NEW, [CASES]))
-    assert found == ([("cases.relationship(HOSPITAL_ID)", orphans, "error")] if orphans else [])
+    got = broken(bench.judge(NEW, [CASES]))
+    assert got == ([("cases.relationship(HOSPITAL_ID)", orphans, "error")] if orphans else [])
 
 
 def test_a_parent_that_only_an_older_batch_had_is_missing(bench: Bench) -> None:
@@ -683,9 +683,9 @@ def test_threads_give_the_same_verdict_every_time(bench: Bench, monkeypatch: pyt
     bench.create()
     bench.load(NEW, {t.name: [("h", "SP")] * (n + 1) for n, t in enumerate(tables)})
     monkeypatch.setattr(validate_step, "WORKERS", 6)
-    wanted = [(f"hospitals_{n}.unique(HOSPITAL_ID)", n + 1, "error") for n in range(1, 6)]
+    expected = [(f"hospitals_{n}.unique(HOSPITAL_ID)", n + 1, "error") for n in range(1, 6)]
     for _ in range(2):
-        assert broken(bench.judge()) == wanted
+        assert broken(bench.judge()) == expected
 
 
 def test_the_sample_passes_with_the_warnings_it_is_known_for(

@@ -101,9 +101,9 @@ def test_a_kill_loses_no_committed_row_and_keeps_no_open_transaction(own: Wareho
     writer.join(30)
     own.start()
     with own.connect() as connection:
-        found = [row[0] for row in connection.cursor().execute("SELECT ID FROM D.PUBLIC.T ORDER BY ID")]
+        rows = [row[0] for row in connection.cursor().execute("SELECT ID FROM D.PUBLIC.T ORDER BY ID")]
     # the statement under way when the server died may have committed without its answer having arrived
-    assert found in (committed, [*committed, len(committed)])
+    assert rows in (committed, [*committed, len(committed)])
     assert len(committed) >= 50
 
 

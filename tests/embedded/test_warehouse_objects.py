@@ -145,16 +145,16 @@ def test_a_file_format_keeps_every_option_and_shows_snowflakes_default_for_the_r
         "FIELD_OPTIONALLY_ENCLOSED_BY = '\"' ESCAPE_UNENCLOSED_FIELD = NONE ENCODING = 'UTF8' EMPTY_FIELD_AS_NULL = TRUE "
         "SKIP_BYTE_ORDER_MARK = TRUE TRIM_SPACE = FALSE SKIP_BLANK_LINES = FALSE COMMENT = 'ours'"
     )
-    found = {
+    got = {
         r["property"]: (r["property_type"], r["property_value"], r["property_default"])
         for r in run("DESC FILE FORMAT CSV_FORMAT")
     }
-    assert found["SKIP_HEADER"] == ("Integer", "1", "0")
-    assert found["NULL_IF"] == ("List", "[, null]", r"[\\N]")
-    assert found["FIELD_OPTIONALLY_ENCLOSED_BY"] == ("String", r"\"", "NONE")
-    assert found["ESCAPE_UNENCLOSED_FIELD"] == ("String", "NONE", r"\\")
-    assert found["RECORD_DELIMITER"] == ("String", "\\n", "\\n")
-    assert found["COMPRESSION"] == ("String", "AUTO", "AUTO")
+    assert got["SKIP_HEADER"] == ("Integer", "1", "0")
+    assert got["NULL_IF"] == ("List", "[, null]", r"[\\N]")
+    assert got["FIELD_OPTIONALLY_ENCLOSED_BY"] == ("String", r"\"", "NONE")
+    assert got["ESCAPE_UNENCLOSED_FIELD"] == ("String", "NONE", r"\\")
+    assert got["RECORD_DELIMITER"] == ("String", "\\n", "\\n")
+    assert got["COMPRESSION"] == ("String", "AUTO", "AUTO")
     run("ALTER FILE FORMAT CSV_FORMAT SET SKIP_HEADER = 2")
     assert {r["property"]: r["property_value"] for r in run("DESC FILE FORMAT CSV_FORMAT")}["SKIP_HEADER"] == "2"
     (shown,) = run(f"SHOW FILE FORMATS IN SCHEMA {database}.PUBLIC")

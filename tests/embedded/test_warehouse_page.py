@@ -20,19 +20,19 @@ _COUNTED = re.compile(r"^\| area \| cases \|.*?\n\n", re.M | re.S)
 
 def counted() -> str:
     """The page's table of the documented cases, by area."""
-    found = cases()
+    result = cases()
     rows = ["| area | cases | as documented | refused | known to differ |", "|---|---:|---:|---:|---:|"]
-    for area in [*sorted({case["area"] for case in found}), "all"]:
-        own = [case for case in found if area in (case["area"], "all")]
+    for area in [*sorted({case["area"] for case in result}), "all"]:
+        own = [case for case in result if area in (case["area"], "all")]
         kinds = Counter("known" if "known" in c else "refused" if "refused" in c else "right" for c in own)
         rows.append(f"| {area} | {len(own)} | {kinds['right']} | {kinds['refused']} | {kinds['known']} |")
     return "\n".join(rows) + "\n\n"
 
 
 def test_the_page_counts_the_documented_cases() -> None:
-    found = _COUNTED.search(PAGE.read_text(encoding="utf-8"))
-    assert found is not None
-    assert found[0] == counted(), "python -m tests.embedded.test_warehouse_page writes it"
+    match = _COUNTED.search(PAGE.read_text(encoding="utf-8"))
+    assert match is not None
+    assert match[0] == counted(), "python -m tests.embedded.test_warehouse_page writes it"
 
 
 @pytest.mark.parametrize("page", ["embedded_warehouse.md", "embedded_warehouse_copy.md"])

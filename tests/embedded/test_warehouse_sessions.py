@@ -34,13 +34,13 @@ def test_health_answers_without_a_login(warehouse: Warehouse) -> None:
 
 
 def test_context_functions_answer_from_the_session(connection: Any, database: str) -> None:
-    found = one(
+    got = one(
         connection,
         "SELECT CURRENT_REGION(), CURRENT_ACCOUNT(), CURRENT_USER(), CURRENT_USER, CURRENT_ROLE(), "
         "CURRENT_WAREHOUSE(), CURRENT_DATABASE(), "
         "CURRENT_SCHEMA(), CURRENT_SESSION()::NUMBER, IS_ROLE_IN_SESSION('SYSADMIN'), CURRENT_TRANSACTION()",
     )
-    assert found == (
+    assert got == (
         "AWS_US_EAST_1", "CXM_EMBEDDED", "CXM_TEST", "CXM_TEST", "ACCOUNTADMIN", None, database, "PUBLIC",
         connection.session_id, True, None,
     )  # fmt: skip

@@ -45,7 +45,7 @@ def test_comments_keys_types_and_clustering_are_kept_and_shown(run: Any, databas
     columns = run(
         "SELECT * FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'OLIST_ORDERS' ORDER BY ORDINAL_POSITION"
     )
-    wanted = (
+    expected = (
         "COLUMN_NAME",
         "DATA_TYPE",
         "COMMENT",
@@ -54,7 +54,7 @@ def test_comments_keys_types_and_clustering_are_kept_and_shown(run: Any, databas
         "NUMERIC_PRECISION",
         "NUMERIC_SCALE",
     )
-    assert [tuple(c[k] for k in wanted) for c in columns] == [
+    assert [tuple(c[k] for k in expected) for c in columns] == [
         ("ORDER_ID", "TEXT", "the shipment's id", "NO", 16777216, None, None),
         ("STATUS", "TEXT", "état", "YES", 20, None, None),
         ("PRICE", "NUMBER", None, "YES", None, 10, 2),
@@ -284,9 +284,9 @@ def test_columns_without_an_alias_are_called_by_their_text(run: Any) -> None:
 def test_text_that_is_no_timestamp_is_null_for_the_try_functions_only(run: Any) -> None:
     run("CREATE TABLE T AS SELECT '2017-10-02 10:56:33' AS V UNION ALL SELECT 'bad' UNION ALL SELECT NULL")
     at = datetime(2017, 10, 2, 10, 56, 33)
-    wanted = [{"A": at, "B": at, "C": at}, {"A": None, "B": None, "C": None}, {"A": None, "B": None, "C": None}]
+    expected = [{"A": at, "B": at, "C": at}, {"A": None, "B": None, "C": None}, {"A": None, "B": None, "C": None}]
     columns = "TRY_TO_TIMESTAMP(V) AS A, TRY_TO_TIMESTAMP_NTZ(V) AS B, TRY_CAST(V AS TIMESTAMP_NTZ) AS C"
-    assert run(f"SELECT {columns} FROM T ORDER BY V") == wanted
+    assert run(f"SELECT {columns} FROM T ORDER BY V") == expected
     assert refusal(run, "SELECT TO_TIMESTAMP_NTZ(V) FROM T") == (100035, "22007")
 
 

@@ -88,30 +88,30 @@ def write_files(folder: Path, source: Source, draw: random.Random) -> None:
 
 def read_files(folder: Path, source: Source) -> dict[str, Counter[Row]]:
     """RAW table → the multiset of rows that Python's csv module reads from its file; an empty field is NULL in RAW."""
-    found = {}
+    rows = {}
     for table in source.tables:
         with (folder / table.file).open(encoding="utf-8-sig", newline="") as file:
             _, *records = csv.reader(file)
-        found[table.raw_name] = Counter(tuple(value or None for value in record) for record in records)
-    return found
+        rows[table.raw_name] = Counter(tuple(value or None for value in record) for record in records)
+    return rows
 
 
 def in_raw(settings: Settings, source: Source, without: Sequence[str] = ()) -> dict[str, Counter[Row]]:
     """RAW table → the multiset of all its rows, whatever their batch, but for the batches in `without`."""
-    found: dict[str, Counter[Row]] = {}
+    result: dict[str, Counter[Row]] = {}
     with connect(settings) as connection:
         for table in source.tables:
             columns = ", ".join(c.name for c in table.columns)
             rows = run(connection, f"SELECT _BATCH_ID, {columns} FROM RAW.{table.raw_name}").rows
-            found[table.raw_name] = Counter(
+            result[table.raw_name] = Counter(
                 values for batch, *rest in rows if batch not in without for values in [tuple(rest)]
             )
-    return found
+    return result
 
 
 def published_rows(settings: Settings, source: Source, missing: bool = False) -> dict[str, Counter[Row]]:
     """RAW table → the multiset of the rows that dbt reads of a table with one file. `missing`: a table may have none yet."""
-    found = {}
+    result = {}
     with connect(settings) as connection:
         newest = {
             table: p.batch_id
@@ -122,8 +122,8 @@ def published_rows(settings: Settings, source: Source, missing: bool = False) ->
                 continue
             columns = ", ".join(c.name for c in table.columns)
             of_batch = f"SELECT {columns} FROM RAW.{table.raw_name} WHERE _BATCH_ID = '{newest[table.raw_name]}'"
-            found[table.raw_name] = Counter(run(connection, of_batch).rows)
-    return found
+            result[table.raw_name] = Counter(run(connection, of_batch).rows)
+    return result
 
 
 def batches_in_raw(settings: Settings, source: Source) -> list[str]:

@@ -85,11 +85,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     import snowflake.connector.auth.by_plugin
     import snowflake.connector.network
 
-    found = Waits()
-    monkeypatch.setattr(botocore.endpoint, "time", _Hasty(found.s3))
-    monkeypatch.setattr(snowflake.connector.network, "time", _Hasty(found.warehouse))
-    monkeypatch.setattr(snowflake.connector.auth.by_plugin, "time", _Hasty(found.warehouse))
-    return found
+    result = Waits()
+    monkeypatch.setattr(botocore.endpoint, "time", _Hasty(result.s3))
+    monkeypatch.setattr(snowflake.connector.network, "time", _Hasty(result.warehouse))
+    monkeypatch.setattr(snowflake.connector.auth.by_plugin, "time", _Hasty(result.warehouse))
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -283,16 +283,16 @@ def _tag(login: dict[str, Any]) -> dict[str, str]:
     data = login.get("data") or {}
     tag = (data.get("SESSION_PARAMETERS") or {}).get("QUERY_TAG") or "{}"
     with suppress(ValueError):
-        found = json.loads(tag)
-        if isinstance(found, dict):
-            return {"client": str(data.get("CLIENT_ENVIRONMENT", {}).get("APPLICATION", "")), **found}
+        document = json.loads(tag)
+        if isinstance(document, dict):
+            return {"client": str(data.get("CLIENT_ENVIRONMENT", {}).get("APPLICATION", "")), **document}
     return {"tag": str(tag)}
 
 
 def _json(body: bytes, headers: dict[str, str]) -> dict[str, Any]:
     raw = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
-    found = json.loads(raw or b"{}")
-    return found if isinstance(found, dict) else {}
+    document = json.loads(raw or b"{}")
+    return document if isinstance(document, dict) else {}
 
 
 def _parse(head: bytes) -> tuple[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""A run that is told to end: its queries are cancelled, its uploads taken back, and the next run finds nothing in its way."""
+"""A run that is asked to end: its queries are cancelled, its uploads taken back, and the next run finds nothing in its way."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_run_that_is_told_to_end_cancels_its_queries_and_leaves_nothing(
     process.kill()
     process.join()
     assert not alive, "it did not end"
-    assert proxy.struck, f"it ended with {process.exitcode} before it was told to"
+    assert proxy.struck, f"it ended with {process.exitcode} before it was asked to"
     assert process.exitcode != 0
     cancelled = [r for r in proxied.warehouse.seen if "SYSTEM$CANCEL_ALL_QUERIES" in r.sql]
     assert cancelled or where == "s3"
@@ -93,15 +93,15 @@ def test_a_run_that_is_told_to_end_cancels_its_queries_and_leaves_nothing(
     assert batch.published_rows(settings, olist, missing=True) != batch.read_files(files, olist)
 
     run_flow("pipeline", source="olist", data=str(files))
-    wanted = batch.read_files(files, olist)
-    for table, found in batch.in_raw(settings, olist, before).items():
-        if found:
-            assert found == wanted[table], table
-    assert batch.published_rows(settings, olist) == wanted
+    expected = batch.read_files(files, olist)
+    for table, rows in batch.in_raw(settings, olist, before).items():
+        if rows:
+            assert rows == expected[table], table
+    assert batch.published_rows(settings, olist) == expected
     assert [d for d in batch.differences(settings, olist) if d not in differed] == []
 
 
-@pytest.mark.parametrize("end", ["told", "cut off"])
+@pytest.mark.parametrize("end", ["asked", "cut off"])
 def test_an_upload_in_parts_that_ends_early_is_taken_back(
     end: str, proxied: Proxied, source: Source, tmp_path: Path, waits: object
 ) -> None:
@@ -114,8 +114,8 @@ def test_an_upload_in_parts_that_ends_early_is_taken_back(
             file.write(f'"{draw.randbytes(40_000).hex()}","",""\n')
 
     def report(phase: str, done: int, total: int) -> None:
-        if phase == "upload" and end == "told":
-            raise StoppedError("the run was told to end")
+        if phase == "upload" and end == "asked":
+            raise StoppedError("the run was asked to end")
 
     if end == "cut off":
         proxied.s3.rule = lambda r: Fault("reset before") if r.query.get("partNumber") == "2" else None

@@ -239,8 +239,8 @@ def test_a_kept_session_that_ended_meanwhile_is_replaced_by_a_new_one(proxied: P
 
     def session(**tag: str) -> int:
         with blocks.snowflake(proxied.settings, proxied.settings.loader_role, tag, kept=True) as connection:
-            found = connection.cursor().execute("SELECT CURRENT_SESSION(), 1").fetchone()
-            return int(found[0])
+            rows = connection.cursor().execute("SELECT CURRENT_SESSION(), 1").fetchone()
+            return int(rows[0])
 
     first = session(step="load", table="trays")
     assert session(step="load", table="notes") == first, "the session is used again"

@@ -106,7 +106,7 @@ def begin(step: str) -> Applies:
     return lambda request: request.begins and request.tag.get("step") == step
 
 
-# boundary → which proxy sees it, what becomes of the request, which request it is
+# boundary → which proxy sees it, what happens to the request, which request it is
 BOUNDARIES: dict[str, tuple[str, Kind, Applies]] = {
     "during upload": ("s3", "reset mid-request", put),
     "after upload": ("s3", "reset after", last_put),
@@ -177,8 +177,8 @@ def test_an_undo_that_was_killed_is_done_whole_or_not_at_all(
     before = batch.batches_in_raw(proxied.direct, source)
     batch.run_batch(proxied.direct, source, folder, batch.new_run())
     kill_at(processes, undo_ward, proxied, folder, proxied.warehouse, kind, at)
-    found = batch.in_raw(proxied.direct, source, before)
-    assert found in (batch.read_files(folder, source), {t.raw_name: {} for t in source.tables})
+    rows = batch.in_raw(proxied.direct, source, before)
+    assert rows in (batch.read_files(folder, source), {t.raw_name: {} for t in source.tables})
     batch.run_batch(proxied.direct, source, folder, batch.new_run())
     assert batch.in_raw(proxied.direct, source, before) == batch.read_files(folder, source)
     assert batch.differences(proxied.direct, source) == ()
@@ -250,9 +250,9 @@ def test_a_flow_killed_at_a_boundary_leaves_each_row_once_after_the_next(
     where, kind, at = FLOW_BOUNDARIES[boundary]
     kill_at(processes, run_pipeline, proxied, files, getattr(proxied, where), kind, at)
     run_flow("pipeline", source="olist", data=str(files))
-    wanted = batch.read_files(files, olist)
-    for table, found in batch.in_raw(settings, olist, before).items():
-        if found:  # a file that is the same in every generated set is not loaded again
-            assert found == wanted[table], table
-    assert batch.published_rows(settings, olist) == wanted
+    expected = batch.read_files(files, olist)
+    for table, rows in batch.in_raw(settings, olist, before).items():
+        if rows:  # a file that is the same in every generated set is not loaded again
+            assert rows == expected[table], table
+    assert batch.published_rows(settings, olist) == expected
     assert [d for d in batch.differences(settings, olist) if d not in differed] == []

@@ -152,7 +152,7 @@ def test_a_holder_that_cannot_renew_is_told_to_stop(
     why: str, settings: Settings, source: Source, ledger: Ledger, proxied: Proxied
 ) -> None:
     holder, _ = lease.take(ledger, dead(), LEASE / 60)
-    told = threading.Event()
+    stopped = threading.Event()
     heard: list[Exception] = []
 
     def connect() -> Any:
@@ -164,12 +164,12 @@ def test_a_holder_that_cannot_renew_is_told_to_stop(
 
     def tell(error: Exception) -> None:
         heard.append(error)
-        told.set()
+        stopped.set()
 
     with lease.Heartbeat(connect, holder, LEASE / 60, tell) as heartbeat:
         if why == "taken":
             other, _ = lease.take(ledger, batch.new_run(), 10)
-        assert told.wait(10)
+        assert stopped.wait(10)
     expected = "took over" if why == "taken" else "could not be renewed"
     assert expected in str(heard[0])
     assert heartbeat.lost is heard[0]
@@ -321,8 +321,8 @@ def impatient(settings: Settings, source: Source, tmp_path_factory: pytest.TempP
         (home / name / "run").mkdir(parents=True)
         for shared in ("secrets", "prefect", "run/supervisor.json", "run/lease"):
             (home / name / shared).symlink_to(settings.home / shared)
-        told = {**stack, "warehouse": {**stack["warehouse"], "port": address}}
-        (home / name / "run" / "stack.json").write_text(json.dumps(told))
+        changed = {**stack, "warehouse": {**stack["warehouse"], "port": address}}
+        (home / name / "run" / "stack.json").write_text(json.dumps(changed))
     direct = Settings(home=home / "direct")
     try:
         until = time.monotonic() + 60

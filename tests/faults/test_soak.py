@@ -43,7 +43,7 @@ def test_thirty_random_rounds_leave_each_row_once(
 ) -> None:
     seed = random.SystemRandom().getrandbits(32)
     draw = random.Random(seed)
-    told: list[str] = []
+    history: list[str] = []
     with capsys.disabled():
         sys.stdout.write(f"\nsoak: seed {seed}\n")
     folder = tmp_path / "ward"
@@ -52,7 +52,7 @@ def test_thirty_random_rounds_leave_each_row_once(
         batch.write_files(folder, source, draw)
         rate = draw.choice([0.01, 0.1, 0.5])
         what = draw.choice(["run", "run", "killed run", "killed undo", "run and archive"])
-        told.append(f"{number}: {what} at {rate:.0%}")
+        history.append(f"{number}: {what} at {rate:.0%}")
         proxied.s3.rule = mixed(S3_FAULTS, rate, draw)
         proxied.warehouse.rule = mixed(WAREHOUSE_FAULTS, rate, draw)
         try:
@@ -64,15 +64,15 @@ def test_thirty_random_rounds_leave_each_row_once(
                 if what.endswith("archive"):
                     batch.again(lambda: go_round(proxied, source))
         except InfrastructureError as error:  # it gave up, with the right class
-            told.append(f"   {str(error)[:100]}")
+            history.append(f"   {str(error)[:100]}")
         proxied.clear()
         if what.endswith("archive"):
             go_round(proxied, source)  # the next maintenance ends what this one began
         batch.run_batch(proxied.direct, source, folder, batch.new_run())
-        where = f"seed {seed}\n" + "\n".join(told)
-        wanted = batch.read_files(folder, source)
-        assert batch.published_rows(proxied.direct, source) == wanted, where
-        assert batch.in_raw(proxied.direct, source, before) == wanted, where
+        where = f"seed {seed}\n" + "\n".join(history)
+        expected = batch.read_files(folder, source)
+        assert batch.published_rows(proxied.direct, source) == expected, where
+        assert batch.in_raw(proxied.direct, source, before) == expected, where
         assert batch.differences(proxied.direct, source) == (), where
 
 

@@ -45,10 +45,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("CXM_", "PREFECT_"))}
     ports = {f"CXM_{name}_PORT": str(free_port()) for name in ("S3", "WAREHOUSE", "PREFECT", "DOCS", "WORKER")}
     home = tmp_path_factory.mktemp("killed") / "home"
-    found = {**kept, **ports, "CXM_HOME": str(home), "CXM_TARGET": "embedded", "PYTHONUNBUFFERED": "1"}
-    cxm(found, *UP)
-    yield found
-    cxm(found, "down")
+    environment = {**kept, **ports, "CXM_HOME": str(home), "CXM_TARGET": "embedded", "PYTHONUNBUFFERED": "1"}
+    cxm(environment, *UP)
+    yield environment
+    cxm(environment, "down")
 
 
 def cxm(environment: dict[str, str], *arguments: str) -> str:

@@ -115,8 +115,8 @@ def test_an_unusual_but_sound_file_loads_exactly(
     with path.open(encoding="utf-8-sig", newline="") as file:
         _, *records = csv.reader(file)
     summary = run_pipeline(small)
-    found = query(
+    rows = query(
         "SELECT SELLER_ID, SELLER_ZIP_CODE_PREFIX, SELLER_CITY, SELLER_STATE FROM RAW.OLIST_SELLERS "
         f"WHERE _BATCH_ID = '{summary.batch_id}' ORDER BY _SOURCE_ROW_NUMBER"
     )
-    assert found == [tuple(v or None for v in record) for record in records]
+    assert rows == [tuple(v or None for v in record) for record in records]

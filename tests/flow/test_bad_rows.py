@@ -88,11 +88,11 @@ def tolerant(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     contract = copy / "data_dictionary" / "olist.odcs.yaml"
     text = contract.read_text(encoding="utf-8")
     for name in ("orders", "order_items", "order_payments", "order_reviews"):
-        head, found, rest = text.partition(f"  - name: {name}\n")
-        assert found
+        head, result, rest = text.partition(f"  - name: {name}\n")
+        assert result
         lines = ", brokenLines: true" * (name == "order_items")
         policy = f"- {{property: badRows, value: {{policy: set-aside, maxRows: 12{lines}}}}}"
-        text = head + found + rest.replace("    customProperties:\n", f"    customProperties:\n      {policy}\n", 1)
+        text = head + result + rest.replace("    customProperties:\n", f"    customProperties:\n      {policy}\n", 1)
     contract.write_text(text, encoding="utf-8")
     sync.check_standard(copy)
     sync.sync(copy)
@@ -126,10 +126,10 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
     assert (tables["orders"].rows_set_aside, tables["sellers"].rows_set_aside) == (1, 0)
     assert all(t.rows_file == t.rows_raw + t.rows_set_aside for t in run.tables)
     assert tables["orders"].validation == "passed, 1 row set aside"
-    found = query(
+    rows = query(
         f"SELECT _SOURCE_ROW_NUMBER, PRICE, _RULES FROM {rejected} WHERE _BATCH_ID = '{run.batch_id}' AND ORDER_ID <> '{lost}'"
     )
-    assert found == [(2, "1e400", "number(PRICE); between(FREIGHT_VALUE)")]
+    assert rows == [(2, "1e400", "number(PRICE); between(FREIGHT_VALUE)")]
     lines = query(
         f"SELECT _REJECTED_TEXT, _REJECTED_REASON FROM {rejected} WHERE _BATCH_ID = '{run.batch_id}' AND _RULES = 'record'"
     )

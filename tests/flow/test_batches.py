@@ -74,8 +74,8 @@ def test_undo_takes_a_batch_out_and_the_one_before_it_is_published(
     with (directory / sellers[1]).open(encoding="utf-8", newline="") as file:
         _, *records = csv.reader(file)
     columns = "SELLER_ID, SELLER_ZIP_CODE_PREFIX, SELLER_CITY, SELLER_STATE"
-    found = query(f"SELECT {columns} FROM RAW.OLIST_SELLERS WHERE _BATCH_ID = '{second}' ORDER BY _SOURCE_ROW_NUMBER")
-    assert found == [tuple(v or None for v in record) for record in records]
+    rows = query(f"SELECT {columns} FROM RAW.OLIST_SELLERS WHERE _BATCH_ID = '{second}' ORDER BY _SOURCE_ROW_NUMBER")
+    assert rows == [tuple(v or None for v in record) for record in records]
 
 
 def test_replay_again_leaves_each_row_once(two: tuple[str, str, Path], query: Query) -> None:
@@ -189,8 +189,8 @@ def test_reconcile_names_every_kind_of_difference(
     query(f"DELETE FROM RAW.OLIST_CUSTOMERS WHERE _BATCH_ID = '{batch}'")
     query(f"DELETE FROM RAW.OLIST_ORDER_ITEMS WHERE _BATCH_ID = '{batch}' AND _SOURCE_ROW_NUMBER = 1")
     try:
-        found = {(d.kind, d.where) for d in tasks.reconcile.fn("olist")}
-        assert found == {
+        got = {(d.kind, d.where) for d in tasks.reconcile.fn("olist")}
+        assert got == {
             ("object without ledger row", f"s3://{settings.bucket}/{stray}"),
             ("object of another size", f"s3://{settings.bucket}/{key}"),
             ("ledger row without object", f"s3://{settings.bucket}/{lost}"),
@@ -341,11 +341,11 @@ def test_an_object_that_was_written_over_with_as_many_records_is_not_loaded_and_
         assert rows_of(query, info.batch_id) == 0
         (entry,) = ledger.entries(info.batch_id)
         assert (entry.status, entry.rows_loaded) == ("quarantined", 0)
-        found = reconcile(ledger, client, settings.bucket, olist)
-        assert [(d.kind, d.where) for d in found] == [("object of other bytes", f"s3://{settings.bucket}/{key}")]
+        got = reconcile(ledger, client, settings.bucket, olist)
+        assert [(d.kind, d.where) for d in got] == [("object of other bytes", f"s3://{settings.bucket}/{key}")]
         with pytest.raises(DataError, match="somebody wrote over it"):
             s3.move(client, settings.bucket, key, f"archive/{key.removeprefix('raw/')}", entry.etag)
-        assert reconcile(ledger, client, settings.bucket, olist) == found, "nothing of it was copied"
+        assert reconcile(ledger, client, settings.bucket, olist) == got, "nothing of it was copied"
 
         client.put_object(Bucket=settings.bucket, Key=key, Body=good)  # as the message says: that version restored
         loaded = load(ledger.connection, olist, table, landed, info, settings.database, stored, replay=True)

@@ -73,13 +73,13 @@ def test_check_and_the_checkpoint_find_the_same_in_the_same_files(
     with pytest.raises(PipelineError) as caught:
         run_pipeline(small, force=True)  # the category names are the same in every draw, and may be published already
 
-    def told(failures: Any) -> list[tuple[object, ...]]:
+    def facts(failures: Any) -> list[tuple[object, ...]]:
         return sorted((f.rule, f.column or "", f.observed, f.unexpected_count, f.severity) for f in failures)
 
     for judged in verdicts[0].tables:
         file = next(f for f in report.files if f.table == judged.table)
-        assert told(file.broken) == told(judged.error_failures), judged.table
-        assert told(file.warnings) == told(judged.warnings), judged.table
+        assert facts(file.broken) == facts(judged.error_failures), judged.table
+        assert facts(file.warnings) == facts(judged.warnings), judged.table
     assert {f.table for f in report.files} == {t.table for t in verdicts[0].tables}
     assert sum(len(f.broken) for f in report.files) > 12
     # The first rows of each are those that the run's message names.

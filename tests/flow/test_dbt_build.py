@@ -58,28 +58,28 @@ def worker(settings: Settings, api: httpx.Client) -> Iterator[None]:
 
 def builds(api: httpx.Client, only: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The runs of dbt-build that a deployment started, the newest first."""
-    wanted = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "flow_runs": only or {}}
-    return [run for run in api.post("/flow_runs/filter", json=wanted).json() if run["deployment_id"]]
+    where = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "flow_runs": only or {}}
+    return [run for run in api.post("/flow_runs/filter", json=where).json() if run["deployment_id"]]
 
 
 def wait_for_builds(api: httpx.Client, count: int) -> list[dict[str, Any]]:
     deadline = time.monotonic() + 600  # one took 238 s on two cores that three other stacks shared
-    while len(found := builds(api, ENDED)) < count and time.monotonic() < deadline:
+    while len(result := builds(api, ENDED)) < count and time.monotonic() < deadline:
         time.sleep(1)
-    assert len(found) == count, [(one["name"], one["parameters"], one["state"]) for one in builds(api)]
-    return found
+    assert len(result) == count, [(one["name"], one["parameters"], one["state"]) for one in builds(api)]
+    return result
 
 
 def task_runs(api: httpx.Client, name: str) -> dict[str, dict[str, Any]]:
     """The task runs of the newest flow run of this name, by name."""
     run = api.post("/flow_runs/filter", json={"flow_runs": {"name": {"any_": [name]}}}).json()[0]
-    wanted = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
-    return {one["name"]: one for one in api.post("/task_runs/filter", json=wanted).json()}
+    where = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
+    return {one["name"]: one for one in api.post("/task_runs/filter", json=where).json()}
 
 
 def newest_name(api: httpx.Client) -> str:
-    wanted = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "limit": 1}
-    return str(api.post("/flow_runs/filter", json=wanted).json()[0]["name"])
+    where = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "limit": 1}
+    return str(api.post("/flow_runs/filter", json=where).json()[0]["name"])
 
 
 @pytest.mark.soak
@@ -95,9 +95,9 @@ def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
     runs = task_runs(api, newest_name(api))
     assert runs[f"model {MODEL}"]["state"]["type"] == "COMPLETED"
     assert len(runs) == len(first.nodes)
-    wanted = {"logs": {"task_run_id": {"any_": [runs[f"model {MODEL}"]["id"]]}}}
+    where = {"logs": {"task_run_id": {"any_": [runs[f"model {MODEL}"]["id"]]}}}
     deadline = time.monotonic() + 60
-    while not any("OK created" in log["message"] for log in api.post("/logs/filter", json=wanted).json()):
+    while not any("OK created" in log["message"] for log in api.post("/logs/filter", json=where).json()):
         assert time.monotonic() < deadline
         time.sleep(0.5)
 
@@ -138,7 +138,7 @@ def test_a_published_batch_and_an_undo_are_followed_by_a_build_and_a_quarantined
     built = wait_for_builds(api, begun + 1)[0]
     assert built["state"]["type"] == "COMPLETED", built["state"]["message"]
     assert built["parameters"]["source"] == "olist"
-    # An unknown account stands in MARTS for shipments without one.
+    # MARTS has an unknown account for shipments without one.
     rows = query("SELECT COUNT(*) FROM STG.STG_OLIST__ACCOUNTS")[0][0]
     marts = query("SELECT COUNT(*) FROM MARTS.DIM_ACCOUNTS")[0][0]
     assert rows == accounts

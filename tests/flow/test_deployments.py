@@ -104,11 +104,11 @@ def snapshot(api: httpx.Client) -> dict[str, Any]:
 
 
 def test_every_deployment_says_what_it_is_and_how_its_parameters_work(deployed: Any, api: httpx.Client) -> None:
-    found = snapshot(api)
-    assert set(found) == WANTED
+    got = snapshot(api)
+    assert set(got) == WANTED
     version = re.search(r'^version = "(.*)"', (PROJECT / "pyproject.toml").read_text(), re.M)
     assert version
-    for name, deployment in found.items():
+    for name, deployment in got.items():
         assert deployment["description"], name
         assert "cxm" in deployment["tags"], name
         assert deployment["version"] == version[1], name
@@ -122,7 +122,7 @@ def test_every_deployment_says_what_it_is_and_how_its_parameters_work(deployed: 
         assert all(p.get("description") for p in properties.values()), name
         for schedule in deployment["schedules"]:
             assert schedule["slug"], name
-    slugs = {name: [s["slug"] for s in d["schedules"]] for name, d in found.items()}
+    slugs = {name: [s["slug"] for s in d["schedules"]] for name, d in got.items()}
     by_hand = {"provision/provision", "undo/undo", "replay/replay", "backfill/backfill", "dbt-build/dbt-build"}
     assert {name for name, s in slugs.items() if not s} == by_hand
 
@@ -236,8 +236,8 @@ def test_a_run_started_by_hand_completes_on_the_worker_and_says_what_came_of_it(
     assert {flow_run for _, flow_run in ledger} == {run["id"]}
     assert {status for status, _ in ledger} - {"skipped-unchanged"} == {"validated"}
 
-    wanted = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "key": {"any_": ["olist-report"]}}}
-    (report,) = api.post("/artifacts/filter", json=wanted).json()
+    where = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "key": {"any_": ["olist-report"]}}}
+    (report,) = api.post("/artifacts/filter", json=where).json()
     folder = f"raw/olist/olist_orders_dataset/{batch[1]}/"
     (query_id,) = query(
         f"SELECT COPY_QUERY_ID FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch[1]}' AND TABLE_NAME = 'OLIST_ORDERS'"
@@ -272,10 +272,8 @@ def test_a_run_reads_a_bucket_and_needs_no_folder_of_the_machine(
     assert code != 0
     assert "/nowhere/olist/olist_orders_dataset.csv: no such file" in run["state"]["message"]
 
-    found = places(
-        settings.model_copy(update={"source_places": (where, "s3://clinic-exports/none", "s3://not-there/x")})
-    )
-    assert [(one.status, one.found) for one in found] == [
+    got = places(settings.model_copy(update={"source_places": (where, "s3://clinic-exports/none", "s3://not-there/x")}))
+    assert [(one.status, one.found) for one in got] == [
         ("ok", "9 files, readable"),
         ("ok", "0 files, readable"),
         ("fail", "s3://not-there: there is no such bucket"),
@@ -348,11 +346,11 @@ def test_a_schedule_fires_by_itself(worker: None, deployed: Any, api: httpx.Clie
         deadline = time.monotonic() + 240
         while not runs and time.monotonic() < deadline:
             time.sleep(1)
-            wanted = {
+            expected = {
                 "deployments": {"id": {"any_": [freshness["id"]]}},
                 "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
             }
-            runs = api.post("/flow_runs/filter", json=wanted).json()
+            runs = api.post("/flow_runs/filter", json=expected).json()
         assert runs, "no scheduled run ended within 240 s"
         assert runs[0]["auto_scheduled"]
         assert runs[0]["state"]["type"] == "COMPLETED", runs[0]["state"]["message"]
@@ -426,6 +424,6 @@ def test_a_quarantined_run_fails_with_its_reason_and_somebody_is_told(
     deadline = time.monotonic() + 180
     while not any(run["name"] in text for _, text in got) and time.monotonic() < deadline:
         time.sleep(0.5)
-    told = next(text for _, text in got if run["name"] in text)
-    assert "quarantined" in told
-    assert run["id"] in told
+    message = next(text for _, text in got if run["name"] in text)
+    assert "quarantined" in message
+    assert run["id"] in message

@@ -1,4 +1,4 @@
-"""`kill -9` of a deployed run's process, and of its worker with it: Crashed, somebody is told, and the next run is whole.
+"""`kill -9` of a deployed run's process, and of its worker with it: Crashed, somebody is notified, and the next run is whole.
 
 The worker is one of the test's own, as a service of the system would start it. In production a run is called dead nine minutes
 after its last heartbeat, of one every three minutes; here after forty seconds, of one every thirty.
@@ -102,8 +102,8 @@ def test_a_run_and_a_worker_killed_outright_are_seen_and_the_next_run_is_whole(
         return str(api.post(f"/deployments/{deployment}/create_flow_run", json=body).raise_for_status().json()["id"])
 
     def state(run: str) -> dict[str, Any]:
-        found: dict[str, Any] = api.get(f"/flow_runs/{run}").json()["state"]
-        return found
+        got: dict[str, Any] = api.get(f"/flow_runs/{run}").json()["state"]
+        return got
 
     def is_loading(run: str) -> bool:
         tasks = api.post("/task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}}).json()
@@ -111,12 +111,12 @@ def test_a_run_and_a_worker_killed_outright_are_seen_and_the_next_run_is_whole(
 
     def wait(what: Callable[[], Any], seconds: float) -> float:
         began = time.monotonic()
-        while not (found := what()):
+        while not (got := what()):
             assert time.monotonic() - began < seconds, (messages, [state(run) for run in runs])
             time.sleep(0.2)
-        return found if isinstance(found, float) else time.monotonic()
+        return got if isinstance(got, float) else time.monotonic()
 
-    def told(run: str) -> float:
+    def notified(run: str) -> float:
         name = api.get(f"/flow_runs/{run}").json()["name"]
         return next((at for at, text in messages if name in text and "Crashed" in text), 0.0)
 
@@ -126,8 +126,8 @@ def test_a_run_and_a_worker_killed_outright_are_seen_and_the_next_run_is_whole(
     kill(*worker.children(recursive=True))
     killed = time.monotonic()
     crashed = wait(lambda: state(runs[0])["type"] == "CRASHED", 60)
-    heard = wait(lambda: told(runs[0]), 60)
-    log.info("run killed: Crashed after %.1f s, told after %.1f s", crashed - killed, heard - killed)
+    heard = wait(lambda: notified(runs[0]), 60)
+    log.info("run killed: Crashed after %.1f s, reported after %.1f s", crashed - killed, heard - killed)
 
     runs.append(started())
     wait(lambda: is_loading(runs[1]), 120)
@@ -135,8 +135,8 @@ def test_a_run_and_a_worker_killed_outright_are_seen_and_the_next_run_is_whole(
     killed = time.monotonic()
     limit = SILENCE.total_seconds() + 60
     crashed = wait(lambda: state(runs[1])["type"] == "CRASHED", limit)
-    heard = wait(lambda: told(runs[1]), 60)
-    log.info("worker killed too: Crashed after %.1f s, told after %.1f s", crashed - killed, heard - killed)
+    heard = wait(lambda: notified(runs[1]), 60)
+    log.info("worker killed too: Crashed after %.1f s, reported after %.1f s", crashed - killed, heard - killed)
     assert "no sign of life" in state(runs[1])["message"]
 
     start_worker()

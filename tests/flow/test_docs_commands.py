@@ -1,4 +1,4 @@
-"""The commands that the pages show, run as they stand there: on the tests' stack, or from `make up` on in a home of their own.
+"""The commands that the pages show, run as they are: on the tests' stack, or from `make up` on in a home of their own.
 
 What a page leaves to its reader (a batch, a folder) is put in; what cannot be run here is listed with the reason. The page of the
 two accounts has its own test, tests/cloud/test_deployment_page.py.
@@ -65,7 +65,7 @@ PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 def typed(line: str) -> str:
-    """`.venv/bin/cxm run` → `cxm run`: both are what stands beside this Python."""
+    """`.venv/bin/cxm run` → `cxm run`: both are the program beside this Python."""
     return re.sub(r"(\.\./)*\.venv/bin/", "", line)
 
 
@@ -81,7 +81,7 @@ def _is_elsewhere(command: Command) -> bool:
 
 
 def _plan() -> dict[str, list[Command]]:
-    """What to run of each page; apart from it, what stands from `make up` to `make down`.
+    """What to run of each page; apart from it, what is between `make up` and `make down`.
 
     A command that an earlier page or a block has is run there; words that begin another command are only its name.
     """

@@ -38,13 +38,13 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         try:
-            found = self.client.get_object(Bucket=self.bucket, Key=f"docs{unquote(self.path)}")
+            result = self.client.get_object(Bucket=self.bucket, Key=f"docs{unquote(self.path)}")
         except self.client.exceptions.NoSuchKey:
             self.send_error(404)
             return
-        page = found["Body"].read()
+        page = result["Body"].read()
         self.send_response(200)
-        self.send_header("Content-Type", found["ContentType"])
+        self.send_header("Content-Type", result["ContentType"])
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         self.wfile.write(page)
@@ -88,8 +88,8 @@ def test_every_link_of_a_run_opens_after_its_home_is_gone(
     shutil.rmtree(container)
 
     api, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
-    wanted = {"artifacts": {"key": {"any_": ["olist-report"]}}, "sort": "CREATED_DESC", "limit": 1}
-    report = httpx.post(f"{api}/artifacts/filter", json=wanted, auth=login, timeout=60).json()[0]["data"]
+    where = {"artifacts": {"key": {"any_": ["olist-report"]}}, "sort": "CREATED_DESC", "limit": 1}
+    report = httpx.post(f"{api}/artifacts/filter", json=where, auth=login, timeout=60).json()[0]["data"]
     assert batch in report
     links = [link for link in LINK.findall(report) if "/runs/" not in link]
     assert {link.removeprefix(site) for link in links} == {
@@ -133,16 +133,16 @@ def test_what_loads_cost_is_known_by_step_and_table(settings: Settings, query: C
         run(connection, long)
     done = CliRunner().invoke(main, ["cost", "--days", "2", "--json"])
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
-    (step,) = [one for one in found["queries"]["by_step"] if one["name"] == "costly"]
+    document = json.loads(done.output)
+    (step,) = [one for one in document["queries"]["by_step"] if one["name"] == "costly"]
     assert (step["queries"], step["credits"], step["seconds"] > 0.1) == (1, None, True)
-    assert "20200101_000000" in {one["name"] for one in found["queries"]["by_batch"]}
-    assert "OLIST_ORDERS" in {one["name"] for one in found["queries"]["by_table"]}
+    assert "20200101_000000" in {one["name"] for one in document["queries"]["by_batch"]}
+    assert "OLIST_ORDERS" in {one["name"] for one in document["queries"]["by_table"]}
     objects = query(
         "SELECT COUNT(*), SUM(BYTES) FROM RAW.LOAD_LEDGER WHERE S3_KEY IS NOT NULL AND STARTED_AT > DATEADD(DAY, -2, SYSDATE())"
     )
-    assert objects == [(sum(one["objects"] for one in found["s3"]), sum(one["bytes"] for one in found["s3"]))]
-    assert all(one["requests"] >= one["objects"] for one in found["s3"])
+    assert objects == [(sum(one["objects"] for one in document["s3"]), sum(one["bytes"] for one in document["s3"]))]
+    assert all(one["requests"] >= one["objects"] for one in document["s3"])
 
 
 def without_scripts(page: str) -> str:

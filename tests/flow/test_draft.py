@@ -48,8 +48,8 @@ def project(settings: Settings, files: list[Path], tmp_path: Path, monkeypatch: 
 def records(path: Path, nulls: tuple[str, ...]) -> list[tuple[str | None, ...]]:
     """What Python's csv module reads, an empty field and `null` as NULL, as the file format says."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        _, *found = csv.reader(file)
-    return [tuple(None if value in ("", *nulls) else value for value in record) for record in found]
+        _, *rows = csv.reader(file)
+    return [tuple(None if value in ("", *nulls) else value for value in record) for record in rows]
 
 
 @pytest.mark.soak

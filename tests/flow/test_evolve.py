@@ -118,8 +118,8 @@ def artifact(settings: Settings, key: str) -> str:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        found = client.request("GET", "/artifacts/{key}/latest", path_params={"key": key})
-    return str(found.json()["data"])
+        result = client.request("GET", "/artifacts/{key}/latest", path_params={"key": key})
+    return str(result.json()["data"])
 
 
 AS_BEFORE = [("a", "Ana", "1"), ("b", 'x, "y"', None)]
@@ -168,24 +168,24 @@ def test_a_file_without_records_is_a_published_batch_of_no_rows(delivered: Deliv
     first = delivered.first
     assert {t.table: t.rows_raw for t in first.tables} == dict.fromkeys(POLICIES, 2) | {"hollow": 0}
     assert {(t.validation, t.freshness, t.columns) for t in first.tables} == {("passed", "pass", "")}
-    found = query(
+    rows = query(
         "SELECT STATUS, FILE_RECORDS, ROWS_LOADED FROM RAW.LOAD_LEDGER WHERE TABLE_NAME = 'TRIAL_HOLLOW' "
         f"AND BATCH_ID = '{first.batch_id}'"
     )
-    assert found == [("validated", 0, 0)]
+    assert rows == [("validated", 0, 0)]
 
 
 def test_each_policy_lets_its_files_in_and_says_so(settings: Settings, delivered: Delivered, query: Query) -> None:
     second = delivered.second
     assert {(t.rows_file, t.rows_raw, t.load, t.validation) for t in second.tables} == {(2, 2, "loaded", "passed")}
-    told = {
+    expected = {
         "ignored": "ignored: remark",
         "grown": "new: Ward's no → WARD_S_NO",
         "lacking": "missing, NULL in RAW: score",
         "shuffled": "another order, read by name",
         "hollow": "",
     }
-    assert {t.table: t.columns for t in second.tables} == told
+    assert {t.table: t.columns for t in second.tables} == expected
     check_second(query, second.batch_id)
     counted = query(
         "SELECT TABLE_NAME, COLUMNS_IGNORED, COLUMNS_MISSING FROM RAW.LOAD_LEDGER "
@@ -218,8 +218,8 @@ def test_what_no_policy_lets_in_is_refused_before_anything_of_it_is_seen(
     with pytest.raises(PipelineError, match=r"lacking.*missing id \(id may not be empty\)") as caught:
         run_flow("pipeline", source="trial", data=str(tmp_path))
     batch = caught.value.summary.batch_id
-    found = query(f"SELECT TABLE_NAME, STATUS FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch}' AND S3_KEY IS NOT NULL")
-    assert found == [("TRIAL_IGNORED", "quarantined")]
+    rows = query(f"SELECT TABLE_NAME, STATUS FROM RAW.LOAD_LEDGER WHERE BATCH_ID = '{batch}' AND S3_KEY IS NOT NULL")
+    assert rows == [("TRIAL_IGNORED", "quarantined")]
 
 
 @pytest.mark.soak

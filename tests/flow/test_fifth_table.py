@@ -82,11 +82,11 @@ def test_a_fifth_table_comes_in_by_its_entry_in_the_contract_alone(
     fifth = {t.table: t for t in run.tables}["device_trainings"]
     assert (fifth.rows_file, fifth.rows_raw, fifth.load, fifth.validation) == (2, 2, "loaded", "passed")
     assert fifth.freshness == "pass"
-    found = query(
+    rows = query(
         "SELECT TRAINING_ID, MINUTES, IS_CERTIFIED, HELD_ON FROM RAW.SYNTHETIC_DEVICE_TRAININGS "
         f"WHERE _BATCH_ID = '{run.batch_id}' ORDER BY _SOURCE_ROW_NUMBER"
     )
-    assert found == [("T-1", "45", "true", "2018-03-08"), ('T-2, "B"', None, "false", "2018-03-08")]
+    assert rows == [("T-1", "45", "true", "2018-03-08"), ('T-2, "B"', None, "false", "2018-03-08")]
     assert "### SYNTHETIC_DEVICE_TRAININGS" in (project / "data_dictionary" / "README.md").read_text(encoding="utf-8")
     pages = {p.name for p in (settings.home / "docs").rglob("synthetic_device_trainings*.html")}
     assert "synthetic_device_trainings.html" in pages

@@ -40,15 +40,15 @@ def test_files_that_arrive_unchanged_for_five_days_are_fresh_and_none_at_all_is_
         assert {t.freshness for t in run.tables} == {"pass"}
 
     pass_hours(query, 30)
-    found = run_flow("freshness")
-    assert {one.status for one in found} == {"warn"}, "26 hours are the contract's warning"
+    got = run_flow("freshness")
+    assert {one.status for one in got} == {"warn"}, "26 hours are the contract's warning"
     pass_hours(query, 21)
     with pytest.raises(StaleError, match=r"stale: .*orders \(error\).*the last delivery is longer ago"):
         run_flow("freshness")
-    told = CliRunner().invoke(main, ["freshness", "--json"])
-    assert told.exit_code == 4
-    assert {one["status"] for one in json.loads(told.stdout)} == {"error"}
-    assert all(51 * 3600 <= one["age_seconds"] < 52 * 3600 for one in json.loads(told.stdout))
+    answer = CliRunner().invoke(main, ["freshness", "--json"])
+    assert answer.exit_code == 4
+    assert {one["status"] for one in json.loads(answer.stdout)} == {"error"}
+    assert all(51 * 3600 <= one["age_seconds"] < 52 * 3600 for one in json.loads(answer.stdout))
 
     run = run_flow("pipeline", data=str(data))
     assert {t.freshness for t in run.tables} == {"pass"}, "the next delivery is one, though it is unchanged"

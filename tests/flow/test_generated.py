@@ -81,7 +81,7 @@ def test_a_source_that_nobody_loaded_is_not_late(data: Path) -> None:
     state = operations.freshness(source="synthetic", return_state=True)
     assert state.is_completed(), state.message
     assert str(state.message).startswith("never loaded: nothing of synthetic was published yet")
-    assert {found.status for found in state.result()} == {"never loaded"}
+    assert {one.status for one in state.result()} == {"never loaded"}
 
 
 @pytest.mark.soak

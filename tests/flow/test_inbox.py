@@ -42,8 +42,8 @@ inbox.inbox(source="olist", data=sys.argv[1], settle_seconds=0)
 def client(settings: Settings) -> Iterator[Any]:
     from prefect.client.orchestration import get_client
 
-    with get_client(sync_client=True) as found:
-        yield found
+    with get_client(sync_client=True) as result:
+        yield result
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,8 @@ def runs(client: Any, deployment: UUID) -> list[Any]:
     """The runs that were made of the deployment and not begun."""
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
-    found = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])))
-    return [run for run in found if run.state and run.state.is_scheduled()]
+    result = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])))
+    return [run for run in result if run.state and run.state.is_scheduled()]
 
 
 def execute(run: Any) -> None:
@@ -136,8 +136,8 @@ def test_what_was_published_is_moved_by_the_next_look_and_what_was_not_is_left(
     execute(run)
     newer = small / SELLERS
     newer.write_bytes(newer.read_bytes())  # the same bytes, written again meanwhile: another delivery
-    found = looked(small, after="done")
-    assert [one.status for one in found] == ["moved", "waits"]
+    got = looked(small, after="done")
+    assert [one.status for one in got] == ["moved", "waits"]
     (batch,) = [path.name for path in (small / "done").iterdir()]
     assert {path.name for path in (small / "done" / batch).iterdir()} == names - {SELLERS}
     # The category names are the same in every draw, and may be published already.

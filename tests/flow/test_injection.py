@@ -1,4 +1,4 @@
-"""Names and values that carry SQL, paths or look-alikes: data where data may stand, refused where a name must."""
+"""Names and values that carry SQL, paths or look-alikes: kept as data in a cell, refused as a name."""
 
 from __future__ import annotations
 

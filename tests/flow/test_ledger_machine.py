@@ -88,9 +88,9 @@ class Mortal:
         self._real.close()
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
+        result = getattr(self._real, name)
         requests = name == "execute" or name.endswith("_object")
-        return self._life.around(found) if requests else found
+        return self._life.around(result) if requests else result
 
 
 moments = st.one_of(st.none(), st.integers(0, 70))
@@ -120,8 +120,8 @@ class Batches(RuleBasedStateMachine):
         client = self.s3()
         for prefix in ("raw", "archive"):
             listed = client.list_objects_v2(Bucket=self.settings.bucket, Prefix=f"{prefix}/{self.source.name}/")
-            for found in listed.get("Contents", []):
-                client.delete_object(Bucket=self.settings.bucket, Key=found["Key"])
+            for one in listed.get("Contents", []):
+                client.delete_object(Bucket=self.settings.bucket, Key=one["Key"])
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -170,10 +170,10 @@ class Batches(RuleBasedStateMachine):
             for table in self.source.tables:
                 path = self.folder / table.file_on(DAY)
                 before = published.get((table.raw_name, path.name))
-                found = land(client, self.settings.bucket, self.source, table, path, info.batch_id, before, force)
-                if found.status == "landed":
+                landed = land(client, self.settings.bucket, self.source, table, path, info.batch_id, before, force)
+                if landed.status == "landed":
                     stored = partial(s3.etags, client, self.settings.bucket)
-                    load(ledger.connection, self.source, table, found, holder, ledger.database, stored)
+                    load(ledger.connection, self.source, table, landed, holder, ledger.database, stored)
                     loaded.append(table.raw_name)
             if loaded:
                 self.judge(ledger, holder, passes, loaded)
@@ -219,15 +219,15 @@ class Batches(RuleBasedStateMachine):
             holder, left = lease.take(ledger, info, 10)
             recover(ledger, client, self.settings.bucket, self.source, holder, left)
             try:
-                found = landed_before(ledger, client, self.settings.bucket, self.source, batch, holder)
+                landed = landed_before(ledger, client, self.settings.bucket, self.source, batch, holder)
             except ConfigurationError:  # nothing was sent, or its run died before the file was whole
                 lease.give_back(ledger, holder, closed=True)
                 if not was_good:
                     self.good.discard(batch)
                 return
             for table in self.source.tables:
-                if table.name in found:
-                    again, stored = found[table.name], partial(s3.etags, client, self.settings.bucket)
+                if table.name in landed:
+                    again, stored = landed[table.name], partial(s3.etags, client, self.settings.bucket)
                     load(ledger.connection, self.source, table, again, holder, ledger.database, stored, replay=True)
                     loaded.append(table.raw_name)
             self.judge(ledger, holder, passes, loaded)
@@ -253,15 +253,15 @@ class Batches(RuleBasedStateMachine):
             return
         with self.connection() as connection:
             ledger = Ledger(connection, self.settings.database, self.source.name)
-            found = reconcile(ledger, self.s3(), self.settings.bucket, self.source)
-            assert not [d for d in found if "rows" in d.kind and "object" not in d.kind], found
+            result = reconcile(ledger, self.s3(), self.settings.bucket, self.source)
+            assert not [d for d in result if "rows" in d.kind and "object" not in d.kind], result
             read = f"SELECT BATCH_ID, TO_RECOVER FROM RAW.LOAD_LEASE WHERE SOURCE = '{self.source.name}'"
             ((at_work, to_recover),) = run(connection, read).rows
-            unknown = {d.where.split("/")[-2] for d in found if d.kind == "object without ledger row"}
+            unknown = {d.where.split("/")[-2] for d in result if d.kind == "object without ledger row"}
             assert unknown <= {at_work, *json.loads(to_recover or "[]")}, (
                 "an object that nobody knows is somebody's to find"
             )
-            lost = [d for d in found if d.kind in ("ledger row without object", "object of another size")]
+            lost = [d for d in result if d.kind in ("ledger row without object", "object of another size")]
             assert not lost, lost
             for (table, _), newest in ledger.published().items():
                 assert newest.batch_id in self.good, "only what passed its audit is published"
@@ -298,7 +298,7 @@ class Batches(RuleBasedStateMachine):
         """RAW as it is: batch → table → rows in file order; of one batch: table → rows."""
         if not hasattr(self, "folder"):
             return {}
-        found: dict[str, dict[str, list[tuple[str | None, ...]]]] = {}
+        result: dict[str, dict[str, list[tuple[str | None, ...]]]] = {}
         with self.connection() as connection:
             for table in self.source.tables:
                 columns = ", ".join(c.name for c in table.columns)
@@ -306,8 +306,8 @@ class Batches(RuleBasedStateMachine):
                     connection, f"SELECT _BATCH_ID, {columns} FROM RAW.{table.raw_name} ORDER BY _SOURCE_ROW_NUMBER"
                 )
                 for of_batch, *values in rows.rows:
-                    found.setdefault(of_batch, {}).setdefault(table.raw_name, []).append(tuple(values))
-        return found if batch is None else found.get(batch, {})
+                    result.setdefault(of_batch, {}).setdefault(table.raw_name, []).append(tuple(values))
+        return result if batch is None else result.get(batch, {})
 
 
 @pytest.fixture(scope="module")

@@ -86,9 +86,9 @@ def test_a_run_tells_of_its_start_and_of_what_it_wrote_or_why_it_failed(
     table = next(one for one in complete["outputs"] if one["name"] == f"{settings.database}.RAW.OLIST_ORDERS")
     assert table["namespace"].startswith("snowflake://")
     assert [field["name"] for field in table["facets"]["schema"]["fields"]][:2] == ["ORDER_ID", "CUSTOMER_ID"]
-    (found,) = (one for one in summary.tables if one.table == "orders")
-    assert table["outputFacets"]["outputStatistics"]["rowCount"] == found.rows_raw > 0
-    assert table["outputFacets"]["outputStatistics"]["size"] == found.bytes > 0
+    (got,) = (one for one in summary.tables if one.table == "orders")
+    assert table["outputFacets"]["outputStatistics"]["rowCount"] == got.rows_raw > 0
+    assert table["outputFacets"]["outputStatistics"]["size"] == got.bytes > 0
     assert receiver.keys == {f"Bearer {KEY}"}
 
     receiver.events.clear()

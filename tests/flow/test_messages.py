@@ -52,13 +52,13 @@ def test_statements_come_from_a_file_or_standard_input_and_go_out_as_csv_or_json
 ) -> None:
     text = "-- two values, one with what CSV has to quote\nSELECT 'a, \"b\"' AS NAME, NULL AS NOTHING, 1.5 AS N, TRUE AS T;\n"
     (tmp_path / "q.sql").write_text(text)
-    wanted = [["NAME", "NOTHING", "N", "T"], ['a, "b"', "", "1.5", "true"]]
+    expected = [["NAME", "NOTHING", "N", "T"], ['a, "b"', "", "1.5", "true"]]
     for result in (
         cxm("sql", "--csv", "-f", str(tmp_path / "q.sql")),
         cxm("sql", "--csv", input=text),
         cxm("sql", "--csv", "-f", "-", input=text),
     ):
-        assert list(csv.reader(StringIO(result.output))) == wanted
+        assert list(csv.reader(StringIO(result.output))) == expected
     twice = cxm("sql", "--json", "SELECT 1 AS A, 2 AS A")
     assert json.loads(twice.output) == [{"A": 1, "A_2": 2}]
     both = cxm("sql", "SELECT 1 AS ONE; SELECT 2 AS TWO")

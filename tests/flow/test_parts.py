@@ -116,11 +116,11 @@ class Place:
 
     def raw(self, table: str, batch: str) -> list[tuple[Any, ...]]:
         """(file, row's number, id) of a batch's rows."""
-        found = self.query(
+        rows = self.query(
             "SELECT SPLIT_PART(_SOURCE_FILENAME, '/', -1), _SOURCE_ROW_NUMBER, ID "
             f"FROM RAW.PARTS_{table.upper()} WHERE _BATCH_ID = '{batch}' ORDER BY 1, 2"
         )
-        return [tuple(row) for row in found]
+        return [tuple(row) for row in rows]
 
     def ledger(self, batch: str) -> set[tuple[Any, ...]]:
         """(file, status, records, rows loaded) of a batch."""
@@ -346,11 +346,11 @@ def test_any_set_of_part_files_is_in_raw_once_also_after_a_kill(
             ledger = Ledger(Mortal(connection, life), settings.database, source.name)  # type: ignore[arg-type]
             holder, left = lease.take(ledger, info, 10)
             recover(ledger, client, settings.bucket, whole, holder, left)
-            found = inventory(source, [path.name for path in folder.iterdir()])
+            listing = inventory(source, [path.name for path in folder.iterdir()])
             landed = LandedTable(
                 tuple(
                     land(client, settings.bucket, source, table, folder / name, batch, None)
-                    for name in found.files["orders"]
+                    for name in listing.files["orders"]
                 )
             )
             stored = partial(s3.etags, client, settings.bucket)

@@ -55,12 +55,12 @@ def test_every_value_in_raw_is_what_the_csv_module_reads(
     table = next(t for t in olist.tables if t.file == file)
     with (sample / file).open(encoding="utf-8-sig", newline="") as opened:
         _, *records = csv.reader(opened)
-    wanted = [tuple(None if v in ("", "null") else v for v in record) for record in records]
+    expected = [tuple(None if v in ("", "null") else v for v in record) for record in records]
     columns = ", ".join(c.name for c in table.columns)
-    found = query(
+    rows = query(
         f"SELECT {columns} FROM RAW.{table.raw_name} WHERE _BATCH_ID = '{loaded.batch_id}' ORDER BY _SOURCE_ROW_NUMBER"
     )
-    assert found == wanted
+    assert rows == expected
 
 
 def test_audit_columns_say_where_a_row_came_from(loaded: Any, query: Callable[..., Any]) -> None:

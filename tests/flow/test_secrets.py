@@ -193,10 +193,8 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
             places[str(path)] = path.read_bytes()
     for name in ("prefect", "dbt", "docs", "expectations", "logs", "warehouse", "run"):
         assert any(place.startswith(str(settings.home / name)) for place in places), f"{name} was searched"
-    found = [
-        f"{what} in {where}" for where, text in places.items() for what, secret in planted.items() if secret in text
-    ]
-    assert not found, found
+    got = [f"{what} in {where}" for where, text in places.items() for what, secret in planted.items() if secret in text]
+    assert not got, got
     for path in (settings.home / "secrets").iterdir():
         assert path.stat().st_mode & 0o077 == 0, f"{path} is readable by others"
 

@@ -60,8 +60,8 @@ NONE: Lines = {"hospitals": [], "wards": [], "visits": []}
 
 def number(text: str) -> int | None:
     """The whole number that a text is."""
-    found = text.strip()
-    return int(found) if found.lstrip("+").isdigit() and len(found) < 19 else None
+    result = text.strip()
+    return int(result) if result.lstrip("+").isdigit() and len(result) < 19 else None
 
 
 def is_day(text: str) -> bool:
@@ -77,21 +77,21 @@ def own_rules(table: str, rows: Sequence[Row]) -> list[set[str]]:
     broken: list[set[str]] = [set() for _ in rows]
     key = {"hospitals": "HOSPITAL_ID", "wards": "WARD_ID", "visits": "WARD"}[table]
     times = Counter(number(row[0]) for row in rows)
-    for found, row in zip(broken, rows, strict=True):
+    for result, row in zip(broken, rows, strict=True):
         if number(row[0]) is None:
-            found.add(f"number({key})")
+            result.add(f"number({key})")
         elif table != "visits" and times[number(row[0])] > 1:
-            found.add(f"unique({key})")
+            result.add(f"unique({key})")
         if table == "hospitals" and row[1] == "1e400":
-            found.add("number(BEDS)")
+            result.add("number(BEDS)")
         if table == "hospitals" and row[1] == "-1":
-            found.add("between(BEDS)")
+            result.add("between(BEDS)")
         if table == "wards" and row[1] and number(row[1]) is None:
-            found.add("number(HOSPITAL)")
+            result.add("number(HOSPITAL)")
         if table == "visits" and row[1].strip() and not is_day(row[1].strip()):
-            found.add("date(SEEN_ON)")
+            result.add("date(SEEN_ON)")
         if table == "visits" and row[2] == "Dr Who":
-            found.add("regex(DOCTOR)")
+            result.add("regex(DOCTOR)")
     return broken
 
 
@@ -120,7 +120,7 @@ def write(path: Path, header: Sequence[str], rows: Sequence[Row], lines: Sequenc
 
 
 def numbered(rows: int, lines: int) -> list[int]:
-    """On which lines of a file that `write` wrote the lines stand that are no record."""
+    """The numbers of the lines that are no record, in a file that `write` wrote."""
     before = [2 + 2 * n for n in range(min(lines, rows))]
     return before + [2 + rows + n for n in range(rows, lines)]
 
@@ -163,8 +163,8 @@ class Bench:
         for table in self.source.tables:
             path = self.folder / table.file
             write(path, table.header, files[table.name], lines[table.name])
-            found = land(self.client, self.settings.bucket, self.source, table, path, info.batch_id, None, True)
-            load(ledger.connection, self.source, table, found, holder, ledger.database, stored)
+            landed = land(self.client, self.settings.bucket, self.source, table, path, info.batch_id, None, True)
+            load(ledger.connection, self.source, table, landed, holder, ledger.database, stored)
         return holder
 
     def bad(self, files: Files) -> BadRowsFound:
@@ -179,11 +179,11 @@ class Bench:
         return publish(ledger or self.ledger(), info, [t.raw_name for t in self.source.tables], self.bad(files))
 
     def rows(self, suffix: str, batch: str, columns: str = "_SOURCE_ROW_NUMBER") -> dict[str, list[Any]]:
-        found: dict[str, list[Any]] = {}
+        result: dict[str, list[Any]] = {}
         for table in self.source.tables:
             sql = f"SELECT {columns} FROM RAW.{table.raw_name}{suffix} WHERE _BATCH_ID = '{batch}' ORDER BY _SOURCE_ROW_NUMBER"
-            found[table.name] = [row if len(row) > 1 else row[0] for row in run(self.ledger().connection, sql).rows]
-        return found
+            result[table.name] = [row if len(row) > 1 else row[0] for row in run(self.ledger().connection, sql).rows]
+        return result
 
     def everywhere(self, batch: str) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
         return self.rows("", batch), self.rows("_REJECTED", batch)
@@ -232,12 +232,12 @@ def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None
 
     def judged() -> None:
         assert bench.rows("", info.batch_id) == good
-        found = bench.rows("_REJECTED", info.batch_id, "_SOURCE_ROW_NUMBER, _RULES")
-        assert {t: sorted((n, "; ".join(sorted(r.split("; ")))) for n, r in of) for t, of in found.items()} == {
+        rows = bench.rows("_REJECTED", info.batch_id, "_SOURCE_ROW_NUMBER, _RULES")
+        assert {t: sorted((n, "; ".join(sorted(r.split("; ")))) for n, r in of) for t, of in rows.items()} == {
             t: sorted([*rows, *((n, "record") for n in none[t])]) for t, rows in aside.items()
         }
-        found = bench.rows("_REJECTED", info.batch_id, "_REJECTED_LINE, _REJECTED_TEXT, _RULES")
-        assert {t: [(int(n), text or "") for n, text, rule in of if rule == "record"] for t, of in found.items()} == {
+        rows = bench.rows("_REJECTED", info.batch_id, "_REJECTED_LINE, _REJECTED_TEXT, _RULES")
+        assert {t: [(int(n), text or "") for n, text, rule in of if rule == "record"] for t, of in rows.items()} == {
             t: list(zip(numbered(len(files[t]), len(of)), of, strict=True)) for t, of in lines.items()
         }
         entries = bench.ledger().entries(info.batch_id)
@@ -252,12 +252,12 @@ def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None
         assert sum(e.records or 0 for e in entries) == sum(total.values())
         assert reconcile(bench.ledger(), bench.client, bench.settings.bucket, bench.source) == ()
 
-    told = bench.publish(info, files)
-    assert {(found.table, found.rows, found.of) for found in told} == {
+    aside = bench.publish(info, files)
+    assert {(rows.table, rows.rows, rows.of) for rows in aside} == {
         (t, len(rows) + len(lines[t]), total[t]) for t, rows in aside.items() if rows or lines[t]
     }
     judged()
-    assert bench.publish(info, files) == told  # the answer was lost, and the task tried again
+    assert bench.publish(info, files) == aside  # the answer was lost, and the task tried again
     shown = [
         (r.table, r.row, "; ".join(sorted(r.rules)))
         for r in find(bench.ledger(), bench.source, info.batch_id, bench.source.tables)
@@ -273,9 +273,9 @@ def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None
 
     stored = partial(s3.etags, bench.client, bench.settings.bucket)
     for _ in range(2):  # after an undo, and over what is there
-        found = landed_before(bench.ledger(), bench.client, bench.settings.bucket, bench.source, info.batch_id, info)
+        landed = landed_before(bench.ledger(), bench.client, bench.settings.bucket, bench.source, info.batch_id, info)
         for table in bench.source.tables:
-            again = found[table.name]
+            again = landed[table.name]
             ledger = bench.ledger()
             load(ledger.connection, bench.source, table, again, info, ledger.database, stored, replay=True)
         assert bench.everywhere(info.batch_id) == (whole_file, none)
@@ -354,10 +354,10 @@ def test_a_new_column_is_set_aside_too_also_after_a_kill_between_alter_and_copy(
     sent = land(bench.client, bench.settings.bucket, source, table, path, info.batch_id, None, True)
 
     def columns(name: str) -> set[str]:
-        found = run(
+        rows = run(
             bench.connection, f"SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = '{name}'"
         ).rows
-        return {str(column) for (column,) in found}
+        return {str(column) for (column,) in rows}
 
     from flows import blocks
 

@@ -38,7 +38,7 @@ def published(source: Source, query: Query) -> Callable[[date, date], dict[str, 
     """`published(first, last)` → the rows that dbt may read, by file name: of each file its newest validated batch."""
 
     def read(first: date, last: date) -> dict[str, list[tuple[Any, ...]]]:
-        found = {}
+        result = {}
         for table in source.tables:
             columns = ", ".join(f"t.{c.name}" for c in table.columns)
             for n in range((last - first).days + 1):
@@ -50,21 +50,21 @@ def published(source: Source, query: Query) -> Callable[[date, date], dict[str, 
                     "AND STATUS = 'validated') AS l ON t._BATCH_ID = l.NEWEST ORDER BY t._SOURCE_ROW_NUMBER"
                 )
                 if rows:
-                    found[file] = rows
-        return found
+                    result[file] = rows
+        return result
 
     return read
 
 
 def in_files(folder: Path, *days: date) -> dict[str, list[tuple[Any, ...]]]:
     """The rows of the days' files, an empty field as None."""
-    found = {}
+    result = {}
     for day in days:
         for path in folder.glob(f"*_{day}.csv"):
             with path.open(encoding="utf-8", newline="") as file:
-                found[path.name] = [tuple(v or None for v in record) for record in list(csv.reader(file))[1:]]
-    assert len(found) == 4 * len(days)
-    return found
+                result[path.name] = [tuple(v or None for v in record) for record in list(csv.reader(file))[1:]]
+    assert len(result) == 4 * len(days)
+    return result
 
 
 def backfill(folder: Path, first: date, last: date, source: str = "synthetic") -> Any:

@@ -27,11 +27,11 @@ MEASURES = (
 
 
 def rows(folder: Path, table: str, days: tuple[date, ...]) -> list[dict[str, str]]:
-    found = []
+    result = []
     for day in days:
         with (folder / f"{table}_{day}.csv").open(encoding="utf-8", newline="") as file:
-            found += list(csv.DictReader(file))
-    return found
+            result += list(csv.DictReader(file))
+    return result
 
 
 def counted(folder: Path, *days: date) -> dict[str, tuple[tuple[int, ...], float | None]]:
@@ -49,12 +49,12 @@ def counted(folder: Path, *days: date) -> dict[str, tuple[tuple[int, ...], float
             visits,
         )
     ]
-    found = {}
+    result = {}
     for account in set().union(*counts):
         scores = [int(r["score"]) for r in surveys if r["account_id"] == account and r["score"]]
         nps = 100 * (sum(s > 8 for s in scores) - sum(s < 7 for s in scores)) / len(scores) if scores else None
-        found[account] = (tuple(c[account] for c in counts), nps)
-    return found
+        result[account] = (tuple(c[account] for c in counts), nps)
+    return result
 
 
 @pytest.fixture
@@ -69,10 +69,10 @@ def in_mart(
         environment = dbt.dbt_environment(blocks.with_login(settings))
         built = build.build(PROJECT / "dbt" / "cxm_medtech", environment, settings.home / "dbt")
         assert (built.failed, built.skipped) == (0, 0), built.problems
-        found = query(f"SELECT ACCOUNT_ID, NET_PROMOTER_SCORE, {', '.join(MEASURES)} FROM MARTS.FCT_ACCOUNT_CX_HEALTH")
+        rows = query(f"SELECT ACCOUNT_ID, NET_PROMOTER_SCORE, {', '.join(MEASURES)} FROM MARTS.FCT_ACCOUNT_CX_HEALTH")
         return {
             account: (tuple(map(int, counts)), None if nps is None else float(nps))
-            for account, nps, *counts in found
+            for account, nps, *counts in rows
             if any(counts)
         }
 
@@ -115,10 +115,10 @@ def test_account_health_is_right_without_the_bad_day_and_with_it_once_it_is_repl
     }
 
 
-def close(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    wanted = {account: w for account, w in wanted.items() if any(w[0])}
-    assert found.keys() == wanted.keys()
-    for account, (counts, nps) in wanted.items():
-        assert found[account][0] == counts, account
-        assert found[account][1] == (None if nps is None else pytest.approx(nps, abs=0.001)), account
+def close(got: dict[str, Any], expected: dict[str, Any]) -> bool:
+    expected = {account: w for account, w in expected.items() if any(w[0])}
+    assert got.keys() == expected.keys()
+    for account, (counts, nps) in expected.items():
+        assert got[account][0] == counts, account
+        assert got[account][1] == (None if nps is None else pytest.approx(nps, abs=0.001)), account
     return True

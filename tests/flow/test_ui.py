@@ -1,4 +1,4 @@
-"""What the Prefect UI has of a run: logs, a name that tells, task runs that failed as such, the report before everything else."""
+"""What the Prefect UI has of a run: logs, a name that says what it is, failed task runs, the report first."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def api(settings: Settings) -> httpx.Client:
     return httpx.Client(base_url=settings.stack["prefect"]["api_url"], timeout=60, auth=prefect_login(settings))
 
 
-def ask(api: httpx.Client, path: str, found: Callable[[Any], bool], **body: Any) -> Any:
-    """What the server answers once `found` is true of it: logs and task runs come in a moment after they happen."""
+def ask(api: httpx.Client, path: str, condition: Callable[[Any], bool], **body: Any) -> Any:
+    """What the server answers once `condition` is true of it: logs and task runs come in a moment after they happen."""
     deadline = time.monotonic() + 30
     while True:
         answer = api.post(path, json=body).json()
-        if found(answer) or time.monotonic() > deadline:
+        if condition(answer) or time.monotonic() > deadline:
             return answer
         time.sleep(0.3)
 
@@ -57,13 +57,13 @@ def test_a_run_from_a_terminal_has_in_the_ui_what_a_deployed_one_has(
     # Nothing was to be provisioned, so nothing but the batch is in the list of runs.
     assert {run["id"] for run in api.post("/flow_runs/filter", json={}).json()} - before == {run_id}
 
-    lines = ask(api, "/logs/filter", lambda found: any("Finished in state Failed" in one["message"] for one in found),
+    lines = ask(api, "/logs/filter", lambda one: any("Finished in state Failed" in one["message"] for one in one),
                 logs=of_run, limit=200)  # fmt: skip
     said = "\n".join(line["message"] for line in lines)
     assert "rows in RAW.OLIST_ORDERS, loaded, COPY query" in said
     assert "quarantined: 1 rules failed" in said
 
-    tasks = ask(api, "/task_runs/filter", lambda found: found and all(t["state_type"] in ("COMPLETED", "FAILED") for t in found),
+    tasks = ask(api, "/task_runs/filter", lambda one: one and all(t["state_type"] in ("COMPLETED", "FAILED") for t in one),
                 flow_runs={"id": {"any_": [run_id]}})  # fmt: skip
     states = {task["name"]: task["state"]["type"] for task in tasks}
     assert states.pop(f"validate {summary['batch_id']}") == "FAILED"
@@ -202,7 +202,7 @@ def test_a_crashed_run_is_started_again_with_its_parameters_as_often_as_the_sett
             for run in ran:
                 client.set_flow_run_state(run.id, Crashed(), force=True)
             of_them = {"id": {"any_": [str(one) for one in made]}}
-            ask(api, "/flow_runs/filter", lambda found: len(found) > 3, deployments=of_them)
+            ask(api, "/flow_runs/filter", lambda one: len(one) > 3, deployments=of_them)
             time.sleep(2)  # for one that should not come
             again = api.post("/flow_runs/filter", json={"deployments": of_them}).json()
             (new,) = [run for run in again if run["id"] not in {str(run.id) for run in ran}]

@@ -95,15 +95,15 @@ def test_two_sources_that_load_at_once_are_both_published(environment: str, samp
             ["--source", "synthetic", "--data", str(tmp_path), "--from", str(day), "--to", str(day)],
         )
     ]
-    told = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], told
+    outputs = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
 
 
 def test_doctor_finds_the_accounts_in_order(environment: str) -> None:
-    found = {one["check"]: one for one in cxm("doctor", allow=(0, 2))}
+    got = {one["check"]: one for one in cxm("doctor", allow=(0, 2))}
     mine = ("AWS identity", "may nothing else in AWS")  # an administrator runs these tests
 
-    assert [c for c, one in found.items() if one["status"] == "fail" and c not in mine] == []
+    assert [c for c, one in got.items() if one["status"] == "fail" and c not in mine] == []
 
 
 @pytest.mark.parametrize("wrong", ["key", "role", "user", "account"])

@@ -65,7 +65,7 @@ def test_no_folder_is_listed_and_nothing_outside_is_served(base: str, path: str)
     import http.client
 
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    client.request("GET", path)  # as it stands: httpx would tidy it up
+    client.request("GET", path)  # unchanged: httpx would normalize it
     assert client.getresponse().status == 404
 
 

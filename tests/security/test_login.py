@@ -149,10 +149,10 @@ def test_passwords_stand_in_no_argument_file_or_log_of_the_server(server: Wareho
     said = " ".join([*process.cmdline(), *process.environ().values(), server.log()]).encode()
     files = [p for p in (home.home / "warehouse").rglob("*") if p.is_file()]
     places = {"process and log": said, **{str(p): p.read_bytes() for p in files}}
-    found = [
+    got = [
         place for place, text in places.items() for password in passwords(home).values() if password.encode() in text
     ]
-    assert found == []
+    assert got == []
 
 
 def test_a_role_of_another_environment_joins_those_of_its_user(home: Settings, server: Warehouse) -> None:

@@ -97,8 +97,8 @@ def intrude() -> Callable[..., list[Any]]:
             [*become, python, "-c", INTRUDER, asked], capture_output=True, text=True, timeout=120, check=False, cwd="/"
         )
         assert done.returncode == 0, done.stderr
-        found: list[Any] = json.loads(done.stdout)
-        return found
+        document: list[Any] = json.loads(done.stdout)
+        return document
 
     return run
 
@@ -119,7 +119,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 def listening(settings: Settings, service: str) -> list[int]:
-    """Every port that a server of the stack listens on, also those that nobody is told of."""
+    """Every port that a server of the stack listens on, also those that nobody is given."""
     process = psutil.Process(settings.stack[service]["pid"])
     return sorted({c.laddr.port for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN})
 
@@ -183,10 +183,10 @@ def test_the_other_servers_tell_another_user_nothing(own: Settings, intrude: Cal
     ports = [p for service in ("warehouse", "docs") for p in listening(own, service)]
     got = intrude(ports=ports, requests=[*requests, ("GET", "/shelf/"), ("GET", "/shelf/.hidden")])
     # A refusal of the warehouse is an answer of 200, as Snowflake's is;
-    told = [
+    answers = [
         g for g in got if '"success":false' not in g[-1].replace(" ", "") and "<!doctype html>" not in g[-1].lower()
     ]
-    assert told == []
+    assert answers == []
 
 
 def test_no_file_socket_or_environment_of_the_home_is_another_users_to_read(

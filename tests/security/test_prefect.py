@@ -188,5 +188,5 @@ with sync_playwright() as playwright:
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     assert json.loads(done.stdout) == []
-    wanted = {"flows": {"name": {"any_": ["from-elsewhere"]}}}
-    assert httpx.post(f"{api}/flows/filter", json=wanted, auth=prefect_login(settings)).json() == []
+    where = {"flows": {"name": {"any_": ["from-elsewhere"]}}}
+    assert httpx.post(f"{api}/flows/filter", json=where, auth=prefect_login(settings)).json() == []

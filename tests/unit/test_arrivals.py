@@ -32,13 +32,13 @@ class Inbox:
     def look(self, seconds: float = 30) -> Look | None:
         """The one set after a look, and whatever it started noted as started."""
         self.now += timedelta(seconds=seconds)
-        found = looks(self.source, list(self.files.values()), self.memory, self.now, SETTLE, **self.options)
-        for look in found:
+        result = looks(self.source, list(self.files.values()), self.memory, self.now, SETTLE, **self.options)
+        for look in result:
             self.memory[look.key] = look.seen
             if not look.waits:
                 self.started.append({entry.name for entry in look.entries})
                 self.memory[look.key] = replace(look.seen, run=f"run {len(self.started)}", loading=look.digests)
-        return found[-1] if found else None
+        return result[-1] if result else None
 
     def settled(self) -> None:
         for _ in range(4):

@@ -40,8 +40,8 @@ def check(*words: object) -> Result:
 
 
 def report(*words: object) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(check(*words, "--json").stdout)
-    return found
+    document: dict[str, Any] = json.loads(check(*words, "--json").stdout)
+    return document
 
 
 def change(path: Path, row: int, **values: str) -> None:
@@ -76,13 +76,13 @@ def test_every_table_is_judged_and_each_broken_rule_named_with_its_first_rows(fi
     assert "renamed: seller_city is called town" in done.output
     assert f"{ITEMS}: no such file" in done.output
     assert "row 2 (ORDER_STATUS is 'lost'), row 4 (ORDER_STATUS is 'lost')" in done.output
-    found = {f["table"]: f for f in report("--data", files)["files"]}
-    assert {name: f["status"] for name, f in found.items() if f["status"] not in ("good", "warning")} == {
+    document = {f["table"]: f for f in report("--data", files)["files"]}
+    assert {name: f["status"] for name, f in document.items() if f["status"] not in ("good", "warning")} == {
         "orders": "bad",
         "order_items": "refused",
         "sellers": "refused",
     }
-    assert {r["rule"]: (r["rows"], [x["row"] for x in r["first"]]) for r in found["orders"]["broken"]} == {
+    assert {r["rule"]: (r["rows"], [x["row"] for x in r["first"]]) for r in document["orders"]["broken"]} == {
         "orders.in_set(ORDER_STATUS)": (2, [2, 4]),
         "orders.timestamp(ORDER_PURCHASE_TIMESTAMP)": (1, [4]),
     }
@@ -100,17 +100,17 @@ def test_values_of_personal_columns_are_not_shown(files: Path) -> None:
 def test_named_tables_alone_are_judged_also_by_what_they_point_at(files: Path) -> None:
     change(files / ORDERS, 1, customer_id="0" * 32)
     change(files / "olist_customers_dataset.csv", 2, customer_state="XX")
-    found = report("--data", files, "orders")
-    assert [f["table"] for f in found["files"]] == ["orders"]
-    broken = {r["rule"] for r in found["files"][0]["broken"]}
+    document = report("--data", files, "orders")
+    assert [f["table"] for f in document["files"]] == ["orders"]
+    broken = {r["rule"] for r in document["files"][0]["broken"]}
     assert broken == {"orders.relationship(CUSTOMER_ID)"}
 
 
 def test_what_points_at_a_refused_file_is_not_judged(files: Path) -> None:
     (files / "olist_customers_dataset.csv").unlink()
-    found = report("--data", files)
-    assert [f["table"] for f in found["files"] if f["status"] == "refused"] == ["customers"]
-    assert any("orders.relationship(CUSTOMER_ID)" in line and "customers" in line for line in found["unjudged"])
+    document = report("--data", files)
+    assert [f["table"] for f in document["files"] if f["status"] == "refused"] == ["customers"]
+    assert any("orders.relationship(CUSTOMER_ID)" in line and "customers" in line for line in document["unjudged"])
 
 
 def test_an_archive_is_read_as_a_folder_is(files: Path, tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_an_archive_is_read_as_a_folder_is(files: Path, tmp_path: Path) -> None:
     (files / SELLERS).unlink()
     (files / SELLERS).with_suffix(".csv.gz").write_bytes(packed)
     assert {f["table"]: f["packed"] for f in report("--data", files, "sellers")["files"]} == {"sellers": "gzip"}
-    found = report("--data", tmp_path / "archive.zip")
-    assert found["passed"]
-    assert len(found["files"]) == 9
-    assert all(f["rows"] for f in found["files"])
+    document = report("--data", tmp_path / "archive.zip")
+    assert document["passed"]
+    assert len(document["files"]) == 9
+    assert all(f["rows"] for f in document["files"])
 
 
 def test_configuration_is_told_from_data(tmp_path: Path, files: Path) -> None:
@@ -155,10 +155,12 @@ def test_of_a_day_what_earlier_days_may_hold_is_not_called_broken(files: Path, t
 
     folder = tmp_path / "synthetic"
     generate(folder, read_shipments(files), date(2018, 3, 1), date(2018, 3, 2), scale=0.05)
-    found = report("--source", "synthetic", "--data", folder, "--day", "2018-03-02")
-    assert all(name.endswith("2018-03-02.csv") for f in found["files"] for name in f["files"])
-    assert not any(r["rule"].rpartition(".")[2].startswith("relationship") for f in found["files"] for r in f["broken"])
-    assert any("source olist" in line for line in found["unjudged"])
+    document = report("--source", "synthetic", "--data", folder, "--day", "2018-03-02")
+    assert all(name.endswith("2018-03-02.csv") for f in document["files"] for name in f["files"])
+    assert not any(
+        r["rule"].rpartition(".")[2].startswith("relationship") for f in document["files"] for r in f["broken"]
+    )
+    assert any("source olist" in line for line in document["unjudged"])
 
 
 @pytest.fixture
@@ -178,9 +180,9 @@ def test_rows_that_a_run_would_set_aside_are_told_as_that(tolerant: Path) -> Non
     from flows.places import local
 
     contract = read_source(Path(__file__).parents[1] / "flow" / "aside.odcs.yaml")
-    found = run_check(contract, local(tolerant), date(2018, 1, 1))
-    assert found.passed
-    assert {f.table: (f.status, f.rows_set_aside) for f in found.files} == {
+    got = run_check(contract, local(tolerant), date(2018, 1, 1))
+    assert got.passed
+    assert {f.table: (f.status, f.rows_set_aside) for f in got.files} == {
         "hospitals": ("set aside", 1),
         "wards": ("set aside", 1),  # its hospital is aside
         "visits": ("set aside", 1),  # its ward is aside
@@ -191,9 +193,9 @@ def test_rows_that_a_run_would_set_aside_are_told_as_that(tolerant: Path) -> Non
     assert (visits.status, visits.rows, visits.rows_set_aside) == ("set aside", 3, 2)
     assert any("line 4 (a quote opens and does not close in this line)" in rule.observed for rule in visits.broken)
     (tolerant / "aside_wards.csv").write_text("id,hospital\nx,1\ny,1\nz,1\n")
-    found = run_check(contract, local(tolerant), date(2018, 1, 1))
-    assert not found.passed
-    assert "3 of 3 rows" in found.refused
+    got = run_check(contract, local(tolerant), date(2018, 1, 1))
+    assert not got.passed
+    assert "3 of 3 rows" in got.refused
 
 
 def test_a_file_is_read_in_its_tables_dialect(tmp_path: Path) -> None:
@@ -206,8 +208,8 @@ def test_a_file_is_read_in_its_tables_dialect(tmp_path: Path) -> None:
     hospitals = replace(contract.table("hospitals"), dialect=Dialect(";", encoding="windows-1252", header=False))
     contract = replace(contract, tables=(hospitals, *contract.tables[1:]))
     (tmp_path / "aside_hospitals.csv").write_bytes("1;1234.5\n2;-0.5\n3;é\n".encode("windows-1252"))
-    found = run_check(contract, local(tmp_path), date(2018, 1, 1), [contract.table("hospitals")])
-    assert {r.rule: r.named for r in found.files[0].broken} == {
+    got = run_check(contract, local(tmp_path), date(2018, 1, 1), [contract.table("hospitals")])
+    assert {r.rule: r.named for r in got.files[0].broken} == {
         "hospitals.between(BEDS)": "aside_hospitals.csv: row 2 (BEDS is '-0.5')",
         "hospitals.number(BEDS)": "aside_hospitals.csv: row 3 (BEDS is 'é')",
     }

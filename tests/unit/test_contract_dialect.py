@@ -79,8 +79,8 @@ def test_a_tables_dialect_overrides_the_sources_key_by_key(tmp_path: Path) -> No
     )
     said = "delimiter: tab\n          escape: '\\'\n          nulls: ['-']\n          header: false"
     (table,) = read(tmp_path, 'decimal: ","', said).tables
-    found = table.dialect
-    assert (found.delimiter, found.escape, found.nulls, found.header) == ("\t", "\\", ("-",), False)
+    got = table.dialect
+    assert (got.delimiter, got.escape, got.nulls, got.header) == ("\t", "\\", ("-",), False)
     assert table.dialect.encoding == "windows-1252"
 
 
@@ -137,7 +137,7 @@ def test_staging_and_rules_read_values_as_the_dialect_writes_them(tmp_path: Path
     assert "{{ boolean('URGENT', words=[['Ja', 'Nein']]) }} as urgent," in model
     assert "{{ text('NOTE') }} as note," in model
     sql = asset_query(source, table, "20260101_000000")
-    assert "{" not in sql  # Great Expectations fills what stands in braces
+    assert "{" not in sql  # Great Expectations fills what is in braces
     for kind, column, how in (
         ("number", "TOTAL", {"decimal": ","}),
         ("integer", "PIECES", {"decimal": ","}),

@@ -59,8 +59,8 @@ def drafted(project: Path, files: list[Path], source: str = "clinic") -> Source:
 
 
 def column(table: Table, header: str) -> tuple[str, str, bool, str]:
-    found = next(c for c in table.columns if c.header == header)
-    return found.name, found.logical_type, found.required, found.pii
+    result = next(c for c in table.columns if c.header == header)
+    return result.name, result.logical_type, result.required, result.pii
 
 
 def test_awkward_names_types_and_personal_data_are_drafted(project: Path, files: list[Path]) -> None:
@@ -247,7 +247,7 @@ def test_cxm_check_judges_a_drafted_dialect_as_a_run_does(project: Path, tmp_pat
     path = tmp_path / "data" / "clinic_orders.csv.gz"
     path.parent.mkdir()
 
-    def found() -> dict[str, list[str]]:
+    def judged() -> dict[str, list[str]]:
         path.write_bytes(gzip.compress("\r\n".join(lines).encode("utf-16")))
         report = check(contract, local(path.parent), None)
         assert not report.refused
@@ -256,6 +256,6 @@ def test_cxm_check_judges_a_drafted_dialect_as_a_run_does(project: Path, tmp_pat
     path.write_bytes(gzip.compress("\r\n".join(lines).encode("utf-16")))
     contract = drafted(project, [path])
     assert contract.tables[0].dialect.encoding == "utf-16"
-    assert found() == {"good": []}
+    assert judged() == {"good": []}
     lines[3] = "2;1.02,25;30/02/2024;Jein"
-    assert found() == {"bad": ["orders.number(PREIS)", "orders.date(TAG)", "orders.boolean(EILIG)"]}
+    assert judged() == {"bad": ["orders.number(PREIS)", "orders.date(TAG)", "orders.boolean(EILIG)"]}

@@ -40,7 +40,7 @@ def fitted(table: Table, header: str) -> Layout:
 
 
 @pytest.mark.parametrize(
-    ("policies", "header", "positions", "told"),
+    ("policies", "header", "positions", "summary"),
     [
         ({}, HEADER, "VISIT_NO 1, SITE_CODE 2, SEEN_AT 3, RATING 4", ""),
         (
@@ -76,11 +76,11 @@ def fitted(table: Table, header: str) -> Layout:
     ],
 )  # fmt: skip
 def test_each_policy_lets_its_difference_in_and_copy_reads_by_the_files_positions(
-    clinic: Source, policies: dict[str, Any], header: str, positions: str, told: str
+    clinic: Source, policies: dict[str, Any], header: str, positions: str, summary: str
 ) -> None:
     layout = fitted(visits(clinic, **policies), header)
     assert ", ".join(f"{name} {n}" for name, n in layout.positions.items()) == positions
-    assert layout.summary == told
+    assert layout.summary == summary
     assert header_of(layout.text) == tuple(header.split(","))
 
 

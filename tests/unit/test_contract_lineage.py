@@ -149,9 +149,9 @@ def test_sqlglots_own_tracing_finds_the_same_columns(manifest: dict[str, Any], l
         if node["resource_type"] not in ("model", "snapshot"):
             continue
         relation = lineage.relations[node["name"]]
-        found = sqlglot_lineage(None, node["compiled_code"], schema, dialect="snowflake")
-        assert [name.lower() for name in found] == list(relation.columns)
-        for name, root in found.items():
+        got = sqlglot_lineage(None, node["compiled_code"], schema, dialect="snowflake")
+        assert [name.lower() for name in got] == list(relation.columns)
+        for name, root in got.items():
             theirs = {
                 (leaf.expression.name.lower(), leaf.name.rpartition(".")[2].strip('"').lower())
                 for leaf in root.walk()
@@ -170,7 +170,7 @@ def test_every_column_of_every_contract_is_on_the_page(page: str, sources: list[
         for table in source.tables:
             rows = section(page, f"### {table.raw_name}")
             assert list(rows) == [*(column.name for column in table.columns), *AUDIT_COLUMNS]
-            assert all(staged and after[1] for _, staged, *after in rows.values()), "each says what becomes of it"
+            assert all(staged and after[1] for _, staged, *after in rows.values()), "each says where it goes"
     assert section(page, "### OLIST_ORDER_PAYMENTS")["PAYMENT_TYPE"][1:] == [
         "`means_of_payment`",
         "",
@@ -198,7 +198,7 @@ def test_what_is_computed_for_a_mart_is_defined(page: str) -> None:
 
 def test_personal_data_that_reaches_a_mart_is_listed(lineage: Lineage, page: str, sources: list[Source]) -> None:
     listed = section(page, "## Personal data in the marts")
-    wanted = {
+    expected = {
         f"{ref.relation}.{ref.column}"
         for source in sources
         for table in source.tables
@@ -207,7 +207,7 @@ def test_personal_data_that_reaches_a_mart_is_listed(lineage: Lineage, page: str
         for layer in ("MARTS", "SNAPSHOTS")
         for ref in lineage.made_from(Ref(table.raw_name, column.name), layer)
     }
-    assert set(listed) == wanted
+    assert set(listed) == expected
     assert listed["fct_reviews.has_text"] == [
         "computed",
         "`OLIST_ORDER_REVIEWS.REVIEW_COMMENT_MESSAGE`",

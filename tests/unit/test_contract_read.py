@@ -1,4 +1,4 @@
-"""A contract is read whole, and a wrong one is refused with a message that names file, entry, property, found, wanted and fix."""
+"""A contract is read whole, and a wrong one is refused with a message that names file, entry, property, got, expected and fix."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_the_projects_contracts_are_found_by_name() -> None:
 @pytest.mark.parametrize("path", [OLIST, SYNTHETIC, CLINIC], ids=["olist", "synthetic", "clinic"])
 def test_a_contract_satisfies_the_published_schema_of_odcs(path: Path) -> None:
     schema = json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text(encoding="utf-8"))
-    found = jsonschema.Draft201909Validator(schema).iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))
-    assert [f"{error.json_path}: {error.message}" for error in found] == []
+    got = jsonschema.Draft201909Validator(schema).iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert [f"{error.json_path}: {error.message}" for error in got] == []
 
 
 def test_olist_has_its_nine_tables_with_their_files_and_keys(olist: Source) -> None:
@@ -67,8 +67,8 @@ def test_olist_has_its_nine_tables_with_their_files_and_keys(olist: Source) -> N
 
 
 def test_olist_links_its_tables_and_only_the_translation_may_be_missing(olist: Source) -> None:
-    found = {(t.name, r.columns[0], r.parent): r.severity for t in olist.tables for r in t.relationships}
-    assert found == {
+    got = {(t.name, r.columns[0], r.parent): r.severity for t in olist.tables for r in t.relationships}
+    assert got == {
         ("orders", "CUSTOMER_ID", "OLIST_CUSTOMERS"): "error",
         ("order_items", "ORDER_ID", "OLIST_ORDERS"): "error",
         ("order_items", "PRODUCT_ID", "OLIST_PRODUCTS"): "error",
@@ -80,12 +80,12 @@ def test_olist_links_its_tables_and_only_the_translation_may_be_missing(olist: S
 
 
 def test_free_text_is_marked_as_direct_pii_and_pseudonyms_as_indirect(olist: Source) -> None:
-    found = {c.name: c.pii for t in olist.tables for c in t.columns if c.pii != "none"}
-    assert {name for name, pii in found.items() if pii == "direct"} == {
+    got = {c.name: c.pii for t in olist.tables for c in t.columns if c.pii != "none"}
+    assert {name for name, pii in got.items() if pii == "direct"} == {
         "REVIEW_COMMENT_TITLE",
         "REVIEW_COMMENT_MESSAGE",
     }
-    assert {"CUSTOMER_UNIQUE_ID", "CUSTOMER_ZIP_CODE_PREFIX", "CUSTOMER_CITY", "GEOLOCATION_LAT"} <= set(found)
+    assert {"CUSTOMER_UNIQUE_ID", "CUSTOMER_ZIP_CODE_PREFIX", "CUSTOMER_CITY", "GEOLOCATION_LAT"} <= set(got)
 
 
 def test_columns_stand_in_file_order_and_every_rule_names_one_of_them(olist: Source) -> None:

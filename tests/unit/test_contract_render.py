@@ -41,12 +41,12 @@ def golden(name: str) -> str:
 
 
 def statements(source: Source) -> dict[str, str]:
-    found = {}
+    result = {}
     for table in source.tables:
-        found[f"create {table.name}"] = render_sql.create_table(table, DATABASE, source.schema)
-        found[f"add {table.name}"] = render_sql.add_columns(table, table.columns, DATABASE, source.schema)
-        found[f"copy {table.name}"] = render_sql.copy_into(source, table, DATABASE, BATCH, [table.file, "it's.csv"])
-    return found
+        result[f"create {table.name}"] = render_sql.create_table(table, DATABASE, source.schema)
+        result[f"add {table.name}"] = render_sql.add_columns(table, table.columns, DATABASE, source.schema)
+        result[f"copy {table.name}"] = render_sql.copy_into(source, table, DATABASE, BATCH, [table.file, "it's.csv"])
+    return result
 
 
 def test_create_table_is_as_the_golden_file_says(clinic: Source) -> None:
@@ -85,8 +85,8 @@ def test_the_dictionary_has_every_column_with_its_type_rules_and_pii_class(name:
         text = page.split(f"\n### {table.raw_name}\n")[1].split("\n### ")[0]
         rows = [re.split(r" (?<!\\)\| ", line[2:-2]) for line in text.splitlines() if line.startswith("| `")]
         rules = {c.name: sum(rule.column == c.name for rule in table.rules) for c in table.columns}
-        found = [(row[0].strip("`"), row[1], row[5], len(row[6].split("; ")) if row[6] else 0) for row in rows]
-        assert found == [(c.name, c.logical_type, f"{c.pii}, {c.classification}", rules[c.name]) for c in table.columns]
+        got = [(row[0].strip("`"), row[1], row[5], len(row[6].split("; ")) if row[6] else 0) for row in rows]
+        assert got == [(c.name, c.logical_type, f"{c.pii}, {c.classification}", rules[c.name]) for c in table.columns]
         assert text.count("\n- Rule: ") == sum(rule.column is None for rule in table.rules)
 
 
@@ -110,14 +110,14 @@ def test_comments_come_through_the_escaping_unchanged(clinic: Source) -> None:
     """What sqlglot reads back from the DDL is what the contract says, apostrophe, backslash and line break included."""
     visits = clinic.table("visits")
     tree = sqlglot.parse_one(render_sql.create_table(visits, DATABASE, "RAW"), read="snowflake")
-    found = {
+    got = {
         column.name: constraint.kind.this.name
         for column in tree.find_all(sqlglot.exp.ColumnDef)
         for constraint in column.constraints
     }
-    wanted = {c.name: f"{c.business_name}: {c.description}" for c in visits.columns}
-    assert {name: found[name] for name in wanted} == wanted
-    assert list(found) == [*wanted, *AUDIT_COLUMNS]
+    expected = {c.name: f"{c.business_name}: {c.description}" for c in visits.columns}
+    assert {name: got[name] for name in expected} == expected
+    assert list(got) == [*expected, *AUDIT_COLUMNS]
     (comment,) = tree.find_all(sqlglot.exp.SchemaCommentProperty)
     assert comment.this.name == f"{visits.business_name}: {visits.description}"
 

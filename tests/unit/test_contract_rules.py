@@ -80,19 +80,19 @@ def test_the_sample_has_the_columns_of_the_contract_in_order(olist: Source, samp
 
 def test_no_rule_of_severity_error_is_broken_by_real_rows(olist: Source, rows: duckdb.DuckDBPyConnection) -> None:
     rules = [(t, r) for t in olist.tables for r in t.rules if r.severity == "error"]
-    found = {f"{t.name} {r.kind} {r.column or r.columns}": count(rows, broken(t, r)) for t, r in rules}
+    got = {f"{t.name} {r.kind} {r.column or r.columns}": count(rows, broken(t, r)) for t, r in rules}
     links = [(t, link) for t in olist.tables for link in t.relationships if link.severity == "error"]
-    found |= {f"{t.name} → {link.parent}": count(rows, orphans(t, link)) for t, link in links}
-    assert len(found) > 100
-    assert {name: n for name, n in found.items() if n} == {}
+    got |= {f"{t.name} → {link.parent}": count(rows, orphans(t, link)) for t, link in links}
+    assert len(got) > 100
+    assert {name: n for name, n in got.items() if n} == {}
 
 
 def test_what_is_odd_in_real_rows_is_a_warning(olist: Source, rows: duckdb.DuckDBPyConnection) -> None:
     rules = [(t, r) for t in olist.tables for r in t.rules if r.severity == "warning"]
-    found = {f"{r.column} {r.kind}": count(rows, broken(t, r)) for t, r in rules}
+    got = {f"{r.column} {r.kind}": count(rows, broken(t, r)) for t, r in rules}
     links = [(t, link) for t in olist.tables for link in t.relationships if link.severity == "warning"]
-    found |= {f"{t.name} → {link.parent}": count(rows, orphans(t, link)) for t, link in links}
-    assert found == {
+    got |= {f"{t.name} → {link.parent}": count(rows, orphans(t, link)) for t, link in links}
+    assert got == {
         "GEOLOCATION_LAT between": 2,
         "GEOLOCATION_LNG between": 2,
         "products → OLIST_PRODUCT_CATEGORY_NAME_TRANSLATION": 5,

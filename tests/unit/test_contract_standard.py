@@ -32,10 +32,10 @@ def test_a_mistake_is_reported_with_its_line(old: str, new: str, message: str) -
     text = CLINIC.replace(old, new, 1)
     with pytest.raises(ConfigurationError) as raised:
         standard.check_standard(text, "clinic.odcs.yaml")
-    found = [line for line in str(raised.value).splitlines() if message in line]
-    assert len(found) == 1, str(raised.value)
+    got = [line for line in str(raised.value).splitlines() if message in line]
+    assert len(got) == 1, str(raised.value)
     if "is missing" not in message and "YAML" not in message:
-        assert found[0].startswith(f"clinic.odcs.yaml, line {line_of(text, new.strip())}: ")
+        assert got[0].startswith(f"clinic.odcs.yaml, line {line_of(text, new.strip())}: ")
 
 
 def test_every_mistake_is_reported_at_once_and_once() -> None:

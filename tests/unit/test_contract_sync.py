@@ -75,8 +75,8 @@ def test_every_derived_file_can_be_told_from_one_that_a_person_wrote(project: Pa
         (project / path).rename(project / path.with_name(f"left_{path.name}"))
     left = {d.path.name for d in sync.check(project) if d.reason == "left over"}
     # The two files with fixed names are not looked for under other names.
-    wanted = {f"left_{p.name}" for p in sync.derived(project)} - {"left_README.md", "left_great_expectations.yml"}
-    assert left == wanted
+    expected = {f"left_{p.name}" for p in sync.derived(project)} - {"left_README.md", "left_great_expectations.yml"}
+    assert left == expected
 
 
 def test_an_edited_derived_file_is_shown_as_a_diff_and_put_right(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""What dbt's log and results say of its nodes → what a build tells; what is built after a batch."""
+"""What dbt's log and results say of its nodes → what a build reports; what is built after a batch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def line(name: str, node: str, message: str, **data: Any) -> str:
 
 
 def heard(*lines: str) -> list[NodeEvent]:
-    found: list[NodeEvent] = []
+    result: list[NodeEvent] = []
     for one in lines:
-        step._hear(one, found.append)
-    return found
+        step._hear(one, result.append)
+    return result
 
 
 @pytest.mark.parametrize(

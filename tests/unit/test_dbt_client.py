@@ -27,18 +27,18 @@ def frozen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[psu
     assert client._helper
     helper = psutil.Process(client._helper.pid)
     known = helper.children()  # multiprocessing's tracker, once it has read a project
-    found: list[psutil.Process] = []
+    result: list[psutil.Process] = []
 
     def freeze() -> None:
         deadline = time.monotonic() + 30
-        while not found and time.monotonic() < deadline:
+        while not result and time.monotonic() < deadline:
             for child in set(helper.children()) - set(known):
                 child.suspend()
-                found.append(child)
+                result.append(child)
 
     thread = threading.Thread(target=freeze)
     thread.start()
-    yield found
+    yield result
     thread.join()
 
 

@@ -14,13 +14,13 @@ PICTURE = PROJECT / "architecture" / "diagrams" / "lineage.mmd"
 
 def _edges() -> set[tuple[str, str]]:
     """(from, to) of every ref() in a model, and of every snapshot's relation."""
-    found = set()
+    edges = set()
     for file in (DBT / "models").rglob("*.sql"):
-        found |= {(name, file.stem) for name in re.findall(r"ref\('(\w+)'\)", file.read_text(encoding="utf-8"))}
+        edges |= {(name, file.stem) for name in re.findall(r"ref\('(\w+)'\)", file.read_text(encoding="utf-8"))}
     for file in (DBT / "snapshots").glob("*.yml"):
         for snapshot in yaml.safe_load(file.read_text(encoding="utf-8"))["snapshots"]:
-            found.add((re.search(r"ref\('(\w+)'\)", snapshot["relation"])[1], snapshot["name"]))  # type: ignore[index]
-    return found
+            edges.add((re.search(r"ref\('(\w+)'\)", snapshot["relation"])[1], snapshot["name"]))  # type: ignore[index]
+    return edges
 
 
 def test_the_picture_shows_every_model_and_how_it_is_made() -> None:

@@ -34,8 +34,8 @@ _ROWS = st.lists(st.lists(_TEXTS, min_size=3, max_size=3), min_size=1, max_size=
 def options(dialect: Dialect) -> dict[str, Any]:
     """The options of the file format as the warehouse reads them out of the statement that provisioning sends."""
     statement = file_format(dialect)
-    found = Words(statement[statement.index("TYPE") :]).options()
-    return {k: v for k, v in found.items() if k != "COMMENT"}
+    result = Words(statement[statement.index("TYPE") :]).options()
+    return {k: v for k, v in result.items() if k != "COMMENT"}
 
 
 def copied(data: bytes, dialect: Dialect, width: int = 3) -> Rows:
@@ -77,7 +77,7 @@ def test_what_a_writer_writes_in_a_dialect_is_landed_and_copied_as_the_csv_modul
     assert copied(landed, dialect) == expected
 
 
-# Nearly CSV: three fields to a record, some in quotes, with whatever stands in them as it is.
+# Nearly CSV: three fields to a record, some in quotes, whose content is unchanged.
 _RAW = st.tuples(st.booleans(), st.lists(st.sampled_from(_PIECES), max_size=3).map("".join))
 _RECORDS = st.lists(st.tuples(_RAW, _RAW, _RAW, st.sampled_from(["", "\r", "\n"])), max_size=4)
 

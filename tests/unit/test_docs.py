@@ -22,11 +22,11 @@ SUFFIXES = "py|sql|yaml|yml|json|toml|txt|md|tmdl|pbids|sh"
 
 def anchors(page: Path) -> set[str]:
     """The names that headings have in a rendered page."""
-    found = set()
+    result = set()
     for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.M):
         text = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)).strip().lower()
-        found.add(text.replace(" ", "-"))
-    return found
+        result.add(text.replace(" ", "-"))
+    return result
 
 
 @pytest.mark.parametrize("source", sorted(DIAGRAMS.glob("*.mmd")), ids=lambda source: source.stem)

@@ -153,24 +153,24 @@ def _hostile(source: Source) -> Source:
     def payload() -> str:
         return PAYLOADS[next(turn) % len(PAYLOADS)]
 
-    def rule(found: Rule) -> Rule:
-        arguments = dict(found.arguments)
-        if found.kind == "in_set":
+    def rule(original: Rule) -> Rule:
+        arguments = dict(original.arguments)
+        if original.kind == "in_set":
             arguments["values"] = (*arguments["values"], *PAYLOADS)  # type: ignore[misc]
-        if found.kind == "regex":
+        if original.kind == "regex":
             arguments["pattern"] = payload()
-        return replace(found, arguments=tuple(sorted(arguments.items())), description=payload())
+        return replace(original, arguments=tuple(sorted(arguments.items())), description=payload())
 
-    def table(found: Table) -> Table:
+    def table(original: Table) -> Table:
         columns = tuple(
-            replace(c, business_name=f"{c.business_name} {payload()}", description=payload()) for c in found.columns
+            replace(c, business_name=f"{c.business_name} {payload()}", description=payload()) for c in original.columns
         )
         return replace(
-            found,
-            business_name=f"{found.business_name} {payload()}",
+            original,
+            business_name=f"{original.business_name} {payload()}",
             description=payload(),
             columns=columns,
-            rules=tuple(map(rule, found.rules)),
+            rules=tuple(map(rule, original.rules)),
         )
 
     return replace(
@@ -247,7 +247,7 @@ def test_no_field_of_a_contract_is_run_by_dbt(hostile: Source, project: Path, tm
     assert tested
     for node in tested:
         statement = sqlglot.parse_one(node["compiled_code"], dialect="snowflake")
-        assert set(PAYLOADS) <= {found.this for found in statement.find_all(sqlglot.exp.Literal)}
+        assert set(PAYLOADS) <= {one.this for one in statement.find_all(sqlglot.exp.Literal)}
 
 
 def test_the_pages_and_suites_of_a_hostile_contract_hold_no_markup(hostile: Source) -> None:

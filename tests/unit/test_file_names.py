@@ -95,19 +95,19 @@ def test_one_pattern_covers_another_only_where_each_of_its_files_is_meant() -> N
 
 def test_all_files_of_a_pattern_are_the_tables_and_their_order_is_that_of_their_names() -> None:
     names = ["orders_2.csv.gz", "orders_10.csv", "orders_1.csv", "items.csv", ".generated.json"]
-    found = inventory(source(orders="orders_*.csv", items="items.csv"), names)
-    assert found.files == {"orders": ("orders_1.csv", "orders_10.csv", "orders_2.csv"), "items": ("items.csv",)}
-    assert found.entries["orders_2.csv"] == "orders_2.csv.gz"
-    assert (found.is_complete, found.ignored, found.summary) == (True, (), "")
+    listing = inventory(source(orders="orders_*.csv", items="items.csv"), names)
+    assert listing.files == {"orders": ("orders_1.csv", "orders_10.csv", "orders_2.csv"), "items": ("items.csv",)}
+    assert listing.entries["orders_2.csv"] == "orders_2.csv.gz"
+    assert (listing.is_complete, listing.ignored, listing.summary) == (True, (), "")
 
 
 def test_of_a_table_by_day_the_parts_of_that_day_are_taken_and_other_days_are_not_ignored_files() -> None:
     of_days = source(orders="orders_{date}_{part}.csv", visits="visits_{date}.csv")
     names = ["orders_2026-11-27_1.csv", "orders_2026-11-27_2.csv", "orders_2026-11-26_1.csv", "visits_2026-11-25.csv"]
-    found = inventory(of_days, names, DAY)
-    assert found.files == {"orders": ("orders_2026-11-27_1.csv", "orders_2026-11-27_2.csv"), "visits": ()}
-    assert [(m.table.name, m.expected) for m in found.missing] == [("visits", "visits_2026-11-27.csv")]
-    assert found.ignored == ()
+    listing = inventory(of_days, names, DAY)
+    assert listing.files == {"orders": ("orders_2026-11-27_1.csv", "orders_2026-11-27_2.csv"), "visits": ()}
+    assert [(m.table.name, m.expected) for m in listing.missing] == [("visits", "visits_2026-11-27.csv")]
+    assert listing.ignored == ()
     assert days(of_days, names) == (date(2026, 11, 25), date(2026, 11, 26), DAY)
     assert day_of("orders_{date}_{part}.csv", "orders_2026-11-26_1.csv") == date(2026, 11, 26)
 
@@ -118,9 +118,9 @@ def test_a_file_of_two_tables_is_refused_with_both_named() -> None:
 
 
 def test_another_letter_case_is_found_and_said() -> None:
-    found = inventory(source(orders="orders.csv"), ["Orders.csv.gz", "notes.txt"])
-    assert [(m.expected, m.near) for m in found.missing] == [("orders.csv", "Orders.csv.gz")]
-    assert found.summary == "Orders.csv.gz (differs in letter case from orders.csv), notes.txt"
+    listing = inventory(source(orders="orders.csv"), ["Orders.csv.gz", "notes.txt"])
+    assert [(m.expected, m.near) for m in listing.missing] == [("orders.csv", "Orders.csv.gz")]
+    assert listing.summary == "Orders.csv.gz (differs in letter case from orders.csv), notes.txt"
     exact = inventory(source(orders="orders.csv"), ["Orders.csv", "orders.csv"])
     assert (exact.files, exact.missing) == ({"orders": ("orders.csv",)}, ())
 
@@ -134,17 +134,17 @@ def test_a_part_in_another_letter_case_is_refused_since_its_rows_would_be_left_o
 
 def test_both_unicode_forms_of_a_name_are_one_name() -> None:
     composed, decomposed = (unicodedata.normalize(form, "orders_Zürich.csv") for form in ("NFC", "NFD"))
-    found = inventory(source(orders="orders_*.csv"), [decomposed])
-    assert found.files == {"orders": (composed,)}
-    assert found.entries == {composed: decomposed}
+    listing = inventory(source(orders="orders_*.csv"), [decomposed])
+    assert listing.files == {"orders": (composed,)}
+    assert listing.entries == {composed: decomposed}
     with pytest.raises(DataError, match="exists twice"):
         inventory(source(orders="orders_*.csv"), [composed, decomposed])
 
 
 def test_what_is_ignored_is_listed_once_ten_names_and_a_count() -> None:
-    found = inventory(source(orders="orders.csv"), ["ordesr.csv", *(f"log_{n:04}.txt" for n in range(3000))])
-    assert found.summary.startswith("ordesr.csv (orders.csv is missing), log_0000.txt, ")
-    assert found.summary.endswith(" and 2,991 more")
+    listing = inventory(source(orders="orders.csv"), ["ordesr.csv", *(f"log_{n:04}.txt" for n in range(3000))])
+    assert listing.summary.startswith("ordesr.csv (orders.csv is missing), log_0000.txt, ")
+    assert listing.summary.endswith(" and 2,991 more")
 
 
 def test_a_place_without_an_optional_file_is_complete() -> None:
@@ -158,9 +158,9 @@ def test_a_place_without_an_optional_file_is_complete() -> None:
 def test_each_file_is_one_tables_or_ignored_and_none_is_lost(middles: set[str], pattern: str) -> None:
     names = {f"orders_{middle}.csv" for middle in middles} | {"other.txt"}
     table: Table = source(orders=pattern).tables[0]
-    found = inventory(source(orders=pattern), names)
-    assert {*found.files["orders"], *(i.name for i in found.ignored)} == names
-    assert set(found.files["orders"]) == {name for name in names if matches(table.file, name)}
+    listing = inventory(source(orders=pattern), names)
+    assert {*listing.files["orders"], *(i.name for i in listing.ignored)} == names
+    assert set(listing.files["orders"]) == {name for name in names if matches(table.file, name)}
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,7 @@ def test_a_delivery_that_was_unchanged_is_one(olist) -> None:
 def test_only_the_doubled_load_is_outside_its_band(olist) -> None:
     history = month(olist)
     unusual = [
-        (table.name, found.load.started.date())
-        for table in olist.tables
-        for found in history.volumes(table)
-        if found.unusual
+        (table.name, one.load.started.date()) for table in olist.tables for one in history.volumes(table) if one.unusual
     ]
     assert unusual == [("orders", day(DOUBLED))]
 
@@ -62,9 +59,9 @@ def test_only_the_doubled_load_is_outside_its_band(olist) -> None:
 def test_the_band_is_the_contracts_where_it_has_a_rule(olist) -> None:
     rule = Rule("volume", "warning", arguments=(("tolerance", 3), ("weekday", False), ("window", 8)))
     orders = replace(olist.table("orders"), rules=(rule,))
-    found = month(olist).volumes(orders)
-    assert not any(one.unusual for one in found)
-    assert [one.low is None for one in found].count(True) == 8  # as the rule: off until there are eight batches
+    got = month(olist).volumes(orders)
+    assert not any(one.unusual for one in got)
+    assert [one.low is None for one in got].count(True) == 8  # as the rule: off until there are eight batches
 
 
 def test_rules_are_counted_by_the_batches_that_they_quarantined(olist) -> None:
@@ -72,9 +69,9 @@ def test_rules_are_counted_by_the_batches_that_they_quarantined(olist) -> None:
 
 
 def test_freshness_is_the_age_of_the_last_delivery(olist) -> None:
-    found = {one.table.name: one for one in month(olist).deliveries()}
-    assert found["orders"].state == "late"  # 30 hours, and the contract warns after 26
-    assert found["orders"].hours == pytest.approx(30)
+    got = {one.table.name: one for one in month(olist).deliveries()}
+    assert got["orders"].state == "late"  # 30 hours, and the contract warns after 26
+    assert got["orders"].hours == pytest.approx(30)
 
 
 def test_a_run_at_work_and_a_replay_of_long_ago_are_shown_as_what_they_are(olist) -> None:
@@ -82,8 +79,8 @@ def test_a_run_at_work_and_a_replay_of_long_ago_are_shown_as_what_they_are(olist
     first, last = history.loads[0], history.loads[-1]
     replayed = replace(first, finished=NOW)
     at_work = replace(last, state="open", finished=None)
-    found = replace(history, loads=[replayed, at_work])
-    assert [(batch.state, batch.seconds) for batch in found.batches] == [("published", None), ("open", None)]
+    got = replace(history, loads=[replayed, at_work])
+    assert [(batch.state, batch.seconds) for batch in got.batches] == [("published", None), ("open", None)]
 
 
 def test_a_source_without_loads_has_no_history(olist) -> None:
@@ -117,21 +114,21 @@ def test_charts_are_vega_lite(olist) -> None:
 
 
 def test_costs_are_summed_by_what_the_query_tags_say(olist) -> None:
-    found = costs(olist)
-    assert found.unit == "credits"
-    assert [one.name for one in found.by_step()] == ["load", "medtech-cxm dbt", "validate"]
-    assert found.by_step()[0].queries == 3 * 9 * DAYS
-    assert {one.name for one in found.by_table()} == {table.raw_name for table in olist.tables}
-    assert [one.name for one in found.by_model()] == ["model.cxm_medtech.fct_case_shipments"]
-    assert len(found.by_batch()) == DAYS, "what dbt builds is of no batch"
-    assert sum(one.credits or 0 for one in found.by_step()) == pytest.approx(sum(a for *_, a in found.by_day()))
+    spent = costs(olist)
+    assert spent.unit == "credits"
+    assert [one.name for one in spent.by_step()] == ["load", "medtech-cxm dbt", "validate"]
+    assert spent.by_step()[0].queries == 3 * 9 * DAYS
+    assert {one.name for one in spent.by_table()} == {table.raw_name for table in olist.tables}
+    assert [one.name for one in spent.by_model()] == ["model.cxm_medtech.fct_case_shipments"]
+    assert len(spent.by_batch()) == DAYS, "what dbt builds belongs to no batch"
+    assert sum(one.credits or 0 for one in spent.by_step()) == pytest.approx(sum(a for *_, a in spent.by_day()))
 
 
 def test_a_warehouse_without_credits_shows_seconds(olist) -> None:
-    found = costs(olist, credits=False)
-    assert found.unit == "query seconds"
-    assert {one.credits for one in found.by_step()} == {None}
-    assert all(amount > 1 for *_, amount in found.by_day())
+    spent = costs(olist, credits=False)
+    assert spent.unit == "query seconds"
+    assert {one.credits for one in spent.by_step()} == {None}
+    assert all(amount > 1 for *_, amount in spent.by_day())
 
 
 def test_the_page_has_costs_where_they_may_be_read_and_says_how_where_not(olist) -> None:

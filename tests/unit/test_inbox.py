@@ -48,7 +48,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr(inbox, "get_run_logger", lambda: SimpleNamespace(info=print))
     monkeypatch.setattr(inbox, "url_for", lambda *_, **__: None)
     monkeypatch.setattr(inbox.tasks, "Blocks", lambda *_: SimpleNamespace(settings=Settings()))
-    monkeypatch.setattr(inbox.prefect_ui, "ended", lambda told, found: found)
+    monkeypatch.setattr(inbox.prefect_ui, "ended", lambda message, one: one)
     return made
 
 

@@ -83,7 +83,7 @@ def test_a_header_that_differs_is_refused_with_the_difference(path: Path, header
         (b"id,name,score\n1,a\0b,5\n", "line 2: NUL byte at byte 17"),
         (b"id,name,score\n1,a,5\n\n2,b,4\n", "line 3: blank line"),
         (b"id,name,score\r1,a,5\r2,b,4\r", "a bare CR ends a line"),
-        # csv passes over each CR before LF and at the end; COPY over one before LF, and the rest would stand in RAW.
+        # csv passes over each CR before LF and at the end; COPY over one before LF, and the rest would be in RAW.
         (b"id,name,score\n1,a,5\r\r\n2,b,4\n", "line 2: ends in CR CR LF"),
         (b'id,name,score\n1,"a\n",5\n2,b,"4"\r\r\n', "line 4: ends in CR CR LF"),
         (b"id,name,score\r\r\n1,a,5\n", "line 1: ends in CR CR LF"),

@@ -67,7 +67,7 @@ def test_each_broken_line_is_known_by_its_number_and_every_other_is_a_record(
     assert sum(b.records for b in blocks) == len(records)
 
 
-def found(path: Path, text: bytes, rows: BadRows = ANY) -> tuple[int, list[str]]:
+def read_lines(path: Path, text: bytes, rows: BadRows = ANY) -> tuple[int, list[str]]:
     path.write_bytes(b"id,name,score\n" + text)
     facts = inspect(path, replace(WIDE, bad_rows=rows))
     return facts.records, [line.summary for line in facts.broken]
@@ -77,11 +77,11 @@ def test_a_quote_that_never_closes_takes_no_other_line_with_it(tmp_path: Path) -
     text = b'1,"a,5\n2,b,5\n3,c",5\n4,"d",5\n' + b'5,"e",5\n' * 1000
     quotes = "a quote opens and does not close in this line"
     # Line 4 holds a quote within an unquoted field, which is text; csv reads lines 2 to 4 as one record of three fields.
-    assert found(tmp_path / "kits.csv", text) == (1004, [f"line 2 ({quotes})"])
+    assert read_lines(tmp_path / "kits.csv", text) == (1004, [f"line 2 ({quotes})"])
 
 
 def test_a_field_with_a_line_break_is_no_record_where_a_record_is_a_line(tmp_path: Path) -> None:
-    records, broken = found(tmp_path / "kits.csv", b'1,"a\nb",5\n2,b,5\n')
+    records, broken = read_lines(tmp_path / "kits.csv", b'1,"a\nb",5\n2,b,5\n')
     assert (records, len(broken)) == (3, 2)
 
 
@@ -105,15 +105,15 @@ def test_a_field_with_a_line_break_is_no_record_where_a_record_is_a_line(tmp_pat
 )
 def test_what_is_more_than_a_line_is_refused_still(tmp_path: Path, text: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        found(tmp_path / "kits.csv", text, BadRows(0.5, None, broken_lines=True))
+        read_lines(tmp_path / "kits.csv", text, BadRows(0.5, None, broken_lines=True))
 
 
 def test_too_many_are_refused_as_soon_as_there_are_too_many(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"3 lines and maybe more are no record.*\(2 rows\): line 2 .*, line 3 .*, line 4 "
     ):
-        found(tmp_path / "kits.csv", b"1\n" * 1000 + b"1,a,5\n", BadRows(None, 2, broken_lines=True))
+        read_lines(tmp_path / "kits.csv", b"1\n" * 1000 + b"1,a,5\n", BadRows(None, 2, broken_lines=True))
 
 
 def test_a_last_line_without_an_end_is_a_record(tmp_path: Path) -> None:
-    assert found(tmp_path / "kits.csv", b"1\n1,a,5") == (2, ["line 2 (1 field, expected 3)"])
+    assert read_lines(tmp_path / "kits.csv", b"1\n1,a,5") == (2, ["line 2 (1 field, expected 3)"])

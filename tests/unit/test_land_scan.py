@@ -49,12 +49,12 @@ def by_csv(data: bytes) -> list[list[str]] | None:
             yield line
 
     try:
-        found = []
+        result = []
         for record in csv.reader(lines(), strict=True):
             if last.endswith(("\r\r\n", "\r")):
                 return None
-            found.append(record)
-        header, *records = found
+            result.append(record)
+        header, *records = result
     except (csv.Error, UnicodeDecodeError, ValueError):
         return None
     return records if header == ["id", "name", "score"] and all(len(r) == 3 for r in records) else None
@@ -71,11 +71,11 @@ def test_a_file_that_the_csv_module_writes_is_read_fast_and_whole(
     csv.writer(text, lineterminator=end, quoting=quoting).writerows([("id", "name", "score"), *records])  # type: ignore[arg-type]
     data = text.getvalue().encode()
     data = data if ended else data.removesuffix(end.encode())
-    found = blocks(data)
-    assert found is not None, "left to the slow reading"
-    assert b"".join(b.data for b in found) == data
-    assert sum(b.records for b in found) == len(records)
-    for block in found[1:]:  # a block is whole records by itself
+    got = blocks(data)
+    assert got is not None, "left to the slow reading"
+    assert b"".join(b.data for b in got) == data
+    assert sum(b.records for b in got) == len(records)
+    for block in got[1:]:  # a block is whole records by itself
         assert len(list(csv.reader(io.StringIO(block.data.decode(), newline="\n"), strict=True))) == block.records
 
 
@@ -83,10 +83,10 @@ def test_a_file_that_the_csv_module_writes_is_read_fast_and_whole(
 @given(_SOUP)
 def test_what_the_fast_reading_takes_the_csv_module_takes_with_the_same_records(text: str) -> None:
     data = b"id,name,score\n" + text.encode()
-    if (found := blocks(data)) is not None:
+    if (got := blocks(data)) is not None:
         records = by_csv(data)
         assert records is not None, "the csv module refuses it"
-        assert sum(b.records for b in found) == len(records)
+        assert sum(b.records for b in got) == len(records)
 
 
 @settings(max_examples=200, deadline=None)
@@ -95,12 +95,12 @@ def test_a_file_is_refused_if_and_only_if_the_csv_module_refuses_it(data: bytes,
     path = tmp_path_factory.getbasetemp() / "soup.csv"  # type: ignore[attr-defined]
     whole = b"id,name,score\n1,a,5\n" + data
     path.write_bytes(whole)
-    wanted = None if b"\0" in data else by_csv(whole)
+    expected = None if b"\0" in data else by_csv(whole)
     try:
         records: int | None = inspect(path, table()).records
     except DataError:
         records = None
-    assert records == (None if wanted is None else len(wanted))
+    assert records == (None if expected is None else len(expected))
 
 
 def test_a_quote_inside_an_unquoted_field_is_text(tmp_path: Path) -> None:

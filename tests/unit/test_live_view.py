@@ -11,7 +11,7 @@ from flows import progress
 from flows.cli.live import live_tables
 
 
-def told(terminal: bool) -> str:
+def printed(terminal: bool) -> str:
     """What the view writes for one table's way through the steps."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, highlight=False, color_system=None)
@@ -30,7 +30,7 @@ def told(terminal: bool) -> str:
 
 
 def test_a_terminal_shows_bytes_rows_rate_and_time_left_of_each_table() -> None:
-    (line,) = {part.strip() for part in re.split(r"\r|\n", told(terminal=True)) if "freshness pass" in part}
+    (line,) = {part.strip() for part in re.split(r"\r|\n", printed(terminal=True)) if "freshness pass" in part}
     assert "orders" in line
     assert "2.0/2.0 MB" in line
     assert "12,345 rows" in line
@@ -39,7 +39,7 @@ def test_a_terminal_shows_bytes_rows_rate_and_time_left_of_each_table() -> None:
 
 
 def test_without_a_terminal_each_finished_step_is_one_plain_line() -> None:
-    text = told(terminal=False)
+    text = printed(terminal=False)
     assert "\x1b" not in text
     lines = [line.split() for line in text.splitlines()]
     assert lines == [

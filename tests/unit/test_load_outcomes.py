@@ -1,4 +1,4 @@
-"""Whatever COPY answers but "all of it": rolled back, the table quarantined, and the error says what was found.
+"""Whatever COPY answers but "all of it": rolled back, the table quarantined, and the error says what COPY answered.
 
 The answers are in Snowflake's form, from a stand-in that keeps what it was asked.
 """

@@ -1,6 +1,6 @@
 """What a user reads when something is wrong: what happened, where, one thing to do, the exit code; never a traceback.
 
-Each cause stands in architecture/errors.md; those that need a running stack are in tests/flow/test_messages.py.
+Each cause is in architecture/errors.md; those that need a running stack are in tests/flow/test_messages.py.
 """
 
 from __future__ import annotations
@@ -170,9 +170,9 @@ def test_the_doctor_says_how_to_log_in_to_aws(monkeypatch: pytest.MonkeyPatch) -
         raise NoCredentialsError
 
     monkeypatch.setattr(doctor, "CHECKS", {"bucket": bucket})
-    (found,) = doctor.examine(Settings())
-    assert (found.status, found.found) == ("fail", "Unable to locate credentials")
-    assert "aws sso login" in found.fix
+    (got,) = doctor.examine(Settings())
+    assert (got.status, got.found) == ("fail", "Unable to locate credentials")
+    assert "aws sso login" in got.fix
 
 
 def test_a_bug_is_not_called_anything_else() -> None:
@@ -212,7 +212,7 @@ def test_what_the_project_reads_itself_is_no_typo() -> None:
     files = [f for folder in folders for kind in ("*.py", "*.yml") for f in folder.rglob(kind) if f.is_file()]
     warehouse = PROJECT / "flows" / "embedded" / "warehouse"  # it reads no variable; its names are DuckDB's
     files = [f for f in files if warehouse not in f.parents]
-    found = {name for file in files for name in reading.findall(file.read_text(encoding="utf-8"))}
+    got = {name for file in files for name in reading.findall(file.read_text(encoding="utf-8"))}
     known = {f"CXM_{name.upper()}" for name in Settings.model_fields} | NOT_SETTINGS
     names = {
         "CXM_MEDTECH",
@@ -224,5 +224,5 @@ def test_what_the_project_reads_itself_is_no_typo() -> None:
         "CXM_EMBEDDED",
         "CXM_CHECK",
     }
-    assert {"CXM_WAREHOUSE_PORT", "CXM_WAREHOUSE_PASSWORD"} <= found
-    assert {n for n in found - known - names if not n.endswith("_SVC")} == set()
+    assert {"CXM_WAREHOUSE_PORT", "CXM_WAREHOUSE_PASSWORD"} <= got
+    assert {n for n in got - known - names if not n.endswith("_SVC")} == set()

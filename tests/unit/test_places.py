@@ -85,10 +85,10 @@ def test_a_file_is_the_same_wherever_it_is_and_however_it_is_packed(where: str, 
     facts = inspect(place / "kits.csv", table())
     assert (facts.records, facts.bytes, facts.sha256) == (20_000, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
     assert checksum(place / "kits.csv") == facts.sha256
-    with (local(place) / "kits.csv").open() as found:
-        assert found.file.readline() == b"id,name,score\n"
-        found.file.seek(0)  # landing reads twice what only the csv module can judge
-        assert found.file.read() == CONTENT
+    with (local(place) / "kits.csv").open() as opened:
+        assert opened.file.readline() == b"id,name,score\n"
+        opened.file.seek(0)  # landing reads twice what only the csv module can judge
+        assert opened.file.read() == CONTENT
     assert local(place).size_of("kits.csv") > 0
     assert "kits.csv" + packing in [entry.name for entry in local(place).entries()]
     assert is_archive(Folder(place.parent), place.name) == (where != "folder")
@@ -148,8 +148,8 @@ def test_a_bomb_is_refused_before_it_is_unpacked(packing: str, tmp_path: Path, m
     (tmp_path / ("kits.csv" + packing)).write_bytes(PACKINGS[packing](bomb))
 
     def read(limits: Limits) -> int:
-        with (local(tmp_path, limits) / "kits.csv").open() as found:
-            return sum(len(block) for block in iter(lambda: found.file.read(100_000), b""))
+        with (local(tmp_path, limits) / "kits.csv").open() as opened:
+            return sum(len(block) for block in iter(lambda: opened.file.read(100_000), b""))
 
     with pytest.raises(DataError, match=r"unpacks to more than 1,000,000 bytes from .*CXM_UNPACK_RATIO"):
         read(Limits(ratio=10))
@@ -183,12 +183,12 @@ def test_a_missing_file_is_told_from_one_in_another_letter_case(where: str, tmp_
 
 def test_an_archive_that_somebody_writes_to_is_noticed(tmp_path: Path) -> None:
     place = in_zip(tmp_path, "kits.csv", CONTENT)
-    with (local(place) / "kits.csv").open() as found:
-        found.file.read(10)
+    with (local(place) / "kits.csv").open() as opened:
+        opened.file.read(10)
         with place.open("ab") as file:
             file.write(b"more")
         with pytest.raises(DataError, match="changed while it was read"):
-            found.refuse_changed()
+            opened.refuse_changed()
 
 
 def test_an_archive_alone_in_a_folder_is_the_place(tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ CONTRACT = PROJECT / "architecture" / "contract.md"
 
 
 def test_the_pages_of_settings_and_commands_are_those_of_the_code() -> None:
-    differs = [str(found.path) for found in compare(PROJECT, pages(main))]
+    differs = [str(one.path) for one in compare(PROJECT, pages(main))]
     assert differs == [], "run `cxm docs sync`"
 
 
 def test_every_setting_says_what_it_is() -> None:
-    assert [name for name, found in Settings.model_fields.items() if not found.description] == []
+    assert [name for name, one in Settings.model_fields.items() if not one.description] == []
 
 
 def test_the_contracts_page_names_every_property_of_ours_that_is_read() -> None:

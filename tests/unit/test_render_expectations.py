@@ -1,4 +1,4 @@
-"""The contract → Great Expectations' own files: what they say, and that its own stores read and write them as they stand."""
+"""The contract → Great Expectations' own files: what they say, and that its own stores read and write them unchanged."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ SOURCE = Source("clinic", "1.0.0", "Two tables", "RAW", "S", "F", (HOSPITALS, CA
 
 
 def suite(source: Source, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(render(source)[f"expectations/gx/expectations/{name}.json"])
-    return found
+    document: dict[str, Any] = json.loads(render(source)[f"expectations/gx/expectations/{name}.json"])
+    return document
 
 
 def pattern(rule: Rule) -> re.Pattern[str]:
     """The regular expression that a rule on PRICE becomes."""
-    found = expectations(SOURCE, replace(CASES, rules=(rule,), relationships=()))[-1]
-    return re.compile(str(found.kwargs["regex"]))
+    rules = expectations(SOURCE, replace(CASES, rules=(rule,), relationships=()))[-1]
+    return re.compile(str(rules.kwargs["regex"]))
 
 
 def test_every_table_gets_a_suite_and_a_validation_definition_and_the_source_a_checkpoint() -> None:
@@ -88,11 +88,11 @@ def test_a_suite_is_exactly_this() -> None:
             "type": kind,
         }
 
-    found = suite(SOURCE, "t_hospitals")
-    described = [e.pop("description", None) for e in found["expectations"]]
-    for expectation in found["expectations"]:
+    got = suite(SOURCE, "t_hospitals")
+    described = [e.pop("description", None) for e in got["expectations"]]
+    for expectation in got["expectations"]:
         del expectation["id"]
-    assert found["expectations"] == [
+    assert got["expectations"] == [
         entry("expect_table_columns_to_match_set", "hospitals.column_set", [], {"column_set": columns}),
         entry(
             "expect_table_columns_to_match_ordered_list",
@@ -122,7 +122,7 @@ def test_a_suite_is_exactly_this() -> None:
         ),
     ]
     assert described[-1] == "STATE must be one of SP, Val d'Or. It's a state."
-    assert {k: v for k, v in found.items() if k not in ("expectations", "id")} == {
+    assert {k: v for k, v in got.items() if k not in ("expectations", "id")} == {
         "meta": {"derived": f"derived from {contract} by `cxm contract sync`"},
         "name": "t_hospitals",
         "notes": "Account: One row per hospital.",
@@ -179,15 +179,15 @@ def test_a_daily_tables_orphans_are_looked_for_in_what_another_source_has_publis
     parent = replace(SOURCE, name="registry", schema="REG", tables=(HOSPITALS,))
     link = Relationship(("HOSPITAL_ID",), "T_HOSPITALS", ("HOSPITAL_ID",), "error", source="registry")
     cases = replace(CASES, file="cases_{date}.csv", load="append", relationships=(link,))
-    found = expectations(replace(SOURCE, tables=(cases,), references=(parent,)), cases)[-1]
-    assert found.kwargs["unexpected_rows_query"] == (
+    rules = expectations(replace(SOURCE, tables=(cases,), references=(parent,)), cases)[-1]
+    assert rules.kwargs["unexpected_rows_query"] == (
         f"SELECT 1 AS ORPHAN FROM {{batch}} AS child LEFT JOIN (SELECT DISTINCT {KEY} AS HOSPITAL_ID FROM REG.T_HOSPITALS AS p"
         " WHERE p._BATCH_ID IN (SELECT l.BATCH_ID FROM REG.LOAD_LEDGER AS l WHERE l.SOURCE = 'registry'"
         f" AND l.TABLE_NAME = 'T_HOSPITALS' AND l.STATUS IN ('validated'){NEWEST})"
         f" AND {KEY} IN (SELECT c.HOSPITAL_ID FROM {{batch}} AS c)) AS parent"
         " ON child.HOSPITAL_ID = parent.HOSPITAL_ID WHERE child.HOSPITAL_ID IS NOT NULL AND parent.HOSPITAL_ID IS NULL"
     )
-    assert "source registry, which must be loaded first" in found.description
+    assert "source registry, which must be loaded first" in rules.description
 
 
 def test_every_query_is_snowflake_sql() -> None:
@@ -195,15 +195,15 @@ def test_every_query_is_snowflake_sql() -> None:
     for table in source.tables:
         for sql in (asset_query(source, table), asset_query(source, table, "20261122_101500")):
             sqlglot.parse_one(sql, dialect="snowflake")
-        for found in expectations(source, table):
-            if sql := str(found.kwargs.get("unexpected_rows_query", "")):
+        for one in expectations(source, table):
+            if sql := str(one.kwargs.get("unexpected_rows_query", "")):
                 sqlglot.parse_one(sql.format(batch="GX_TEMP"), dialect="snowflake")
 
 
 def test_the_contract_of_olist_asks_for_what_the_issue_lists() -> None:
     source = read_source("olist")
-    found = {(e.rule, e.columns, e.severity) for table in source.tables for e in expectations(source, table)}
-    for wanted in [
+    rules = {(e.rule, e.columns, e.severity) for table in source.tables for e in expectations(source, table)}
+    for expected in [
         ("column_set", (), "error"),
         ("row_count", (), "error"),
         ("not_null", ("ORDER_ID",), "error"),
@@ -218,7 +218,7 @@ def test_the_contract_of_olist_asks_for_what_the_issue_lists() -> None:
         ("between", ("GEOLOCATION_LAT",), "warning"),
         ("between", ("GEOLOCATION_LNG",), "warning"),
     ]:
-        assert wanted in found
+        assert expected in rules
     columns = next(
         e.kwargs["column_list"] for e in expectations(source, source.table("sellers")) if e.rule == "column_order"
     )
@@ -258,8 +258,8 @@ def test_a_pattern_speaks_of_the_whole_value() -> None:
 
 
 def test_keys_and_required_columns_are_checked_even_if_no_rule_says_so() -> None:
-    found = [(e.rule, e.columns) for e in expectations(SOURCE, CASES)]
-    assert found[2:7] == [
+    rules = [(e.rule, e.columns) for e in expectations(SOURCE, CASES)]
+    assert rules[2:7] == [
         ("row_count", ()),
         ("not_null", ("CASE_ID",)),
         ("not_null", ("LINE",)),

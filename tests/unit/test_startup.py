@@ -21,8 +21,8 @@ SLOW = (
 
 def test_the_command_line_imports_nothing_slow() -> None:
     code = f"import sys, flows.cli; print(*(name for name in {SLOW!r} if name in sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert got.stdout.split() == []
 
 
 def test_help_takes_less_than_three_tenths_of_a_second_of_one_core() -> None:
@@ -46,18 +46,18 @@ def imported(code: str, *names: str) -> list[str]:
 
 
 def test_a_query_needs_neither_prefect_nor_pandas() -> None:
-    found = imported(
+    got = imported(
         "import flows.cli, flows.blocks, flows.embedded.stack", "prefect", "prefect_aws", "pandas", "numpy", "pyarrow"
     )
-    assert found == []
+    assert got == []
 
 
 def test_a_run_imports_no_block_of_prefect_aws_or_prefect_snowflake_that_nobody_named() -> None:
-    found = imported(
+    got = imported(
         "import prefect, flows.pipeline, flows.admin_clients",
         "prefect_aws", "prefect_snowflake", "pandas", "great_expectations",
     )  # fmt: skip
-    assert found == []
+    assert got == []
 
 
 def test_pandas_is_there_for_whoever_imports_it_after_the_connector() -> None:

@@ -75,14 +75,14 @@ def lateness(folder: Path) -> dict[tuple[str, str], bool]:
     """(account, HCP) → whether their shipment of the 30 days up to `DAY` was late; pairs that had both are left out."""
     hcps = {r["customer_id"]: r["customer_unique_id"] for r in records(folder / olist.FILES["customers"])}
     orders = {r["order_id"]: r for r in records(folder / olist.FILES["orders"])}
-    found = defaultdict(set)
+    result = defaultdict(set)
     for item in records(folder / olist.FILES["order_items"]):
         order = orders[item["order_id"]]
         delivered = order["order_delivered_customer_date"][:10]
         if delivered and timedelta() <= DAY - date.fromisoformat(delivered) <= timedelta(days=30):
             late = delivered > order["order_estimated_delivery_date"][:10]
-            found[item["seller_id"], hcps[order["customer_id"]]].add(late)
-    return {pair: late.pop() for pair, late in found.items() if len(late) == 1}
+            result[item["seller_id"], hcps[order["customer_id"]]].add(late)
+    return {pair: late.pop() for pair, late in result.items() if len(late) == 1}
 
 
 def shares(rows: Rows, column: str) -> dict[str, float]:
@@ -164,9 +164,9 @@ def test_late_shipments_bring_more_than_twice_the_tickets(
     ratio = (tickets[True] / lines[True]) / (tickets[False] / lines[False])
     assert ratio == pytest.approx(medtech.LATE_TICKETS / 100, rel=0.15)
     about = {late: shares(_of(day["support_tickets"], lateness, late), "category") for late in (False, True)}
-    for category, wanted in medtech.CATEGORIES.items():
+    for category, expected in medtech.CATEGORIES.items():
         for late in (False, True):
-            assert about[late][category] == pytest.approx(wanted[late], abs=3), (category, late)
+            assert about[late][category] == pytest.approx(expected[late], abs=3), (category, late)
 
 
 def test_late_shipments_lower_the_nps(day: dict[str, Rows], lateness: dict[tuple[str, str], bool]) -> None:
@@ -174,8 +174,8 @@ def test_late_shipments_lower_the_nps(day: dict[str, Rows], lateness: dict[tuple
     for late, weights in enumerate(medtech.SCORES.values()):
         scores = [int(r["score"]) for r in _of(answered, lateness, bool(late))]
         assert len(scores) > 300
-        found = 100 * (sum(s > 8 for s in scores) - sum(s < 7 for s in scores)) / len(scores)
-        assert found == pytest.approx((sum(weights[9:]) - sum(weights[:7])) / 10, abs=6)
+        got = 100 * (sum(s > 8 for s in scores) - sum(s < 7 for s in scores)) / len(scores)
+        assert got == pytest.approx((sum(weights[9:]) - sum(weights[:7])) / 10, abs=6)
         assert set(scores) == set(range(11))
     assert {bool(r["score"]) for r in day["nps_responses"] if r["answered_at"]} == {True}
     assert {r["comment"] for r in day["nps_responses"] if not r["score"]} == {""}
@@ -225,9 +225,9 @@ def test_representatives_keep_their_accounts(day: dict[str, Rows], shipments: Sh
 def test_volumes_follow_the_week_and_the_scale(shipments: Shipments, tmp_path: Path) -> None:
     monday = date(2018, 3, 5)
     for file in generate(tmp_path, shipments, monday, monday + timedelta(days=6), scale=10):
-        wanted = 10 * medtech.ROWS[file.table] * medtech.WEEK[file.table][file.day.weekday()] / 100
+        expected = 10 * medtech.ROWS[file.table] * medtech.WEEK[file.table][file.day.weekday()] / 100
         more = 1.25 if file.table == "support_tickets" else 1.1  # late shipments come on top
-        assert max(1, int(0.9 * wanted)) <= file.rows <= more * wanted + 1, file
+        assert max(1, int(0.9 * expected)) <= file.rows <= more * expected + 1, file
 
 
 def test_free_text_holds_what_breaks_careless_parsers(day: dict[str, Rows]) -> None:
@@ -351,10 +351,10 @@ def test_the_command_makes_days_and_says_how_many_rows(folder: Path, tmp_path: P
     options = ["generate", "--source", "synthetic", "--out", str(tmp_path), "--olist", str(folder), "--json"]
     done = CliRunner().invoke(main, [*options, "--from", "2018-03-01", "--to", "2018-03-02"])
     assert done.exit_code == 0, done.output
-    found = {t["table"]: t for t in json.loads(done.output)}
-    assert found.keys() == medtech.ROWS.keys()
-    assert {t["days"] for t in found.values()} == {2}
-    assert found["rep_visits"]["rows"] == sum(len(records(p)) for p in tmp_path.glob("rep_visits_*.csv"))
+    document = {t["table"]: t for t in json.loads(done.output)}
+    assert document.keys() == medtech.ROWS.keys()
+    assert {t["days"] for t in document.values()} == {2}
+    assert document["rep_visits"]["rows"] == sum(len(records(p)) for p in tmp_path.glob("rep_visits_*.csv"))
     without = CliRunner().invoke(main, options)
     assert (without.exit_code, "--from" in json.loads(without.output)["error"]) == (2, True)
     olist_days = CliRunner().invoke(main, ["generate", "--out", str(tmp_path), "--from", "2018-03-01"])

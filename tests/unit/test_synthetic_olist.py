@@ -142,10 +142,10 @@ def test_headers_and_cells_look_as_in_the_real_files(small: Path, sample: Path) 
                 assert file.readline().removeprefix(b"\xef\xbb\xbf") == HEADERS[table].encode() + b"\n", (
                     directory / name
                 )
-            wanted = [re.compile(pattern) for pattern in CELLS[table]]
+            expected = [re.compile(pattern) for pattern in CELLS[table]]
             for row in records(directory / name):
-                assert len(row) == len(wanted)
-                assert all(p.fullmatch(cell) for p, cell in zip(wanted, row, strict=True)), (directory / name, row)
+                assert len(row) == len(expected)
+                assert all(p.fullmatch(cell) for p, cell in zip(expected, row, strict=True)), (directory / name, row)
 
 
 def test_fields_are_quoted_where_csv_needs_it_and_nowhere_else(small: Path, tables: dict[str, list[list[str]]]) -> None:
@@ -328,9 +328,9 @@ def test_another_scale_replaces_all_files_even_when_one_table_is_asked_for(tmp_p
 def test_progress_tells_the_rows_written_so_far(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
     made = generate(tmp_path, 0.2, tables=["geolocation", "sellers"], progress=lambda *call: seen.append(call))
-    told = [rows for table, rows in seen if table == "geolocation"]
-    assert len(told) > 2
-    assert told == sorted(set(told))
+    reported = [rows for table, rows in seen if table == "geolocation"]
+    assert len(reported) > 2
+    assert reported == sorted(set(reported))
     assert dict(seen) == {f.table: f.rows for f in made}
 
 
@@ -410,7 +410,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(tmp_path: P
 def test_a_run_that_stops_while_it_names_its_files_can_be_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    generate(tmp_path / "wanted", 0.002)
+    generate(tmp_path / "whole", 0.002)
     out = tmp_path / "out"
     generate(out, 0.001)
     real, left = Path.replace, [steps]
@@ -426,20 +426,20 @@ def test_a_run_that_stops_while_it_names_its_files_can_be_done_again(
         if steps < 10:
             with pytest.raises(KeyboardInterrupt):
                 generate(out, 0.002)
-            whole = contents(tmp_path / "wanted")
+            whole = contents(tmp_path / "whole")
             assert all(data == whole[name] for name, data in contents(out).items() if name.endswith(".csv"))
         else:
             generate(out, 0.002)
     generate(out, 0.002)
-    assert contents(out) == contents(tmp_path / "wanted")
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_two_at_once_make_one_set(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from flows.synthetic.olist import generate; generate(Path(sys.argv[1]), 0.05)"
     runs = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], cwd=PROJECT) for _ in range(2)]
     assert [run.wait(timeout=60) for run in runs] == [0, 0]
-    generate(tmp_path / "wanted", 0.05)
-    assert contents(tmp_path / "out") == contents(tmp_path / "wanted")
+    generate(tmp_path / "whole", 0.05)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), 1001])

@@ -17,9 +17,9 @@ from flows.embedded.warehouse.translate.typed_nodes import is_of
 def noted() -> Passes:
     connection = SimpleNamespace(variables=None, database="D", schema="S", db_path=None, table_stages=None)
     stand_in: Any = SimpleNamespace(_conn=connection, _duck_conn=None)
-    found: Any = FakeSnowflakeCursor._transform(stand_in, Passes(), None)  # type: ignore[arg-type]
-    assert isinstance(found, Passes)
-    return found
+    result: Any = FakeSnowflakeCursor._transform(stand_in, Passes(), None)  # type: ignore[arg-type]
+    assert isinstance(result, Passes)
+    return result
 
 
 def test_every_transform_of_fakesnow_is_known() -> None:

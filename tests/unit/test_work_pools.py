@@ -32,9 +32,9 @@ def worker(pool: str) -> type[BaseWorker[Any, Any, Any]]:
     import importlib
 
     module, _, name = WORKERS[pool].partition(":")
-    found = getattr(importlib.import_module(module), name)
+    result = getattr(importlib.import_module(module), name)
     assert pool in (get_registry_for_type(BaseWorker) or {})
-    return found  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]
 
 
 def template(pool: str) -> dict[str, Any]:
