@@ -175,7 +175,7 @@ class Table:
             ("Rules", "The rules that the row broke; `record`: it is no record", "internal", "none"),
             ("Line", "Of what is no record, the number of its line in the file", "internal", "none"),
             ("Reason", "Why it is none", "internal", "none"),
-            ("Text", "The line as the file has it", classification, pii),
+            ("Text", "The line as it stands in the file", classification, pii),
         )
         more = [
             Column(name, "", len(self.columns) + n, "string", title, text, name == RULES, known, personal)  # type: ignore[arg-type]
