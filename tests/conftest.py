@@ -143,15 +143,20 @@ def run_flow(name: str, **parameters: Any) -> Any:
 
 def hold_builds(settings: Settings, enabled: bool = False) -> None:
     """Keep published batches from starting `dbt-build` on the worker, whose minutes the other tests need; or let them again."""
-    import httpx
+    with patient_api(settings) as api:
+        automations = api.post("/automations/filter", json={}).raise_for_status().json()
+        builds = [one for one in automations if one["name"].startswith("dbt-build")]
+        assert builds
+        for one in builds:
+            api.patch(f"/automations/{one['id']}", json={"enabled": enabled}).raise_for_status()
 
-    url, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
-    result = httpx.post(f"{url}/automations/filter", json={}, auth=login, timeout=60).raise_for_status().json()
-    builds = [one for one in result if one["name"].startswith("dbt-build")]
-    assert builds
-    for one in builds:
-        body = {"enabled": enabled}
-        httpx.patch(f"{url}/automations/{one['id']}", json=body, auth=login, timeout=60).raise_for_status()
+
+def delete_deployments(settings: Settings) -> None:
+    """Leave no deployment whose schedule fires into the tests that follow, and no automation."""
+    with patient_api(settings) as api:
+        for kind in ("automations", "deployments"):
+            for one in api.post(f"/{kind}/filter", json={}).raise_for_status().json():
+                api.delete(f"/{kind}/{one['id']}").raise_for_status()
 
 
 def olist_files(directory: Path, scale: float, seed: int) -> Path:

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from flows.settings import PROJECT
 from flows.steps.dbt import dbt_environment, document
-from tests.conftest import SAMPLE, hold_builds, olist_files, prefect_login, run_flow
+from tests.conftest import SAMPLE, delete_deployments, hold_builds, olist_files, patient_api, run_flow
 
 pytestmark = pytest.mark.browser
 
@@ -76,10 +75,7 @@ def deployed(settings: Any) -> Iterator[None]:
     automations.apply(settings, None)
     hold_builds(settings)
     yield
-    url = settings.stack["prefect"]["api_url"]
-    for kind in ("deployments", "automations"):
-        for left in httpx.post(f"{url}/{kind}/filter", json={}, auth=prefect_login(settings), timeout=60).json():
-            httpx.delete(f"{url}/{kind}/{left['id']}", auth=prefect_login(settings), timeout=60)
+    delete_deployments(settings)
 
 
 def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: Any) -> None:
@@ -95,13 +91,9 @@ def test_the_run_page_shows_a_named_task_run_for_each_table(page: Any, summary: 
 def test_each_step_leaves_a_table_of_its_nine_tables(summary: Any, settings: Any) -> None:
     run_id = summary.flow_run_url.rsplit("/", 1)[1]
     where = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}}
-    answer = httpx.post(
-        f"{settings.stack['prefect']['api_url']}/artifacts/filter",
-        json=where,
-        auth=prefect_login(settings),
-        timeout=60,
-    )
-    got = {artifact["key"]: json.loads(artifact["data"]) for artifact in answer.json()}
+    with patient_api(settings) as api:
+        artifacts = api.post("/artifacts/filter", json=where).json()
+    got = {artifact["key"]: json.loads(artifact["data"]) for artifact in artifacts}
     assert set(got) == {"olist-land", "olist-load", "olist-validation", "olist-freshness"}
     assert {len(rows) for rows in got.values()} == {9}
 
@@ -177,12 +169,8 @@ def test_screenshots_are_written_where_they_are_asked_for(
     out.mkdir(parents=True, exist_ok=True)
     ui, docs = settings.stack["prefect"]["ui_url"], settings.stack["docs"]["url"]
     where = {"artifacts": {"key": {"any_": ["olist-report"]}, "flow_run_id": {"any_": [summary.flow_run_url[-36:]]}}}
-    (report,) = httpx.post(
-        f"{settings.stack['prefect']['api_url']}/artifacts/filter",
-        json=where,
-        auth=prefect_login(settings),
-        timeout=60,
-    ).json()
+    with patient_api(settings) as api:
+        (report,) = api.post("/artifacts/filter", json=where).json()
     project = PROJECT / "dbt" / "cxm_medtech"
     document(project, dbt_environment(settings), settings.home / "dbt", settings.home / "docs" / "dbt_docs")
 

@@ -13,7 +13,7 @@ import pytest
 from flows.marts import BuildError
 from flows.run import PipelineError
 from flows.settings import Settings
-from tests.conftest import hold_builds, olist_files, prefect_login, run_flow
+from tests.conftest import delete_deployments, hold_builds, olist_files, prefect_login, run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -52,8 +52,7 @@ def worker(settings: Settings, api: httpx.Client) -> Iterator[None]:
     deployment.deploy()
     with stack.lease(settings, [*SERVICES, WORKER]):
         yield
-    for left in api.post("/deployments/filter", json={}).json():
-        api.delete(f"/deployments/{left['id']}")
+    delete_deployments(settings)
 
 
 def builds(api: httpx.Client, only: dict[str, Any] | None = None) -> list[dict[str, Any]]:

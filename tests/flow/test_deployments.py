@@ -18,7 +18,7 @@ import pytest
 
 from flows.errors import ConfigurationError
 from flows.settings import PROJECT, Settings
-from tests.conftest import hold_builds, olist_files, patient_api, run_flow, webhook
+from tests.conftest import delete_deployments, hold_builds, olist_files, patient_api, run_flow, webhook
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -75,8 +75,7 @@ def deployed(settings: Settings, files: Path, api: httpx.Client) -> Iterator[Any
     deployment.deploy()
     hold_builds(settings)
     yield first
-    for left in api.post("/deployments/filter", json={}).json():  # or a schedule could fire into the tests that follow
-        api.delete(f"/deployments/{left['id']}")
+    delete_deployments(settings)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """`kill -9` of a deployed run's process, and of its worker with it: Crashed, somebody is notified, and the next run is whole.
 
-The worker is one of the test's own, as a service of the system would start it. In production a run is called dead nine minutes
+The worker is one of the test's own, as a service of the system would start it, with a work pool of its own: tests before it may
+have left the stack's worker running, which would take the runs of the other pool. In production a run is called dead nine minutes
 after its last heartbeat, of one every three minutes; here after forty seconds, of one every thirty.
 """
 
@@ -22,11 +23,12 @@ import pytest
 
 from flows.contract.read import read_source
 from flows.settings import PROJECT, Settings
-from tests.conftest import hold_builds, olist_files, patient_api, webhook
+from tests.conftest import delete_deployments, hold_builds, olist_files, patient_api, webhook
 from tests.faults import batch
 
 pytestmark = [pytest.mark.xdist_group("flow"), pytest.mark.soak]
 log = logging.getLogger(__name__)  # how long it took: `pytest -o log_cli_level=INFO -o log_cli=true`
+POOL = "cxm-died"
 SILENCE = timedelta(seconds=40)
 
 
@@ -51,13 +53,16 @@ def messages(settings: Settings, api: httpx.Client) -> Iterator[list[tuple[float
         deployment.register(settings)
         deployment.deploy()
         hold_builds(settings)
+        pool = {key: api.get("/work_pools/cxm-process").json()[key] for key in ("type", "base_job_template")}
+        api.post("/work_pools/", json={"name": POOL, **pool}).raise_for_status()
+        daily = api.get("/deployments/name/pipeline/olist").json()["id"]
+        api.patch(f"/deployments/{daily}", json={"work_pool_name": POOL}).raise_for_status()
         with get_client(sync_client=True) as client:
             for one in automations.expected(block_id, silence=SILENCE):
                 client.create_automation(one)
         yield got
-        for kind in ("automations", "deployments"):
-            for left in api.post(f"/{kind}/filter", json={}).json():
-                api.delete(f"/{kind}/{left['id']}")
+        delete_deployments(settings)
+    api.delete(f"/work_pools/{POOL}")
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[], psutil.Process]]:
     started: list[psutil.Process] = []
 
     def start() -> psutil.Process:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cxm-process", "--type", "process"]
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         environment = {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
         with (tmp_path / f"worker-{len(started)}.log").open("w") as log:
             worker = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)

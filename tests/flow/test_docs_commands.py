@@ -17,7 +17,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -25,7 +24,7 @@ from flows.cli import main
 from flows.contract.sync import check
 from flows.settings import PROJECT, Settings
 from flows.steps.dbt import dbt_environment
-from tests.conftest import free_port, prefect_login
+from tests.conftest import delete_deployments, free_port
 from tests.pages import PAGES, Command, commands, name
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -132,10 +131,7 @@ def reader(settings: Settings, olist_published: Path, tmp_path_factory: pytest.T
     SlackWebhook(url="http://127.0.0.1:9/nobody").save("ops", overwrite=True, _sync=True)  # type: ignore[call-arg, arg-type]
     yield Reader(settings, data, tmp_path_factory.mktemp("elsewhere"))
     Variable.set("cxm_work_pool", "cxm-process", overwrite=True, _sync=True)  # type: ignore[call-arg]
-    url, auth = settings.stack["prefect"]["api_url"], prefect_login(settings)
-    for kind in ("deployments", "automations"):
-        for left in httpx.post(f"{url}/{kind}/filter", json={}, auth=auth, timeout=60).json():
-            httpx.delete(f"{url}/{kind}/{left['id']}", auth=auth, timeout=60)
+    delete_deployments(settings)
 
 
 class Reader:

@@ -18,7 +18,7 @@ import pytest
 
 from flows import blocks
 from flows.settings import Settings
-from tests.conftest import prefect_login
+from tests.conftest import patient_api
 
 pytestmark = [pytest.mark.xdist_group("flow"), pytest.mark.soak]
 
@@ -87,9 +87,9 @@ def test_every_link_of_a_run_opens_after_its_home_is_gone(
     assert (container / "docs" / "data_docs" / "index.html").exists()
     shutil.rmtree(container)
 
-    api, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
     where = {"artifacts": {"key": {"any_": ["olist-report"]}}, "sort": "CREATED_DESC", "limit": 1}
-    report = httpx.post(f"{api}/artifacts/filter", json=where, auth=login, timeout=60).json()[0]["data"]
+    with patient_api(settings) as api:
+        report = api.post("/artifacts/filter", json=where).json()[0]["data"]
     assert batch in report
     links = [link for link in LINK.findall(report) if "/runs/" not in link]
     assert {link.removeprefix(site) for link in links} == {
