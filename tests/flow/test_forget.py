@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from flows.steps.forget.objects import Landed, Wanted, gather, landed_objects, r
 from flows.steps.load import load
 from flows.steps.replay import restore_landed
 from flows.steps.retention import archive
+from tests.conftest import run_flow
 from tests.faults.batch import differences, new_run, run_batch
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -47,7 +49,7 @@ LOADED = [
 
 PERSON, *_IDS = (uuid4().hex for _ in range(6))
 ORDER_KEYS, ORDERS, REVIEW = _IDS[:2], _IDS[2:4], _IDS[4]
-WORDS = "planted words: call me, +49 1520 planted"
+WORDS = f"planted words of {uuid4()}: call me, +49 1520 1234567"
 TRACES = (PERSON, *ORDER_KEYS, *ORDERS, WORDS)
 
 
@@ -77,7 +79,7 @@ def plant(folder: Path) -> dict[str, int]:
         with path.open("a", encoding="utf-8", newline="") as file:
             for change in planted:
                 row = dict(zip(header, like, strict=True)) | change
-                csv.writer(file, quoting=csv.QUOTE_ALL).writerow(row.values())
+                csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(row.values())
     return {stem.removesuffix("_dataset").upper(): len(rows) for stem, rows in changes.items()}
 
 
@@ -134,6 +136,8 @@ def test_a_person_is_shown_then_forgotten_and_a_replay_does_not_bring_them_back(
     settings: Settings, query: Query, olist: Source, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted = plant(small)
+    whole = olist
+    olist = replace(olist, tables=tuple(t for t in olist.tables if f"RAW.{t.raw_name}" in LOADED))
     first, second = new_run(), new_run()
     run_batch(settings, olist, small, first)
     with at_work(settings, olist, first.batch_id) as (ledger, info):
@@ -167,7 +171,7 @@ def test_a_person_is_shown_then_forgotten_and_a_replay_does_not_bring_them_back(
         patch.setattr(step, "rewrite", dies)
         assert forget("--apply", code=3)["error"] == "killed"
     assert not any("customers" in key for key in written), "what leads to the other rows goes last"
-    assert {d.kind for d in differences(settings, olist)} <= {"object of another size", "object of other bytes"}
+    assert {d.kind for d in differences(settings, whole)} <= {"object of another size", "object of other bytes"}
 
     done = forget("--apply")
     assert done["places"].keys() == expected.keys()
@@ -175,7 +179,7 @@ def test_a_person_is_shown_then_forgotten_and_a_replay_does_not_bring_them_back(
         place: rows for place, rows in expected.items() if place.startswith("RAW.")
     }
     assert search() == []
-    assert differences(settings, olist) == ()
+    assert differences(settings, whole) == ()
     after = published(settings)
     assert {table: before[table][0] - after[table][0] for table in before if before[table] != after[table]} == planted
     assert {table: of[1] for table, of in before.items()} == {table: of[1] for table, of in after.items()}, (
@@ -192,7 +196,7 @@ def test_a_person_is_shown_then_forgotten_and_a_replay_does_not_bring_them_back(
                     ledger.connection, olist, olist.table(name), of_table, info, settings.database, stored, replay=True
                 )
     assert search() == []
-    assert {d.kind for d in differences(settings, olist)} == {"batch without a verdict"}
+    assert {d.kind for d in differences(settings, whole)} == {"batch without a verdict"}
 
     assert forget("--apply")["places"] == {}, "a second time there is nothing to do"
     noted = query(
@@ -281,3 +285,78 @@ def test_an_object_is_replaced_only_if_it_is_the_one_that_was_read(settings: Set
         assert s3.etags(client, bucket, key) == {key: second}
     finally:
         client.delete_object(Bucket=bucket, Key=key)
+
+
+def in_tables(query: Query) -> list[str]:
+    """Every table and view of the database in which something of the person is."""
+    names = query("SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES")
+    held = [f"{schema}.{name}" for schema, name in names if schema != "INFORMATION_SCHEMA"]
+    rows = {name: query(f"SELECT * FROM {name}") for name in held}
+    return sorted(name for name in held if any(trace in str(rows[name]) for trace in TRACES))
+
+
+def in_files(home: Path) -> list[str]:
+    """Every file of a home in which something of the person is, but where the servers keep tables and objects: there deleted
+    bytes may stay until they are written over."""
+    found = []
+    for path in sorted(home.rglob("*")):
+        if path.is_file() and path.relative_to(home).parts[0] not in ("s3", "warehouse"):
+            data = path.read_bytes()
+            found += [str(path.relative_to(home)) for trace in TRACES if trace.encode() in data]
+    return found
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("without_days")
+def test_a_planted_person_is_nowhere_after_forget_and_a_build(
+    settings: Settings, query: Query, run_pipeline: Callable[..., Any], small: Path, tmp_path: Path
+) -> None:
+    from flows.cli.app import _deliver
+    from flows.steps import build, dbt
+    from flows.synthetic.medtech import generate
+    from flows.synthetic.shipments import read_shipments
+
+    def built() -> None:
+        environment = dbt.dbt_environment(blocks.with_login(settings))
+        chosen = "+snap_hcps +dim_hcps +fct_touchpoints"
+        done = build.build(
+            settings.project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", chosen, tests="buildable"
+        )
+        assert (done.failed, done.skipped) == (0, 0), done.problems
+
+    plant(small)
+    run_pipeline(small, force=True)
+    day, days = date(2018, 2, 3), tmp_path / "days"
+    generate(days, read_shipments(small), day, day, scale=0.1)
+    for table, change in (
+        ("support_tickets", {"hcp_id": PERSON}),
+        ("device_complaints", {"hcp_id": "", "shipment_id": ORDERS[0], "narrative": WORDS}),
+    ):
+        path = days / f"{table}_{day}.csv"
+        header, *rows = rows_of(path)
+        row = dict(zip(header, rows[-1], strict=True)) | change
+        row[header[0]] = row[header[0]][:-9] + "987654321"
+        with path.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(row.values())
+    touched = run_flow("pipeline", source="synthetic", data=str(days), day=day).batch_id
+    built()
+    tables = in_tables(query)
+    assert {"SNAPSHOTS.SNAP_HCPS", "INT.INT_TOUCHPOINTS_MERGED", "MARTS.DIM_HCPS", "MARTS.FCT_TOUCHPOINTS"} <= set(
+        tables
+    )
+    assert any(table.startswith("RAW.SYNTHETIC") for table in tables)
+
+    done = forget("--apply")["places"]
+    assert done["SNAPSHOTS.SNAP_HCPS"] == 1
+    assert done["INT.INT_TOUCHPOINTS_MERGED"] == sum(
+        n for place, n in done.items() if place.startswith("RAW.SYNTHETIC")
+    )
+    assert in_tables(query) == [], "what dbt keeps is rid of them at once"
+    built()
+    assert in_tables(query) == []
+    assert traces(settings, query, ()) == []
+    for source in ("olist", "synthetic"):
+        assert run_flow("reconcile", source=source) == ()
+    _deliver()
+    assert in_files(settings.home) == []
+    run_flow("undo", batch=touched, source="synthetic")
