@@ -24,10 +24,12 @@ from flows import lease
 from flows.clients import s3
 from flows.clients.snowflake import run
 from flows.contract.model import Source
+from flows.contract.person import key_of, reach
 from flows.contract.read import read_source
 from flows.errors import DataError
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
+from flows.steps import forget
 from flows.steps.bad_rows import find
 from flows.steps.land import land
 from flows.steps.load import load
@@ -317,6 +319,47 @@ def test_rows_that_point_at_rows_set_aside_follow_them_to_the_end_of_the_chain(b
     check(
         bench, CHAIN, 17, {"hospitals": ["", '1,"x'], "wards": [], "visits": ['2,"', "1", "1,2,3,4,5", '"x"y', ",,,"]}
     )
+
+
+def test_a_person_is_forgotten_among_rows_set_aside_and_lines_that_are_no_record(bench: Bench) -> None:
+    lines = {"hospitals": [], "wards": [], "visits": ['2,"Dr Who', "1"]}
+    info = bench.load(CHAIN, lines)
+    bench.publish(info, CHAIN)
+    client, bucket, ledger = bench.client, bench.settings.bucket, bench.ledger()
+    start = key_of(bench.source, "visits.doctor")
+    found = reach([bench.source], [start])
+    person = forget.search({"aside": ledger}, client, bucket, found, {start: {("Dr Who",)}})
+    batch = [(landed, of.records) for landed, of in person.objects["ASIDE_VISITS"] if info.batch_id in landed.key]
+    assert {landed.key.rsplit("/", 1)[1]: records for landed, records in batch} == {
+        "aside_visits.csv.zst": 1,
+        "aside_visits.broken.csv.zst": 1,
+    }
+    forget.forget_objects(client, bucket, person, lambda _: None)
+    forget.forget_rows(ledger, person, partial(lease.fenced, ledger, info), lambda _: None, False)
+    left = {**CHAIN, "visits": CHAIN["visits"][:-1]}
+    for again in (False, True):
+        if again:
+            stored = partial(s3.etags, client, bucket)
+            for name, landed in landed_before(ledger, client, bucket, bench.source, info.batch_id, info).items():
+                load(
+                    ledger.connection,
+                    bench.source,
+                    bench.source.table(name),
+                    landed,
+                    info,
+                    ledger.database,
+                    stored,
+                    True,
+                )
+            bench.publish(info, left)
+        columns = "DOCTOR, _REJECTED_TEXT, _SOURCE_ROW_NUMBER"
+        of_visits = replace(bench, source=replace(bench.source, tables=bench.source.tables[2:]))
+        rows = of_visits.rows("_REJECTED", info.batch_id, columns)["visits"]
+        assert "Dr Who" not in str(rows)
+        assert [text for _, text, _ in rows if text] == ["1"]
+        assert len(bench.rows("", info.batch_id)["visits"]) + len(rows) == len(left["visits"]) + 1
+        assert reconcile(ledger, client, bucket, bench.source) == ()
+    lease.give_back(ledger, info, closed=True)
 
 
 def test_published_rows_that_would_point_at_what_is_gone_are_judged_again(bench: Bench) -> None:
