@@ -254,12 +254,12 @@ def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None
         assert sum(e.records or 0 for e in entries) == sum(total.values())
         assert reconcile(bench.ledger(), bench.client, bench.settings.bucket, bench.source) == ()
 
-    aside = bench.publish(info, files)
-    assert {(rows.table, rows.rows, rows.of) for rows in aside} == {
+    published = bench.publish(info, files)
+    assert {(rows.table, rows.rows, rows.of) for rows in published} == {
         (t, len(rows) + len(lines[t]), total[t]) for t, rows in aside.items() if rows or lines[t]
     }
     judged()
-    assert bench.publish(info, files) == aside  # the answer was lost, and the task tried again
+    assert bench.publish(info, files) == published  # the answer was lost, and the task tried again
     shown = [
         (r.table, r.row, "; ".join(sorted(r.rules)))
         for r in find(bench.ledger(), bench.source, info.batch_id, bench.source.tables)
