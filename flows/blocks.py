@@ -31,8 +31,40 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _s3_clients: dict[Any, Any] = {}  # by the block, or by what the settings say of S3
 _live: dict[int, int] = {}  # connections in use → their Snowflake session ids
-# Open connections that no task uses, by what they were opened for.
-_kept: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
+
+
+class ConnectionPool:
+    """Open Snowflake connections that no task uses, by what they were opened for. Its methods may be called by any thread."""
+
+    def __init__(self) -> None:
+        self._idle: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
+
+    def take(self, key: tuple[str | None, ...], tag: Mapping[str, str]) -> SnowflakeConnection | None:
+        """A connection whose session is still alive, with its query tag set; None if the pool has none."""
+        while True:
+            try:
+                connection = self._idle[key].pop()
+            except IndexError:
+                return None
+            try:
+                run(connection, f"ALTER SESSION SET QUERY_TAG = {literal(session_parameters(tag)['QUERY_TAG'])}")
+            except CxmError:  # the session has ended meanwhile
+                connection.close()
+            else:
+                return connection
+
+    def put(self, key: tuple[str | None, ...], connection: SnowflakeConnection) -> None:
+        """Keep a connection for the next task that needs one like it."""
+        self._idle[key].append(connection)
+
+    def close(self) -> None:
+        """Close the connections in the pool."""
+        for idle in list(self._idle.values()):
+            while idle:
+                idle.pop().close()
+
+
+_pool = ConnectionPool()
 
 
 def s3_client(settings: Settings) -> S3Client:
@@ -117,8 +149,8 @@ def snowflake(
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
     """
-    shelf = _kept[str(settings.home), role, settings.database, settings.warehouse, settings.snowflake_block]
-    connection = (_from(shelf, tag) if kept else None) or _log_in(settings, role, tag)
+    like = (str(settings.home), role, settings.database, settings.warehouse, settings.snowflake_block)
+    connection = (_pool.take(like, tag) if kept else None) or _log_in(settings, role, tag)
     key = id(connection)
     _live[key] = connection.session_id
     whole = False
@@ -128,31 +160,14 @@ def snowflake(
     finally:
         del _live[key]
         if kept and whole:
-            shelf.append(connection)
+            _pool.put(like, connection)
         else:
             connection.close()
 
 
 def close_kept() -> None:
     """Close the connections in the pool."""
-    for shelf in list(_kept.values()):
-        while shelf:
-            shelf.pop().close()
-
-
-def _from(shelf: deque[SnowflakeConnection], tag: Mapping[str, str]) -> SnowflakeConnection | None:
-    """Take a connection whose session is still alive from the pool, and set its query tag; None if there is none."""
-    while True:
-        try:
-            connection = shelf.pop()
-        except IndexError:
-            return None
-        try:
-            run(connection, f"ALTER SESSION SET QUERY_TAG = {literal(session_parameters(tag)['QUERY_TAG'])}")
-        except CxmError:  # the session has ended meanwhile
-            connection.close()
-        else:
-            return connection
+    _pool.close()
 
 
 def _log_in(settings: Settings, role: str, tag: Mapping[str, str]) -> SnowflakeConnection:

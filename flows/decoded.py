@@ -8,18 +8,18 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
-import os
 from typing import BinaryIO, cast
 
 from flows.contract.dialect import Dialect
 from flows.errors import DataError
+from flows.streams import Rewindable
 
 READ_BYTES = 1024 * 1024
 _MARK = "\ufeff"
 _UTF16_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
-class Decoded(io.RawIOBase):
+class Decoded(Rewindable):
     """The text of `source` in UTF-8, without a byte-order mark. `file` is a buffered reader of it, rewound by `seek(0)`.
 
     Raises, while it is read:
@@ -45,21 +45,12 @@ class Decoded(io.RawIOBase):
         """The hex digest of the bytes read so far."""
         return self._digest.hexdigest()
 
-    def readable(self) -> bool:
-        return True
+    def _position(self) -> int:
+        return self.bytes
 
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Seek to the start; no other position is supported."""
-        if (offset, whence) == (0, os.SEEK_CUR):
-            return self.bytes
-        if (offset, whence) != (0, os.SEEK_SET):
-            raise io.UnsupportedOperation("a decoded file is read from its start")
+    def _rewind(self) -> None:
         self._source.seek(0)
         self._begin()
-        return 0
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         while not self._left and not self._ended:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import io
-import os
 import sys
 import tarfile
 import zipfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from flows.errors import DataError
+from flows.streams import Rewindable
 
 READ_BYTES = 1024 * 1024
 # The ratio is checked only above this size: a small file of blanks has a huge ratio and is harmless.
@@ -92,7 +92,7 @@ def _unpacker(head: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
     return None
 
 
-class Bounded(io.RawIOBase):
+class Bounded(Rewindable):
     """A stream from an unpacker that raises DataError above the limits and for damaged files."""
 
     def __init__(self, path: str, file: BinaryIO, packed_size: int, limits: Limits) -> None:
@@ -105,22 +105,13 @@ class Bounded(io.RawIOBase):
         """Make one with a buffer, so that lines can be read."""
         return io.BufferedReader(cls(path, file, packed_size, limits), READ_BYTES)
 
-    def readable(self) -> bool:
-        return True
+    def _position(self) -> int:
+        return self._done
 
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Seek to the start; no other position is supported."""
-        if (offset, whence) == (0, os.SEEK_CUR):
-            return self._done
-        if (offset, whence) != (0, os.SEEK_SET):
-            raise io.UnsupportedOperation("a packed file is read from its start")
+    def _rewind(self) -> None:
         with raising_data_errors(self._path):
             self._file.seek(0)
         self._done = 0
-        return 0
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         with raising_data_errors(self._path):

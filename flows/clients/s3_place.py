@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flows.clients.s3 import plain_etag, translate_error
 from flows.errors import ConfigurationError, DataError, InfrastructureError
 from flows.places import DONE, Archive, Entry, Place, Raw, resolved
+from flows.streams import Seekable
 from flows.unpack import DEFAULT, READ_BYTES, Limits
 
 if TYPE_CHECKING:
@@ -134,30 +135,20 @@ class Prefix(Place):
         return Entry(name, listed["Size"], changed, self.path_of(name), plain_etag(listed["ETag"]))
 
 
-class _Object(io.RawIOBase):
+class _Object(Seekable):
     """A seekable stream of an object's bytes."""
 
     def __init__(self, place: Prefix, entry: Entry) -> None:
+        super().__init__(entry.size)
         self._place, self._entry = place, entry
-        self._at = 0
         self._body: Any = None
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Seek to a byte; unless it is the current position, the next read makes a new request."""
-        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
-        if at != self._at:
-            self._at = at
+        before = self._at
+        if super().seek(offset, whence) != before:
             self._drop()
-        return at
+        return self._at
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         from botocore.exceptions import BotoCoreError, ClientError

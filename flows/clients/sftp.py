@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flows.clients.sftp_session import Login, Session, explained, session
 from flows.errors import DataError
 from flows.places import Archive, Entry, Place, Raw, resolved
+from flows.streams import Seekable
 from flows.unpack import DEFAULT, Limits
 
 if TYPE_CHECKING:
@@ -128,27 +128,14 @@ async def _opened(session: Session, path: str) -> Any:
     return await session.client.open(path, "rb")
 
 
-class _RemoteFile(io.RawIOBase):
+class _RemoteFile(Seekable):
     """A seekable stream of a file's bytes."""
 
     def __init__(self, session: Session, path: str, entry: Entry) -> None:
-        self._session, self._entry, self._at = session, entry, 0
+        super().__init__(entry.size)
+        self._session, self._entry = session, entry
         with explained(entry.path, session.login):
             self._file: Any = session.run(_opened(session, path))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Seek to a byte."""
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
-        return self._at
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         size = min(len(buffer), self._entry.size - self._at)

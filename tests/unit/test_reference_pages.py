@@ -8,6 +8,7 @@ import subprocess
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from flows.cli import main
 from flows.cli.reference import pages
@@ -59,3 +60,11 @@ def test_make_run_ends_with_what_to_do_next_and_each_of_it_exists() -> None:
             check_cxm(words, word)
         else:
             assert (PROJECT / name).exists()
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings()
+    for name in Settings.model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(settings, name, None)
+    hash(settings)  # raises for a list, a set or a dict, whose content could change
