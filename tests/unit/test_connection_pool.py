@@ -37,8 +37,10 @@ def test_a_connection_is_taken_again_while_its_session_is_alive(monkeypatch: pyt
     pool.put(LOADER, ended)
     pool.put(TRANSFORMER, other)
     assert pool.take(LOADER, {"step": "load"}) is alive, "not the one that ended, nor another role's"
-    assert ended.is_closed and not alive.is_closed
-    assert len(tags) == 1 and '"step"' in tags[0]
+    assert ended.is_closed
+    assert not alive.is_closed
+    assert len(tags) == 1
+    assert '"step"' in tags[0]
     assert pool.take(LOADER, {"step": "load"}) is None
     pool.close()
     assert other.is_closed
