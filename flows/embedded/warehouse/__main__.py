@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the server until it is told to stop."""
+    """Run the server until it is asked to stop."""
     parser = argparse.ArgumentParser(prog="python -m flows.embedded.warehouse", description="The embedded Snowflake.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dir", type=Path, required=True, help="where databases and the account are kept")

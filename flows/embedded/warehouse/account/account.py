@@ -211,7 +211,7 @@ class Account:
                 self._grants[g.key] = g
 
     def revoke(self, grants: Iterable[Grant]) -> None:
-        """Take grants away; those that are not there are ignored."""
+        """Take grants away; those that do not exist are ignored."""
         with self._lock:
             gone = [g for g in grants if g.key in self._grants]
             self._write([(_DELETE_GRANT, list(g.key)) for g in gone])

@@ -90,7 +90,7 @@ FIXED = frozenset(
 
 
 def check_parameter(name: str, value: object) -> object:
-    """The value in the parameter's type; None stands for UNSET.
+    """The value in the parameter's type; None means UNSET.
 
     Raises ProgrammingError 001420 for an unknown parameter, 001008 for a value of the wrong type,
     000002 (0A000) for a value whose effect does not exist here.

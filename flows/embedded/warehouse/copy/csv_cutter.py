@@ -123,7 +123,7 @@ class Cutter:
         return Batch(rows, parsed, errors), used, int(np.count_nonzero(b == LF))
 
     def _regular(self, b: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: int) -> NDArray[np.int64] | None:
-        """Where doubled quotes stand; None unless every quote opens at a field's start, closes at its end, or is doubled."""
+        """The positions of doubled quotes; None unless every quote opens at a field's start, closes at its end, or is doubled."""
         if len(quotes) % 2:
             return None
         opening, closing = quotes[0::2], quotes[1::2]

@@ -38,7 +38,7 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
-    """The options of a TYPE = CSV file format, each with Snowflake's default; bytes are UTF-8, None stands for NONE.
+    """The options of a TYPE = CSV file format, each with Snowflake's default; bytes are UTF-8, None means NONE.
 
     https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
     """

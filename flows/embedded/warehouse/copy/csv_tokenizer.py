@@ -128,14 +128,14 @@ class Tokenizer:
                 return Record(fields, position)
 
     def outside_record(self, data: bytes, position: int, final: bool) -> int | None:
-        """Where the record delimiter after `position` ends, whatever stands before it."""
+        """Where the record delimiter after `position` ends, whatever comes before it."""
         found = self.record_delimiter.search(data, position)
         if found is None or (found.end() + self.lookahead > len(data) and not final):
             return None
         return found.end()
 
     def _closing(self, data: bytes, position: int, final: bool) -> int | None:
-        """Where the enclosed field's closing quote stands; -1 when the file ends first, None when more is needed."""
+        """The position of the enclosed field's closing quote; -1 when the file ends first, None when more is needed."""
         quote = self.options.enclosed_by or b""
         while found := self.inside.search(data, position):
             if found.group() == quote and self.escape_in != quote:
@@ -176,7 +176,7 @@ class Tokenizer:
         if not part.raw and not part.enclosed and self.options.empty_field_as_null:
             return None
         text = self.text(part)
-        # \N is Snowflake's default NULL_IF under an escape character \, so what stands in the file counts too.
+        # \N is Snowflake's default NULL_IF under an escape character \, so what the file has counts too.
         if text in self.options.null_if or part.raw in self.options.null_if:
             return None
         return text.decode("utf-8", "replace" if self.options.replace_invalid_characters else "strict")

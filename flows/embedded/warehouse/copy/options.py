@@ -138,7 +138,7 @@ def read_options(statement: exp.Copy, session: SessionContext) -> Options:
             found["include_metadata"] = _include_metadata(param.expression)
             continue
         if name == "STORAGE_INTEGRATION":
-            continue  # url_storage reads it, wherever it stands
+            continue  # url_storage reads it, at any place
         value = _value(param.expression, session)
         word = str(value).upper()
         match name:
@@ -222,5 +222,5 @@ def _include_metadata(node: Any) -> tuple[tuple[str, str], ...]:
 
 
 def folded(identifier: Any) -> str:
-    """An identifier's name as Snowflake stores it: upper case unless it stands in double quotes."""
+    """An identifier's name as Snowflake stores it: upper case unless it is in double quotes."""
     return str(identifier.name) if identifier.args.get("quoted") else str(identifier.name).upper()

@@ -1,4 +1,4 @@
-"""One file of a COPY: its records read, converted where they may fail to, the good ones spooled, the others told of.
+"""One file of a COPY: its records read, converted where they may fail to, the good ones spooled, the others reported.
 
 local file ──Reading.read──▶ Outcome: spools, counts, faults
 

@@ -51,7 +51,7 @@ class Source:
     def named(self, names: Sequence[str]) -> list[File]:
         """The files in FILES: the name is put behind the path as it is, without a slash between.
 
-        A file that is not there stops the statement (copy-into-table, ON_ERROR = ABORT_STATEMENT).
+        A missing file stops the statement (copy-into-table, ON_ERROR = ABORT_STATEMENT).
         """
         found = []
         for name in dict.fromkeys(names):
@@ -125,7 +125,7 @@ class Source:
 
 
 def missing(name: str) -> str:
-    """Snowflake's words for a staged file that is not there (091016)."""
+    """Snowflake's message for a missing staged file (091016)."""
     return (
         f"Remote file '{name}' was not found. If you are running a copy command, please make sure files are not deleted "
         "when they are being loaded or files are not being loaded into two different tables concurrently with auto purge option."

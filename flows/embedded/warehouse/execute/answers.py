@@ -30,7 +30,7 @@ _DDL = (exp.Create, exp.Alter, exp.Drop, exp.TruncateTable)
 
 @dataclass(frozen=True)
 class Answer:
-    """Rows, their columns as DuckDB's DESCRIBE would give them, and the row count that a client is told."""
+    """Rows, their columns as DuckDB's DESCRIBE would give them, and the row count that a client gets."""
 
     rows: pa.Table
     described: Described

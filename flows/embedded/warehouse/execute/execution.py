@@ -81,7 +81,7 @@ def executing(executor: Execution, command: str, alone: bool = True) -> Iterator
 
 
 def _raise_if_aborted(conn: WarehouseConnection, command: str) -> None:
-    """A session whose idle transaction was taken away is told so once, unless it gives the transaction up itself."""
+    """A session whose idle transaction was taken away learns it once, unless it gives the transaction up itself."""
     aborted, conn.transaction.aborted = conn.transaction.aborted, 0
     if aborted and not Words(command).sees("ROLLBACK"):
         raise errors.transaction_aborted(aborted)

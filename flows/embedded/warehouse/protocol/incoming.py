@@ -102,7 +102,7 @@ def _unpacked(raw: bytes, limit: int) -> bytes:
 
 
 def as_object(value: Any, what: str) -> dict[str, Any]:
-    """A JSON object; None stands for an empty one. Raises BadRequestError."""
+    """A JSON object; None means an empty one. Raises BadRequestError."""
     if value is None:
         return {}
     if not isinstance(value, dict):

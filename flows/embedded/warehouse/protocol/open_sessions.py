@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 IDLE = timedelta(hours=4)
 SOCKETS = 64  # so many of one session are remembered before those that are closed are forgotten
 
-# What clients are told at login; https://docs.snowflake.com/en/sql-reference/parameters
+# The parameters that clients get at login; https://docs.snowflake.com/en/sql-reference/parameters
 _CLIENT_PARAMETERS = (
     "CLIENT_SESSION_KEEP_ALIVE", "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY", "CLIENT_PREFETCH_THREADS",
     "CLIENT_TELEMETRY_ENABLED", "DATE_OUTPUT_FORMAT", "TIMESTAMP_OUTPUT_FORMAT", "TIMESTAMP_NTZ_OUTPUT_FORMAT",

@@ -6,7 +6,7 @@ GET /queries/<id>/result, /monitoring/queries/<id>, /health. Who is logged in is
 
 A statement that fails answers HTTP 200 with `success: false`, code and SQL state; never HTTP 500,
 which clients retry for minutes. One that runs longer than POLL_SECONDS, or was sent to run detached (`asyncExec`), answers "in
-progress" with the address of its result, which clients ask until it is there.
+progress" with the address of its result, which clients ask until it exists.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def cannot_fail(query: Expr, texts: Callable[[exp.Column], bool]) -> bool:
 
 
 class Beside:
-    """A connection beside one part of a session's transaction; tables that only the transaction sees are there as copies."""
+    """A connection beside one part of a session's transaction; it has copies of the tables that only the transaction sees."""
 
     def __init__(self, conn: WarehouseConnection, part: Part) -> None:
         self.conn, self._part = conn, part

@@ -1,4 +1,4 @@
-"""One Snowflake session: who runs it, where it stands, what it has set, whether a transaction is open.
+"""One Snowflake session: who runs it, its database and schema, what it has set, whether a transaction is open.
 
 login ──▶ WarehouseConnection ──▶ an executor for each statement; its state lives as long as the session's token
 
@@ -70,7 +70,7 @@ class WarehouseConnection:
         self.transaction = Transaction(self, self.duck)
         self.beside: duckdb.DuckDBPyConnection | None = None  # where a statement of an open transaction is tried
         self.client = "PythonConnector"
-        self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and what it was told
+        self.answered: tuple[str, dict[str, Any]] = ("", {})  # request id of the last statement, and its answer
         self.registered: dict[
             str, duckdb.DuckDBPyConnection
         ] = {}  # Arrow tables that the engine reads for the running statement
@@ -122,7 +122,7 @@ class WarehouseConnection:
     # ---- namespace
 
     def has_schema(self, database: str, schema: str) -> bool:
-        """Whether a schema is there, INFORMATION_SCHEMA included."""
+        """Whether a schema exists, INFORMATION_SCHEMA included."""
         return schema == "INFORMATION_SCHEMA" or self.account.find("SCHEMA", f"{database}.{schema}") is not None
 
     def use_database(self, database: str) -> None:

@@ -59,7 +59,7 @@ class SessionContext:
     (`DB.SCHEMA.NAME`, `SCHEMA.NAME`, `NAME`, parts in double quotes allowed), resolve it against the session and raise
     snowflake.connector.errors.ProgrammingError 002003 (02000) when there is no such object or it is not authorized.
     `expression_sql` gives one expression of the statement as the engine's SQL, names completed with a database and schema.
-    `storage` takes a URL and the stage, or what stands beside the URL in the statement, and tells how S3 is read there.
+    `storage` takes a URL and the stage, or what is beside the URL in the statement, and returns how S3 is read.
     `bindings` are the values of server-side binds, in order (or the named ones, as a mapping).
     `now` is the statement's start, UTC with time zone. In autocommit the caller opens a transaction around a COPY and ends it.
     `scratch` is the folder for files that the engine may read for a while.

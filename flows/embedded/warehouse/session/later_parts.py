@@ -52,7 +52,7 @@ class Part:
 
 
 def alike(duck: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Another connection that stands where this one does, with its time zone and variables."""
+    """Another connection with the database, schema, time zone and variables of this one."""
     made = duck.cursor()
     for name in _LIKE_THE_SESSION:
         (value,) = duck.execute("SELECT current_setting(?)", [name]).fetchone() or ("",)

@@ -56,7 +56,7 @@ class Attached:
 
 
 def policy(conn: WarehouseConnection, name: str) -> Policy:
-    """The policy of that name. Raises 003548 for one that is attached and not there any more."""
+    """The policy of that name. Raises 003548 for one that is attached and does not exist any more."""
     item = conn.account.find(MASKING_POLICY, name)
     if item is None:
         raise errors.lost_policy(name)

@@ -42,7 +42,7 @@ def sources(expression: Expr, target: exp.Table | None = None) -> Iterator[exp.T
 
 
 def _is_cte(table: exp.Table) -> bool:
-    """Whether a name stands for a query of a WITH clause around it: one before its own, or a recursive one in its second half.
+    """Whether a name means a query of a WITH clause around it: one before its own, or a recursive one in its second half.
 
     https://docs.snowflake.com/en/user-guide/queries-cte. What is in doubt is a table, whose rights are then checked.
     """
@@ -83,7 +83,7 @@ def target_of(expression: Expr) -> exp.Table | None:
 
 
 def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
-    """ "TABLE", "VIEW" or "" for what stands under a name, temporary tables of the session included."""
+    """ "TABLE", "VIEW" or "" for what a name means, temporary tables of the session included."""
     if name in conn.temporary_tables:
         return conn.temporary_tables[name]
     database, schema, short = name
@@ -115,7 +115,7 @@ def spelled_otherwise(conn: WarehouseConnection, name: tuple[str, str, str]) -> 
 def authorize(conn: WarehouseConnection, expression: Expr) -> None:
     """Raise 002003 for the first name that is no object of the account, 003001 (42501) for one that the role may not use so.
 
-    Names are those of the registry, letter for letter: what the engine alone knows, its catalogs and files, is not there.
+    Names are those of the registry, letter for letter: what the engine alone knows, its catalogs and files, does not exist.
     """
     _sequences(conn, expression)
     target = target_of(expression)

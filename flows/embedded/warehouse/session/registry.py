@@ -1,4 +1,4 @@
-"""What the sessions of one server share: who is there, what runs, who holds which lock, what was answered and when.
+"""What the sessions of one server share: which sessions exist, what runs, who holds which lock, what was answered and when.
 
 `Registry` is in memory and gone with the server; what is kept is the account's and the databases'.
 """
@@ -61,7 +61,7 @@ def _size(table: pa.Table) -> int:
 
 @dataclass(frozen=True)
 class QueryRecord:
-    """One finished statement, as QUERY_HISTORY tells it (times in UTC)."""
+    """One finished statement, as QUERY_HISTORY lists it (times in UTC)."""
 
     query_id: str
     query_text: str

@@ -26,7 +26,7 @@ def storage_of(conn: WarehouseConnection, url: str, of: StageInfo | UrlStorage) 
 
     Raises:
         ProgrammingError: 091003 without an integration or keys, as a private bucket answers; 002003 or 003001 for an integration
-            that is not there or not the role's; 003167 for a location that it does not allow.
+            that does not exist or is not the role's; 003167 for a location that it does not allow.
     """
     server = conn.engine.s3
     if server is None:
@@ -51,7 +51,7 @@ def storage_of(conn: WarehouseConnection, url: str, of: StageInfo | UrlStorage) 
 def locations(conn: WarehouseConnection, integration: str, *, usage: bool) -> Callable[[str], None]:
     """What raises 003167 for a URL outside the integration's locations.
 
-    Raises ProgrammingError 002003 when it is not there, 003001 when the role lacks USAGE though `usage` asks for it, 001008 when
+    Raises ProgrammingError 002003 if it does not exist, 003001 when the role lacks USAGE though `usage` asks for it, 001008 when
     it is not enabled.
     """
     found = conn.account.find("INTEGRATION", integration)

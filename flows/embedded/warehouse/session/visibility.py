@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def may_show(conn: WarehouseConnection, kind: str, name: str) -> bool:
-    """Whether SHOW tells the current role of an object. Names of users and roles are everyone's
+    """Whether SHOW lists an object to the current role. Names of users and roles are everyone's
     (https://docs.snowflake.com/en/sql-reference/sql/show-users#access-control-requirements, …/sql/show-roles)."""
     if kind in ("ROLE", "USER") or any(conn.may(p, "ACCOUNT", "") for p in ("RESOLVE ALL", "MANAGE GRANTS")):
         return True
@@ -35,7 +35,7 @@ def may_show(conn: WarehouseConnection, kind: str, name: str) -> bool:
 
 
 def may_show_grant(conn: WarehouseConnection, grant: Grant) -> bool:
-    """Whether SHOW GRANTS lists a grant: where the role is told of its object, of its database or schema for a future one
+    """Whether SHOW GRANTS lists a grant: if the role may see its object, its database or schema for a future one
     (https://docs.snowflake.com/en/sql-reference/sql/show-grants#usage-notes)."""
     kind = grant.on_kind
     if grant.future:
@@ -52,13 +52,13 @@ def may_see_user(conn: WarehouseConnection, name: str) -> bool:
 
 
 def sees_table(conn: WarehouseConnection, full: str) -> bool:
-    """Whether a table is there and the current role may know of it; a session's own temporary tables are."""
+    """Whether a table exists and the current role may know of it; a session's own temporary tables are."""
     if any(".".join(name) == full for name in conn.temporary_tables):
         return True
     return conn.account.find("TABLE", full) is not None and conn.may_see("TABLE", full)
 
 
-# The columns of INFORMATION_SCHEMA's views that say which object a row tells of.
+# The columns of INFORMATION_SCHEMA's views that name the object of a row.
 _TELL_OF = {
     "TABLES": ("TABLE_SCHEMA", "TABLE_NAME"), "VIEWS": ("TABLE_SCHEMA", "TABLE_NAME"), "COLUMNS": ("TABLE_SCHEMA", "TABLE_NAME"),
     "LOAD_HISTORY": ("SCHEMA_NAME", "TABLE_NAME"), "SCHEMATA": ("SCHEMA_NAME",), "DATABASES": ("DATABASE_NAME",),
@@ -98,7 +98,7 @@ def filtered(conn: WarehouseConnection, expression: Expr) -> Expr:
 
 
 def check_shown(conn: WarehouseConnection, tree: exp.Show) -> None:
-    """The object that SHOW COLUMNS IN … names is there, for the role."""
+    """Check that the object that SHOW COLUMNS IN … names exists, for the role."""
     scope, kind = tree.args.get("scope"), str(tree.args.get("scope_kind") or "").upper()
     if tree.name.upper() != "COLUMNS" or not isinstance(scope, exp.Table):
         return

@@ -1,1 +1,1 @@
-"""What each statement does, a file for each family; `dispatch` tells whose a statement is."""
+"""What each statement does, a file for each family; `dispatch` picks the family of a statement."""

@@ -173,7 +173,7 @@ def _expand(wanted: list[str], kind: str) -> list[str]:
 
 
 def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, str]], bool]:
-    """What stands after ON: [(kind, name), …] and whether it is FUTURE (then the names are those of the scope)."""
+    """What comes after ON: [(kind, name), …] and whether it is FUTURE (then the names are those of the scope)."""
     if words.accept("ACCOUNT"):
         return [("ACCOUNT", "")], False
     scope = words.accept_any("ALL", "FUTURE")
@@ -231,7 +231,7 @@ def _may_grant(conn: WarehouseConnection, privilege: str, kind: str, name: str) 
 
 
 def _change_viewer(conn: WarehouseConnection, words: Words, give: bool) -> Result:
-    """GRANT DATABASE ROLE SNOWFLAKE.<role> TO ROLE r: of the database roles those that read ACCOUNT_USAGE are there
+    """GRANT DATABASE ROLE SNOWFLAKE.<role> TO ROLE r: of the database roles those that read ACCOUNT_USAGE exist
     (https://docs.snowflake.com/en/sql-reference/sql/grant-database-role, …/snowflake-db-roles)."""
     name = ".".join(words.name())
     if name not in VIEWERS:

@@ -30,7 +30,7 @@ _ON_COLUMNS: list[str | tuple[str, str]] = [
 
 
 def show_grants(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW [FUTURE] GRANTS [ON … | TO … | OF ROLE … | IN …]: those on objects that SHOW tells the role of
+    """SHOW [FUTURE] GRANTS [ON … | TO … | OF ROLE … | IN …]: those on objects that SHOW lists to the role
     (https://docs.snowflake.com/en/sql-reference/sql/show-grants#usage-notes)."""
     words.expect("SHOW")
     future = words.accept("FUTURE")

@@ -1,4 +1,4 @@
-"""USE, and databases and schemas: what stands around tables.
+"""USE, and databases and schemas: what contains tables.
 
 USE … ──▶ the session; CREATE | ALTER | DROP DATABASE, SCHEMA ──▶ a DuckDB file, a DuckDB schema, the account
 
@@ -132,7 +132,7 @@ def drop_database(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def _leave(conn: WarehouseConnection, name: str) -> None:
-    """DuckDB cannot detach the database that a connection stands in."""
+    """Leave the database: DuckDB cannot detach the one that a connection uses."""
     if conn.database == name:
         conn.leave_database()
 

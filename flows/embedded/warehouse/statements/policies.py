@@ -274,7 +274,7 @@ def alter_column(conn: WarehouseConnection, words: Words, item: AccountObject, c
 
 
 def required(conn: WarehouseConnection, name: str) -> str:
-    """The name of a policy that is there and the role's to set, else 002003."""
+    """The name of a policy that exists and that the role may set, else 002003."""
     if conn.account.find(MASKING_POLICY, name) is None or not may_apply(conn, name):
         raise errors.not_found(MASKING_POLICY, name)
     return name

@@ -43,7 +43,7 @@ def complete(conn: WarehouseConnection, spec: TableSpec, expression: Expr) -> No
 
 
 def registered(conn: WarehouseConnection, spec: TableSpec, made: AccountObject) -> AccountObject:
-    """The object with its tags and policies, which the account hears of together. Raises where a policy is of another type."""
+    """The object with its tags and policies, which the account gets together. Raises where a policy is of another type."""
     properties = dict(made.properties)
     if spec.kind == "VIEW":
         properties["statement"] = [*spec.statement]

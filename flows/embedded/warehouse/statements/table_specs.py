@@ -103,12 +103,12 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
 
 
 def clustering_text(keys: list[Expr]) -> str:
-    """CLUSTER BY as SHOW TABLES tells it."""
+    """CLUSTER BY as SHOW TABLES shows it."""
     return f"LINEAR({', '.join(e.sql(dialect='snowflake') for e in keys)})"
 
 
 def check_clustering(keys: list[Expr], columns: set[str]) -> None:
-    """A clustering key is of the table's own columns (https://docs.snowflake.com/en/user-guide/tables-clustering-keys)."""
+    """A clustering key consists of the table's own columns (https://docs.snowflake.com/en/user-guide/tables-clustering-keys)."""
     for key in keys:
         for column in [key] if isinstance(key, exp.Identifier) else key.find_all(exp.Column):
             if folded(column if isinstance(column, exp.Identifier) else column.this) not in columns:
@@ -133,7 +133,7 @@ def _columns(schema: exp.Schema, spec: TableSpec) -> None:
 
 
 def _check_keys(columns: list[Expr], spec: TableSpec) -> None:
-    """A key is of the table's own columns, and there is one PRIMARY KEY."""
+    """A key consists of the table's own columns, and a table has one PRIMARY KEY."""
     names = {folded(column.this) for column in columns if isinstance(column, exp.ColumnDef)}
     for _, _, keyed, *_ in spec.keys:
         for name in keyed if isinstance(keyed, list) else []:

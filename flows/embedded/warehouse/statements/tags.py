@@ -26,7 +26,7 @@ def sees(words: Words) -> bool:
 
 
 def change(conn: WarehouseConnection, words: Words, item: AccountObject | None, key: str = "SELF") -> None:
-    """What stands from SET or UNSET to the statement's end. `key`: `SELF` or `COLUMN <name>`; further columns after a comma."""
+    """What follows SET or UNSET to the statement's end. `key`: `SELF` or `COLUMN <name>`; further columns after a comma."""
     made: dict[str, dict[str, str | None]] = {}
     give = words.take().text.upper() == "SET"
     words.expect("TAG")
@@ -50,7 +50,7 @@ def change(conn: WarehouseConnection, words: Words, item: AccountObject | None, 
 
 
 def check(conn: WarehouseConnection, tag: str, value: str | None) -> None:
-    """Raise 002003 for a tag that is not there or not for the role to set, 001008 for a value that it does not admit."""
+    """Raise 002003 for a tag that does not exist or that the role may not set, 001008 for a value that it does not admit."""
     known = conn.account.find("TAG", tag)
     if known is None:
         raise errors.not_found("TAG", tag)

@@ -101,7 +101,7 @@ class Engine:
         """Before the first statement, for good: no file but the account's own, no extension, no setting but those of a session.
 
         https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview. Staged files are read by this package, not by
-        SQL. Where a session stands and its time zone stay settings.
+        SQL. A session's database, schema and time zone stay settings.
         """
         own = [str(self.directory / name) + "/" for name in ("databases", "tmp")]
         self.duck.execute(f"SET GLOBAL allowed_directories = [{', '.join(map(quote, own))}]")

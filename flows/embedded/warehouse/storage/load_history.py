@@ -1,6 +1,6 @@
 """What each table has loaded: COPY INTO ─▶ <database>._fs_information_schema._cxm_load_history ─▶ LOAD_HISTORY, COPY_HISTORY().
 
-The rows stand in the target table's own database file and are written in COPY's transaction, so they commit, roll back and
+The rows are in the target table's own database file and are written in COPY's transaction, so they commit, roll back and
 survive a restart together with the data. A row belongs to a table by name; `after_statement` drops a table's rows when the table
 is made anew, dropped or truncated, as Snowflake does
 (https://docs.snowflake.com/en/user-guide/data-load-considerations-load#load-metadata,
@@ -151,7 +151,7 @@ def rewrite(
     https://docs.snowflake.com/en/sql-reference/info-schema/load_history
     https://docs.snowflake.com/en/sql-reference/functions/copy_history
 
-    `sees` tells whether the role may know of a table by its full name.
+    `sees` returns whether the role may know of a table by its full name.
 
     Raises:
         ProgrammingError: COPY_HISTORY of a table that the role does not see,

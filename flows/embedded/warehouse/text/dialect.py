@@ -177,7 +177,7 @@ def _by_all(order: exp.Order) -> None:
 
 
 def spelled(call: exp.Func) -> str | None:
-    """How a function's name stands in the statement, upper case unless it is quoted; None for what is no call by name."""
+    """How a function's name is written in the statement, upper case unless it is quoted; None for what is no call by name."""
     if isinstance(call, exp.Anonymous):
         name = call.this
         if isinstance(name, Expr):

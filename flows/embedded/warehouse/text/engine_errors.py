@@ -1,6 +1,6 @@
 """What the engine and the parser say of a statement, as Snowflake's errors, in Snowflake's words.
 
-duckdb.Error, sqlglot's ParseError ──pattern──▶ `errors`; what has no counterpart is told without the engine's own names
+duckdb.Error, sqlglot's ParseError ──pattern──▶ `errors`; what has no counterpart is reported without the engine's own names
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _types(text: str) -> str:
 
 
 def _plain(first: str) -> str:
-    """The engine's sentence without its kind of error and its advice; a general one where it tells of the engine's insides."""
+    """The engine's sentence without its kind of error and its advice; a general one if it shows the engine's insides."""
     text = (
         re.sub(r"^[A-Za-z][\w -]*? Error: ?", "", first).split(" You might need")[0].split(" Did you mean")[0].strip()
     )

@@ -40,7 +40,7 @@ def wrong_kind(found: str, named: str) -> ProgrammingError:
 
 
 def cannot_perform() -> ProgrammingError:
-    """002043: what USE answers for a name that is not there."""
+    """002043: what USE answers for a name that does not exist."""
     return compilation("Object does not exist, or operation cannot be performed.", 2043, "02000")
 
 
@@ -168,7 +168,7 @@ def argument_types(name: str, types: str) -> ProgrammingError:
 
 
 def invalid_in_values(text: str) -> ProgrammingError:
-    """002014: what cannot stand in VALUES of an INSERT (https://docs.snowflake.com/en/sql-reference/sql/insert#usage-notes)."""
+    """002014: what VALUES of an INSERT may not hold (https://docs.snowflake.com/en/sql-reference/sql/insert#usage-notes)."""
     return compilation(f"Invalid expression [{text}] in VALUES clause", 2014, "22000")
 
 
@@ -187,7 +187,7 @@ def no_order(function: str) -> ProgrammingError:
 
 
 def no_condition(type_: str, text: str) -> ProgrammingError:
-    """002016: what is no BOOLEAN, and cannot become one, where a condition stands."""
+    """002016: what is no BOOLEAN, and cannot become one, where a condition is expected."""
     return compilation(f"Invalid data type [{type_}] for predicate [{text}]", 2016, "22023")
 
 
@@ -234,7 +234,7 @@ def cannot_suspend(name: str) -> ProgrammingError:
 
 
 def role_not_assigned(role: str, user: str, known: bool) -> ProgrammingError:
-    """003013 / 002003: USE ROLE of a role that the user does not hold, or that is not there."""
+    """003013 / 002003: USE ROLE of a role that the user does not hold, or that does not exist."""
     if not known:
         return not_found("ROLE", role)
     return ProgrammingError(
@@ -246,7 +246,7 @@ def role_not_assigned(role: str, user: str, known: bool) -> ProgrammingError:
 
 
 def dependent_grants(kind: str, name: str) -> ProgrammingError:
-    """003052: GRANT OWNERSHIP of an object on which other grants stand, without COPY or REVOKE CURRENT GRANTS."""
+    """003052: GRANT OWNERSHIP of an object that has other grants, without COPY or REVOKE CURRENT GRANTS."""
     return ProgrammingError(
         msg="SQL execution error: Dependent grant of privilege on securable "
         f"'{name}' ({kind.lower()}) must be revoked before transferring ownership, or say COPY CURRENT GRANTS.",

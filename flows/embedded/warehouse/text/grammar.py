@@ -66,7 +66,7 @@ def ident(name: str) -> str:
 
 
 def normalise(part: str) -> str:
-    """One part of a name as Snowflake stores it: upper case unless it stands in double quotes."""
+    """One part of a name as Snowflake stores it: upper case unless it is in double quotes."""
     if len(part) > 1 and part.startswith('"') and part.endswith('"'):
         return part[1:-1].replace('""', '"')
     return part.upper()
@@ -99,7 +99,7 @@ class Words:
     """A cursor over the tokens of one statement; every method that reads moves past what it read.
 
     Tokens are made as they are asked for, so that looking at the first word of a 20 MB INSERT costs nothing.
-    Raises ProgrammingError 001003 (42000) when something else stands where a name, string or word is wanted.
+    Raises ProgrammingError 001003 (42000) when it gets something else where it expects a name, string or word.
     """
 
     def __init__(self, sql: str) -> None:
@@ -155,7 +155,7 @@ class Words:
                 raise self.unexpected()
 
     def unexpected(self) -> ProgrammingError:
-        """The syntax error for the token that stands here."""
+        """The syntax error for the next token."""
         token = self.peek()
         return syntax(token.text if token else "<EOF>", token.start if token else len(self.sql))
 

@@ -41,7 +41,7 @@ class Model:
 
     @property
     def signed(self) -> str:
-        """S or MI, where the format says where the sign stands."""
+        """S or MI, if the format says where the sign goes."""
         return next((what for kind, what in self.parts if kind == "sign"), "")
 
 
@@ -230,7 +230,7 @@ def _normalized(model: Model, value: Decimal, format_: str) -> tuple[Decimal, st
 
 
 def _grouped(places: str, digits: str) -> str:
-    """Digits in their places, from the right; a separator where digits stand on both sides of it."""
+    """Digits in their places, from the right; a separator if it has digits on both sides."""
     made: list[str] = []
     left = list(digits)
     for place in reversed(places):
@@ -265,7 +265,7 @@ def _overflown(model: Model) -> str:
 
 
 def _assembled(model: Model, negative: bool, number: str, bare: bool = False) -> str:
-    """The number with its sign and currency; what is padded on the left stands before them."""
+    """The number with its sign and currency; what is padded on the left comes before them."""
     padding = " " * (len(number) - len(number.lstrip(" "))) if number.strip() else ""
     number = number[len(padding) :]
     kinds = [kind for kind, _ in model.parts]

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 
 
 def written(format_: str) -> str:
-    """A format for writing; characters 1 and 2 stand for the zone's hours and minutes. 000002 for an element that is not here."""
+    """A format for writing; characters 1 and 2 mean the zone's hours and minutes. 000002 for an element that is not here."""
     made = []
     for text, element, fraction, other in _tokens(format_):
         if element:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
 VIEW = ("SNOWFLAKE", "ACCOUNT_USAGE", "QUERY_ATTRIBUTION_HISTORY")
-CALL = (
-    "$QUERY_ATTRIBUTION_HISTORY"  # what stands in the view's place until its rows do; no name that a statement can call
-)
+CALL = "$QUERY_ATTRIBUTION_HISTORY"  # takes the view's place until its rows do; no name that a statement can call
 VIEWERS = ("SNOWFLAKE.USAGE_VIEWER", "SNOWFLAKE.GOVERNANCE_VIEWER")
 SHORTEST = timedelta(milliseconds=100)
 _INSTANT = pa.timestamp("us", tz="UTC")

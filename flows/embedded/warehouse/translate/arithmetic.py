@@ -161,7 +161,7 @@ def median(node: Expr) -> Type | None:
 
 
 def text_summed(node: Expr) -> Type | None:
-    """SUM and AVG of a text take it for a number, and fail where it is none; APPROX_PERCENTILE is of type FLOAT
+    """SUM and AVG of a text take it for a number, and fail where it is none; APPROX_PERCENTILE has the type FLOAT
     (https://docs.snowflake.com/en/sql-reference/functions/approx_percentile)."""
     if isinstance(node, exp.ApproxQuantile):
         node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))

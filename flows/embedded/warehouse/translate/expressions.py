@@ -45,7 +45,7 @@ _TIMES = {
 # The digits that a decimal of 64 bits holds.
 _NARROW = 18
 
-# What may stand in the operand of a cast that is written twice.
+# What the operand of a cast that is written twice may hold.
 _PLAIN = (exp.Column, exp.Identifier, exp.Literal, exp.Nullif, exp.Trim, exp.Replace, exp.Paren)
 
 # Arguments that DuckDB wants as a whole number, where a NUMBER(38,0) is a decimal: (function, its arguments).
@@ -216,7 +216,7 @@ def _cast(node: Expr) -> Type | None:
 
 
 def _may_stand_twice(operand: Expr) -> bool:
-    """Whether an expression is of columns, and cheap and sure enough to be written a second time."""
+    """Whether an expression has only columns, and is cheap and safe enough to be written a second time."""
     return operand.find(exp.Column) is not None and all(
         str(part.this).lower().startswith("_cxm_") if isinstance(part, exp.Anonymous) else isinstance(part, _PLAIN)
         for part in operand.walk()

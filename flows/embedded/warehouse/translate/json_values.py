@@ -139,7 +139,7 @@ def _order(a: Any, b: Any) -> int:
 
 
 def _sorted(array: list[Any], ascending: Any = True, nulls_first: Any = None) -> list[Any]:
-    """JSON's null is the highest element; the third argument is of SQL's NULL alone, which no array has here
+    """JSON's null is the highest element; the third argument concerns only SQL's NULL, which no array has here
     (https://docs.snowflake.com/en/sql-reference/functions/array_sort#arguments)."""
     nulls = [item for item in array if item is None]
     others = sorted((item for item in array if item is not None), key=cmp_to_key(_order), reverse=not ascending)
@@ -269,7 +269,7 @@ def contains(value: str | None, array: str | None) -> bool | None:
 
 
 def position(value: str | None, array: str | None) -> int | None:
-    """ARRAY_POSITION: from 0, NULL where the value is not there."""
+    """ARRAY_POSITION: from 0, NULL if the value is missing."""
     if value is None or array is None:
         return None
     at = _place(_array(loads(array), "ARRAY_POSITION"), loads(value))

@@ -1,9 +1,9 @@
-"""Whether a statement is Snowflake's SQL: its functions, its types, what stands in FROM. The engine's own names are unknown.
+"""Whether a statement is Snowflake's SQL: its functions, its types, what is in FROM. The engine's own names are unknown.
 
-syntax tree ──check──▶ the same tree, IDENTIFIER('…') and TABLE('…') as the names they stand for; or 001003, 002140, 002040
+syntax tree ──check──▶ the same tree, IDENTIFIER('…') and TABLE('…') as the names they mean; or 001003, 002140, 002040
 DuckDB's SQL ──check_engine_sql──▶ nothing, when the engine reads from it what the tree says
 
-Which objects a name may stand for is in `privileges`.
+Which objects a name may mean is in `privileges`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TYPES = frozenset({
 })  # fmt: skip
 _LONGEST = 134_217_728  # characters of a VARCHAR
 _SHOWN = ("COLUMNS", "FUNCTIONS", "PROCEDURES", "SEQUENCES")
-# A part of a date, the name of a stage: what sqlglot writes into the engine's SQL as it stands.
+# A part of a date, the name of a stage: what sqlglot writes into the engine's SQL unchanged.
 _PLAIN_WORD = re.compile(r"[\w$.@%/~=+:&\-]*")
 _ORDERED = (
     exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue,
@@ -203,7 +203,7 @@ def _check_distinct(select: exp.Select) -> None:
 
 
 def _check_ordered(window: exp.Window) -> None:
-    """Ranks and what looks at other rows stand over an order (https://docs.snowflake.com/en/sql-reference/functions-window-syntax)."""
+    """Ranks and what looks at other rows need an order (https://docs.snowflake.com/en/sql-reference/functions-window-syntax)."""
     call = window.this
     while isinstance(call, (exp.IgnoreNulls, exp.RespectNulls)):
         call = call.this

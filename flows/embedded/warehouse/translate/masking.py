@@ -1,4 +1,4 @@
-"""What a masking policy makes of a statement: the policy's expression stands wherever the column did.
+"""What a masking policy makes of a statement: the policy's expression replaces the column everywhere.
 
 a query over T ──masked──▶ the same over (SELECT CASE WHEN … THEN A ELSE '***' END AS A, B FROM T) AS T
 
@@ -108,7 +108,7 @@ def _replace(tree: Expr, table: exp.Table, query: exp.Query) -> None:
 
 
 def _query(conn: WarehouseConnection, full: str) -> exp.Query | None:
-    """What stands for a table or view; None where nothing of it is masked."""
+    """What replaces a table or view; None if nothing of it is masked."""
     item = conn.account.find("TABLE", full) or conn.account.find("VIEW", full)
     if item is None:
         return None

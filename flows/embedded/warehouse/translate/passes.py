@@ -1,6 +1,6 @@
 """fakesnow's transforms over one syntax tree, at a fraction of what sqlglot's `transform` costs.
 
-fakesnow's list of transforms ──noted──▶ passes ──those whose nodes are there, one after the other──▶ the tree
+fakesnow's list of transforms ──noted──▶ passes ──those whose nodes the tree has, one after the other──▶ the tree
 
 fakesnow 0.12.1 walks the tree some eighty times for each statement, most times for nothing. Here a pass is left out where the
 tree has no node that it looks at, and those that look at a kind of statement see the root alone. A transform that is not
@@ -19,7 +19,7 @@ from sqlglot import Expr, exp
 Pass = Callable[[Expr], Expr]
 Kinds = tuple[type[Expr], ...]
 
-# The transforms of fakesnow that look for a kind of statement: SHOW, CREATE … stand nowhere but at the root.
+# The transforms of fakesnow that look for a kind of statement: SHOW, CREATE … are only at the root.
 _OF_STATEMENTS = """
     alter_session set_schema create_database extract_comment_on_table extract_comment_on_columns drop_schema_cascade tag
     show_databases show_functions show_procedures show_parameters show_warehouses show_schemas show_tables_etc show_columns

@@ -25,7 +25,7 @@ class Scope:
 
 @dataclass
 class Item:
-    """A column of a query's result; `node` is None for what a star stands for."""
+    """A column of a query's result; `node` is None for a column that a star means."""
 
     name: str
     type: Type | None
@@ -63,7 +63,7 @@ def resolved(column: exp.Column, scope: Scope) -> Type | None:
 
 
 def computed_again(column: exp.Column, scope: Scope) -> Expr | None:
-    """What an alias beside it in a SELECT list stands for: DuckDB takes none of an expression that may fail, as a cast may."""
+    """What an alias beside it in a SELECT list means: DuckDB takes none of an expression that may fail, as a cast may."""
     name = folded(column.this)
     found = scope.made.get(name)
     if found is None or column.args.get("table") or not found.find(exp.Cast):
@@ -89,7 +89,7 @@ def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
 
 
 def star(projection: Expr, scope: Scope) -> list[Item] | None:
-    """What `*` or `t.*` stands for; None when a source's columns are not known.
+    """What `*` or `t.*` means; None when a source's columns are not known.
 
     Raises 000904 for a name in EXCLUDE, RENAME or REPLACE that is no column
     (https://docs.snowflake.com/en/sql-reference/sql/select#parameters).

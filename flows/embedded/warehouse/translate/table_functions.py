@@ -1,4 +1,4 @@
-"""FLATTEN, SPLIT_TO_TABLE and STRTOK_SPLIT_TO_TABLE: rows of a value, joined to the row that it stands in.
+"""FLATTEN, SPLIT_TO_TABLE and STRTOK_SPLIT_TO_TABLE: rows of a value, joined to the row that holds it.
 
 FROM T, LATERAL FLATTEN(INPUT => T.A, OUTER => TRUE) F ──rewritten──▶ FROM T, _cxm_flatten(T.A, 1, '', true, false, 'BOTH') F
 
@@ -115,7 +115,7 @@ def _refused_star(stars: list[Expr]) -> Expr:
 
 
 def _before(select: exp.Select, node: Expr) -> list[Expr]:
-    """What stands before it in FROM."""
+    """What comes before it in FROM."""
     from_ = select.args.get("from_")
     found: list[Expr] = []
     holders = [from_.this] if isinstance(from_, exp.From) else []

@@ -48,7 +48,7 @@ def interval_added(node: Expr) -> Expr:
 
 
 def _in_steps(node: Expr, text: str) -> Expr:
-    """D + INTERVAL '1 day, 2 hours' as D + INTERVAL '1 day' + INTERVAL '2 hours'; a number without a part is of seconds."""
+    """D + INTERVAL '1 day, 2 hours' as D + INTERVAL '1 day' + INTERVAL '2 hours'; a number without a part means seconds."""
     parts = [re.fullmatch(r"\s*(-?\d+)\s*([A-Za-z]*)\s*", part) for part in text.split(",")]
     value: Expr = node.this
     for place, part in enumerate(parts):

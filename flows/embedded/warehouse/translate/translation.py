@@ -35,7 +35,7 @@ _SUCCESS: Expr = transforms.SUCCESS_NOP
 
 @dataclass(frozen=True)
 class Place:
-    """Where a statement stands: what its names are completed with, and the connection that tells the types of a CREATE … AS."""
+    """A statement's surroundings: what completes its names, and the connection that knows the types of a CREATE … AS."""
 
     database: str | None
     schema: str | None
@@ -75,7 +75,7 @@ def expression_sql(node: Expr, place: Place) -> str:
 
 
 def _passes(place: Place, bindings: Any) -> Passes:
-    """fakesnow's transforms for a statement that stands here."""
+    """fakesnow's transforms for a statement at this place."""
     found: Passes = FakeSnowflakeCursor._transform(_stand_in(place), Passes(), bindings)
     return found
 

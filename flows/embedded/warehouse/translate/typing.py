@@ -3,7 +3,7 @@
 syntax tree ──typed──▶ the same tree: a / b, AVG, ROUND … in decimal arithmetic, texts of a checked length, results in their types
 
 DuckDB divides and averages in binary, and adds 32-bit constants in 32 bits. The types of its operands decide over the digits of a
-result, so types are worked out, by Snowflake's rules (`expressions`), from those of the tables' columns, which DuckDB tells.
+result, so types are worked out, by Snowflake's rules (`expressions`), from those of the tables' columns, which DuckDB knows.
 sqlglot's annotate_types has no precision and scale for most functions, and DuckDB's own typeof gives DuckDB's type of a result.
 An expression whose type is not known here is left to DuckDB.
 
