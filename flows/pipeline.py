@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache, partial
 
 from prefect import flow
 from prefect.futures import PrefectFuture
@@ -28,6 +29,7 @@ from flows.steps import validate
 from flows.steps.load import LoadResult
 from flows.steps.provision import Change
 from flows.task_runner import ConfiguredTaskRunner
+from flows.tasks import unread
 from flows.work import Work, working
 
 
@@ -77,8 +79,10 @@ def pipeline(
     day = day or prefect_ui.expected_start().date() - timedelta(days=1)
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit: got {limit}, expected a number of rows from 1 on")
-    if not limit:
-        tasks.prepare_handoff(where)
+    # Once, as soon as it is known that dbt will have something to read.
+    prepare = cache(partial(tasks.prepare_handoff, where))
+    if force and not limit:
+        prepare()
     try:
         with working(source, replace(run_info(), limit=limit or 0), where) as work:
             force = force or bool(limit)
@@ -89,8 +93,12 @@ def pipeline(
             if limit:
                 summary = tried(_loaded(batch, listing, work))
                 return prefect_ui.ended(summary.outcome, summary)
+            if not batch.published:
+                prepare()
             with _lineage(batch, "pipeline") as complete:
                 run = _loaded(batch, listing, work)
+                if run.fresh:
+                    prepare()
                 summary = hand_off(run, validate_and_publish(run))
                 complete(summary.came)
             return prefect_ui.ended(summary.outcome, summary)
@@ -143,9 +151,14 @@ def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
     loading: dict[str, PrefectFuture[LoadResult]] = {}
     checking: dict[str, list[PrefectFuture[LandResult | None]]] = {}
 
+    own = unread(batch)
+
+    def land(part: tasks.Part) -> PrefectFuture[LandResult]:
+        return tasks.land.submit(own, unread(part))
+
     def send(table: Table, landed: Sequence[Landing]) -> None:
         landing[table.name] = landed
-        loading[table.name] = tasks.load.submit(batch, table, landed)  # type: ignore[arg-type]  # Prefect waits for them
+        loading[table.name] = tasks.load.submit(own, unread(table), landed)  # type: ignore[arg-type]  # Prefect waits for them
 
     parts = {table.name: tasks.parts(batch, listing, table) for table in batch.source.tables}
     for table in batch.source.tables:
@@ -153,13 +166,13 @@ def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
         if not of_table:
             send(table, [not_delivered(batch.source, table, batch.day, batch.info.batch_id)])
         elif len(of_table) > 1 and not batch.force and {*known} == {part.name for part in of_table}:
-            checking[table.name] = [tasks.check.submit(batch, part, known[part.name]) for part in of_table]
+            checking[table.name] = [tasks.check.submit(own, unread(part), known[part.name]) for part in of_table]
         else:
-            send(table, [tasks.land.submit(batch, part) for part in of_table])
+            send(table, [land(part) for part in of_table])
     for name, futures in checking.items():
         checked = [future.result(raise_on_failure=False) for future in futures]
         same = [result for result in checked if isinstance(result, LandResult)]
-        sent = same if len(same) == len(checked) else [tasks.land.submit(batch, part) for part in parts[name]]
+        sent = same if len(same) == len(checked) else [land(part) for part in parts[name]]
         send(batch.source.table(name), sent)
     return settle(batch, landing, loading, work.landed)
 
@@ -185,7 +198,8 @@ def replay(
             landed = tasks.find_landed(opened)
             again = opened.of([t for t in opened.source.tables if t.name in landed])
             landing = {t.name: landed[t.name].files for t in again.source.tables}
-            loading = {t.name: tasks.load.submit(again, t, landing[t.name]) for t in again.source.tables}
+            own = unread(again)
+            loading = {t.name: tasks.load.submit(own, unread(t), landing[t.name]) for t in again.source.tables}
             with _lineage(again, "replay") as complete:
                 run = settle(again, landing, loading, work.landed)
                 summary = hand_off(run, validate_and_publish(run))

@@ -258,13 +258,13 @@ def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
         get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since) or "none")
         return None
     batch = run.batch
-    verdict = prefect_ui.facts_of(tasks.validate(batch, run.fresh, build_pages, return_state=True))
+    verdict = prefect_ui.facts_of(tasks.validate(tasks.unread(batch), run.fresh, return_state=True))
     reasons = [f"- {table.table}: {f.summary}" for table in verdict.tables for f in table.error_failures]
     bad = tasks.bad_rows_found(batch, verdict, run.fresh)
     published, over = verdict.passed, ""
     if verdict.passed or bad:
         try:
-            verdict, published = _without(verdict, tasks.publish(batch, run.fresh, bad), run.landed), True
+            verdict, published = _without(verdict, tasks.publish(tasks.unread(batch), run.fresh, bad), run.landed), True
         except DataError as error:  # too many, say: the batch is quarantined as it is
             over = str(error)
     name = batch.source.name
@@ -275,7 +275,8 @@ def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
     if published:
         return verdict
     tasks.quarantine(batch, "; ".join([over] * bool(over) + reasons))
-    _report(run, "Quarantined", verdict, None, _comparing(run), tasks.write_history.submit(batch.blocks))
+    paging = _paging(run, verdict) if build_pages else None
+    _report(run, "Quarantined", verdict, None, _comparing(run), tasks.write_history.submit(batch.blocks), paging)
     head = f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
     more = [f"- {over}"] * bool(over)
     message = "\n".join([head, *more, *reasons, f"all of these rows: `{_show(batch)}`"])
@@ -287,7 +288,7 @@ def tried(run: Run) -> RunSummary:
     batch, name = run.batch, run.batch.source.name
     if not run.fresh:
         raise DataError(f"{name}: no file to try; expected one at least")
-    verdict = prefect_ui.facts_of(tasks.validate(batch, run.fresh, build_pages=False, return_state=True))
+    verdict = prefect_ui.facts_of(tasks.validate(tasks.unread(batch), run.fresh, return_state=True))
     rows = validation_rows(verdict, run.fresh)
     tasks.show_table(f"{name}-validation", rows, f"Checkpoint of trial {batch.info.batch_id}")
     if broken := broken_rows(verdict):
@@ -329,7 +330,12 @@ def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, L
 
 def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
     """The comparison of what came in with the batch before, begun; nothing came in: nothing to compare."""
-    return tasks.compare.submit(run.batch, run.fresh) if run.fresh else None
+    return tasks.compare.submit(tasks.unread(run.batch), run.fresh) if run.fresh else None
+
+
+def _paging(run: Run, verdict: Verdict | None) -> PrefectFuture[Path] | None:
+    """The Data Docs of what was judged, begun."""
+    return tasks.build_batch_pages.submit(tasks.unread(run.batch), tasks.unread(verdict)) if verdict else None
 
 
 def _report(
@@ -339,6 +345,7 @@ def _report(
     handed: HandoffResult | None,
     comparing: PrefectFuture[tuple[Compared, ...]] | None,
     writing: PrefectFuture[Path] | None,
+    paging: PrefectFuture[Path] | None = None,
 ) -> None:
     """The page of the run: what came in, what changed since the batch before, where to look."""
     batch, settings = run.batch, run.batch.settings
@@ -353,6 +360,11 @@ def _report(
         history = writing.result() if writing else None
     except CxmError as error:
         get_run_logger().warning("the history page is as it was: %s", error)
+    try:
+        if paging:
+            paging.result()
+    except CxmError as error:
+        get_run_logger().warning("batch %s has no Data Docs: %s", batch.info.batch_id, error)
     report = Report(
         source=batch.source.name,
         batch_id=batch.info.batch_id,
@@ -384,7 +396,7 @@ def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Link
     settings = run.batch.settings
     if place := DocsPlace.of(settings):
         try:
-            return tasks.publish_pages(run.batch, place, verdict, history)
+            return tasks.publish_pages(tasks.unread(run.batch), place, verdict, history)
         except CxmError as error:  # the batch is what its verdict says, with pages or without
             get_run_logger().warning("the pages of this run are not in the docs place: %s", error)
             return Links(settings.bucket)
@@ -403,17 +415,18 @@ def _served(settings: Settings, page: Path) -> str:
 
 
 def hand_off(run: Run, verdict: Verdict | None) -> RunSummary:
-    """dbt's own freshness verdict over the deliveries of the source; stale data fails the run."""
+    """dbt's own freshness verdict over the deliveries of the source; stale data fails the run. Where nothing new came, dbt,
+    which takes longer to start than all else, has nothing to be handed: the ledger says how old the deliveries are."""
     comparing = _comparing(run)
     if not_sent := [file for found in run.landed.values() for file in found.files if found.status != "landed"]:
         tasks.note_not_sent(run.batch, not_sent)
-    writing = tasks.write_history.submit(run.batch.blocks)  # while dbt starts
-    handed = prefect_ui.facts_of(tasks.handoff(run.batch, return_state=True))
-    rows = freshness_rows(handed.sources)
-    tasks.show_table(f"{run.batch.source.name}-freshness", rows, "dbt source freshness")
+    writing, paging = tasks.write_history.submit(run.batch.blocks), _paging(run, verdict)  # while dbt starts
+    judge, by = (tasks.handoff, "dbt source freshness") if run.fresh else (tasks.ages, "Freshness, asked of the ledger")
+    handed = prefect_ui.facts_of(judge(tasks.unread(run.batch), return_state=True))
+    tasks.show_table(f"{run.batch.source.name}-freshness", freshness_rows(handed.sources), by)
     summary = run.summary(verdict, handed)
     status = ("Published" if run.fresh else "Unchanged") + ", but stale" * bool(handed.stale)
-    _report(run, status, verdict, handed, comparing, writing)
+    _report(run, status, verdict, handed, comparing, writing, paging)
     if handed.stale:
         message = prefect_ui.tell_stale(run.batch.source.name, handed, batch=run.batch.info.batch_id)
         raise PipelineError(message, summary, StaleError.exit_code)

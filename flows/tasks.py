@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
+from prefect.utilities.annotations import quote
 
 from flows import admin_clients, blocks, docs_place, lease, located, prefect_ui, progress
 from flows.clients import s3, s3_pages
@@ -116,6 +117,12 @@ def parts(batch: Batch, found: Inventory, table: Table) -> list[Part]:
     names = batch_step.expected(found, table, batch.day)
     spelt = {name: found.entries.get(name, name) for name in names}
     return [Part(table, name, entry, len(names) == 1) for name, entry in spelt.items()]
+
+
+def unread(value: R) -> R:
+    """A task's argument in which Prefect looks for no results of other tasks: it walks through each twice, and a contract is
+    thousands of values."""
+    return cast(R, quote(value))
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -304,8 +311,8 @@ def show_table(key: str, rows: Sequence[Any], description: str) -> None:
 
 
 @step("validate", "validate {batch.info.batch_id}")
-def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: bool = True) -> validate_step.Verdict:
-    """Run the checkpoint over the rows of the tables that came in with this batch, and build the Data Docs."""
+def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_step.Verdict:
+    """Run the checkpoint over the rows of the tables that came in with this batch."""
     settings = batch.settings
     tables = [batch.source.table(result.table) for result in loaded]
     for table in tables:
@@ -318,7 +325,7 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult], build_pages: 
         settings.home / "expectations",
         validate_step.connection_from(blocks.snowflake_credentials(settings), settings, batch.tag("validate")),
         settings.home / "docs",
-        build_pages,
+        build_pages=False,  # nobody has to wait for them before the batch is published
     )
     if batch.info.limit:
         verdict = verdict.of_first_rows
@@ -341,6 +348,19 @@ def bad_rows_found(
     """The bad rows of a verdict, if the contract lets all of them be set aside, and lines that are no record."""
     lines = any(result.broken_lines for result in loaded)
     return publish_step.BadRowsFound.among(read_source(batch.source.name), verdict.counted, lines)
+
+
+@step("batch pages", "Data Docs of {batch.info.batch_id}")
+def build_batch_pages(batch: Batch, verdict: validate_step.Verdict) -> Path:
+    """The Data Docs of a batch that was judged."""
+    settings = batch.settings
+    return validate_step.build_pages(
+        read_source(batch.source.name),
+        verdict,
+        settings.home / "expectations",
+        validate_step.connection_from(blocks.snowflake_credentials(settings), settings, batch.tag("pages")),
+        settings.home / "docs",
+    )
 
 
 @step("build pages", "Data Docs of {source_name}")
@@ -518,6 +538,14 @@ def handoff(batch: Batch) -> dbt_step.HandoffResult:
     return _judged(source_freshness(batch.source.name, batch.settings))
 
 
+@step("ages", "freshness of {batch.source.name}, nothing new")
+def ages(batch: Batch) -> dbt_step.HandoffResult:
+    """The freshness of every source table where nothing came that dbt would read: the ledger is asked, as dbt asks it."""
+    source = read_source(batch.source.name)
+    with blocks.ledger(batch.settings, source.name, batch.tag("ages"), kept=True) as ledger:
+        return _judged(dbt_step.ages(ledger, source))
+
+
 @step("freshness", "dbt source freshness {source_name}")
 def freshness(source_name: str, where: Blocks = Blocks()) -> dbt_step.HandoffResult:
     """dbt's freshness of a source, without a batch."""
@@ -525,7 +553,7 @@ def freshness(source_name: str, where: Blocks = Blocks()) -> dbt_step.HandoffRes
 
 
 def prepare_handoff(where: Blocks) -> None:
-    """Have dbt started and its project read while the files still land. What is wrong with it, the hand-off says."""
+    """Have dbt started and its project read while the run does other work. What is wrong with it, the hand-off says."""
     settings = where.settings
     with suppress(CxmError):
         environment = dbt_step.dbt_environment(blocks.with_login(settings))

@@ -92,7 +92,8 @@ def run(
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
-    if not limit:
+    handed_off = settings.home / "dbt" / "target" / "sources.json"  # by a run of this home, if there was one
+    if not limit and (force or not handed_off.exists()):  # something new will come
         from flows.clients import dbt
 
         dbt.warm()  # in a process of its own, while this one and the servers start

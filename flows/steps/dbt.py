@@ -1,4 +1,5 @@
 """The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, and `dbt docs generate → one page`.
+Where a run brought nothing that dbt would have to read, the ledger alone is asked, in the same words: `ages`.
 `dbt compile` gives the models' SQL to `cxm contract lineage`. The marts are built by `flows.steps.build`.
 """
 
@@ -8,12 +9,18 @@ import json
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from flows.clients.dbt_project import prepare as prepare_project
 from flows.clients.dbt_project import run as run_on
+from flows.clients.snowflake import run as run_sql
+from flows.contract.file_names import day_in
+from flows.contract.model import Limits, Source, Table
+from flows.contract.sql import literal, template
 from flows.errors import ConfigurationError, InfrastructureError
+from flows.ledger import Ledger
 from flows.settings import Settings
 
 FreshnessStatus = Literal["pass", "warn", "error", "runtime error", "never loaded"]
@@ -151,6 +158,41 @@ def handoff(
             f"{sources[0].message}. Check that the warehouse answers and that RAW is provisioned (`cxm doctor`)."
         )
     return HandoffResult(sources, time.monotonic() - started)
+
+
+def ages(ledger: Ledger, source: Source) -> HandoffResult:
+    """What `handoff` gives, by one query on the ledger, with the contract's limits, from which those of dbt derive.
+
+    Raises:
+        ConfigurationError, InfrastructureError: the ledger could not be read.
+    """
+    started = time.monotonic()
+    daily = ", ".join(literal(table.raw_name) for table in source.tables if table.daily)
+    name = "DELIVERED.TABLE_NAME"
+    day = f"CASE WHEN {name} IN ({daily}) THEN {day_in('DELIVERED.FILE_NAME')} END" if daily else name
+    sql = template("ledger/last_deliveries.sql", database=ledger.database, day=day)
+    delivered = {row["table_name"]: row for row in run_sql(ledger.connection, sql, (source.name,)).dicts()}
+    limited = [(table, limits) for table in source.tables if (limits := source.limits(table))]
+    sources = [_age(table, limits, delivered.get(table.raw_name)) for table, limits in limited]
+    return HandoffResult(tuple(sorted(sources, key=lambda one: one.table)), time.monotonic() - started)
+
+
+def _age(table: Table, limits: Limits, row: Mapping[str, Any] | None) -> SourceFreshness:
+    """A table's freshness as dbt judges it: past a limit, not at it."""
+    seconds = (row["asked_at"] - row["last_delivery"]).total_seconds() if row else None
+    status: FreshnessStatus = "never loaded"
+    if seconds is not None:
+        late = (seconds > 3600 * limits.warn_after_hours) + (seconds > 3600 * limits.error_after_hours)
+        status = ("pass", "warn", "error")[late]
+    return SourceFreshness(
+        table.name,
+        status,
+        row["last_delivery"].replace(tzinfo=UTC).isoformat() if row else None,
+        seconds,
+        f"{limits.warn_after_hours} hour",
+        f"{limits.error_after_hours} hour",
+        optional=table.optional,
+    )
 
 
 def document(

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.commands [--rounds 7] [--only NAME]… [--data FOLDER] [--project CHECKOUT] [--json] [--page LABEL]
 
-First with nothing running, then on a stack that is up. `--data` is the sample (by default the one beside the project, or a
+First with nothing running, then on a stack that is up. There the automations are off: the build of the marts that follows each
+publication would be measured with the next command. `--data` is the sample (by default the one beside the project, or a
 generated one); `full` is generated at scale 1. `--project` times another checkout with an environment of its own, for before and
 after in one sitting; `--page` writes the medians into `architecture/benchmarks.md`, a column for each label.
 """
@@ -16,7 +17,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -120,16 +121,29 @@ class Sitting:
                     result[process.pid] = sum(process.cpu_times()[:2])
         return result
 
-    def scheduled(self) -> tuple[float, float, float]:
-        """A run of the deployment on the worker, from the time for which it is scheduled to its state Completed."""
+    @contextlib.contextmanager
+    def prefect(self) -> Iterator[Callable[..., Any]]:
+        """Asks the stack's Prefect server: method, path → what it answers."""
         api = json.loads((self.home / "run" / "stack.json").read_text())["prefect"]["api_url"]
         user, _, password = (self.home / "secrets" / "prefect.auth").read_text().strip().partition(":")
-        before = self._servers()
-        with httpx.Client(base_url=api, auth=(user, password), timeout=30) as client:
+        with httpx.Client(auth=(user, password), timeout=30) as client:
 
             def answer(method: str, path: str, **more: Any) -> Any:
-                return client.request(method, api + path, **more).raise_for_status().json()
+                answered = client.request(method, api + path, **more).raise_for_status()
+                return answered.json() if answered.content else None
 
+            yield answer
+
+    def nothing_follows(self) -> None:
+        """Turn the automations off."""
+        with self.prefect() as answer:
+            for one in answer("POST", "/automations/filter", json={}):
+                answer("PATCH", f"/automations/{one['id']}", json={"enabled": False})
+
+    def scheduled(self) -> tuple[float, float, float]:
+        """A run of the deployment on the worker, from the time for which it is scheduled to its state Completed."""
+        before = self._servers()
+        with self.prefect() as answer:
             deployment = answer("GET", "/deployments/name/pipeline/olist")["id"]
             due = datetime.now(UTC) + AHEAD
             state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
@@ -195,6 +209,7 @@ def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str,
     fresh(sitting)
     try:
         sitting.do(["make", "up"])
+        sitting.nothing_follows()
         sitting.do(sitting.run(sitting.sample, "--force"))  # caches, the first of everything
         for _ in range(rounds):
             for name, (first, work) in chosen.items():

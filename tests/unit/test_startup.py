@@ -72,3 +72,11 @@ def test_blocks_are_made_without_workers_that_are_found_by_who_wants_them() -> N
     ]  # fmt: skip
     later = "from prefect_aws.workers.ecs_worker import ECSWorker; assert ECSWorker.type == 'ecs'"
     assert imported(f"{code}; {later}", "prefect_aws.workers") == ["prefect_aws.workers"]
+
+
+def test_a_validation_imports_statistics_and_charts_when_a_rule_asks_for_them() -> None:
+    code = "from flows.steps import validate; validate.load()"
+    assert imported(code, "great_expectations", "altair", "scipy.stats") == ["great_expectations"]
+    module = "great_expectations.expectations.core.expect_column_kl_divergence_to_be_less_than"
+    asked = f"{code}; import {module} as rule; assert rule.stats.entropy([1.0]) == 0; assert rule.alt.Chart"
+    assert imported(asked, "altair", "scipy.stats") == ["altair", "scipy.stats"]

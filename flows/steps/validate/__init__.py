@@ -8,8 +8,6 @@ How it is opened is in `context`, how its results are read in `verdicts`, the Da
 
 from __future__ import annotations
 
-import importlib
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -31,6 +29,8 @@ from flows.errors import ConfigurationError, CxmError, InfrastructureError
 from flows.steps.validate import pages
 from flows.steps.validate.context import WarehouseConnection, connection_from, opened, refresh, share_engine
 from flows.steps.validate.examples import is_beside_before, with_examples
+from flows.steps.validate.loading import load
+from flows.steps.validate.loading import load_beside as warm
 from flows.steps.validate.verdicts import RuleFailure, TableVerdict, Verdict, of_broken_lines, verdict_of
 
 __all__ = [
@@ -38,9 +38,11 @@ __all__ = [
     "TableVerdict",
     "Verdict",
     "WarehouseConnection",
+    "build_pages",
     "build_pages_of",
     "connection_from",
     "is_beside_before",
+    "load",
     "of_broken_lines",
     "validate",
     "warm",
@@ -49,11 +51,6 @@ __all__ = [
 
 # Tables side by side: what they wait for is the network.
 WORKERS = 4
-
-
-def warm() -> None:
-    """Have Great Expectations imported by the time it is needed; returns at once."""
-    threading.Thread(target=importlib.import_module, args=("great_expectations",), daemon=True).start()
 
 
 def validate(
@@ -72,20 +69,22 @@ def validate(
         project: the committed project (`expectations/`); it is only read.
         workdir: the working copy, refreshed from `project`; results are kept under it.
         docs_dir: the directory that is served; pages go to `data_docs/` in it.
-        build_pages: now; `build_pages_of` does it later for several batches, in the time of one.
+        build_pages: now; `build_pages` does it later, `build_pages_of` for several batches in the time of one.
 
     Raises:
         ConfigurationError: the project has no suite for a table (it is older than the contract), or the login, a table or a
             grant is missing.
         InfrastructureError: the warehouse was not reached, or a rule could not be evaluated although the columns exist.
     """
+    load()
     from great_expectations.core.run_identifier import RunIdentifier
 
     if not tables:
         raise ConfigurationError(f"batch {batch_id}: no table to validate; expected those that the batch loaded")
     refresh(project / "gx", workdir / "gx")
     docs = docs_dir / DOCS_SITE
-    run_id = RunIdentifier(run_name=batch_id, run_time=datetime.now(UTC))
+    judged_at = datetime.now(UTC)
+    run_id = RunIdentifier(run_name=batch_id, run_time=judged_at)
     # A data source hands its newest engine to whoever asks, so threads that shared one would mix up sessions and their
     # temporary tables: each thread has a context of its own. A context must be the newest while definitions are read from it.
     shares = []
@@ -106,7 +105,28 @@ def validate(
         verdicts = {verdict.table: verdict for share in pool.map(judge, shares) for verdict in share}
     if build_pages:
         pages.build(context, run_id, [asset_name(table) for table in tables], docs)
-    return Verdict(batch_id, tuple(verdicts[table.name] for table in tables), docs / "index.html")
+    return Verdict(batch_id, tuple(verdicts[table.name] for table in tables), docs / "index.html", judged_at)
+
+
+def build_pages(
+    source: Source, verdict: Verdict, workdir: Path, connection: WarehouseConnection, docs_dir: Path
+) -> Path:
+    """Data Docs of a batch that `validate` judged without them; the index page.
+
+    Raises:
+        CxmError: Great Expectations could not build them.
+    """
+    load()
+    from great_expectations.core.run_identifier import RunIdentifier
+
+    run_id = RunIdentifier(run_name=verdict.batch_id, run_time=verdict.judged_at)
+    docs = docs_dir / DOCS_SITE
+    try:
+        names = [asset_name(source.table(table.table)) for table in verdict.tables]
+        pages.build(opened(workdir, connection, docs), run_id, names, docs)
+    except Exception as error:
+        raise _explained(error, f"building the Data Docs of batch {verdict.batch_id}") from error
+    return docs / "index.html"
 
 
 def build_pages_of(batch_ids: Sequence[str], workdir: Path, connection: WarehouseConnection, docs_dir: Path) -> Path:

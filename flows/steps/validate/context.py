@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flows.clients.snowflake import session_parameters
 from flows.contract.render_expectations import DATA_SOURCE, DOCS_SITE
 from flows.errors import ConfigurationError
+from flows.steps.validate.loading import load
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -64,9 +65,7 @@ def connection_from(credentials: Any, settings: Settings, tag: Mapping[str, str]
 
 def opened(workdir: Path, connection: WarehouseConnection, docs: Path) -> Any:
     """The working copy as a context that logs in as `connection` says and publishes to `docs`: in memory, nothing is saved."""
-    import great_expectations as gx
-
-    context = gx.get_context(mode="file", project_root_dir=workdir, runtime_environment=_secrets(connection))
+    context = load().get_context(mode="file", project_root_dir=workdir, runtime_environment=_secrets(connection))
     _connect(context.data_sources.get(DATA_SOURCE), connection)
     _fetch_no_values()
     sites = context.variables.data_docs_sites

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,6 +90,7 @@ class Verdict:
     batch_id: str
     tables: tuple[TableVerdict, ...]
     docs_index: Path
+    judged_at: datetime | None = None  # names its results in the working copy; none where there are none
 
     @property
     def of_first_rows(self) -> Verdict:
