@@ -65,8 +65,8 @@ def test_check_and_the_checkpoint_find_the_same_in_the_same_files(
     verdicts: list[Verdict] = []
     validate = tasks.validate_step.validate
 
-    def recorded(*arguments: Any) -> Verdict:
-        verdicts.append(validate(*arguments))
+    def recorded(*arguments: Any, **options: Any) -> Verdict:
+        verdicts.append(validate(*arguments, **options))
         return verdicts[0]
 
     monkeypatch.setattr(tasks.validate_step, "validate", recorded)

@@ -308,7 +308,7 @@ def test_a_trial_whose_run_died_is_cleared_by_the_next_run(
     place.write("orders_1.csv", "d1,", "d2,")
     before = objects()
     with monkeypatch.context() as broken:
-        broken.setattr(tasks.validate_step, "validate", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
+        broken.setattr(tasks.validate_step, "validate", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("died")))
         with pytest.raises(RuntimeError, match="died"):
             place.run(limit=1)
     (dead,) = query("SELECT DISTINCT BATCH_ID FROM RAW.LOAD_LEDGER WHERE SOURCE = 'parts' AND STATUS = 'loaded'")
