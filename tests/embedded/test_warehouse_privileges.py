@@ -77,7 +77,6 @@ def test_the_loader_makes_and_fills_tables_in_raw_and_cannot_write_marts(cast: C
             f"DROP DATABASE {cast.database}", "CREATE DATABASE MORE", "CREATE ROLE MORE", "CREATE WAREHOUSE MORE",
             f"GRANT SELECT ON TABLE MARTS.FACTS TO ROLE {cast.reporter}", f"GRANT ROLE ACCOUNTADMIN TO ROLE {cast.loader}",
             "DESC TABLE RAW.SECRETS", "CREATE FILE FORMAT RAW.F TYPE = CSV", "CREATE STAGE RAW.S URL = 's3://x/'",
-            "ALTER ACCOUNT SET QUERY_TAG = 'x'",
         ):  # fmt: skip
             refused(loader, sql)
     with cast.warehouse.connect() as admin:

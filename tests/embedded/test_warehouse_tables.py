@@ -123,7 +123,9 @@ def test_tables_are_renamed_cloned_and_dropped(run: Any, database: str) -> None:
         "CREATE NETWORK POLICY P ALLOWED_IP_LIST = ('127.0.0.1')", "SHOW NETWORK POLICIES", "DESC NETWORK POLICY P",
         "PUT file:///x.csv @S", "GET @S file:///x", "REMOVE @S", "CREATE STAGE S", "LIST @~", "LIST @%T",
         "CREATE FILE FORMAT F TYPE = JSON", "CREATE FILE FORMAT F TYPE = PARQUET", "CREATE FILE FORMAT F COMPRESSION = BROTLI",
-        "CREATE FILE FORMAT F ENCODING = 'IBM420'",
+        "CREATE FILE FORMAT F ENCODING = 'IBM420'", "CREATE FILE FORMAT F ENCODING = 'UTF32'",
+        "CREATE FILE FORMAT F COMPRESSION = DEFLATE", "CREATE FILE FORMAT F COMPRESSION = RAW_DEFLATE",
+        "ALTER ACCOUNT SET TIMEZONE = 'UTC'",
     ],
 )  # fmt: skip
 def test_what_nobody_sends_here_is_refused_by_name(run: Any, sql: str) -> None:

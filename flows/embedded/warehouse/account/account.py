@@ -302,7 +302,7 @@ _DELETE_GRANT = (
 
 
 # Objects whose names have no database in front: a database of the same name does not contain them.
-GLOBAL_KINDS = frozenset({"WAREHOUSE", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR", "DATABASE", "PARAMETER"})
+GLOBAL_KINDS = frozenset({"WAREHOUSE", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR", "DATABASE"})
 
 
 def objects_inside(account: Account, name: str, kind: str) -> Iterator[AccountObject]:

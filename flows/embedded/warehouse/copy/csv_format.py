@@ -14,8 +14,8 @@ from typing import Any
 # Snowflake's names of character sets → Python's codecs: Unicode, and the single-byte ones of Europe and its neighbours
 # (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#supported-character-sets-for-delimited-files)
 ENCODINGS = {
-    "UTF8": "utf-8", "UTF16": "utf-16", "UTF16BE": "utf-16-be", "UTF16LE": "utf-16-le", "UTF32": "utf-32",
-    "UTF32BE": "utf-32-be", "UTF32LE": "utf-32-le", "ISO88591": "latin-1", "ISO88592": "iso8859-2", "ISO88595": "iso8859-5",
+    "UTF8": "utf-8", "UTF16": "utf-16", "UTF16BE": "utf-16-be", "UTF16LE": "utf-16-le",
+    "ISO88591": "latin-1", "ISO88592": "iso8859-2", "ISO88595": "iso8859-5",
     "ISO88596": "iso8859-6", "ISO88597": "iso8859-7", "ISO88598": "iso8859-8", "ISO88599": "iso8859-9",
     "ISO885915": "iso8859-15", "WINDOWS1250": "cp1250", "WINDOWS1251": "cp1251", "WINDOWS1252": "cp1252",
     "WINDOWS1253": "cp1253", "WINDOWS1254": "cp1254", "WINDOWS1255": "cp1255", "WINDOWS1256": "cp1256",
@@ -23,9 +23,11 @@ ENCODINGS = {
 # Snowflake's that are not read here.
 _OTHER_ENCODINGS = (
     "BIG5", "EUCJP", "EUCKR", "GB18030", "IBM420", "IBM424", "IBM949", "ISO2022CN", "ISO2022JP", "ISO2022KR", "KOI8R", "SHIFTJIS",
-    "WINDOWS874", "WINDOWS949",
+    "UTF32", "UTF32BE", "UTF32LE", "WINDOWS874", "WINDOWS949",
 )  # fmt: skip
-COMPRESSIONS = ("AUTO", "GZIP", "BZ2", "ZSTD", "DEFLATE", "RAW_DEFLATE", "NONE")
+COMPRESSIONS = ("AUTO", "GZIP", "BZ2", "ZSTD", "NONE")
+# Snowflake's that are not read here, and the ending of such a file.
+OTHER_COMPRESSIONS = {"BROTLI": ".br", "DEFLATE": ".deflate", "RAW_DEFLATE": ".raw_deflate"}
 
 
 class OptionError(ValueError):
@@ -125,8 +127,8 @@ class CsvFormat:
 def compression(value: object) -> str:
     """COMPRESSION's value, one of COMPRESSIONS. Raises OptionError."""
     chosen = "NONE" if value is None else str(value).upper()
-    if chosen == "BROTLI":
-        raise OptionError("COMPRESSION", value, "Brotli is not read here")
+    if chosen in OTHER_COMPRESSIONS:
+        raise OptionError("COMPRESSION", value, "gzip, zstd and bzip2 are read here")
     if chosen not in COMPRESSIONS:
         raise OptionError("COMPRESSION", value)
     return chosen

@@ -223,14 +223,13 @@ class WarehouseConnection:
     # ---- parameters
 
     def parameter(self, name: str) -> object:
-        """A session parameter's value: the session's, else the user's, else the account's, else Snowflake's default."""
+        """A session parameter's value: the session's, else the user's, else Snowflake's default."""
         name = name.upper()
         if name in self.parameters:
             return self.parameters[name]
-        for kind, owner in (("USER", self.user), ("PARAMETER", "ACCOUNT")):
-            found = self.account.find(kind, owner)
-            if found and name in found.properties:
-                return found.properties[name]
+        user = self.account.find("USER", self.user)
+        if user and name in user.properties:
+            return user.properties[name]
         return SESSION_DEFAULTS[name].default
 
     def set_parameter(self, name: str, value: object) -> None:

@@ -73,8 +73,6 @@ def _ddl(verb: str, words: Words) -> Handler | None:
         verb = "DESC"
     if kind == "SESSION" and verb == "ALTER":
         return session_statements.alter_session
-    if kind == "ACCOUNT" and verb == "ALTER":
-        return session_statements.alter_account
     if kind == "DATABASE" and following != "ROLE":
         return {"CREATE": namespaces.create_database, "ALTER": namespaces.alter_database,
                 "DROP": namespaces.drop_database, "DESC": namespaces_shown.describe}[verb]  # fmt: skip

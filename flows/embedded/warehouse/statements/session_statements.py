@@ -1,17 +1,15 @@
-"""Parameters and variables of a session: ALTER SESSION, ALTER ACCOUNT, SHOW PARAMETERS, UNSET.
+"""Parameters and variables of a session: ALTER SESSION, SHOW PARAMETERS, UNSET.
 
-ALTER SESSION SET … ──▶ the session; ALTER ACCOUNT SET … ──▶ the account, for every session
+ALTER SESSION SET … ──▶ the session
 
 https://docs.snowflake.com/en/sql-reference/parameters
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.objects import AccountObject
-from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, check_parameter, shown
+from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, shown
 from flows.embedded.warehouse.session.result import Result, status, table
 from flows.embedded.warehouse.statements.show_filter import like
 from flows.embedded.warehouse.text import errors
@@ -33,26 +31,6 @@ def alter_session(conn: WarehouseConnection, words: Words) -> Result:
         for name, value in words.options().items():
             conn.set_parameter(name, "" if value is None else value)
     words.finish()
-    return status()
-
-
-def alter_account(conn: WarehouseConnection, words: Words) -> Result:
-    """ALTER ACCOUNT SET | UNSET a session parameter for every session (https://docs.snowflake.com/en/sql-reference/sql/alter-account)."""
-    words.expect("ALTER", "ACCOUNT")
-    conn.require("OWNERSHIP", "ACCOUNT", "")
-    found = conn.account.find("PARAMETER", "ACCOUNT") or AccountObject("PARAMETER", "ACCOUNT", conn.role)
-    values = dict(found.properties)
-    if words.accept("UNSET"):
-        while not words.at_end:
-            name = words.part()
-            check_parameter(name, None)
-            values.pop(name, None)
-            words.accept(",")
-    else:
-        words.expect("SET")
-        values.update({name: check_parameter(name, value) for name, value in words.options().items()})
-    words.finish()
-    conn.account.put(replace(found, properties=values))
     return status()
 
 
@@ -86,7 +64,6 @@ def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
         if scope == "USER" and not words.at_end:
             words.part()
     words.finish()
-    account = conn.account.find("PARAMETER", "ACCOUNT")
     user = conn.account.find("USER", conn.user)
     rows = []
     for name, parameter in SESSION_DEFAULTS.items():
@@ -95,9 +72,8 @@ def show_parameters(conn: WarehouseConnection, words: Words) -> Result:
         value, level = parameter.default, ""
         if name == "TIMEZONE":
             level = "ACCOUNT"  # set for the embedded account; Snowflake's own default is below
-        for found, where in ((account, "ACCOUNT"), (user if scope != "ACCOUNT" else None, "USER")):
-            if found and name in found.properties:
-                value, level = found.properties[name], where
+        if user and scope != "ACCOUNT" and name in user.properties:
+            value, level = user.properties[name], "USER"
         if scope == "SESSION" and name in conn.parameters:
             value, level = conn.parameters[name], "SESSION"
         default = "America/Los_Angeles" if name == "TIMEZONE" else shown(parameter.default)
