@@ -136,6 +136,28 @@ def test_what_nobody_sends_here_is_refused_by_name(run: Any, sql: str) -> None:
     assert (caught.value.errno, caught.value.sqlstate) == (2, "0A000")
 
 
+def test_a_table_that_is_made_anew_is_read_with_its_new_types_and_others_with_theirs(connection: Any, run: Any) -> None:
+    def types(sql: str) -> list[tuple[int, int]]:
+        return [(c.precision, c.scale) for c in connection.cursor().execute(sql).description]
+
+    run("CREATE TABLE T (A NUMBER(5,2))")
+    run("CREATE TABLE U (B NUMBER(7,3))")
+    run("CREATE VIEW V AS SELECT B * 1.5 AS C FROM U")
+    both = "SELECT A, B, C FROM T, U, V"
+    assert types(both) == [(5, 2), (7, 3), (9, 4)]
+    run("CREATE OR REPLACE TABLE T (A NUMBER(5,2))")
+    assert types(both) == [(5, 2), (7, 3), (9, 4)]
+    run("CREATE OR REPLACE TABLE T (A NUMBER(6,1)) AS SELECT 1.5")
+    assert types(both) == [(6, 1), (7, 3), (9, 4)]
+    run("CREATE OR REPLACE VIEW V AS SELECT B * 1.55 AS C FROM U")
+    assert types(both) == [(6, 1), (7, 3), (10, 5)]
+    run("DROP TABLE IF EXISTS NONE_SUCH")
+    run("CREATE TEMPORARY TABLE T (A NUMBER(3,0))")
+    assert types(both) == [(3, 0), (7, 3), (10, 5)]
+    run("DROP TABLE T")
+    assert types(both) == [(6, 1), (7, 3), (10, 5)]
+
+
 def test_views_have_comments_and_are_shown(run: Any) -> None:
     run("CREATE OR REPLACE VIEW V (A COMMENT 'the one') COMMENT = 'seen' AS SELECT 1")
     assert run("SELECT * FROM V") == [{"A": 1}]

@@ -20,7 +20,6 @@ import pyarrow as pa
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.execute.answers import Answer, Described, described_unrun, engine_sql, run_tree
-from flows.embedded.warehouse.execute.columns import columns_of
 from flows.embedded.warehouse.execute.conflicts import retried
 from flows.embedded.warehouse.execute.execution import executing
 from flows.embedded.warehouse.execute.reading import DDL, read
@@ -32,6 +31,7 @@ from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.session.running import Statement
 from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.statements.cancel import cancel, cancellation, cancels
+from flows.embedded.warehouse.statements.columns import columns_of
 from flows.embedded.warehouse.statements.ddl import run_ddl
 from flows.embedded.warehouse.statements.dispatch import find_handler
 from flows.embedded.warehouse.statements.row_changes import DML, change_rows, copy, truncate

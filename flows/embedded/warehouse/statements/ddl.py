@@ -15,6 +15,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, spelled_otherwise, target_of
 from flows.embedded.warehouse.session.result import status
 from flows.embedded.warehouse.statements import table_masks, tables
+from flows.embedded.warehouse.statements.columns import columns_of
 from flows.embedded.warehouse.statements.row_changes import engine_columns
 from flows.embedded.warehouse.statements.table_specs import TableSpec, take_apart
 from flows.embedded.warehouse.storage import load_history
@@ -29,16 +30,22 @@ if TYPE_CHECKING:
 
 def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
     """Tables, views and sequences: what DuckDB runs, then what the account keeps of it."""
-    conn, target = runner.conn, target_of(expression)
-    made = ""
-    if isinstance(expression, exp.Create) and target is not None and is_named(target):
-        name = conn.qualify(parts_of(target))
-        if not expression.find(exp.TemporaryProperty) and not exists(conn, name):
-            made = ".".join(map(ident, name))
+    conn, known = runner.conn, runner.conn.registry.columns
+    target = found.copy() if (found := target_of(expression)) is not None else None
+    name = conn.qualify(parts_of(target)) if target is not None and is_named(target) else None
+    makes, drops = isinstance(expression, exp.Create), isinstance(expression, exp.Drop)
+    there = exists(conn, name) if name and (makes or drops) else ""
+    if (makes and expression.find(exp.TemporaryProperty)) or (drops and name and not there):
+        _run(runner, expression, bindings)  # nothing that another table depends on
+        return
+    kept, generation = known.all()
+    before = columns_of(conn, runner.duck, target) if makes and there and kept and target is not None else None
     try:
         _run(runner, expression, bindings)
     finally:
-        conn.registry.columns.changed(made)
+        known.changed(".".join(map(ident, name)) if makes and name and not there else "")
+    if before is not None and target is not None and columns_of(conn, runner.duck, target) == before:
+        known.restore(kept, generation)
 
 
 def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
@@ -169,7 +176,7 @@ def _name_taken(runner: Runner, table: exp.Create, query: exp.Query) -> None:
 
 
 def _fill(runner: Runner, rows: exp.Insert, name: tuple[str, str, str], bindings: Any) -> None:
-    runner.conn.registry.columns.changed()
+    runner.conn.registry.columns.forget(".".join(map(ident, name)))
     assign(rows, engine_columns(runner, name))
     try:
         runner.run(runner.typed(tables.resolve_temporary(runner.conn, rows, rows.this.this)), bindings)
