@@ -2,7 +2,7 @@
 
 futures of land and load ──settle──▶ Run ──validate_and_publish──▶ Verdict ──hand_off──▶ RunSummary; each raises PipelineError
 
-Long because settling, auditing, handing off and reporting share what a run found.
+Long because settling, auditing, handing off and reporting share the results of a run.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Run:
         return [r for r in self.loaded.values() if r.came]
 
     def summary(self, verdict: Verdict | None = None, handed: HandoffResult | None = None) -> RunSummary:
-        """The run as its user is told of it."""
+        """The run as it is reported to its user."""
         source = self.batch.source
         judged = {t.table: t for t in verdict.tables} if verdict else {}
         fresh = {s.table: s.status for s in handed.sources} if handed else {}
@@ -144,8 +144,8 @@ class Run:
         for table in source.tables:
             landed, loaded = self.landed.get(table.name), self.loaded.get(table.name)
             error = self.errors.get(table.name)
-            found = judged.get(table.name)
-            aside = max(found.rows_aside if found else 0, loaded.broken_lines if loaded else 0)
+            own = judged.get(table.name)
+            aside = max(own.rows_aside if own else 0, loaded.broken_lines if loaded else 0)
             status = "failed" if error else loaded.status if loaded else ""
             since = f" since {loaded.since}" if loaded and loaded.since else ""
             lines.append(
@@ -157,7 +157,7 @@ class Run:
                     rows_raw=loaded.rows_in_file - aside if loaded else 0,
                     rows_set_aside=aside,
                     load=status + since,
-                    validation=verdict_word(found) if found else "as published" if loaded and not loaded.came else "",
+                    validation=verdict_word(own) if own else "as published" if loaded and not loaded.came else "",
                     freshness=fresh.get(table.name, ""),
                     error=str(error) if error else "",
                     columns=landed.differs if landed else "",
@@ -198,21 +198,21 @@ def settle(
     arrived: dict[str, LandedTable] = {}
     beside: dict[str, list[LandResult]] = {}  # files that landed, of tables of which another did not
     for table, futures in landed.items():
-        files = [found for future in futures if (found := result(table, future))]
+        files = [done for future in futures if (done := result(table, future))]
         noted.extend(files)
         if table not in errors:
             arrived[table] = LandedTable(tuple(files))
         elif files:
             beside[table] = files
-    if any(found.status == "landed" for found in arrived.values()):
+    if any(table.status == "landed" for table in arrived.values()):
         validate.warm()
-    results = {table: found for table, future in loaded.items() if (found := result(table, future))}
+    results = {table: done for table, future in loaded.items() if (done := result(table, future))}
     run = Run(batch, arrived, results, errors)
     if run.landed:
         _tell(batch, "landed", bytes=sum(r.bytes for r in run.landed.values()))
         tasks.show_table(
             f"{batch.source.name}-land",
-            land_rows([file for found in run.landed.values() for file in found.files]),
+            land_rows([file for table in run.landed.values() for file in table.files]),
             f"Landed in batch {batch.info.batch_id}",
         )
     if run.loaded:
@@ -311,7 +311,7 @@ def _show(batch: tasks.Batch) -> str:
 
 def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, LandedTable]) -> Verdict:
     """The verdict on what was published: rules that only rows broke which were set aside are not broken any more."""
-    rows = {found.table: found.rows for found in aside}
+    rows = {one.table: one.rows for one in aside}
     tables = [
         replace(
             t,
@@ -319,7 +319,7 @@ def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, L
             error_failures=(),
             aside=(
                 *t.error_failures,
-                *(found for file in landed[t.table].files for found in of_broken_lines(t.table, file)),
+                *(failure for file in landed[t.table].files for failure in of_broken_lines(t.table, file)),
             ),
             rows_aside=rows.get(t.table, 0),
         )
@@ -353,7 +353,7 @@ def _report(
     compared: tuple[Compared, ...] = ()
     try:
         compared = comparing.result() if comparing else ()
-    except CxmError as error:  # the verdict stands whether or not it can be illustrated
+    except CxmError as error:  # the verdict does not depend on its example rows
         get_run_logger().warning("batch %s is not compared with the one before: %s", batch.info.batch_id, error)
     history: Path | None = None
     try:
@@ -409,7 +409,7 @@ def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Link
 
 
 def _served(settings: Settings, page: Path) -> str:
-    """The address of a page that the embedded stack serves, if there is one."""
+    """The address of a page that the embedded stack serves, if it runs."""
     url = settings.stack.get("docs", {}).get("url", "")
     return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
 
@@ -418,7 +418,7 @@ def hand_off(run: Run, verdict: Verdict | None) -> RunSummary:
     """dbt's own freshness verdict over the deliveries of the source; stale data fails the run. Where nothing new came, dbt,
     which takes longer to start than all else, has nothing to be handed: the ledger says how old the deliveries are."""
     comparing = _comparing(run)
-    if not_sent := [file for found in run.landed.values() for file in found.files if found.status != "landed"]:
+    if not_sent := [file for table in run.landed.values() for file in table.files if table.status != "landed"]:
         tasks.note_not_sent(run.batch, not_sent)
     writing, paging = tasks.write_history.submit(run.batch.blocks), _paging(run, verdict)  # while dbt starts
     judge, by = (tasks.handoff, "dbt source freshness") if run.fresh else (tasks.ages, "Freshness, asked of the ledger")

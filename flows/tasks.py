@@ -112,10 +112,10 @@ class Part:
         return self.table.name if self.alone else self.name
 
 
-def parts(batch: Batch, found: Inventory, table: Table) -> list[Part]:
+def parts(batch: Batch, listing: Inventory, table: Table) -> list[Part]:
     """The files of a table that are to be landed."""
-    names = batch_step.expected(found, table, batch.day)
-    spelt = {name: found.entries.get(name, name) for name in names}
+    names = batch_step.expected(listing, table, batch.day)
+    spelt = {name: listing.entries.get(name, name) for name in names}
     return [Part(table, name, entry, len(names) == 1) for name, entry in spelt.items()]
 
 
@@ -167,7 +167,7 @@ def open_batch(
     day: date | None = None,
     where: Blocks = Blocks(),
 ) -> tuple[Batch, Inventory]:
-    """Read the contract, see which of its files are there, clear up after runs that died, and read what is published now. The run
+    """Read the contract, list its files, clear up after runs that died, and read what is published now. The run
     has the source's lease.
 
     Raises:
@@ -179,9 +179,9 @@ def open_batch(
     source = read_source(source_name)
     place = located.place(settings, data)
     entries = [entry for entry in place.entries() if not entry.is_folder]
-    found = inventory(source, [entry.name for entry in entries], day)
-    info = batch_step.of_files(settings, place, found, info)
-    batch = Batch(source, data, info, force=force, day=day, blocks=where, ignored=found.summary)
+    listing = inventory(source, [entry.name for entry in entries], day)
+    info = batch_step.of_files(settings, place, listing, info)
+    batch = Batch(source, data, info, force=force, day=day, blocks=where, ignored=listing.summary)
     with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
         batch_step.open_new(ledger, info, place, below(settings.data, source.name))
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
@@ -190,9 +190,9 @@ def open_batch(
         prefect_ui.tag_run("generated")
     if info.limit:
         prefect_ui.tag_run("trial")
-    if found.ignored:
-        get_run_logger().info("%s: ignored, beside the files of the contract: %s", place, found.summary)
-    return replace(batch.of(batch_step.largest_first(source, found, entries)), published=published), found
+    if listing.ignored:
+        get_run_logger().info("%s: ignored, beside the files of the contract: %s", place, listing.summary)
+    return replace(batch.of(batch_step.largest_first(source, listing, entries)), published=published), listing
 
 
 @step("reopen batch", "reopen batch {info.batch_id}")
@@ -333,9 +333,9 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
         source = read_source(batch.source.name)  # a replay's batch knows its own tables only
         with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), kept=True) as connection:
             verdict = validate_step.with_examples(connection, source, verdict)
-    for found in verdict.tables:
-        outcome = "failed" if found.error_failures else "warning" if found.warnings else "passed"
-        progress.publish(progress.Event("validate", found.table, outcome=outcome))
+    for judged in verdict.tables:
+        outcome = "failed" if judged.error_failures else "warning" if judged.warnings else "passed"
+        progress.publish(progress.Event("validate", judged.table, outcome=outcome))
     if not verdict.passed and not bad_rows_found(batch, verdict, loaded):
         broken = ", ".join(t.table for t in verdict.tables if t.error_failures)
         return prefect_ui.judged_bad(f"rules of error severity are broken: {broken}", verdict)
@@ -506,8 +506,8 @@ def _data_docs(
     settings: Settings, source: Source, batch_id: str, verdict: validate_step.Verdict | None = None
 ) -> dict[str, bytes]:
     """The Data Docs of a batch, by their path below the docs place."""
-    found = validate_step.pages_of(source, batch_id, settings.home / "docs", verdict)
-    return {docs_place.data_docs(source.name, batch_id, page): text for page, text in found.items()}
+    pages = validate_step.pages_of(source, batch_id, settings.home / "docs", verdict)
+    return {docs_place.data_docs(source.name, batch_id, page): text for page, text in pages.items()}
 
 
 def put_pages(settings: Settings, place: DocsPlace, pages: Mapping[str, bytes]) -> None:
@@ -575,16 +575,16 @@ def source_freshness(source_name: str, settings: Settings) -> dbt_step.HandoffRe
 
 
 def _judged(result: dbt_step.HandoffResult) -> dbt_step.HandoffResult:
-    for found in result.sources:
-        progress.publish(progress.Event("freshness", found.table, outcome=found.status))
+    for table in result.sources:
+        progress.publish(progress.Event("freshness", table.table, outcome=table.status))
     if result.stale:
-        return prefect_ui.judged_bad("stale: " + ", ".join(found.table for found in result.stale), result)
+        return prefect_ui.judged_bad("stale: " + ", ".join(table.table for table in result.stale), result)
     return result
 
 
 @step("provision plan")
 def provision_plan(where: Blocks = Blocks(), apply: bool = True) -> provision_step.Plan:
-    """Compare what is wanted with what is there; reads only. A plan that is to be applied has to see everything."""
+    """Compare what is expected with what exists; reads only. A plan that is to be applied has to see everything."""
     role = provision_step.ADMINISTRATOR if apply else where.settings.plan_role
     return admin_clients.plan(where.settings, where.aws, where.snowflake, role)
 
