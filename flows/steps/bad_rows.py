@@ -56,7 +56,9 @@ def find(ledger: Ledger, source: Source, batch_id: str, tables: tuple[Table, ...
 def _broken_lines(
     ledger: Ledger, source: Source, table: Table, batch_id: str, entries: list[Entry]
 ) -> Iterator[BadRow]:
-    files = {e.key: e.file for e in entries if e.key and f"{BROKEN}.csv" in e.key and e.status in _IN_RAW}
+    # RAW keeps the key that COPY read, under raw/ also once the object is archived.
+    broken = [e for e in entries if e.key and f"{BROKEN}.csv" in e.key and e.status in _IN_RAW]
+    files = {f"raw/{str(e.key).partition('/')[2]}": e.file for e in broken}
     if not files:
         return
     for key, line, reason, text in run(ledger.connection, all_broken_lines(source, table, batch_id)).rows:

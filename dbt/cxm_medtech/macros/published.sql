@@ -32,10 +32,15 @@
     {%- set day = "regexp_substr(FILE_NAME, '[0-9]{4}-[0-9]{2}-[0-9]{2}')" -%}
         select
             BATCH_ID,
-            S3_KEY
+            {{ key_in_raw('S3_KEY') }} as S3_KEY
         from {{ source('cxm', 'load_ledger') }}
         where SOURCE = '{{ source_name }}' and TABLE_NAME = '{{ raw_name(source_name, table_name) }}' and STATUS = 'validated'
         qualify rank() over (partition by {{ day if has_parts(source_name, table_name) else 'FILE_NAME' }} order by {{ newest_first() }}) = 1
+{%- endmacro %}
+
+{#- The key that COPY read, as RAW keeps it: once maintenance has moved an object, the ledger says archive/ instead of raw/. -#}
+{% macro key_in_raw(column) -%}
+    regexp_replace({{ column }}, '^archive/', 'raw/')
 {%- endmacro %}
 
 {#- The order of a source's batches. Those from before there was a sequence are the oldest, in the order of their ids. -#}

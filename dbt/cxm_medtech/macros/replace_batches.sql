@@ -26,7 +26,7 @@
                 {{ published_objects(source_name, table_name) }}
             ) as objects
             inner join {{ source('cxm', 'load_ledger') }} as ledger
-                on objects.BATCH_ID = ledger.BATCH_ID and objects.S3_KEY = ledger.S3_KEY
+                on objects.BATCH_ID = ledger.BATCH_ID and objects.S3_KEY = {{ key_in_raw('ledger.S3_KEY') }}
             where ledger.FILE_RECORDS > 0
             {{ 'union all' if not loop.last }}
             {%- endfor %}
