@@ -88,7 +88,7 @@ def run(
             "--force: given with --from; expected one of them: days that are published are passed over"
         )
     if first is not None and limit:
-        raise ConfigurationError("--limit: given with --from; expected one of them: a trial is of one batch")
+        raise ConfigurationError("--limit: given with --from; expected one of them: a trial loads one batch")
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)

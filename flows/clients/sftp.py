@@ -71,10 +71,10 @@ class Folder(Place):
         return self._ask(listed, str(self))
 
     def find(self, names: tuple[str, ...]) -> list[Entry]:
-        async def found(client: asyncssh.SFTPClient) -> list[Entry | None]:
+        async def listed(client: asyncssh.SFTPClient) -> list[Entry | None]:
             return list(await asyncio.gather(*(self._entry(client, name) for name in names)))
 
-        return [entry for entry in self._ask(found, str(self)) if entry]
+        return [entry for entry in self._ask(listed, str(self)) if entry]
 
     def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
         if entry.is_folder:

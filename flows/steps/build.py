@@ -121,7 +121,7 @@ def build(
     hear: Callable[[NodeEvent], None] = lambda _: None,
     tests: Literal["eager", "buildable"] = "eager",
 ) -> BuildResult:
-    """Run `dbt build` (all, or what dbt's selector `select` names); a failing node raises nothing. `hear` is told of each node's
+    """Run `dbt build` (all, or what dbt's selector `select` names); a failing node raises nothing. `hear` receives each node's
     start, its messages and its end, in the caller's thread.
 
     `tests`: with `eager` every test that looks at a chosen node, with `buildable` only those that look at nothing beside chosen
@@ -218,7 +218,7 @@ def _short(kind: str, name: str) -> str:
 
 
 def _hear(line: str, hear: Callable[[NodeEvent], None]) -> None:
-    """Hand on a line of dbt's log that is of a node."""
+    """Pass on a line of dbt's log about a node."""
     try:
         event = json.loads(line)
         info, data = event["info"], event["data"]
