@@ -83,6 +83,8 @@ class Entry:
     sequence: int = 0  # the batch's position among the source's batches, as `Published.sequence`
 
 
+# How the reason begins that the ledger has of a load which the contract's retention deleted.
+EXPIRED = "retention of the contract:"
 # The statuses that undo can start from.
 UNDOABLE: tuple[Status, ...] = ("landed", "loaded", "validated", "quarantined")
 
@@ -274,6 +276,19 @@ class Ledger:
         `tables` are the contract's."""
         rows = self._run("prunable", self.source, keep, quarantined_days, loaded_as=_loaded_as(tables)).dicts()
         return list(dict.fromkeys((row["batch_id"], row["table_name"]) for row in rows))
+
+    def expired(self, tables: Sequence[Table]) -> list[tuple[str, str]]:
+        """The loads whose retention by the contract is over, as (batch id, RAW table). `tables` are the contract's."""
+        limits = [
+            {"table": t.raw_name, "value": t.retention.value, "unit": t.retention.unit} for t in tables if t.retention
+        ]
+        return (
+            [(str(b), str(t)) for b, t in self._run("expired", self.source, retentions=limits).rows] if limits else []
+        )
+
+    def expire_objects(self, batch_id: str, table: str, reason: str) -> None:
+        """Record that the objects of an expired load were deleted from S3."""
+        self._run("expire_objects", self.source, batch_id, table, reason)
 
     def move(self, moved: Mapping[str, tuple[str, str]]) -> None:
         """Record where objects were moved to: old key → new key and the ETag of the copy."""

@@ -53,7 +53,8 @@ def _maintenance_name() -> str:
 def maintenance(
     source: str | None = None, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[MaintenanceAction, ...]:
-    """Archive objects of batches long done, prune rows of old loads, and look whether S3, ledger and RAW agree.
+    """Delete loads whose retention by the contract is over, archive objects of batches long done, prune rows of old loads, and
+    look whether S3, ledger and RAW agree.
 
     Args:
         source: one contract; all of them when it is left out.
@@ -63,10 +64,10 @@ def maintenance(
     names = [source] if source else list(sources())
     where = tasks.Blocks(aws_block, snowflake_block)
     done = tuple(kept for name in names for kept in tasks.retention(name, run_info(), where))
-    prefect_ui.table_artifact("maintenance", done, "Archived and pruned")
+    prefect_ui.table_artifact("maintenance", done, "Deleted by the contract's retention, archived and pruned")
     for name in names:
         reconcile(name, aws_block, snowflake_block)
-    return prefect_ui.ended(f"{len(done)} archived or pruned; S3, ledger and RAW agree", done)
+    return prefect_ui.ended(f"{len(done)} deleted, archived or pruned; S3, ledger and RAW agree", done)
 
 
 @flow(name="reconcile", flow_run_name=prefect_ui.name_run("reconcile-{source}"))

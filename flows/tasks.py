@@ -473,13 +473,16 @@ def reconcile(source_name: str, where: Blocks = Blocks()) -> tuple[reconcile_ste
 def retention(
     source_name: str, info: RunInfo, where: Blocks = Blocks()
 ) -> tuple[retention_step.MaintenanceAction, ...]:
-    """Archive old objects and prune old rows of a source, under its lease."""
+    """Delete what the contract keeps no longer, archive old objects and prune old rows of a source, under its lease."""
     settings = where.settings
     with blocks.holding(settings, source_name, {"step": "maintenance"}, info) as (ledger, holder):
         client = blocks.s3_client(settings)
-        archived = retention_step.archive(ledger, client, settings.bucket, holder, settings.archive_after_days)
         source, quarantined_days = read_source(source_name), settings.keep_quarantined_days
-        return archived + retention_step.prune(ledger, source, holder, settings.keep_batches, quarantined_days)
+        expired = retention_step.expire(ledger, client, settings.bucket, source, holder)
+        archived = retention_step.archive(ledger, client, settings.bucket, holder, settings.archive_after_days)
+        return (
+            expired + archived + retention_step.prune(ledger, source, holder, settings.keep_batches, quarantined_days)
+        )
 
 
 @step("note deliveries", "deliveries of {batch.info.batch_id}")

@@ -147,7 +147,8 @@ def unlock(source: str, as_json: bool) -> None:
 @click.option("--source", help="One contract; all of them when it is left out.")
 @json_option
 def maintenance(source: str | None, as_json: bool) -> None:
-    """Archive old objects, prune old rows from RAW (never the newest validated load of a file), then reconcile."""
+    """Delete loads whose retention by the contract is over, archive old objects, prune old rows from RAW (never the newest
+    validated load of a file), then reconcile."""
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
@@ -155,7 +156,7 @@ def maintenance(source: str | None, as_json: bool) -> None:
         from flows import operations
 
         done = run_flow(operations.maintenance, source=source)
-    show(console, as_json, "Maintenance", [asdict(kept) for kept in done], empty="nothing to archive or prune")
+    show(console, as_json, "Maintenance", [asdict(kept) for kept in done], empty="nothing to delete, archive or prune")
 
 
 def source_of(batch: str, source: str | None) -> str:

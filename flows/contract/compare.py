@@ -49,6 +49,7 @@ def compare(old: Source, new: Source) -> tuple[Change, ...]:
     for name in before.keys() & after.keys():
         changes += _table(before[name], after[name])
         changes += _own_limits(before[name], after[name])
+        changes += _retention(before[name], after[name])
     return tuple(sorted(changes, key=lambda c: (LEVELS.index(c.level), c.table, c.column, c.what)))
 
 
@@ -108,6 +109,15 @@ def _own_limits(old: Table, new: Table) -> Iterator[Change]:
         for limits in (before, after)
     ]
     yield Change("breaking" if tighter else "note", new.name, "", f"freshness: {' → '.join(texts)}")
+
+
+def _retention(old: Table, new: Table) -> Iterator[Change]:
+    """A shorter retention deletes rows that a query found."""
+    before, after = old.retention, new.retention
+    if before != after:
+        shorter = after is not None and (before is None or after.days < before.days)
+        texts = " → ".join(str(kept or "no limit") for kept in (before, after))
+        yield Change("breaking" if shorter else "widening", new.name, "", f"retention: {texts}")
 
 
 def _table(old: Table, new: Table) -> Iterator[Change]:

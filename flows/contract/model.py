@@ -22,6 +22,7 @@ Pii = Literal["none", "indirect", "direct"]  # indirect: points at a person toge
 OnNewColumn = Literal["refuse", "ignore", "add"]  # what to do with a column that is not in the contract
 OnMissingColumn = Literal["refuse", "null"]  # and with a column that is not in the file
 OnReorder = Literal["refuse", "by name"]
+RetentionUnit = Literal["day", "month", "year"]
 Load = Literal["snapshot", "append"]  # each file holds all rows, or adds rows to those of earlier files
 
 
@@ -112,6 +113,22 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long after its last delivery a load's rows and objects are kept."""
+
+    value: int
+    unit: RetentionUnit
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.unit}{'s' * (self.value != 1)}"
+
+    @property
+    def days(self) -> float:
+        """About how many days, to compare two."""
+        return self.value * {"day": 1, "month": 365.25 / 12, "year": 365.25}[self.unit]
+
+
+@dataclass(frozen=True, slots=True)
 class BadRows:
     """How many rows that break a rule of severity error may be set aside: a share of the file's rows (0 to 1), a number, or
     both."""
@@ -164,6 +181,7 @@ class Table:
     optional: bool = False  # a batch is complete without its file; its published rows stay
     bad_rows: BadRows | None = None  # None: one row that breaks a rule quarantines the batch
     dialect: Dialect = PLAIN
+    retention: Retention | None = None  # None: as long as `CXM_KEEP_BATCHES` says in RAW, and for ever in S3
 
     @property
     def rejected(self) -> Table:

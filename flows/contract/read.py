@@ -40,6 +40,7 @@ from flows.contract.read_dialect import dialect
 from flows.contract.read_files import file_name, refuse_overlaps
 from flows.contract.read_freshness import source_limits, table_limits
 from flows.contract.read_policies import bad_rows, beside_before, volume
+from flows.contract.read_retention import retentions
 from flows.contract.read_rules import quality_rules, typed_rules
 from flows.contract.reserved import NO_TABLE, RESERVED
 from flows.project import PROJECT
@@ -129,7 +130,8 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
     if not tables:
         place.fail("schema: got no entry, expected one for each file")
     own_limits = table_limits(contract, [t.name for t in tables], place)
-    tables = tuple(replace(t, own_limits=own_limits.get(t.name)) for t in tables)
+    kept = retentions(contract, [t.name for t in tables], place)
+    tables = tuple(replace(t, own_limits=own_limits.get(t.name), retention=kept.get(t.name)) for t in tables)
     place.once((t.name for t in tables), "schema, names")
     raw_names = [t.raw_name for t in tables] + [t.rejected.raw_name for t in tables if t.bad_rows]
     place.once((place.identifier(name, "schema, physicalName") for name in raw_names), "schema, physicalNames")

@@ -120,6 +120,7 @@ def _table(source: Source, table: Table) -> list[str]:
         *([f"- Written: {markdown(table.dialect.summary)}"] if table.dialect.summary else []),
         f"- Table: `{source.schema}.{table.raw_name}`; dbt source `{source.name}.{table.name}`",
         *_lateness(table),
+        *([f"- Retention: {table.retention} after the last delivery, in RAW and S3"] if table.retention else []),
         f"- Primary key: {', '.join(f'`{name}`' for name in table.primary_key) or 'none'}",
         *(f"- Points at: {_relationship(link)}" for link in table.relationships),
         *(f"- Rule: {_rule(rule)}" for rule in table.rules if rule.column is None),

@@ -12,7 +12,7 @@ from flows.contract.model import Source, Table
 from flows.errors import ConfigurationError
 from flows.landing import LandedObject, LandedTable, LandResult, object_folder
 from flows.lease import check, fenced
-from flows.ledger import Entry, Ledger, RunInfo
+from flows.ledger import EXPIRED, Entry, Ledger, RunInfo
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,7 +33,13 @@ def restore_landed(
         DataError: somebody overwrote an archived object; it is left as it is.
         InfrastructureError: S3 or the warehouse did not answer.
     """
-    entries = [e for e in ledger.entries(batch_id) if e.key]
+    of_batch = ledger.entries(batch_id)
+    entries = [e for e in of_batch if e.key]
+    if not entries and (over := next((e.error for e in of_batch if (e.error or "").startswith(EXPIRED)), None)):
+        raise ConfigurationError(
+            f"batch {batch_id} of {source.name}: {over}, and its objects are deleted with its rows; nothing brings them back: "
+            "send the files as a new batch, which is kept as long again"
+        )
     if not entries:
         raise ConfigurationError(
             f"batch {batch_id} of {source.name}: its files were unchanged, so it brought nothing that could be loaded again; "

@@ -112,6 +112,11 @@ CASES = [
         id="freshness-of-a-table",
     ),
     pytest.param(
+        [("24, unit: h}\n", "24, unit: h}\n  - {property: retention, value: 90, unit: d, element: visits}\n")],
+        ["breaking : retention: no limit → 90 days"],
+        id="retention",
+    ),
+    pytest.param(
         [("pii, value: indirect", "pii, value: direct")],
         ["note rating: pii: indirect → direct"],
         id="pii",

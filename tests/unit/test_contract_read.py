@@ -14,6 +14,7 @@ import yaml
 
 from flows.contract.model import Limits, Relationship, Rule, Source
 from flows.contract.read import PROJECT, read_source, sources
+from flows.contract.render_dictionary import PATH, render
 from flows.errors import ConfigurationError
 
 CLINIC = Path(__file__).parent.parent / "golden" / "clinic.odcs.yaml"
@@ -342,6 +343,26 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
         f"{SLA_END}  - {{id: sites_freshness_error, property: freshness, element: sites, value: 90, unit: h}}\n",
         ("got 0 with id sites_freshness_warning", "`value: none`"),
     ),
+    "retention without a unit": (
+        SLA_END,
+        f"{SLA_END}  - {{property: retention, value: 90}}\n",
+        ("retention, unit: got", "d (days), m (months) or y (years)"),
+    ),
+    "retention of part of a day": (
+        SLA_END,
+        f"{SLA_END}  - {{property: retention, value: 0.5, unit: d}}\n",
+        ("retention, value: got 0.5", "a whole number of days from 1"),
+    ),
+    "retention by a column": (
+        SLA_END,
+        f"{SLA_END}  - {{property: retention, value: 3, unit: y, element: visits.seen_at}}\n",
+        ("element: got 'visits.seen_at'", "expected a table: sites, visits", "by its last delivery"),
+    ),
+    "retention twice": (
+        SLA_END,
+        f"{SLA_END}  - {{property: retention, value: 3, unit: y}}\n  - {{property: retention, value: 9, unit: y}}\n",
+        ("got 2 entries without an element",),
+    ),
     "no freshness": ("id: freshness_error", "id: other", ("slaProperties: got 0", "freshness_error")),
 }
 
@@ -459,3 +480,12 @@ def test_a_table_has_limits_of_its_own_or_is_never_late(tmp_path: Path) -> None:
     assert [source.limits(table) for table in source.tables] == [Limits(200, 400), None]
     plain = read_source(CLINIC)
     assert [plain.limits(table) for table in plain.tables] == [Limits(12, 24), Limits(12, 24)]
+
+
+def test_a_table_is_kept_as_long_as_its_own_entry_says_or_the_sources(tmp_path: Path) -> None:
+    more = "  - {id: r, property: retention, value: 3, unit: y}\n  - {property: RE, value: 1, unit: month, element: sites}\n"
+    source = read_source(changed(tmp_path, SLA_END, SLA_END + more))
+    assert [str(table.retention) for table in source.tables] == ["1 month", "3 years"]
+    assert "- Retention: 1 month after the last delivery, in RAW and S3" in render(source)[PATH]
+    plain = read_source(CLINIC)
+    assert [table.retention for table in plain.tables] == [None, None]
