@@ -385,7 +385,9 @@ def test_drift_in_aws_shows_in_the_plan_with_what_was_found_and_is_mended(aws: N
 def test_no_rule_of_the_bucket_deletes_what_landed_since_maintenance_does_and_writes_it_down(aws: None) -> None:
     make()
     rules = boto3.client("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
-    assert [r["ID"] for r in rules if "Expiration" in r or "NoncurrentVersionExpiration" in r] == ["cxm-docs-expiration"]
+    assert [r["ID"] for r in rules if "Expiration" in r or "NoncurrentVersionExpiration" in r] == [
+        "cxm-docs-expiration"
+    ]
 
 
 def test_what_others_wrote_into_bucket_policy_and_lifecycle_stays(aws: None) -> None:
