@@ -51,7 +51,8 @@ class Account:
         return bool({grant[:2] for grant in self.granted(self.role) or ()} & _SEES_ALL)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        return run(self.connection, sql).dicts()
+        # SHOW and DESC read no data, and `seen` looks at the error's cause.
+        return run(self.connection, sql, shows_values=True).dicts()
 
     def seen(self, sql: str) -> list[dict[str, Any]] | None:
         """Rows about an object that SHOW listed; None where the role may not see them."""
