@@ -214,7 +214,6 @@ class Reader:
 LONG = (  # runs of the pipeline, of three days, of a stack of its own, a build of all nodes
     "README.md",
     "README.md, from make up on",
-    "architecture/decisions/0017-a-task-run-for-each-node-from-dbts-log.md",
     "architecture/loads.md",
     "architecture/operations.md",
     "architecture/synthetic_sources.md",
