@@ -55,6 +55,7 @@ NOT_RUN = {
     "pip install prefect-docker && prefect worker start --pool cxm-docker": "needs Docker",
     "pip install prefect-aws && prefect worker start --pool cxm-ecs": "needs a cluster",
     "pip install prefect-kubernetes && prefect worker start --pool cxm-kubernetes": "needs a cluster",
+    "cxm forget": "needs a person; tests/flow/test_forget.py runs it",
     "cxm down && cxm up": "`make down` and `make up`, which are run, do the same",
 }
 # What the reader puts in for words of the pages; a week and a month of days, and the full size, are made short here.
