@@ -29,7 +29,6 @@ from flows.steps import validate
 from flows.steps.load import LoadResult
 from flows.steps.provision import Change
 from flows.task_runner import ConfiguredTaskRunner
-from flows.tasks import unread
 from flows.work import Work, working
 
 
@@ -151,14 +150,12 @@ def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
     loading: dict[str, PrefectFuture[LoadResult]] = {}
     checking: dict[str, list[PrefectFuture[LandResult | None]]] = {}
 
-    own = unread(batch)
-
     def land(part: tasks.Part) -> PrefectFuture[LandResult]:
-        return tasks.land.submit(own, unread(part))
+        return tasks.land.submit(batch, part)
 
     def send(table: Table, landed: Sequence[Landing]) -> None:
         landing[table.name] = landed
-        loading[table.name] = tasks.load.submit(own, unread(table), landed)  # type: ignore[arg-type]  # Prefect waits for them
+        loading[table.name] = tasks.load.submit(batch, table, landed)  # type: ignore[arg-type]  # Prefect waits for them
 
     parts = {table.name: tasks.parts(batch, listing, table) for table in batch.source.tables}
     for table in batch.source.tables:
@@ -166,7 +163,7 @@ def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
         if not of_table:
             send(table, [not_delivered(batch.source, table, batch.day, batch.info.batch_id)])
         elif len(of_table) > 1 and not batch.force and {*known} == {part.name for part in of_table}:
-            checking[table.name] = [tasks.check.submit(own, unread(part), known[part.name]) for part in of_table]
+            checking[table.name] = [tasks.check.submit(batch, part, known[part.name]) for part in of_table]
         else:
             send(table, [land(part) for part in of_table])
     for name, futures in checking.items():
@@ -198,8 +195,7 @@ def replay(
             landed = tasks.find_landed(opened)
             again = opened.of([t for t in opened.source.tables if t.name in landed])
             landing = {t.name: landed[t.name].files for t in again.source.tables}
-            own = unread(again)
-            loading = {t.name: tasks.load.submit(own, unread(t), landing[t.name]) for t in again.source.tables}
+            loading = {t.name: tasks.load.submit(again, t, landing[t.name]) for t in again.source.tables}
             with _lineage(again, "replay") as complete:
                 run = settle(again, landing, loading, work.landed)
                 summary = hand_off(run, validate_and_publish(run))

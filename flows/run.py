@@ -258,13 +258,13 @@ def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
         get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since) or "none")
         return None
     batch = run.batch
-    verdict = prefect_ui.facts_of(tasks.validate(tasks.unread(batch), run.fresh, return_state=True))
+    verdict = prefect_ui.facts_of(tasks.validate(batch, run.fresh, return_state=True))
     reasons = [f"- {table.table}: {f.summary}" for table in verdict.tables for f in table.error_failures]
     bad = tasks.bad_rows_found(batch, verdict, run.fresh)
     published, over = verdict.passed, ""
     if verdict.passed or bad:
         try:
-            verdict, published = _without(verdict, tasks.publish(tasks.unread(batch), run.fresh, bad), run.landed), True
+            verdict, published = _without(verdict, tasks.publish(batch, run.fresh, bad), run.landed), True
         except DataError as error:  # too many, say: the batch is quarantined as it is
             over = str(error)
     name = batch.source.name
@@ -288,7 +288,7 @@ def tried(run: Run) -> RunSummary:
     batch, name = run.batch, run.batch.source.name
     if not run.fresh:
         raise DataError(f"{name}: no file to try; expected one at least")
-    verdict = prefect_ui.facts_of(tasks.validate(tasks.unread(batch), run.fresh, return_state=True))
+    verdict = prefect_ui.facts_of(tasks.validate(batch, run.fresh, return_state=True))
     rows = validation_rows(verdict, run.fresh)
     tasks.show_table(f"{name}-validation", rows, f"Checkpoint of trial {batch.info.batch_id}")
     if broken := broken_rows(verdict):
@@ -330,12 +330,12 @@ def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, L
 
 def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
     """The comparison of what came in with the batch before, begun; nothing came in: nothing to compare."""
-    return tasks.compare.submit(tasks.unread(run.batch), run.fresh) if run.fresh else None
+    return tasks.compare.submit(run.batch, run.fresh) if run.fresh else None
 
 
 def _paging(run: Run, verdict: Verdict | None) -> PrefectFuture[Path] | None:
     """The Data Docs of what was judged, begun."""
-    return tasks.build_batch_pages.submit(tasks.unread(run.batch), tasks.unread(verdict)) if verdict else None
+    return tasks.build_batch_pages.submit(run.batch, verdict) if verdict else None
 
 
 def _report(
@@ -396,7 +396,7 @@ def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Link
     settings = run.batch.settings
     if place := DocsPlace.of(settings):
         try:
-            return tasks.publish_pages(tasks.unread(run.batch), place, verdict, history)
+            return tasks.publish_pages(run.batch, place, verdict, history)
         except CxmError as error:  # the batch is what its verdict says, with pages or without
             get_run_logger().warning("the pages of this run are not in the docs place: %s", error)
             return Links(settings.bucket)
@@ -422,7 +422,7 @@ def hand_off(run: Run, verdict: Verdict | None) -> RunSummary:
         tasks.note_not_sent(run.batch, not_sent)
     writing, paging = tasks.write_history.submit(run.batch.blocks), _paging(run, verdict)  # while dbt starts
     judge, by = (tasks.handoff, "dbt source freshness") if run.fresh else (tasks.ages, "Freshness, asked of the ledger")
-    handed = prefect_ui.facts_of(judge(tasks.unread(run.batch), return_state=True))
+    handed = prefect_ui.facts_of(judge(run.batch, return_state=True))
     tasks.show_table(f"{run.batch.source.name}-freshness", freshness_rows(handed.sources), by)
     summary = run.summary(verdict, handed)
     status = ("Published" if run.fresh else "Unchanged") + ", but stale" * bool(handed.stale)

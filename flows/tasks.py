@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
-from prefect.utilities.annotations import quote
 
 from flows import admin_clients, blocks, docs_place, lease, located, prefect_ui, progress
 from flows.clients import s3, s3_pages
@@ -117,12 +116,6 @@ def parts(batch: Batch, listing: Inventory, table: Table) -> list[Part]:
     names = batch_step.expected(listing, table, batch.day)
     spelt = {name: listing.entries.get(name, name) for name in names}
     return [Part(table, name, entry, len(names) == 1) for name, entry in spelt.items()]
-
-
-def unread(value: R) -> R:
-    """A task's argument in which Prefect looks for no results of other tasks: it walks through each twice, and a contract is
-    thousands of values."""
-    return cast(R, quote(value))
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

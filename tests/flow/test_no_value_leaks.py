@@ -26,20 +26,20 @@ zqxvkey1,Ann Zqxvgood,770010001,Rome,1.770177011,1977-01-11,2026-01-01 10:11:12,
 zqxvkey2,Bob Zqxvgood,770010002,Oslo,1.770177012,1977-01-12,2026-01-01 10:11:13,false,B
 """
 BROKEN = """\
-zqxvtwice,Ann Zqxvtwice,77003,Rome,1.770177013,1977-01-13,2026-01-01 10:11:14,true,A
-zqxvtwice,Ann Zqxvtwice,77003,Rome,1.770177014,1977-01-14,2026-01-01 10:11:15,true,A
+zqxvtwice,Ann Zqxvtwice,770033077,Rome,1.770177013,1977-01-13,2026-01-01 10:11:14,true,A
+zqxvtwice,Ann Zqxvtwice,770033077,Rome,1.770177014,1977-01-14,2026-01-01 10:11:15,true,A
 ,Zqxvname is wrong,zqxvphone,Zqxvcity,zqxvheight,zqxvborn,zqxvseen,zqxvsmokes,plainward
-zqxvlarge,Eve Zqxvlarge,77000555555,Zqxvothercity,-77.105,1977-77-15,2026-77-01 10:11:16,maybezqxv,C
+zqxvlarge,Eve Zqxvlarge,77000555555,Zqxvothercity,-77.10577017,1977-77-15,2026-77-01 10:11:16,maybezqxv,C
 zqxvempty,,,,,,,,
 """
 # What is planted, as it is found in any text: case is of no matter.
 MARKERS = (
     b"zqxv",
     b"77001000",
-    b"77003",
+    b"770033077",
     b"770005555",
     b"1.77017701",
-    b"77.105",
+    b"77.10577017",
     b"1977-01-1",
     b"1977-77",
     b"2026-01-01 10:11:1",
