@@ -193,6 +193,11 @@ def looking(settings: Settings) -> Future[Plan]:
 
     from flows import admin_clients
 
+    if settings.aws_block or settings.snowflake_block:
+        # The look will log in with a block, and Prefect cannot be imported by two threads at once: "deadlock detected by
+        # _ModuleLock", after which a run goes on or breaks off (seen 2026-11-28).
+        from flows import block_types, pipeline  # noqa: F401
+
     with_thread = ThreadPoolExecutor(1, "provision plan")
     try:
         return with_thread.submit(admin_clients.plan, settings)

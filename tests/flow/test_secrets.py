@@ -162,7 +162,8 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
         (["run", "--data", str(small / "missing")], {}, 2),
     ):
         output, seen, held, code = watched(command, {**environment, **changes}, planted)
-        assert code == exit_code, (command, output.decode())
+        assert code == exit_code, (command, output.decode()[-6000:])
+        assert b"deadlock" not in output, output.decode()[:1000]  # two threads that import Prefect at once
         said.append(output)
         arguments |= seen
         for holder, names in held.items():

@@ -80,3 +80,13 @@ def test_a_validation_imports_statistics_and_charts_when_a_rule_asks_for_them() 
     module = "great_expectations.expectations.core.expect_column_kl_divergence_to_be_less_than"
     asked = f"{code}; import {module} as rule; assert rule.stats.entropy([1.0]) == 0; assert rule.alt.Chart"
     assert imported(asked, "altair", "scipy.stats") == ["altair", "scipy.stats"]
+
+
+def test_a_look_that_logs_in_with_a_block_begins_when_prefect_is_imported() -> None:
+    code = (
+        "import flows.admin_clients as a; from flows.cli.app import looking; from flows.settings import Settings; "
+        "a.plan = lambda settings: {'flows.block_types', 'flows.pipeline'} <= sys.modules.keys(); "
+        "looks = [looking(Settings(aws_block=block)).result() for block in (None, 'planted')]; "
+        "assert looks == [False, True], looks"
+    )
+    assert imported(code, "flows.block_types") == ["flows.block_types"]
