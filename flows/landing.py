@@ -15,6 +15,16 @@ from flows.contract.model import Source, Table
 BROKEN = ".broken"  # in the name of the object that holds a file's broken lines: orders.broken.csv.zst
 
 
+def names_broken_lines(key: str) -> bool:
+    """Whether an object of that name or key holds the lines of a file that are no record."""
+    return f"{BROKEN}.csv" in key
+
+
+def key_in_raw(key: str) -> str:
+    """The key of an object as RAW keeps it: as COPY read it, under `raw/` also once the object is archived."""
+    return f"raw/{key.partition('/')[2]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """The newest validated load of a file, from the ledger."""
@@ -52,7 +62,7 @@ class LandedObject:
     @property
     def holds_broken_lines(self) -> bool:
         """Whether its records are the lines of the file that are none."""
-        return f"{BROKEN}.csv" in self.name
+        return names_broken_lines(self.name)
 
 
 LandStatus = Literal["landed", "unchanged", "not delivered"]

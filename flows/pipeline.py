@@ -150,9 +150,6 @@ def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
     loading: dict[str, PrefectFuture[LoadResult]] = {}
     checking: dict[str, list[PrefectFuture[LandResult | None]]] = {}
 
-    def land(part: tasks.Part) -> PrefectFuture[LandResult]:
-        return tasks.land.submit(batch, part)
-
     def send(table: Table, landed: Sequence[Landing]) -> None:
         landing[table.name] = landed
         loading[table.name] = tasks.load.submit(batch, table, landed)  # type: ignore[arg-type]  # Prefect waits for them
@@ -165,11 +162,11 @@ def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
         elif len(of_table) > 1 and not batch.force and {*known} == {part.name for part in of_table}:
             checking[table.name] = [tasks.check.submit(batch, part, known[part.name]) for part in of_table]
         else:
-            send(table, [land(part) for part in of_table])
+            send(table, [tasks.land.submit(batch, part) for part in of_table])
     for name, futures in checking.items():
         checked = [future.result(raise_on_failure=False) for future in futures]
         same = [result for result in checked if isinstance(result, LandResult)]
-        sent = same if len(same) == len(checked) else [land(part) for part in parts[name]]
+        sent = same if len(same) == len(checked) else [tasks.land.submit(batch, part) for part in parts[name]]
         send(batch.source.table(name), sent)
     return settle(batch, landing, loading, work.landed)
 

@@ -318,7 +318,6 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
         settings.home / "expectations",
         validate_step.connection_from(blocks.snowflake_credentials(settings), settings, batch.tag("validate")),
         settings.home / "docs",
-        build_pages=False,  # nobody has to wait for them before the batch is published
     )
     if batch.info.limit:
         verdict = verdict.of_first_rows

@@ -126,18 +126,23 @@ def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
     try:
         body: Any = client.get_object(Bucket=bucket, Key=key)["Body"]
         with closing(body):
-            if key.endswith(".zst"):
-                import zstandard
-
-                body = zstandard.ZstdDecompressor().stream_reader(body)
-            elif key.endswith(".gz"):
-                body = gzip.GzipFile(fileobj=body)
-            line = io.BufferedReader(body).readline(_LONGEST_HEADER)
+            line = unpacked(body, key).readline(_LONGEST_HEADER)
         return tuple(next(csv.reader([line.decode("utf-8-sig")], strict=True)))
     except (ClientError, BotoCoreError) as error:
         raise translate_error(error, where) from error
     except (UnicodeDecodeError, csv.Error, StopIteration, OSError, EOFError) as error:
         raise DataError(f"{where}: expected a CSV file's header in its first line, got none ({error})") from None
+
+
+def unpacked(body: Any, key: str, buffer_bytes: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedReader:
+    """The content of an object from its `body`, unpacked as its key's ending says."""
+    if key.endswith(".zst"):
+        import zstandard
+
+        body = zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True)
+    elif key.endswith(".gz"):
+        body = gzip.GzipFile(fileobj=body)
+    return io.BufferedReader(body, buffer_bytes)
 
 
 def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:

@@ -11,7 +11,7 @@ from flows.contract.broken_rows import shown_columns
 from flows.contract.expectations import current_parents, expectations
 from flows.contract.model import BROKEN_RULE, Source, Table
 from flows.contract.set_aside import BETWEEN_RULES, all_broken, all_broken_lines, all_set_aside, links
-from flows.landing import BROKEN
+from flows.landing import key_in_raw, names_broken_lines
 from flows.ledger import Entry, Ledger
 
 _IN_RAW = ("loaded", "validated", "quarantined")
@@ -56,9 +56,7 @@ def find(ledger: Ledger, source: Source, batch_id: str, tables: tuple[Table, ...
 def _broken_lines(
     ledger: Ledger, source: Source, table: Table, batch_id: str, entries: list[Entry]
 ) -> Iterator[BadRow]:
-    # RAW keeps the key that COPY read, under raw/ also once the object is archived.
-    broken = [e for e in entries if e.key and f"{BROKEN}.csv" in e.key and e.status in _IN_RAW]
-    files = {f"raw/{str(e.key).partition('/')[2]}": e.file for e in broken}
+    files = {key_in_raw(e.key): e.file for e in entries if e.key and names_broken_lines(e.key) and e.status in _IN_RAW}
     if not files:
         return
     for key, line, reason, text in run(ledger.connection, all_broken_lines(source, table, batch_id)).rows:

@@ -24,7 +24,7 @@ from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 from flows.steps import validate as validate_step
 from flows.steps.profile import compare
-from flows.steps.validate import TableVerdict, Verdict, WarehouseConnection, connection_from, validate
+from flows.steps.validate import TableVerdict, Verdict, WarehouseConnection, build_pages, connection_from, validate
 from tests.embedded.conftest import Warehouse
 
 DATABASE = "CXM_VALIDATE"
@@ -146,7 +146,7 @@ class Bench:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).write_text(text, encoding="utf-8")
         home = self.root / "home"
-        return validate(
+        verdict = validate(
             self.source,
             tables or self.source.tables,
             batch,
@@ -155,6 +155,8 @@ class Bench:
             self.login,
             home / "docs",
         )
+        build_pages(self.source, verdict, home / "expectations", self.login, home / "docs")
+        return verdict
 
 
 @pytest.fixture(scope="module")

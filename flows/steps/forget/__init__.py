@@ -23,6 +23,7 @@ from flows.contract.model import REJECTED
 from flows.contract.person import Holder, Key, Reach, Values
 from flows.contract.person import condition as person_condition
 from flows.contract.sql import template
+from flows.landing import key_in_raw
 from flows.ledger import Ledger
 from flows.steps.forget.objects import Found, Landed, Wanted, gather, landed_objects, rewrite
 
@@ -65,13 +66,17 @@ class Person:
     @property
     def places(self) -> tuple[Place, ...]:
         """Where rows are, in the order of the data path; an object that waits for its ledger row is one without rows."""
-        folders: dict[str, list[int]] = defaultdict(list)
-        for found in self.objects.values():
-            for landed, of in found:
-                folders[landed.place].append(of.records)
-        found_rows = [Place(place, sum(rows), len(rows)) for place, rows in sorted(folders.items(), reverse=True)]
+        found_rows = _folders(one for found in self.objects.values() for one in found)[::-1]
         found_rows += [Place(f"RAW.{t}", sum(rows.values())) for (_, t), rows in self.rows.items() if rows]
         return (*found_rows, *(Place(f"{s}.{t}", rows) for (s, t), (_, rows) in self.kept.items() if rows))
+
+
+def _folders(objects: Iterable[tuple[Landed, Found]]) -> list[Place]:
+    """The folders that objects are in, by name."""
+    folders: dict[str, list[int]] = defaultdict(list)
+    for landed, of in objects:
+        folders[landed.place].append(of.records)
+    return [Place(place, sum(rows), len(rows)) for place, rows in sorted(folders.items())]
 
 
 def search(
@@ -94,6 +99,8 @@ def search(
         str(name) for _, name in run(ledger.connection, template("relations.sql", database=ledger.database)).rows
     }
     known = {name: {str(row["s3_key"]): row for row in one.objects()} for name, one in ledgers.items()}
+    # Once for each table, which is read again when more keys are known.
+    listed: dict[str, list[Landed]] = {}
     scanned: dict[str, int] = {}
     while True:
         before = dict(scanned)
@@ -105,8 +112,9 @@ def search(
             hear(holder.name)
             wanted = Wanted(holder, person.values, starts)
             _search_raw(ledger, holder, wanted, person, relations)
-            objects = landed_objects(client, bucket, holder, known[holder.source.name])
-            read = [(landed, gather(client, bucket, landed, wanted, person.values)) for landed in objects]
+            if holder.name not in listed:
+                listed[holder.name] = landed_objects(client, bucket, holder, known[holder.source.name])
+            read = [(one, gather(client, bucket, one, wanted, person.values)) for one in listed[holder.name]]
             person.objects[holder.name] = [(landed, of) for landed, of in read if of.records or landed.replaced]
         if scanned == before:
             return person
@@ -228,10 +236,7 @@ def forget_rows(
                     done.append(Place(f"RAW.{table}", sum(rows.values())))
         lock()
         ledger.rewritten(_changed(ledger, person, objects))
-        folders: dict[str, list[int]] = defaultdict(list)
-        for landed, of in objects:
-            folders[landed.place].append(of.records)
-        done += [Place(place, sum(rows), len(rows)) for place, rows in sorted(folders.items())]
+        done += _folders(objects)
         note(done)
     return tuple(done)
 
@@ -259,12 +264,12 @@ def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Fou
         gone = 0 if before is None else int(before) - landed.left
         row: dict[str, Any] = {"s3_key": landed.key, "bytes": landed.size, "etag": landed.etag, "records_gone": gone}
         changed[landed.key] = {**row, "rows_gone": 0 if landed.key in in_raw else gone, "aside_gone": 0}
-    of_key = {key.partition("/")[2]: key for key in entries}  # RAW has the name that an archived object had
+    of_key = {key_in_raw(key): key for key in entries}
     for (source, table), rows in person.rows.items():
         if source != ledger.source:
             continue
         for raw_key, count in rows.items():
-            if not (key := of_key.get(raw_key.partition("/")[2])):
+            if not (key := of_key.get(key_in_raw(raw_key))):
                 continue  # rows that came in by hand
             of = changed.setdefault(key, {"s3_key": key, "records_gone": 0, "rows_gone": 0, "aside_gone": 0})
             of["rows_gone"] += count

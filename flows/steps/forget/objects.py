@@ -8,12 +8,10 @@ says which object it replaces: a run that was killed before the ledger knew of i
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,7 +22,7 @@ from flows.contract.dialect import PLAIN, Dialect
 from flows.contract.model import BROKEN_COLUMNS
 from flows.contract.person import Holder, Key, Values
 from flows.errors import DataError
-from flows.landing import BROKEN
+from flows.landing import names_broken_lines
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -60,7 +58,7 @@ class Landed:
     @property
     def holds_broken_lines(self) -> bool:
         """Whether its records are lines of a file that are no record."""
-        return f"{BROKEN}.csv" in self.key
+        return names_broken_lines(self.key)
 
     @property
     def dialect(self) -> Dialect:
@@ -77,6 +75,10 @@ class Found:
 
     records: int = 0
     named: bool = False
+
+
+# Where in a record which values point at a person, and whether they name the person.
+_Pointing = tuple[tuple[int, ...], set[tuple[str, ...]], bool]
 
 
 class Wanted:
@@ -98,8 +100,8 @@ class Wanted:
         """Whether a line that is no record has one of the values, as a word."""
         return bool(self._text and self._text.search(text))
 
-    def at(self, positions: Mapping[str, int]) -> list[tuple[tuple[int, ...], set[tuple[str, ...]], bool]]:
-        """Where in a record which values point at a person, and whether they name the person."""
+    def at(self, positions: Mapping[str, int]) -> list[_Pointing]:
+        """What points at a person in a record whose columns are at `positions`."""
         return [
             (tuple(positions[c] for c in columns), known, key in self._starts)
             for columns, known, key in self.found_by
@@ -128,10 +130,7 @@ def gather(client: S3Client, bucket: str, landed: Landed, wanted: Wanted, values
                     if positions.keys() >= set(key.columns)
                 ]
                 continue
-            if landed.holds_broken_lines:
-                found.records += wanted.in_line(record[_TEXT])
-                continue
-            if not (hits := [named for at, known, named in places if _value(record, at) in known]):
+            if not (hits := _hits(landed, wanted, record, places)):
                 continue
             found.records += 1
             found.named |= any(hits)
@@ -150,7 +149,7 @@ def rewrite(client: S3Client, bucket: str, landed: Landed, wanted: Wanted, found
     """
     codec = next(c for c in CODECS.values() if landed.key.endswith(f".csv{c.suffix}"))
     head = _head(client, bucket, landed.key)
-    before = (_etag_of(landed.entry) or NO_ETAG) if landed.entry else landed.etag
+    before = _etag_of(landed.entry) if landed.entry else landed.etag
     known = landed.left if landed.replaced else (landed.entry or {}).get("file_records")
     left = None if known is None else int(known) - found.records
     about = {**head["Metadata"], REPLACES: before} | ({} if left is None else {RECORDS: str(left)})
@@ -160,15 +159,11 @@ def rewrite(client: S3Client, bucket: str, landed: Landed, wanted: Wanted, found
         gone = kept = 0
         waiting = bytearray()
         with _opened(client, bucket, landed) as stream:
-            places: list[Any] = []
+            places: list[_Pointing] = []
             for raw, record, positions in _records(stream, landed):
                 if record is None:
                     places = wanted.at(positions)
-                elif (
-                    wanted.in_line(record[_TEXT])
-                    if landed.holds_broken_lines
-                    else any(_value(record, at) in known_values for at, known_values, _ in places)
-                ):
+                elif _hits(landed, wanted, record, places):
                     gone += 1
                     continue
                 else:
@@ -205,7 +200,7 @@ def landed_objects(
                 found.append(Landed(key, size, etag, holder, entry))
                 continue
             about = _head(client, bucket, key)["Metadata"]
-            if about.get(REPLACES) == (_etag_of(entry) or NO_ETAG):
+            if about.get(REPLACES) == _etag_of(entry):
                 left = int(about.get(RECORDS, 0))
                 found.append(Landed(key, size, etag, holder, entry, replaced=True, left=left))
             else:  # somebody wrote over it, and what is there may hold the person all the same
@@ -213,8 +208,15 @@ def landed_objects(
     return found
 
 
-def _etag_of(entry: Mapping[str, Any] | None) -> str:
-    return str(entry["etag"] or "") if entry else ""
+def _etag_of(entry: Mapping[str, Any]) -> str:
+    return str(entry["etag"] or NO_ETAG)
+
+
+def _hits(landed: Landed, wanted: Wanted, record: Sequence[str], places: Sequence[_Pointing]) -> list[bool]:
+    """For each value of a record that points at a person, whether it names the person. A line that is no record names nobody."""
+    if landed.holds_broken_lines:
+        return [False] if wanted.in_line(record[_TEXT]) else []
+    return [named for at, known, named in places if _value(record, at) in known]
 
 
 def _value(record: Sequence[str], at: Sequence[int]) -> tuple[str, ...]:
@@ -238,17 +240,8 @@ def _opened(client: S3Client, bucket: str, landed: Landed) -> Iterator[BinaryIO]
     where = f"s3://{bucket}/{landed.key}"
     try:
         body: Any = client.get_object(Bucket=bucket, Key=landed.key, IfMatch=landed.etag)["Body"]
-        try:
-            stream: Any = body
-            if landed.key.endswith(".zst"):
-                import zstandard
-
-                stream = zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True)
-            elif landed.key.endswith(".gz"):
-                stream = gzip.GzipFile(fileobj=body)
-            yield io.BufferedReader(_Readable(body) if stream is body else stream, _CHUNK)
-        finally:
-            body.close()
+        with closing(body):
+            yield s3.unpacked(body, landed.key, _CHUNK)
     except ClientError as error:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412:
             raise DataError(s3.overwritten(where, landed.etag, "another")) from error
@@ -259,21 +252,6 @@ def _opened(client: S3Client, bucket: str, landed: Landed) -> Iterator[BinaryIO]
         raise DataError(
             f"{where}: expected a CSV file as landing writes it, got one that ends early or is none"
         ) from error
-
-
-class _Readable(io.RawIOBase):
-    """botocore's body as what io.BufferedReader asks for."""
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._body.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def _holds(client: S3Client, bucket: str, landed: Landed, wanted: Wanted) -> bool:

@@ -61,15 +61,13 @@ def validate(
     workdir: Path,
     connection: WarehouseConnection,
     docs_dir: Path,
-    build_pages: bool = True,
 ) -> Verdict:
-    """Judge the rows of `batch_id` in the RAW tables `tables` by their suites, and build their Data Docs.
+    """Judge the rows of `batch_id` in the RAW tables `tables` by their suites.
 
     Args:
         project: the committed project (`expectations/`); it is only read.
         workdir: the working copy, refreshed from `project`; results are kept under it.
-        docs_dir: the directory that is served; pages go to `data_docs/` in it.
-        build_pages: now; `build_pages` does it later, `build_pages_of` for several batches in the time of one.
+        docs_dir: the directory that is served; `build_pages` writes to `data_docs/` in it, for several batches `build_pages_of`.
 
     Raises:
         ConfigurationError: the project has no suite for a table (it is older than the contract), or the login, a table or a
@@ -103,15 +101,13 @@ def validate(
 
     with ThreadPoolExecutor(len(shares), "validate") as pool:
         verdicts = {verdict.table: verdict for share in pool.map(judge, shares) for verdict in share}
-    if build_pages:
-        pages.build(context, run_id, [asset_name(table) for table in tables], docs)
     return Verdict(batch_id, tuple(verdicts[table.name] for table in tables), docs / "index.html", judged_at)
 
 
 def build_pages(
     source: Source, verdict: Verdict, workdir: Path, connection: WarehouseConnection, docs_dir: Path
 ) -> Path:
-    """Data Docs of a batch that `validate` judged without them; the index page.
+    """Data Docs of a batch that `validate` judged; the index page.
 
     Raises:
         CxmError: Great Expectations could not build them.
@@ -130,7 +126,7 @@ def build_pages(
 
 
 def build_pages_of(batch_ids: Sequence[str], workdir: Path, connection: WarehouseConnection, docs_dir: Path) -> Path:
-    """Data Docs of batches that were judged without them; the index page."""
+    """Data Docs of batches that were judged; the index page."""
     docs = docs_dir / DOCS_SITE
     pages.build_of(opened(workdir, connection, docs), batch_ids, docs)
     return docs / "index.html"
