@@ -305,8 +305,12 @@ IDLE = 3  # seconds after which this warehouse gives up an idle transaction in a
 
 @pytest.fixture(scope="module")
 def impatient(settings: Settings, source: Source, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """A warehouse of its own beside the stack's, over the same objects, seen through a proxy."""
+    """A warehouse of its own beside the stack's, over the same bucket, seen through a proxy.
+
+    Its objects go with it: the stack's ledger has no rows of them, and whoever reconciles after it would find that.
+    """
     from flows import blocks
+    from flows.clients import s3
     from flows.steps.provision import provision_warehouse
 
     home, port, secrets = tmp_path_factory.mktemp("impatient"), free_port(), settings.home / "secrets"
@@ -324,6 +328,8 @@ def impatient(settings: Settings, source: Source, tmp_path_factory: pytest.TempP
         changed = {**stack, "warehouse": {**stack["warehouse"], "port": address}}
         (home / name / "run" / "stack.json").write_text(json.dumps(changed))
     direct = Settings(home=home / "direct")
+    client, folder = batch.s3(settings), f"raw/{source.name}/"
+    of_the_stack = set(s3.keys(client, settings.bucket, folder))
     try:
         until = time.monotonic() + 60
         while not answers(port, "/health"):
@@ -336,6 +342,7 @@ def impatient(settings: Settings, source: Source, tmp_path_factory: pytest.TempP
         proxy.close()
         server.terminate()
         server.wait()
+        s3.delete(client, settings.bucket, sorted(set(s3.keys(client, settings.bucket, folder)) - of_the_stack))
 
 
 WITH_THE_LOCK: dict[str, Applies] = {
