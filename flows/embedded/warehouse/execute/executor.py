@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -47,8 +48,7 @@ from flows.embedded.warehouse.text.statement_text import (
 )
 from flows.embedded.warehouse.translate import account_usage, corrections, functions, legal, masking, types
 from flows.embedded.warehouse.translate.translation import Place, require_place, split, translated
-from flows.embedded.warehouse.translate.typed_nodes import type_of
-from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
+from flows.embedded.warehouse.translate.typing import LENGTHS, Typing, is_text
 
 
 class Executor:
@@ -184,7 +184,7 @@ class Executor:
                 # what is registered for the engine would be gone with an older snapshot
                 tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
                 tree = self.typed(tables.resolve_temporary(conn, tree), bindings)
-                with self._apart(tree):
+                with self._apart(tree, bindings):
                     self.run(tree, bindings)
             if isinstance(tree, exp.Show) and self.rows is not None:
                 self.rows = visibility.shown_columns(conn, self.rows)
@@ -236,11 +236,14 @@ class Executor:
             yield found
 
     @contextlib.contextmanager
-    def _apart(self, tree: Expr) -> Iterator[None]:
+    def _apart(self, tree: Expr, bindings: Any) -> Iterator[None]:
         """Around a query: in a transaction that has written it runs beside it, see `session.beside`."""
         transaction = self.conn.transaction
-        texts = lambda column: (found := type_of(column)) is not None and found.kind == "VARCHAR"  # noqa: E731
-        if not isinstance(tree, exp.Query) or not (transaction.open and transaction.wrote) or cannot_fail(tree, texts):
+        if (
+            not isinstance(tree, exp.Query)
+            or not (transaction.open and transaction.wrote)
+            or cannot_fail(tree, partial(is_text, binds=bindings))
+        ):
             yield
             return
         with beside(self.conn, self._part) as found:

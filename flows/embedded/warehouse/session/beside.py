@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 # Of these alone a query is made that no value can make fail.
 _HARMLESS = (
     exp.Select, exp.From, exp.Table, exp.Identifier, exp.Where, exp.Count, exp.Star, exp.Column, exp.Literal, exp.EQ, exp.And,
-    exp.Alias, exp.TableAlias, exp.Paren, exp.Boolean,
+    exp.Alias, exp.TableAlias, exp.Paren, exp.Boolean, exp.Placeholder, exp.Order, exp.Ordered, exp.DataType,
+    exp.DataTypeParam,
 )  # fmt: skip
 
 
@@ -45,16 +46,17 @@ def _opened(made: Beside) -> Iterator[Beside]:
         made.duck.close()
 
 
-def cannot_fail(query: Expr, texts: Callable[[exp.Column], bool]) -> bool:
-    """Whether no value can make a query fail: rows counted, columns that hold `texts` compared with texts."""
+def cannot_fail(query: Expr, is_text: Callable[[Expr], bool]) -> bool:
+    """Whether no value can make a query fail: rows are counted, columns of text compared with text, literal or bound."""
     for node in query.walk():
-        if not isinstance(node, _HARMLESS):
+        counted = isinstance(node, exp.Cast) and isinstance(node.this, exp.Count)  # COUNT is a NUMBER(18, 0)
+        if not (counted or isinstance(node, _HARMLESS)):
             return False
         if isinstance(node, exp.EQ) and not (
             isinstance(node.this, exp.Column)
-            and texts(node.this)
-            and isinstance(node.expression, exp.Literal)
-            and node.expression.is_string
+            and isinstance(node.expression, (exp.Literal, exp.Placeholder))
+            and is_text(node.this)
+            and is_text(node.expression)
         ):
             return False
     return True

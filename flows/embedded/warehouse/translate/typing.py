@@ -321,13 +321,25 @@ class Typing:
         return typed(node)
 
 
+def is_text(node: Expr, binds: Any) -> bool:
+    """Whether an expression whose type is known, or what is bound to a placeholder, is text."""
+    if isinstance(node, exp.Placeholder):
+        return isinstance(_bound_value(binds, node.name), str)
+    return node.is_string or ((type_ := type_of(node)) is not None and type_.kind == "VARCHAR")
+
+
+def _bound_value(binds: Any, name: str) -> Any:
+    """The value that is bound to a placeholder; None where there is none."""
+    if isinstance(binds, dict):
+        return binds.get(name)
+    if isinstance(binds, (list, tuple)) and name.isdigit() and 0 < int(name) <= len(binds):
+        return binds[int(name) - 1]
+    return None
+
+
 def _bound(binds: Any, name: str) -> Type | None:
     """The type of a number that is bound, by which a quotient has its digits; others are for the engine to tell."""
-    value: Any = None
-    if isinstance(binds, dict):
-        value = binds.get(name)
-    elif isinstance(binds, (list, tuple)) and name.isdigit() and int(name) <= len(binds):
-        value = binds[int(name) - 1]
+    value = _bound_value(binds, name)
     if isinstance(value, float):
         return types.FLOAT
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
