@@ -356,7 +356,7 @@ def test_rows_of_a_large_file_keep_their_order_and_take_their_room_in_the_databa
     path = tmp_path / "a.db"
     with duckdb.connect(str(path), config={"threads": 2}) as engine:
         engine.execute("CREATE TABLE t (text VARCHAR, n BIGINT)")
-        spool = Spooler(tmp_path, engine).kept(batches, columns, "c1, n")
+        spool = Spooler(tmp_path, engine).as_read(batches, columns, "c1, n")
         with spool.query(engine) as query:
             engine.execute(f"INSERT INTO t {query}")
         assert [text for (text,) in engine.execute("SELECT text FROM t ORDER BY n").fetchall()] == texts

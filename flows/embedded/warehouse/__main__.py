@@ -81,10 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
-        # a client keeps its sockets as long as it lives, so that one that was killed is known by them
+        # a client keeps its sockets open while it lives, so a closed socket shows that it was killed
         timeout_keep_alive=int(IDLE.total_seconds()),
     )
-    # uvicorn shuts down at either signal and then sends it again to whoever was there before: this, so that a stop is exit 0
+    # uvicorn shuts down at either signal and then raises it again for the handler before its own: this one, so a stop exits 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server = Announcing(config)

@@ -35,7 +35,9 @@ class Account:
         self._lock = threading.RLock()
         self._objects: dict[tuple[str, str], AccountObject] = {}
         self._grants: dict[tuple[object, ...], Grant] = {}
-        self._policies: set[str] = set()  # masking policies: a statement is looked at for them where there are any
+        self._policies: set[str] = (
+            set()
+        )  # names of masking policies; statements are rewritten only if the account has any
         duck.execute("CREATE SCHEMA IF NOT EXISTS _fs_global.account")
         duck.execute(
             "CREATE TABLE IF NOT EXISTS _fs_global.account.objects (kind VARCHAR, name VARCHAR, owner VARCHAR, "
@@ -81,7 +83,7 @@ class Account:
 
     @property
     def masks(self) -> bool:
-        """Whether there is any masking policy."""
+        """Whether the account has a masking policy."""
         return bool(self._policies)
 
     def put(self, item: AccountObject) -> None:
@@ -165,9 +167,9 @@ class Account:
                 self.grant([replace(g, on_name=target) for g in grants] + [replace(g, to_name=target) for g in to])
 
     def owner(self, kind: str, name: str) -> str:
-        """The role that owns an object; ACCOUNTADMIN for one that nobody is known to own."""
-        found = self.find(kind, name)
-        return found.owner if found and found.owner else ACCOUNTADMIN
+        """The role that owns an object; ACCOUNTADMIN if no owner is recorded."""
+        item = self.find(kind, name)
+        return item.owner if item and item.owner else ACCOUNTADMIN
 
     def changed(self, names: Iterable[str]) -> None:
         """Rows of these tables have changed now (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
@@ -219,7 +221,7 @@ class Account:
                 self._grants.pop(g.key, None)
 
     def own(self, item: AccountObject, role: str, keep: bool) -> None:
-        """Give an object to `role`; its other grants are kept or taken away."""
+        """Give an object to `role`; its other grants stay or are revoked."""
         with self._lock:
             mine = [g for g in self._grants.values() if (g.on_kind, g.on_name) == (item.kind, item.name)]
             self.revoke(g for g in mine if g.privilege == "OWNERSHIP" or not keep)
@@ -259,11 +261,11 @@ class Account:
                 return True
         elif self.owner(kind, name) in held:
             return True
-        wanted = (privilege, "OWNERSHIP")
+        either = (privilege, "OWNERSHIP")
         with self._lock:
             return any(
                 g.to_kind == "ROLE" and g.to_name in held and g.on_kind == kind and g.on_name == name
-                and g.privilege in wanted and not g.future
+                and g.privilege in either and not g.future
                 for g in self._grants.values()
             )  # fmt: skip
 

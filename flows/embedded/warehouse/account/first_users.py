@@ -14,7 +14,7 @@ class FirstUsers:
     """The users that an account begins with: `{"home": mark, "users": {NAME: {"password": …, "roles": […]}}}`, the first of them
     its administrator.
 
-    They are users of the account like others; their password is the file's, read at each login, so that one that is changed there
+    They are users of the account like others; their passwords are read from the file at each login, so a changed password
     holds at once. A role that is made later is theirs from the next login on.
 
     Raises OSError or ValueError when the file cannot be read.

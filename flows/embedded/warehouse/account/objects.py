@@ -75,5 +75,5 @@ class Grant:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes two grants the same grant."""
+        """The fields by which two grants are the same grant."""
         return (self.privilege, self.on_kind, self.on_name, self.to_kind, self.to_name, self.future)

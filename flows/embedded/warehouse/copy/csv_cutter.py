@@ -41,7 +41,7 @@ class Cutter:
         self.special = {e for e in (options.escape, escape) if e is not None}
 
     def takes(self, data: bytes) -> bool:
-        """Whether the options and the chunk's characters let it be cut; its quotes are looked at by `cut`."""
+        """Whether the options and the chunk's characters let it be cut; `cut` checks its quotes."""
         return self.can and not any(e in data for e in self.special)
 
     def cut(self, data: bytes, final: bool, records: int, line: int) -> tuple[Batch | None, int, int] | None:

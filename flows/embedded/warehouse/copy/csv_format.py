@@ -163,8 +163,8 @@ def _bytes(value: object) -> bytes:
     if re.fullmatch(r"(?:0x[0-9A-Fa-f]{2})+", text):
         return bytes.fromhex(text.replace("0x", ""))
 
-    def one(found: re.Match[str]) -> str:
-        body = found.group(1)
+    def one(match: re.Match[str]) -> str:
+        body = match.group(1)
         if body[0] == "x":
             return chr(int(body[1:], 16))
         if body.isdigit() and len(body) == 3:

@@ -37,8 +37,8 @@ def read_csv(
 ) -> Iterator[Batch]:
     """Read one staged file's bytes and yield its records in order.
 
-    `name` is the file's name (its extension chooses the compression under AUTO); `width` is how many fields are wanted:
-    a record with fewer gives NULLs, further fields are passed over. With `expect`, a record with another number of
+    `name` is the file's name (its extension chooses the compression under AUTO); `width` is how many fields to return:
+    a record with fewer gives NULLs, further fields are ignored. With `expect`, a record with another number of
     fields is an error (ERROR_ON_COLUMN_COUNT_MISMATCH). `n` counts records from 1, the header not counted.
 
     Raises OSError, EOFError or zlib.error when the compressed bytes are broken.
@@ -92,8 +92,8 @@ class _Reader:
 
     def chunk(self, data: bytes, *, final: bool) -> tuple[Batch | None, int]:
         """Read the whole records in `data`; the number of bytes used comes second."""
-        found = self._cut(data, final) if self.cutter.takes(data) else None
-        return self._tokenize(data, final) if found is None else found
+        cut = self._cut(data, final) if self.cutter.takes(data) else None
+        return self._tokenize(data, final) if cut is None else cut
 
     def give_up(self, size: int) -> Batch:
         """The batch for a record that never ends: one error."""
@@ -103,17 +103,17 @@ class _Reader:
         return Batch(pa.RecordBatch.from_pylist([], schema=self.schema), 1, [error])
 
     def _cut(self, data: bytes, final: bool) -> tuple[Batch | None, int] | None:
-        found = self.cutter.cut(data, final, self.records, self.line)
-        if found is None:
+        cut = self.cutter.cut(data, final, self.records, self.line)
+        if cut is None:
             return None
-        batch, used, lines = found
+        batch, used, lines = cut
         if batch is not None:
             self.records += batch.parsed
             self.line += lines
         return batch, used
 
     def _tokenize(self, data: bytes, final: bool) -> tuple[Batch | None, int]:
-        """Record by record, for everything that the vectorised way leaves."""
+        """Read record by record what the cutter does not take."""
         table: list[list[str | None]] = [[] for _ in range(self.width)]
         numbers: list[int] = []
         lines: list[int] = []
@@ -147,11 +147,11 @@ class _Reader:
                 for column, part in enumerate(record.fields[: self.width], start=1):
                     try:
                         values.append(self.tokenizer.value(part))
-                    except UnicodeDecodeError as found:
+                    except UnicodeDecodeError as e:
                         error = RowError(
                             self.records, here + data.count(b"\n", start, part.start),
                             _character_in_line(data, start, part.start), column, 100144, "22000",
-                            f"Invalid UTF8 detected in string '{_shown(found.object)}'",
+                            f"Invalid UTF8 detected in string '{_shown(e.object)}'",
                         )  # fmt: skip
                         break
             if error is not None:

@@ -43,9 +43,9 @@ def blank_line(record: int, line: int) -> RowError:
     return RowError(record, line, 1, 1, 100068, "22000", "End of record reached while expected to parse column")
 
 
-def mismatch(record: int, line: int, found: int, wanted: int) -> RowError:
+def mismatch(record: int, line: int, got: int, expected: int) -> RowError:
     return RowError(
-        record, line, 1, min(found, wanted) + 1, 100080, "22000",
-        f"Number of columns in file ({found}) does not match that of the corresponding table ({wanted}), "
+        record, line, 1, min(got, expected) + 1, 100080, "22000",
+        f"Number of columns in file ({got}) does not match that of the corresponding table ({expected}), "
         "use file format option error_on_column_count_mismatch=false to ignore this error",
     )  # fmt: skip

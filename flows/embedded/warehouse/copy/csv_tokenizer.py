@@ -1,4 +1,4 @@
-"""One record at a time, with every option of a file format: what the vectorised way of `csv_reader` leaves.
+"""One record at a time, with every option of a file format: for the chunks that `csv_cutter` does not take.
 
 https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 """
@@ -90,14 +90,14 @@ class Tokenizer:
                     return None
                 if position >= len(data):
                     return Record(fields, position)
-                found = self.after.match(data, position)
-                if found is None:
+                match = self.after.match(data, position)
+                if match is None:
                     wrong = data[position : position + 4].decode("utf-8", "replace")[:1]
                     if self.expect is not None and len(fields) == self.expect:
-                        wanted = f"record delimiter '{_delimiter_shown(self.options.record_delimiter)}'"
+                        expected = f"record delimiter '{_delimiter_shown(self.options.record_delimiter)}'"
                     else:
-                        wanted = f"field delimiter '{_delimiter_shown(self.options.field_delimiter)}'"
-                    message = f"Found character '{wrong}' instead of {wanted}"
+                        expected = f"field delimiter '{_delimiter_shown(self.options.field_delimiter)}'"
+                    message = f"Found character '{wrong}' instead of {expected}"
                     end = self.outside_record(data, position, final)
                     if end is None and not final:
                         return None
@@ -106,50 +106,50 @@ class Tokenizer:
             else:
                 scan = position
                 while True:
-                    found = self.outside.search(data, scan)
-                    if found is None or found["e"] is None:
+                    match = self.outside.search(data, scan)
+                    if match is None or match["e"] is None:
                         break
                     # The escaped character is passed over; an escaped \r\n counts as one (create-file-format,
                     # ESCAPE_UNENCLOSED_FIELD: a backslash at the end of a row joins it with the next).
-                    scan = found.end() + (2 if self.newline and data.startswith(b"\r\n", found.end()) else 1)
+                    scan = match.end() + (2 if self.newline and data.startswith(b"\r\n", match.end()) else 1)
                     if scan > len(data):
-                        found = None
+                        match = None
                         break
-                if found is None or (found.end() + self.lookahead > len(data) and not final):
+                if match is None or (match.end() + self.lookahead > len(data) and not final):
                     if not final:
                         return None
-                    if found is None:
+                    if match is None:
                         if position < len(data) or fields:
                             fields.append(self._unenclosed(data, position, len(data)))
                         return Record(fields, len(data))
-                fields.append(self._unenclosed(data, position, found.start()))
-            position = found.end()
-            if found["r"] is not None:
+                fields.append(self._unenclosed(data, position, match.start()))
+            position = match.end()
+            if match["r"] is not None:
                 return Record(fields, position)
 
     def outside_record(self, data: bytes, position: int, final: bool) -> int | None:
         """Where the record delimiter after `position` ends, whatever comes before it."""
-        found = self.record_delimiter.search(data, position)
-        if found is None or (found.end() + self.lookahead > len(data) and not final):
+        match = self.record_delimiter.search(data, position)
+        if match is None or (match.end() + self.lookahead > len(data) and not final):
             return None
-        return found.end()
+        return match.end()
 
     def _closing(self, data: bytes, position: int, final: bool) -> int | None:
         """The position of the enclosed field's closing quote; -1 when the file ends first, None when more is needed."""
         quote = self.options.enclosed_by or b""
-        while found := self.inside.search(data, position):
-            if found.group() == quote and self.escape_in != quote:
-                if found.end() >= len(data) and not final:
+        while match := self.inside.search(data, position):
+            if match.group() == quote and self.escape_in != quote:
+                if match.end() >= len(data) and not final:
                     return None
-                if not data.startswith(quote, found.end()):
-                    return found.start()
-                position = found.end() + 1
+                if not data.startswith(quote, match.end()):
+                    return match.start()
+                position = match.end() + 1
             elif self.escape_in == quote:
-                if not data.startswith(quote, found.end()):
-                    return found.start()
-                position = found.end() + 1
+                if not data.startswith(quote, match.end()):
+                    return match.start()
+                position = match.end() + 1
             else:
-                position = found.end() + 1
+                position = match.end() + 1
         return -1 if final else None
 
     def _unenclosed(self, data: bytes, start: int, end: int) -> Field:

@@ -47,7 +47,7 @@ def raising(code: int, value: str) -> str:
 
 
 def conversion(column: Column, fault: duckdb.Error, value: object) -> tuple[int, str, str]:
-    """DuckDB's complaint about one value on its way into `column` → Snowflake's code, state and words.
+    """DuckDB's error about one value for `column` → Snowflake's code, state and message.
 
     `value` is what was to be converted; None when already the SELECT's own expression failed.
     """

@@ -185,14 +185,14 @@ class _Load:
         (copy-into-table#optional-parameters, https://docs.snowflake.com/en/sql-reference/functions/validate#output)."""
         mode = str(self.options.validation)
         if mode.endswith("_ROWS"):
-            wanted = int(mode.split("_")[1])
+            limit = int(mode.split("_")[1])
             rows: list[tuple[object, ...]] = []
             for outcome in outcomes:
-                early = [e for e in outcome.faults if e.row.record <= wanted - len(rows)]
+                early = [e for e in outcome.faults if e.row.record <= limit - len(rows)]
                 if early:
                     self._abort(outcome.file, early[0])
                 for spool in outcome.spools:
-                    left = wanted - len(rows)
+                    left = limit - len(rows)
                     if left > 0:
                         with spool.query(aux) as query:
                             rows += aux.execute(f"{query} LIMIT {left}").fetchall()

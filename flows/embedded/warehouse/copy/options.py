@@ -34,7 +34,7 @@ def compilation(code: int, state: str, message: str) -> ProgrammingError:
 
 
 def invalid(name: str, value: object) -> ProgrammingError:
-    """An option's value that is none."""
+    """The error for a value that the option does not take."""
     return compilation(1008, "22023", f"invalid value [{value}] for parameter '{name}'")
 
 
@@ -102,7 +102,7 @@ def file_format(param: exp.CopyParameter, session: SessionContext) -> dict[str, 
     """FILE_FORMAT = (FORMAT_NAME = … options | TYPE = … options) or FILE_FORMAT = name → option names and values.
 
     Options beside FORMAT_NAME change the named format for this statement (copy-into-table#optional-parameters calls the two
-    mutually exclusive and what comes of both "unexpected behavior"; this is what accounts do).
+    mutually exclusive and the result of both "unexpected behavior"; this is what accounts do).
     """
     if param.expression is not None and not isinstance(param.expression, exp.Null):
         return dict(session.file_format(_dotted(param.expression, session)))
@@ -128,14 +128,14 @@ def _dotted(node: Any, session: SessionContext) -> str:
 
 
 def read_options(statement: exp.Copy, session: SessionContext) -> Options:
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for param in statement.args.get("params") or []:
         name = param.this.name.upper()
         if name == "FILE_FORMAT":
-            found["file_format"] = file_format(param, session)
+            options["file_format"] = file_format(param, session)
             continue
         if name == "INCLUDE_METADATA":
-            found["include_metadata"] = _include_metadata(param.expression)
+            options["include_metadata"] = _include_metadata(param.expression)
             continue
         if name == "STORAGE_INTEGRATION":
             continue  # url_storage reads it, at any place
@@ -148,30 +148,30 @@ def read_options(statement: exp.Copy, session: SessionContext) -> Options:
                     raise compilation(
                         1018, "22023", f"too many values in parameter 'FILES': {len(files)}, at most {MAX_FILES}"
                     )
-                found["files"] = tuple(str(f) for f in files)
+                options["files"] = tuple(str(f) for f in files)
             case "PATTERN":
-                found["pattern"] = str(value)
+                options["pattern"] = str(value)
             case "ON_ERROR":
-                found["on_error"], found["skip_at"] = _on_error(word)
+                options["on_error"], options["skip_at"] = _on_error(word)
             case "FORCE" | "PURGE" | "RETURN_FAILED_ONLY" | "LOAD_UNCERTAIN_FILES" | "ENFORCE_LENGTH":
-                found[name.lower()] = _boolean(name, value)
+                options[name.lower()] = _boolean(name, value)
             case "TRUNCATECOLUMNS":
-                found["enforce_length"] = not _boolean(name, value)
+                options["enforce_length"] = not _boolean(name, value)
             case "SIZE_LIMIT":
                 if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
                     raise invalid(name, value)
-                found["size_limit"] = value
+                options["size_limit"] = value
             case "MATCH_BY_COLUMN_NAME":
                 if word not in ("NONE", "CASE_SENSITIVE", "CASE_INSENSITIVE"):
                     raise invalid(name, value)
-                found["match_by"] = word
+                options["match_by"] = word
             case "VALIDATION_MODE":
                 if not re.fullmatch(r"RETURN_(\d+_ROWS|ERRORS|ALL_ERRORS)", word):
                     raise invalid(name, value)
-                found["validation"] = word
+                options["validation"] = word
             case _:
                 raise compilation(1006, "42601", f"invalid parameter '{param.this.name}'")
-    return Options(**found)
+    return Options(**options)
 
 
 def url_storage(statement: exp.Copy, session: SessionContext) -> UrlStorage:
@@ -204,10 +204,10 @@ def _on_error(word: str) -> tuple[str, float | None]:
     """ON_ERROR's five forms (copy-into-table#copy-options-copyoptions): the mode and, for SKIP_FILE_<n>[%], its limit."""
     if word in ("ABORT_STATEMENT", "CONTINUE", "SKIP_FILE"):
         return word, 1 if word == "SKIP_FILE" else None
-    found = re.fullmatch(r"SKIP_FILE_(\d+)(%?)", word)
-    if not found or (found[2] and int(found[1]) > 100) or int(found[1]) == 0:
+    match = re.fullmatch(r"SKIP_FILE_(\d+)(%?)", word)
+    if not match or (match[2] and int(match[1]) > 100) or int(match[1]) == 0:
         raise invalid("ON_ERROR", word)
-    return "SKIP_FILE", -int(found[1]) / 100 if found[2] else int(found[1])
+    return "SKIP_FILE", -int(match[1]) / 100 if match[2] else int(match[1])
 
 
 def _include_metadata(node: Any) -> tuple[tuple[str, str], ...]:

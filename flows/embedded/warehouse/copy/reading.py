@@ -92,7 +92,7 @@ class Reading:
         batches = (b.rows for b in self._batches(local, outcome, selection, self.stops))
         items, columns = selection.items, schema(selection.width)
         if all(self.expressions.sure(c, i) for c, i in zip(self.statement.filled, items, strict=True)):
-            spool = self.spooler.kept(batches, columns, ", ".join(item.plain for item in items))
+            spool = self.spooler.as_read(batches, columns, ", ".join(item.plain for item in items))
         else:
             spool = self.spooler.converted(pa.RecordBatchReader.from_batches(columns, batches), items)
         outcome.loaded = outcome.parsed - outcome.failed
@@ -101,14 +101,14 @@ class Reading:
 
     def _careful(self, local: Path, outcome: Outcome, selection: Selection) -> None:
         """Batch by batch: the records that do not convert are named and left out, the others go to the spool."""
-        items, told = selection.items, bool(self.statement.options.validation)
+        items, validating = selection.items, bool(self.statement.options.validation)
         for batch in self._batches(local, outcome, selection, False):
             rows = pa.Table.from_batches([batch.rows])
             bad = self._bad_records(rows, items) if rows.num_rows else []
             if bad:
                 at = pc.index_in(pa.array(bad, pa.int64()), rows["n"]).to_pylist()
                 # Only the first is reported unless the statement asks for all (copy-into-table, ON_ERROR = CONTINUE).
-                detailed = at if told else at[: 0 if outcome.converted_badly else 1]
+                detailed = at if validating else at[: 0 if outcome.converted_badly else 1]
                 outcome.faults += [self._bad_value(rows.slice(i, 1), items) for i in detailed]
                 outcome.failed += len(bad)
                 outcome.converted_badly = True
@@ -126,8 +126,8 @@ class Reading:
         failing += [f"coalesce(try({item.broken}), false)" for item in items if item.broken]
         with registered(self.aux, rows):
             try:
-                found = self.aux.execute(f"SELECT n FROM {ROWS} WHERE {' OR '.join(failing)} ORDER BY n").fetchall()
-                return [number for (number,) in found]
+                numbers = self.aux.execute(f"SELECT n FROM {ROWS} WHERE {' OR '.join(failing)} ORDER BY n").fetchall()
+                return [number for (number,) in numbers]
             except duckdb.BinderException:
                 # TRY refuses what is volatile, such as RANDOM() or UUID_STRING().
                 return [n for i, n in enumerate(rows["n"].to_pylist()) if self._fails(rows.slice(i, 1), items)]
@@ -150,8 +150,8 @@ class Reading:
                 try:
                     value = (self.aux.execute(f"SELECT {item.raw} FROM {ROWS}").fetchone() or (None,))[0]
                     self.aux.execute(f"SELECT {item.typed} FROM {ROWS}").fetchall()
-                except duckdb.Error as found:
-                    position, (code, state, text) = place, conversion(filled[place], found, value)
+                except duckdb.Error as e:
+                    position, (code, state, text) = place, conversion(filled[place], e, value)
                     break
         error = RowError(record, line, 1, position + 1, code, state, text)
         return Fault(error, f'"{self.statement.target.table}"["{filled[position].name}":{position + 1}]', line)

@@ -53,25 +53,25 @@ class Source:
 
         A missing file stops the statement (copy-into-table, ON_ERROR = ABORT_STATEMENT).
         """
-        found = []
+        files = []
         for name in dict.fromkeys(names):
             one = self._one(self.prefix + name)
             if one is None:
                 raise fail(91016, "22000", missing(f"s3://{self.bucket}/{self.prefix}{name}"))
-            found.append(one)
-        return found
+            files.append(one)
+        return files
 
     def listed(self) -> list[File]:
         """All files whose name starts with the path, in the order of their names; folder markers left out."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         with self._translated(f"s3://{self.bucket}/{self.prefix}"):
-            found = [
+            files = [
                 self._file(item["Key"], item["Size"], item["ETag"], item["LastModified"])
                 for page in pages
                 for item in page.get("Contents", [])
                 if not item["Key"].endswith("/")
             ]
-        return sorted(found, key=lambda f: f.path)
+        return sorted(files, key=lambda f: f.path)
 
     def _one(self, key: str) -> File | None:
         from botocore.exceptions import ClientError
@@ -134,7 +134,7 @@ def missing(name: str) -> str:
 
 def split_stage(text: str) -> tuple[str, str]:
     """`DB."Sch/ema".STAGE/path/x` → the stage's name as written and the path behind its slash."""
-    found = re.match(r'((?:"(?:[^"]|"")*"|[^/".]+|\.)+)(?:/(.*))?$', text, re.DOTALL)
-    if not found:
+    match = re.match(r'((?:"(?:[^"]|"")*"|[^/".]+|\.)+)(?:/(.*))?$', text, re.DOTALL)
+    if not match:
         raise compilation(1003, "42000", f"syntax error: '@{text}' is not a stage reference")
-    return found[1], found[2] or ""
+    return match[1], match[2] or ""

@@ -1,6 +1,6 @@
 """Good rows on their way into the table, in files of their own: the session's transaction sees one INSERT for each.
 
-Arrow batches ──Spooler.kept──▶ an Arrow file, as they were read; ──Spooler.converted──▶ Parquet, in the target's types
+Arrow batches ──Spooler.as_read──▶ an Arrow file, as they were read; ──Spooler.converted──▶ Parquet, in the target's types
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from flows.embedded.warehouse.copy.expressions import DEFAULT_TEXT_BYTES, Item
 from flows.embedded.warehouse.text.grammar import quote
 
 ROWS = "cxm_copy_source"  # what the engine calls the rows that it reads
-# Half of DuckDB's row group. A batch of more than a whole one leaves a remainder, with which DuckDB makes row groups anew: it
-# compresses them twice, and the file keeps the room of both.
+# Half of DuckDB's row group. A batch larger than a row group leaves a remainder, and DuckDB then builds its row groups again: it
+# compresses them twice, and the file grows by both.
 _MOST_ROWS = 61_440
 
 
@@ -59,7 +59,7 @@ class Spooler:
             )
         return Spool(target)
 
-    def kept(self, batches: Iterable[pa.RecordBatch], columns: pa.Schema, select: str) -> Spool:
+    def as_read(self, batches: Iterable[pa.RecordBatch], columns: pa.Schema, select: str) -> Spool:
         """The rows as they are in a new file; raises duckdb.Error when a field is longer than a VARCHAR holds."""
         target = self.folder / f"{next(self._numbers)}.arrows"
         with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, columns) as writer:
@@ -72,7 +72,7 @@ class Spooler:
 
 @contextmanager
 def registered(duck: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader) -> Iterator[None]:
-    """The rows as ROWS; what is left of an earlier result is dropped, which DuckDB asks for."""
+    """Register the rows as ROWS, after dropping an earlier result: DuckDB refuses to register a name twice."""
     duck.complete()
     duck.register(ROWS, rows)
     try:

@@ -25,7 +25,7 @@ from flows.embedded.warehouse.session.context import SessionContext
 
 
 class Statement:
-    """One statement; what is made in `__init__` is in the order in which Snowflake looks at things.
+    """One statement; `__init__` checks in the order in which Snowflake does.
 
     Raises ProgrammingError with Snowflake's code, state and text for what it says wrong.
     """
@@ -97,12 +97,12 @@ class Statement:
             chosen = self.source.stage.file_format if self.source.stage else {}
         try:
             return CsvFormat.from_options(chosen)
-        except OptionError as found:
-            if found.why:
-                raise fail(2, "0A000", f"Unsupported feature '{found.name} = {found.value}': {found.why}.") from None
-            if found.value is None:
-                raise compilation(1006, "42601", f"invalid parameter '{found.name}'") from None
-            raise invalid(found.name, found.value) from None
+        except OptionError as e:
+            if e.why:
+                raise fail(2, "0A000", f"Unsupported feature '{e.name} = {e.value}': {e.why}.") from None
+            if e.value is None:
+                raise compilation(1006, "42601", f"invalid parameter '{e.name}'") from None
+            raise invalid(e.name, e.value) from None
 
     def _check(self) -> None:
         options = self.options

@@ -36,19 +36,19 @@ class Target:
 
 
 def find_target(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> Target:
-    """The statement's table. Raises 090105 and 090106 without a current database or schema, 002003 when there is none, 000904."""
+    """The statement's table. Raises 090105, 090106 without a current database or schema, 002003 or 000904 for an unknown name."""
     database, schema, table = _full_name(session, statement)
-    found = duck.execute(
+    rows = duck.execute(
         "SELECT column_name, data_type, is_nullable, database_name = 'temp' FROM duckdb_columns() WHERE table_name = ? "
         "AND (database_name = 'temp' OR (upper(database_name) = upper(?) AND upper(schema_name) = upper(?))) "
         "ORDER BY database_name <> 'temp', column_index",
         [table, database, schema],
     ).fetchall()
     # A temporary table hides a permanent one of its name.
-    known = {row[0]: row for row in found if row[3] == found[0][3]}
+    known = {row[0]: row for row in rows if row[3] == rows[0][3]}
     if not known:
         raise compilation(2003, "42S02", f"Table '{database}.{schema}.{table}' does not exist or not authorized.")
-    relation = f"temp.{ident(table)}" if found[0][3] else ".".join(ident(p) for p in (database, schema, table))
+    relation = f"temp.{ident(table)}" if rows[0][3] else ".".join(ident(p) for p in (database, schema, table))
     lengths = _lengths(duck, database, schema, table)
     every = [Column(name, row[1], bool(row[2]), lengths.get(name)) for name, row in known.items()]
     return Target(database, schema, table, relation, every, _named(statement, every))

@@ -1,4 +1,4 @@
-"""A conflict with another session's commit: outside a transaction it is worth another try, Snowflake would have waited."""
+"""A conflict with another session's commit: outside a transaction the statement runs again, where Snowflake would have waited."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RETRY_SECONDS = 20.0
 
 
 def retried(conn: WarehouseConnection, run: Callable[[], None]) -> None:
-    """Run it until it meets no conflict, for RETRY_SECONDS at most; once only in an open transaction."""
+    """Repeat a statement that conflicts, for RETRY_SECONDS at most; in an open transaction run it once."""
     deadline = time.monotonic() + RETRY_SECONDS
     pause = 0.005
     while True:

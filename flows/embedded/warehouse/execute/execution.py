@@ -106,7 +106,7 @@ def _error(error: Exception, command: str) -> snowflake.connector.errors.Error:
         return error
     if isinstance(error, (ParseError, SqlglotError)):
         return from_parser(error, command)
-    # Without the error's text: it may quote a value.
+    # The error's text is left out: it may quote a value.
     where = "".join(traceback.format_tb(error.__traceback__))
     logger.warning("refused %r: %s\n%s", command[:200], type(error).__name__, where)
     return errors.unsupported(summary(command))

@@ -62,12 +62,12 @@ class Executor:
         self.described: Described = ()
         self.rowcount: int | None = None
         self.trial = False  # whether a statement is only tried, see `session.beside`
-        self._tried = False  # whether it was
+        self._tried = False  # whether it has been tried
         self._sure = False  # whether an error rolls back a transaction that the session has not begun
         self._part = conn.transaction.parts.first
         self._beside: Beside | None = None
-        self.binds = 0  # how many the statement has that was described last
-        self.statement = statement  # what the server has announced, for the next execution
+        self.binds = 0  # number of binds of the statement that was described last
+        self.statement = statement  # the statement that the server has announced, for the next execution
 
     # ---- entry points
 
@@ -204,7 +204,7 @@ class Executor:
             self.conn.transaction.end("COMMIT" if isinstance(tree, exp.Commit) else "ROLLBACK")
         self.answer(status())
 
-    # ---- what a handler may ask for (`statements.runner`)
+    # ---- what statement handlers call (`statements.runner`)
 
     @contextlib.contextmanager
     def atomic(self) -> Iterator[None]:
@@ -227,17 +227,17 @@ class Executor:
 
     @contextlib.contextmanager
     def trying(self, several: bool = False) -> Iterator[Beside | None]:
-        """Where what would cost the open transaction its rows is tried first; None where nothing would."""
+        """A connection on which to try a statement whose failure would lose the open transaction; None if none is needed."""
         transaction = self.conn.transaction
         if not transaction.open or self._sure or self._tried or not (transaction.wrote or several or self.trial):
             yield None
             return
-        with beside(self.conn, self._part) as found, found.rolled_back():
-            yield found
+        with beside(self.conn, self._part) as attempt, attempt.rolled_back():
+            yield attempt
 
     @contextlib.contextmanager
     def _apart(self, tree: Expr, bindings: Any) -> Iterator[None]:
-        """Around a query: in a transaction that has written it runs beside it, see `session.beside`."""
+        """Around a query: if the transaction has written, the query runs on a second connection, see `session.beside`."""
         transaction = self.conn.transaction
         if (
             not isinstance(tree, exp.Query)
@@ -246,8 +246,8 @@ class Executor:
         ):
             yield
             return
-        with beside(self.conn, self._part) as found:
-            self._beside = found if found.sees(tree) else None
+        with beside(self.conn, self._part) as reader:
+            self._beside = reader if reader.sees(tree) else None
             try:
                 yield
             finally:
@@ -276,7 +276,7 @@ class Executor:
             part.wrote.add(".".join(written))
 
     def retried(self, run: Callable[[], None]) -> None:
-        """Run it, outside a transaction again after a conflict."""
+        """Run a statement; outside a transaction, repeat it after a conflict."""
         retried(self.conn, run)
 
     def typed(self, tree: Expr, bindings: Any = None) -> Expr:
@@ -286,13 +286,13 @@ class Executor:
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""
         tree = corrections.trims(tree)
-        kept = tree.copy() if corrections.may_add_text(tree) else None
+        original = tree.copy() if corrections.may_add_text(tree) else None
         try:
             self._run_parts(corrections.sums(tree), bindings)
         except duckdb.BinderException as e:
-            if kept is None or corrections.SUM_OF_TEXT not in str(e):
+            if original is None or corrections.SUM_OF_TEXT not in str(e):
                 raise
-            self._run_parts(kept, bindings)
+            self._run_parts(original, bindings)
 
     def _run_parts(self, tree: Expr, bindings: Any) -> None:
         parts = split(tree)
@@ -301,10 +301,10 @@ class Executor:
                 self._run_translated(*self._ready(part, bindings))
             return
         steps = [self._ready(part, bindings) for part in parts]
-        with self.trying(len(steps) > 1) as found:
-            if tried := found is not None and all(found.sees(step) for step, _ in steps):
+        with self.trying(len(steps) > 1) as attempt:
+            if tried := attempt is not None and all(attempt.sees(step) for step, _ in steps):
                 for step, bound in steps:
-                    found.run(step, bound)
+                    attempt.run(step, bound)
         if self.trial:
             return
         statement = self.conn.statement

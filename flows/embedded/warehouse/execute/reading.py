@@ -1,4 +1,4 @@
-"""A statement's text as a syntax tree; what no part of this warehouse takes is refused here."""
+"""A statement's text as a syntax tree; a statement that no part of this warehouse runs is refused here."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from typing import Any
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(found: dict[str, Any] | None) -> tuple[Any, list[tuple[Any, ...]] | None]:
+def read(sent: dict[str, Any] | None) -> tuple[Any, list[tuple[Any, ...]] | None]:
     """(values of one execution, or None; rows of an array binding, or None)."""
-    if not found:
+    if not sent:
         return None, None
-    if not all(k.isdigit() for k in found):
-        return {name: _value(b) for name, b in found.items()}, None
-    ordered = [found[str(i)] for i in range(1, len(found) + 1)]
+    if not all(k.isdigit() for k in sent):
+        return {name: _value(b) for name, b in sent.items()}, None
+    ordered = [sent[str(i)] for i in range(1, len(sent) + 1)]
     if any(isinstance(b["value"], list) for b in ordered):
         return None, list(zip(*[[_value({**b, "value": v}) for v in b["value"]] for b in ordered], strict=True))
     return tuple(_value(b) for b in ordered), None

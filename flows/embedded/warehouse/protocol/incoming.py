@@ -1,4 +1,4 @@
-"""What comes in by HTTP, before anything believes it: who sent it, how large it is, that its JSON is the protocol's.
+"""Checks of an HTTP request before it is read further: who sent it, how large it is, that its JSON is the protocol's.
 
 request ──Doorkeeper──▶ 400 for a foreign Host, 403 for a foreign Origin; body ──read_body──▶ a JSON object, or BadRequestError
 
@@ -82,10 +82,10 @@ async def read_body(request: Request, packed: int = PACKED, unpacked: int = UNPA
     if not text:
         return {}
     try:
-        found = json.loads(text)
+        body = json.loads(text)
     except (ValueError, RecursionError):
         raise BadRequestError("The request's body is no JSON text.") from None
-    return as_object(found, "the request's body")
+    return as_object(body, "the request's body")
 
 
 def _unpacked(raw: bytes, limit: int) -> bytes:

@@ -1,7 +1,7 @@
 """Who logs in: user, password or key pair → the name and role that the session gets.
 
-An account begins with users, as every account does with its first: those of the `--users` file, with the passwords that are
-there. All others are made with CREATE USER. Nobody else gets in.
+An account starts with the users and passwords of the `--users` file. All others are created with CREATE USER; nobody else can
+log in.
 
 https://docs.snowflake.com/en/user-guide/key-pair-auth: the client signs a JWT with its private key; issuer
 `ACCOUNT.USER.SHA256:fingerprint`, subject `ACCOUNT.USER`.

@@ -44,7 +44,7 @@ class OpenSessions:
         self._by_token: dict[str, WarehouseConnection] = {}
         self._masters: dict[str, str] = {}  # session token → master token, which renews it
         self._lock = threading.Lock()
-        self.open_sockets: Callable[[], set[tuple[str, int]]] | None = None  # whoever runs the app can tell
+        self.open_sockets: Callable[[], set[tuple[str, int]]] | None = None  # set by the program that runs the app
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -58,16 +58,16 @@ class OpenSessions:
     def open(self, data: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
         """Start a session and answer as a login does. Raises LoginRefusedError."""
         self._close_idle()
-        found = log_in(self._warehouse.engine, data, query)
+        login = log_in(self._warehouse.engine, data, query)
         parameters = {k.upper(): v for k, v in (data.get("SESSION_PARAMETERS") or {}).items()}
         try:
             conn = self._warehouse.connect(
-                found.database, found.schema, user=found.user, role=found.role, warehouse=found.warehouse,
+                login.database, login.schema, user=login.user, role=login.role, warehouse=login.warehouse,
                 autocommit=str(parameters.pop("AUTOCOMMIT", True)).lower() != "false", parameters=parameters,
             )  # fmt: skip
         except Error as e:
             return {"data": {}, "code": f"{e.errno:06d}", "message": e.raw_msg, "success": False}
-        conn.secondary_roles = str(data.get("SECONDARY_ROLES") or found.secondary_roles)
+        conn.secondary_roles = str(data.get("SECONDARY_ROLES") or login.secondary_roles)
         conn.client = f"{data.get('CLIENT_APP_ID', 'Client')} {data.get('CLIENT_APP_VERSION', '')}".strip()
         token, master = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self._lock:
@@ -100,7 +100,7 @@ class OpenSessions:
         }
 
     def of(self, request: Request) -> WarehouseConnection | None:
-        """The session that a request names by its token; None when there is none any more."""
+        """The session that a request names by its token; None if it has ended."""
         conn = self._by_token.get(token_of(request))
         if conn is not None and request.client is not None:
             socket = (request.client.host, request.client.port)
@@ -136,7 +136,7 @@ class OpenSessions:
     def client_lives(self, conn: WarehouseConnection) -> bool:
         """False when every socket that the session's requests came over is closed: its client has ended without a word.
 
-        A client that opens a socket for each request is never found gone this way.
+        This never notices a client that opens a socket for each request.
         """
         if self.open_sockets is None or not conn.keeps_sockets:
             return True

@@ -93,13 +93,13 @@ def _described(conn: WarehouseConnection, executor: Executor, sql: str, kind: in
 
 
 def in_progress(query_id: str, code: str) -> dict[str, Any]:
-    """What a client hears that has to ask again; `code`: IN_PROGRESS or DETACHED."""
+    """The answer that makes a client ask again; `code` is IN_PROGRESS or DETACHED."""
     data = {"queryId": query_id, "getResultUrl": f"/queries/{query_id}/result", "queryAbortsAfterSecs": 300}
     message = "Query execution in progress."
     return {"data": data, "code": code, "message": message, "success": True}
 
 
 def failure(code: str, sqlstate: str, message: str, query_id: str | None) -> dict[str, Any]:
-    """What a client hears of a statement that failed: HTTP 200 all the same."""
+    """The answer for a failed statement, sent with HTTP 200."""
     data = {"errorCode": code, "sqlState": sqlstate, "queryId": query_id, "internalError": False, "line": -1, "pos": -1}
     return {"data": data, "code": code, "message": message, "success": False}

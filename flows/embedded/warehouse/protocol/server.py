@@ -152,14 +152,14 @@ class Server:
         return JSONResponse({"data": None, "code": None, "message": None, "success": True})
 
     async def monitoring(self, request: Request) -> JSONResponse:
-        """The state of one statement by its id; none for an id that nobody knows."""
+        """The state of one statement by its id; empty for an unknown id."""
         conn = self.sessions.of(request)
         if conn is None:
             return _gone()
-        wanted = request.path_params["query_id"]
-        if statement := self.registry.running.get(wanted):
+        query_id = request.path_params["query_id"]
+        if statement := self.registry.running.get(query_id):
             blocked = self.registry.locks.waits(statement.conn.session_id)
-            queries = [{"id": wanted, "status": "BLOCKED" if blocked else "RUNNING"}]
+            queries = [{"id": query_id, "status": "BLOCKED" if blocked else "RUNNING"}]
         else:
             queries = [
                 {
@@ -167,7 +167,7 @@ class Server:
                     "errorCode": r.error_code, "errorMessage": r.error_message,
                 }
                 for r in self.registry.history.all()
-                if r.query_id == wanted and (r.user_name == conn.user or conn.may("MONITOR", "ACCOUNT", ""))
+                if r.query_id == query_id and (r.user_name == conn.user or conn.may("MONITOR", "ACCOUNT", ""))
             ]  # fmt: skip
         return JSONResponse({"data": {"queries": queries}, "success": True})
 
@@ -273,7 +273,7 @@ class Server:
             except Error as e:
                 quotes_data = (
                     100000 <= (e.errno or 0) < 101000
-                )  # a value that is not recognized, say: it is nobody's to log
+                )  # such as a value that is not recognized, which may be personal: not logged
                 logger.info("%s: %s", e.errno, "of query " + executor.query_id if quotes_data else e.raw_msg)
                 return failure(f"{e.errno or 603:06d}", e.sqlstate or "XX000", e.raw_msg or "", executor.query_id)
             finally:

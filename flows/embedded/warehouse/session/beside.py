@@ -1,4 +1,4 @@
-"""A statement of a transaction that has written, run beside it first: an error costs the statement, never the transaction.
+"""A statement of a transaction that has written runs on a second connection first: its error ends the statement alone.
 
 DuckDB gives a transaction up at the first error that a statement meets while it runs; on Snowflake the failed statement alone is
 rolled back (https://docs.snowflake.com/en/sql-reference/transactions#failed-statements-within-a-transaction).
@@ -22,7 +22,7 @@ from flows.embedded.warehouse.text.grammar import ident
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
-# Of these alone a query is made that no value can make fail.
+# A query of these nodes alone cannot fail, whatever the values.
 _HARMLESS = (
     exp.Select, exp.From, exp.Table, exp.Identifier, exp.Where, exp.Count, exp.Star, exp.Column, exp.Literal, exp.EQ, exp.And,
     exp.Alias, exp.TableAlias, exp.Paren, exp.Boolean, exp.Placeholder, exp.Order, exp.Ordered, exp.DataType,

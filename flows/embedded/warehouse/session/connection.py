@@ -136,17 +136,17 @@ class WarehouseConnection:
 
     def use_schema(self, database: str, schema: str) -> None:
         """Make a schema current."""
-        kept = "_FS_INFORMATION_SCHEMA" if schema == "INFORMATION_SCHEMA" else schema
-        self.duck.execute(f"SET schema = {quote(ident(database) + '.' + ident(kept))}")
+        stored = "_FS_INFORMATION_SCHEMA" if schema == "INFORMATION_SCHEMA" else schema
+        self.duck.execute(f"SET schema = {quote(ident(database) + '.' + ident(stored))}")
         self.database, self.schema = database, schema
 
     def leave_database(self) -> None:
-        """Stand nowhere."""
+        """Leave the current database and schema."""
         self.database, self.schema = None, None
         self.duck.execute("SET schema = 'memory.main'")
 
     def leave_schema(self) -> None:
-        """Stand in the current database, in none of its schemas."""
+        """Leave the current schema, stay in the database."""
         self.schema = None
         self.duck.execute(f"SET schema = {quote(ident(self.database or 'memory') + '.main')}")
 
@@ -252,7 +252,7 @@ class WarehouseConnection:
                 self.duck.execute(f"SET TimeZone = {quote(str(value))}")
             except duckdb.Error:
                 self.parameters.pop(name, None)
-                raise errors.invalid_value(value, name) from None  # the cause is no statement of the user
+                raise errors.invalid_value(value, name) from None  # the user's statement is not the cause
         elif name in OUTPUT_FORMATS:
             self._apply_formats()
         elif name == "AUTOCOMMIT":

@@ -1,6 +1,6 @@
-"""The columns of tables and views, kept from one statement to the next until DDL may have changed them.
+"""A cache of the columns of tables and views, which DDL invalidates.
 
-table ──get──▶ its columns; asked of the engine ──keep──▶ for the next statement; DDL of any session ──changed──▶ all forgotten
+table ──get──▶ its columns; the engine's answer ──keep──▶ for the next statement; DDL of any session ──changed──▶ cache emptied
 CREATE OR REPLACE of a table whose columns stay as they were ──restore──▶ those of the others, which depend on no more than these
 """
 
@@ -11,44 +11,44 @@ from collections.abc import Mapping
 
 
 class KnownColumns:
-    """Columns by full name. What was read before a change of the catalogue is never kept after it."""
+    """Columns by full name. A change of the catalogue drops what was read before it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[str, Mapping[str, object]] = {}
-        self.generation = 0  # grows with each change; note it before the engine is asked
+        self._columns: dict[str, Mapping[str, object]] = {}
+        self.generation = 0  # grows with each change; read it before asking the engine
 
     def get(self, name: str) -> Mapping[str, object] | None:
-        """The columns, None where the engine has to be asked."""
-        return self._found.get(name)
+        """The cached columns; None if the engine has to be asked."""
+        return self._columns.get(name)
 
     def keep(self, name: str, columns: Mapping[str, object], generation: int) -> None:
-        """Remember what the engine said when the catalogue was of this generation, unless it has changed since."""
+        """Cache what the engine answered at this generation of the catalogue, unless the catalogue has changed since."""
         with self._lock:
             if generation == self.generation:
-                self._found[name] = columns
+                self._columns[name] = columns
 
     def all(self) -> tuple[dict[str, Mapping[str, object]], int]:
-        """What is known now, and of which generation."""
+        """The cached columns, and the generation of the catalogue they belong to."""
         with self._lock:
-            return dict(self._found), self.generation
+            return dict(self._columns), self.generation
 
-    def restore(self, found: Mapping[str, Mapping[str, object]], generation: int) -> None:
-        """Know again what was known, unless something else than one statement has changed the catalogue since."""
+    def restore(self, columns: Mapping[str, Mapping[str, object]], generation: int) -> None:
+        """Put columns back that one statement invalidated, unless another statement has changed the catalogue since."""
         with self._lock:
             if self.generation == generation + 1:
-                self._found = {**found, **self._found}
+                self._columns = {**columns, **self._columns}
 
     def forget(self, name: str) -> None:
-        """A statement has changed this table, and no other session sees it yet."""
+        """Drop one table, which an uncommitted statement has changed."""
         with self._lock:
-            self._found.pop(name, None)
+            self._columns.pop(name, None)
 
     def changed(self, made: str = "") -> None:
-        """The catalogue has changed, committed and all. `made` is a new table or view, on which nothing else can depend yet."""
+        """Drop the cache after a committed change of the catalogue; for a new table or view `made`, only its own entry."""
         with self._lock:
             self.generation += 1
             if made:
-                self._found.pop(made, None)
+                self._columns.pop(made, None)
             else:
-                self._found.clear()
+                self._columns.clear()

@@ -75,7 +75,7 @@ class LaterParts:
         self.first.seen, self.first.wrote = self._commits.count, set()
 
     def choose(self, tables: frozenset[str], adds_to: str = "") -> Part:
-        """Where a statement over these tables runs; rows that it only `adds_to` another are in nobody's way."""
+        """Where a statement over these tables runs; a table that it only `adds_to` conflicts with no other part."""
         every = [self.first, *self.later]
         holding = [part for part in every if part.wrote & {*tables, adds_to}]
         if len(holding) > 1:
@@ -100,7 +100,7 @@ class LaterParts:
         return part
 
     def drop_broken(self) -> bool:
-        """After a statement that failed: forget a later part that DuckDB has given up. True where its rows are lost."""
+        """After a failed statement, forget a later part that DuckDB has aborted. True if rows written in it are lost."""
         lost = False
         for part in list(self.later):
             try:

@@ -1,6 +1,6 @@
 """Table locks: UPDATE, DELETE, MERGE of one transaction at a time; INSERT and COPY need none.
 
-statement ──acquire──▶ goes on, or waits until the holder commits, rolls back or is found abandoned
+statement ──acquire──▶ goes on, or waits until the holder commits, rolls back or is abandoned
 
 https://docs.snowflake.com/en/sql-reference/transactions#resource-locking: a second transaction waits for the first.
 #deadlocks: "Snowflake chooses the most recent statement which is part of the deadlock as the victim"; its transaction stays open.
@@ -28,7 +28,7 @@ class TableLocks:
         self._changed = threading.Condition()
 
     def acquire(self, table: str, owner: int, timeout: float, look: Callable[[int], None]) -> int | None:
-        """Take the lock for `owner`, waiting up to `timeout` seconds; None when it is taken, else who has it still.
+        """Take the lock for `owner`, waiting up to `timeout` seconds; None when taken, else the session that holds it.
 
         `look(holder)` is called a few times a second while waiting: it raises to give up, and may end the holder's transaction.
         Raises DeadlockError at once when waiting would close a circle.
@@ -57,10 +57,10 @@ class TableLocks:
         seen: set[int] = set()
         while holder not in seen:
             seen.add(holder)
-            wanted = self._waiting.get(holder)
-            if wanted is None or wanted not in self._owners:
+            table = self._waiting.get(holder)
+            if table is None or table not in self._owners:
                 return False
-            holder = self._owners[wanted]
+            holder = self._owners[table]
             if holder == owner:
                 return True
         return False

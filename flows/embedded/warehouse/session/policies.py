@@ -76,22 +76,22 @@ def tags_of(conn: WarehouseConnection, item: AccountObject, column: str = "") ->
     places.append((item, "SELF"))
     if column:
         places.append((item, f"COLUMN {column}"))
-    found: dict[str, str] = {}
+    tags: dict[str, str] = {}
     for place, key in places:
-        found.update(_kept(place, "tags").get(key) or {})
-    return found
+        tags.update(_property(place, "tags").get(key) or {})
+    return tags
 
 
 def candidates(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> list[Attached]:
     """The policies for a column of this type: the one set on it, else those of its tags."""
-    if own := _kept(item, "policies").get(column):
+    if own := _property(item, "policies").get(column):
         return [Attached(policy(conn, own["policy"]), tuple(own["using"]))]
-    found: list[Attached] = []
+    attached: list[Attached] = []
     for tag in tags_of(conn, item, column):
         for name in _policies(conn, tag):
             if (one := policy(conn, name)).masks == type_:
-                found.append(Attached(one, tuple(a for a, _ in one.arguments[1:]), tag))
-    return found
+                attached.append(Attached(one, tuple(a for a, _ in one.arguments[1:]), tag))
+    return attached
 
 
 def effective(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> Attached | None:
@@ -99,17 +99,17 @@ def effective(conn: WarehouseConnection, item: AccountObject, column: str, type_
 
     Raises 003574 where tags bring several (POLICY_STATUS of https://docs.snowflake.com/en/sql-reference/functions/policy_references).
     """
-    found = candidates(conn, item, column, type_)
-    if len(found) > 1:
+    choices = candidates(conn, item, column, type_)
+    if len(choices) > 1:
         raise errors.several_policies(column)
-    return found[0] if found else None
+    return choices[0] if choices else None
 
 
 def attached_to_columns(conn: WarehouseConnection, name: str) -> Iterator[tuple[AccountObject, str, tuple[str, ...]]]:
     """Each (table or view, column, further columns) on which a policy is set."""
     for kind in ("TABLE", "VIEW"):
         for item in conn.account.all(kind):
-            for column, own in _kept(item, "policies").items():
+            for column, own in _property(item, "policies").items():
                 if own["policy"] == name:
                     yield item, column, tuple(own["using"])
 
@@ -122,18 +122,18 @@ def is_used(conn: WarehouseConnection, name: str) -> bool:
 
 def may_mask(conn: WarehouseConnection, item: AccountObject) -> bool:
     """Whether any column of a table or view can have a policy: a quick look, before its columns are asked for."""
-    if _kept(item, "policies"):
+    if _property(item, "policies"):
         return True
-    tags = {tag for key in _kept(item, "tags") for tag in _kept(item, "tags")[key]} | tags_of(conn, item).keys()
+    tags = {tag for key in _property(item, "tags") for tag in _property(item, "tags")[key]} | tags_of(conn, item).keys()
     return any(_policies(conn, tag) for tag in tags)
 
 
 def _policies(conn: WarehouseConnection, tag: str) -> Sequence[str]:
-    found = conn.account.find("TAG", tag)
-    kept: Any = found.properties.get("policies") if found else None
-    return kept or ()
+    item = conn.account.find("TAG", tag)
+    names: Any = item.properties.get("policies") if item else None
+    return names or ()
 
 
-def _kept(item: AccountObject | None, what: str) -> dict[str, Any]:
-    kept: Any = item.properties.get(what) if item else None
-    return kept or {}
+def _property(item: AccountObject | None, what: str) -> dict[str, Any]:
+    value: Any = item.properties.get(what) if item else None
+    return value or {}

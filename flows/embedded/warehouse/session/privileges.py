@@ -87,12 +87,12 @@ def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
     if name in conn.temporary_tables:
         return conn.temporary_tables[name]
     database, schema, short = name
-    found = conn.duck.execute(
+    row = conn.duck.execute(
         "SELECT 'TABLE' FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ? "
         "UNION ALL SELECT 'VIEW' FROM duckdb_views() WHERE database_name = ? AND schema_name = ? AND view_name = ?",
         [database, schema, short] * 2,
     ).fetchone()
-    return str(found[0]) if found else ""
+    return str(row[0]) if row else ""
 
 
 def spelled_otherwise(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
@@ -132,8 +132,8 @@ def authorize(conn: WarehouseConnection, expression: Expr) -> None:
             _owned(conn, one)
         return
     elif isinstance(expression, exp.Insert):
-        wanted = ["INSERT", "DELETE"] if expression.args.get("overwrite") else ["INSERT"]
-        _object(conn, target, *wanted)
+        privileges = ["INSERT", "DELETE"] if expression.args.get("overwrite") else ["INSERT"]
+        _object(conn, target, *privileges)
     elif isinstance(expression, exp.Update):
         _object(conn, target, "UPDATE")
     elif isinstance(expression, exp.Delete):
@@ -145,12 +145,12 @@ def authorize(conn: WarehouseConnection, expression: Expr) -> None:
         return
     elif isinstance(expression, exp.Merge):
         kinds = {type(w.args.get("then")) for w in expression.find_all(exp.When)}
-        wanted = ["INSERT"] if exp.Insert in kinds else []
-        wanted += ["UPDATE"] if exp.Update in kinds else []
-        wanted += (
+        privileges = ["INSERT"] if exp.Insert in kinds else []
+        privileges += ["UPDATE"] if exp.Update in kinds else []
+        privileges += (
             ["DELETE"] if any(isinstance(w.args.get("then"), exp.Var) for w in expression.find_all(exp.When)) else []
         )
-        _object(conn, target, "SELECT", *wanted)
+        _object(conn, target, "SELECT", *privileges)
     elif isinstance(expression, exp.MultitableInserts):
         raise errors.unsupported("INSERT of several tables")
     elif isinstance(expression, exp.Copy):
@@ -251,5 +251,5 @@ def _owned(conn: WarehouseConnection, table: exp.Table) -> None:
     full = f"{database}.{schema}.{name}"
     kind = "SEQUENCE" if conn.account.find("SEQUENCE", full) else _kind(conn, full)
     if conn.account.find(kind, full) is None and not exists(conn, (database, schema, name)):
-        return  # DROP … IF EXISTS of nothing; anything else will say that there is no such object
+        return  # DROP … IF EXISTS may name nothing; other statements raise the error themselves
     conn.require("OWNERSHIP", kind, full)

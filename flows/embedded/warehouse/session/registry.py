@@ -1,6 +1,6 @@
 """What the sessions of one server share: which sessions exist, what runs, who holds which lock, what was answered and when.
 
-`Registry` is in memory and gone with the server; what is kept is the account's and the databases'.
+`Registry` is in memory and lost when the server stops; the account and the databases are on disk.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Results:
                 self._forget(next(iter(self._tables)))
 
     def get(self, query_id: str) -> pa.Table | None:
-        """The rows of one statement; None when they are not kept any more."""
+        """The rows of one statement; None if they have been dropped."""
         return self._tables.get(query_id)
 
     def _forget(self, query_id: str) -> None:
@@ -115,5 +115,5 @@ class Registry:
         self.commits = Commits()
         self.columns = KnownColumns()
         self.running = Running()
-        # whether a session's client is still there; the server, which sees its sockets, knows better
+        # whether a session's client is still connected; the server replaces this with a look at the client's sockets
         self.client_lives: Callable[[Any], bool] = lambda _: True

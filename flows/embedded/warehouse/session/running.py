@@ -79,7 +79,7 @@ class Statement:
 
     @contextmanager
     def unstoppable(self) -> Iterator[None]:
-        """Around what must not fail, since it has been tried: whoever stops the statement now comes too late."""
+        """Around work that has been tried already and must not fail: a stop that comes now has no effect."""
         with self._guard:
             runs, self._runs = self._runs, False
         try:
@@ -97,7 +97,7 @@ class Statement:
         threading.Thread(target=self._interrupt_until_ended, name=f"stop-{self.query_id}", daemon=True).start()
 
     def _interrupt_until_ended(self) -> None:
-        """DuckDB stops only what it runs at this moment, and a statement is several of its own: so again until the end."""
+        """Interrupt again and again until the statement ends: it runs as several of DuckDB's, and an interrupt stops only one."""
         while not self._ended.is_set():
             with self._guard:
                 if self._runs:
@@ -130,8 +130,8 @@ class Running:
     def asked_as(self, request_id: str, conn: Owner) -> Statement | None:
         """By the id that its client gave the request."""
         with self._lock:
-            found = [s for s in self._statements.values() if s.request_id == request_id and s.conn is conn]
-        return found[0] if found and request_id else None
+            statements = [s for s in self._statements.values() if s.request_id == request_id and s.conn is conn]
+        return statements[0] if statements and request_id else None
 
     def of_session(self, session_id: int) -> list[Statement]:
         """All of one session."""

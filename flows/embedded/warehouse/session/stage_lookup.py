@@ -1,4 +1,4 @@
-"""A stage or file format by the name that a statement gives: found from the session's place, if its role may use it."""
+"""A stage or file format by its name in a statement, completed with the session's database and schema, and checked for USAGE."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def find_file_format(conn: WarehouseConnection, name: str) -> AccountObject:
     """A named file format. Raises 002003 (02000)."""
     parts = split_name(name)
     full = ".".join(conn.qualify(parts))
-    found = conn.account.find("FILE FORMAT", full)
-    if found is None:
+    item = conn.account.find("FILE FORMAT", full)
+    if item is None:
         raise errors.not_found("FILE FORMAT", ".".join(parts))
     conn.require_use_of(*full.split(".", 2)[:2])
     conn.require("USAGE", "FILE FORMAT", full)
-    return found
+    return item
 
 
 def file_format_options(conn: WarehouseConnection, name: str) -> Mapping[str, object]:
@@ -36,22 +36,22 @@ def stage_info(conn: WarehouseConnection, name: str) -> StageInfo:
     if name.startswith(("~", "%")) or name.rpartition(".")[2].startswith("%"):
         raise errors.unsupported(f"the stage of a user or a table (@{name}); CREATE STAGE makes one")
     database, schema, stage = conn.qualify(split_name(name))
-    found = conn.account.find("STAGE", f"{database}.{schema}.{stage}")
-    if found is None:
+    item = conn.account.find("STAGE", f"{database}.{schema}.{stage}")
+    if item is None:
         raise errors.not_found("STAGE", f"{database}.{schema}.{stage}")
     conn.require_use_of(database, schema)
-    conn.require("USAGE", "STAGE", found.name)
-    written = found.properties.get("FILE_FORMAT") or {}
+    conn.require("USAGE", "STAGE", item.name)
+    written = item.properties.get("FILE_FORMAT") or {}
     options: dict[str, object] = dict(written) if isinstance(written, Mapping) else {}
     if named := options.pop("FORMAT_NAME", None):
         options = {**file_format_options(conn, str(named)), **options}
-    url = str(found.properties["URL"])
+    url = str(item.properties["URL"])
     return StageInfo(
         database,
         schema,
         stage,
         url if url.endswith("/") else url + "/",
         options,
-        integration=str(found.properties.get("STORAGE_INTEGRATION") or "") or None,
-        has_credentials=bool(found.properties.get("HAS_CREDENTIALS")),
+        integration=str(item.properties.get("STORAGE_INTEGRATION") or "") or None,
+        has_credentials=bool(item.properties.get("HAS_CREDENTIALS")),
     )

@@ -54,16 +54,16 @@ def locations(conn: WarehouseConnection, integration: str, *, usage: bool) -> Ca
     Raises ProgrammingError 002003 if it does not exist, 003001 when the role lacks USAGE though `usage` asks for it, 001008 when
     it is not enabled.
     """
-    found = conn.account.find("INTEGRATION", integration)
-    if found is None:
+    item = conn.account.find("INTEGRATION", integration)
+    if item is None:
         raise errors.not_found("INTEGRATION", integration)
     if usage:
         conn.require("USAGE", "INTEGRATION", integration)
-    if not found.properties.get("ENABLED"):
+    if not item.properties.get("ENABLED"):
         raise errors.invalid_value(f"{integration} is not enabled", "STORAGE_INTEGRATION")
 
     def places(key: str) -> list[str]:
-        written = found.properties.get(key) or []
+        written = item.properties.get(key) or []
         return [str(place) for place in written] if isinstance(written, list) else [str(written)]
 
     allowed, blocked = places("STORAGE_ALLOWED_LOCATIONS"), places("STORAGE_BLOCKED_LOCATIONS")

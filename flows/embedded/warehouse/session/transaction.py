@@ -1,6 +1,6 @@
 """A session's transaction: BEGIN, COMMIT, ROLLBACK as Snowflake has them, on DuckDB's.
 
-begin ──▶ DuckDB's BEGIN; end ──▶ COMMIT | ROLLBACK, the session's locks are let go, the account hears of changed tables
+begin ──▶ DuckDB's BEGIN; end ──▶ COMMIT | ROLLBACK, the session's locks are let go, the account notes the changed tables
 
 https://docs.snowflake.com/en/sql-reference/transactions
 """
@@ -44,9 +44,9 @@ class Transaction:
         self.open = False
         self.id = 0
         self.wrote = False
-        self.lost = False  # DuckDB has given it up
+        self.lost = False  # DuckDB has aborted it
         self.changed: set[str] = set()
-        self.aborted = 0  # the one that was taken away while it was idle
+        self.aborted = 0  # number of the transaction that was rolled back while idle
         self.parts = LaterParts(conn.registry.commits, duck)
 
     def begin(self) -> None:
@@ -64,7 +64,7 @@ class Transaction:
         self.open = False
         lost, self.lost = self.lost, False
         try:
-            if lost and verb == "COMMIT":  # DuckDB would answer that all is well
+            if lost and verb == "COMMIT":  # DuckDB would report success
                 raise duckdb.TransactionException(
                     "its rows were lost when a statement in it failed; nothing is committed"
                 )

@@ -105,8 +105,8 @@ def check_shown(conn: WarehouseConnection, tree: exp.Show) -> None:
     parts = parts_of(scope)
     if kind in ("TABLE", "VIEW"):
         name = conn.qualify(parts, "SHOW COLUMNS")
-        found = exists(conn, name)
-        if name not in conn.temporary_tables and not (found and may_show(conn, found, ".".join(name))):
+        actual = exists(conn, name)
+        if name not in conn.temporary_tables and not (actual and may_show(conn, actual, ".".join(name))):
             raise errors.not_found(kind, ".".join(name))
         return
     if kind == "SCHEMA":

@@ -1,4 +1,4 @@
-"""SYSTEM$CANCEL_QUERY and SYSTEM$CANCEL_ALL_QUERIES: what is named ends as soon as it can.
+"""SYSTEM$CANCEL_QUERY and SYSTEM$CANCEL_ALL_QUERIES: stop the named statements.
 
 https://docs.snowflake.com/en/user-guide/querying-cancel-statements
 """
@@ -35,17 +35,19 @@ def cancel(conn: WarehouseConnection, call: re.Match[str], own: Statement | None
     (https://docs.snowflake.com/en/sql-reference/functions/system_cancel_query#usage-notes,
     https://docs.snowflake.com/en/sql-reference/functions/system_cancel_all_queries).
     """
-    running, wanted = conn.registry.running, call[4]
+    running, requested = conn.registry.running, call[4]
     if call[2].upper() == "QUERY":
-        one = running.get(wanted)
-        found = [one] if one is not None else []
-        answer = f"query [{wanted}] terminated." if found else "Identified SQL statement is not currently executing."
+        one = running.get(requested)
+        statements = [one] if one is not None else []
+        answer = (
+            f"query [{requested}] terminated." if statements else "Identified SQL statement is not currently executing."
+        )
     else:
-        if not wanted.isdigit():
-            raise errors.invalid_value(wanted, "session id")
-        found = [s for s in running.of_session(int(wanted)) if s is not own]
-        answer = f"cancelled {len(found)} queries."
-    for statement in found:
+        if not requested.isdigit():
+            raise errors.invalid_value(requested, "session id")
+        statements = [s for s in running.of_session(int(requested)) if s is not own]
+        answer = f"cancelled {len(statements)} queries."
+    for statement in statements:
         _require(conn, statement.conn)
         statement.stop(errors.canceled())
     return Result([(call[5] or call[1].upper(), "VARCHAR")], [[answer]])

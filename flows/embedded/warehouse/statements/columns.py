@@ -1,4 +1,4 @@
-"""The columns of a table that a statement names, with Snowflake's types: as the engine has them, kept until the next DDL."""
+"""The columns of a table that a statement names, with Snowflake's types: read from the engine and cached until the next DDL."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table
     full = "" if registered else ".".join(map(ident, conn.qualify(parts_of(table))))
     # a transaction that has written sees the catalogue of its first write; a temporary table is the session's own
     own = registered or conn.transaction.wrote or any(t[2] == parts[-1] for t in conn.temporary_tables)
-    if not own and (kept := known.get(full)) is not None:
-        return cast(Columns, kept)
+    if not own and (cached := known.get(full)) is not None:
+        return cast(Columns, cached)
     try:
         described = duck.execute(f"SELECT * FROM {name} LIMIT 0").description
     except duckdb.Error:
         return None
-    found = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
-    if types.VARCHAR in found.values() and not registered:
+    columns = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
+    if types.VARCHAR in columns.values() and not registered:
         lengths = tables.lengths(conn, conn.qualify(parts_of(table)))
-        found |= {n: types.text(lengths[n]) for n, t in found.items() if t == types.VARCHAR and n in lengths}
+        columns |= {n: types.text(lengths[n]) for n, t in columns.items() if t == types.VARCHAR and n in lengths}
     if not own:
-        known.keep(full, found, generation)
-    return found
+        known.keep(full, columns, generation)
+    return columns

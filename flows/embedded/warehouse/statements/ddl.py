@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
     """Tables, views and sequences: what DuckDB runs, then what the account keeps of it."""
     conn, known = runner.conn, runner.conn.registry.columns
-    target = found.copy() if (found := target_of(expression)) is not None else None
+    target = table.copy() if (table := target_of(expression)) is not None else None
     name = conn.qualify(parts_of(target)) if target is not None and is_named(target) else None
     makes, drops = isinstance(expression, exp.Create), isinstance(expression, exp.Drop)
-    there = exists(conn, name) if name and (makes or drops) else ""
-    if (makes and expression.find(exp.TemporaryProperty)) or (drops and name and not there):
+    existing = exists(conn, name) if name and (makes or drops) else ""
+    if (makes and expression.find(exp.TemporaryProperty)) or (drops and name and not existing):
         _run(runner, expression, bindings)  # nothing that another table depends on
         return
-    kept, generation = known.all()
-    before = columns_of(conn, runner.duck, target) if makes and there and kept and target is not None else None
+    cached, generation = known.all()
+    before = columns_of(conn, runner.duck, target) if makes and existing and cached and target is not None else None
     try:
         _run(runner, expression, bindings)
     finally:
-        known.changed(".".join(map(ident, name)) if makes and name and not there else "")
+        known.changed(".".join(map(ident, name)) if makes and name and not existing else "")
     if before is not None and target is not None and columns_of(conn, runner.duck, target) == before:
-        known.restore(kept, generation)
+        known.restore(cached, generation)
 
 
 def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
@@ -207,12 +207,12 @@ def _check_clone(runner: Runner, clone: exp.Clone) -> None:
     if not isinstance(clone.this, exp.Table):
         return
     name = runner.conn.qualify(parts_of(clone.this))
-    kept = runner.duck.execute(
+    lost = runner.duck.execute(
         "SELECT 1 FROM duckdb_columns() WHERE (database_name, schema_name, table_name) = (?, ?, ?) "
         "AND (column_default IS NOT NULL OR NOT is_nullable) LIMIT 1",
         [*name],
     ).fetchone()
-    if kept:
+    if lost:
         raise errors.unsupported(f"CLONE of {name[2]}, which has defaults or NOT NULL")
 
 
@@ -239,7 +239,7 @@ def _keep_columns(runner: Runner, view: exp.Create) -> None:
         sql = runner.translated(query.copy()).sql(dialect="duckdb")
         names = [str(c[0]) for c in runner.duck.execute(f"SELECT * FROM ({sql}) LIMIT 0").description or []]
     except duckdb.Error:
-        return  # the statement itself will say why
+        return  # running the statement raises the error
     if listed and len(listed) != len(names):
         raise errors.column_list_mismatch()
     if stars and len(set(names)) == len(names):
@@ -271,9 +271,9 @@ def _comment(conn: WarehouseConnection, expression: exp.Comment) -> None:
         tables.comment_column(conn, name, short, text)
     else:
         name = conn.qualify(parts_of(expression.this))
-        found = exists(conn, name)
-        if not found and expression.args.get("exists"):
+        kind = exists(conn, name)
+        if not kind and expression.args.get("exists"):
             return
-        if not found:
+        if not kind:
             raise errors.not_found("TABLE", ".".join(name))
-        tables.set_comment(conn, found, name, text)
+        tables.set_comment(conn, kind, name, text)

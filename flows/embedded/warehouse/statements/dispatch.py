@@ -150,11 +150,11 @@ def comment_on(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("IS")
     text = words.string()
     words.finish()
-    found = conn.account.find(kind, name)
-    if found is None:
+    item = conn.account.find(kind, name)
+    if item is None:
         if if_exists:
             return status()
         raise errors.not_found(kind, name)
     conn.require("OWNERSHIP", kind, name)
-    conn.account.put(replace(found, comment=text))
+    conn.account.put(replace(item, comment=text))
     return status()

@@ -49,7 +49,7 @@ PRIVILEGES: dict[str, tuple[str, ...]] = {
     "MASKING POLICY": ("APPLY",),
 }  # fmt: skip
 
-# Kinds that have no objects here: grants on ALL or FUTURE of them are kept and mean nothing yet.
+# Kinds that have no objects here: grants on ALL or FUTURE of them are stored and have no effect yet.
 EMPTY_KINDS = (
     "DYNAMIC TABLE", "EXTERNAL TABLE", "MATERIALIZED VIEW", "FUNCTION", "PROCEDURE", "STREAM", "TASK", "PIPE",
     "ICEBERG TABLE", "EVENT TABLE",
@@ -67,12 +67,12 @@ def _plural(kind: str) -> str:
 def accept_kind(words: Words, plural: bool = False) -> str:
     """Move past the kind of object that comes next, TABLE where it is left out."""
     choices = {(_plural(k) if plural else k): k for k in (*_ON, *EMPTY_KINDS)}
-    found = words.accept_any(*choices)
-    if not found and not plural and words.upper(1) in ("", ".", "TO", "FROM", ";"):
+    word = words.accept_any(*choices)
+    if not word and not plural and words.upper(1) in ("", ".", "TO", "FROM", ";"):
         return "TABLE"  # the kind may be left out before a table's or view's name
-    if not found:
+    if not word:
         raise words.unexpected()
-    return choices[found].replace("STORAGE ", "")
+    return choices[word].replace("STORAGE ", "")
 
 
 def grant(conn: WarehouseConnection, words: Words) -> Result:
@@ -94,9 +94,9 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
         raise errors.unsupported("application roles")
     if words.sees("ROLE") and words.upper(1) not in (",", "ON"):
         return _change_role(conn, words, give)
-    wanted = [_privilege(words)]
+    privileges = [_privilege(words)]
     while words.accept(","):
-        wanted.append(_privilege(words))
+        privileges.append(_privilege(words))
     words.expect("ON")
     targets, future = _targets(conn, words)
     words.expect("TO" if give else "FROM")
@@ -108,12 +108,12 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
     for kind, name in targets:
         if not future and conn.account.find(kind, name) is None and kind != "ACCOUNT":
             raise errors.not_found(kind, name)
-        for privilege in wanted:
+        for privilege in privileges:
             if not future:
                 _may_grant(conn, privilege, kind, name)
             else:
                 conn.require("MANAGE GRANTS", "ACCOUNT", "") if not _owns_scope(conn, name) else None
-    if "OWNERSHIP" in wanted and not future:
+    if "OWNERSHIP" in privileges and not future:
         if not give:
             raise errors.unsupported("REVOKE OWNERSHIP (grant it to another role)")
         for kind, name in targets:
@@ -131,7 +131,7 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
     made = [
         Grant(privilege, kind, name, to_kind, to_name, future, option, conn.role)
         for kind, name in targets
-        for privilege in _expand(wanted, kind)
+        for privilege in _expand(privileges, kind)
     ]
     if give:
         conn.account.grant(made)
@@ -147,22 +147,22 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
 
 def _privilege(words: Words) -> str:
     """One privilege of one or more words: `CREATE FILE FORMAT`, `ALL [PRIVILEGES]`."""
-    found: list[str] = []
+    parts: list[str] = []
     while words.upper() not in (",", "ON", ""):
-        found.append(words.part())
-    if not found:
+        parts.append(words.part())
+    if not parts:
         raise words.unexpected()
-    if found[0] == "ALL":
+    if parts[0] == "ALL":
         return "ALL"
     if words.sees("("):
         raise errors.unsupported("privileges on columns")
-    return " ".join(found)
+    return " ".join(parts)
 
 
-def _expand(wanted: list[str], kind: str) -> list[str]:
+def _expand(privileges: list[str], kind: str) -> list[str]:
     known = PRIVILEGES.get(kind)
     out: list[str] = []
-    for privilege in wanted:
+    for privilege in privileges:
         if privilege == "ALL":
             out += known or ["ALL PRIVILEGES"]
         elif known is not None and privilege not in known and privilege != "OWNERSHIP":

@@ -39,11 +39,11 @@ def show_grants(conn: WarehouseConnection, words: Words) -> Result:
     if future:
         return _show_future(conn, words, every)
     if words.at_end:
-        wanted = [g for g in every if g.on_kind == "ROLE" and (g.to_kind, g.to_name) == ("USER", conn.user)]
-        return _role_rows(wanted)
+        chosen = [g for g in every if g.on_kind == "ROLE" and (g.to_kind, g.to_name) == ("USER", conn.user)]
+        return _role_rows(chosen)
     if words.accept("ON"):
         if words.accept("ACCOUNT"):
-            wanted = [g for g in every if g.on_kind == "ACCOUNT"]
+            chosen = [g for g in every if g.on_kind == "ACCOUNT"]
         else:
             kind = accept_kind(words)
             parts = words.name()
@@ -52,16 +52,16 @@ def show_grants(conn: WarehouseConnection, words: Words) -> Result:
                 kind = "VIEW"
             if conn.account.find(kind, name) is None or not may_show(conn, kind, name):
                 raise errors.not_found("TABLE" if kind == "VIEW" else kind, name)
-            wanted = [
+            chosen = [
                 g for g in every if (g.on_kind, g.on_name) == (kind, name) and not g.future and g.on_kind != "ROLE"
             ]
         words.finish()
-        return _object_rows(wanted)
+        return _object_rows(chosen)
     if words.accept("TO"):
         kind, name = grantee(conn, words)
         words.finish()
-        wanted = [g for g in every if (g.to_kind, g.to_name) == (kind, name) and not g.future]
-        return _role_rows(wanted) if kind == "USER" else _object_rows(wanted)
+        chosen = [g for g in every if (g.to_kind, g.to_name) == (kind, name) and not g.future]
+        return _role_rows(chosen) if kind == "USER" else _object_rows(chosen)
     words.expect("OF")
     words.accept("ROLE")
     role = words.part()
@@ -98,16 +98,16 @@ def _show_future(conn: WarehouseConnection, words: Words, every: list[Grant]) ->
         if not where:
             raise words.unexpected()
         place = conn.full_name(where, words.name(), "SHOW GRANTS")
-        wanted = [g for g in every if g.future and g.on_name == place]
+        chosen = [g for g in every if g.future and g.on_name == place]
     else:
         words.expect("TO")
         kind, name = grantee(conn, words)
-        wanted = [g for g in every if g.future and (g.to_kind, g.to_name) == (kind, name)]
+        chosen = [g for g in every if g.future and (g.to_kind, g.to_name) == (kind, name)]
     words.finish()
     rows = [
         {"created_on": g.created_on.astimezone(UTC), "privilege": g.privilege, "grant_on": g.on_kind.replace(" ", "_"),
          "name": f"{g.on_name}.<{g.on_kind}>", "grant_to": g.to_kind, "grantee_name": g.to_name,
          "grant_option": str(g.grant_option).lower()}
-        for g in wanted
+        for g in chosen
     ]  # fmt: skip
     return table(rows, [_AT, "privilege", "grant_on", "name", "grant_to", "grantee_name", "grant_option"])

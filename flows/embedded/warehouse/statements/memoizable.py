@@ -104,11 +104,11 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     dbt asks for both before it builds. There are no procedures here."""
     words.expect("SHOW", "USER")
     functions = words.accept_any("FUNCTIONS", "PROCEDURES") == "FUNCTIONS"
-    wanted = show_filter(words)
+    filter_ = show_filter(words)
     rows: list[dict[str, object]] = []
     for item in conn.account.all("FUNCTION") if functions else []:
         database, schema, name = item.name.split(".", 2)
-        if wanted.admits(name) and in_scope(conn, wanted, item.name) and may_show(conn, "FUNCTION", item.name):
+        if filter_.admits(name) and in_scope(conn, filter_, item.name) and may_show(conn, "FUNCTION", item.name):
             rows.append({
                 "created_on": item.created_on.astimezone(UTC), "name": name, "schema_name": schema, "is_builtin": "N",
                 "is_aggregate": "N", "is_ansi": "N", "min_num_arguments": "0", "max_num_arguments": "0",

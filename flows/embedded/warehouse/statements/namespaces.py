@@ -142,20 +142,20 @@ def alter_database(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("ALTER", "DATABASE")
     if_exists = words.accept("IF", "EXISTS")
     name = words.part()
-    found = conn.account.find("DATABASE", name)
-    if found is None:
+    item = conn.account.find("DATABASE", name)
+    if item is None:
         if if_exists:
             return status()
         raise errors.not_found("DATABASE", name)
     if tags.sees(words):
         if not conn.may("APPLY TAG", "ACCOUNT", ""):
             conn.require("OWNERSHIP", "DATABASE", name)
-        tags.change(conn, words, found)
+        tags.change(conn, words, item)
         return status()
     if words.upper() not in ("SET", "UNSET"):
         raise errors.unsupported(f"ALTER DATABASE … {words.upper()}")
     conn.require("MODIFY", "DATABASE", name)
-    conn.account.put(changed(DATABASE, found, words))
+    conn.account.put(changed(DATABASE, item, words))
     return status()
 
 
@@ -233,18 +233,18 @@ def alter_schema(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("ALTER", "SCHEMA")
     if_exists = words.accept("IF", "EXISTS")
     full = ".".join(conn.qualify_schema(words.name(), "ALTER SCHEMA"))
-    found = conn.account.find("SCHEMA", full)
-    if found is None:
+    item = conn.account.find("SCHEMA", full)
+    if item is None:
         if if_exists:
             return status()
         raise errors.not_found("SCHEMA", full)
     if tags.sees(words):
         if not conn.may("APPLY TAG", "ACCOUNT", ""):
             conn.require("OWNERSHIP", "SCHEMA", full)
-        tags.change(conn, words, found)
+        tags.change(conn, words, item)
         return status()
     if words.upper() not in ("SET", "UNSET"):
         raise errors.unsupported(f"ALTER SCHEMA … {words.upper()}")
     conn.require("MODIFY", "SCHEMA", full)
-    conn.account.put(changed(SCHEMA, found, words))
+    conn.account.put(changed(SCHEMA, item, words))
     return status()

@@ -20,7 +20,7 @@ def show_databases(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("SHOW")
     terse = words.accept("TERSE")
     words.expect("DATABASES")
-    wanted = show_filter(words)
+    filter_ = show_filter(words)
     rows = [
         {
             "created_on": d.created_on.astimezone(UTC), "name": d.name, "is_default": "N",
@@ -31,9 +31,9 @@ def show_databases(conn: WarehouseConnection, words: Words) -> Result:
             "database_name": None, "schema_name": None,
         }
         for d in conn.account.all("DATABASE")
-        if wanted.admits(d.name) and may_show(conn, "DATABASE", d.name)
+        if filter_.admits(d.name) and may_show(conn, "DATABASE", d.name)
     ]  # fmt: skip
-    rows = rows[: wanted.limit] if wanted.limit is not None else rows
+    rows = rows[: filter_.limit] if filter_.limit is not None else rows
     if terse:
         return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
     return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "origin", "owner",
@@ -46,31 +46,31 @@ def show_schemas(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("SHOW")
     terse = words.accept("TERSE")
     words.expect("SCHEMAS")
-    wanted = show_filter(words)
-    if wanted.scope and conn.account.find("DATABASE", wanted.scope[-1]) is None:
+    filter_ = show_filter(words)
+    if filter_.scope and conn.account.find("DATABASE", filter_.scope[-1]) is None:
         raise errors.cannot_perform()
-    one = wanted.scope[-1] if wanted.scope else conn.database if wanted.scope_kind != "ACCOUNT" else None
+    one = filter_.scope[-1] if filter_.scope else conn.database if filter_.scope_kind != "ACCOUNT" else None
     rows: list[dict[str, object]] = []
     for database in [one] if one else conn.engine.databases():
         if not may_show(conn, "DATABASE", database):
             continue
         for schema in sorted([*conn.engine.schemas(database), "INFORMATION_SCHEMA"]):
-            found = conn.account.find("SCHEMA", f"{database}.{schema}")
-            if not wanted.admits(schema) or (
+            item = conn.account.find("SCHEMA", f"{database}.{schema}")
+            if not filter_.admits(schema) or (
                 schema != "INFORMATION_SCHEMA" and not may_show(conn, "SCHEMA", f"{database}.{schema}")
             ):
                 continue
             home = conn.account.find("DATABASE", database)
-            created = found.created_on if found else home.created_on if home else None
+            created = item.created_on if item else home.created_on if home else None
             rows.append({
                 "created_on": created and created.astimezone(UTC), "name": schema, "is_default": "N",
                 "is_current": "Y" if (database, schema) == (conn.database, conn.schema) else "N", "database_name": database,
-                "owner": found.owner if found else "", "comment": found.comment if found else "",
-                "options": "MANAGED ACCESS" if found and found.properties.get("managed") else "",
-                "retention_time": str(found.properties.get("DATA_RETENTION_TIME_IN_DAYS", 1)) if found else "",
-                "owner_role_type": "ROLE" if found else "", "budget": None, "kind": None, "schema_name": None,
+                "owner": item.owner if item else "", "comment": item.comment if item else "",
+                "options": "MANAGED ACCESS" if item and item.properties.get("managed") else "",
+                "retention_time": str(item.properties.get("DATA_RETENTION_TIME_IN_DAYS", 1)) if item else "",
+                "owner_role_type": "ROLE" if item else "", "budget": None, "kind": None, "schema_name": None,
             })  # fmt: skip
-    rows = rows[: wanted.limit] if wanted.limit is not None else rows
+    rows = rows[: filter_.limit] if filter_.limit is not None else rows
     if terse:
         return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
     return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "database_name", "owner",

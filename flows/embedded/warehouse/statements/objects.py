@@ -35,7 +35,7 @@ def _options(kind: Kind, words: Words) -> dict[str, object]:
 def _monitor_options(words: Words) -> dict[str, object]:
     """CREDIT_QUOTA = … TRIGGERS ON 90 PERCENT DO SUSPEND …
     (https://docs.snowflake.com/en/sql-reference/sql/create-resource-monitor)."""
-    found: dict[str, object] = {}
+    options: dict[str, object] = {}
     words.accept("WITH")
     while not words.at_end:
         if words.accept("TRIGGERS"):
@@ -47,15 +47,15 @@ def _monitor_options(words: Words) -> dict[str, object]:
                 if not action:
                     raise words.unexpected()
                 triggers.append([percent, action])
-            found["TRIGGERS"] = triggers
+            options["TRIGGERS"] = triggers
             continue
         key = words.part()
         words.expect("=")
-        found[key] = words.value()
-    if "FREQUENCY" in found and "START_TIMESTAMP" not in found:
+        options[key] = words.value()
+    if "FREQUENCY" in options and "START_TIMESTAMP" not in options:
         # "If you set a frequency for a resource monitor, you must also set START_TIMESTAMP."
-        raise errors.invalid_value(found["FREQUENCY"], "FREQUENCY (without START_TIMESTAMP)")
-    return found
+        raise errors.invalid_value(options["FREQUENCY"], "FREQUENCY (without START_TIMESTAMP)")
+    return options
 
 
 def create(conn: WarehouseConnection, words: Words) -> Result:
@@ -124,8 +124,8 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
     else:
         parts = words.name()
     name = conn.full_name(kind.name, parts, f"ALTER {kind.name}")
-    found = conn.account.find(kind.name, name)
-    if found is None:
+    item = conn.account.find(kind.name, name)
+    if item is None:
         if if_exists:
             return status()
         raise errors.not_found(kind.name, parts[-1])
@@ -134,10 +134,10 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
         words.finish()
         conn.require("OPERATE", kind.name, name)
         if verb != "ABORT ALL QUERIES":
-            wanted = "SUSPENDED" if verb == "SUSPEND" else "STARTED"
-            if found.properties.get("STATE") == wanted and verb == "SUSPEND":
+            state = "SUSPENDED" if verb == "SUSPEND" else "STARTED"
+            if item.properties.get("STATE") == state and verb == "SUSPEND":
                 raise errors.cannot_suspend(name)
-            conn.account.put(replace(found, properties={**found.properties, "STATE": wanted}))
+            conn.account.put(replace(item, properties={**item.properties, "STATE": state}))
         return status()
     if kind.name == "WAREHOUSE":
         conn.require("MODIFY", kind.name, name)
@@ -150,13 +150,13 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
             raise errors.already_exists(target)
         conn.account.rename(kind.name, name, target)
         return status()
-    conn.account.put(changed(kind, found, words))
+    conn.account.put(changed(kind, item, words))
     return status()
 
 
-def changed(kind: Kind, found: AccountObject, words: Words) -> AccountObject:
+def changed(kind: Kind, item: AccountObject, words: Words) -> AccountObject:
     """The object after SET … or UNSET …, which end the statement."""
-    properties, comment = dict(found.properties), found.comment
+    properties, comment = dict(item.properties), item.comment
     if words.accept("SET", "TAG"):
         tags = dict(properties.get("TAG") or {})  # type: ignore[call-overload]
         while True:
@@ -188,7 +188,7 @@ def changed(kind: Kind, found: AccountObject, words: Words) -> AccountObject:
         properties.update(fresh)
         comment = comment if said is None else said
     words.finish()
-    return replace(found, properties=properties, comment=comment)
+    return replace(item, properties=properties, comment=comment)
 
 
 def drop(conn: WarehouseConnection, words: Words) -> Result:

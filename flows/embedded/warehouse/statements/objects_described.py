@@ -29,26 +29,26 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
     assert kind is not None
     parts = words.name()
     words.finish()
-    found = conn.account.find(kind.name, conn.full_name(kind.name, parts, "DESCRIBE"))
-    if found is None or (kind.name != "USER" and not conn.may_see(kind.name, found.name)):
+    item = conn.account.find(kind.name, conn.full_name(kind.name, parts, "DESCRIBE"))
+    if item is None or (kind.name != "USER" and not conn.may_see(kind.name, item.name)):
         raise errors.not_found(kind.name, parts[-1])
     if kind.name == "INTEGRATION":
-        return _describe_integration(found)
+        return _describe_integration(item)
     if kind.name == "USER":
-        if not (found.name == conn.user or conn.may("MONITOR", "USER", found.name) or may_see_user(conn, found.name)):
-            raise errors.insufficient("USER", found.name)
-        return _describe_user(found)
+        if not (item.name == conn.user or conn.may("MONITOR", "USER", item.name) or may_see_user(conn, item.name)):
+            raise errors.insufficient("USER", item.name)
+        return _describe_user(item)
     if kind.name == "WAREHOUSE":
         return table(
-            [{"created_on": found.created_on.astimezone(UTC), "name": found.name, "kind": "WAREHOUSE"}],
+            [{"created_on": item.created_on.astimezone(UTC), "name": item.name, "kind": "WAREHOUSE"}],
             [("created_on", TIMESTAMP_LTZ), "name", "kind"],
         )
     raise errors.unsupported(f"DESCRIBE {kind.name}")
 
 
-def _describe_integration(found: AccountObject) -> Result:
+def _describe_integration(item: AccountObject) -> Result:
     """https://docs.snowflake.com/en/sql-reference/sql/desc-integration: what the bucket's trust policy needs."""
-    p = found.properties
+    p = item.properties
     rows = [
         ("ENABLED", "Boolean", str(p["ENABLED"]).lower(), "false"),
         ("STORAGE_PROVIDER", "String", p["STORAGE_PROVIDER"], ""),
@@ -58,15 +58,15 @@ def _describe_integration(found: AccountObject) -> Result:
     for key in ("STORAGE_AWS_IAM_USER_ARN", "STORAGE_AWS_ROLE_ARN", "STORAGE_AWS_EXTERNAL_ID"):
         rows.append((key, "String", p.get(key), ""))
     rows.append(("USE_PRIVATELINK_ENDPOINT", "Boolean", str(bool(p.get("USE_PRIVATELINK_ENDPOINT"))).lower(), "false"))
-    rows.append(("COMMENT", "String", found.comment, ""))
+    rows.append(("COMMENT", "String", item.comment, ""))
     return Result([(c, "VARCHAR") for c in ("property", "property_type", "property_value", "property_default")], rows)
 
 
-def _describe_user(found: AccountObject) -> Result:
+def _describe_user(item: AccountObject) -> Result:
     """https://docs.snowflake.com/en/sql-reference/sql/desc-user."""
-    p = dict(found.properties)
-    rows: list[tuple[str, str | None, str | None, str]] = [("NAME", found.name, "null", "Name")]
-    rows.append(("COMMENT", found.comment or "null", "null", "user comment associated to an object in the dictionary"))
+    p = dict(item.properties)
+    rows: list[tuple[str, str | None, str | None, str]] = [("NAME", item.name, "null", "Name")]
+    rows.append(("COMMENT", item.comment or "null", "null", "user comment associated to an object in the dictionary"))
     for key in ("DISPLAY_NAME", "TYPE", "LOGIN_NAME", "EMAIL", "DISABLED", "DEFAULT_WAREHOUSE", "DEFAULT_NAMESPACE",
         "DEFAULT_ROLE",
                 "DEFAULT_SECONDARY_ROLES", "RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2", "NETWORK_POLICY"):  # fmt: skip

@@ -26,18 +26,18 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     terse = words.accept("TERSE")
     words.accept("STORAGE")
     kind = PLURALS[words.accept_any(*PLURALS)]
-    wanted = show_filter(words)
+    filter_ = show_filter(words)
     rows: list[dict[str, object]] = []
     for item in conn.account.all(kind):
         short = item.name.rpartition(".")[2] if KINDS[kind].in_schema else item.name
-        if not wanted.admits(short):
+        if not filter_.admits(short):
             continue
         if not may_show(conn, kind, item.name):
             continue
-        if KINDS[kind].in_schema and not in_scope(conn, wanted, item.name):
+        if KINDS[kind].in_schema and not in_scope(conn, filter_, item.name):
             continue
         rows.append(_SHOWN[kind][1](conn, item))
-    rows = rows[: wanted.limit] if wanted.limit is not None else rows
+    rows = rows[: filter_.limit] if filter_.limit is not None else rows
     columns = _SHOWN[kind][0]
     if terse:
         columns = [

@@ -58,17 +58,17 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def may_create(
-    conn: WarehouseConnection, kind: str, name: tuple[str, str, str], may_be_there: bool
+    conn: WarehouseConnection, kind: str, name: tuple[str, str, str], may_exist: bool
 ) -> AccountObject | None:
     """The object of that name that exists already. Raises where the schema is missing or the role may not create in it, and for
-    an object that exists unless it `may_be_there`."""
+    an object that exists unless it `may_exist`."""
     database, schema, short = name
     if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
         raise errors.not_found("SCHEMA", f"{database}.{schema}")
     conn.require_use_of(database, schema)
     conn.require(f"CREATE {kind}", "SCHEMA", f"{database}.{schema}")
     before = conn.account.find(kind, ".".join(name))
-    if before and not may_be_there:
+    if before and not may_exist:
         raise errors.already_exists(short)
     return before
 
@@ -76,15 +76,15 @@ def may_create(
 def _signature(words: Words) -> list[list[str]]:
     """`(val VARCHAR, by NUMBER)` → [name, type as errors name it, type as it is shown], …"""
     words.expect("(")
-    found: list[list[str]] = []
+    arguments: list[list[str]] = []
     while True:
         argument = words.part()
         shown = _type(words)
-        found.append([argument, masking.type_name(shown), shown])
+        arguments.append([argument, masking.type_name(shown), shown])
         if not words.accept(","):
             break
     words.expect(")")
-    return found
+    return arguments
 
 
 def _type(words: Words) -> str:
@@ -124,67 +124,67 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
     """ALTER MASKING POLICY [IF EXISTS] <name> {SET BODY -> … | SET COMMENT = … | UNSET COMMENT | RENAME TO …}."""
     words.expect("ALTER", "MASKING", "POLICY")
     if_exists = words.accept("IF", "EXISTS")
-    found = _found(conn, words, if_exists)
-    if found is None:
+    policy = _find_policy(conn, words, if_exists)
+    if policy is None:
         return status()
-    conn.require("OWNERSHIP", MASKING_POLICY, found.name)
+    conn.require("OWNERSHIP", MASKING_POLICY, policy.name)
     if words.accept("RENAME", "TO"):
-        _rename(conn, found, ".".join(conn.qualify(words.name())))
+        _rename(conn, policy, ".".join(conn.qualify(words.name())))
         words.finish()
         return status()
     if words.accept("SET", "BODY"):
         body, _, _ = _body(words)
-        p: Mapping[str, Any] = found.properties
-        place = found.name.rpartition(".")[0]
+        p: Mapping[str, Any] = policy.properties
+        place = policy.name.rpartition(".")[0]
         masking.check_body(conn, body, tuple(str(argument) for argument, _, _ in p["signature"]), place)
-        conn.account.put(replace(found, properties={**p, "body": body}))
+        conn.account.put(replace(policy, properties={**p, "body": body}))
     elif words.accept("SET", "COMMENT", "="):
-        conn.account.put(replace(found, comment=words.string()))
+        conn.account.put(replace(policy, comment=words.string()))
     elif words.accept("UNSET", "COMMENT"):
-        conn.account.put(replace(found, comment=""))
+        conn.account.put(replace(policy, comment=""))
     else:
         raise errors.unsupported(f"ALTER MASKING POLICY … {words.upper()} {words.upper(1)}")
     words.finish()
     return status()
 
 
-def _rename(conn: WarehouseConnection, found: AccountObject, name: str) -> None:
+def _rename(conn: WarehouseConnection, policy: AccountObject, name: str) -> None:
     if conn.account.find(MASKING_POLICY, name):
         raise errors.already_exists(name.rpartition(".")[2])
-    for item, column, using in list(policies.attached_to_columns(conn, found.name)):
+    for item, column, using in list(policies.attached_to_columns(conn, policy.name)):
         again = conn.account.find(item.kind, item.name) or item
-        kept: Mapping[str, Any] = again.properties["policies"]  # type: ignore[assignment]
-        _put(conn, again, "policies", {**kept, column: {"policy": name, "using": list(using)}})
+        applied: Mapping[str, Any] = again.properties["policies"]  # type: ignore[assignment]
+        _put(conn, again, "policies", {**applied, column: {"policy": name, "using": list(using)}})
     for tag in conn.account.all("TAG"):
         of_tag: Any = tag.properties.get("policies") or []
-        if found.name in of_tag:
-            _put(conn, tag, "policies", [name if one == found.name else one for one in of_tag])
-    conn.account.rename(MASKING_POLICY, found.name, name)
+        if policy.name in of_tag:
+            _put(conn, tag, "policies", [name if one == policy.name else one for one in of_tag])
+    conn.account.rename(MASKING_POLICY, policy.name, name)
 
 
 def drop(conn: WarehouseConnection, words: Words) -> Result:
     """DROP MASKING POLICY [IF EXISTS] <name>; not one that is set on a column or a tag."""
     words.expect("DROP", "MASKING", "POLICY")
     if_exists = words.accept("IF", "EXISTS")
-    found = _found(conn, words, if_exists)
+    policy = _find_policy(conn, words, if_exists)
     words.finish()
-    if found is None:
+    if policy is None:
         return status("Drop statement executed successfully.")
-    short = found.name.rpartition(".")[2]
-    conn.require("OWNERSHIP", MASKING_POLICY, found.name)
-    if policies.is_used(conn, found.name):
+    short = policy.name.rpartition(".")[2]
+    conn.require("OWNERSHIP", MASKING_POLICY, policy.name)
+    if policies.is_used(conn, policy.name):
         raise policy_errors.policy_in_use(short)
-    conn.account.drop(MASKING_POLICY, found.name)
+    conn.account.drop(MASKING_POLICY, policy.name)
     return status(f"{short} successfully dropped.")
 
 
-def _found(conn: WarehouseConnection, words: Words, if_exists: bool = False) -> AccountObject | None:
+def _find_policy(conn: WarehouseConnection, words: Words, if_exists: bool = False) -> AccountObject | None:
     parts = words.name()
     name = ".".join(conn.qualify(parts, "MASKING POLICY"))
-    found = conn.account.find(MASKING_POLICY, name)
-    if found is None and not if_exists:
+    policy = conn.account.find(MASKING_POLICY, name)
+    if policy is None and not if_exists:
         raise errors.not_found(MASKING_POLICY, ".".join(parts))
-    return found
+    return policy
 
 
 def _put(conn: WarehouseConnection, item: AccountObject, what: str, value: object) -> None:
@@ -202,11 +202,15 @@ _COLUMNS: list[str | tuple[str, str]] = [
 def show(conn: WarehouseConnection, words: Words) -> Result:
     """SHOW MASKING POLICIES [LIKE …] [IN …] [LIMIT …]."""
     words.expect("SHOW", "MASKING", "POLICIES")
-    wanted = show_filter(words)
+    filter_ = show_filter(words)
     rows: list[dict[str, object]] = []
     for item in conn.account.all(MASKING_POLICY):
         database, schema, name = item.name.split(".", 2)
-        if not wanted.admits(name) or not in_scope(conn, wanted, item.name) or not may_show(conn, item.kind, item.name):
+        if (
+            not filter_.admits(name)
+            or not in_scope(conn, filter_, item.name)
+            or not may_show(conn, item.kind, item.name)
+        ):
             continue
         options = {"EXEMPT_OTHER_POLICIES": "TRUE"} if item.properties.get("exempt") else None
         rows.append({
@@ -214,21 +218,21 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "kind": "MASKING_POLICY", "owner": item.owner, "comment": item.comment, "owner_role_type": "ROLE",
             "options": json.dumps(options) if options else "",
         })  # fmt: skip
-    return table(rows[: wanted.limit] if wanted.limit is not None else rows, _COLUMNS)
+    return table(rows[: filter_.limit] if filter_.limit is not None else rows, _COLUMNS)
 
 
 def describe(conn: WarehouseConnection, words: Words) -> Result:
-    """DESC MASKING POLICY <name>: for its owner, and whoever may apply it or any policy."""
+    """DESC MASKING POLICY <name>: for its owner, and for roles that may apply it or any policy."""
     words.accept_any("DESCRIBE", "DESC")
     words.expect("MASKING", "POLICY")
-    found = _found(conn, words)
+    policy = _find_policy(conn, words)
     words.finish()
-    assert found is not None
-    if not conn.may_see(MASKING_POLICY, found.name) and not conn.may("APPLY MASKING POLICY", "ACCOUNT", ""):
-        raise errors.not_found(MASKING_POLICY, found.name)
-    p: Mapping[str, Any] = found.properties
+    assert policy is not None
+    if not conn.may_see(MASKING_POLICY, policy.name) and not conn.may("APPLY MASKING POLICY", "ACCOUNT", ""):
+        raise errors.not_found(MASKING_POLICY, policy.name)
+    p: Mapping[str, Any] = policy.properties
     row = {
-        "name": found.name.rpartition(".")[2],
+        "name": policy.name.rpartition(".")[2],
         "signature": f"({', '.join(f'{argument} {shown}' for argument, _, shown in p['signature'])})",
         "return_type": p["returns"],
         "body": p["body"],
@@ -250,9 +254,9 @@ def alter_column(conn: WarehouseConnection, words: Words, item: AccountObject, c
     while True:
         if words.accept("UNSET", "MASKING", "POLICY"):
             _require_unset(conn, item, column)
-            kept: dict[str, Any] = dict(item.properties.get("policies") or {})  # type: ignore[call-overload]
-            kept.pop(column, None)
-            _put(conn, item, "policies", kept)
+            applied: dict[str, Any] = dict(item.properties.get("policies") or {})  # type: ignore[call-overload]
+            applied.pop(column, None)
+            _put(conn, item, "policies", applied)
         else:
             words.expect("SET", "MASKING", "POLICY")
             name = ".".join(conn.qualify(words.name()))
@@ -284,26 +288,26 @@ def with_policy(
     conn: WarehouseConnection, item: AccountObject, column: str, name: str, using: list[str], force: bool = False
 ) -> AccountObject:
     """The table with a policy on a column, whose type it must have; the first column of USING is the one that is masked."""
-    found = policies.policy(conn, name)
+    policy = policies.policy(conn, name)
     columns = masking.columns_of(conn, item)
     for one in (column, *using):
         if one not in columns:
             raise errors.invalid_identifier(one)
-    if len(found.arguments) > 1 and (len(using) != len(found.arguments) or using[0] != column):
+    if len(policy.arguments) > 1 and (len(using) != len(policy.arguments) or using[0] != column):
         raise errors.syntax(f"USING ({', '.join(using)})")
-    if columns[column] != found.masks:
-        raise policy_errors.policy_types(columns[column], found.masks)
-    kept: dict[str, Any] = dict(item.properties.get("policies") or {})  # type: ignore[call-overload]
-    if column in kept and kept[column]["policy"] != name and not force:
+    if columns[column] != policy.masks:
+        raise policy_errors.policy_types(columns[column], policy.masks)
+    applied: dict[str, Any] = dict(item.properties.get("policies") or {})  # type: ignore[call-overload]
+    if column in applied and applied[column]["policy"] != name and not force:
         raise policy_errors.has_policy()
-    kept[column] = {"policy": name, "using": using[1:]}
-    return replace(item, properties={**item.properties, "policies": kept})
+    applied[column] = {"policy": name, "using": using[1:]}
+    return replace(item, properties={**item.properties, "policies": applied})
 
 
 def _require_unset(conn: WarehouseConnection, item: AccountObject, column: str) -> None:
-    kept: Any = item.properties.get("policies") or {}
-    if column in kept and not may_apply(conn, kept[column]["policy"]):
-        raise errors.insufficient("ALTER TABLE UNSET MASKING POLICY", kept[column]["policy"])
+    applied: Any = item.properties.get("policies") or {}
+    if column in applied and not may_apply(conn, applied[column]["policy"]):
+        raise errors.insufficient("ALTER TABLE UNSET MASKING POLICY", applied[column]["policy"])
 
 
 def alter_tag(conn: WarehouseConnection, words: Words) -> Result:
@@ -321,7 +325,7 @@ def alter_tag(conn: WarehouseConnection, words: Words) -> Result:
     if not (conn.may("OWNERSHIP", "TAG", tag) or conn.may("APPLY TAG", "ACCOUNT", "")):
         raise errors.insufficient("TAG", tag.rpartition(".")[2])
     gives = words.take().text.upper() == "SET"
-    kept: list[str] = list(item.properties.get("policies") or [])  # type: ignore[call-overload]
+    applied: list[str] = list(item.properties.get("policies") or [])  # type: ignore[call-overload]
     named: list[str] = []
     while True:
         words.expect("MASKING", "POLICY")
@@ -333,13 +337,13 @@ def alter_tag(conn: WarehouseConnection, words: Words) -> Result:
     for name in named:
         required(conn, name)
         if not gives:
-            kept = [one for one in kept if one != name]
+            applied = [one for one in applied if one != name]
             continue
         masks = policies.policy(conn, name).masks
-        same = [one for one in kept if one != name and policies.policy(conn, one).masks == masks]
+        same = [one for one in applied if one != name and policies.policy(conn, one).masks == masks]
         if same and not force:
             raise policy_errors.tag_has_policy(tag.rpartition(".")[2], masks)
-        kept = [one for one in kept if one not in same]
-        kept += [name] if name not in kept else []
-    _put(conn, item, "policies", kept)
+        applied = [one for one in applied if one not in same]
+        applied += [name] if name not in applied else []
+    _put(conn, item, "policies", applied)
     return status()

@@ -60,24 +60,24 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("SHOW")
     terse = words.accept("TERSE")
     what = words.accept_any("TABLES", "VIEWS", "OBJECTS")
-    wanted = show_filter(words)
+    filter_ = show_filter(words)
     if (
-        wanted.scope
-        and wanted.scope_kind in ("DATABASE", "NAME")
-        and len(wanted.scope) == 1
-        and conn.account.find("DATABASE", wanted.scope[0])
+        filter_.scope
+        and filter_.scope_kind in ("DATABASE", "NAME")
+        and len(filter_.scope) == 1
+        and conn.account.find("DATABASE", filter_.scope[0])
     ):
-        wanted = type(wanted)(wanted.like, "DATABASE", wanted.scope, wanted.starts, wanted.limit)
-    elif wanted.scope:
+        filter_ = type(filter_)(filter_.like, "DATABASE", filter_.scope, filter_.starts, filter_.limit)
+    elif filter_.scope:
         database, schema = (
-            conn.qualify_schema(wanted.scope, "SHOW") if wanted.scope_kind != "DATABASE" else (wanted.scope[0], None)
+            conn.qualify_schema(filter_.scope, "SHOW") if filter_.scope_kind != "DATABASE" else (filter_.scope[0], None)
         )
         if conn.account.find("DATABASE", database) is None or (
             schema is not None and not conn.has_schema(database, schema)
         ):
             raise errors.cannot_perform()
     kinds = {"TABLES": "('TABLE')", "VIEWS": "('VIEW')", "OBJECTS": "('TABLE', 'VIEW')"}[what]
-    found = conn.duck.execute(
+    relations = conn.duck.execute(
         f"""
         SELECT * FROM (
             SELECT database_name, schema_name, table_name, 'TABLE' AS kind, estimated_size, temporary,
@@ -89,9 +89,9 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         """
     ).fetchall()
     rows: list[dict[str, object]] = []
-    for database, schema, name, kind, size, _, text in found:
+    for database, schema, name, kind, size, _, text in relations:
         full = f"{database}.{schema}.{name}"
-        if not wanted.admits(name) or not in_scope(conn, wanted, full) or not may_show(conn, kind, full):
+        if not filter_.admits(name) or not in_scope(conn, filter_, full) or not may_show(conn, kind, full):
             continue
         item = conn.account.find(kind, full)
         p = item.properties if item else {}
@@ -109,7 +109,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         })  # fmt: skip
     for (database, schema, name), kind in sorted(conn.temporary_tables.items()):
         full = f"{database}.{schema}.{name}"
-        if kind not in kinds or not wanted.admits(name) or not in_scope(conn, wanted, full):
+        if kind not in kinds or not filter_.admits(name) or not in_scope(conn, filter_, full):
             continue
         size = conn.duck.execute(f"SELECT count(*) FROM {ident(name)}").fetchall()[0][0] if kind == "TABLE" else None
         rows.append({
@@ -118,7 +118,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "comment": "", "cluster_by": "", "rows": size, "bytes": None if size is None else 0, "owner": conn.role,
             "automatic_clustering": "OFF", **_OF_ALL,
         })  # fmt: skip
-    return table(rows[: wanted.limit] if wanted.limit is not None else rows, _TERSE if terse else _COLUMNS[what])
+    return table(rows[: filter_.limit] if filter_.limit is not None else rows, _TERSE if terse else _COLUMNS[what])
 
 
 _KEY_COLUMNS: dict[str, list[str | tuple[str, str]]] = {
@@ -167,9 +167,9 @@ def show_keys(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def _keys(item: AccountObject) -> list[list[object]]:
-    found = item.properties.get("keys") or []
-    assert isinstance(found, list)
-    return found
+    keys = item.properties.get("keys") or []
+    assert isinstance(keys, list)
+    return keys
 
 
 def _key_rows(
@@ -227,7 +227,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
     unique = {c for k, _, columns, *_ in keys if k == "UNIQUE" for c in columns}  # type: ignore[attr-defined]
     comments = dict(item.properties.get("columns") or {}) if item and kind == "VIEW" else {}  # type: ignore[call-overload]
     masks = dict(item.properties.get("policies") or {}) if item else {}  # type: ignore[call-overload]
-    found = conn.duck.execute(
+    described = conn.duck.execute(
         """
         SELECT column_name,
             CASE data_type WHEN 'NUMBER' THEN 'NUMBER(' || numeric_precision || ',' || numeric_scale || ')'
@@ -248,7 +248,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
             "expression": None, "comment": comments.get(column) or comment,
             "policy name": (masks.get(column) or {}).get("policy"), "privacy domain": None,
         }
-        for column, type_, nullable, default, comment in found
+        for column, type_, nullable, default, comment in described
     ]  # fmt: skip
     return table(rows, _DESCRIBED)  # type: ignore[arg-type]
 
@@ -300,11 +300,11 @@ def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
 
 def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str], instead: str = "") -> AccountObject | None:
     """The registered table or view, which the role must own, or have the privilege `instead` on the account."""
-    found = exists(conn, name)
-    if not found:
+    actual = exists(conn, name)
+    if not actual:
         raise errors.not_found(kind, ".".join(name))
     if name not in conn.temporary_tables:
         conn.require_use_of(*name[:2])
         if not (instead and conn.may(instead, "ACCOUNT", "")):
-            conn.require("OWNERSHIP", found, ".".join(name))
-    return conn.account.find(found, ".".join(name))
+            conn.require("OWNERSHIP", actual, ".".join(name))
+    return conn.account.find(actual, ".".join(name))

@@ -1,6 +1,6 @@
 """Statements that change rows: INSERT, UPDATE, DELETE, MERGE, COPY INTO.
 
-parsed DML ──wait for the table's lock, newest snapshot──▶ fakesnow, DuckDB, copy ──▶ rows; the account hears whose
+parsed DML ──wait for the table's lock, newest snapshot──▶ fakesnow, DuckDB, copy ──▶ rows; the account notes the changed tables
 
 https://docs.snowflake.com/en/sql-reference/transactions#resource-locking
 """
@@ -84,7 +84,8 @@ def _bare_targets(update: exp.Update) -> None:
 
 def _joined_rows(runner: Runner, update: exp.Update, bindings: Any) -> tuple[int, int] | None:
     """How many rows an UPDATE … FROM changes, and how many of them its tables join several times; None without FROM.
-    Raises 100090 for the latter where the session wants it (https://docs.snowflake.com/en/sql-reference/sql/update#usage-notes)."""
+    Raises 100090 for the latter if the session's parameter says so
+    (https://docs.snowflake.com/en/sql-reference/sql/update#usage-notes)."""
     from_, target = update.args.get("from_"), update.this
     if not isinstance(from_, exp.From):
         return None
@@ -96,13 +97,13 @@ def _joined_rows(runner: Runner, update: exp.Update, bindings: Any) -> tuple[int
         rows = rows.where(where.this.copy())
     rows = rows.group_by(exp.column("rowid", table=target.alias_or_name))
     several = exp.CountIf(this=exp.GT(this=exp.column("N", quoted=True), expression=exp.Literal.number(1)))
-    found = runner.translated(exp.select(times.copy(), several).from_(rows.subquery("S")), bindings)
-    bound = _bound(found, bindings)
+    counting = runner.translated(exp.select(times.copy(), several).from_(rows.subquery("S")), bindings)
+    bound = _bound(counting, bindings)
     with runner.trying() as beside:
         if beside is not None:
-            counted = beside.run(found, bound)
+            counted = beside.run(counting, bound)
         else:
-            counted = runner.duck.execute(found.sql(dialect="duckdb"), bound).fetchall()
+            counted = runner.duck.execute(counting.sql(dialect="duckdb"), bound).fetchall()
     total, twice = (int(n) for n in counted[0])
     if twice and runner.conn.parameter("ERROR_ON_NONDETERMINISTIC_UPDATE"):
         raise errors.duplicate_row()
@@ -128,7 +129,7 @@ def truncate(runner: Runner, expression: exp.TruncateTable) -> None:
 
 
 def _bound(query: Expr, bindings: Any) -> dict[str, Any] | None:
-    """Those of a statement's binds that a query made of a part of it has a place for (the engine refuses more); None: none."""
+    """The binds of a statement that a query made from part of it uses (the engine refuses others); None if it uses none."""
     places = [place.name for place in query.find_all(exp.Placeholder)]
     return {name: bindings[name if isinstance(bindings, dict) else int(name) - 1] for name in places} or None
 
@@ -146,14 +147,14 @@ def engine_columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tu
 
 def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
     """MERGE by DuckDB's own, which is one statement; Snowflake's answer is a count for each operation it names
-    (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as there; the table is
-    locked, so what was looked at before is what is merged."""
+    (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as on Snowflake; the
+    table is locked, so the rows that were checked are those that are merged."""
     named = merge_operations(expression)
     conn, looked = runner.conn, _several_matches(expression)
-    found = runner.translated(looked, bindings) if looked is not None else None
-    bound = _bound(found, bindings) if found is not None else None
+    counting = runner.translated(looked, bindings) if looked is not None else None
+    bound = _bound(counting, bindings) if counting is not None else None
     for then in expression.find_all(exp.Update, exp.Insert):
-        # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB wants the bare column
+        # "SET t.a = …" and "INSERT (t.a)" are Snowflake's; DuckDB takes the bare column
         if isinstance(then, exp.Update):
             targets = [e.this for e in then.expressions]
         else:
@@ -164,7 +165,7 @@ def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
     merge = runner.translated(expression, bindings)
     with runner.trying() as beside:
         if beside is not None:
-            if found is not None and beside.run(found, bound):
+            if counting is not None and beside.run(counting, bound):
                 raise errors.duplicate_row()
             beside.run(merge, bindings, " RETURNING merge_action")
     if runner.trial:
@@ -172,7 +173,7 @@ def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
     tried = beside is not None and conn.statement
     counts: dict[str, int] = {}
     with conn.statement.unstoppable() if tried and conn.statement else contextlib.nullcontext():
-        if not tried and found is not None and runner.duck.execute(found.sql(dialect="duckdb"), bound).fetchone():
+        if not tried and counting is not None and runner.duck.execute(counting.sql(dialect="duckdb"), bound).fetchone():
             raise errors.duplicate_row()
         sql = merge.sql(dialect="duckdb") + " RETURNING merge_action"
         for (action,) in runner.duck.execute(sql, bindings).fetchall():
@@ -274,7 +275,7 @@ def _lock_rows(runner: Runner, name: tuple[str, str, str] | None) -> None:
 
 
 def _touch(conn: WarehouseConnection, name: tuple[str, str, str] | None) -> None:
-    """Rows of a table have changed; the account hears of it when they are committed."""
+    """Note that rows of a table have changed; the account is told at the commit."""
     if name is not None and name not in conn.temporary_tables:
         conn.transaction.changed.add(".".join(name))
     if not conn.transaction.open:

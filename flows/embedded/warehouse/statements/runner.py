@@ -1,6 +1,6 @@
-"""What a statement's own code may ask of whoever runs it: the session, the engine's connection, a way to run a tree, an answer.
+"""What a statement handler gets: the session, the engine's connection, methods that run a tree and set the answer.
 
-statements ──Runner──▶ execute; what a handler cannot do with these it has no business doing
+statements ──Runner──▶ execute; handlers use nothing else of the executor
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Runner(Protocol):
     duck: duckdb.DuckDBPyConnection  # where it runs: the session's own, or a later part of its transaction
     query_id: str
     rowcount: int | None
-    trial: bool  # the statement is only tried: nothing of it is kept
+    trial: bool  # the statement is only tried and rolled back
 
     def answer(self, result: Result) -> None:
         """Make a handler's result the statement's."""
@@ -48,8 +48,8 @@ class Runner(Protocol):
         """Around a statement: it sees what was committed before it began. `adds`: it adds rows, no more."""
 
     def trying(self, several: bool = False) -> AbstractContextManager[Beside | None]:
-        """Where the engine's statements are tried first, since an error would cost the open transaction; None where it would not.
-        `several`: there are more than one."""
+        """A connection on which to try statements whose failure would lose the open transaction; None if none is needed.
+        `several`: more than one statement follows."""
 
     def retried(self, run: Callable[[], None]) -> None:
-        """Run it, outside a transaction again after a conflict."""
+        """Run a statement; outside a transaction, repeat it after a conflict."""

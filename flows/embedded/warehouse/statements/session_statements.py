@@ -93,12 +93,12 @@ _WAREHOUSE_PARAMETERS = {
 def _warehouse_parameters(conn: WarehouseConnection, words: Words, pattern: str) -> Result:
     name = words.part()
     words.finish()
-    found = conn.account.find("WAREHOUSE", name)
-    if found is None or not conn.may_see("WAREHOUSE", name):
+    item = conn.account.find("WAREHOUSE", name)
+    if item is None or not conn.may_see("WAREHOUSE", name):
         raise errors.not_found("WAREHOUSE", name)
     rows = [
-        {"key": key, "value": shown(found.properties.get(key, default)), "default": shown(default),
-         "level": "WAREHOUSE" if key in found.properties else "", "description": "", "type": "NUMBER"}
+        {"key": key, "value": shown(item.properties.get(key, default)), "default": shown(default),
+         "level": "WAREHOUSE" if key in item.properties else "", "description": "", "type": "NUMBER"}
         for key, default in _WAREHOUSE_PARAMETERS.items()
         if like(pattern, key)
     ]  # fmt: skip

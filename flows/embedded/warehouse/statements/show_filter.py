@@ -58,17 +58,17 @@ def show_filter(words: Words) -> ShowFilter:
     return ShowFilter(pattern, scope_kind, scope, starts, limit)
 
 
-def in_scope(conn: WarehouseConnection, wanted: ShowFilter, name: str) -> bool:
+def in_scope(conn: WarehouseConnection, filter_: ShowFilter, name: str) -> bool:
     """Whether an object in a schema lies where SHOW … IN looks: the given place, else the current schema or database."""
     database, schema, _ = name.split(".", 2)
-    if wanted.scope_kind == "ACCOUNT":
+    if filter_.scope_kind == "ACCOUNT":
         return True
-    if wanted.scope_kind == "DATABASE":
-        return database == (wanted.scope[0] if wanted.scope else conn.database)
-    if wanted.scope_kind == "SCHEMA" or (wanted.scope_kind == "NAME" and wanted.scope):
-        if not wanted.scope:
+    if filter_.scope_kind == "DATABASE":
+        return database == (filter_.scope[0] if filter_.scope else conn.database)
+    if filter_.scope_kind == "SCHEMA" or (filter_.scope_kind == "NAME" and filter_.scope):
+        if not filter_.scope:
             return (database, schema) == (conn.database, conn.schema)
-        return (database, schema) == conn.qualify_schema(wanted.scope, "SHOW")
+        return (database, schema) == conn.qualify_schema(filter_.scope, "SHOW")
     if conn.database is None:
         return True
     return database == conn.database and (conn.schema is None or schema == conn.schema)

@@ -1,4 +1,4 @@
-"""What lies in a stage: LIST @stage/path ◀── the S3 server's own listing.
+"""The files in a stage: LIST @stage/path ◀── the S3 server's own listing.
 
 https://docs.snowflake.com/en/sql-reference/sql/list
 """
@@ -66,9 +66,9 @@ def _objects_under(conn: WarehouseConnection, stage: StageInfo, url: str) -> lis
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     try:
         pages = s3_client(storage.access).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        found = [{**entry, "Bucket": bucket} for page in pages for entry in page.get("Contents", [])]
+        objects = [{**entry, "Bucket": bucket} for page in pages for entry in page.get("Contents", [])]
     except (ClientError, BotoCoreError) as e:
         raise errors.remote_failure(url, str(e)) from e
-    for entry in found:
+    for entry in objects:
         storage.check(f"s3://{bucket}/{entry['Key']}")
-    return sorted(found, key=lambda entry: str(entry["Key"]))
+    return sorted(objects, key=lambda entry: str(entry["Key"]))

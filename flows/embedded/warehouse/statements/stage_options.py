@@ -57,16 +57,16 @@ def format_options(options: Mapping[str, object]) -> dict[str, object]:
         raise errors.unsupported(f"FILE FORMAT TYPE = {kind}: CSV only")
     if kind != "CSV":
         raise errors.invalid_value(kind, "TYPE")
-    found: dict[str, object] = {}
+    checked: dict[str, object] = {}
     for key, value in options.items():
         if key not in CSV_OPTIONS:
             raise errors.invalid_property(key, "FILE FORMAT")
-        wanted, _ = CSV_OPTIONS[key]
-        if wanted == "Boolean" and not isinstance(value, bool):
+        type_, _ = CSV_OPTIONS[key]
+        if type_ == "Boolean" and not isinstance(value, bool):
             raise errors.invalid_value(value, key)
-        if wanted == "Integer" and not (isinstance(value, int) and value >= 0):
+        if type_ == "Integer" and not (isinstance(value, int) and value >= 0):
             raise errors.invalid_value(value, key)
-        if wanted == "List":
+        if type_ == "List":
             value = [str(v) for v in value] if isinstance(value, list) else [str(value)]
         try:
             if key == "COMPRESSION":
@@ -77,49 +77,49 @@ def format_options(options: Mapping[str, object]) -> dict[str, object]:
             if e.why:
                 raise errors.unsupported(f"{key} = {value}: {e.why}") from None
             raise errors.invalid_value(value, key) from None
-        if wanted == "String" and value is not None:
+        if type_ == "String" and value is not None:
             value = str(value)
         if key in ("ESCAPE", "ESCAPE_UNENCLOSED_FIELD", "FIELD_OPTIONALLY_ENCLOSED_BY") and value == "":
             value = None
-        found[key] = value
-    found["TYPE"] = kind
-    if found.get("PARSE_HEADER") and found.get("SKIP_HEADER"):
+        checked[key] = value
+    checked["TYPE"] = kind
+    if checked.get("PARSE_HEADER") and checked.get("SKIP_HEADER"):
         raise errors.unsupported("PARSE_HEADER together with SKIP_HEADER")
-    return found
+    return checked
 
 
 def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -> dict[str, object]:
-    """The options of CREATE and ALTER STAGE, checked. Keys of the cloud (CREDENTIALS) are seen and not kept."""
-    found: dict[str, object] = {}
+    """The options of CREATE and ALTER STAGE, checked. CREDENTIALS are accepted and not stored."""
+    properties: dict[str, object] = {}
     for key, value in options.items():
         if key == "URL":
             if not str(value).startswith("s3://"):
                 raise errors.unsupported(f"stage URL {value} (s3:// only)")
-            found[key] = str(value)
+            properties[key] = str(value)
         elif key == "STORAGE_INTEGRATION":
-            found[key] = split_name(str(value))[-1]
-            locations(conn, str(found[key]), usage=True)
+            properties[key] = split_name(str(value))[-1]
+            locations(conn, str(properties[key]), usage=True)
         elif key == "FILE_FORMAT":
-            found[key] = file_format_clause(conn, value)
+            properties[key] = file_format_clause(conn, value)
         elif key == "CREDENTIALS":
-            found["HAS_CREDENTIALS"] = True
+            properties["HAS_CREDENTIALS"] = True
         elif key in ("ENCRYPTION", "DIRECTORY", "COPY_OPTIONS", "TAG", "USE_PRIVATELINK_ENDPOINT"):
-            found[key] = value
+            properties[key] = value
         else:
             raise errors.invalid_property(key, "STAGE")
-    if found.get("STORAGE_INTEGRATION") and found.get("URL"):
-        url = str(found["URL"])
-        locations(conn, str(found["STORAGE_INTEGRATION"]), usage=True)(url if url.endswith("/") else url + "/")
-    return found
+    if properties.get("STORAGE_INTEGRATION") and properties.get("URL"):
+        url = str(properties["URL"])
+        locations(conn, str(properties["STORAGE_INTEGRATION"]), usage=True)(url if url.endswith("/") else url + "/")
+    return properties
 
 
 def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, object]:
     """`FILE_FORMAT = (FORMAT_NAME = 'x')`, `= (TYPE = CSV …)` or `= x`, as a dict; a named format must exist."""
     options = dict(value) if isinstance(value, Mapping) else {"FORMAT_NAME": str(value)}
     if named := options.pop("FORMAT_NAME", None):
-        found = find_file_format(conn, str(named))
+        item = find_file_format(conn, str(named))
         options = {k: v for k, v in format_options(options).items() if k in options} if options else {}
-        return {"FORMAT_NAME": found.name, **options}
+        return {"FORMAT_NAME": item.name, **options}
     return format_options(options)
 
 

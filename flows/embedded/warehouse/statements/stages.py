@@ -1,4 +1,4 @@
-"""Stages and file formats: CREATE | ALTER | DROP ──every option kept──▶ Account.
+"""Stages and file formats: CREATE | ALTER | DROP ──every option stored──▶ Account.
 
 SHOW and DESCRIBE are in `stages_shown`, LIST in `stage_files`, what the options may be in `stage_options`.
 https://docs.snowflake.com/en/sql-reference/sql/create-stage, …/create-file-format
@@ -97,8 +97,8 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
     kind = words.accept_any("STAGE", "FILE FORMAT")
     if_exists = words.accept("IF", "EXISTS")
     full = ".".join(conn.qualify(words.name(), f"ALTER {kind}"))
-    found = conn.account.find(kind, full)
-    if found is None:
+    item = conn.account.find(kind, full)
+    if item is None:
         if if_exists:
             return status()
         raise errors.not_found(kind, full)
@@ -107,21 +107,21 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
     conn.require("OWNERSHIP", kind, full)
     options = words.options()
     words.finish()
-    comment = str(options.pop("COMMENT", found.comment))
+    comment = str(options.pop("COMMENT", item.comment))
     if kind == "STAGE":
-        merged = {**found.properties, **options}
+        merged = {**item.properties, **options}
         temporary = merged.pop("TEMPORARY", False)
         credentials = merged.pop("HAS_CREDENTIALS", False)
         fresh = stage_properties(conn, merged) | {
             "TEMPORARY": temporary,
             "HAS_CREDENTIALS": credentials or "CREDENTIALS" in options,
         }
-        conn.account.put(replace(found, comment=comment, properties=fresh))
+        conn.account.put(replace(item, comment=comment, properties=fresh))
     else:
-        if "TYPE" in options and options["TYPE"] != found.properties["TYPE"]:
+        if "TYPE" in options and options["TYPE"] != item.properties["TYPE"]:
             raise errors.invalid_value(options["TYPE"], "TYPE")
-        fresh = format_options({**found.properties, **options})
-        conn.account.put(replace(found, comment=comment, properties=fresh))
+        fresh = format_options({**item.properties, **options})
+        conn.account.put(replace(item, comment=comment, properties=fresh))
     return status()
 
 

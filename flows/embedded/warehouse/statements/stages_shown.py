@@ -38,11 +38,11 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
     """SHOW STAGES | FILE FORMATS [LIKE …] [IN …] (https://docs.snowflake.com/en/sql-reference/sql/show-stages)."""
     words.expect("SHOW")
     kind = {"STAGES": "STAGE", "FILE FORMATS": "FILE FORMAT"}[words.accept_any("STAGES", "FILE FORMATS")]
-    wanted = show_filter(words)
+    filter_ = show_filter(words)
     rows: list[dict[str, object]] = []
     for item in conn.account.all(kind):
         database, schema, name = item.name.split(".", 2)
-        if not wanted.admits(name) or not in_scope(conn, wanted, item.name) or not may_show(conn, kind, item.name):
+        if not filter_.admits(name) or not in_scope(conn, filter_, item.name) or not may_show(conn, kind, item.name):
             continue
         p = item.properties
         url = str(p.get("URL") or "")
@@ -56,7 +56,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "endpoint": None, "owner_role_type": "ROLE", "directory_enabled": "N",
             "format_options": json.dumps(all_options(p)),
         })  # fmt: skip
-    return table(rows[: wanted.limit] if wanted.limit is not None else rows, _SHOWN[kind])
+    return table(rows[: filter_.limit] if filter_.limit is not None else rows, _SHOWN[kind])
 
 
 _CONTROLS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -86,13 +86,13 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
     parts = words.name()
     words.finish()
     full = ".".join(conn.qualify(parts, "DESCRIBE"))
-    found = conn.account.find(kind, full)
-    if found is None or not conn.may_see(kind, full):
+    item = conn.account.find(kind, full)
+    if item is None or not conn.may_see(kind, full):
         raise errors.not_found(kind, full)
     if kind == "FILE FORMAT":
         columns = ("property", "property_type", "property_value", "property_default")
-        return Result([(c, "VARCHAR") for c in columns], _format_rows(found.properties))
-    p = found.properties
+        return Result([(c, "VARCHAR") for c in columns], _format_rows(item.properties))
+    p = item.properties
     raw = p.get("FILE_FORMAT")
     written: dict[str, Any] = dict(raw) if isinstance(raw, Mapping) else {}
     if named := written.get("FORMAT_NAME"):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def complete(conn: WarehouseConnection, spec: TableSpec, expression: Expr) -> None:
-    """Full names of tags and policies, which have to be there and the role's to set; a view's text, a clone's source."""
+    """Full names of tags and policies, which must exist and which the role may set; a view's text, a clone's source."""
     if spec.temporary and (spec.tags or spec.policies):
         raise errors.unsupported("tags and masking policies on a temporary table")
     for key, values in spec.tags.items():

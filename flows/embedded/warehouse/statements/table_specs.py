@@ -61,7 +61,7 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
     spec = TableSpec(
         kind, conn.qualify(parts_of(target), f"CREATE {kind}"), replaces=bool(expression.args.get("replace"))
     )
-    kept: list[Expr] = []
+    remaining: list[Expr] = []
     clustering: list[Expr] = []
     properties = expression.args.get("properties")
     for prop in properties.expressions if properties else []:
@@ -78,7 +78,7 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
             spec.tags["SELF"] = tag_values(prop)
         elif isinstance(prop, exp.TemporaryProperty):
             spec.temporary = True
-            kept.append(prop)
+            remaining.append(prop)
         elif isinstance(prop, exp.SecureProperty) or (
             isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES
         ):
@@ -86,7 +86,7 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         else:
             raise errors.unsupported(f"CREATE {kind} with {prop.sql(dialect='snowflake') or type(prop).__name__}")
     if properties:
-        expression.set("properties", exp.Properties(expressions=kept) if kept else None)
+        expression.set("properties", exp.Properties(expressions=remaining) if remaining else None)
     if isinstance(expression.this, exp.Schema):
         _columns(expression.this, spec)
         if expression.expression is None:
@@ -145,14 +145,14 @@ def _check_keys(columns: list[Expr], spec: TableSpec) -> None:
 
 def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
     """Move comment, key and policy out of one column's definition."""
-    kept: list[Expr] = []
+    remaining: list[Expr] = []
     for constraint in column.args.get("constraints") or []:
         kind = constraint.args.get("kind")
         if isinstance(kind, exp.CommentColumnConstraint):
             spec.columns[folded(column.this)] = kind.this.name
         elif isinstance(kind, exp.PrimaryKeyColumnConstraint):
             spec.keys.append(["PRIMARY KEY", "", [folded(column.this)]])
-            kept.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
+            remaining.append(exp.ColumnConstraint(kind=exp.NotNullColumnConstraint()))
         elif isinstance(kind, exp.Tags):
             spec.tags[f"COLUMN {folded(column.this)}"] = tag_values(kind)
         elif isinstance(kind, exp.MaskingPolicyColumnConstraint):
@@ -165,8 +165,8 @@ def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
         else:
             if isinstance(kind, exp.DefaultColumnConstraint):
                 _check_default(column, kind.this)
-            kept.append(constraint)
-    column.set("constraints", kept)
+            remaining.append(constraint)
+    column.set("constraints", remaining)
 
 
 def _check_default(column: exp.ColumnDef, value: Expr) -> None:

@@ -68,11 +68,11 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
     if spec.kind == "TABLE":
         for column, text in spec.columns.items():
             conn.duck.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text)}")
-    kept = []
+    grants = []
     for kind in ("TABLE", "VIEW"):
         if conn.account.find(kind, spec.full):
             if spec.copy_grants:
-                kept += [
+                grants += [
                     g
                     for g in conn.account.grants()
                     if (g.on_kind, g.on_name) == (kind, spec.full) and g.privilege != "OWNERSHIP"
@@ -90,8 +90,8 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
         conn.duck.execute(f"DROP {spec.kind} {target}")
         raise
     conn.account.create(made)
-    if kept:
-        conn.account.grant([replace(g, on_kind=spec.kind) for g in kept])
+    if grants:
+        conn.account.grant([replace(g, on_kind=spec.kind) for g in grants])
     write_comment(conn, spec.name, spec.comment)
 
 
@@ -137,13 +137,13 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
     if target is None or not is_named(target):
         return None
     spec = TableSpec("TABLE", conn.qualify(parts_of(target), "ALTER TABLE"))
-    kept: list[Expr] = []
+    remaining: list[Expr] = []
     for action in expression.args.get("actions") or []:
         if isinstance(action, exp.ColumnDef):
             _check_added(action)
             take_column_apart(action, spec)
         elif isinstance(action, exp.AlterColumn) and action.args.get("default") is not None:
-            # https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes: a sequence alone, which is not here
+            # https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes: a sequence only, not emulated
             raise errors.unsupported("ALTER COLUMN … SET DEFAULT")
         elif isinstance(action, exp.AlterColumn) and action.args.get("dtype") is not None:
             _check_type_change(conn, spec, action)
@@ -152,15 +152,15 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
             continue
         elif isinstance(action, exp.ClusterProperty):
             place = spec.name[2:] if spec.name in conn.temporary_tables else spec.name
-            found = conn.duck.execute(f"SELECT * FROM {'.'.join(map(ident, place))} LIMIT 0").description or []
-            check_clustering(action.expressions, {str(column[0]) for column in found})
+            columns = conn.duck.execute(f"SELECT * FROM {'.'.join(map(ident, place))} LIMIT 0").description or []
+            check_clustering(action.expressions, {str(column[0]) for column in columns})
             spec.cluster_by = clustering_text(action.expressions)
         elif isinstance(action, exp.AlterSet) and (comment := action.find(exp.SchemaCommentProperty)):
             spec.comment = comment.this.name
             spec.comments = True
             continue
-        kept.append(action)
-    expression.set("actions", kept)
+        remaining.append(action)
+    expression.set("actions", remaining)
     return spec
 
 
@@ -245,8 +245,8 @@ def dropped(conn: WarehouseConnection, name: tuple[str, str, str], kind: str) ->
 
 def touched(conn: WarehouseConnection, kind: str, full: str) -> None:
     """Remember when an object was last altered (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
-    if found := conn.account.find(kind, full):
-        conn.account.put(replace(found, properties={**found.properties, "altered": datetime.now(UTC).isoformat()}))
+    if item := conn.account.find(kind, full):
+        conn.account.put(replace(item, properties={**item.properties, "altered": datetime.now(UTC).isoformat()}))
 
 
 def ownership(conn: WarehouseConnection, kind: str, full: str) -> None:
@@ -257,11 +257,11 @@ def ownership(conn: WarehouseConnection, kind: str, full: str) -> None:
 
 
 def comment_column(conn: WarehouseConnection, name: tuple[str, str, str], column: str, text: str) -> None:
-    """Set a column's comment; a view's are kept in the account."""
-    found = exists(conn, name)
-    if not found:
+    """Set a column's comment; a view's comments are stored in the account."""
+    kind = exists(conn, name)
+    if not kind:
         raise errors.not_found("TABLE", ".".join(name))
-    if found == "TABLE":
+    if kind == "TABLE":
         target = ".".join(ident(p) for p in name)
         conn.duck.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text) if text else 'NULL'}")
     elif item := conn.account.find("VIEW", ".".join(name)):

@@ -85,10 +85,10 @@ def moved(item: AccountObject, old: str, new: str | None) -> AccountObject:
     """A table whose column has another name, or none any more: tags and policies follow it."""
     properties = dict(item.properties)
     for what, before, after in (("tags", f"COLUMN {old}", f"COLUMN {new}"), ("policies", old, new)):
-        kept: dict[Any, Any] = dict(properties.get(what) or {})  # type: ignore[call-overload]
-        if before in kept:
-            value = kept.pop(before)
+        values: dict[Any, Any] = dict(properties.get(what) or {})  # type: ignore[call-overload]
+        if before in values:
+            value = values.pop(before)
             if new is not None:
-                kept[after] = value
-            properties[what] = kept
+                values[after] = value
+            properties[what] = values
     return replace(item, properties=properties)

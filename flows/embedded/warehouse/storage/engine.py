@@ -150,13 +150,13 @@ class Engine:
 
     def drop_database(self, name: str) -> None:
         """Forget a database and remove its file."""
-        found = self.account.find("DATABASE", name)
-        if found is None:
+        item = self.account.find("DATABASE", name)
+        if item is None:
             return
         self.account.drop("DATABASE", name)
         with self.duck.cursor() as duck:
             duck.execute(f"DETACH {ident(name)}")
-        path = self.directory / "databases" / str(found.properties["file"])
+        path = self.directory / "databases" / str(item.properties["file"])
         for file in (path, path.with_name(path.name + ".wal")):
             file.unlink(missing_ok=True)
 

@@ -75,11 +75,11 @@ def install(duck: duckdb.DuckDBPyConnection, database: str) -> None:
 
 def installed(duck: duckdb.DuckDBPyConnection, database: str) -> bool:
     """Whether `database` has its history table, seen from this connection's transaction."""
-    found = duck.execute(
+    row = duck.execute(
         "SELECT 1 FROM duckdb_tables() WHERE lower(database_name) = lower(?) AND schema_name = ? AND table_name = ?",
         [database, SCHEMA, TABLE],
     ).fetchone()
-    return found is not None
+    return row is not None
 
 
 def loaded_before(
@@ -96,11 +96,11 @@ def loaded_before(
 
 def first_load(duck: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> datetime | None:
     """When `table` was first loaded, None when it never was."""
-    found = duck.execute(
+    row = duck.execute(
         f"SELECT min(last_load_time) FROM {relation(database)} WHERE schema_name = ? AND table_name = ?",
         [schema, table],
     ).fetchone()
-    return found[0] if found else None
+    return row[0] if row else None
 
 
 def record(duck: duckdb.DuckDBPyConnection, database: str, loads: Iterable[Loaded]) -> None:
@@ -220,7 +220,7 @@ def after_statement(
     """Keep the history true after DDL: call it after `statement` (Snowflake syntax tree) succeeded.
 
     CREATE [OR REPLACE] TABLE, DROP TABLE and TRUNCATE forget the table's loads, ALTER TABLE … RENAME TO takes them along,
-    DROP SCHEMA forgets its tables'. `existed` says that the table was there already, so CREATE … IF NOT EXISTS did nothing.
+    DROP SCHEMA forgets its tables'. `existed` means that the table existed before, so CREATE … IF NOT EXISTS did nothing.
     """
     from sqlglot import exp
 

@@ -30,7 +30,7 @@ _OWN_GRAMMAR = (
 _NO_QUERY = (TokenType.FROM, TokenType.SUMMARIZE, TokenType.DESCRIBE)
 
 
-# Left as they are written, for `translate/times`: sqlglot would forget a format, or whether there was one.
+# Left as they are written, for `translate/times`: sqlglot would lose the format, or whether one was given.
 _AS_WRITTEN = (
     "DATE", "TIME", "TO_DATE", "TO_TIME", "TO_TIMESTAMP", "TO_TIMESTAMP_NTZ", "TO_TIMESTAMP_LTZ", "TO_TIMESTAMP_TZ",
     "TRY_TO_DATE", "TRY_TO_TIME", "TRY_TO_TIMESTAMP", "TRY_TO_TIMESTAMP_NTZ", "TRY_TO_TIMESTAMP_LTZ", "TRY_TO_TIMESTAMP_TZ",

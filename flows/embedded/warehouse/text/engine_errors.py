@@ -1,4 +1,4 @@
-"""What the engine and the parser say of a statement, as Snowflake's errors, in Snowflake's words.
+"""Errors of the engine and the parser, translated into Snowflake's errors and wording.
 
 duckdb.Error, sqlglot's ParseError ──pattern──▶ `errors`; what has no counterpart is reported without the engine's own names
 """
@@ -48,7 +48,7 @@ _CONVERSIONS = (
 )  # fmt: skip
 
 
-# What DuckDB says of a statement that Snowflake's compiler refuses: (pattern, Snowflake's words, number, state).
+# DuckDB's messages for statements that Snowflake's compiler refuses: (pattern, Snowflake's words, number, state).
 _COMPILED = (
     (r"Referenced update column (\S+) not found", "invalid identifier '{}'", 904, "42000"),
     (r'does not have a column with name "(.+?)"', "invalid identifier '{}'", 904, "42000"),
@@ -104,7 +104,7 @@ _TYPES = (
     (r"STRUCT\(\"?CXM_UTC.*?\)", "TIMESTAMP_TZ"), (r"TIMESTAMP WITH TIME ZONE", "TIMESTAMP_LTZ"),
     (r"TIMESTAMP\b", "TIMESTAMP_NTZ"),
 )  # fmt: skip
-# What no message of Snowflake's says.
+# Words that no message of Snowflake's contains.
 _OWN_WORDS = re.compile(
     r"duckdb|_cxm|_fs_|hugeint|struct\(|\blist_|\bmacro\b|_literal|\budf\b|traceback|python|\bblob\b|catalog|binder|\bparser\b|columns\(\*",
     re.I,
@@ -118,7 +118,7 @@ def _types(text: str) -> str:
 
 
 def _plain(first: str) -> str:
-    """The engine's sentence without its kind of error and its advice; a general one if it shows the engine's insides."""
+    """The engine's sentence without its kind of error and its advice; a general sentence if it names the engine's internals."""
     text = (
         re.sub(r"^[A-Za-z][\w -]*? Error: ?", "", first).split(" You might need")[0].split(" Did you mean")[0].strip()
     )
@@ -126,48 +126,48 @@ def _plain(first: str) -> str:
 
 
 def _called(name: str) -> str:
-    """A function's name as Snowflake has it; the engine's own and ours are not said."""
+    """A function's name as Snowflake has it; names of the engine's and this package's own functions are hidden."""
     return "of these arguments" if name.startswith(("_cxm", "_fs", "json_", "list_")) else name.upper()
 
 
 def _compiled(first: str, statement: str) -> ProgrammingError | None:
     """The compiler's error for one that DuckDB's binder raised, or one of a value that it has other words for."""
     for pattern, text, errno, sqlstate in _COMPILED:
-        if found := re.search(pattern, first):
-            return compilation(text.format(found[1]), errno, sqlstate)
-    if found := re.search(r"No function matches the given name and argument types '(\S+?)\((.*?)\)'\.", first):
+        if match := re.search(pattern, first):
+            return compilation(text.format(match[1]), errno, sqlstate)
+    if match := re.search(r"No function matches the given name and argument types '(\S+?)\((.*?)\)'\.", first):
         return compilation(
-            f"Invalid argument types for function '{_called(found[1])}': ({_types(found[2])})", 1044, "42P13"
+            f"Invalid argument types for function '{_called(match[1])}': ({_types(match[2])})", 1044, "42P13"
         )
-    if found := re.search(r"Macro (\w+)\(\) does not support the supplied arguments", first):
-        return compilation(f"Invalid argument types or count for function '{_called(found[1])}'", 1044, "42P13")
-    if found := re.search(r'Existing object ".+?" is of type (\w+), trying to drop type (\w+)', first):
-        return wrong_kind(found[1], found[2])
-    if found := re.search(r'Could not rename ".+?" to "(.+?)": another entry', first):
-        return already_exists(found[1])
-    if found := re.search(r'Casting value "(.+?)" to type DECIMAL', first):
-        return ProgrammingError(msg=f"Numeric value '{found[1]}' is out of range", errno=100039, sqlstate="22003")
-    if found := re.search(r'column "(.+?)" must appear in the GROUP BY clause', first):
+    if match := re.search(r"Macro (\w+)\(\) does not support the supplied arguments", first):
+        return compilation(f"Invalid argument types or count for function '{_called(match[1])}'", 1044, "42P13")
+    if match := re.search(r'Existing object ".+?" is of type (\w+), trying to drop type (\w+)', first):
+        return wrong_kind(match[1], match[2])
+    if match := re.search(r'Could not rename ".+?" to "(.+?)": another entry', first):
+        return already_exists(match[1])
+    if match := re.search(r'Casting value "(.+?)" to type DECIMAL', first):
+        return ProgrammingError(msg=f"Numeric value '{match[1]}' is out of range", errno=100039, sqlstate="22003")
+    if match := re.search(r'column "(.+?)" must appear in the GROUP BY clause', first):
         if "GROUP" in statement.upper():
             return compilation(
-                f"'{found[1]}' in select clause is neither an aggregate nor in the group by clause.", 1104, "42601"
+                f"'{match[1]}' in select clause is neither an aggregate nor in the group by clause.", 1104, "42601"
             )
-        return compilation(f"[{found[1]}] is not a valid group by expression", 979, "42601")
-    if found := re.search(r'Column with name "?(.+?)"? already exists', first):
+        return compilation(f"[{match[1]}] is not a valid group by expression", 979, "42601")
+    if match := re.search(r'Column with name "?(.+?)"? already exists', first):
         made = statement.lstrip().upper().startswith("CREATE")
         return compilation(
-            f"duplicate column name '{found[1]}'" if made else f"column '{found[1]}' already exists",
+            f"duplicate column name '{match[1]}'" if made else f"column '{match[1]}' already exists",
             2025 if made else 1430,
             "42S21" if made else "42601",
         )
     if "More than one row returned by a subquery" in first:
         return ProgrammingError(msg="Single-row subquery returns more than one row.", errno=90150, sqlstate="22000")
-    if found := re.search(r"Failed to cast value(?: to \w+)?: (.*)", first):
-        return ProgrammingError(msg=f"Failed to cast variant value {found[1]} to FIXED", errno=100071, sqlstate="22000")
+    if match := re.search(r"Failed to cast value(?: to \w+)?: (.*)", first):
+        return ProgrammingError(msg=f"Failed to cast variant value {match[1]} to FIXED", errno=100071, sqlstate="22000")
     if "Malformed JSON" in first:
         return ProgrammingError(msg=f"Error parsing JSON: {first}", errno=100069, sqlstate="22P02")
-    if found := re.search(r"time field value out of range: \"(.*?)\"", first):
-        return ProgrammingError(msg=f"Time '{found[1]}' is not recognized", errno=100108, sqlstate="22007")
+    if match := re.search(r"time field value out of range: \"(.*?)\"", first):
+        return ProgrammingError(msg=f"Time '{match[1]}' is not recognized", errno=100108, sqlstate="22007")
     return None
 
 
@@ -180,49 +180,49 @@ def from_duckdb(error: Exception, statement: str) -> Error:
     first = message.split("\n")[0]
     if isinstance(error, duckdb.InterruptException):
         return ProgrammingError(msg="SQL execution canceled", errno=604, sqlstate="57014")
-    if found := _TOO_LARGE.search(message):
-        type_, value = found[2].replace(" ", "") if found[2] else "(38,0)", found[1] or ""
+    if match := _TOO_LARGE.search(message):
+        type_, value = match[2].replace(" ", "") if match[2] else "(38,0)", match[1] or ""
         return ProgrammingError(
             msg=f"Number out of representable range: type FIXED{type_}, value {value}", errno=100046, sqlstate="22003"
         )
-    if (found := _NO_NUMBER.search(message)) and re.fullmatch(
-        r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", found[1], re.I
+    if (match := _NO_NUMBER.search(message)) and re.fullmatch(
+        r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", match[1], re.I
     ):
-        return ProgrammingError(msg=f"Numeric value '{found[1]}' is out of range", errno=100039, sqlstate="22003")
-    if found := _RAISED.search(message):
-        return ProgrammingError(msg=found[3], errno=int(found[1]), sqlstate=found[2])
+        return ProgrammingError(msg=f"Numeric value '{match[1]}' is out of range", errno=100039, sqlstate="22003")
+    if match := _RAISED.search(message):
+        return ProgrammingError(msg=match[3], errno=int(match[1]), sqlstate=match[2])
     for pattern, text, errno, sqlstate in _CONVERSIONS:
-        if found := pattern.search(message):
-            value = next((g for g in found.groups() if g is not None), "")
+        if match := pattern.search(message):
+            value = next((g for g in match.groups() if g is not None), "")
             return ProgrammingError(msg=text.format(value), errno=errno, sqlstate=sqlstate)
     if compiled := _compiled(first, statement):
         return compiled
     if "ivision by zero" in first:
         return ProgrammingError(msg="Division by zero", errno=100051, sqlstate="22012")
     if isinstance(error, duckdb.ConstraintException) and (
-        found := re.search(r"NOT NULL constraint failed: (\S+)", message)
+        match := re.search(r"NOT NULL constraint failed: (\S+)", message)
     ):
-        column = found[1].rpartition(".")[2]
+        column = match[1].rpartition(".")[2]
         return ProgrammingError(
             msg=f"NULL result in a non-nullable column\nColumn '{column}'", errno=100072, sqlstate="22000"
         )
     if "Duplicate struct entry name" in message or "Duplicate named argument" in message:
         return ProgrammingError(msg=first, errno=100103, sqlstate="22000")
-    if found := re.search(
+    if match := re.search(
         r'Referenced (?:column|table) "(.+?)" not found|does not have a column named "(.+?)"', message
     ):
-        return compilation(f"invalid identifier '{found[1] or found[2]}'", 904, "42000")
-    if found := re.search(
+        return compilation(f"invalid identifier '{match[1] or match[2]}'", 904, "42000")
+    if match := re.search(
         r"(?:Scalar |Table |Aggregate |Macro )?Function with name \"?(\S+?)\"? does not exist", message
     ):
-        name = found[1].upper()
+        name = match[1].upper()
         return unsupported(f"the function {name}") if name in KNOWN_FUNCTIONS else unknown_function(name)
-    if found := re.search(
+    if match := re.search(
         r"(?:Table|View|Schema|Sequence|Catalog|Database) (?:with name )?\"?(\S+?)\"? does not exist", message
     ):
-        return compilation(f"Object '{found[1].rstrip('!')}' does not exist or not authorized.", 2003, "42S02")
-    if found := re.search(r"Unknown TimeZone '(.*?)'", message):
-        return unknown_time_zone(found[1])
+        return compilation(f"Object '{match[1].rstrip('!')}' does not exist or not authorized.", 2003, "42S02")
+    if match := re.search(r"Unknown TimeZone '(.*?)'", message):
+        return unknown_time_zone(match[1])
     if isinstance(error, duckdb.ConnectionException):
         return DatabaseError(msg="Connection is closed", errno=250002, sqlstate="08003")
     if isinstance(error, (duckdb.OutOfRangeException, duckdb.ConversionException)):
@@ -252,8 +252,8 @@ def from_parser(error: Exception, statement: str) -> ProgrammingError:
     """001003: what the SQL parser could not read, with its place."""
     if arguments := getattr(error, "arguments", None):
         return argument_count(*arguments)
-    found = getattr(error, "errors", None) or [{}]
-    first = found[0]
+    details = getattr(error, "errors", None) or [{}]
+    first = details[0]
     line, column = first.get("line") or 1, first.get("col") or 0
     text = first.get("highlight") or (statement.strip().split() or [""])[0]
     begins = " ".join(statement.split())[:60]

@@ -32,10 +32,10 @@ def no_object(name: str) -> ProgrammingError:
     return compilation(f"Object '{name}' does not exist or not authorized.", 2003, "42S02")
 
 
-def wrong_kind(found: str, named: str) -> ProgrammingError:
+def wrong_kind(actual: str, named: str) -> ProgrammingError:
     """002203: a table where a view is named, or the other way (recorded in arnoN7/dbt-incremental-stream, issue 8)."""
     return compilation(
-        f"Object found is of type '{found.upper()}', not specified type '{named.upper()}'.", 2203, "02000"
+        f"Object found is of type '{actual.upper()}', not specified type '{named.upper()}'.", 2203, "02000"
     )
 
 
@@ -67,9 +67,9 @@ def unsupported(feature: str) -> ProgrammingError:
     )
 
 
-def syntax(found: str, position: int = 0) -> ProgrammingError:
+def syntax(unexpected: str, position: int = 0) -> ProgrammingError:
     """001003: the text is no statement; `position` counts characters from the start of the statement."""
-    shown = found if len(found) <= 80 else found[:77] + "..."
+    shown = unexpected if len(unexpected) <= 80 else unexpected[:77] + "..."
     return compilation(f"syntax error line 1 at position {position} unexpected '{shown}'.", 1003, "42000")
 
 
@@ -121,11 +121,11 @@ def try_cast_of(source: str, target: str) -> ProgrammingError:
     return compilation(f"Function TRY_CAST cannot be used with arguments of types {source} and {target}", 1065, "22023")
 
 
-def several_statements(found: int) -> ProgrammingError:
+def several_statements(count: int) -> ProgrammingError:
     """000008: more statements in one request than MULTI_STATEMENT_COUNT says
     (https://docs.snowflake.com/en/sql-reference/parameters#multi-statement-count)."""
     return ProgrammingError(
-        msg=f"Actual statement count {found} did not match the desired statement count 1.", errno=8, sqlstate="0A000"
+        msg=f"Actual statement count {count} did not match the desired statement count 1.", errno=8, sqlstate="0A000"
     )
 
 
@@ -152,9 +152,9 @@ def no_current(what: str, command: str) -> ProgrammingError:
 
 def argument_count(name: str, expected: int, got: int) -> ProgrammingError:
     """000938, 000939: a function's arguments are too few or too many."""
-    found = "not enough" if got < expected else "too many"
+    fault = "not enough" if got < expected else "too many"
     return compilation(
-        f"error line 1 at position 7\n{found} arguments for function [{name}] expected {expected}, got {got}",
+        f"error line 1 at position 7\n{fault} arguments for function [{name}] expected {expected}, got {got}",
         938 if got < expected else 939,
         "22023",
     )
@@ -275,7 +275,7 @@ def location_not_allowed(url: str, integration: str) -> ProgrammingError:
 
 
 def storage_denied() -> ProgrammingError:
-    """091003: S3 read without a storage integration or keys; what a private bucket answers whom it does not know."""
+    """091003: S3 read without a storage integration or keys; a private bucket's answer to a stranger."""
     return ProgrammingError(
         msg="Failure using stage area. Cause: [Access Denied (Status Code: 403; Error Code: AccessDenied)]",
         errno=91003,
@@ -330,7 +330,7 @@ def timed_out(seconds: object) -> ProgrammingError:
 
 
 def transaction_aborted(transaction: int) -> ProgrammingError:
-    """000625: what a session hears once when its idle transaction stood in another's way and was rolled back
+    """000625: raised once in a session whose idle transaction blocked another and was rolled back
     (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions)."""
     return ProgrammingError(
         msg=f"Transaction {transaction} was idle, blocked another transaction, and has been aborted and rolled back.",

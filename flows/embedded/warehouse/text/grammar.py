@@ -216,15 +216,15 @@ class Words:
         if token.text == "(":
             self.take()
             if self.peek(1) and self.upper(1) == "=":
-                found: object = self.options(end=")")
+                value: object = self.options(end=")")
             else:
                 items: list[object] = []
                 while not self.sees(")"):
                     items.append(self.value())
                     self.accept(",")
-                found = items
+                value = items
             self.expect(")")
-            return found
+            return value
         if token.kind not in ("word", "quoted"):
             raise self.unexpected()
         text = self.take().text
@@ -240,7 +240,7 @@ class Words:
 
     def options(self, end: str = "") -> dict[str, object]:
         """`KEY = value …` up to the end (or the mark `end`), keys in upper case; commas between them are optional."""
-        found: dict[str, object] = {}
+        options: dict[str, object] = {}
         while not self.at_end and not (end and self.sees(end)):
             if self.accept(","):
                 continue
@@ -249,22 +249,22 @@ class Words:
                 raise syntax(token.text, token.start)
             if token.text.upper() in ("WITH", "TAG") and not self.sees("="):
                 if self.sees("("):
-                    found["TAG"] = self.tags()
+                    options["TAG"] = self.tags()
                 continue
             self.expect("=")
-            found[token.text.upper()] = self.value()
-        return found
+            options[token.text.upper()] = self.value()
+        return options
 
     def tags(self) -> dict[str, str]:
         """`(name = 'value', …)` of a WITH TAG clause."""
-        found: dict[str, str] = {}
+        tags: dict[str, str] = {}
         self.expect("(")
         while not self.accept(")"):
             key = ".".join(self.name())
             self.expect("=")
-            found[key] = self.string()
+            tags[key] = self.string()
             self.accept(",")
-        return found
+        return tags
 
 
 def accept_create_prefix(words: Words) -> bool:

@@ -65,11 +65,11 @@ def _alternatives(format_: str) -> list[str]:
 def _model(text: str, whole: str) -> Model:
     made, at = Model(), 0
     while at < len(text):
-        found = _TOKENS.match(text, at)
-        if found is None:
+        match = _TOKENS.match(text, at)
+        if match is None:
             raise errors.unsupported(f"'{text[at]}' in the format '{whole}' of a number")
-        at = found.end()
-        literal, word, character = found.groups()
+        at = match.end()
+        literal, word, character = match.groups()
         if literal is not None:
             made.parts.append(("text", literal.replace('""', '"')))
         elif word is not None:
@@ -204,8 +204,8 @@ def _fixed(model: Model, value: Decimal, format_: str) -> str:
     if not whole and not zeros and places and not model.blank_zero:
         whole = "0"
     before = _grouped(model.before, whole.zfill(max(zeros, len(whole))) if zeros else whole)
-    kept = model.after.rfind("0") + 1
-    trimmed = fraction.rstrip("0") if len(fraction.rstrip("0")) > kept else fraction[:kept]
+    least = model.after.rfind("0") + 1
+    trimmed = fraction.rstrip("0") if len(fraction.rstrip("0")) > least else fraction[:least]
     after = ("." if model.point else "") + trimmed + " " * (len(fraction) - len(trimmed))
     return _assembled(model, rounded < 0, before + after + tail)
 

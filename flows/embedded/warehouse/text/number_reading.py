@@ -15,17 +15,17 @@ from flows.embedded.warehouse.text.number_formats import EXACT, Kind, Model, mod
 def read(format_: str, text: str) -> Decimal | None:
     """The number that a text in one of a format's alternatives says, or None when it is in none."""
     for model in models(format_):
-        found = re.fullmatch(_pattern(model), text, re.I)
-        if found is None:
+        match = re.fullmatch(_pattern(model), text, re.I)
+        if match is None:
             continue
-        digits = (found["number"] or "").replace(",", "").strip() or "0"
+        digits = (match["number"] or "").replace(",", "").strip() or "0"
         with localcontext(EXACT):
             value = Decimal(int(digits, 16)) if model.hexadecimal else Decimal(digits)
-            if found.groupdict().get("exponent"):
-                value = value.scaleb(int(found["exponent"]))
+            if match.groupdict().get("exponent"):
+                value = value.scaleb(int(match["exponent"]))
             if model.percent:
                 value = value.scaleb(-2)
-        return -value if "-" in (found["sign"] or "") else value
+        return -value if "-" in (match["sign"] or "") else value
     return None
 
 
@@ -72,7 +72,7 @@ def _number_pattern(model: Model) -> str:
 
 
 def _grouped_pattern(places: str) -> str:
-    """Digits with or without their separators; those between two separators are all there."""
+    """Digits with or without their separators; between two separators no digit may be missing."""
     groups = places.split(",")
     zero = places.find("0")
     pattern, at = "", 0

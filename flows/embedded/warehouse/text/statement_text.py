@@ -65,7 +65,7 @@ _VERBS = frozenset({
 
 
 def refused(command: str) -> ProgrammingError:
-    """The error for a statement that no parser knew: unknown to Snowflake too, or only not here."""
+    """The error for a statement that no parser knew: unknown to Snowflake too, or not emulated."""
     words = Words(command)
     verb = words.upper()
     if verb == "CALL":

@@ -51,7 +51,7 @@ def rewrite(conn: WarehouseConnection, tree: Expr) -> Expr:
 
 def rows(conn: WarehouseConnection) -> pa.Table:
     """What the view has now."""
-    found = [
+    history = [
         {
             "QUERY_ID": r.query_id,
             "WAREHOUSE_NAME": r.warehouse_name,
@@ -63,4 +63,4 @@ def rows(conn: WarehouseConnection) -> pa.Table:
         for r in conn.registry.history.all()
         if r.warehouse_name and r.end_time - r.start_time > SHORTEST
     ]
-    return pa.Table.from_pylist(found, schema=_COLUMNS)
+    return pa.Table.from_pylist(history, schema=_COLUMNS)

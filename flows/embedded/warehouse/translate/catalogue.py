@@ -1,4 +1,4 @@
-"""What a translated statement finds in DuckDB: fakesnow's views and macros, and the macros that it lacks, as SQL.
+"""The views and macros that translated statements use in DuckDB: fakesnow's, and the macros that it lacks, as SQL.
 
 Engine ──at its start, and for each database──▶ CREATE OR REPLACE VIEW, MACRO …
 """

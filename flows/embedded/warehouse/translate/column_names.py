@@ -27,7 +27,7 @@ def named(value: Expr, name: str) -> exp.Alias:
 
 
 def name_columns(query: Expr, names: list[str | None]) -> None:
-    """Give the columns of a query that is ready for DuckDB the names that `column_names` found before."""
+    """Give the columns of a query that is ready for DuckDB the names that `column_names` returned before."""
     top = _first_select(query)
     if top is None or len(top.expressions) != len(names):
         return

@@ -1,4 +1,4 @@
-"""Values beside each other: a VARIANT compared with a value of another type, and the one type of CASE, COALESCE, GREATEST.
+"""Values of different types together: a VARIANT or text in a comparison, and the common type of CASE, COALESCE, GREATEST.
 
 https://docs.snowflake.com/en/sql-reference/data-type-conversion
 """
@@ -59,13 +59,13 @@ def compared(node: Expr) -> Type | None:
 def _texts_beside(values: list[Expr]) -> None:
     """A text compared with a value of another type is cast to it
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
-    found = [type_ for value in values if (type_ := type_of(value)) is not None]
-    numbers = [type_ for type_ in found if type_.kind == "NUMBER"]
-    kind = next((type_.kind for type_ in found if type_.kind in _OF_TEXTS), "")
+    known = [type_ for value in values if (type_ := type_of(value)) is not None]
+    numbers = [type_ for type_ in known if type_.kind == "NUMBER"]
+    kind = next((type_.kind for type_ in known if type_.kind in _OF_TEXTS), "")
     for value in values:
         if (type_ := type_of(value)) is None or type_.kind != "VARCHAR":
             continue
-        if any(type_.kind == "FLOAT" for type_ in found):
+        if any(type_.kind == "FLOAT" for type_ in known):
             value.replace(exp.Cast(this=call_of("_cxm_numeric_text", value.copy()), to=exp.DataType.build("DOUBLE")))
         elif numbers:
             if isinstance(value, exp.Literal) and not _NUMBER.fullmatch(value.name):
@@ -89,10 +89,10 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.I)
 _NO_CONDITIONS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY", "ARRAY", "OBJECT")
 
 
-def refuse_zoned(where: str, found: Iterable[Type | None]) -> None:
+def refuse_zoned(where: str, types_: Iterable[Type | None]) -> None:
     """Equal instants of two zones are one group, which the engine's struct of both does not know
     (https://docs.snowflake.com/en/sql-reference/data-types-datetime#timestamp-ltz-timestamp-ntz-timestamp-tz)."""
-    if any(type_ is not None and type_.kind == "TIMESTAMP_TZ" for type_ in found):
+    if any(type_ is not None and type_.kind == "TIMESTAMP_TZ" for type_ in types_):
         raise errors.unsupported(f"{where} of a TIMESTAMP_TZ (cast it to TIMESTAMP_LTZ or TIMESTAMP_NTZ)")
 
 
@@ -122,18 +122,18 @@ _COMPARED = ("NUMBER", "FLOAT", "VARCHAR", "DATE", "TIME", "BOOLEAN", "TIMESTAMP
 
 def branches(node: Expr) -> Type | None:
     """CASE, IFF, COALESCE, GREATEST: one type for all; a text beside numbers is a number."""
-    found: list[object] = []
+    parts: list[object] = []
     if isinstance(node, exp.Case):
         if node.args.get("this") is None:
             for branch in node.args["ifs"]:
                 make_condition(branch.this)
-        found = [*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default")]
+        parts = [*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default")]
     elif isinstance(node, exp.If) and not isinstance(node.parent, exp.Case):
         make_condition(node.this)
-        found = [node.args["true"], node.args.get("false")]
+        parts = [node.args["true"], node.args.get("false")]
     elif isinstance(node, (exp.Coalesce, exp.Greatest, exp.Least)):
-        found = [node.this, *node.expressions]
-    values = [v for v in found if isinstance(v, Expr)]
+        parts = [node.this, *node.expressions]
+    values = [v for v in parts if isinstance(v, Expr)]
     if not values:
         return None
     if any((t := type_of(v)) is not None and t.kind == "VARIANT" for v in values):

@@ -39,7 +39,7 @@ def _trim(node: exp.Trim) -> Expr:
 
 
 def may_add_text(expression: Expr) -> bool:
-    """Whether there is a SUM whose argument's type is not known."""
+    """Whether the tree has a SUM whose argument's type is not known."""
     return any(
         type_of(node.this) is None and not isinstance(node.this, exp.Cast) for node in expression.find_all(exp.Sum)
     )
@@ -49,7 +49,7 @@ def sums(expression: Expr) -> Expr:
     """The tree, changed in place: SUM of a NUMBER is a NUMBER; fakesnow 0.12.1 casts every argument to DOUBLE, so 0.1 + 0.2 was
     not 0.3.
 
-    The call becomes one that fakesnow does not know; text, which DuckDB then refuses, is for the caller to run its way.
+    The call becomes one that fakesnow does not know; for text, which DuckDB then refuses, the caller runs the original tree.
     https://docs.snowflake.com/en/sql-reference/functions/sum
     """
     for node in reversed(list(expression.find_all(exp.Sum))):

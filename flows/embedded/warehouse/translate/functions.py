@@ -54,9 +54,9 @@ def rewrite(
             expression = value
         node.replace(value)
     for rows in list(expression.find_all(exp.TableFromRows)):
-        found = _table_function(conn, rows)
-        if found is not None:
-            name, table = found
+        named = _table_function(conn, rows)
+        if named is not None:
+            name, table = named
             duck.register(name, table)
             conn.registered[name] = duck
             rows.replace(exp.Table(this=exp.to_identifier(name, quoted=True), alias=rows.args.get("alias")))
@@ -168,16 +168,16 @@ def _table_function(conn: WarehouseConnection, rows: exp.TableFromRows) -> tuple
         return None
     name = str(call.this).upper()
     if name == "RESULT_SCAN":
-        wanted = call.expressions[0] if call.expressions else None
-        if not isinstance(wanted, exp.Literal):
+        query_id = call.expressions[0] if call.expressions else None
+        if not isinstance(query_id, exp.Literal):
             raise errors.unsupported("RESULT_SCAN of anything but a query id")
-        kept = conn.registry.results.get(wanted.name)
+        result = conn.registry.results.get(query_id.name)
         # "You cannot access the results of a query that another user has run", …/functions/result_scan#usage-notes
-        if kept is None or any(
-            r.query_id == wanted.name and r.user_name != conn.user for r in conn.registry.history.all()
+        if result is None or any(
+            r.query_id == query_id.name and r.user_name != conn.user for r in conn.registry.history.all()
         ):
-            raise ProgrammingError(msg=f"Statement {wanted.name} not found", errno=709, sqlstate="02000")
-        return f"_cxm_result_{wanted.name}", kept
+            raise ProgrammingError(msg=f"Statement {query_id.name} not found", errno=709, sqlstate="02000")
+        return f"_cxm_result_{query_id.name}", result
     if name == account_usage.CALL:
         return "_cxm_query_attribution_history", account_usage.rows(conn)
     if name in ("QUERY_HISTORY", "QUERY_HISTORY_BY_SESSION", "QUERY_HISTORY_BY_USER", "QUERY_HISTORY_BY_WAREHOUSE"):
@@ -232,10 +232,10 @@ def _instant(conn: WarehouseConnection, expression: Expr) -> float:
     select = exp.select(expression.copy())
     with conn.duck.cursor() as duck:
         row = duck.execute(translated(select, Place.of(conn, duck)).sql(dialect="duckdb")).fetchone()
-    found = row[0] if row else None
-    if found is None:
+    moment = row[0] if row else None
+    if moment is None:
         raise errors.invalid_value("NULL", "END_TIME_RANGE")
-    return float(found.replace(tzinfo=found.tzinfo or UTC).timestamp())
+    return float(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
 
 
 def _history_row(r: QueryRecord) -> dict[str, object]:

@@ -64,10 +64,10 @@ def flattened(text: str | None, path: str, outer: bool, recursive: bool, mode: s
     """The rows of FLATTEN for one value (https://docs.snowflake.com/en/sql-reference/functions/flatten).
 
     THIS is in them where it differs from row to row, with RECURSIVE; `holder` says it for all of them otherwise: a value of ten
-    thousand elements would be there ten thousand times.
+    thousand elements would be repeated ten thousand times.
     """
-    value, found = _at(loads(text), path) if text is not None else (None, False)
-    rows = list(_expanded(value, path, recursive, mode)) if found else []
+    value, exists = _at(loads(text), path) if text is not None else (None, False)
+    rows = list(_expanded(value, path, recursive, mode)) if exists else []
     if rows or not outer:
         return rows
     this = dumps(value) if recursive and isinstance(value, (list, dict)) else None

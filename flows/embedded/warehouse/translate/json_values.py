@@ -253,8 +253,8 @@ def call(name: str, *texts: str | None) -> str | None:
     values = [loads(text) for text in texts]
     if name in _ARRAYS:
         _array(values[0], name)
-        found = _ARRAYS[name](*values)
-        return None if found is _NOTHING else dumps(found)
+        result = _ARRAYS[name](*values)
+        return None if result is _NOTHING else dumps(result)
     if name in _OBJECTS:
         _object(values[0], name)
         return dumps(_OBJECTS[name](*values))

@@ -130,7 +130,7 @@ def _named(text: str, alias: Expr | None) -> exp.Table:
 
 
 def _check_node(node: Expr, root: Expr) -> None:
-    node.comments = None  # nothing of them is for the engine
+    node.comments = None  # the engine needs no comments
     if isinstance(node, exp.Table) and not isinstance(root, exp.Copy):
         _check_table(node)
     elif isinstance(node, exp.DataType) and isinstance(node.this, _T):
@@ -233,7 +233,7 @@ def check_engine_sql(parser: duckdb.DuckDBPyConnection, tree: Expr, sql: str) ->
         with parser.cursor() as duck:
             read = duck.get_table_names(sql if query is tree else query.sql(dialect="duckdb"), qualified=True)
     except duckdb.Error:
-        return  # the statement itself will say why
+        return  # running the statement raises the error
     known = {table.name.casefold() for table in tree.find_all(exp.Table)}
     if any(
         split_name(name.partition(" AS ")[0].partition(" TABLESAMPLE ")[0])[-1].casefold() not in known for name in read

@@ -179,7 +179,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
                 THEN _cxm_compact_text(CAST(V AS VARCHAR)) ELSE json_extract_string(TRY_CAST(V AS JSON), '$') END
             WHEN typeof(V) LIKE '%]' OR typeof(V) LIKE 'STRUCT%' THEN _cxm_compact_text(_cxm_js(V)) ELSE CAST(V AS VARCHAR) END"""),
     )),
-    # Most texts have nothing to take away, and to look costs DuckDB a sixth of what its TRIM costs.
+    # Most texts need no trimming, and checking costs DuckDB a sixth of its TRIM.
     ("_cxm_trim", "T, C", (("", "CASE WHEN strpos(C, left(T, 1)) = 0 AND strpos(C, right(T, 1)) = 0 THEN T ELSE trim(T, C) END"),)),
     # ---- semi-structured
     ("_cxm_typeof", "V", (("", f"""

@@ -1,4 +1,4 @@
-"""What a masking policy makes of a statement: the policy's expression replaces the column everywhere.
+"""Masking: the policy's expression replaces the masked column everywhere in a statement.
 
 a query over T ──masked──▶ the same over (SELECT CASE WHEN … THEN A ELSE '***' END AS A, B FROM T) AS T
 
@@ -46,10 +46,10 @@ _TYPES = (*types.SCALAR, "VARIANT")
 
 def shown_type(name: str) -> str:
     """A type's name as DESC MASKING POLICY shows it. Raises 002040, and 000002 for a type that no policy has here."""
-    found = _SHOWN.get(name, name)
-    if found not in _TYPES:
+    shown = _SHOWN.get(name, name)
+    if shown not in _TYPES:
         raise errors.unsupported(f"a masking policy for {name}")
-    return found
+    return shown
 
 
 def type_name(shown: str) -> str:
@@ -61,11 +61,11 @@ def columns_of(conn: WarehouseConnection, item: AccountObject) -> dict[str, str]
     """A table's or view's columns with their types as errors name them."""
     name = ".".join(map(ident, item.name.split(".", 2)))
     known = conn.registry.columns
-    kept: Any = None if conn.transaction.wrote else known.get(name)
-    if kept is None:
+    columns: Any = None if conn.transaction.wrote else known.get(name)
+    if columns is None:
         described = conn.duck.execute(f"SELECT * FROM {name} LIMIT 0").description
-        kept = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
-    return {column: type_name(type_.kind) if type_ else "" for column, type_ in kept.items()}
+        columns = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
+    return {column: type_name(type_.kind) if type_ else "" for column, type_ in columns.items()}
 
 
 def masked(conn: WarehouseConnection, tree: Expr) -> Expr:
@@ -82,16 +82,16 @@ def masked(conn: WarehouseConnection, tree: Expr) -> Expr:
 
 
 def _mask_sources(conn: WarehouseConnection, tree: Expr, target: exp.Table | None = None) -> bool:
-    """Put masked queries in place of the tables and views that a tree reads; whether there was any."""
-    found = False
+    """Put masked queries in place of the tables and views that a tree reads; True if it had any."""
+    any_masked = False
     for table in list(sources(tree, target)):
         name = conn.qualify(parts_of(table))
         if name in conn.temporary_tables or name[1] == "INFORMATION_SCHEMA":
             continue
         if (query := _query(conn, ".".join(name))) is not None:
             _replace(tree, table, query)
-            found = True
-    return found
+            any_masked = True
+    return any_masked
 
 
 def _replace(tree: Expr, table: exp.Table, query: exp.Query) -> None:
@@ -135,20 +135,22 @@ def _query(conn: WarehouseConnection, full: str) -> exp.Query | None:
 def _masks(conn: WarehouseConnection, item: AccountObject) -> dict[str, Attached]:
     if not policies.may_mask(conn, item):
         return {}
-    found = {column: policies.effective(conn, item, column, type_) for column, type_ in columns_of(conn, item).items()}
-    return {column: attached for column, attached in found.items() if attached}
+    effective = {
+        column: policies.effective(conn, item, column, type_) for column, type_ in columns_of(conn, item).items()
+    }
+    return {column: attached for column, attached in effective.items() if attached}
 
 
 def _view_query(conn: WarehouseConnection, view: AccountObject) -> exp.Subquery | None:
-    """A view's query over masked tables, with the names of its columns; None where none of its tables is."""
-    kept: Any = view.properties.get("statement")
-    if not kept:
+    """A view's query over masked tables, with the names of its columns; None if none of its tables is masked."""
+    statement: Any = view.properties.get("statement")
+    if not statement:
         raise errors.unsupported(
             f"view {view.name}, which an older version made, beside masking policies: create it again"
         )
-    create = _statement(str(kept[0]))
+    create = _statement(str(statement[0]))
     query = create.expression.copy()
-    qualify(query, str(kept[1]))
+    qualify(query, str(statement[1]))
     if not _mask_sources(conn, query):
         return None
     listed = create.this.expressions if isinstance(create.this, exp.Schema) else []
@@ -195,8 +197,8 @@ def _over(
             call.replace(exp.Literal.string(tags[tag]) if tag in tags else exp.Null())
     database, schema, _ = item.name.split(".", 2)
     for kind, text in ((exp.CurrentDatabase, database), (exp.CurrentSchema, schema)):
-        for found in list(select.find_all(kind)):
-            found.replace(exp.Literal.string(text))
+        for node in list(select.find_all(kind)):
+            node.replace(exp.Literal.string(text))
     _call_functions(conn, select, place)
     qualify(select, place)
     for one in list(select.find_all(exp.Column)):
@@ -291,8 +293,8 @@ def _mask_target(conn: WarehouseConnection, tree: Expr, target: exp.Table) -> No
 
 
 def _columns_of_source(conn: WarehouseConnection, table: exp.Table) -> list[str]:
-    found = ".".join(conn.qualify(parts_of(table)))
-    item = conn.account.find("TABLE", found) or conn.account.find("VIEW", found)
+    full = ".".join(conn.qualify(parts_of(table)))
+    item = conn.account.find("TABLE", full) or conn.account.find("VIEW", full)
     try:
         return list(columns_of(conn, item)) if item else []
     except duckdb.Error:

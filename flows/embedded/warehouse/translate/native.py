@@ -48,12 +48,12 @@ def _number_read(format_: str | None, text: str | None, attempt: bool) -> str | 
     if format_ is None or text is None:
         return None
     try:
-        found = number_reading.read(format_, text)
+        number = number_reading.read(format_, text)
     except ProgrammingError as e:
         raise _raised(e) from None
-    if found is None and not attempt:
+    if number is None and not attempt:
         raise json_values.fail(f"Can't parse '{text}' as number with format '{format_}'", 100140, "22007")
-    return None if found is None else f"{found:f}"
+    return None if number is None else f"{number:f}"
 
 
 FUNCTIONS = (

@@ -18,13 +18,13 @@ _OF_BINARY = ("HEX", "BASE64", "UTF-8", "UTF8")
 
 
 def written(node: exp.ToChar) -> Expr:
-    """TO_CHAR with a format, of a number; `node` itself where it is none, or may be none."""
+    """TO_CHAR with a format, of a number; `node` itself if it is no number, or may be none."""
     how, value = constant_text(node.args.get("format")), node.this
     if how is None or isinstance(value.unnest(), (exp.Null, exp.Placeholder)):
         return node
     type_ = type_of(value)
     if type_ is None:
-        # what it is shows when it runs; the format says what it may be
+        # the value's type is known only when it runs; the format says which types it may have
         if not isinstance(how, exp.Literal) or how.name.upper() in _OF_BINARY or _is_of_time(how.name):
             return node
     elif type_.kind not in ("NUMBER", "FLOAT"):

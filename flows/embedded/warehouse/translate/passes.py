@@ -48,7 +48,7 @@ OF_NODES: dict[str, Kinds] = {
     "haversine": (exp.Anonymous,), "hex_string": (exp.HexString,), "sha256": (exp.SHA2, exp.SHA2Digest, exp.Anonymous),
     "alias_in_join": (exp.Select,), "alias_in_where": (exp.Select,),
 }  # fmt: skip
-# What must be there as well.
+# Node kinds that the tree must hold as well for the pass to apply.
 _ONLY_WITH: dict[str, Kinds] = {
     "random": (exp.Rand,),
     "result_scan": (exp.TableFromRows,),
@@ -69,16 +69,16 @@ class Passes:
 
     def applied(self, tree: Expr) -> Expr:
         """The tree, changed in place, or what takes the place of its root."""
-        there = {type(node) for node in tree.walk()}
+        present = {type(node) for node in tree.walk()}
         for name, function in self.noted:
             if name in OF_STATEMENTS:
                 made = function(tree)
                 if made is not tree:
-                    tree, there = made, {type(node) for node in made.walk()}
+                    tree, present = made, {type(node) for node in made.walk()}
                 continue
             kinds = OF_NODES.get(name, (Expr,))
-            if any(issubclass(kind, kinds) for kind in there) and _goes_along(name, there):
-                tree = changed(tree, function, kinds, there)
+            if any(issubclass(kind, kinds) for kind in present) and _goes_along(name, present):
+                tree = changed(tree, function, kinds, present)
         return tree
 
 
@@ -90,19 +90,19 @@ def name_of(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", ""))
 
 
-def _goes_along(name: str, there: set[type[Expr]]) -> bool:
+def _goes_along(name: str, present: set[type[Expr]]) -> bool:
     needed = _ONLY_WITH.get(name)
-    return needed is None or any(issubclass(kind, needed) for kind in there)
+    return needed is None or any(issubclass(kind, needed) for kind in present)
 
 
-def changed(tree: Expr, function: Pass, kinds: Kinds = (Expr,), there: set[type[Expr]] | None = None) -> Expr:
+def changed(tree: Expr, function: Pass, kinds: Kinds = (Expr,), present: set[type[Expr]] | None = None) -> Expr:
     """sqlglot's `transform` without its copy: the function sees each node of these kinds before those in it, and none of what it
-    puts in. The kinds of nodes that the tree has then are added to `there`."""
+    puts in. The kinds of nodes that the tree has then are added to `present`."""
     stack, root = [tree], tree
     while stack:
         node = stack.pop()
-        if there is not None:
-            there.add(type(node))
+        if present is not None:
+            present.add(type(node))
         if isinstance(node, kinds):
             parent, key, index = node.parent, node.arg_key, node.index
             made = function(node)
@@ -111,8 +111,8 @@ def changed(tree: Expr, function: Pass, kinds: Kinds = (Expr,), there: set[type[
                     root = made
                 elif parent is not None and key:
                     parent.set(key, made, index)
-                if there is not None:
-                    there.update(type(part) for part in made.walk())
+                if present is not None:
+                    present.update(type(part) for part in made.walk())
                 continue
         for value in reversed(node.args.values()):
             if isinstance(value, Expr):

@@ -31,13 +31,13 @@ _KINDS = {"TABLE": ("TABLE", "VIEW"), "VIEW": ("VIEW",), "TAG": ("TAG",)}
 def rows(conn: WarehouseConnection, call: exp.Anonymous) -> pa.Table:
     """The rows of one call."""
     given = {str(a.this.name).upper(): a.expression.name for a in call.expressions if isinstance(a, exp.Kwarg)}
-    found: list[tuple[str | None, ...]] = []
+    references: list[tuple[str | None, ...]] = []
     if set(given) == {"POLICY_NAME"}:
         name = ".".join(conn.qualify(split_name(given["POLICY_NAME"])))
         if conn.account.find(MASKING_POLICY, name) is None or not _sees(conn, name):
             raise errors.not_found("POLICY", name)
         items = [item for kind in ("TABLE", "VIEW", "TAG") for item in conn.account.all(kind)]
-        found = [row for item in items for row in _of(conn, item) if ".".join(map(str, row[:3])) == name]
+        references = [row for item in items for row in _of(conn, item) if ".".join(map(str, row[:3])) == name]
     elif set(given) == {"REF_ENTITY_NAME", "REF_ENTITY_DOMAIN"}:
         domain = given["REF_ENTITY_DOMAIN"].upper()
         if domain not in _KINDS:
@@ -46,13 +46,14 @@ def rows(conn: WarehouseConnection, call: exp.Anonymous) -> pa.Table:
         item = next((i for kind in _KINDS[domain] if (i := conn.account.find(kind, name))), None)
         if item is None:
             raise errors.not_found(domain, name)
-        found = [row for row in _of(conn, item) if _sees(conn, ".".join(map(str, row[:3])))]
+        references = [row for row in _of(conn, item) if _sees(conn, ".".join(map(str, row[:3])))]
     else:
         raise errors.unsupported(
             "POLICY_REFERENCES with other arguments than POLICY_NAME, or REF_ENTITY_NAME and REF_ENTITY_DOMAIN"
         )
     return pa.Table.from_pylist(
-        [dict(zip(_COLUMNS, row, strict=True)) for row in found], schema=pa.schema([(n, pa.string()) for n in _COLUMNS])
+        [dict(zip(_COLUMNS, row, strict=True)) for row in references],
+        schema=pa.schema([(n, pa.string()) for n in _COLUMNS]),
     )
 
 
@@ -63,21 +64,21 @@ def _sees(conn: WarehouseConnection, name: str) -> bool:
 def _of(conn: WarehouseConnection, item: AccountObject) -> list[tuple[str | None, ...]]:
     place = item.name.split(".", 2)
     if item.kind == "TAG":
-        kept: list[str] = list(item.properties.get("policies") or [])  # type: ignore[call-overload]
+        applied: list[str] = list(item.properties.get("policies") or [])  # type: ignore[call-overload]
         return [
             (*policy.split(".", 2), "MASKING_POLICY", *place, "TAG", None, None, None, None, None, "ACTIVE")
-            for policy in kept
+            for policy in applied
         ]
     if not policies.may_mask(conn, item):
         return []
-    found: list[tuple[str | None, ...]] = []
+    references: list[tuple[str | None, ...]] = []
     for column, type_ in columns_of(conn, item).items():
         several = policies.candidates(conn, item, column, type_)
         status = "ACTIVE" if len(several) == 1 else "MULTIPLE_MASKING_POLICY_ASSIGNED_TO_THE_COLUMN"
         for attached in several:
             using = json.dumps(list(attached.using)) if attached.using else None
             tag = attached.tag.split(".", 2) if attached.tag else (None, None, None)
-            found.append(
+            references.append(
                 (
                     *attached.policy.name.split(".", 2),
                     "MASKING_POLICY",
@@ -89,4 +90,4 @@ def _of(conn: WarehouseConnection, item: AccountObject) -> list[tuple[str | None
                     status,
                 )
             )
-    return found
+    return references

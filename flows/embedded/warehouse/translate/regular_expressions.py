@@ -63,10 +63,10 @@ def regexp_replace(
         return subject
     made = re.sub(r"\\(\d)", r"\\g<\1>", re.sub(r"\\(?!\d)", r"\\\\", by))
     head, tail = subject[: position - 1], subject[position - 1 :]
-    found = pattern(text, parameters)
+    compiled = pattern(text, parameters)
     if not occurrence:
-        return head + found.sub(made, tail)
-    for number, match in enumerate(found.finditer(tail), 1):
+        return head + compiled.sub(made, tail)
+    for number, match in enumerate(compiled.finditer(tail), 1):
         if number == occurrence:
             return head + tail[: match.start()] + match.expand(made) + tail[match.end() :]
     return subject
@@ -76,9 +76,9 @@ def _matches(subject: str, text: str, position: int, parameters: str) -> list[re
     return list(pattern(text, parameters).finditer(subject, position - 1)) if text else []
 
 
-def _wanted(group: int, parameters: str, found: re.Pattern[str]) -> int:
+def _group_number(group: int, parameters: str, compiled: re.Pattern[str]) -> int:
     """The group to return: the one that was named, the first where e asks for one, else the whole match."""
-    return group if group >= 0 else 1 if "e" in parameters and found.groups else 0
+    return group if group >= 0 else 1 if "e" in parameters and compiled.groups else 0
 
 
 def regexp_substr(
@@ -93,12 +93,12 @@ def regexp_substr(
     if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
         return None
     check_place(position, occurrence)
-    found = _matches(subject, text, position, parameters)
-    if len(found) < occurrence:
+    matches = _matches(subject, text, position, parameters)
+    if len(matches) < occurrence:
         return None
-    match = found[occurrence - 1]
-    wanted = _wanted(group, parameters, match.re)
-    return match[wanted] if wanted <= match.re.groups else None
+    match = matches[occurrence - 1]
+    number = _group_number(group, parameters, match.re)
+    return match[number] if number <= match.re.groups else None
 
 
 def regexp_substr_all(
@@ -113,9 +113,9 @@ def regexp_substr_all(
     if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
         return None
     check_place(position, occurrence)
-    found = _matches(subject, text, position, parameters)[occurrence - 1 :]
-    wanted = _wanted(group, parameters, pattern(text, parameters))
-    return dumps([match[wanted] for match in found])
+    matches = _matches(subject, text, position, parameters)[occurrence - 1 :]
+    number = _group_number(group, parameters, pattern(text, parameters))
+    return dumps([match[number] for match in matches])
 
 
 def regexp_instr(
@@ -126,13 +126,13 @@ def regexp_instr(
     if subject is None or text is None or position is None or occurrence is None or option is None:
         return None
     check_place(position, occurrence)
-    found = _matches(subject, text, position, parameters or "c")
-    if len(found) < occurrence:
+    matches = _matches(subject, text, position, parameters or "c")
+    if len(matches) < occurrence:
         return 0
-    match = found[occurrence - 1]
-    wanted = _wanted(group or -1, parameters or "", match.re)
-    wanted = wanted if wanted <= match.re.groups else 0
-    return (match.end(wanted) if option else match.start(wanted)) + 1
+    match = matches[occurrence - 1]
+    number = _group_number(group or -1, parameters or "", match.re)
+    number = number if number <= match.re.groups else 0
+    return (match.end(number) if option else match.start(number)) + 1
 
 
 def regexp_count(subject: str | None, text: str | None, position: int | None, parameters: str | None) -> int | None:

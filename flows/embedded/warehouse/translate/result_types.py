@@ -13,20 +13,20 @@ from flows.embedded.warehouse.translate.typed_nodes import decimal, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 
-def give_types(query: Expr, wanted: Sequence[Type | None]) -> None:
+def give_types(query: Expr, types_: Sequence[Type | None]) -> None:
     """Each column of a query's result, and of the halves of a UNION, cast to its NUMBER; `query` is changed in place."""
     while isinstance(query, exp.Subquery):
         query = query.this
     if isinstance(query, exp.SetOperation):
-        give_types(query.this, wanted)
-        give_types(query.expression, wanted)
+        give_types(query.this, types_)
+        give_types(query.expression, types_)
     if (
         not isinstance(query, exp.Select)
         or any(p.is_star for p in query.expressions)
-        or len(query.expressions) != len(wanted)
+        or len(query.expressions) != len(types_)
     ):
         return
-    for projection, type_ in zip(list(query.expressions), wanted, strict=True):
+    for projection, type_ in zip(list(query.expressions), types_, strict=True):
         inner = projection.unalias()
         if type_ is None or type_.kind != "NUMBER" or isinstance(inner, exp.Placeholder):
             continue

@@ -45,9 +45,9 @@ def resolved(column: exp.Column, scope: Scope) -> Type | None:
     here: Scope | None = scope
     while here is not None:
         sources = [c for alias, c in here.sources if not table or alias == table]
-        found = [c[name] for c in sources if c is not None and name in c]
-        if found:
-            return found[0]
+        matching = [c[name] for c in sources if c is not None and name in c]
+        if matching:
+            return matching[0]
         if not table and name in here.results:
             return here.results[name]
         if name == "ROWID" and None not in sources:  # DuckDB has one
@@ -63,21 +63,21 @@ def resolved(column: exp.Column, scope: Scope) -> Type | None:
 
 
 def computed_again(column: exp.Column, scope: Scope) -> Expr | None:
-    """What an alias beside it in a SELECT list means: DuckDB takes none of an expression that may fail, as a cast may."""
+    """The expression of an alias in the same SELECT list: DuckDB refuses one whose expression may fail, such as a cast."""
     name = folded(column.this)
-    found = scope.made.get(name)
-    if found is None or column.args.get("table") or not found.find(exp.Cast):
+    made = scope.made.get(name)
+    if made is None or column.args.get("table") or not made.find(exp.Cast):
         return None
     if any(columns is None or name in columns for _, columns in scope.sources):
         return None
     if (
         column.find_ancestor(exp.Select, exp.Where, exp.Group, exp.Having, exp.Qualify, exp.Order)
-        is not found.parent_select
+        is not made.parent_select
     ):
         return None
-    if found.find(exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Anonymous):
+    if made.find(exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Anonymous):
         return None
-    return exp.paren(found.copy())
+    return exp.paren(made.copy())
 
 
 def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
@@ -100,15 +100,15 @@ def star(projection: Expr, scope: Scope) -> list[Item] | None:
     table = (
         folded(projection.args["table"]) if isinstance(projection, exp.Column) and projection.args.get("table") else ""
     )
-    found = [c for alias, c in scope.sources if not table or alias == table]
+    matching = [c for alias, c in scope.sources if not table or alias == table]
     left_out = [folded(_identifier(e)) for e in all_.args.get("except_") or []]
     names = {folded(_identifier(a.this)): folded(a.args["alias"]) for a in all_.args.get("rename") or []}
     others = [folded(a.args["alias"]) for a in all_.args.get("replace") or []]
-    if not found or None in found:
+    if not matching or None in matching:
         if names:
             raise errors.unsupported("* RENAME of columns that are not known before the statement runs")
         return None
-    columns = [(n, t) for c in found if c for n, t in c.items()]
+    columns = [(n, t) for c in matching if c for n, t in c.items()]
     for name in (*left_out, *names, *others):
         if not any(name == n for n, _ in columns):
             raise errors.invalid_identifier(name)
@@ -121,8 +121,8 @@ def star(projection: Expr, scope: Scope) -> list[Item] | None:
 def replacements(projection: Expr) -> list[exp.Alias]:
     """What `* REPLACE (a AS b, …)` says."""
     all_ = projection if isinstance(projection, exp.Star) else projection.this
-    found = all_.args.get("replace") or [] if isinstance(all_, exp.Star) else []
-    return [made for made in found if isinstance(made, exp.Alias)]
+    replaced = all_.args.get("replace") or [] if isinstance(all_, exp.Star) else []
+    return [made for made in replaced if isinstance(made, exp.Alias)]
 
 
 def _identifier(node: Expr) -> Expr:

@@ -42,7 +42,8 @@ _AS = {
 }  # fmt: skip
 
 
-# To be found in an array these have to be cast to VARIANT (https://docs.snowflake.com/en/sql-reference/functions/array_contains#usage-notes).
+# ARRAY_CONTAINS compares these only after a cast to VARIANT
+# (https://docs.snowflake.com/en/sql-reference/functions/array_contains#usage-notes).
 _NOT_SOUGHT = ("VARCHAR", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY")
 
 
@@ -182,14 +183,14 @@ def _by_kind(name: str, arguments: Sequence[Expr]) -> Expr:
     kind = _macro("typeof", arguments[0])
     if name in _KINDS:
         return exp.paren(exp.In(this=kind, expressions=[exp.Literal.string(k) for k in _KINDS[name]]))
-    wanted, type_ = _AS[name]
+    expected, type_ = _AS[name]
     if type_ == "NUMBER":
         sizes = [a.name for a in arguments[1:]] or ["38", "0"]
         if not all(size.isdigit() for size in sizes):
             raise errors.unsupported(f"{name} with a size that is no constant")
         type_ = f"NUMBER({', '.join(sizes)})"
     value = arguments[0].copy()
-    kinds = (wanted,) if wanted else _NUMBERS
+    kinds = (expected,) if expected else _NUMBERS
     test = exp.In(this=kind, expressions=[exp.Literal.string(k) for k in kinds])
     made = (
         exp.Cast(this=_macro("compact_text", _json(value)), to=exp.DataType.build(type_, dialect="snowflake"))
@@ -240,7 +241,7 @@ def _steps(path: exp.JSONPath) -> str:
 
 
 def _whole(node: Expr) -> Expr:
-    """LISTAGG and ARRAY_AGG with what belongs to the call: an empty text, an empty array where there is nothing but NULL."""
+    """LISTAGG and ARRAY_AGG with what belongs to the call: an empty text, an empty array if every value is NULL."""
     call = node
     while isinstance(call, (exp.WithinGroup, exp.Window, exp.Filter)):
         call = call.this

@@ -71,7 +71,7 @@ def _flatten(call: exp.Explode) -> exp.Anonymous:
 
 
 def _sequence(node: Expr) -> Expr:
-    """SEQ: 1 for a value alone; beside rows, the number of the row, which is theirs under a name that nobody sees.
+    """SEQ: 1 for a value alone; beside rows, the number of the row, which they get under a hidden name.
 
     The rows get it only where the query shows SEQ, since a number for every row costs.
     """
@@ -115,17 +115,17 @@ def _refused_star(stars: list[Expr]) -> Expr:
 
 
 def _before(select: exp.Select, node: Expr) -> list[Expr]:
-    """What comes before it in FROM."""
+    """The sources that come before a node in FROM."""
     from_ = select.args.get("from_")
-    found: list[Expr] = []
+    sources: list[Expr] = []
     holders = [from_.this] if isinstance(from_, exp.From) else []
     joins = [j.this for h in holders for j in h.args.get("joins") or []] + [
         j.this for j in select.args.get("joins") or []
     ]
     for source in [*holders, *joins]:
         if source is node:
-            return found
-        found.append(source)
+            return sources
+        sources.append(source)
     return []
 
 

@@ -21,7 +21,7 @@ def _native(name: str, *arguments: Expr) -> exp.Anonymous:
 
 
 def _text(value: Expr) -> Expr:
-    """As a text where Python wants one; a constant is left alone."""
+    """An expression as a text argument of a Python function; a constant is left alone."""
     return (
         value
         if isinstance(value, exp.Literal) and value.is_string
@@ -95,8 +95,8 @@ def _first_of(node: Expr) -> Expr:
     """REGR_VALX and REGR_VALY are of type FLOAT (https://docs.snowflake.com/en/sql-reference/functions/regr_valy#returns)."""
     y, x = (exp.cast(part, "DOUBLE") for part in (node.this, node.expression))
     value, other = (y, x) if isinstance(node, exp.RegrValy) else (x, y)
-    there = exp.Not(this=exp.Is(this=other, expression=exp.null()))
-    return exp.Case(ifs=[exp.If(this=there, true=value)])
+    is_set = exp.Not(this=exp.Is(this=other, expression=exp.null()))
+    return exp.Case(ifs=[exp.If(this=is_set, true=value)])
 
 
 def _decoded_binary(kind: str, attempt: bool) -> Callable[[Expr], Expr]:
@@ -180,8 +180,8 @@ def _binary(node: Expr) -> Expr:
     return _native({"HEX": "binary", "BASE64": "from_base64", "UTF-8": "encoded"}[name], node.this)
 
 
-def _found(node: Expr) -> Expr:
-    """REGEXP_SUBSTR: a constant place is looked at here, another one where it is known."""
+def _regexp_substr(node: Expr) -> Expr:
+    """REGEXP_SUBSTR: a constant position is checked here, any other one when the value is known."""
     places = [node.args.get(k) for k in ("position", "occurrence")]
     if all(p is None or isinstance(p, exp.Literal) for p in places) and isinstance(node.expression, exp.Literal):
         for what, place in zip(("position", "occurrence"), places, strict=True):
@@ -222,7 +222,7 @@ REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
         node if _given(node, "max_line_length", "alphabet") else _native("base64", node.this)
     ),
     exp.RegexpInstr: _place,
-    exp.RegexpExtract: _found,
+    exp.RegexpExtract: _regexp_substr,
     exp.RegexpCount: _counted,
     exp.Translate: _translated,
     exp.RegrValx: _first_of,

@@ -84,11 +84,11 @@ def decoded_binary(text: str | None, kind: str, attempt: bool) -> bytes | None:
     """HEX_DECODE_BINARY and BASE64_DECODE_BINARY, with TRY_ NULL for what is none."""
     if text is None:
         return None
-    found = try_binary(text, kind)
-    if found is None and not attempt:
+    value = try_binary(text, kind)
+    if value is None and not attempt:
         what = "hexadecimal" if kind == "HEX" else "base64-encoded"
         raise fail(f"The following string is not a legal {what} value: '{text}'", 100115, "22000")
-    return found
+    return value
 
 
 def translated(text: str | None, source: str | None, target: str | None) -> str | None:

@@ -72,9 +72,9 @@ def constant_text(how: Expr | None) -> Expr | None:
     if not isinstance(how, (exp.DPipe, exp.Concat)):
         return how
     parts = [how.this, how.expression] if isinstance(how, exp.DPipe) else how.expressions
-    found = [constant_text(part) for part in parts]
-    if all(isinstance(part, exp.Literal) and part.is_string for part in found):
-        return exp.Literal.string("".join(part.name for part in found if part))
+    texts = [constant_text(part) for part in parts]
+    if all(isinstance(part, exp.Literal) and part.is_string for part in texts):
+        return exp.Literal.string("".join(part.name for part in texts if part))
     return how
 
 

@@ -130,5 +130,5 @@ def _is_text(node: Expr) -> bool:
     node = node.unnest()
     if isinstance(node, exp.Cast):
         return node.to.this in TEXTS
-    found = type_of(node) if isinstance(node, exp.Column) else None
-    return found is not None and found.kind == "VARCHAR"
+    type_ = type_of(node) if isinstance(node, exp.Column) else None
+    return type_ is not None and type_.kind == "VARCHAR"

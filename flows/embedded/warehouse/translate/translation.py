@@ -76,14 +76,14 @@ def expression_sql(node: Expr, place: Place) -> str:
 
 def _passes(place: Place, bindings: Any) -> Passes:
     """fakesnow's transforms for a statement at this place."""
-    found: Passes = FakeSnowflakeCursor._transform(_stand_in(place), Passes(), bindings)
-    return found
+    used: Passes = FakeSnowflakeCursor._transform(_stand_in(place), Passes(), bindings)
+    return used
 
 
 def split(tree: Expr) -> list[Expr]:
     """The statements that DuckDB needs for one of Snowflake's, such as a sequence for AUTOINCREMENT."""
-    found: list[Expr] = FakeSnowflakeCursor._transform_explode(None, tree)
-    return found
+    statements: list[Expr] = FakeSnowflakeCursor._transform_explode(None, tree)
+    return statements
 
 
 def require_place(tree: Expr, place: Place) -> None:
@@ -97,8 +97,8 @@ def require_place(tree: Expr, place: Place) -> None:
 
 def described_relation(tree: Expr, place: Place) -> Expr:
     """DESCRIBE TABLE | VIEW, translated: the query that gives Snowflake's columns for it."""
-    found: Expr = tree.transform(lambda e: transforms.describe_table(e, place.database, place.schema))
-    return found
+    rewritten: Expr = tree.transform(lambda e: transforms.describe_table(e, place.database, place.schema))
+    return rewritten
 
 
 def strips_clustering(tree: Expr) -> bool:

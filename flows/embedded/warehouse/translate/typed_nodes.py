@@ -18,7 +18,7 @@ def is_of(node: Expr, type_: Type | None) -> Type | None:
 
 
 def type_of(node: object) -> Type | None:
-    """The type that the walk found for an expression."""
+    """The type that the walk gave an expression."""
     return node.meta.get(_TYPE) if isinstance(node, Expr) else None
 
 
@@ -39,8 +39,8 @@ def call_of(name: str, *arguments: Expr) -> Expr:
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
-def numeric(*found: Type | None) -> bool:
-    return all(t is not None and t.kind == "NUMBER" for t in found)
+def numeric(*types_: Type | None) -> bool:
+    return all(t is not None and t.kind == "NUMBER" for t in types_)
 
 
 def make_whole(argument: object, function: str) -> None:

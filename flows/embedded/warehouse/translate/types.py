@@ -65,8 +65,8 @@ _ENGINE = {
 
 def of_engine(name: str) -> Type | None:
     """The type of a column that DuckDB describes as `name`."""
-    if found := re.fullmatch(r"DECIMAL\((\d+),\s*(\d+)\)", name):
-        return number(int(found[1]), int(found[2]))
+    if match := re.fullmatch(r"DECIMAL\((\d+),\s*(\d+)\)", name):
+        return number(int(match[1]), int(match[2]))
     return Type("TIMESTAMP_TZ") if "CXM_UTC" in name else _ENGINE.get(name)
 
 
@@ -106,10 +106,10 @@ def rounded(a: Type, scale: int) -> Type:
 
 def common(types: Iterable[Type | None]) -> Type | None:
     """The type of several values in one place: CASE, COALESCE, UNION. None when one is not known or they have none."""
-    found: Type | None = NULL
+    result: Type | None = NULL
     for type_ in types:
-        found = None if found is None or type_ is None else _either(found, type_)
-    return found
+        result = None if result is None or type_ is None else _either(result, type_)
+    return result
 
 
 def _either(a: Type, b: Type) -> Type | None:

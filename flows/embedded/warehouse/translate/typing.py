@@ -109,7 +109,7 @@ class Typing:
         tree.set("expression", outer)
 
     def _result(self, query: Expr) -> list[Item]:
-        """A query whose columns' types are seen by whoever asked: as Snowflake's."""
+        """A query whose result goes to the client: its columns get Snowflake's types."""
         items = self.query(query, None, {})
         give_types(query, [i.type for i in items] if items else [])
         return items or []
@@ -119,8 +119,8 @@ class Typing:
         ctes = self._with(tree, None, {})
         self._source(tree.this, scope, ctes)
         for key in ("from_", "using"):
-            found = tree.args.get(key)
-            for source in found if isinstance(found, list) else [found]:
+            part = tree.args.get(key)
+            for source in part if isinstance(part, list) else [part]:
                 if isinstance(source, exp.From):
                     self._source(source.this, scope, ctes)
                     self._joins(source.this, scope, ctes)
@@ -128,8 +128,8 @@ class Typing:
                     self._source(source, scope, ctes)
         self._joins(tree, scope, ctes)
         for key in ("expressions", "on", "where", "whens"):
-            found = tree.args.get(key)
-            for node in found if isinstance(found, list) else [found]:
+            part = tree.args.get(key)
+            for node in part if isinstance(part, list) else [part]:
                 if isinstance(node, Expr):
                     self._walk(node, scope, ctes)
         target = (

@@ -64,13 +64,13 @@ def encode(table: pa.Table, rowtype: list[ColumnInfo]) -> str:
     return base64.b64encode(to_ipc(stream)).decode()
 
 
-def _logical(sent: pa.DataType, found: pa.DataType, info: ColumnInfo) -> pa.DataType:
+def _logical(sent: pa.DataType, engine_type: pa.DataType, info: ColumnInfo) -> pa.DataType:
     """fakesnow's schema function wants the timestamp or time it will describe, and the array's own type otherwise."""
     if info["type"] == "timestamp_tz":
         return pa.timestamp("us", tz="UTC")
-    if pa.types.is_timestamp(found):
+    if pa.types.is_timestamp(engine_type):
         return pa.timestamp("us")
-    return found if pa.types.is_time(found) else sent
+    return engine_type if pa.types.is_time(engine_type) else sent
 
 
 def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
