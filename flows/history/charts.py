@@ -33,7 +33,9 @@ def _chart(height: int | Spec, values: Sequence[Spec], **rest: Any) -> Spec:
     }
 
 
-_DATES = {"format": "%b %d", "grid": False, "labelOverlap": True}  # an axis of days
+_DATES = {"format": "%b %d", "grid": False, "labelOverlap": True}  # an axis of moments
+# An axis of days: without whole days as ticks, a short history would name one day several times.
+_DAYS = {**_DATES, "tickCount": {"interval": "day", "step": 1}}
 
 
 def calendar(history: History) -> Spec:
@@ -54,7 +56,7 @@ def calendar(history: History) -> Spec:
                 "type": "temporal",
                 "title": None,
                 "bandPosition": 0.5,
-                "axis": _DATES,
+                "axis": _DAYS,
             },
             "y": {
                 "field": "table",
@@ -180,7 +182,7 @@ def cost(costs: Costs) -> Spec:
                 "timeUnit": "utcyearmonthdate",
                 "type": "temporal",
                 "title": None,
-                "axis": _DATES,
+                "axis": _DAYS,
             },
             "y": {"field": "amount", "type": "quantitative", "title": costs.unit},
             "color": {
