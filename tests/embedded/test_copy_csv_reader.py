@@ -7,7 +7,9 @@ import csv
 import gzip
 import io
 import random
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -16,12 +18,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from snowflake.connector.errors import ProgrammingError
+from sqlglot import parse_one
 
 from flows.embedded.warehouse.copy import csv_reader
 from flows.embedded.warehouse.copy.csv_format import CsvFormat, OptionError
 from flows.embedded.warehouse.copy.csv_reader import read_csv
 from flows.embedded.warehouse.copy.csv_records import RowError, schema
+from flows.embedded.warehouse.copy.expressions import Expressions
+from flows.embedded.warehouse.copy.source import File
 from flows.embedded.warehouse.copy.spool import Spooler
+from flows.embedded.warehouse.copy.target import Column
+from flows.embedded.warehouse.translate.translation import Place, expression_sql
 
 PROJECT_FORMAT = {
     "TYPE": "CSV",
@@ -326,6 +333,29 @@ def test_the_header_of_parse_header_may_span_lines() -> None:
 def test_a_field_of_twenty_megabytes_is_read_whole(way: str) -> None:
     big = "x" * 20_000_000
     assert values(f'a,"{big}"\nb,c\n'.encode(), QUOTED, 2) == [("a", big), ("b", "c")]
+
+
+def test_fields_as_text_and_facts_of_the_file_go_into_the_table_without_a_conversion() -> None:
+    """The project's COPY: a conversion takes a third of its time."""
+    select = parse_one(
+        "SELECT t.$1, METADATA$FILE_LAST_MODIFIED, 'b', METADATA$FILENAME, METADATA$FILE_ROW_NUMBER FROM x t",
+        read="snowflake",
+    )
+    kinds = {"A": "VARCHAR", "AT": "TIMESTAMP", "B": "VARCHAR", "F": "VARCHAR", "N": "DECIMAL(38,0)"}
+    columns = [Column(name, kind, True, None) for name, kind in kinds.items()]
+    target = SimpleNamespace(database="D", schema="S", named=columns)
+    statement: Any = SimpleNamespace(select=select, target=target, options=SimpleNamespace(enforce_length=True))
+    file = File("s3://b/x.csv", "x.csv", 1, "e", datetime.now(UTC))
+    with duckdb.connect() as engine:
+        session: Any = SimpleNamespace(
+            now=datetime.now(UTC),
+            expression_sql=lambda node, database, schema, duck: expression_sql(node, Place(database, schema, duck)),
+        )
+        found = Expressions(statement, session, engine)
+        items = found.of(file, Path()).items
+        assert [c.name for c, i in zip(columns, items, strict=True) if not found.sure(c, i)] == []
+        number = Column("A", "DECIMAL(38,0)", True, None)
+        assert not found.sure(number, items[0])
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from flows.embedded.warehouse.copy.target import Column
 from flows.embedded.warehouse.session.context import SessionContext
 
 DEFAULT_TEXT_BYTES = 16 << 20  # VARCHAR without a length
+_FIELD = re.compile(r"c\d+", re.IGNORECASE)  # what the warehouse translates comes in upper case
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,7 @@ class Expressions:
     def _typed(self, column: Column, expression: str) -> Item:
         """`expression` cast to the column's type, with the checks that Snowflake makes on a value."""
         text = expression
-        if column.type.startswith("DECIMAL") and re.fullmatch(
-            r"c\d+", expression
-        ):  # 1_000 is a number for DuckDB alone
+        if column.type.startswith("DECIMAL") and _FIELD.fullmatch(expression):  # 1_000 is a number for DuckDB alone
             text = f"CASE WHEN contains({expression}, '_') THEN '_' ELSE {expression} END"
         value = f"CAST({text} AS {column.type})"
         broken, typed = [], value
@@ -122,9 +121,9 @@ class Expressions:
             return False
         if column.type == "VARCHAR" and (column.length or DEFAULT_TEXT_BYTES) < DEFAULT_TEXT_BYTES:
             return False
-        if re.fullmatch(r"c\d+", item.raw):
+        if _FIELD.fullmatch(item.raw):
             return column.type == "VARCHAR"
-        if item.raw == "n":
+        if item.raw.lower() == "n":
             return column.type in ("DECIMAL(38,0)", "BIGINT", "VARCHAR")
         try:
             self.aux.execute(f"SELECT {item.typed}").fetchall()
