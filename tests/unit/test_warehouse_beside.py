@@ -11,7 +11,8 @@ from flows.contract.sql import template
 from flows.embedded.warehouse.execute.reading import read
 from flows.embedded.warehouse.session.beside import cannot_fail
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.typing import Typing, is_text
+from flows.embedded.warehouse.translate.bound_values import is_text
+from flows.embedded.warehouse.translate.typing import Typing
 
 COLUMNS = {"_BATCH_ID": types.VARCHAR, "PRICE": types.VARCHAR, "N": types.of_literal("1")}
 

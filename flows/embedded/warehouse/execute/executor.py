@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import duckdb
@@ -47,8 +46,9 @@ from flows.embedded.warehouse.text.statement_text import (
     with_literals,
 )
 from flows.embedded.warehouse.translate import account_usage, corrections, functions, legal, masking, types
+from flows.embedded.warehouse.translate.bound_values import is_text
 from flows.embedded.warehouse.translate.translation import Place, require_place, split, translated
-from flows.embedded.warehouse.translate.typing import LENGTHS, Typing, is_text
+from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
 
 
 class Executor:
@@ -238,12 +238,8 @@ class Executor:
     @contextlib.contextmanager
     def _apart(self, tree: Expr, bindings: Any) -> Iterator[None]:
         """Around a query: if the transaction has written, the query runs on a second connection, see `session.beside`."""
-        transaction = self.conn.transaction
-        if (
-            not isinstance(tree, exp.Query)
-            or not (transaction.open and transaction.wrote)
-            or cannot_fail(tree, partial(is_text, binds=bindings))
-        ):
+        wrote = self.conn.transaction.open and self.conn.transaction.wrote
+        if not (wrote and isinstance(tree, exp.Query)) or cannot_fail(tree, lambda node: is_text(node, bindings)):
             yield
             return
         with beside(self.conn, self._part) as reader:

@@ -13,13 +13,13 @@ https://docs.snowflake.com/en/sql-reference/operators-arithmetic, …/data-type-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
+from flows.embedded.warehouse.translate.bound_values import type_of_bound
 from flows.embedded.warehouse.translate.column_names import column_name, named
 from flows.embedded.warehouse.translate.comparisons import make_condition, refuse_zoned
 from flows.embedded.warehouse.translate.expressions import typed
@@ -315,36 +315,10 @@ class Typing:
         if isinstance(node, (exp.DataType, exp.Var)):
             return None
         if isinstance(node, exp.Placeholder):
-            return is_of(node, _bound(self._binds, node.name))
+            return is_of(node, type_of_bound(self._binds, node.name))
         for child in list(node.iter_expressions()):
             self._walk(child, scope, ctes)
         return typed(node)
-
-
-def is_text(node: Expr, binds: Any) -> bool:
-    """Whether an expression whose type is known, or what is bound to a placeholder, is text."""
-    if isinstance(node, exp.Placeholder):
-        return isinstance(_bound_value(binds, node.name), str)
-    return node.is_string or ((type_ := type_of(node)) is not None and type_.kind == "VARCHAR")
-
-
-def _bound_value(binds: Any, name: str) -> Any:
-    """The value that is bound to a placeholder; None where there is none."""
-    if isinstance(binds, dict):
-        return binds.get(name)
-    if isinstance(binds, (list, tuple)) and name.isdigit() and 0 < int(name) <= len(binds):
-        return binds[int(name) - 1]
-    return None
-
-
-def _bound(binds: Any, name: str) -> Type | None:
-    """The type of a number that is bound, by which a quotient has its digits; others are for the engine to tell."""
-    value = _bound_value(binds, name)
-    if isinstance(value, float):
-        return types.FLOAT
-    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
-        return types.of_literal(f"{abs(value):f}" if isinstance(value, Decimal) else str(abs(value)))
-    return None
 
 
 def _key_type(key: Expr, items: list[Item] | None) -> Type | None:
