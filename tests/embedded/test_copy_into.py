@@ -662,6 +662,44 @@ def test_an_external_location_may_stand_in_the_statement(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
+    ("type_", "words", "expected"),
+    [
+        # https://docs.snowflake.com/en/sql-reference/functions/to_boolean#arguments
+        ("BOOLEAN", ["on", "T", "yes", "OFF", "f", "n"], [True, True, True, False, False, False]),
+        # https://docs.snowflake.com/en/sql-reference/date-time-input-output#supported-formats-for-auto-detection
+        ("DATE", ["2024-01-02", "02-JAN-2024", "01/02/2024"], ["2024-01-02"] * 3),
+        ("TIME", ["12:30", "12:30:15.25", "01:02:03 PM"], ["12:30:00", "12:30:15.250000", "13:02:03"]),
+        (
+            "TIMESTAMP_NTZ",
+            ["2024-01-02T03:04:05", "2024-01-02 03:04", "1704164645"],
+            ["2024-01-02 03:04:05", "2024-01-02 03:04:00", "2024-01-02 03:04:05"],
+        ),
+        ("TIMESTAMP_TZ", ["2024-01-02 03:04:05 +0200"], ["2024-01-02 03:04:05+02:00"]),
+    ],
+)
+def test_fields_convert_as_texts_do_in_a_query(lab: Lab, type_: str, words: list[str], expected: list[Any]) -> None:
+    lab.table(f"N INT, A {type_}")
+    lab.put("a.csv", "".join(f"{n},{word}\n" for n, word in enumerate(words)))
+    lab.run("COPY INTO T FROM @ST/a.csv")
+    assert [row[1] if isinstance(row[1], bool) else str(row[1]) for row in lab.rows()] == expected
+
+
+@pytest.mark.parametrize(("type_", "word"), [("FLOAT", "1_000"), ("TIMESTAMP_NTZ", "2024-01-02 03:04:05.123456789")])
+def test_what_would_load_as_another_value_is_a_row_error(lab: Lab, type_: str, word: str) -> None:
+    lab.table(f"A {type_}")
+    lab.put("a.csv", f"{word}\n")
+    assert word in str(lab.refused("COPY INTO T FROM @ST/a.csv").msg)
+    assert lab.rows() == []
+
+
+@pytest.mark.parametrize(
+    "options", ["FIELD_DELIMITER = ',' RECORD_DELIMITER = ',\\n'", "FIELD_OPTIONALLY_ENCLOSED_BY = 'x'"]
+)
+def test_a_file_format_that_reads_no_file_is_refused_when_it_is_made(lab: Lab, options: str) -> None:
+    assert lab.refused(f"CREATE FILE FORMAT F TYPE = CSV {options}").errno == 1008
+
+
+@pytest.mark.parametrize(
     ("clause", "code"),
     [
         ("FROM @ST BOGUS = 1", 1006),

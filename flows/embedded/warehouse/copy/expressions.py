@@ -22,6 +22,10 @@ from flows.embedded.warehouse.copy.statement import Statement
 from flows.embedded.warehouse.copy.target import Column
 from flows.embedded.warehouse.session.context import SessionContext
 
+# A column's type, as DuckDB has it → the function that reads a text into it.
+_CONVERSIONS = {
+    "DATE": "TO_DATE", "TIME": "TO_TIME", "TIMESTAMP": "TO_TIMESTAMP_NTZ", "TIMESTAMP WITH TIME ZONE": "TO_TIMESTAMP_LTZ",
+}  # fmt: skip
 DEFAULT_TEXT_BYTES = 16 << 20  # VARCHAR without a length
 _FIELD = re.compile(r"c\d+", re.IGNORECASE)  # what the warehouse translates comes in upper case
 
@@ -96,8 +100,8 @@ class Expressions:
     def _typed(self, column: Column, expression: str) -> Item:
         """`expression` cast to the column's type, with the checks that Snowflake makes on a value."""
         text = expression
-        if column.type.startswith("DECIMAL") and _FIELD.fullmatch(expression):  # 1_000 is a number for DuckDB alone
-            text = f"CASE WHEN contains({expression}, '_') THEN '_' ELSE {expression} END"
+        if _FIELD.fullmatch(expression):
+            text = self._read(column, expression)
         value = f"CAST({text} AS {column.type})"
         broken, typed = [], value
         if column.type == "VARCHAR":
@@ -113,6 +117,21 @@ class Expressions:
             broken.append(f"{value} IS NULL")
             typed = f"coalesce({typed}, {raising(100072, chr(39) * 2)})"
         return Item(expression, value, typed, " OR ".join(broken))
+
+    def _read(self, column: Column, field: str) -> str:
+        """A field as a query converts a text: the automatic forms of dates and times, the words of a BOOLEAN
+        (https://docs.snowflake.com/en/sql-reference/date-time-input-output#supported-formats-for-auto-detection,
+        …/sql-reference/functions/to_boolean); 1_000 is a number for DuckDB alone."""
+        if column.type.startswith("DECIMAL") or column.type == "DOUBLE":
+            return f"CASE WHEN contains({field}, '_') THEN '_' ELSE {field} END"
+        if column.type == "BOOLEAN":
+            return f"CASE lower({field}) WHEN 'on' THEN 'true' WHEN 'off' THEN 'false' ELSE {field} END"
+        function = _CONVERSIONS.get(column.type) or ("TO_TIMESTAMP_TZ" if column.type.startswith("STRUCT") else "")
+        if not function:
+            return field
+        call = exp.Anonymous(this=function, expressions=[exp.column(field)])
+        target = self.statement.target
+        return self.session.expression_sql(call, target.database, target.schema, self.aux)
 
     def sure(self, column: Column, item: Item) -> bool:
         """Whether every record converts that has no field of more than DEFAULT_TEXT_BYTES: a field or a constant as text, or

@@ -23,6 +23,7 @@ from flows.embedded.warehouse.execute.answers import Answer, Described, describe
 from flows.embedded.warehouse.execute.conflicts import retried
 from flows.embedded.warehouse.execute.execution import executing
 from flows.embedded.warehouse.execute.reading import DDL, read
+from flows.embedded.warehouse.execute.variables import change_variables
 from flows.embedded.warehouse.session import visibility
 from flows.embedded.warehouse.session.beside import Beside, beside, cannot_fail
 from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -35,7 +36,6 @@ from flows.embedded.warehouse.statements.columns import columns_of
 from flows.embedded.warehouse.statements.ddl import run_ddl
 from flows.embedded.warehouse.statements.dispatch import find_handler
 from flows.embedded.warehouse.statements.row_changes import DML, change_rows, copy, truncate
-from flows.embedded.warehouse.statements.session_statements import unset_variables
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words
@@ -98,11 +98,11 @@ class Executor:
             if transaction.open:  # each row is tried before the first of them is kept
                 self.trial = True
                 for row in rows:
-                    self._run_parsed(tree.copy(), command, list(row))
+                    self.run_parsed(tree.copy(), command, list(row))
                 self.trial, self._tried = False, True
             with self.atomic():
                 for row in rows:
-                    self._run_parsed(tree.copy(), command, list(row))
+                    self.run_parsed(tree.copy(), command, list(row))
                     total += self.rowcount or 0
             self.rowcount = total
         return total
@@ -119,7 +119,7 @@ class Executor:
         for node in places:
             node.replace(exp.Null())
         with executing(self, command):
-            self._run_parsed(exp.Describe(this=tree), command, None)
+            self.run_parsed(exp.Describe(this=tree), command, None)
         rows = self.rows
         return [] if rows is None else list(zip(*(c.to_pylist() for c in rows.columns), strict=True))
 
@@ -130,8 +130,8 @@ class Executor:
         if words.at_end:
             raise errors.empty_statement()
         check_form(words)
-        if words.sees("UNSET"):
-            self.answer(unset_variables(self.conn, words))
+        if words.upper() in ("SET", "UNSET"):
+            self.answer(change_variables(self, words, bindings))
             return
         handler = find_handler(words)
         if handler is None and words.upper() in ("DESC", "DESCRIBE"):
@@ -151,9 +151,10 @@ class Executor:
                 return
         if not isinstance(bindings, (list, dict)) and bindings is not None:
             bindings = list(bindings)
-        self._run_parsed(read(command, self.conn.variables), command, bindings)
+        self.run_parsed(read(command, self.conn.variables), command, bindings)
 
-    def _run_parsed(self, tree: Expr, command: str, bindings: Any) -> None:
+    def run_parsed(self, tree: Expr, command: str, bindings: Any) -> None:
+        """Run a statement that was read; its rows are the executor's."""
         conn = self.conn
         if isinstance(tree, (exp.Transaction, exp.Commit, exp.Rollback)):
             self._end_or_begin(tree)

@@ -34,6 +34,8 @@ def read(command: str, variables: Mapping[str, Any]) -> Expr:
     tree = parse(with_numbered_binds(variables_inlined(command, variables)))
     if isinstance(tree, exp.Alias) and tree.this.name.upper() == "START":
         return exp.Transaction()
+    if isinstance(tree, exp.Rollback) and tree.args.get("savepoint"):
+        raise errors.syntax("TO")
     if isinstance(tree, exp.Command):
         if strips_clustering(tree):
             return tree

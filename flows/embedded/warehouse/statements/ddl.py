@@ -67,7 +67,7 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
             raise errors.not_found("SCHEMA", f"{name[0]}.{name[1]}")
     if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
         if (clone := expression.find(exp.Clone)) is not None:
-            _check_clone(runner, clone)
+            _check_clone(runner, clone, bool(expression.find(exp.TemporaryProperty)))
         spec = take_apart(conn, expression)
         table_masks.complete(conn, spec, original)
         if before and expression.args.get("exists"):
@@ -86,6 +86,8 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
                 runner.answer(status(f"Drop statement executed successfully ({name[2]} already dropped)."))
                 return
             raise errors.not_found(kind, ".".join(name))
+        if expression.args.get("restrict") and kind == "TABLE":
+            _check_referenced(conn, gone)
     elif isinstance(expression, exp.Alter) and kind in ("TABLE", "VIEW"):
         if name and not before:
             if expression.args.get("exists"):
@@ -109,6 +111,8 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         expression = runner.typed(tables.resolve_temporary(conn, expression, made))
         if isinstance(expression, exp.Create) and kind == "VIEW":
             _keep_columns(runner, expression)
+        elif isinstance(expression, exp.Create) and kind == "TABLE":
+            _check_different(runner, expression.args.get("expression"))
         parts = _one_by_one(expression)
         with runner.atomic() if len(parts) > 1 or rows is not None else contextlib.nullcontext():
             for part in parts:
@@ -119,7 +123,10 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
     if isinstance(expression, exp.Create) and spec is not None:
         tables.register(conn, spec)
     elif isinstance(expression, exp.Create) and name:
-        tables.ownership(conn, kind, ".".join(name))
+        comment = original.find(exp.SchemaCommentProperty)
+        tables.ownership(
+            conn, kind, ".".join(name), comment.this.name if comment else "", bool(original.args.get("replace"))
+        )
     elif isinstance(expression, exp.Drop):
         for one in gone:
             tables.dropped(conn, one, kind)
@@ -202,11 +209,30 @@ def _one_by_one(expression: Expr) -> list[Expr]:
     return made
 
 
-def _check_clone(runner: Runner, clone: exp.Clone) -> None:
-    """A clone is made by a query here, which takes no defaults and no NOT NULL along."""
+def _check_referenced(conn: WarehouseConnection, gone: list[tuple[str, str, str]]) -> None:
+    """RESTRICT drops no table that foreign keys refer to (https://docs.snowflake.com/en/sql-reference/sql/drop-table#parameters)."""
+    for item in conn.account.all("TABLE"):
+        keys = item.properties.get("keys") or []
+        assert isinstance(keys, list)
+        for name in gone:
+            if item.name != ".".join(name) and any(tables.refers_to(item.name, key, name) for key in keys):
+                raise errors.compilation(
+                    f"Cannot drop the table {name[2]}: a foreign key of {item.name} refers to it (CASCADE drops the key)",
+                    2043,
+                    "2BP01",
+                )
+
+
+def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool) -> None:
+    """A clone is made by a query here, which takes no defaults and no NOT NULL along; a view has none, and a temporary table no
+    permanent one (https://docs.snowflake.com/en/sql-reference/sql/create-clone#general-usage-notes)."""
     if not isinstance(clone.this, exp.Table):
         return
     name = runner.conn.qualify(parts_of(clone.this))
+    if exists(runner.conn, name) == "VIEW":
+        raise errors.wrong_kind("VIEW", "TABLE")
+    if name in runner.conn.temporary_tables and not temporary:
+        raise errors.unsupported(f"a permanent CLONE of the temporary table {name[2]}")
     lost = runner.duck.execute(
         "SELECT 1 FROM duckdb_columns() WHERE (database_name, schema_name, table_name) = (?, ?, ?) "
         "AND (column_default IS NOT NULL OR NOT is_nullable) LIMIT 1",
@@ -225,6 +251,26 @@ def _check_named(view: exp.Create) -> None:
             raise errors.missing_column_name()
 
 
+def _check_different(runner: Runner, query: object) -> None:
+    """No two columns of one name (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes); the engine would
+    number them."""
+    select = query.unnest() if isinstance(query, exp.Subquery) else query
+    if not isinstance(select, exp.Select):
+        return
+    names = [folded(column.args["alias"] if isinstance(column, exp.Alias) else column.this)
+             for column in select.expressions
+             if isinstance(column, (exp.Alias, exp.Column)) and not column.is_star]  # fmt: skip
+    if any(column.is_star for column in select.expressions):
+        try:
+            empty = runner.translated(select.copy()).limit(0).sql(dialect="duckdb")  # type: ignore[attr-defined]
+            names = [str(c[0]) for c in runner.duck.execute(empty).description or []]
+        except duckdb.Error:
+            return  # the statement itself will say why
+    for name in names:
+        if names.count(name) > 1:
+            raise errors.duplicate_column(name)
+
+
 def _keep_columns(runner: Runner, view: exp.Create) -> None:
     """A view keeps the columns that its query has when it is made: later changes to a table are not propagated
     (https://docs.snowflake.com/en/sql-reference/sql/create-view#usage-notes). `view` is changed in place."""
@@ -232,6 +278,8 @@ def _keep_columns(runner: Runner, view: exp.Create) -> None:
     if not isinstance(query, exp.Query):
         return
     listed = view.this.expressions if isinstance(view.this, exp.Schema) else []
+    if not listed:
+        _check_different(runner, query)
     stars = any(column.is_star for select in query.find_all(exp.Select) for column in select.expressions)
     if not listed and not stars:
         return

@@ -22,6 +22,7 @@ from flows.embedded.warehouse.statements import (
     objects_shown,
     policies,
     relations,
+    sequences_shown,
     session_statements,
     stage_files,
     stages,
@@ -116,6 +117,8 @@ def _show(words: Words) -> Handler | None:
         return policies.show
     if kind in ("TABLES", "VIEWS", "OBJECTS"):
         return relations.show
+    if kind == "SEQUENCES":
+        return sequences_shown.show
     if kind in ("PRIMARY", "UNIQUE", "IMPORTED", "EXPORTED") and following == "KEYS":
         return relations.show_keys
     if kind == "PARAMETERS":

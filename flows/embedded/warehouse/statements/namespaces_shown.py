@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
+from flows.embedded.warehouse.account.objects import AccountObject
 from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, table
 from flows.embedded.warehouse.session.visibility import may_show
@@ -21,7 +22,7 @@ def show_databases(conn: WarehouseConnection, words: Words) -> Result:
     terse = words.accept("TERSE")
     words.expect("DATABASES")
     filter_ = show_filter(words)
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "created_on": d.created_on.astimezone(UTC), "name": d.name, "is_default": "N",
             "is_current": "Y" if d.name == conn.database else "N", "origin": "", "owner": d.owner, "comment": d.comment,
@@ -33,7 +34,7 @@ def show_databases(conn: WarehouseConnection, words: Words) -> Result:
         for d in conn.account.all("DATABASE")
         if filter_.admits(d.name) and may_show(conn, "DATABASE", d.name)
     ]  # fmt: skip
-    rows = rows[: filter_.limit] if filter_.limit is not None else rows
+    rows = filter_.cut(rows)
     if terse:
         return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
     return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "origin", "owner",
@@ -66,16 +67,22 @@ def show_schemas(conn: WarehouseConnection, words: Words) -> Result:
                 "created_on": created and created.astimezone(UTC), "name": schema, "is_default": "N",
                 "is_current": "Y" if (database, schema) == (conn.database, conn.schema) else "N", "database_name": database,
                 "owner": item.owner if item else "", "comment": item.comment if item else "",
-                "options": "MANAGED ACCESS" if item and item.properties.get("managed") else "",
+                "options": _options(item),
                 "retention_time": str(item.properties.get("DATA_RETENTION_TIME_IN_DAYS", 1)) if item else "",
                 "owner_role_type": "ROLE" if item else "", "budget": None, "kind": None, "schema_name": None,
             })  # fmt: skip
-    rows = rows[: filter_.limit] if filter_.limit is not None else rows
+    rows = filter_.cut(rows)
     if terse:
         return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "kind", "database_name", "schema_name"])
     return table(rows, [("created_on", TIMESTAMP_LTZ), "name", "is_default", "is_current", "database_name", "owner",
         "comment", "options",
                         "retention_time", "owner_role_type", "budget"])  # fmt: skip
+
+
+def _options(schema: AccountObject | None) -> str:
+    """TRANSIENT, MANAGED ACCESS (https://docs.snowflake.com/en/sql-reference/sql/show-schemas#output)."""
+    p = schema.properties if schema else {}
+    return ", ".join(text for key, text in (("transient", "TRANSIENT"), ("managed", "MANAGED ACCESS")) if p.get(key))
 
 
 def describe(conn: WarehouseConnection, words: Words) -> Result:

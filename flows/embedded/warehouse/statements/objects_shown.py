@@ -37,7 +37,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         if KINDS[kind].in_schema and not in_scope(conn, filter_, item.name):
             continue
         rows.append(_SHOWN[kind][1](conn, item))
-    rows = rows[: filter_.limit] if filter_.limit is not None else rows
+    rows = filter_.cut(rows)
     columns = _SHOWN[kind][0]
     if terse:
         columns = [

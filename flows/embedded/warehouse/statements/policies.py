@@ -218,7 +218,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "kind": "MASKING_POLICY", "owner": item.owner, "comment": item.comment, "owner_role_type": "ROLE",
             "options": json.dumps(options) if options else "",
         })  # fmt: skip
-    return table(rows[: filter_.limit] if filter_.limit is not None else rows, _COLUMNS)
+    return table(filter_.cut(rows), _COLUMNS)
 
 
 def describe(conn: WarehouseConnection, words: Words) -> Result:

@@ -10,6 +10,7 @@ https://docs.snowflake.com/en/sql-reference/info-schema/tables.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from flows.embedded.warehouse.session.privileges import exists
 from flows.embedded.warehouse.session.result import TIMESTAMP_LTZ, Result, status, table
 from flows.embedded.warehouse.session.visibility import may_show
 from flows.embedded.warehouse.statements import policies, tables, tags
+from flows.embedded.warehouse.statements.defaults import shown_default
 from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words, ident
@@ -31,7 +33,7 @@ _AT = ("created_on", TIMESTAMP_LTZ)
 _OF_ALL = {
     "retention_time": "1", "change_tracking": "OFF", "search_optimization": "OFF", "is_external": "N",
     "enable_schema_evolution": "N", "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N",
-    "is_dynamic": "N", "is_immutable": "N", "reserved": "", "is_secure": "false", "is_materialized": "false",
+    "is_dynamic": "N", "is_immutable": "N", "reserved": "", "is_materialized": "false",
 }  # fmt: skip
 _COLUMNS: dict[str, list[str | tuple[str, str]]] = {
     "TABLES": [
@@ -67,7 +69,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         and len(filter_.scope) == 1
         and conn.account.find("DATABASE", filter_.scope[0])
     ):
-        filter_ = type(filter_)(filter_.like, "DATABASE", filter_.scope, filter_.starts, filter_.limit)
+        filter_ = replace(filter_, scope_kind="DATABASE")
     elif filter_.scope:
         database, schema = (
             conn.qualify_schema(filter_.scope, "SHOW") if filter_.scope_kind != "DATABASE" else (filter_.scope[0], None)
@@ -105,7 +107,9 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "kind": "TRANSIENT" if what == "TABLES" and p.get("transient") else kind, "comment": item.comment if item else "",
             "cluster_by": p.get("cluster_by", ""), "rows": size, "bytes": None if size is None else 0,
             "owner": conn.account.owner(kind, full),
-            "automatic_clustering": "ON" if p.get("cluster_by") else "OFF", "text": text, **_OF_ALL,
+            "automatic_clustering": "ON" if p.get("cluster_by") else "OFF",
+            "text": (p.get("statement") or [text])[0], "is_secure": str(bool(p.get("secure"))).lower(),  # type: ignore[index]
+            **_OF_ALL, **({"retention_time": str(p["retention"])} if "retention" in p else {}),
         })  # fmt: skip
     for (database, schema, name), kind in sorted(conn.temporary_tables.items()):
         full = f"{database}.{schema}.{name}"
@@ -116,9 +120,9 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "created_on": conn.temporary_since.get((database, schema, name)), "name": name, "database_name": database,
             "schema_name": schema, "kind": "TEMPORARY" if what == "TABLES" else kind,
             "comment": "", "cluster_by": "", "rows": size, "bytes": None if size is None else 0, "owner": conn.role,
-            "automatic_clustering": "OFF", **_OF_ALL,
+            "automatic_clustering": "OFF", "is_secure": "false", **_OF_ALL,
         })  # fmt: skip
-    return table(rows[: filter_.limit] if filter_.limit is not None else rows, _TERSE if terse else _COLUMNS[what])
+    return table(filter_.cut(rows), _TERSE if terse else _COLUMNS[what])
 
 
 _KEY_COLUMNS: dict[str, list[str | tuple[str, str]]] = {
@@ -227,6 +231,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
     unique = {c for k, _, columns, *_ in keys if k == "UNIQUE" for c in columns}  # type: ignore[attr-defined]
     comments = dict(item.properties.get("columns") or {}) if item and kind == "VIEW" else {}  # type: ignore[call-overload]
     masks = dict(item.properties.get("policies") or {}) if item else {}  # type: ignore[call-overload]
+    ordered = (item.properties.get("ordered") or []) if item else []
+    assert isinstance(ordered, list)
     described = conn.duck.execute(
         """
         SELECT column_name,
@@ -243,7 +249,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
     ).fetchall()
     rows = [
         {
-            "name": column, "type": type_, "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N", "default": default,
+            "name": column, "type": type_, "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N",
+            "default": shown_default(conn, default, column in ordered),
             "primary key": "Y" if column in primary else "N", "unique key": "Y" if column in unique else "N", "check": None,
             "expression": None, "comment": comments.get(column) or comment,
             "policy name": (masks.get(column) or {}).get("policy"), "privacy domain": None,

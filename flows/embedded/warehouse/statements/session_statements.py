@@ -7,13 +7,15 @@ https://docs.snowflake.com/en/sql-reference/parameters
 
 from __future__ import annotations
 
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, shown
 from flows.embedded.warehouse.session.result import Result, status, table
 from flows.embedded.warehouse.statements.show_filter import like
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import Words
+from flows.embedded.warehouse.text.grammar import Words, quote
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -32,6 +34,65 @@ def alter_session(conn: WarehouseConnection, words: Words) -> Result:
             conn.set_parameter(name, "" if value is None else value)
     words.finish()
     return status()
+
+
+_LONGEST_VARIABLE = 256  # bytes of a text
+
+
+def assigned_variables(words: Words) -> tuple[list[str], str]:
+    """SET name = expression | (name, …) = (expression, …) | (name, …) = (SELECT …): the names, and the query of their values,
+    which is run once, now (https://docs.snowflake.com/en/sql-reference/sql/set)."""
+    words.expect("SET")
+    names = []
+    several = words.accept("(")
+    while True:
+        names.append(words.part())
+        if not (several and words.accept(",")):
+            break
+    if several:
+        words.expect(")")
+    words.expect("=")
+    if words.peek() is None:
+        raise words.unexpected()
+    start = words.peek()
+    text = words.sql[start.start if start else 0 :].strip().rstrip(";").strip()
+    if several:
+        if not (text.startswith("(") and text.endswith(")")):
+            raise words.unexpected()
+        words.expect("(")
+        text = text[1:-1]
+        if words.upper() in ("SELECT", "WITH"):
+            return names, text
+    return names, f"SELECT {text}"
+
+
+def variable_literal(name: str, value: object, type_: str) -> str:
+    """A variable's value as the constant that takes its place; a text has 256 bytes at most
+    (https://docs.snowflake.com/en/sql-reference/session-variables#initializing-variables)."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, (int, Decimal)):
+        return f"({value:f})" if value < 0 else f"{value:f}" if isinstance(value, Decimal) else str(value)
+    if isinstance(value, float):
+        return f"{value!r}::FLOAT" if value >= 0 else f"({value!r})::FLOAT"
+    if isinstance(value, str) and type_.upper().startswith("VARCHAR"):
+        if len(value.encode()) > _LONGEST_VARIABLE:
+            raise errors.compilation(
+                f"Assignment to '{name}' not done because value exceeds size limit for variables. "
+                f"Its size is {len(value.encode())}; the limit is {_LONGEST_VARIABLE} (internal storage size in bytes).",
+                1412,
+                "22000",
+            )
+        return quote(value.replace("\\", "\\\\"))
+    if isinstance(value, datetime):
+        return f"'{value.isoformat(sep=' ')}'::{'TIMESTAMP_LTZ' if value.tzinfo else 'TIMESTAMP_NTZ'}"
+    if isinstance(value, date):
+        return f"'{value.isoformat()}'::DATE"
+    if isinstance(value, time):
+        return f"'{value.isoformat()}'::TIME"
+    raise errors.unsupported(f"SET {name} to a value of type {type_}")
 
 
 def unset_variables(conn: WarehouseConnection, words: Words) -> Result:

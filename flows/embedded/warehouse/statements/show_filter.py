@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words
 
 if TYPE_CHECKING:
@@ -24,12 +25,21 @@ class ShowFilter:
     scope: tuple[str, ...] = ()
     starts: str | None = None
     limit: int | None = None
+    after: str | None = None  # LIMIT … FROM
 
     def admits(self, name: str) -> bool:
         """Whether a name passes LIKE (case does not matter) and STARTS WITH (case matters)."""
         if self.like is not None and not like(self.like, name):
             return False
         return self.starts is None or name.startswith(self.starts)
+
+    def cut(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        """The rows that LIMIT leaves; FROM begins them behind the names that come before its text
+        (https://docs.snowflake.com/en/sql-reference/sql/show-tables#parameters)."""
+        if self.after is not None:
+            at = next((i for i, row in enumerate(rows) if str(row["name"]) >= self.after), len(rows))
+            rows = rows[at:]
+        return rows if self.limit is None else rows[: self.limit]
 
 
 def like(pattern: str, text: str) -> bool:
@@ -39,8 +49,9 @@ def like(pattern: str, text: str) -> bool:
 
 
 def show_filter(words: Words) -> ShowFilter:
-    """What follows the plural: [HISTORY] [LIKE '…'] [IN …] [STARTS WITH '…'] [LIMIT n [FROM '…']]."""
-    words.accept("HISTORY")
+    """What follows the plural: [LIKE '…'] [IN …] [STARTS WITH '…'] [LIMIT n [FROM '…']]."""
+    if words.accept("HISTORY"):  # rows of dropped objects, which are not kept here
+        raise errors.unsupported("SHOW … HISTORY")
     pattern = words.string() if words.accept("LIKE") else None
     scope_kind = ""
     scope: tuple[str, ...] = ()
@@ -49,13 +60,13 @@ def show_filter(words: Words) -> ShowFilter:
         if scope_kind != "ACCOUNT" and not words.at_end and not words.sees("STARTS") and not words.sees("LIMIT"):
             scope = words.name()
     starts = words.string() if words.accept("STARTS", "WITH") else None
-    limit = None
+    limit, after = None, None
     if words.accept("LIMIT"):
         limit = int(str(words.value()))
         if words.accept("FROM"):
-            words.string()
+            after = words.string()
     words.finish()
-    return ShowFilter(pattern, scope_kind, scope, starts, limit)
+    return ShowFilter(pattern, scope_kind, scope, starts, limit, after)
 
 
 def in_scope(conn: WarehouseConnection, filter_: ShowFilter, name: str) -> bool:

@@ -82,10 +82,25 @@ def format_options(options: Mapping[str, object]) -> dict[str, object]:
         if key in ("ESCAPE", "ESCAPE_UNENCLOSED_FIELD", "FIELD_OPTIONALLY_ENCLOSED_BY") and value == "":
             value = None
         checked[key] = value
+        if key == "FIELD_OPTIONALLY_ENCLOSED_BY" and value not in _QUOTES:
+            raise errors.invalid_value(value, key)
     checked["TYPE"] = kind
+    _check_delimiters(checked)
     if checked.get("PARSE_HEADER") and checked.get("SKIP_HEADER"):
         raise errors.unsupported("PARSE_HEADER together with SKIP_HEADER")
     return checked
+
+
+# The only characters that may enclose a field, and how they may be written
+# (https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv).
+_QUOTES = (None, "'", '"', "0x27", "0x22", "\\x27", "\\x22", "\\047", "\\042")
+
+
+def _check_delimiters(found: Mapping[str, object]) -> None:
+    """Neither delimiter is a part of the other (https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv)."""
+    field, record = (str(found.get(key) or "") for key in ("FIELD_DELIMITER", "RECORD_DELIMITER"))
+    if field and record and (field in record or record in field):
+        raise errors.invalid_value(record, "RECORD_DELIMITER")
 
 
 def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -> dict[str, object]:

@@ -56,7 +56,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "endpoint": None, "owner_role_type": "ROLE", "directory_enabled": "N",
             "format_options": json.dumps(all_options(p)),
         })  # fmt: skip
-    return table(rows[: filter_.limit] if filter_.limit is not None else rows, _SHOWN[kind])
+    return table(filter_.cut(rows), _SHOWN[kind])
 
 
 _CONTROLS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})

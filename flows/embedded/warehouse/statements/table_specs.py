@@ -40,6 +40,10 @@ class TableSpec:
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     policies: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # column → masking policy and USING
     cloned: str = ""
+    secure: bool = False
+    ordered: list[str] = field(default_factory=list)  # columns with AUTOINCREMENT … ORDER
+    unclustered: bool = False  # ALTER TABLE … DROP CLUSTERING KEY
+    retention: int | None = None  # DATA_RETENTION_TIME_IN_DAYS
 
     @property
     def full(self) -> str:
@@ -47,6 +51,7 @@ class TableSpec:
         return ".".join(self.name)
 
 
+_LONGEST_RETENTION = 90  # days (https://docs.snowflake.com/en/user-guide/data-time-travel#data-retention-period)
 _DROPPED_PROPERTIES = {
     "DATA_RETENTION_TIME_IN_DAYS", "MAX_DATA_EXTENSION_TIME_IN_DAYS", "CHANGE_TRACKING", "ENABLE_SCHEMA_EVOLUTION",
     "DEFAULT_DDL_COLLATION",
@@ -79,10 +84,10 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         elif isinstance(prop, exp.TemporaryProperty):
             spec.temporary = True
             remaining.append(prop)
-        elif isinstance(prop, exp.SecureProperty) or (
-            isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES
-        ):
-            continue
+        elif isinstance(prop, exp.SecureProperty):
+            spec.secure = True
+        elif isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES:
+            spec.retention = retention(prop, spec.retention)
         else:
             raise errors.unsupported(f"CREATE {kind} with {prop.sql(dialect='snowflake') or type(prop).__name__}")
     if properties:
@@ -163,10 +168,31 @@ def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
         elif isinstance(kind, exp.Reference):
             spec.keys.append(["FOREIGN KEY", "", [folded(column.this)], *_reference(kind)])
         else:
+            if isinstance(kind, (exp.AutoIncrementColumnConstraint, exp.GeneratedAsIdentityColumnConstraint)):
+                _check_identity(column, kind, spec)
             if isinstance(kind, exp.DefaultColumnConstraint):
                 _check_default(column, kind.this)
             remaining.append(constraint)
     column.set("constraints", remaining)
+
+
+def retention(prop: exp.Property, before: int | None) -> int | None:
+    """DATA_RETENTION_TIME_IN_DAYS, which SHOW TABLES shows; the other properties change nothing here."""
+    if prop.name.upper() != "DATA_RETENTION_TIME_IN_DAYS":
+        return before
+    value = prop.args["value"]
+    if not isinstance(value, exp.Literal) or not value.name.isdigit() or int(value.name) > _LONGEST_RETENTION:
+        raise errors.invalid_value(value.sql(dialect="snowflake"), "DATA_RETENTION_TIME_IN_DAYS")
+    return int(value.name)
+
+
+def _check_identity(column: exp.ColumnDef, kind: Expr, spec: TableSpec) -> None:
+    """AUTOINCREMENT is for numbers (https://docs.snowflake.com/en/sql-reference/sql/create-table#optional-parameters)."""
+    type_ = declared(column.args["kind"]) if column.args.get("kind") is not None else None
+    if type_ is not None and type_.kind not in ("NUMBER", "FLOAT"):
+        raise errors.default_type(folded(column.this))
+    if kind.args.get("order"):
+        spec.ordered.append(folded(column.this))
 
 
 def _check_default(column: exp.ColumnDef, value: Expr) -> None:

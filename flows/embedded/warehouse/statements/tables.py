@@ -20,6 +20,7 @@ from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident, quote
 from flows.embedded.warehouse.translate import types
+from flows.embedded.warehouse.translate.legal import drops_clustering
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -27,6 +28,7 @@ from flows.embedded.warehouse.statements.table_specs import (
     TableSpec,
     check_clustering,
     clustering_text,
+    retention,
     take_column_apart,
 )
 
@@ -82,7 +84,9 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
     if spec.cluster_by:
         properties["cluster_by"] = spec.cluster_by
     if spec.kind == "VIEW":
-        properties["columns"] = spec.columns
+        properties |= {"columns": spec.columns, "secure": spec.secure}
+    properties |= {"ordered": spec.ordered} if spec.ordered else {}
+    properties |= {"retention": spec.retention} if spec.retention is not None else {}
     made = AccountObject(spec.kind, spec.full, conn.role, spec.comment, properties=properties)
     try:
         made = table_masks.registered(conn, spec, made)
@@ -155,9 +159,15 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
             columns = conn.duck.execute(f"SELECT * FROM {'.'.join(map(ident, place))} LIMIT 0").description or []
             check_clustering(action.expressions, {str(column[0]) for column in columns})
             spec.cluster_by = clustering_text(action.expressions)
-        elif isinstance(action, exp.AlterSet) and (comment := action.find(exp.SchemaCommentProperty)):
-            spec.comment = comment.this.name
-            spec.comments = True
+        elif drops_clustering(action):
+            spec.unclustered = True
+            continue
+        elif isinstance(action, exp.AlterSet) and (found_properties := list(action.find_all(exp.Property))):
+            for prop in found_properties:
+                if isinstance(prop, exp.SchemaCommentProperty):
+                    spec.comment, spec.comments = prop.this.name, True
+                else:
+                    spec.retention = retention(prop, spec.retention)
             continue
         remaining.append(action)
     expression.set("actions", remaining)
@@ -201,8 +211,12 @@ def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -
             to = conn.qualify(parts_of(action.this))
             moved(conn, spec.name, to, kind)
             spec.name = to
-    if spec.cluster_by and (item := conn.account.find(kind, spec.full)):
-        conn.account.put(replace(item, properties={**item.properties, "cluster_by": spec.cluster_by}))
+    kept: dict[str, object] = {"cluster_by": "" if spec.unclustered else spec.cluster_by, "retention": spec.retention}
+    kept = {
+        key: value for key, value in kept.items() if value or value == 0 or (key == "cluster_by" and spec.unclustered)
+    }
+    if kept and (item := conn.account.find(kind, spec.full)):
+        conn.account.put(replace(item, properties={**item.properties, **kept}))
     if spec.comments:
         set_comment(conn, kind, spec.name, spec.comment)
     touched(conn, kind, spec.full)
@@ -234,6 +248,14 @@ def dropped(conn: WarehouseConnection, name: tuple[str, str, str], kind: str) ->
         conn.temporary_lengths.pop(name, None)
         return
     conn.account.drop(kind, ".".join(name))
+    if kind == "TABLE":
+        for item in conn.account.all("TABLE"):
+            keys = item.properties.get("keys") or []
+            assert isinstance(keys, list)
+            if left := [key for key in keys if refers_to(item.name, key, name)]:
+                conn.account.put(
+                    replace(item, properties={**item.properties, "keys": [key for key in keys if key not in left]})
+                )
     with conn.engine.duck.cursor() as duck:
         for table in ("_fs_tables_ext", "_fs_columns_ext"):
             duck.execute(
@@ -243,16 +265,24 @@ def dropped(conn: WarehouseConnection, name: tuple[str, str, str], kind: str) ->
             )
 
 
+def refers_to(holder: str, key: list[object], name: tuple[str, str, str]) -> bool:
+    """Whether a key of the table `holder` is a foreign key to the table `name`."""
+    to = key[3] if len(key) > 3 else None
+    return isinstance(to, list) and (*holder.split(".", 2)[: 3 - len(to)], *to) == name
+
+
 def touched(conn: WarehouseConnection, kind: str, full: str) -> None:
     """Remember when an object was last altered (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
     if item := conn.account.find(kind, full):
         conn.account.put(replace(item, properties={**item.properties, "altered": datetime.now(UTC).isoformat()}))
 
 
-def ownership(conn: WarehouseConnection, kind: str, full: str) -> None:
-    """Register an object that needs nothing but an owner (a sequence)."""
+def ownership(conn: WarehouseConnection, kind: str, full: str, comment: str = "", replaces: bool = False) -> None:
+    """Register an object that needs nothing but an owner and a comment (a sequence)."""
+    if replaces:
+        conn.account.drop(kind, full)
     if conn.account.find(kind, full) is None:
-        conn.account.create(AccountObject(kind, full, conn.role))
+        conn.account.create(AccountObject(kind, full, conn.role, comment))
         conn.account.grant([Grant("OWNERSHIP", kind, full, "ROLE", conn.role, False, True, conn.role)])
 
 

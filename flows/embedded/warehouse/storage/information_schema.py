@@ -41,7 +41,8 @@ def information_schema_sql(database: str) -> str:
             CASE WHEN json_extract_string(o.properties, '$.transient') = 'true' THEN 'YES' ELSE 'NO' END AS IS_TRANSIENT,
             json_extract_string(o.properties, '$.cluster_by') AS CLUSTERING_KEY,
             t.estimated_size::BIGINT AS ROW_COUNT, CASE t.kind WHEN 'TABLE' THEN 0::BIGINT END AS BYTES,
-            CASE t.kind WHEN 'TABLE' THEN 1 END AS RETENTION_TIME,
+            CASE t.kind WHEN 'TABLE' THEN
+                coalesce(TRY_CAST(json_extract_string(o.properties, '$.retention') AS BIGINT), 1) END AS RETENTION_TIME,
             NULL::VARCHAR AS SELF_REFERENCING_COLUMN_NAME, NULL::VARCHAR AS REFERENCE_GENERATION,
             NULL::VARCHAR AS USER_DEFINED_TYPE_CATALOG, NULL::VARCHAR AS USER_DEFINED_TYPE_SCHEMA,
             NULL::VARCHAR AS USER_DEFINED_TYPE_NAME,
@@ -54,7 +55,9 @@ def information_schema_sql(database: str) -> str:
         CREATE OR REPLACE VIEW {home}._fs_views AS SELECT
             {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
             'ACCOUNTADMIN') AS TABLE_OWNER,
-            t.sql AS VIEW_DEFINITION, 'NONE' AS CHECK_OPTION, 'NO' AS IS_UPDATABLE, 'NO' AS INSERTABLE_INTO, 'NO' AS IS_SECURE,
+            coalesce(json_extract_string(o.properties, '$.statement[0]'), t.sql) AS VIEW_DEFINITION,
+            'NONE' AS CHECK_OPTION, 'NO' AS IS_UPDATABLE, 'NO' AS INSERTABLE_INTO,
+            CASE WHEN json_extract_string(o.properties, '$.secure') = 'true' THEN 'YES' ELSE 'NO' END AS IS_SECURE,
             o.created_on AS CREATED, {altered} AS LAST_ALTERED, {altered} AS LAST_DDL,
             coalesce(o.owner, 'ACCOUNTADMIN') AS LAST_DDL_BY, nullif(o.comment, '') AS COMMENT
         {joined.format(source=views)};

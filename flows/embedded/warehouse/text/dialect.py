@@ -54,6 +54,9 @@ class _Parser(SnowflakeParser):
         "TO_CHAR": _to_char, "TO_VARCHAR": _to_char,
     }  # fmt: skip
     FUNCTION_PARSERS: ClassVar = {k: v for k, v in SnowflakeParser.FUNCTION_PARSERS.items() if k in _OWN_GRAMMAR}
+    # & | ^ and <=> are no operators of Snowflake's (https://docs.snowflake.com/en/sql-reference/operators)
+    BITWISE: ClassVar = {}
+    EQUALITY: ClassVar = {k: v for k, v in SnowflakeParser.EQUALITY.items() if k != TokenType.NULLSAFE_EQ}
 
     def validate_expression(self, expression: Any, args: list[Any] | None = None) -> Any:
         """sqlglot's check, whose error knows the function when its arguments are too few or too many."""
@@ -95,6 +98,8 @@ class _Parser(SnowflakeParser):
         def part() -> Any:  # sqlglot passes over what is missing between two commas
             if self._curr and self._curr.token_type == sep:
                 self.raise_error("Expected an expression")
+            if self._curr and self._prev.token_type == sep and self._curr.token_type == TokenType.R_PAREN:
+                self.raise_error("Expected an expression")
             return parse_method()
 
         return super()._parse_csv(part, sep)
@@ -135,7 +140,16 @@ def parse(sql: str) -> Expr:
         tree = grouped(tree)
     for clause in tree.find_all(exp.With):
         _recursive(clause)
+    if ".." in sql:
+        for table in tree.find_all(exp.Table):
+            _in_public(table)
     return tree
+
+
+def _in_public(table: exp.Table) -> None:
+    """`db..table` is in PUBLIC (https://docs.snowflake.com/en/sql-reference/name-resolution#resolution-when-schema-omitted-double-dot-notation)."""
+    if table.args.get("db") == "" and table.args.get("catalog"):
+        table.set("db", exp.to_identifier("PUBLIC", quoted=True))
 
 
 def _recursive(clause: exp.With) -> None:

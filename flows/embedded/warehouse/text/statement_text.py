@@ -98,10 +98,34 @@ def check_form(words: Words) -> None:
     if words.sees("COPY") and not words.sees("COPY", "INTO"):
         words.take()
         raise words.unexpected()
+    if words.sees("CREATE", "OR", "REPLACE"):
+        _check_replaces(words)
+    if words.sees("INSERT"):
+        _check_insert(words)
     if words.sees("SET") and words.upper(1) != "(" and words.upper(2) != "=":
         words.take()
         words.take()
         raise words.unexpected()
+
+
+def _check_replaces(words: Words) -> None:
+    """OR REPLACE and IF NOT EXISTS exclude each other (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes)."""
+    at = 3
+    while words.upper(at).isalpha() and words.upper(at) not in ("IF", "AS"):
+        at += 1
+    if words.upper(at) == "IF" and (words.upper(at + 1), words.upper(at + 2)) == ("NOT", "EXISTS"):
+        raise errors.syntax("IF NOT EXISTS: OR REPLACE and IF NOT EXISTS exclude each other")
+
+
+def _check_insert(words: Words) -> None:
+    """MySQL's INSERT INTO t SET a = 1 is no Snowflake SQL (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
+    at = 1
+    while words.upper(at) in ("OVERWRITE", "INTO"):
+        at += 1
+    while (token := words.peek(at)) is not None and words.upper(at + 1) == ".":
+        at += 2
+    if token is not None and words.upper(at + 1) == "SET":
+        raise errors.syntax("SET", words.peek(at + 1).start)  # type: ignore[union-attr]
 
 
 def refused_description(words: Words) -> ProgrammingError:

@@ -18,8 +18,11 @@ from flows.embedded.warehouse.translate import macros, native
 def catalogue() -> Catalogue:
     """fakesnow's and ours. Views are remade at each start, so that a newer fakesnow's take the place of those in the file."""
     return Catalogue(
-        account=(_remade(info_schema.fs_global_creation_sql()), _nullable(_remade(show.fs_global_creation_sql()))),
-        database=lambda name: _remade(info_schema.per_db_creation_sql(name)),
+        account=(
+            _remade(info_schema.fs_global_creation_sql()),
+            _numbered(_nullable(_remade(show.fs_global_creation_sql()))),
+        ),
+        database=lambda name: _defaults_worded(_remade(info_schema.per_db_creation_sql(name))),
         macros=_macros,
         functions=[(f.name, f.run, list(f.parameters), f.returns) for f in native.FUNCTIONS],
     )
@@ -75,6 +78,41 @@ def _remade(sql: str) -> str:
     return sql.replace("create view if not exists", "create or replace view").replace(
         f"{zoned}'TIMESTAMP_TZ'",
         f"{zoned}'TIMESTAMP_LTZ' when contains(columns.data_type, 'CXM_UTC') then 'TIMESTAMP_TZ'",
+    )
+
+
+# AUTOINCREMENT is a default of the engine's, and CURRENT_TIMESTAMP has another name there.
+_IS_IDENTITY = "starts_with(lower(column_default), 'nextval(''_fs_seq_')"
+_DEFAULT = (
+    f"CASE WHEN {_IS_IDENTITY} THEN NULL WHEN column_default IN ('now()', 'get_current_timestamp()') "
+    "THEN 'CURRENT_TIMESTAMP()' ELSE column_default END"
+)
+
+
+def _of_sequence(column: str) -> str:
+    called = "'nextval(''' || sequence_name || ''')'"
+    return f"(SELECT max({column})::VARCHAR FROM duckdb_sequences() WHERE lower(column_default) = lower({called}))"
+
+
+def _defaults_worded(sql: str) -> str:
+    """INFORMATION_SCHEMA.COLUMNS, in which an identity is no default
+    (https://docs.snowflake.com/en/sql-reference/info-schema/columns#columns)."""
+    columns = "select * from _fs_global._fs_information_schema._fs_columns where"
+    worded = (
+        f"select * replace ({_DEFAULT} AS COLUMN_DEFAULT, CASE WHEN {_IS_IDENTITY} THEN 'YES' ELSE 'NO' END AS IS_IDENTITY, "
+        f"CASE WHEN {_IS_IDENTITY} THEN {_of_sequence('start_value')} END AS IDENTITY_START, "
+        f"CASE WHEN {_IS_IDENTITY} THEN {_of_sequence('increment_by')} END AS IDENTITY_INCREMENT) "
+        "from _fs_global._fs_information_schema._fs_columns where"
+    )
+    return sql.replace(columns, worded)
+
+
+def _numbered(sql: str) -> str:
+    """SHOW COLUMNS with the numbers of AUTOINCREMENT (https://docs.snowflake.com/en/sql-reference/sql/show-columns#output)."""
+    start, step = _of_sequence("start_value"), _of_sequence("increment_by")
+    text = f"CASE WHEN {_IS_IDENTITY} THEN 'IDENTITY START ' || {start} || ' INCREMENT ' || {step} || ' NOORDER' ELSE '' END"
+    return sql.replace("'' as \"autoincrement\"", f'{text} as "autoincrement"').replace(
+        "COALESCE(column_default, '') as \"default\"", f"COALESCE({_DEFAULT}, '') as \"default\""
     )
 
 

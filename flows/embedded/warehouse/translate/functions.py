@@ -103,7 +103,8 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
     elif name == "CURRENT_SECONDARY_ROLES":
         roles = sorted(conn.active_roles() - conn.account.roles_of(conn.role)) if conn.secondary_roles == "ALL" else []
         text = json.dumps(
-            {"roles": ",".join(roles), "value": conn.secondary_roles if conn.secondary_roles == "ALL" else ""}
+            {"roles": ",".join(roles), "value": conn.secondary_roles if conn.secondary_roles == "ALL" else ""},
+            separators=(",", ":"),
         )
     elif name == "CURRENT_AVAILABLE_ROLES":
         text = json.dumps(sorted(conn.allowed_roles()))

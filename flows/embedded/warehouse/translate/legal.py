@@ -23,6 +23,7 @@ from flows.embedded.warehouse.text.function_names import (
     REFUSED_FUNCTIONS,
 )
 from flows.embedded.warehouse.text.grammar import split_name
+from flows.embedded.warehouse.translate.clauses import check_clauses, outer_joins
 from flows.embedded.warehouse.translate.passes import changed
 
 _T = exp.DataType.Type
@@ -34,7 +35,7 @@ _TYPES = frozenset({
     _T.DECFLOAT, _T.INTERVAL, _T.NULL, _T.UNKNOWN,
 })  # fmt: skip
 _LONGEST = 134_217_728  # characters of a VARCHAR
-_SHOWN = ("COLUMNS", "FUNCTIONS", "PROCEDURES", "SEQUENCES")
+_SHOWN = ("COLUMNS",)  # the others have handlers; SHOW FUNCTIONS would have to list those built in
 # A part of a date, the name of a stage: what sqlglot writes into the engine's SQL unchanged.
 _PLAIN_WORD = re.compile(r"[\w$.@%/~=+:&\-]*")
 _ORDERED = (
@@ -62,6 +63,8 @@ def check(expression: Expr, bindings: Any = None) -> Expr:
             rows.replace(_named(rows.this.name, rows.args.get("alias")))
     for node in expression.walk():
         _check_node(node, expression)
+        check_clauses(node)
+    outer_joins(expression)
     if isinstance(expression, exp.Insert) and isinstance(expression.expression, exp.Values):
         _check_inserted(expression.expression)
     return expression
@@ -149,7 +152,9 @@ def _check_node(node: Expr, root: Expr) -> None:
         node.args.get("kind") not in (None, "VARIABLE") or not isinstance(node.this, exp.EQ)
     ):
         raise errors.syntax(str(node.args.get("kind") or node.sql(dialect="snowflake")))
-    elif isinstance(node, (exp.Summarize, exp.Pragma, exp.Attach, exp.Detach, exp.Command)) and node is not root:
+    elif isinstance(node, (exp.Summarize, exp.Pragma, exp.Attach, exp.Detach, exp.Command)) and not (
+        node is root or (isinstance(root, exp.Alter) and drops_clustering(node))
+    ):
         raise errors.syntax(node.sql(dialect="snowflake"))
     elif isinstance(node, exp.Window) and not node.args.get("order"):
         _check_ordered(node)
@@ -165,6 +170,13 @@ def _check_node(node: Expr, root: Expr) -> None:
         raise errors.unsupported("CONNECT BY")
     elif isinstance(node, exp.Show) and node.name.upper() not in _SHOWN:
         raise errors.unsupported(f"SHOW {node.name}")
+
+
+def drops_clustering(action: Expr) -> bool:
+    """Whether an action of ALTER TABLE, which sqlglot leaves unread, is DROP CLUSTERING KEY
+    (https://docs.snowflake.com/en/sql-reference/sql/alter-table#clustering-actions-clusteringaction)."""
+    words = f"{action.this} {action.expression}".upper().split() if isinstance(action, exp.Command) else []
+    return words == ["DROP", "CLUSTERING", "KEY"]
 
 
 def _check_type(node: exp.DataType) -> None:

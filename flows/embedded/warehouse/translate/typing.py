@@ -189,7 +189,8 @@ class Typing:
         if left is None or right is None or len(left) != len(right):
             return left
         made = [Item(a.name, types.common([a.type, b.type]), query) for a, b in zip(left, right, strict=True)]
-        for half in (query.this, query.expression):
+        for half, items in ((query.this, left), (query.expression, right)):
+            _check_star(half, items, made)
             give_types(half, [item.type for item in made])
         return made
 
@@ -326,3 +327,14 @@ def _key_type(key: Expr, items: list[Item] | None) -> Type | None:
     if isinstance(key, exp.Literal) and key.name.isdigit() and items and 0 < int(key.name) <= len(items):
         return items[int(key.name) - 1].type
     return type_of(key)
+
+
+def _check_star(half: Expr, items: list[Item], made: list[Item]) -> None:
+    """The columns of a * cannot be cast one by one, so those of another kind than the set operation's are refused
+    (https://docs.snowflake.com/en/sql-reference/operators-query#general-usage-notes)."""
+    if isinstance(half, exp.Select) and any(column.is_star for column in half.expressions):
+        for item, to in zip(items, made, strict=True):
+            if item.type and to.type and {item.type.kind, to.type.kind} == {"NUMBER", "VARCHAR"}:
+                raise errors.unsupported(
+                    f"{item.name} of a * in a set operation of numbers and texts (name the columns)"
+                )

@@ -1,0 +1,167 @@
+"""Clauses that sqlglot takes from other dialects, and `(+)`: what Snowflake's grammar does not have is refused before it is run.
+
+syntax tree ──check_clauses──▶ nothing, or 001003, 000002; ──outer_joins──▶ the tree, `b.x (+)` as LEFT JOIN b
+"""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+
+_MOST_SAMPLED = 1_000_000
+_LONGEST_NAME = 255
+_JOINS = ("SEMI", "ANTI")
+_ROW_CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
+# What those have beside Snowflake's own clauses: argument of the tree → the word of the text.
+_FOREIGN = {"returning": "RETURNING", "default": "DEFAULT", "conflict": "ON CONFLICT", "alternative": "OR", "with_": "WITH",
+            "by_name": "BY NAME"}  # fmt: skip
+
+
+def check_clauses(node: Expr) -> None:
+    """Raise for one node of a tree that is no Snowflake SQL, or that would give other rows here than on Snowflake."""
+    if isinstance(node, _ROW_CHANGES):
+        for argument, word in _FOREIGN.items():
+            if node.args.get(argument):
+                raise errors.syntax(word)
+    elif isinstance(node, exp.Select):
+        _check_select(node)
+    elif isinstance(node, (exp.Limit, exp.Fetch)):
+        _check_limit(node)
+    elif isinstance(node, exp.SetOperation):
+        _check_set_operation(node)
+    elif isinstance(node, exp.Join) and str(node.args.get("kind") or "").upper() in _JOINS:
+        raise errors.syntax(f"{node.args['kind']} JOIN")
+    elif isinstance(node, exp.TableSample):
+        _check_sample(node)
+    elif isinstance(node, exp.CTE):
+        _check_cte(node)
+    elif isinstance(node, (exp.BitwiseLeftShift, exp.BitwiseRightShift)) and "requires_int128" not in node.args:
+        raise errors.syntax("<<" if isinstance(node, exp.BitwiseLeftShift) else ">>")
+    elif isinstance(node, exp.DataType) and node.this == exp.DataType.Type.ARRAY and node.expressions:
+        raise errors.unsupported(f"the structured type {node.sql(dialect='snowflake')}")
+    elif isinstance(node, exp.ComputedColumnConstraint):
+        raise errors.unsupported("a column that is computed from others")
+    elif isinstance(node, exp.Identifier):
+        check_length(node.name)
+
+
+def check_length(name: str) -> None:
+    """A name has 255 characters at most (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
+    if len(name) > _LONGEST_NAME:
+        raise errors.syntax(f"{name[:20]}… (a name of {len(name)} characters, {_LONGEST_NAME} at most)")
+
+
+def _check_select(select: exp.Select) -> None:
+    """https://docs.snowflake.com/en/sql-reference/sql/select#syntax, …/constructs/for-update (hybrid tables alone)."""
+    distinct = select.args.get("distinct")
+    if distinct is not None and distinct.args.get("on") is not None:
+        raise errors.syntax("ON")
+    if select.args.get("sample") is not None:
+        raise errors.syntax("USING SAMPLE")
+    if select.args.get("into") is not None:
+        raise errors.syntax("INTO")
+    if select.args.get("locks"):
+        raise errors.unsupported("SELECT … FOR UPDATE")
+
+
+def _check_limit(node: exp.Limit | exp.Fetch) -> None:
+    """Constants; '' and NULL are no limit (https://docs.snowflake.com/en/sql-reference/constructs/limit#parameters)."""
+    options = node.args.get("limit_options")
+    if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
+        raise errors.syntax("PERCENT" if options.args.get("percent") else "WITH TIES")
+    count = node.args.get("expression") or node.args.get("count")
+    if isinstance(count, exp.Literal) and count.is_string and not count.name:
+        count.replace(exp.Null())
+    elif isinstance(count, (exp.Binary, exp.Func, exp.Column, exp.Query)):
+        raise errors.syntax(count.sql(dialect="snowflake"))
+
+
+def _check_set_operation(node: exp.SetOperation) -> None:
+    """ALL is UNION's alone (https://docs.snowflake.com/en/sql-reference/operators-query)."""
+    if not isinstance(node, exp.Union) and node.args.get("distinct") is False:
+        raise errors.unsupported(f"{node.key.upper()} ALL")
+
+
+def _check_sample(sample: exp.TableSample) -> None:
+    """https://docs.snowflake.com/en/sql-reference/constructs/sample: blocks neither by number of rows nor of a subquery."""
+    size = sample.args.get("size")
+    if isinstance(size, exp.Literal) and float(size.name or 0) > _MOST_SAMPLED:
+        raise errors.syntax(f"{size.name} ROWS ({_MOST_SAMPLED} at most)")
+    if str(sample.args.get("method") or "").upper() in ("SYSTEM", "BLOCK"):
+        if size is not None:
+            raise errors.syntax("ROWS")
+        if isinstance(sample.parent, exp.Subquery):
+            raise errors.unsupported("SAMPLE SYSTEM of a subquery")
+
+
+def _check_cte(cte: exp.CTE) -> None:
+    """As many columns as its query; a recursive one is a UNION ALL (https://docs.snowflake.com/en/sql-reference/constructs/with)."""
+    query = cte.this
+    clause = cte.parent
+    if isinstance(query, exp.Union) and isinstance(clause, exp.With) and clause.args.get("recursive"):
+        named = (table.name.upper() for table in query.expression.find_all(exp.Table) if not table.args.get("db"))
+        if query.args.get("distinct") is not False and cte.alias.upper() in named:
+            raise errors.unsupported("a recursive WITH with UNION (UNION ALL is expected)")
+    columns = cte.args["alias"].columns if cte.args.get("alias") is not None else []
+    if columns and isinstance(query, exp.Select) and not query.is_star and len(columns) != len(query.expressions):
+        raise errors.column_list_mismatch()
+
+
+def outer_joins(tree: Expr) -> Expr:
+    """The tree, changed in place: `WHERE a.x = b.x (+)` as LEFT JOIN b
+    (https://docs.snowflake.com/en/sql-reference/constructs/where#joins-in-the-where-clause)."""
+    for select in list(tree.find_all(exp.Select)):
+        where = select.args.get("where")
+        if where is not None and any(_is_marked(column) for column in where.find_all(exp.Column)):
+            _join(select, where)
+    for column in tree.find_all(exp.Column):
+        if _is_marked(column):
+            raise errors.syntax("(+)")
+    return tree
+
+
+def _is_marked(column: exp.Column) -> bool:
+    return bool(column.args.get("join_mark"))
+
+
+def _join(select: exp.Select, where: exp.Where) -> None:
+    joins = list(select.args.get("joins") or [])
+    if any(join.args.get(key) for join in joins for key in ("on", "using", "side", "method")):
+        raise errors.unsupported("(+) beside JOIN … ON")
+    conditions: dict[str, list[Expr]] = {}
+    left: list[Expr] = []
+    top = where.this
+    for condition in list(top.flatten()) if isinstance(top, exp.And) else [top]:
+        marked = [column for column in condition.find_all(exp.Column) if _is_marked(column)]
+        names = {column.table.upper() for column in marked}
+        if not marked:
+            left.append(condition)
+            continue
+        if len(names) > 1 or "" in names or condition.find(exp.Query):
+            raise errors.unsupported("(+) of more than one table, or of a column without its table, in one condition")
+        for column in marked:
+            column.set("join_mark", False)
+        conditions.setdefault(names.pop(), []).append(condition)
+    first = select.args["from_"].this.alias_or_name.upper()
+    if first in conditions and len(joins) == 1 and len(conditions) == 1:
+        joins[0].set("side", "RIGHT")
+        joins[0].set("on", exp.and_(*conditions[first]))
+    else:
+        _join_left(select, joins, conditions)
+    select.set("where", exp.Where(this=exp.and_(*left)) if left else None)
+
+
+def _join_left(select: exp.Select, joins: list[exp.Join], conditions: dict[str, list[Expr]]) -> None:
+    inner = [join for join in joins if join.this.alias_or_name.upper() not in conditions]
+    outer = [join for join in joins if join.this.alias_or_name.upper() in conditions]
+    stars = any(column.is_star for column in select.expressions)
+    if len(outer) != len(conditions) or (stars and inner + outer != joins):
+        raise errors.unsupported("(+) of the first of three tables, or of one before others that * shows")
+    for join in inner:
+        join.set("kind", "CROSS")
+    for join in outer:
+        join.set("kind", None)
+        join.set("side", "LEFT")
+        join.set("on", exp.and_(*conditions[join.this.alias_or_name.upper()]))
+    select.set("joins", inner + outer)
