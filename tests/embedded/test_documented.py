@@ -73,7 +73,8 @@ def test_a_statement_gives_what_is_documented_or_is_refused(
 
 
 def _check(case: dict[str, Any], cursor: Any, unique: str) -> None:
-    sql = case["sql"].replace("{unique}", unique)
+    case = _named(case, unique)
+    sql = case["sql"]
     expected = REFUSED if "refused" in case else case.get("error")
     if expected:
         with pytest.raises(Error) as raised:
@@ -93,6 +94,15 @@ def _check(case: dict[str, Any], cursor: Any, unique: str) -> None:
     if "types" in case:
         shown = [t if "(" in e else t.partition("(")[0] for t, e in zip(types, case["types"], strict=True)]
         assert shown == case["types"]
+
+
+def _named(part: Any, unique: str) -> Any:
+    """A case, or a part of it, with the name of its schema in place of {unique}."""
+    if isinstance(part, dict):
+        return {key: _named(value, unique) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_named(value, unique) for value in part]
+    return part.replace("{unique}", unique) if isinstance(part, str) else part
 
 
 def _plain(value: Any) -> Any:
