@@ -6,10 +6,17 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
+import duckdb
 import pytest
 from snowflake.connector.errors import ProgrammingError
 
+from flows.embedded.warehouse.session import running
+from flows.embedded.warehouse.session.later_parts import Commits
+from flows.embedded.warehouse.session.transaction import Transaction
 from tests.embedded.conftest import ObjectStore, Warehouse, integration_for
 
 BUCKET = "copy-at-once"
@@ -72,3 +79,25 @@ def test_a_copy_that_is_cancelled_loads_nothing_and_can_be_sent_again(
         assert ended.value.errno == 604
         assert cursor.execute("SELECT COUNT(*) FROM T").fetchone() == (0,)
         assert cursor.execute("COPY INTO T FROM @ST").fetchall()[0][3] == rows
+
+
+def test_a_stop_that_meets_the_begin_of_a_transaction_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB keeps an interrupted BEGIN open and aborted: everything that the session runs next would fail."""
+    monkeypatch.setattr(running, "PRESS_SECONDS", 0)
+
+    class Session(SimpleNamespace):  # the plain one takes no weak reference
+        pass
+
+    with duckdb.connect() as duck:
+        registry = SimpleNamespace(commits=Commits(), locks=SimpleNamespace(release=lambda _: None))
+        session: Any = Session(session_id=1, registry=registry, interrupt=duck.interrupt)
+        transaction = Transaction(session, duck)
+        for _ in range(1000):
+            session.statement = running.Statement(session)
+            session.statement.start()
+            session.statement.stop(ProgrammingError("stopped"))
+            with suppress(duckdb.Error):
+                transaction.begin()
+            session.statement.end()
+            transaction.end("ROLLBACK")
+            assert duck.execute("SELECT 1").fetchall() == [(1,)]

@@ -73,7 +73,7 @@ class Statement:
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
-        """Around COMMIT and ROLLBACK, which are done or not done, never half."""
+        """Around BEGIN, COMMIT and ROLLBACK, which are done or not done, never half."""
         with self._guard:
             yield
 

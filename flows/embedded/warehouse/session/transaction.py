@@ -52,8 +52,9 @@ class Transaction:
     def begin(self) -> None:
         """Open a transaction; when one is open already it goes on."""
         if not self.open:
-            self.parts.begin()
-            self._duck.execute("BEGIN TRANSACTION")
+            with self._uninterrupted():
+                self.parts.begin()
+                self._duck.execute("BEGIN TRANSACTION")
             self.open, self.wrote = True, False
             self.id = time.time_ns()
 
@@ -68,7 +69,7 @@ class Transaction:
                 raise duckdb.TransactionException(
                     "its rows were lost when a statement in it failed; nothing is committed"
                 )
-            with self._conn.statement.uninterrupted() if self._conn.statement else contextlib.nullcontext():
+            with self._uninterrupted():
                 self._duck.execute(verb)
                 self.parts.end(verb)
                 if verb == "COMMIT":
@@ -85,6 +86,17 @@ class Transaction:
             self.flush_changes()
         self.changed.clear()
 
+    def _start_anew(self) -> None:
+        with self._uninterrupted():
+            self._duck.execute("ROLLBACK")
+            self.parts.begin()
+            self._duck.execute("BEGIN TRANSACTION")
+
+    def _uninterrupted(self) -> contextlib.AbstractContextManager[None]:
+        """Around BEGIN, COMMIT and ROLLBACK: DuckDB leaves the transaction of an interrupted BEGIN open and aborted, and each
+        statement that follows in the session would fail."""
+        return self._conn.statement.uninterrupted() if self._conn.statement else contextlib.nullcontext()
+
     def refresh_snapshot(self) -> None:
         """Let the next statement of an open transaction see what others have committed: READ COMMITTED
         (https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation).
@@ -93,9 +105,7 @@ class Transaction:
         Afterwards see `later_parts`.
         """
         if self.open and not self.wrote:
-            self._duck.execute("ROLLBACK")
-            self.parts.begin()
-            self._duck.execute("BEGIN TRANSACTION")
+            self._start_anew()
 
     def revive(self) -> None:
         """A failed statement leaves a Snowflake transaction open and usable; DuckDB may have given it up.
@@ -113,9 +123,7 @@ class Transaction:
             if self.wrote:
                 self.lost = True
             else:
-                self._duck.execute("ROLLBACK")
-                self.parts.begin()
-                self._duck.execute("BEGIN TRANSACTION")
+                self._start_anew()
         except duckdb.Error:
             return
 
