@@ -25,7 +25,8 @@ from flows.embedded.warehouse.translate.types import Type
 
 
 def arithmetic(node: Expr) -> Type | None:
-    """+, -, *, /, % and the sign."""
+    """+, -, *, /, % and the sign; a text is a number here
+    (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     if isinstance(node, exp.Neg) and (type_ := type_of(node.this)) and type_.kind in ("VARIANT", "VARCHAR"):
         to = types.TEXT_AS_NUMBER if type_.kind == "VARCHAR" else types.FLOAT
         operand = node.this.copy()
@@ -35,8 +36,15 @@ def arithmetic(node: Expr) -> Type | None:
         return None
     a, b = type_of(node.this), type_of(node.expression)
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
-        if type_ is not None and type_.kind == "VARCHAR" and numeric(other):
-            operand.replace(decimal(operand.copy(), types.TEXT_AS_NUMBER))
+        if type_ is None or other is None or type_.kind != "VARCHAR":
+            continue
+        if other.kind in ("NUMBER", "VARCHAR"):  # '3' * '4' is 12
+            operand.replace(decimal(call_of("_cxm_digits", operand.copy()), types.TEXT_AS_NUMBER))
+        elif other.kind in ("FLOAT", "VARIANT"):
+            text = call_of("_cxm_numeric_text", operand.copy())
+            operand.replace(floating := exp.cast(text, exp.DataType.build("DOUBLE")))
+            is_of(floating, types.FLOAT)
+    a, b = type_of(node.this), type_of(node.expression)
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if (
             type_ is not None
@@ -87,6 +95,9 @@ def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type, made: Type |
     return replaced(node, decimal(call, made), made)
 
 
+_NARROW = 18  # the digits of a decimal of 64 bits
+
+
 def _unscaled(node: Expr, type_: Type, shift: int) -> Expr:
     """A decimal times 10 ** (its scale + `shift`): a whole number."""
     inner = node.copy()
@@ -94,9 +105,12 @@ def _unscaled(node: Expr, type_: Type, shift: int) -> Expr:
         inner = decimal(inner, type_)
     if not type_.scale + shift:
         return inner
+    digits = type_.scale + shift + 1
+    if type_.precision + digits > _NARROW >= digits:  # DuckDB keeps a product of two narrow ones narrow
+        digits = _NARROW + 1
     return exp.Mul(
         this=exp.Paren(this=inner),
-        expression=decimal(exp.Literal.number(10 ** (type_.scale + shift)), types.number(type_.scale + shift + 1)),
+        expression=decimal(exp.Literal.number(10 ** (type_.scale + shift)), types.number(digits)),
     )
 
 
@@ -164,14 +178,17 @@ def text_summed(node: Expr) -> Type | None:
     """SUM and AVG of a text take it for a number, and fail where it is none; APPROX_PERCENTILE has the type FLOAT
     (https://docs.snowflake.com/en/sql-reference/functions/approx_percentile)."""
     if isinstance(node, exp.ApproxQuantile):
-        node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
-        return is_of(node, types.FLOAT)
+        # the engine's own estimate is far off where there are few values
+        number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
+        return replaced(node, call_of("quantile_cont", number, node.args["quantile"].copy()), types.FLOAT)
     bits = isinstance(node, (exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg))
     if bits and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "FLOAT"):
         number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
         node.set("this", exp.cast(call_of("ROUND", number), exp.DataType.build("BIGINT")))
         return is_of(node, types.INTEGER)
     numeric = (exp.Sum, exp.Avg, exp.Median)
+    if isinstance(node, numeric) and type_of(node.this) == types.BOOLEAN:
+        raise errors.argument_types(type(node).__name__.upper(), "BOOLEAN")
     if isinstance(node, numeric) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
         node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
         return is_of(node, types.FLOAT)
@@ -183,10 +200,17 @@ def rounded(node: Expr) -> Type | None:
     if not isinstance(node, (exp.Round, exp.Trunc, exp.Ceil, exp.Floor)):
         return None
     mode = node.args.get("truncate")
-    if mode is not None and mode.name.upper() != "HALF_AWAY_FROM_ZERO":
+    even = mode is not None and mode.name.upper() == "HALF_TO_EVEN"
+    if mode is not None and not even and mode.name.upper() != "HALF_AWAY_FROM_ZERO":
         raise errors.unsupported(f"ROUND with the rounding mode {mode.name}")
     type_, written = type_of(node.this), node.args.get("decimals")
     if type_ is None or not numeric(type_):
+        if even:
+            raise errors.unsupported("ROUND of anything but a NUMBER with the rounding mode HALF_TO_EVEN")
+        if type_ == types.FLOAT and isinstance(node, exp.Trunc) and written is not None:
+            digits_of_it = call_of("_cxm_int64", written.copy())
+            cut = call_of("_cxm_rounded_float", exp.Literal.string("TRUNC"), node.this.copy(), digits_of_it)
+            return replaced(node, cut, types.FLOAT)
         return is_of(node, types.FLOAT if type_ in (types.FLOAT, types.VARCHAR) else None)
     digits = written.this if isinstance(written, exp.Neg) else written
     if digits is not None and not (isinstance(digits, exp.Literal) and digits.name.isdigit()):
@@ -195,6 +219,9 @@ def rounded(node: Expr) -> Type | None:
     made = types.rounded(type_, scale)
     if scale >= type_.scale and scale >= 0:
         return replaced(node, node.this.copy(), type_)
+    if even:
+        how, text = exp.Literal.string("HALF_TO_EVEN"), call_of("_cxm_digits_of", node.this.copy())
+        return replaced(node, decimal(call_of("_cxm_rounded", how, text, exp.Literal.number(scale)), made), made)
     if isinstance(node, exp.Round) and scale >= 0:
         return replaced(node, decimal(node.this.copy(), made), made)
     shifted = _moved(

@@ -50,6 +50,10 @@ def compared(node: Expr) -> Type | None:
     if not isinstance(node, _COMPARISONS):
         return None
     a, b = type_of(node.this), type_of(node.expression)
+    if isinstance(node, (exp.EQ, exp.NEQ)) and a is not None and a == b and a.kind in ("VARIANT", "ARRAY", "OBJECT"):
+        for side in (node.this, node.expression):  # 1 is 1.0, and an object's keys have no order
+            side.replace(call_of("_cxm_same_json", call_of("_cxm_js", side.copy())))
+        return is_of(node, types.BOOLEAN)
     _as_beside(node.this, a, b)
     _as_beside(node.expression, b, a)
     _texts_beside([node.this, node.expression])

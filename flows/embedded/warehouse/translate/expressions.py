@@ -21,6 +21,13 @@ from flows.embedded.warehouse.translate.arithmetic import (
     share_of_total,
     text_summed,
 )
+from flows.embedded.warehouse.translate.coercions import (
+    kind_in_variant,
+    put_in_variant,
+    refuse_times,
+    shifted,
+    text_as_number,
+)
 from flows.embedded.warehouse.translate.comparisons import branches, compared
 from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, is_of, make_whole, replaced, type_of
 from flows.embedded.warehouse.translate.types import Type
@@ -117,12 +124,24 @@ def typed(node: Expr) -> Type | None:
     if isinstance(node, exp.Literal):
         return is_of(node, _literal(node))
     for name in _WHOLE.get(type(node), ()):
-        make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, (exp.Pad, exp.Chr)) else "_cxm_int64")
+        make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, exp.Pad) else "_cxm_int64")
     if isinstance(node, _OF_TEXT):
         _make_text(node.this)
         if type_of(node.args.get("expression")) == types.NULL:
             node.set("expression", exp.cast(exp.null(), "VARCHAR"))
-    for make in (compared, arithmetic, average, share_of_total, median, _cast, rounded, branches, text_summed, _typeof):
+    if isinstance(node, exp.Anonymous) and str(node.this).upper() == "TRUNC" and len(node.expressions) == 2:
+        value, digits = node.expressions
+        if (type_ := type_of(value)) is not None and type_.kind in ("NUMBER", "FLOAT"):  # sqlglot could not know it
+            number = exp.Trunc(this=value.copy(), decimals=digits.copy())
+            node.replace(number)
+            node = number
+    refuse_times(node)
+    text_as_number(node)
+    put_in_variant(node)
+    for make in (
+        compared, arithmetic, average, share_of_total, median, _cast, rounded, branches, text_summed, _typeof, shifted,
+        kind_in_variant,
+    ):  # fmt: skip
         if (made := make(node)) is not None:
             return made
     return is_of(node, _simple(node))
@@ -205,6 +224,9 @@ def _cast(node: Expr) -> Type | None:
         function = "_cxm_try_varchar" if attempt else "_cxm_varchar"
         inner = exp.cast(node.this, exp.DataType.build(f"VARCHAR({to.length})", dialect="snowflake"))
         return replaced(node, call_of(function, inner, exp.Literal.number(to.length)), to)
+    if to is not None and to.kind == "NUMBER" and to.scale > _SAFE_SCALE and source == types.FLOAT:
+        text = call_of("_cxm_float_text", node.this.copy(), exp.Literal.number(to.scale))
+        return replaced(node, decimal(text, to), to)
     if to == types.BOOLEAN and source is not None and source.kind == "VARCHAR":
         node.set("this", call_of("_cxm_truth", node.this.copy()))
     if to is not None and to.kind == "NUMBER" and source is not None and source.kind == "VARCHAR":
@@ -213,6 +235,9 @@ def _cast(node: Expr) -> Type | None:
         if to.precision > _NARROW >= to.scale and _may_stand_twice(node.this):
             return replaced(node, _narrow_first(node.copy(), to), to)
     return is_of(node, to)
+
+
+_SAFE_SCALE = 12  # up to here the engine's cast of a FLOAT has the digits of the FLOAT
 
 
 def _may_stand_twice(operand: Expr) -> bool:
@@ -259,6 +284,8 @@ def _simple(node: Expr) -> Type | None:
         return None
     if isinstance(node, exp.Window):
         return type_of(node.this)
+    if isinstance(node, (exp.HexString, exp.ToBinary, exp.Unhex, exp.MD5Digest)):
+        return Type("BINARY")
     if isinstance(node, (exp.Alias, exp.IgnoreNulls, exp.RespectNulls, exp.Lag, exp.Lead, *_SAME)):
         return type_of(node.this)
     if isinstance(node, exp.Extract) and "nano" in node.name.lower():

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 from flows.embedded.warehouse.text.errors import RAISED
-from flows.embedded.warehouse.translate.json_values import dumps, fail, loads
+from flows.embedded.warehouse.translate.json_values import dumps, fail, loads, number
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _STEP = re.compile(r"""\[(?:(\d+)|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\]|\.?(?:"([^"]*)"|([^.\[\]"]+))""")
@@ -46,11 +45,19 @@ def parsed(text: str | None) -> str | None:
     pieces = _PIECES.split(text)
     joined_ = "".join(p if i % 2 else _BARE_KEY.sub(r'\1"\2"\3', p) for i, p in enumerate(pieces))
     try:
-        return dumps(json.loads(joined_, parse_float=Decimal, parse_constant=_no_constant))
+        return dumps(json.loads(joined_, parse_float=number, parse_constant=_no_constant, object_pairs_hook=_once))
     except ValueError as e:
         if re.search(r"[\[,]\s*[,\]]", joined_):
             raise fail("an array with elements that are left out (undefined)") from None
         raise fail(f"Error parsing JSON: {text[:200]}", 100069, "22P02") from e
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys differ (https://docs.snowflake.com/en/sql-reference/functions/parse_json#usage-notes)."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("duplicate object attribute")
+    return made
 
 
 def _no_constant(name: str) -> Any:

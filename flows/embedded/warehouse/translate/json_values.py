@@ -25,9 +25,29 @@ def fail(text: str, number: int = 2, state: str = "0A000") -> ValueError:
     return ValueError(f"{RAISED}{number:06d}:{state}:{text}")
 
 
+class Exponent(Decimal):
+    """A number that was written with an exponent: a FLOAT, shown as 1.912000000000000e+02."""
+
+
+def number(text: str) -> Decimal:
+    """A number of a JSON text, with its digits."""
+    return Exponent(text) if "e" in text.lower() else Decimal(text)
+
+
 def loads(text: str | None) -> Any:
     """A value of a JSON text; numbers keep their digits."""
-    return None if text is None else json.loads(text, parse_float=Decimal)
+    return None if text is None else json.loads(text, parse_float=number)
+
+
+def pretty(value: Any, indent: str = "\n") -> str:
+    """An array or object on lines of its own, as a client shows it."""
+    if not isinstance(value, (dict, list)) or not value:
+        return dumps(value)
+    deeper = indent + "  "
+    if isinstance(value, list):
+        return "[" + ",".join(deeper + pretty(item, deeper) for item in value) + indent + "]"
+    pairs = (f"{deeper}{dumps(key)}: {pretty(value[key], deeper)}" for key in sorted(value))
+    return "{" + ",".join(pairs) + indent + "}"
 
 
 def dumps(value: Any) -> str:
@@ -36,9 +56,11 @@ def dumps(value: Any) -> str:
         return "{" + ",".join(f"{dumps(k)}:{dumps(value[k])}" for k in sorted(value)) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(dumps, value)) + "]"
+    if isinstance(value, Exponent):
+        return f"{float(value):.15e}"
     if isinstance(value, Decimal):
         return _number(value)
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _number(value: Decimal) -> str:
@@ -52,7 +74,7 @@ def text_of(value: Any) -> str | None:
     """A value as TO_VARCHAR writes it: a text without its quotes."""
     if value is None or isinstance(value, str):
         return value
-    return dumps(value)
+    return _number(Decimal(value)) if isinstance(value, Exponent) else dumps(value)
 
 
 def kind_of(value: Any) -> str:
@@ -156,7 +178,8 @@ def _extreme(array: list[Any], last: bool) -> Any:
 
 def _flattened(array: list[Any]) -> list[Any]:
     if any(not isinstance(item, list) for item in array):
-        raise fail("ARRAY_FLATTEN of an array with elements that are no arrays")
+        text = "Not an array: 'Input argument to ARRAY_FLATTEN is not an array of arrays'"
+        raise fail(text, 100107, "22000")
     return [item for part in array for item in part]
 
 
@@ -168,6 +191,8 @@ def _range(start: Any, stop: Any, step: Any = 1) -> list[int]:
 
 def _zipped(*arrays: list[Any]) -> list[dict[str, Any]]:
     size = max((len(a) for a in arrays), default=0)
+    if not size:
+        return [{}]
     return [{f"${n}": a[i] if i < len(a) else None for n, a in enumerate(arrays, 1)} for i in range(size)]
 
 
@@ -246,8 +271,16 @@ _OTHERS: dict[str, Callable[..., Any]] = {
 }
 
 
+# Where a NULL becomes an element of an array, which is no JSON.
+_UNDEFINED = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2}
+
+
 def call(name: str, *texts: str | None) -> str | None:
     """A function's result as JSON, its arguments too; NULL for NULL."""
+    if name in _UNDEFINED and texts[0] is not None and texts[_UNDEFINED[name]] is None:
+        raise fail(f"a NULL in {name} (undefined)")
+    if name == "OBJECT_INSERT" and len(texts) == 3 and None not in texts[:2] and texts[2] is None:
+        return texts[0]  # https://docs.snowflake.com/en/sql-reference/functions/object_insert#usage-notes
     if any(text is None for text in texts):
         return None
     values = [loads(text) for text in texts]
@@ -291,3 +324,16 @@ def json_text(value: str | None) -> str | None:
 def compact_text(value: str | None) -> str | None:
     """A VARIANT as TO_VARCHAR writes it."""
     return None if value is None else text_of(loads(value))
+
+
+def comparable(value: str | None) -> str | None:
+    """A VARIANT as a text that equal ones share: 1, 1.0 and 1e0 are equal."""
+    return None if value is None else dumps(_plain(loads(value)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return Decimal(value).normalize() if kind_of(value) == "number" else value

@@ -156,8 +156,18 @@ def _check_node(node: Expr, root: Expr) -> None:
         node is root or (isinstance(root, exp.Alter) and drops_clustering(node))
     ):
         raise errors.syntax(node.sql(dialect="snowflake"))
-    elif isinstance(node, exp.Window) and not node.args.get("order"):
-        _check_ordered(node)
+    elif isinstance(node, exp.Window):
+        _check_ordered(node) if not node.args.get("order") else _check_unordered(node)
+    elif isinstance(node, exp.StarMap) and any(
+        node.this.args.get(k) for k in ("except_", "ilike", "rename", "replace")
+    ):
+        raise errors.unsupported("OBJECT_CONSTRUCT(*) of some of the columns")
+    elif isinstance(node, exp.Collate):
+        raise errors.unsupported("COLLATE")
+    elif isinstance(node, exp.IntDiv):
+        raise errors.syntax("DIV")
+    elif isinstance(node, exp.Interval) and not isinstance(node.parent, _BESIDE_INTERVAL):
+        raise errors.unsupported("an INTERVAL that is not added to a date or time")
     elif isinstance(node, exp.Select) and node.args.get("windows"):
         raise errors.syntax("WINDOW")
     elif isinstance(node, exp.Select) and node.args.get("distinct") and node.args.get("order"):
@@ -221,6 +231,19 @@ def _check_ordered(window: exp.Window) -> None:
         call = call.this
     if isinstance(call, _ORDERED):
         raise errors.no_order(spelled(call) or call.sql_name())
+
+
+def _check_unordered(window: exp.Window) -> None:
+    """MEDIAN and its kin look at the whole partition (https://docs.snowflake.com/en/sql-reference/functions/median#syntax)."""
+    call = window.this
+    while isinstance(call, (exp.IgnoreNulls, exp.RespectNulls, exp.WithinGroup)):
+        call = call.this
+    if isinstance(call, _OF_PARTITIONS):
+        raise errors.unsupported(f"ORDER BY in the OVER of {spelled(call) or call.sql_name()}")
+
+
+_OF_PARTITIONS = (exp.Median, exp.Mode, exp.PercentileCont, exp.PercentileDisc, exp.GroupConcat)
+_BESIDE_INTERVAL = (exp.Add, exp.Sub, exp.WindowSpec, exp.Interval)
 
 
 def _check_table(table: exp.Table) -> None:

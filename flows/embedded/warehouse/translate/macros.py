@@ -19,7 +19,7 @@ ZONED = 'STRUCT("CXM_UTC" TIMESTAMP, "CXM_OFFSET" DOUBLE)'
 
 # Formats that AUTO knows besides ISO's (https://docs.snowflake.com/en/sql-reference/date-time-input-output#date-formats).
 _AUTO = (
-    "%d-%b-%Y", "%m/%d/%Y", "%d-%b-%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M",
+    "%d-%b-%Y", "%d-%B-%Y", "%m/%d/%Y", "%d-%b-%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M",
     "%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S.%f", "%a, %d %b %Y %I:%M:%S %p", "%a, %d %b %Y %I:%M:%S.%f %p",
     "%d %b %Y %H:%M:%S", "%d %b %Y %I:%M:%S %p", "%a %b %d %H:%M:%S %Y",
 )  # fmt: skip
@@ -53,6 +53,8 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ELSE {'N': CASE WHEN json_type(S) IN ('VARCHAR', 'ARRAY', 'OBJECT', 'BOOLEAN') THEN NULL ELSE TRY_CAST(S AS DOUBLE) END,
               'T': json_extract_string(S, '$')} END)[1]"""),)),
     ("_cxm_as_json", "J", (("", "CAST(J AS JSON)"),)),
+    ("_cxm_no_null", "J", (("", "CASE WHEN json_type(CAST(J AS JSON)) <> 'NULL' THEN J END"),)),
+    ("_cxm_float_in_json", "N", (("", "CASE WHEN isfinite(N) THEN CAST(printf('%.15e', N) AS JSON) ELSE to_json(CAST(N AS VARCHAR)) END"),)),
     ("_cxm_double", "N", (("", "CAST(N AS DOUBLE)"),)),
     ("_cxm_hundredths", "N", (("", "CAST(floor(N * 100 + 1e-9) AS BIGINT)"),)),
     ("_cxm_js1", "NAME, A", (("", "CAST(_cxm_json1(NAME, A) AS JSON)"),)),
@@ -62,11 +64,11 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_array_of", "L", (("", "coalesce(to_json(list_transform(list_filter(L, lambda X: X IS NOT NULL), lambda X: CAST(X AS JSON))), CAST('[]' AS JSON))"),)),
     ("_cxm_array_all", "L", (("", """list_transform([L], lambda K: CASE WHEN len(list_filter(K, lambda X: X IS NULL)) > 0 THEN
         _cxm_fail('000002', '0A000', 'Unsupported feature ''a NULL in ARRAY_CONSTRUCT (undefined)'' in the embedded warehouse')
-        ELSE to_json(list_transform(K, lambda X: CAST(X AS JSON))) END)[1]"""),)),
+        ELSE CAST('[' || array_to_string(K, ',') || ']' AS JSON) END)[1]"""),)),
     ("_cxm_parse_json", "J", (("", r"""list_transform([CAST(J AS VARCHAR)], lambda S: CASE WHEN trim(S) = '' THEN NULL
         WHEN regexp_full_match(S, '\s*-?\d+(\.\d+)?[eE][-+]?\d+\s*') THEN CAST(trim(S) AS JSON)
-        WHEN json_valid(S) THEN json(S) ELSE CAST(_cxm_parsed_json(S) AS JSON) END)[1]""".replace("\\\\", "\\")),)),
-    ("_cxm_try_parse_json", "J", (("", "list_transform([CAST(J AS VARCHAR)], lambda S: CASE WHEN json_valid(S) THEN json(S) "
+        WHEN json_valid(S) AND NOT regexp_matches(S, '[\[{]') THEN json(S) ELSE CAST(_cxm_parsed_json(S) AS JSON) END)[1]""".replace("\\\\", "\\")),)),
+    ("_cxm_try_parse_json", "J", (("", "list_transform([CAST(J AS VARCHAR)], lambda S: CASE WHEN json_valid(S) AND NOT regexp_matches(S, '[\\[{]') THEN json(S) "
         "ELSE CAST(_cxm_try_parsed_json(S) AS JSON) END)[1]"),)),
     # ---- text in
     ("_cxm_unzoned", "S", (("", f"regexp_replace(regexp_replace(S, '{_ZONE}', '\\1'), '{_MIDDLE_ZONE}', '\\2')"),)),
@@ -93,7 +95,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             _cxm_unzoned(_cxm_fine(trim(S))), '([ T]\\d{{1,2}})$', '\\1:00') AS TIMESTAMP)
         ELSE try_strptime(_cxm_unzoned(trim(S)), {_list(_AUTO)}) END"""),)),
     ("_cxm_wall_time", "S", (("", f"""
-        CASE WHEN regexp_full_match(S, '\\d\\d:\\d\\d:\\d\\d(\\.\\d{{1,6}})?') THEN TRY_CAST(S AS TIME)
+        CASE WHEN regexp_full_match(S, '([01]\\d|2[0-3]):\\d\\d:\\d\\d(\\.\\d{{1,6}})?') THEN TRY_CAST(S AS TIME)
         ELSE CAST(try_strptime(_cxm_fine(trim(S)), {_list(_AUTO_TIMES)}) AS TIME) END"""),)),
     ("_cxm_plain", "V", (("", "CASE WHEN typeof(V) = 'JSON' THEN json_extract_string(TRY_CAST(V AS JSON), '$') ELSE CAST(V AS VARCHAR) END"),)),
     # ---- from one kind to another
@@ -166,7 +168,8 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         CASE WHEN isnan(V) THEN 'NaN' WHEN isinf(V) THEN CASE WHEN V > 0 THEN 'inf' ELSE '-inf' END
         WHEN V = 0 THEN '0'
         WHEN abs(V) < 1e15 AND V = trunc(V) THEN CAST(CAST(V AS HUGEINT) AS VARCHAR)
-        ELSE regexp_replace(CAST(V AS VARCHAR), '\.0(e|$)', '\1') END"""),)),
+        WHEN abs(V) BETWEEN 1e-4 AND 1e15 THEN regexp_replace(CAST(round(V, 9) AS VARCHAR), '\.0$', '')
+        ELSE regexp_replace(printf('%.9e', V), '\.?0*e', 'e') END"""),)),
     ("_cxm_text", "V", (
         ("DATE", "strftime(V, coalesce(getvariable('cxm_date'), '%Y-%m-%d'))"),
         ("TIME", "strftime(DATE '1970-01-01' + V, coalesce(getvariable('cxm_time'), '%H:%M:%S'))"),
@@ -218,6 +221,10 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_thousandfold", "N", (("", "CAST(N AS DECIMAL(38, 0)) * 1000"),)),
     ("_cxm_nanoseconds", "N", (("", "CAST(microsecond(N) % 1000000 * 1000 AS BIGINT)"),)),
     ("_cxm_since_epoch", "N, P", (("", "make_timestamp(CAST(trunc(CAST(N AS DECIMAL(38, 9)) / P * 1000000) AS BIGINT))"),)),
+    ("_cxm_from_parts", "Y, MO, D, H, MI, S, U", (("", "make_timestamp(CAST(Y AS BIGINT), 1, 1, 0, 0, 0) + to_months(CAST(MO - 1 AS INTEGER)) + "
+        "to_days(CAST(D - 1 AS INTEGER)) + to_hours(CAST(H AS BIGINT)) + to_minutes(CAST(MI AS BIGINT)) + to_seconds(CAST(S AS BIGINT)) + to_microseconds(CAST(U AS BIGINT))"),)),
+    # https://docs.snowflake.com/en/sql-reference/functions/cot#examples
+    ("_cxm_cotangent", "N", (("", "CASE WHEN N = 0 THEN CAST('inf' AS DOUBLE) ELSE cot(CASE WHEN N <> 0 THEN N END) END"),)),
     ("_cxm_big", "V", (("", "CAST(round(V) AS BIGINT)"),)),
     ("_cxm_int", "V", (("", "CAST(round(V) AS INTEGER)"),)),
     ("_cxm_months_on", "N, V", (("", "CASE WHEN CAST(V AS DATE) = last_day(V) THEN CAST(last_day(V + to_months(N)) AS TIMESTAMP) + "

@@ -65,6 +65,7 @@ FUNCTIONS = (
     Native("_cxm_array_position", json_values.position, (_T, _T), "BIGINT"),
     Native("_cxm_array_text", json_values.joined, (_T, _T), _T),
     Native("_cxm_compact_text", json_values.compact_text, (_T,), _T),
+    Native("_cxm_same_json", json_values.comparable, (_T,), _T),
     Native("_cxm_json_text", json_values.json_text, (_T,), _T),
     Native("_cxm_parsed_json", json_rows.parsed, (_T,), _T),
     Native("_cxm_try_parsed_json", json_rows.try_parsed, (_T,), _T),

@@ -15,7 +15,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import number_texts, table_functions, text_functions
 from flows.embedded.warehouse.translate.trees import change_from_leaves
-from flows.embedded.warehouse.translate.typed_nodes import type_of
+from flows.embedded.warehouse.translate.typed_nodes import is_of, type_of
 
 _BINARY = (exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY)
 # Functions of `json_values.call`: how many arguments they take.
@@ -56,7 +56,14 @@ def _rewritten(node: Expr) -> Expr:
     if isinstance(node, exp.Anonymous) and isinstance(node.this, str):
         return _called(node, node.this.upper())
     if (made := text_functions.REWRITTEN.get(type(node))) is not None:
-        return made(node)
+        new = made(node)
+        if new is not node and type_of(new) is None:
+            is_of(new, type_of(node))
+        return new
+    if isinstance(node, exp.ToVariant) and isinstance(value := node.this, Expr) and _is_float(value):
+        return value
+    if isinstance(node, exp.GetExtract) and isinstance(node.expression, exp.Neg):
+        return _json_call("GET", [node.this, node.expression])
     if isinstance(node, exp.Typeof):
         return _macro("typeof", node.this)
     if isinstance(node, exp.ParseJSON):
@@ -92,6 +99,8 @@ def _rewritten(node: Expr) -> Expr:
         rows = [row for row in node.expressions if isinstance(row, exp.Tuple)]
         if len(rows) == len(node.expressions):
             return exp.paren(exp.or_(*[_same(node.this.expressions, row.expressions) for row in rows]))
+    elif isinstance(node, exp.TryCast) and node.to.this in _BINARY:
+        return _macro("try_binary", node.this, exp.Literal.string("HEX"))
     elif isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast):
         return node if isinstance(node.this, (exp.Null, exp.Placeholder)) else _cast(node)
     elif isinstance(node, exp.Array) and not any(e.is_star for e in node.expressions):
@@ -117,6 +126,8 @@ def _cast(node: exp.Cast) -> Expr:
     kind = node.to.this
     if kind in _BINARY:
         return _macro("binary", node.this)
+    if kind == exp.DataType.Type.VARIANT and isinstance(value := node.this, Expr) and _is_float(value):
+        return value
     if kind == exp.DataType.Type.VARIANT:
         return exp.Anonymous(this="to_json", expressions=[node.this])
     if kind in (exp.DataType.Type.ARRAY, exp.DataType.Type.OBJECT) and not node.to.expressions:
@@ -166,7 +177,14 @@ def _called(node: exp.Anonymous, name: str) -> Expr:
 
 def _json(value: Expr) -> Expr:
     """A value as a text of JSON, NULL for NULL."""
+    if _is_float(value):
+        return exp.cast(value, "VARCHAR")
     return exp.cast(exp.null(), "VARCHAR") if isinstance(value, exp.Null) else _macro("js", value)
+
+
+def _is_float(value: Expr) -> bool:
+    """Whether it is JSON's text of a FLOAT, whose exponent the engine's to_json would take away."""
+    return isinstance(value, exp.Anonymous) and value.this == "_cxm_float_in_json"
 
 
 def _json_call(name: str, arguments: Sequence[Expr]) -> Expr:

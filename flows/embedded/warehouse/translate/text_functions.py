@@ -41,6 +41,8 @@ def _given(node: Expr, *names: str) -> bool:
 
 def _padded(node: Expr) -> Expr:
     fill, size = node.args.get("fill_pattern"), node.args.get("expression")
+    if _is_binary(node.this):
+        return _of_binary("LPAD" if node.args.get("is_left") else "RPAD", node, size, other=fill)
     plain = fill is None or (isinstance(fill, exp.Literal) and bool(fill.name))
     if plain:
         return node
@@ -61,7 +63,7 @@ def _replaced(node: Expr) -> Expr:
 def _all_matches(node: Expr) -> Expr:
     group = node.args.get("group")
     parameters = node.args.get("parameters")
-    given = bool(parameters) or (isinstance(group, exp.Literal) and group.name != "0")
+    given = isinstance(group, exp.Literal) and group.name != "0"  # with e and no group it is the first
     made = _native(
         "regexp_substr_all", _text(node.this), _text(node.expression), _number(node.args.get("position"), 1),
         _number(node.args.get("occurrence"), 1), parameters or exp.Literal.string("c"),
@@ -73,6 +75,93 @@ def _all_matches(node: Expr) -> Expr:
 def _check_place(place: Expr | None, what: str = "position") -> None:
     if isinstance(place, exp.Literal) and int(place.name) < 1:
         raise errors.not_positive(what, int(place.name))
+
+
+def _is_binary(value: object) -> bool:
+    return (type_ := type_of(value)) is not None and type_.kind == "BINARY"
+
+
+_EMPTY = exp.Anonymous(this="from_hex", expressions=[exp.Literal.string("")])
+
+
+def _of_binary(name: str, node: Expr, a: Expr | None = None, b: Expr | None = None, other: Expr | None = None) -> Expr:
+    numbers = [_number(part, 0) for part in (a, b)]
+    return _native("of_binary", exp.Literal.string(name), node.this, *numbers, other or _EMPTY.copy())
+
+
+def _side(name: str) -> Callable[[Expr], Expr]:
+    """LEFT and RIGHT, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/left#returns)."""
+    return lambda node: _of_binary(name, node, node.expression) if _is_binary(node.this) else node
+
+
+def _reversed(node: Expr) -> Expr:
+    return _of_binary("REVERSE", node) if _is_binary(node.this) else node
+
+
+def _holds(name: str) -> Callable[[Expr], Expr]:
+    """CONTAINS and its kin, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/contains#arguments)."""
+
+    def made(node: Expr) -> Expr:
+        if not _is_binary(node.this) or not _is_binary(node.expression):
+            return node
+        one = exp.Literal.number(1)
+        found = _native("binary_place", exp.Literal.string(name), node.this, node.expression, one)
+        return exp.paren(exp.EQ(this=found, expression=one.copy()))
+
+    return made
+
+
+def _position(node: Expr) -> Expr:
+    """POSITION and CHARINDEX, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/position#arguments)."""
+    part = node.args["substr"]
+    if not _is_binary(node.this) or not _is_binary(part):
+        return node
+    start = _number(node.args.get("position"), 1)
+    return _native("binary_place", exp.Literal.string("POSITION"), node.this, part, start)
+
+
+def _upper(node: Expr) -> Expr:
+    """UPPER of ß is SS, as Unicode has it; the engine makes a capital ẞ of it."""
+    if isinstance(node.this, exp.Literal) and "ß" not in node.this.name:
+        return node
+    if isinstance(node.this, (exp.JSONExtract, exp.JSONExtractScalar, exp.Bracket)):
+        return node
+    both = [exp.Literal.string(text) for text in ("ß", "ss")]
+    node.set("this", exp.Anonymous(this="replace", expressions=[exp.cast(node.this, "VARCHAR"), *both]))
+    return node
+
+
+def _character(node: Expr) -> Expr:
+    code = node.expressions[0]
+    if isinstance(code, exp.Literal) and not code.is_string and int(code.name) < 0xD800:
+        return node
+    return _native("character", _number(code, 0))
+
+
+def _distance(node: Expr) -> Expr:
+    """EDITDISTANCE with a maximum below 0 is 0 (https://docs.snowflake.com/en/sql-reference/functions/editdistance#arguments)."""
+    most = node.args.get("max_dist")
+    if most is not None:
+        node.set("max_dist", exp.func("greatest", most, exp.Literal.number(0)))
+    return node
+
+
+def _half_of_md5(upper: bool) -> Callable[[Expr], Expr]:
+    def made(node: Expr) -> Expr:
+        digits = _native("half_of_md5", _text(node.this), exp.Boolean(this=upper))
+        return exp.Cast(this=digits, to=exp.DataType.build("NUMBER(20, 0)", dialect="snowflake"))
+
+    return made
+
+
+def _stuffed(node: Expr) -> Expr:
+    return _native(
+        "inserted",
+        _text(node.this),
+        _number(node.args["start"], 1),
+        _number(node.args["length"], 0),
+        _text(node.expression),
+    )
 
 
 def _place(node: Expr) -> Expr:
@@ -123,10 +212,25 @@ def _bucket(node: Expr) -> Expr:
 
 
 def _decoded(kind: str, attempt: bool) -> Callable[[Expr], Expr]:
-    return lambda node: _native("decoded", _text(node.this), exp.Literal.string(kind), exp.Boolean(this=attempt))
+    def made(node: Expr) -> Expr:
+        alphabet = node.args.get("alphabet") or exp.Literal.string("")
+        return _native("decoded", _text(node.this), exp.Literal.string(kind), exp.Boolean(this=attempt), alphabet)
+
+    return made
+
+
+def _encoded(node: Expr) -> Expr:
+    """BASE64_ENCODE with a line's length and an alphabet (https://docs.snowflake.com/en/sql-reference/functions/base64_encode)."""
+    if not _given(node, "max_line_length", "alphabet"):
+        return _native("base64", node.this)
+    alphabet = node.args.get("alphabet") or exp.Literal.string("")
+    value = node.this if _is_binary(node.this) else _native("encoded", node.this)
+    return _native("base64_text", value, _number(node.args.get("max_line_length"), 0), alphabet)
 
 
 def _hex(node: Expr) -> Expr:
+    if (type_ := type_of(node.this)) is not None and type_.kind not in ("VARCHAR", "BINARY", "NULL"):
+        node.set("this", exp.cast(node.this, "VARCHAR"))
     case = node.args.get("case")
     if case is None or case.name == "1":
         return node
@@ -156,8 +260,10 @@ def _count(node: Expr) -> Expr:
 def _substring(node: Expr) -> Expr:
     """SUBSTR: a start before the first character is an empty text (https://docs.snowflake.com/en/sql-reference/functions/substr)."""
     start, length = node.args.get("start"), node.args.get("length")
-    type_ = type_of(node.this)
-    if start is None or isinstance(start, exp.Literal) or (type_ is not None and type_.kind == "BINARY"):
+    if _is_binary(node.this):
+        whole = exp.Literal.number(2**31)
+        return _of_binary("SUBSTR", node, start or exp.Literal.number(1), whole if length is None else length)
+    if start is None or isinstance(start, exp.Literal):
         return node
     return _native("substr" if length is None else "substr3", node.this, start, *([] if length is None else [length]))
 
@@ -218,9 +324,22 @@ REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
     exp.Unhex: _decoded_binary("HEX", False),
     exp.TryBase64DecodeBinary: _decoded_binary("BASE64", True),
     exp.Base64DecodeBinary: _decoded_binary("BASE64", False),
-    exp.Base64Encode: lambda node: (
-        node if _given(node, "max_line_length", "alphabet") else _native("base64", node.this)
-    ),
+    exp.Base64Encode: _encoded,
+    exp.MD5NumberUpper64: _half_of_md5(True),
+    exp.MD5NumberLower64: _half_of_md5(False),
+    exp.Stuff: _stuffed,
+    exp.Upper: _upper,
+    exp.Chr: _character,
+    exp.Cot: lambda node: _native("cotangent", _native("double", node.this)),
+    exp.Levenshtein: _distance,
+    exp.Left: _side("LEFT"),
+    exp.Right: _side("RIGHT"),
+    exp.Reverse: _reversed,
+    exp.Contains: _holds("CONTAINS"),
+    exp.StartsWith: _holds("STARTSWITH"),
+    exp.EndsWith: _holds("ENDSWITH"),
+    exp.StrPosition: _position,
+    exp.BitLength: lambda node: exp.paren(exp.Mul(this=_native("bytes", node.this), expression=exp.Literal.number(8))),
     exp.RegexpInstr: _place,
     exp.RegexpExtract: _regexp_substr,
     exp.RegexpCount: _counted,

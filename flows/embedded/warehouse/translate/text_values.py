@@ -12,8 +12,8 @@ import hashlib
 import math
 import re
 import uuid
-from base64 import b64decode
-from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
+from base64 import b64decode, b64encode
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,10 +67,11 @@ def sha2(text: str | None, size: int | None) -> str | None:
     return hashlib.new(f"sha{size}", text.encode()).hexdigest()
 
 
-def decoded(text: str | None, kind: str, attempt: bool) -> str | None:
+def decoded(text: str | None, kind: str, attempt: bool, alphabet: str | None) -> str | None:
     """HEX_DECODE_STRING and BASE64_DECODE_STRING, with TRY_ NULL for what is none."""
-    if text is None:
+    if text is None or alphabet is None:
         return None
+    text = text.translate({ord(a): b for a, b in zip(alphabet, "+/=", strict=False)}) if kind != "HEX" else text
     try:
         return (bytes.fromhex(text) if kind == "HEX" else b64decode(text, validate=True)).decode()
     except (ValueError, binascii.Error) as e:
@@ -113,17 +114,19 @@ def parsed_url(text: str | None, permissive: int | None) -> str | None:
     except ValueError:
         parts, port = None, None
     if parts is None or not parts.scheme:
-        what = "Error parsing URL: scheme not specified"
+        what = "scheme not specified"
         if permissive:
             return dumps({"error": what})
-        raise fail(what, 100139, "22000")
+        raise fail(f"Error parsing URL: {what}", 100139, "22000")
+    who, at, where = parts.netloc.rpartition("@")
+    host = who + at + where.partition(":")[0]
     names: dict[str, Any] = {}
     for pair in parts.query.split("&") if parts.query else []:
         key, _, value = pair.partition("=")
         names[key] = value
     return dumps({
-        "fragment": parts.fragment or None, "host": parts.netloc.rpartition("@")[2].partition(":")[0] or None,
-        "parameters": names or None, "path": parts.path.lstrip("/") or None, "port": str(port) if port else None,
+        "fragment": parts.fragment or None, "host": host or None,
+        "parameters": names or None, "path": parts.path.lstrip("/") if parts.path else None, "port": str(port) if port else None,
         "query": parts.query or None, "scheme": parts.scheme,
     })  # fmt: skip
 
@@ -147,13 +150,92 @@ def cube_root(value: float | None) -> float | None:
 
 
 def rounded(name: str | None, number: str | None, digits: int | None) -> str | None:
-    """ROUND or TRUNC of a decimal to digits that differ from row to row."""
+    """ROUND or TRUNC of a decimal to digits that differ from row to row, or half to even."""
     if name is None or number is None or digits is None:
         return None
-    how = ROUND_HALF_UP if name == "ROUND" else ROUND_DOWN
+    how = {"ROUND": ROUND_HALF_UP, "HALF_TO_EVEN": ROUND_HALF_EVEN}.get(name, ROUND_DOWN)
     value = Decimal(number)
     exponent = max(-digits, int(value.as_tuple().exponent))
     return f"{value.quantize(Decimal(1).scaleb(exponent), how, Context(prec=80)):f}"
+
+
+def rounded_float(name: str | None, number: float | None, digits: int | None) -> float | None:
+    """The same of a FLOAT; what has fewer digits is left as it is."""
+    if name is None or number is None or digits is None:
+        return None
+    return number if not math.isfinite(number) else float(rounded(name, repr(number), digits) or 0)
+
+
+def float_text(number: float | None, digits: int | None) -> str | None:
+    """A FLOAT's exact digits, as TO_DOUBLE(1.1)::NUMBER(38, 18) has them
+    (https://docs.snowflake.com/en/sql-reference/functions/to_double#examples)."""
+    if number is None or digits is None:
+        return None
+    if not math.isfinite(number):
+        raise fail(f"Number out of representable range: type FIXED, value {number}", 100046, "22003")
+    return f"{Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP, Context(prec=400)):f}"
+
+
+def character(code: int | None) -> str | None:
+    """CHR (https://docs.snowflake.com/en/sql-reference/functions/chr#usage-notes)."""
+    if code is None:
+        return None
+    if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+        raise fail(f"Invalid character code {code} in the CHR input", 100062, "22021")
+    return chr(code)
+
+
+def half_of_md5(text: str | None, upper: bool) -> str | None:
+    """The digits of MD5_NUMBER_UPPER64 and MD5_NUMBER_LOWER64."""
+    if text is None:
+        return None
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+    return str(int.from_bytes(digest[:8] if upper else digest[8:]))
+
+
+def base64_text(value: bytes | None, line: int | None, alphabet: str | None) -> str | None:
+    """BASE64_ENCODE with a line's length and an alphabet: the characters for + and /, and the one that fills up
+    (https://docs.snowflake.com/en/sql-reference/functions/base64_encode#arguments)."""
+    if value is None or line is None or alphabet is None:
+        return None
+    text = b64encode(value).decode().translate({ord(a): b for a, b in zip("+/=", alphabet, strict=False)})
+    return "\n".join(text[i : i + line] for i in range(0, len(text), line)) if line > 0 else text
+
+
+def inserted(text: str | None, at: int | None, length: int | None, new: str | None) -> str | None:
+    """INSERT (https://docs.snowflake.com/en/sql-reference/functions/insert#arguments)."""
+    if text is None or at is None or length is None or new is None:
+        return None
+    if not 1 <= at <= len(text) + 1 or length < 0:
+        raise fail(f"INSERT at {at} of {length} characters in a text of {len(text)}")
+    return text[: at - 1] + new + text[at - 1 + length :]
+
+
+def of_binary(name: str, value: bytes | None, a: int | None, b: int | None, other: bytes | None) -> bytes | None:
+    """LEFT, RIGHT, SUBSTR, REVERSE, LPAD and RPAD of bytes; what the call does not have is 0 or empty."""
+    if value is None or a is None or b is None or other is None:
+        return None
+    if name == "REVERSE":
+        return value[::-1]
+    if name in ("LEFT", "RIGHT"):
+        size = max(min(a, len(value)), 0)
+        return value[:size] if name == "LEFT" else value[len(value) - size :]
+    if name == "SUBSTR":
+        start = a - 1 if a > 0 else 0 if a == 0 else len(value) + a
+        return value[start : start + max(b, 0)] if start >= 0 else b""
+    if a <= 0 or len(value) >= a:
+        return value[: max(a, 0)]
+    added = (other * a)[: a - len(value)]
+    return added + value if name == "LPAD" else value + added
+
+
+def binary_place(name: str, value: bytes | None, part: bytes | None, start: int | None) -> int | None:
+    """POSITION of bytes in bytes, from 1, 0 where they are not; CONTAINS and its kin as 1 or 0."""
+    if value is None or part is None or start is None:
+        return None
+    if name == "POSITION":
+        return value.find(part, max(start - 1, 0)) + 1
+    return int({"CONTAINS": part in value, "STARTSWITH": value.startswith(part)}.get(name, value.endswith(part)))
 
 
 def try_binary(text: str | None, format_: str | None) -> bytes | None:
@@ -187,7 +269,15 @@ FUNCTIONS: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
     ("_cxm_tokens", tokens, (_T, _T), f"{_T}[]"),
     ("_cxm_soundex", soundex, (_T,), _T),
     ("_cxm_sha2", sha2, (_T, _N), _T),
-    ("_cxm_decoded", decoded, (_T, _T, "BOOLEAN"), _T),
+    ("_cxm_decoded", decoded, (_T, _T, "BOOLEAN", _T), _T),
+    ("_cxm_rounded_float", rounded_float, (_T, "DOUBLE", _N), "DOUBLE"),
+    ("_cxm_float_text", float_text, ("DOUBLE", _N), _T),
+    ("_cxm_character", character, (_N,), _T),
+    ("_cxm_half_of_md5", half_of_md5, (_T, "BOOLEAN"), _T),
+    ("_cxm_base64_text", base64_text, ("BLOB", _N, _T), _T),
+    ("_cxm_inserted", inserted, (_T, _N, _N, _T), _T),
+    ("_cxm_of_binary", of_binary, (_T, "BLOB", _N, _N, "BLOB"), "BLOB"),
+    ("_cxm_binary_place", binary_place, (_T, "BLOB", "BLOB", _N), _N),
     ("_cxm_parsed_url", parsed_url, (_T, _N), _T),
     ("_cxm_uuid5", version5, (_T, _T), _T),
     ("_cxm_cube_root", cube_root, ("DOUBLE",), "DOUBLE"),

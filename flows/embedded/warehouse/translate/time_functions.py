@@ -112,10 +112,16 @@ def _part(node: Expr) -> Expr:
                 exp.Anonymous(this="trunc", expressions=[exp.Div(this=minutes, expression=exp.Literal.number(60))]),
             )
         return exp.Anonymous(this="mod", expressions=[exp.func("abs", minutes), exp.Literal.number(60)])
+    if unit in _NO_PARTS:
+        raise errors.invalid_part(unit, "DATE_PART")
     if unit == "nanosecond":
         return exp.Anonymous(this="_cxm_nanoseconds", expressions=[call("clock", moment(value))])
     node.set("expression", call("clock", moment(value)))
     return node
+
+
+# DuckDB has these, Snowflake's EXTRACT has not.
+_NO_PARTS = ("millisecond", "microsecond", "decade", "century", "millennium", "era", "julian", "isoyear")
 
 
 def _of_clock(node: Expr) -> Expr:
@@ -178,7 +184,14 @@ def _from_parts(node: Expr) -> Expr:
     nano = node.args.get("nano")
     if nano is not None and not (isinstance(nano, exp.Anonymous) and nano.this == "_cxm_fine_parts"):
         node.set("nano", exp.Anonymous(this="_cxm_fine_parts", expressions=[nano]))
-    return node
+    parts = [node.args.get(key) for key in ("year", "month", "day", "hour", "min", "sec")]
+    if isinstance(node, exp.TimeFromParts) or any(part is None for part in parts):
+        return node
+    # a part may be below or above what a clock shows: the time moves on
+    fine = node.args.get("nano")
+    micros = exp.IntDiv(this=fine, expression=exp.Literal.number(1000)) if fine is not None else exp.Literal.number(0)
+    made = exp.Anonymous(this="_cxm_from_parts", expressions=[*parts, micros])
+    return call("ltz", made) if isinstance(node, exp.TimestampLtzFromParts) else made
 
 
 FUNCTIONS: tuple[tuple[tuple[type[Expr], ...], Callable[[Expr], Expr]], ...] = (

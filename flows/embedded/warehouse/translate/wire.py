@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 from fakesnow.arrow import to_ipc, to_sf_schema
 from fakesnow.rowtype import ColumnInfo, describe_as_rowtype, duckdb_to_sf_type
 
+from flows.embedded.warehouse.translate import json_values
+
 _NEAREST = {
     "TINYINT": "BIGINT", "SMALLINT": "BIGINT", "UTINYINT": "BIGINT", "USMALLINT": "BIGINT", "UINTEGER": "BIGINT",
     "UHUGEINT": "HUGEINT", "FLOAT": "DOUBLE", "UUID": "VARCHAR", "INTERVAL": "VARCHAR", "TIMESTAMP_S": "TIMESTAMP",
@@ -117,12 +119,12 @@ def _shown(value: Any) -> str | None:
     if value is None:
         return None
     try:
-        parsed = json.loads(value) if isinstance(value, str) else value
+        parsed = json_values.loads(value) if isinstance(value, str) else value
     except ValueError:
         return str(value)
     if not isinstance(parsed, (dict, list)):
-        return str(value)
-    return json.dumps(parsed, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+        return json_values.dumps(parsed) if isinstance(parsed, json_values.Exponent) else str(value)
+    return json_values.pretty(parsed)
 
 
 def _text(value: Any, as_json: bool) -> str | None:

@@ -1,0 +1,116 @@
+"""Values where a function takes another kind: texts among numbers, LAG's default, values that become a VARIANT.
+
+https://docs.snowflake.com/en/sql-reference/data-type-conversion
+"""
+
+from __future__ import annotations
+
+from sqlglot import Expr, exp
+
+from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate import types
+from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, is_of, replaced, type_of
+from flows.embedded.warehouse.translate.types import Type
+
+
+def shifted(node: Expr) -> Type | None:
+    """LAG and LEAD with a default: both have one type (https://docs.snowflake.com/en/sql-reference/functions/lead#arguments)."""
+    if not isinstance(node, (exp.Lag, exp.Lead)) or (default := node.args.get("default")) is None:
+        return None
+    made = types.common([type_of(node.this), type_of(default)])
+    if made is not None and made.kind == "NUMBER":
+        node.set("this", decimal(node.this.copy(), made))
+        node.set("default", decimal(default.copy(), made))
+    return is_of(node, made)
+
+
+def refuse_times(node: Expr) -> None:
+    """What no date or time function takes: the year of a TIME, three arguments with a zone in the third
+    (https://docs.snowflake.com/en/sql-reference/functions/year#arguments, …/convert_timezone#arguments)."""
+    if isinstance(node, _PARTS_OF_DATES) and type_of(node.this) == Type("TIME"):
+        raise errors.argument_types(type(node).__name__.upper(), "TIME(9)")
+    if isinstance(node, exp.ConvertTimezone) and node.args.get("source_tz") is not None:
+        type_ = type_of(node.args["timestamp"])
+        if type_ is not None and type_.kind in ("TIMESTAMP_TZ", "TIMESTAMP_LTZ"):
+            raise errors.argument_types("CONVERT_TIMEZONE", f"VARCHAR, VARCHAR, {type_}(9)")
+    if isinstance(node, exp.Sub) and (type_ := type_of(node.this)) and type_ == type_of(node.expression):
+        if not type_.kind.startswith("TIME"):
+            return
+        raise errors.argument_types("-", f"{type_}(9), {type_}(9)")
+
+
+_PARTS_OF_DATES = (
+    exp.Year, exp.Quarter, exp.Month, exp.Week, exp.Day, exp.DayOfMonth, exp.DayOfWeek, exp.DayOfWeekIso, exp.DayOfYear,
+    exp.WeekOfYear, exp.YearOfWeek, exp.YearOfWeekIso, exp.Dayname, exp.Monthname, exp.LastDay,
+)  # fmt: skip
+
+
+def text_as_number(node: Expr) -> None:
+    """A text where a function takes numbers: ABS('-3')
+    (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
+    if not isinstance(node, _OF_NUMBERS):
+        return
+    exact = isinstance(node, (exp.Abs, exp.Sign, exp.Ceil, exp.Floor, exp.Round, exp.Trunc))
+    for key in ("this", "expression"):
+        value = node.args.get(key)
+        if not isinstance(value, Expr) or (type_ := type_of(value)) is None or type_.kind != "VARCHAR":
+            continue
+        if exact:
+            value.replace(decimal(call_of("_cxm_digits", value.copy()), types.TEXT_AS_NUMBER))
+        else:
+            value.replace(made := exp.cast(call_of("_cxm_numeric_text", value.copy()), exp.DataType.build("DOUBLE")))
+            is_of(made, types.FLOAT)
+
+
+_OF_NUMBERS = (
+    exp.Abs, exp.Sign, exp.Ceil, exp.Floor, exp.Round, exp.Trunc, exp.Sqrt, exp.Pow, exp.Exp, exp.Ln, exp.Log, exp.Cbrt,
+    exp.Sin, exp.Cos, exp.Tan, exp.Atan, exp.Degrees, exp.Radians,
+)  # fmt: skip
+
+
+_OF_VARIANTS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY")
+_VALUE = "cxm_value"  # of a cast to VARIANT: what was cast
+
+
+def _to_variant(node: Expr) -> bool:
+    return isinstance(node, exp.ToVariant) or (isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.VARIANT)
+
+
+def kind_in_variant(node: Expr) -> Type | None:
+    """TYPEOF of a date that has just become a VARIANT, where JSON has a text alone
+    (https://docs.snowflake.com/en/sql-reference/functions/typeof#examples)."""
+    if not isinstance(node, exp.Typeof):
+        return None
+    value = node.this.unnest().meta.get(_VALUE)
+    if not isinstance(value, Expr) or (type_ := type_of(value)) is None or type_.kind not in _OF_VARIANTS:
+        return None
+    null = exp.Is(this=value.copy(), expression=exp.null())
+    made = exp.Case(ifs=[exp.If(this=exp.Not(this=null), true=exp.Literal.string(type_.kind))])
+    return replaced(node, made, types.VARCHAR)
+
+
+def put_in_variant(node: Expr) -> None:
+    """A value that becomes a VARIANT, an element or a field: FLOATs and timestamps as Snowflake shows them in one; COUNT does not
+    count JSON's null (https://docs.snowflake.com/en/sql-reference/data-types-semistructured, …/functions/count#usage-notes)."""
+    if isinstance(node, exp.Count):
+        counted = node.this.expressions if isinstance(node.this, exp.Distinct) else [node.this]
+        for value in list(counted) if len(counted) == 1 and not node.expressions else []:
+            if (type_ := type_of(value)) is not None and type_.kind == "VARIANT":
+                value.replace(call_of("_cxm_no_null", value.copy()))
+        return
+    name = str(node.this).upper() if isinstance(node, exp.Anonymous) else ""
+    parts: list[Expr] = []
+    if _to_variant(node):
+        node.meta[_VALUE] = node.this.copy()
+        parts = [node.this]
+    elif isinstance(node, (exp.Array, exp.ArrayConstructCompact)) or name == "ARRAY_CONSTRUCT_COMPACT":
+        parts = list(node.expressions)
+    elif isinstance(node, (exp.Struct, exp.JSONObject)):
+        parts = [p.expression for p in node.expressions if isinstance(p, (exp.PropertyEQ, exp.JSONKeyValue))]
+    for part in parts:
+        if (type_ := type_of(part)) is None:
+            continue
+        if type_ == types.FLOAT:
+            part.replace(call_of("_cxm_float_in_json", part.copy()))
+        elif type_.kind.startswith("TIMESTAMP"):
+            part.replace(exp.Cast(this=part.copy(), to=exp.DataType.build("VARCHAR")))
