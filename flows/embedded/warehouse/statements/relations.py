@@ -110,6 +110,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "automatic_clustering": "ON" if p.get("cluster_by") else "OFF",
             "text": (p.get("statement") or [text])[0], "is_secure": str(bool(p.get("secure"))).lower(),  # type: ignore[index]
             **_OF_ALL, **({"retention_time": str(p["retention"])} if "retention" in p else {}),
+            **({"change_tracking": "ON"} if p.get("tracks") else {}),
         })  # fmt: skip
     for (database, schema, name), kind in sorted(conn.temporary_tables.items()):
         full = f"{database}.{schema}.{name}"

@@ -68,12 +68,12 @@ def altered(conn: WarehouseConnection, spec: TableSpec, kind: str, expression: e
         if item := conn.account.find(kind, spec.full):
             conn.account.put(policies.with_policy(conn, item, column, policy, using))
     for action in expression.args.get("actions") or []:
-        for old, new in _renamed(action):
+        for old, new in renamed(action):
             if item := conn.account.find(kind, spec.full):
                 conn.account.put(tags.moved(item, old, new))
 
 
-def _renamed(action: Expr) -> list[tuple[str, str | None]]:
+def renamed(action: Expr) -> list[tuple[str, str | None]]:
     """The columns that an action of ALTER TABLE renames, or drops: then the new name is None."""
     if isinstance(action, exp.RenameColumn):
         return [(folded(action.this.this), folded(action.args["to"].this))]

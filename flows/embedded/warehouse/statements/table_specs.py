@@ -43,6 +43,7 @@ class TableSpec:
     secure: bool = False
     ordered: list[str] = field(default_factory=list)  # columns with AUTOINCREMENT … ORDER
     unclustered: bool = False  # ALTER TABLE … DROP CLUSTERING KEY
+    tracks: bool | None = None  # CHANGE_TRACKING
     retention: int | None = None  # DATA_RETENTION_TIME_IN_DAYS
 
     @property
@@ -52,7 +53,7 @@ class TableSpec:
 
 
 _LONGEST_RETENTION = 90  # days (https://docs.snowflake.com/en/user-guide/data-time-travel#data-retention-period)
-_DROPPED_PROPERTIES = {
+DROPPED_PROPERTIES = {
     "DATA_RETENTION_TIME_IN_DAYS", "MAX_DATA_EXTENSION_TIME_IN_DAYS", "CHANGE_TRACKING", "ENABLE_SCHEMA_EVOLUTION",
     "DEFAULT_DDL_COLLATION",
 }  # fmt: skip
@@ -86,10 +87,13 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
             remaining.append(prop)
         elif isinstance(prop, exp.SecureProperty):
             spec.secure = True
-        elif isinstance(prop, exp.Property) and prop.name.upper() in _DROPPED_PROPERTIES:
+        elif isinstance(prop, exp.Property) and prop.name.upper() in DROPPED_PROPERTIES:
             spec.retention = retention(prop, spec.retention)
+            spec.tracks = tracks(prop, spec.tracks)
         else:
             raise errors.unsupported(f"CREATE {kind} with {prop.sql(dialect='snowflake') or type(prop).__name__}")
+    if spec.transient and (spec.retention or 0) > 1:  # https://docs.snowflake.com/en/user-guide/tables-temp-transient
+        raise errors.invalid_value(spec.retention, "DATA_RETENTION_TIME_IN_DAYS")
     if properties:
         expression.set("properties", exp.Properties(expressions=remaining) if remaining else None)
     if isinstance(expression.this, exp.Schema):
@@ -167,6 +171,8 @@ def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
             spec.keys.append(["UNIQUE", "", [folded(column.this)]])
         elif isinstance(kind, exp.Reference):
             spec.keys.append(["FOREIGN KEY", "", [folded(column.this)], *_reference(kind)])
+        elif isinstance(kind, exp.CheckColumnConstraint):  # the engine would enforce it
+            raise errors.unsupported(f"the constraint {kind.sql(dialect='snowflake')}")
         else:
             if isinstance(kind, (exp.AutoIncrementColumnConstraint, exp.GeneratedAsIdentityColumnConstraint)):
                 _check_identity(column, kind, spec)
@@ -184,6 +190,13 @@ def retention(prop: exp.Property, before: int | None) -> int | None:
     if not isinstance(value, exp.Literal) or not value.name.isdigit() or int(value.name) > _LONGEST_RETENTION:
         raise errors.invalid_value(value.sql(dialect="snowflake"), "DATA_RETENTION_TIME_IN_DAYS")
     return int(value.name)
+
+
+def tracks(prop: exp.Property, before: bool | None) -> bool | None:
+    """CHANGE_TRACKING, which SHOW TABLES shows."""
+    if prop.name.upper() != "CHANGE_TRACKING":
+        return before
+    return prop.args["value"].name.upper() == "TRUE" or prop.args["value"].args.get("this") is True
 
 
 def _check_identity(column: exp.ColumnDef, kind: Expr, spec: TableSpec) -> None:

@@ -17,6 +17,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.account.objects import AccountObject, Grant
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, target_of
 from flows.embedded.warehouse.statements import table_masks
+from flows.embedded.warehouse.statements.table_keys import check_unclustered, rename_in_keys
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import ident, quote
 from flows.embedded.warehouse.translate import types
@@ -25,11 +26,13 @@ from flows.embedded.warehouse.translate.legal import drops_clustering
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.statements.table_specs import (
+    DROPPED_PROPERTIES,
     TableSpec,
     check_clustering,
     clustering_text,
     retention,
     take_column_apart,
+    tracks,
 )
 
 
@@ -87,6 +90,7 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
         properties |= {"columns": spec.columns, "secure": spec.secure}
     properties |= {"ordered": spec.ordered} if spec.ordered else {}
     properties |= {"retention": spec.retention} if spec.retention is not None else {}
+    properties |= {"tracks": spec.tracks} if spec.tracks else {}
     made = AccountObject(spec.kind, spec.full, conn.role, spec.comment, properties=properties)
     try:
         made = table_masks.registered(conn, spec, made)
@@ -143,6 +147,7 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
     spec = TableSpec("TABLE", conn.qualify(parts_of(target), "ALTER TABLE"))
     remaining: list[Expr] = []
     for action in expression.args.get("actions") or []:
+        check_unclustered(conn, spec.full, action)
         if isinstance(action, exp.ColumnDef):
             _check_added(action)
             take_column_apart(action, spec)
@@ -162,12 +167,19 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
         elif drops_clustering(action):
             spec.unclustered = True
             continue
+        elif isinstance(action, exp.AddConstraint):  # the engine would enforce it
+            raise errors.unsupported("ALTER TABLE … ADD a key (CREATE TABLE with its keys is here)")
+        elif isinstance(action, exp.AlterSet) and action.find(exp.SecureProperty):
+            raise errors.unsupported("ALTER VIEW … SET SECURE (CREATE OR REPLACE SECURE VIEW is here)")
         elif isinstance(action, exp.AlterSet) and (found_properties := list(action.find_all(exp.Property))):
             for prop in found_properties:
                 if isinstance(prop, exp.SchemaCommentProperty):
                     spec.comment, spec.comments = prop.this.name, True
+                elif prop.name.upper() not in DROPPED_PROPERTIES:
+                    raise errors.invalid_property(prop.name.upper(), "TABLE")
                 else:
                     spec.retention = retention(prop, spec.retention)
+                    spec.tracks = tracks(prop, spec.tracks)
             continue
         remaining.append(action)
     expression.set("actions", remaining)
@@ -206,12 +218,17 @@ def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -
         comment_column(conn, spec.name, column, text)
     kind = "VIEW" if conn.account.find("VIEW", spec.full) else "TABLE"
     table_masks.altered(conn, spec, kind, expression)
+    rename_in_keys(conn, kind, spec.full, expression)
     for action in expression.args.get("actions") or []:
         if isinstance(action, exp.AlterRename) and isinstance(action.this, exp.Table):
             to = conn.qualify(parts_of(action.this))
             moved(conn, spec.name, to, kind)
             spec.name = to
-    kept: dict[str, object] = {"cluster_by": "" if spec.unclustered else spec.cluster_by, "retention": spec.retention}
+    kept: dict[str, object] = {
+        "cluster_by": "" if spec.unclustered else spec.cluster_by,
+        "retention": spec.retention,
+        "tracks": spec.tracks,
+    }
     kept = {
         key: value for key, value in kept.items() if value or value == 0 or (key == "cluster_by" and spec.unclustered)
     }

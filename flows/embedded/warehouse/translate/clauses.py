@@ -40,6 +40,8 @@ def check_clauses(node: Expr) -> None:
         raise errors.syntax("<<" if isinstance(node, exp.BitwiseLeftShift) else ">>")
     elif isinstance(node, exp.DataType) and node.this == exp.DataType.Type.ARRAY and node.expressions:
         raise errors.unsupported(f"the structured type {node.sql(dialect='snowflake')}")
+    elif isinstance(node, exp.CheckColumnConstraint):  # the engine would enforce it
+        raise errors.unsupported("CHECK")
     elif isinstance(node, exp.ComputedColumnConstraint):
         raise errors.unsupported("a column that is computed from others")
     elif isinstance(node, exp.Identifier):
