@@ -1,7 +1,7 @@
-"""Settings → the accounts as an administrator sees them: AWS clients, a Snowflake connection, the block for the access key.
+"""Opens an administrator's connections from settings: AWS clients, a Snowflake connection, the block for the access key.
 
 An administrator logs in with the AWS SDK's own chain (SSO, profile, environment) and with CXM_SNOWFLAKE_USER and its key, unless
-blocks are named; the runs' own blocks are what comes out of provisioning, not what it uses.
+blocks are named. The runs' own blocks are a result of provisioning, so it cannot log in with them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flows.steps.provision import ADMINISTRATOR, Cloud, Plan, make_plan
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-BLOCK = "cxm"  # where `cxm blocks register` and the deployments look for it
+BLOCK = "cxm"  # the block's name in `cxm blocks register` and the deployments
 
 
 def contracts() -> list[Source]:
@@ -31,22 +31,22 @@ def contracts() -> list[Source]:
 
 
 def administrator(settings: Settings, aws_block: str | None = None, snowflake_block: str | None = None) -> Settings:
-    """`settings` with the administrator's logins in place of the runs' own."""
+    """`settings` with the administrator's logins instead of the runs' own."""
     own_block = None if settings.snowflake_user else settings.snowflake_block
     return settings.model_copy(update={"aws_block": aws_block, "snowflake_block": snowflake_block or own_block})
 
 
 @contextmanager
 def connection(settings: Settings, step: str = "provision", role: str = ADMINISTRATOR) -> Iterator[SnowflakeConnection]:
-    """A Snowflake connection of whoever provisions: the administrator, or for a plan `settings.plan_role`."""
+    """The Snowflake connection for provisioning, with the administrator's role, or for a plan `settings.plan_role`."""
     with blocks.snowflake(settings, role, {"step": step}) as opened:
         yield opened
 
 
 def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
-    """The AWS account's clients; on a server that only speaks S3, that client alone.
+    """The clients of the AWS account; for a server that has only S3, only that client.
 
-    `key_block`: the AwsCredentials block that the ingestion user's access key goes to.
+    `key_block`: the AwsCredentials block that stores the ingestion user's access key.
     """
     client: Any = blocks.s3_client(settings)
     if settings.target == "embedded":
@@ -72,7 +72,7 @@ def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
 def plan(
     settings: Settings, aws_block: str | None = None, snowflake_block: str | None = None, role: str = ADMINISTRATOR
 ) -> Plan:
-    """What of the accounts differs from what is expected, as `role` sees it; reads only."""
+    """Compare the accounts with the expected state, as `role` sees them; reads only."""
     admin = administrator(settings, aws_block, snowflake_block)
     with connection(admin, role=role) as session:
         return make_plan(cloud(admin, settings.aws_block), session, admin, contracts())

@@ -1,6 +1,6 @@
-"""The prefect-aws and prefect-snowflake blocks: those that are loaded by name, and those that `cxm blocks register` saves.
+"""Loads prefect-aws and prefect-snowflake blocks by name, and makes those that `cxm blocks register` saves.
 
-Imported only where a block is named or made: the two packages and what they import cost more than a second of every start.
+Import this module only if a block is named or made: the two packages and their imports take more than a second.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from flows.clients.private_key import read_private_key
 from flows.errors import ConfigurationError
 from flows.settings import Settings
 
-# The packages import workers that no process of ours is: that for Snowpark Container Services, and with it the whole client of
-# Snowflake's REST API, three seconds of every start; that for ECS, and with it aiobotocore and aiohttp, most of another. Whoever
-# wants such a worker imports its module, which registers it.
+# The packages import workers that the pipeline does not use: the one for Snowpark Container Services imports the whole client of
+# Snowflake's REST API (three seconds of every start), the one for ECS imports aiobotocore and aiohttp (almost a second). To use
+# such a worker, import its module, which registers it.
 _WORKERS = ("prefect_snowflake.experimental.workers.spcs", "prefect_aws.workers")
 _stand_ins = {name: ModuleType(name) for name in _WORKERS if name not in sys.modules}
 for _module in _stand_ins.values():
@@ -59,7 +59,7 @@ class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc] 
 
 
 def load(kind: Any, name: str, fix: str = "`cxm blocks register` saves it") -> Any:
-    """The block of a type; one that was loaded within `BLOCK_SECONDS` is not asked for again.
+    """Load a block of a type; a block loaded within the last `BLOCK_SECONDS` is reused.
 
     Raises:
         ConfigurationError: there is no such block.
@@ -91,7 +91,7 @@ def load_snowflake(name: str) -> SnowflakeCredentials:
     Raises:
         ConfigurationError: there is no such block, or its key cannot be read.
     """
-    # A connector keeps its credentials' own fields as extras, so this one login serves the embedded endpoint as well.
+    # A connector keeps its credentials' extra fields, so this login works for the embedded endpoint too.
     return readable(cast(SnowflakeCredentials, load(SnowflakeConnector, name).credentials))
 
 
@@ -113,12 +113,12 @@ def snowflake_credentials(login: Login) -> SnowflakeCredentials:
     """A block with this login."""
     names = ("account", "user", "password", "private_key", "private_key_passphrase", "host", "port", "protocol")
     kind = SnowflakeEndpointCredentials if login.host else SnowflakeCredentials
-    # Only the fields that were set: get_client passes those on, and no other.
+    # Only the fields that were set, because get_client passes on exactly those.
     return kind(**{name: value for name in names if (value := getattr(login, name)) is not None})
 
 
 def readable(credentials: SnowflakeCredentials) -> SnowflakeCredentials:
-    """The login with its key, if it has one, as `read_private_key` leaves it: a form in the Prefect UI keeps no line ends."""
+    """The login with its private key, if any, normalized by `read_private_key`: forms in the Prefect UI drop line ends."""
     path, text = credentials.private_key_path, credentials.private_key
     if path is None and text is None:
         return credentials

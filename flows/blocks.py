@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 _lock = threading.Lock()
-_s3_clients: dict[Any, Any] = {}  # by the block, or by what the settings say of S3
+_s3_clients: dict[Any, Any] = {}  # by the block, or by the S3 settings
 _live: dict[int, int] = {}  # connections in use → their Snowflake session ids
 
 
 class ConnectionPool:
-    """Open Snowflake connections that no task uses, by what they were opened for. Its methods may be called by any thread."""
+    """Idle Snowflake connections, by their login and target. Its methods are thread-safe."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
@@ -54,7 +54,7 @@ class ConnectionPool:
                 return connection
 
     def put(self, key: tuple[str | None, ...], connection: SnowflakeConnection) -> None:
-        """Keep a connection for the next task that needs one like it."""
+        """Keep a connection for the next caller with the same key."""
         self._idle[key].append(connection)
 
     def close(self) -> None:
@@ -139,18 +139,18 @@ def with_login(settings: Settings) -> Settings:
 
 @contextmanager
 def snowflake(
-    settings: Settings, role: str, tag: Mapping[str, str], kept: bool = False
+    settings: Settings, role: str, tag: Mapping[str, str], pooled: bool = False
 ) -> Iterator[SnowflakeConnection]:
     """Open a connection; `tag` becomes the session's JSON query tag.
 
-    The connection is closed at the end of the block. With `kept` it goes back into a pool, until `close_kept`: a login takes
+    The connection is closed at the end of the block; if `pooled`, it goes back into a pool until `close_pool`: a login takes
     about a second on Snowflake, and every task needs a connection.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
     """
     like = (str(settings.home), role, settings.database, settings.warehouse, settings.snowflake_block)
-    connection = (_pool.take(like, tag) if kept else None) or _log_in(settings, role, tag)
+    connection = (_pool.take(like, tag) if pooled else None) or _log_in(settings, role, tag)
     key = id(connection)
     _live[key] = connection.session_id
     whole = False
@@ -159,13 +159,13 @@ def snowflake(
         whole = True
     finally:
         del _live[key]
-        if kept and whole:
+        if pooled and whole:
             _pool.put(like, connection)
         else:
             connection.close()
 
 
-def close_kept() -> None:
+def close_pool() -> None:
     """Close the connections in the pool."""
     _pool.close()
 
@@ -190,13 +190,13 @@ def _log_in(settings: Settings, role: str, tag: Mapping[str, str]) -> SnowflakeC
 
 
 @contextmanager
-def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], kept: bool = False) -> Iterator[Ledger]:
+def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], pooled: bool = False) -> Iterator[Ledger]:
     """The ledger of a source, with the loader's role, over a connection from `snowflake`.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
     """
-    with snowflake(settings, settings.loader_role, tag, kept) as connection:
+    with snowflake(settings, settings.loader_role, tag, pooled) as connection:
         yield Ledger(connection, settings.database, source_name)
 
 

@@ -1,7 +1,7 @@
-"""Settings → what a Prefect API has to know before a deployment runs: blocks, variables, the work pool, the deployments.
+"""Registers with a Prefect API what deployments need: blocks, variables, the work pool, and the deployments.
 
-Everything is named `cxm` and made or brought up to date; a second time changes nothing. What the blocks hold of secrets, the
-Prefect server keeps encrypted.
+Everything is named `cxm` and is created or updated; registering again changes nothing. The Prefect server encrypts the secrets in
+blocks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAME = "cxm"
 INBOX = "flows.inbox.inbox"
 PoolType = Literal["process", "docker", "ecs", "kubernetes"]
 
-# Settings that are not secret and that a run has to find wherever it starts: the base job templates under
+# Settings without secrets that a run needs wherever it starts: the base job templates under
 # architecture/deployment/ read them as {{ prefect.variables.cxm_… }}.
 VARIABLES = (
     "target",
@@ -57,7 +57,7 @@ VARIABLES = (
 
 @dataclass(frozen=True)
 class Registered:
-    """One thing that a Prefect API now knows."""
+    """One registered object."""
 
     kind: str
     name: str
@@ -65,10 +65,10 @@ class Registered:
 
 
 def register(settings: Settings, pool_type: PoolType | None = None) -> tuple[Registered, ...]:
-    """Make the blocks, variables and the work pool, or bring them up to date with the settings.
+    """Create the blocks, variables and the work pool, or update them from the settings.
 
-    A work pool that exists keeps its template, since an operator may have changed it, unless it is still Prefect's own.
-    `pool_type` chooses the pool that the deployments use from then on; None leaves the choice as it is, at first `process`.
+    An existing work pool keeps its template, which an operator may have changed, unless it is still Prefect's default.
+    `pool_type`: the type of pool that the deployments use from now on; None keeps the current one, at first `process`.
 
     Raises:
         ConfigurationError: no API is named, or a key that the blocks need is not set.
@@ -84,7 +84,7 @@ def deploy() -> None:
     """`prefect --no-prompt deploy --all` in the project.
 
     Raises:
-        InfrastructureError: it failed; the message has what it said.
+        InfrastructureError: it failed; the message has its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
@@ -99,10 +99,10 @@ def deploy() -> None:
 
 
 def hold_back(settings: Settings) -> tuple[str, ...]:
-    """Pause the deployments with a schedule of each source that has neither files nor a batch, since their runs could only fail;
-    resume those that were paused here before and have something to load now. The sources that wait.
+    """Pause the scheduled deployments of each source that has neither files nor a batch, because their runs would fail, and
+    resume those that this function paused earlier and that now have files. Returns the paused sources.
 
-    What somebody pauses in the UI stays paused: only what this function paused is resumed.
+    A deployment that a user paused in the UI stays paused.
     """
     waiting: set[str] = set()
     with blocks.snowflake(settings, settings.loader_role, {"step": "up"}) as connection:
@@ -113,7 +113,9 @@ def hold_back(settings: Settings) -> tuple[str, ...]:
     waited = set(json.loads(str(Variable.get(f"{NAME}_waiting", default="[]"))))
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments():
-            if not deployment.schedules or deployment.entrypoint == INBOX:  # an inbox exists for files to come
+            if (
+                not deployment.schedules or deployment.entrypoint == INBOX
+            ):  # an inbox waits for files, so it is not paused
                 continue
             if waiting & set(deployment.tags):
                 client.pause_deployment(deployment.id)
@@ -124,9 +126,8 @@ def hold_back(settings: Settings) -> tuple[str, ...]:
 
 
 def _blocks(settings: Settings) -> list[Registered]:
-    # The settings may name the very blocks that are to be written here.
+    # The settings may name the blocks that are written here.
     own = settings.model_copy(update={"aws_block": None, "snowflake_block": None})
-    own.__dict__.pop("stack", None)
     aws = _with_kept_key(block_types.aws_credentials(own))
     snowflake = block_types.snowflake_credentials(blocks.snowflake_credentials(own))
     done = [_save(aws), _save(snowflake)]
@@ -142,7 +143,7 @@ def _blocks(settings: Settings) -> list[Registered]:
 
 
 def _with_kept_key(aws: AwsCredentials) -> AwsCredentials:
-    """`aws`, or the block that exists if that alone has a key: `cxm provision --apply` put it in."""
+    """`aws`, or the existing block if only that one has a key, which `cxm provision --apply` stored."""
     if aws.aws_access_key_id is None:
         with suppress(ValueError):
             return AwsCredentials.load(NAME, _sync=True)
@@ -170,23 +171,23 @@ def _variables(settings: Settings) -> list[Registered]:
     done = []
     for name in VARIABLES:
         variable = f"{NAME}_{name}"
-        kept = Variable.get(variable, default=None) if name == "data" and not settings.may_generate else None
-        if kept and "data" not in settings.model_fields_set and not _is_stale(str(kept), settings):
-            # Nobody says otherwise here: the folder as the runs see it, maybe in another place than this one, stays.
-            done.append(Registered("variable", f"{variable} = {kept} (CXM_DATA is not set here)", "unchanged"))
+        current = Variable.get(variable, default=None) if name == "data" and not settings.may_generate else None
+        if current and "data" not in settings.model_fields_set and not _is_stale(str(current), settings):
+            # CXM_DATA is not set here: keep the variable, which may be a folder on the worker's machine.
+            done.append(Registered("variable", f"{variable} = {current} (CXM_DATA is not set here)", "unchanged"))
             continue
         value = _plain(getattr(settings, name))
-        if value is not None:  # a run reads a missing variable as an empty one, and so as no setting
+        if value is not None:  # a run reads a missing variable as empty, which means not set
             done.append(_set(variable, value))
     return done
 
 
-def _is_stale(kept: str, settings: Settings) -> bool:
-    """Whether a folder that the variable names holds generated files, which are for the embedded target only, or is one of this
-    machine's homes and gone."""
-    if is_remote(kept):
+def _is_stale(current: str, settings: Settings) -> bool:
+    """Whether the folder in the variable has generated files, which only the embedded target may load, or is one of this
+    machine's homes and no longer exists."""
+    if is_remote(current):
         return False
-    folder = Path(kept)
+    folder = Path(current)
     made = any((one / MARKER).exists() for one in (folder, *folder.glob("*")))
     return made or (folder.is_relative_to(settings.home) and not folder.is_dir())
 
@@ -214,7 +215,7 @@ def _pool(pool_type: PoolType | None) -> list[Registered]:
 def _make_pool(client: SyncPrefectClient, name: str) -> list[Registered]:
     template = PROJECT / "architecture" / "deployment" / f"{name.removeprefix(NAME + '-')}.json"
     if not template.exists():
-        return []  # a pool of the operator's own
+        return []  # the operator's own pool
     job = json.loads(template.read_text())
     try:
         existing = client.read_work_pool(name)
@@ -229,7 +230,7 @@ def _make_pool(client: SyncPrefectClient, name: str) -> list[Registered]:
 
 
 def _is_bare(client: SyncPrefectClient, pool: WorkPool) -> bool:
-    """Whether the pool's template is Prefect's own: a worker that was started first made the pool, and nobody has changed it."""
+    """Whether the pool still has Prefect's default template, as when a worker created the pool and nobody has changed it."""
     kinds = [kind for package in client.read_worker_metadata().values() for kind in package.values()]
     defaults = [kind["default_base_job_configuration"] for kind in kinds if kind["type"] == pool.type]
     if pool.type == ProcessWorker.type:

@@ -1,4 +1,4 @@
-"""The place of pages that outlive a run: `s3://bucket/docs/<source>/<batch>/…`, and the addresses that open them."""
+"""Where pages are published that outlive a run (`s3://bucket/docs/<source>/<batch>/…`), and the links to them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class DocsPlace:
     bucket: str
     prefix: str  # ends in "/", or is empty
     region: str
-    site: str  # the address of a web server that shows what is below the prefix; empty: the S3 console
+    site: str  # URL of a web server for the prefix; empty: links go to the S3 console
 
     @classmethod
     def of(cls, settings: Settings) -> DocsPlace | None:
-        """The place that the settings name; None where the stack of this machine serves the pages."""
+        """The place in the settings; None if this machine's stack serves the pages."""
         if not settings.docs_at:
             return None
         bucket, _, prefix = settings.docs_at.removeprefix("s3://").partition("/")
@@ -31,8 +31,8 @@ class DocsPlace:
         return cls(bucket, f"{prefix}/" if prefix else "", settings.aws_region, site)
 
     def link(self, page: str) -> str:
-        """The address of a page, by its path below the prefix. It holds no signature, so it opens as long as the page is kept,
-        for those who may read it."""
+        """The link to a page, by its path below the prefix. It has no signature, so it does not expire while the page exists,
+        and it works for users who may read the page."""
         if self.site:
             return f"{self.site}/{quote(page)}"
         key = quote(f"{self.prefix}{page}")
@@ -40,5 +40,5 @@ class DocsPlace:
 
 
 def data_docs(source: str, batch_id: str, page: str = "index.html") -> str:
-    """The path of a batch's Data Docs below the place."""
+    """The path of a batch's Data Docs below the prefix."""
     return f"{source}/{batch_id}/data_docs/{page}"

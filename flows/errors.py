@@ -1,4 +1,4 @@
-"""The error classes of the pipeline: each says what it got, what it expected and the fix, and which exit code it means.
+"""The error classes of the pipeline. A message names what was got, what was expected, and the fix; the class sets the exit code.
 
 Transient errors may be retried, data errors quarantine a batch and are never retried, configuration errors fail at once.
 """
@@ -9,9 +9,9 @@ from flows.escape import visible
 
 
 class CxmError(Exception):
-    """Base of every error that a user is meant to read; `exit_code` is what `cxm` exits with.
+    """Base class of errors for users; `exit_code` is the exit code of `cxm`.
 
-    A message quotes files, names and servers; whatever they hold, it reaches terminal, log and UI as text that one can see.
+    A message may quote files, names and servers; characters that are invisible or control a terminal are escaped.
     """
 
     exit_code = 5
@@ -43,4 +43,4 @@ class InfrastructureError(CxmError):
 
 
 class BusyError(CxmError):
-    """Another run works on the same source; nothing was done, and trying at once again would not help. Exit code 5."""
+    """Another run works on the same source; nothing was done, and an immediate retry would not help. Exit code 5."""

@@ -1,4 +1,4 @@
-"""Data → text that its reader takes for text: one writer for each reader, so that what a file or a contract says is never run.
+"""Escapes data for each kind of reader, so that text from a file or a contract is never interpreted as code or markup.
 
 | reader | writer |
 |---|---|
@@ -17,17 +17,17 @@ import html as standard
 import re
 import textwrap
 
-# What dbt looks for before it calls Jinja; and what it takes for a call without any braces where it is the argument of a test
+# The marks by which dbt decides to call Jinja; and text that dbt takes for a call, even without braces, in a test's arguments
 # (add_rendered_test_kwargs in dbt/clients/jinja.py of dbt-core 1.12). Jinja makes \n of every line end and drops the last.
 _JINJA = re.compile(r"\{[{%#]|[#}%]\}|^\s*(env_var|ref|var|source|doc)\s*\(.*\)\s*$|\r|\n\Z", re.S)
-# Jinja reads a string as Python does, so any character may stand as its number: then no mark of Jinja is left in the text.
+# Jinja reads strings like Python, so any character can be written as its number: then the text has no mark of Jinja.
 _IN_JINJA_STRING = re.compile(r"[\\'\"{}%#\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _BEGINS_A_BLOCK = re.compile(r"^(?=[-+](\s|$)|#{1,6}(\s|$)|---|===|~~~)")
 _BEGINS_A_LIST = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def visible(text: str) -> str:
-    r"""`text` with what cannot be seen, or steers a terminal, as Python writes it: \x1b, \xa0; line ends and tabs stay."""
+    r"""`text` with invisible and terminal control characters escaped as in Python: \x1b, \xa0; line ends and tabs stay."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -39,7 +39,7 @@ def one_line(text: str) -> str:
 
 
 def jinja(text: str) -> str:
-    """`text` as dbt will give it back: as it is, or, where Jinja might see something in it, as one string of Jinja.
+    """`text` in a form that dbt renders to `text`: unchanged, or as a Jinja string if Jinja might interpret it.
 
     `{% raw %}` would not do: the text may hold its end.
     """
@@ -53,7 +53,7 @@ def _numbered(character: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` as running text or a table's cell of GitHub's Markdown: one line; no markup but code spans, no link, no HTML."""
+    """`text` for a paragraph or cell of GitHub's Markdown, on one line: code spans stay, other markup, links, HTML escaped."""
     text = one_line(text)
     parts = text.split("`")
     spans = len(parts) % 2 and all(parts[1::2]) and not re.search(r"[\\|<>&]", text)
@@ -65,15 +65,15 @@ def markdown(text: str) -> str:
 
 def _plain(text: str) -> str:
     text = re.sub(r"&(?=#|\w+;)", "&amp;", text)
-    text = re.sub(r"\\(?=[!-/:-@\[-`{-~]|$)", r"\\\\", text)  # before a letter a backslash is one
+    text = re.sub(r"\\(?=[!-/:-@\[-`{-~]|$)", r"\\\\", text)  # before a letter, a backslash is literal
     text = re.sub(r"[`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
     return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def code(text: str, in_table: bool = False) -> str:
-    """`text` as a code span of Markdown; in a table a bar ends a cell even within one."""
+    """`text` as a Markdown code span; in a table the bar is escaped too, since it would end the cell."""
     text = visible(text).replace("\n", "\\n").replace("\t", "\\t")
-    if in_table and "\\|" in text:  # readers differ in what a backslash before the escaped bar means
+    if in_table and "\\|" in text:  # renderers differ on a backslash before an escaped bar
         return f"<code>{_plain(text)}</code>"
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
@@ -81,18 +81,18 @@ def code(text: str, in_table: bool = False) -> str:
 
 
 def code_block(text: str, language: str = "") -> str:
-    """`text`, of several lines, as a block of code in Markdown."""
+    """`text` as a Markdown code block."""
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence}{language}\n{visible(text).rstrip()}\n{fence}"
 
 
 def html(text: str) -> str:
-    """`text` between two tags of HTML."""
+    """`text` escaped for HTML."""
     return standard.escape(visible(text), quote=False)
 
 
 def terminal(text: str) -> str:
-    """`text` within the markup that rich prints: nothing in it is markup such as [bold] or an escape sequence."""
+    """`text` escaped for rich's markup, such as [bold], and without escape sequences."""
     from rich.markup import escape
 
     return escape(visible(text))
@@ -129,7 +129,9 @@ def _wrap_paragraph(text: str, width: int) -> list[str]:
     whole = re.sub(
         r"`[^`]{1,60}`", lambda span: span.group().replace(" ", "\0"), text
     )  # a short code span stays on one line
-    whole = re.sub(r"(?<=\S) (?=([-+*#>|=~]+|\d+[.)])( |$))", "\0", whole)  # what would begin a list, heading or table
+    whole = re.sub(
+        r"(?<=\S) (?=([-+*#>|=~]+|\d+[.)])( |$))", "\0", whole
+    )  # text that would begin a list, heading or table
     lines = textwrap.wrap(
         whole,
         width,

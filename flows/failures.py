@@ -1,4 +1,4 @@
-"""What this machine and Prefect's API raise → the error of ours that it means, with what happened, where, and one thing to do.
+"""Translates exceptions of this machine and of Prefect's API into ours: what happened, where, and the fix.
 
 Errors of Snowflake and S3 are classified where they are called, in `flows.clients`.
 """
@@ -17,7 +17,7 @@ _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 def meaning(error: BaseException) -> CxmError | None:
-    """The error that a user is meant to read; None: a bug, whose traceback says more than any sentence."""
+    """The error for the user; None if the exception is a bug, whose traceback says more."""
     for one in _chain(error):
         if isinstance(one, CxmError):
             return one
@@ -29,7 +29,7 @@ def meaning(error: BaseException) -> CxmError | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from."""
+    """The error and the chain of its causes."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
@@ -57,7 +57,7 @@ def _of_system(error: OSError) -> CxmError | None:
 
 
 def _of_prefect(error: BaseException) -> CxmError | None:
-    """Prefect's client raises httpx's errors, and a RuntimeError where a flow cannot begin."""
+    """Translate an error of Prefect's client: httpx's, or a RuntimeError if a flow cannot begin."""
     httpx = sys.modules.get("httpx")
     unreached = httpx is not None and isinstance(error, httpx.TransportError)
     if not unreached and not str(error).startswith("Failed to reach API at"):

@@ -1,6 +1,6 @@
-"""`cxm forget`: who is to be forgotten → the plan, or the deed under the lease of every source that is concerned.
+"""Finds a person's rows (`cxm forget`), or deletes them while holding the lease of every source concerned.
 
-No flow of Prefect: it would keep the values among its parameters.
+It is not a Prefect flow, because Prefect would store the values as the flow's parameters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TAG = {"step": "forget"}
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was found, or taken out if `applied`: rows by place. `request` is how RAW.FORGOTTEN names it."""
+    """The rows found, or deleted if `applied`, by place. `request` identifies the call in RAW.FORGOTTEN."""
 
     source: str
     persons: int
@@ -38,7 +38,7 @@ class Forgotten:
 
     @property
     def document(self) -> dict[str, object]:
-        """As JSON has it."""
+        """The result as a JSON document."""
         return asdict(self)
 
 
@@ -47,21 +47,21 @@ def forget(
     source_name: str,
     named: Sequence[tuple[str, str]],
     apply: bool,
-    hear: Callable[[str], None] = lambda _: None,
+    on_table: Callable[[str], None] = lambda _: None,
 ) -> Forgotten:
-    """Find the rows of the persons that `named` (column, value) name, and take them out if `apply`.
+    """Find the rows of the persons identified by the (column, value) pairs `named`, and delete them if `apply`.
 
     Raises:
         BusyError: a run works on one of the sources.
-        ConfigurationError: a column is none of the source's or is about nobody; CXM_FORGET_KEY is not set; as the steps.
-        DataError, InfrastructureError: as the steps; a second try completes what was begun.
+        ConfigurationError: a column is not in the source or not personal; CXM_FORGET_KEY is not set; as the steps.
+        DataError, InfrastructureError: as the steps; repeating the call completes the work.
     """
     contracts = {name: read_source(name) for name in sources()}
     starts: Values = {}
     for column, value in named:
         starts.setdefault(contract.key_of(contracts[source_name], column), set()).add((value.strip(" "),))
     reach = contract.reach(list(contracts.values()), starts)
-    columns = contract.kept_columns(settings.project, reach)
+    columns = contract.dbt_key_columns(settings.project, reach)
     info = RunInfo(f"{datetime.now(UTC):%Y%m%d_%H%M%S}")
     secret = settings.forget_hash_key.get_secret_value() if apply else ""
     client = blocks.s3_client(settings)
@@ -73,13 +73,13 @@ def forget(
                 ledgers[name], holders[name] = held.enter_context(blocks.holding(settings, name, _TAG, info))
             else:
                 ledgers[name] = held.enter_context(blocks.ledger(settings, name, _TAG))
-        person = step.search(ledgers, client, settings.bucket, reach, starts, hear)
+        person = step.search(ledgers, client, settings.bucket, reach, starts, on_table)
         dbt = held.enter_context(blocks.snowflake(settings, settings.transformer_role, _TAG))
-        step.search_kept(dbt, settings.database, person, columns)
+        step.search_dbt_tables(dbt, settings.database, person, columns)
         count = sum(len(known) for known in starts.values())
         if not apply:
             return Forgotten(source_name, count, False, info.batch_id, person.places)
-        done = [*step.forget_kept(dbt, settings.database, person)]
+        done = [*step.forget_in_dbt_tables(dbt, settings.database, person)]
 
         def still(landed: Landed) -> None:
             lease.check(ledgers[landed.holder.source.name], holders[landed.holder.source.name])
@@ -95,13 +95,13 @@ def _forget_rows(
     person: Person,
     request: str,
     hashes: Sequence[dict[str, str]],
-    kept: tuple[Place, ...],
+    from_dbt: tuple[Place, ...],
 ) -> list[Place]:
-    """RAW and ledger, source by source; what went from dbt's tables is noted with the source of the person."""
+    """Delete the rows from RAW and update the ledger, source by source; rows of dbt's tables are noted with the last source."""
     by = f"{getpass.getuser()}@{socket.gethostname()}"
     done: list[Place] = []
     for name in person.reach.sources:
-        ledger, beside = ledgers[name], kept if name == person.reach.sources[-1] else ()
+        ledger, beside = ledgers[name], from_dbt if name == person.reach.sources[-1] else ()
 
         def note(places: Iterable[Place], ledger: Ledger = ledger, beside: tuple[Place, ...] = beside) -> None:
             ledger.forgotten(request, by, hashes, step.places_text([*places, *beside]))

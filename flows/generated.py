@@ -1,6 +1,6 @@
-"""Which files `cxm generate` made: a folder's `.generated.json` → generated or the user's own; where a source's files are.
+"""Tells generated files from the user's own by a folder's `.generated.json`, and finds the place of a source's files.
 
-Generated rows exist on the embedded target only, are marked in the ledger, and never stand over real ones.
+Generated rows are loaded only on the embedded target, are marked in the ledger, and never replace real ones.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 
 
 
 def is_generated(place: Place, files: Iterable[str]) -> bool:
-    """Whether most of these files of a place are as the generator made them, by the marker's names and sizes.
+    """Whether most of these files were generated, by the names and sizes in the marker.
 
-    Most, not each: one that was edited to see a rule fail is generated still, and a file that is the same in every set (the
-    category names) does not make the user's own files beside an old marker generated.
+    Most, not all: a set in which one file was edited still counts as generated, and a file that is the same in every set (the
+    category names) does not make the user's own files next to an old marker count as generated.
     """
     made = _made(place)
     if not made:
@@ -35,7 +35,7 @@ def is_generated(place: Place, files: Iterable[str]) -> bool:
 
 
 def _made(place: Place) -> dict[str, int]:
-    """File name → bytes, as the marker of a place lists them; empty for a marker that cannot be read."""
+    """File name → bytes in the marker of a place; empty if the marker cannot be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         marker = json.loads(place.read_small(MARKER) or b"")
         if "files" in marker:  # Olist-shaped files
@@ -45,8 +45,8 @@ def _made(place: Place) -> dict[str, int]:
 
 
 def source_place(settings: Settings, source: str) -> str:
-    """Where a run finds the files of a source unless it is given a place: `data/<source>`; where that is a folder that holds
-    nothing at all, the files that `cxm run` and `cxm up` generated, on the target that may have such."""
+    """The default place of a source's files: `data/<source>`; if that folder is empty,
+    the files that `cxm run` and `cxm up` generated, if the target may load such."""
     own = below(settings.data, source)
     if settings.may_generate and not is_remote(own) and not local(Path(own)).entries():
         made = generated_folder(settings) / source

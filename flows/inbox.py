@@ -231,16 +231,17 @@ def _recall(source: str) -> dict[str, Seen]:
 def _remember(source: str, memory: dict[str, Seen]) -> None:
     """Store the state of the sets. If it is too long for a variable, the oldest started sets are dropped: starting one of those
     again returns its existing run, because the idempotency key is the same."""
-    kept = dict(sorted(memory.items()))
+    remaining = dict(sorted(memory.items()))
     while (
-        len(text := json.dumps({k: asdict(seen) for k, seen in kept.items()}, separators=(",", ":"))) > MOST_TEXT - 10
+        len(text := json.dumps({k: asdict(seen) for k, seen in remaining.items()}, separators=(",", ":")))
+        > MOST_TEXT - 10
     ):
-        oldest = next((key for key, seen in kept.items() if seen.run and not seen.loading), None)
-        oldest = oldest if oldest is not None else next((key for key, seen in kept.items() if seen.run), None)
-        if oldest is None or len(kept) == 1:
+        oldest = next((key for key, seen in remaining.items() if seen.run and not seen.loading), None)
+        oldest = oldest if oldest is not None else next((key for key, seen in remaining.items() if seen.run), None)
+        if oldest is None or len(remaining) == 1:
             raise ConfigurationError(
                 f"source {source}: its set of files is too large for an inbox to remember (about 500 files); load it with "
                 "`cxm run`, or pack the files into one archive"
             )
-        del kept[oldest]
+        del remaining[oldest]
     Variable.set(_variable(source), text, overwrite=True)

@@ -1,4 +1,4 @@
-"""Facts that one step hands to the next: what was landed, what was published before."""
+"""The results that steps pass on: which files were landed, which were published before."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from flows.contract import file_names
 from flows.contract.fit import Layout
 from flows.contract.model import Source, Table
 
-BROKEN = ".broken"  # in the name of the object that holds a file's broken lines: orders.broken.csv.zst
+BROKEN = ".broken"  # in the name of the object with a file's broken lines: orders.broken.csv.zst
 
 
 def names_broken_lines(key: str) -> bool:
-    """Whether an object of that name or key holds the lines of a file that are no record."""
+    """Whether an object of that name or key holds broken lines: lines of a file that are not valid records."""
     return f"{BROKEN}.csv" in key
 
 
 def key_in_raw(key: str) -> str:
-    """The key of an object as RAW keeps it: as COPY read it, under `raw/` also once the object is archived."""
+    """The key of an object in RAW's rows: the one that COPY read, under `raw/`, even if the object was archived since."""
     return f"raw/{key.partition('/')[2]}"
 
 
@@ -32,14 +32,14 @@ class Published:
     batch_id: str
     sha256: str
     records: int
-    sequence: int = 0  # its place among the source's batches: the greatest is the newest
-    columns: str = ""  # where its fields went, as `Layout.text`; empty: it is older than the ledger's column
-    dialect: str = ""  # what it was read by, as `Dialect.file_text`
+    sequence: int = 0  # the batch's position among the source's batches: the greatest is the newest
+    columns: str = ""  # which column each field was loaded into, as `Layout.text`; empty in rows older than this column
+    dialect: str = ""  # how it is parsed, as `Dialect.file_text`
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenLine:
-    """A line of a file that is no record: its number in the file, the header's being 1, and why."""
+    """A line of a file that is not a valid record: its number (the header is line 1) and the reason."""
 
     line: int
     reason: str
@@ -52,7 +52,7 @@ class BrokenLine:
 
 @dataclass(frozen=True, slots=True)
 class LandedObject:
-    """One S3 object of a file: its name below the folder, bytes as stored, CSV records (header not counted), entity tag."""
+    """One S3 object of a file: its name below the folder, stored bytes, CSV records (without the header), ETag."""
 
     name: str
     bytes: int
@@ -61,7 +61,7 @@ class LandedObject:
 
     @property
     def holds_broken_lines(self) -> bool:
-        """Whether its records are the lines of the file that are none."""
+        """Whether it holds the file's broken lines."""
         return names_broken_lines(self.name)
 
 
@@ -84,28 +84,28 @@ class LandResult:
     sha256: str
     status: LandStatus
     since: str | None = None
-    layout: Layout | None = None  # where its fields go; None: as the contract has them
-    dialect: str = ""  # what it is read by, as `Dialect.file_text`
-    broken: tuple[BrokenLine, ...] = ()  # the first of its lines that are no record; none where it is loaded again
+    layout: Layout | None = None  # which column each field goes into; None: as in the contract
+    dialect: str = ""  # how it is parsed, as `Dialect.file_text`
+    broken: tuple[BrokenLine, ...] = ()  # its first broken lines; empty if it is loaded again
 
     @property
     def differs(self) -> str:
-        """How the file's header differs from the contract, as far as the contract lets it."""
+        """How the file's header differs from the contract, within what the contract allows."""
         return self.layout.summary if self.layout else ""
 
     @property
     def of_records(self) -> tuple[LandedObject, ...]:
-        """The objects that go into the RAW table."""
+        """The objects with records, for the RAW table."""
         return tuple(o for o in self.objects if not o.holds_broken_lines)
 
     @property
     def of_broken_lines(self) -> tuple[LandedObject, ...]:
-        """The object of the lines that are no record; None without such lines."""
+        """The object with the broken lines; None if there are none."""
         return tuple(o for o in self.objects if o.holds_broken_lines)
 
     @property
     def broken_lines(self) -> int:
-        """How many lines are no record."""
+        """The number of broken lines."""
         return sum(o.records for o in self.of_broken_lines)
 
     @property
@@ -116,13 +116,13 @@ class LandResult:
 
 @dataclass(frozen=True, slots=True)
 class LandedTable:
-    """The files of one table in a batch: one, or those that its pattern names; all of one status."""
+    """The files of one table in a batch: one, or those that match its pattern; all have the same status."""
 
     files: tuple[LandResult, ...]
 
     @classmethod
     def of(cls, landed: LandedTable | LandResult) -> LandedTable:
-        """A table's files, of a table that is one file."""
+        """The table of a single file."""
         return landed if isinstance(landed, LandedTable) else cls((landed,))
 
     @property
@@ -142,22 +142,22 @@ class LandedTable:
 
     @property
     def status(self) -> LandStatus:
-        """What became of the files: a table is sent whole."""
+        """The status that all its files share, since a table is sent as a whole."""
         return self.files[0].status
 
     @property
     def since(self) -> str | None:
-        """The batch that an unchanged table came with."""
+        """The batch in which an unchanged table was loaded."""
         return self.files[0].since
 
     @property
     def bytes(self) -> int:
-        """Bytes of the files."""
+        """The total bytes of the files."""
         return sum(file.bytes for file in self.files)
 
     @property
     def records(self) -> int:
-        """Records of the files."""
+        """The total number of records."""
         return sum(file.records for file in self.files)
 
     @property
@@ -167,17 +167,17 @@ class LandedTable:
 
     @property
     def broken_lines(self) -> int:
-        """Lines of the files that are no record."""
+        """The total number of broken lines."""
         return sum(file.broken_lines for file in self.files)
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
-        """Where the fields of the files go, each way once."""
+        """The distinct layouts of the files."""
         return tuple(dict.fromkeys(file.layout for file in self.files if file.layout))
 
     @property
     def differs(self) -> str:
-        """How headers differ from the contract; of several files each way once."""
+        """How headers differ from the contract; each difference once."""
         return "; ".join(dict.fromkeys(file.differs for file in self.files if file.differs))
 
     @property
@@ -193,7 +193,7 @@ def not_delivered(source: Source, table: Table, day: date | None, batch_id: str)
 
 
 def current(published: Mapping[tuple[str, str], Published], table: Table, day: date | None) -> dict[str, Published]:
-    """The files whose rows are what is published of a table, of one by day on that day: those that came with its newest batch."""
+    """The files whose rows are published for a table: those of its newest batch, for a daily table the newest of the day."""
     by_file = {
         file: load
         for (raw_name, file), load in published.items()
@@ -211,13 +211,13 @@ def _is_of(file: str, table: Table, day: date | None) -> bool:
 
 
 def object_folder(source: Source, table: Table, batch_id: str) -> str:
-    """`raw/<source>/<file stem>/<batch id>/`: where the objects of a table's file land."""
+    """The folder of a file's objects: `raw/<source>/<file stem>/<batch id>/`."""
     return f"raw/{source.name}/{table.stem}/{batch_id}/"
 
 
 def object_name(file: str) -> str:
-    """A file's name in its objects' keys: any character but letters, digits, `_` and `-` is spelt as `=` and the hex digits of
-    its bytes, so that no two files meet, neither among each other nor in the numbers of a split file (`.0001`)."""
+    """A file's name in its objects' keys: characters other than letters, digits, `_` and `-` become `=` and the hex digits of
+    their bytes, so that names stay distinct, also from the numbered parts of a split file (`.0001`)."""
     spelt = re.sub(
         r"[^A-Za-z0-9_-]", lambda match: "".join(f"={b:02X}" for b in match[0].encode()), file[: -len(".csv")]
     )

@@ -1,9 +1,9 @@
-"""A run of a batch → OpenLineage events: START, then COMPLETE, FAIL or ABORT (https://openlineage.io/docs/spec/object-model).
+"""Sends OpenLineage events of a run: START, then COMPLETE, FAIL or ABORT (https://openlineage.io/docs/spec/object-model).
 
     s3://<bucket> raw/<source>/<file stem> ──job <flow>.<source>──▶ snowflake://<account> <database>.RAW.<table>
 
 Off unless CXM_OPENLINEAGE_NAMESPACE names the jobs' namespace. Where events go is the client library's own configuration
-(OPENLINEAGE_URL, OPENLINEAGE_API_KEY, openlineage.yml …). A receiver that is away or slow costs a run seconds and a warning.
+(OPENLINEAGE_URL, OPENLINEAGE_API_KEY, openlineage.yml …). If the receiver does not answer, a run waits seconds and warns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flows.contract.model import Source, Table
 
 log = logging.getLogger(__name__)
-PATIENCE = 5.0  # seconds that a run waits for the receiver of an event
+PATIENCE = 5.0  # seconds that a run waits for the receiver
 PRODUCER = "urn:medtech-cxm"
 Written = Mapping[str, tuple[int, int]]  # table → rows and bytes that came
 
@@ -45,8 +45,8 @@ class Parent:
 def report_run(
     settings: Settings, source: Source, info: RunInfo, flow: str, parent: Parent | None = None
 ) -> Iterator[Callable[[Written], None]]:
-    """START now, FAIL with its message for an error that is raised inside, ABORT for a run that is stopped; the function that is
-    given tells of COMPLETE."""
+    """Send START; on an error in the block FAIL with its message, on a cancellation ABORT. The function that it yields
+    sends COMPLETE."""
     if not settings.openlineage_namespace:
         yield lambda written: None
         return
@@ -71,7 +71,7 @@ class _Run:
     parent: Parent | None
 
     def tell(self, state: str, written: Written | None = None, message: str = "") -> None:
-        """Send one event, and wait for it, but not long. Nothing of it fails the run."""
+        """Send one event and wait briefly for it. A failure only logs a warning."""
         at = datetime.now(UTC)
         failed: list[str] = []
 
@@ -136,7 +136,7 @@ class _Run:
         return facets
 
     def _input(self, table: Table) -> InputDataset:
-        """The objects of a table, by the prefix that they have in every batch; the version is the batch."""
+        """The input dataset: a table's objects, named by their prefix without the batch, which is the version."""
         from openlineage.client.event_v2 import InputDataset
         from openlineage.client.facet_v2 import dataset_version_dataset
         from openlineage.client.naming.dataset import S3

@@ -1,4 +1,4 @@
-"""What `--data`, the parameter `data` or CXM_DATA says → the place where the files are, logged in to where that has to be."""
+"""Opens the place that `--data`, the parameter `data` or CXM_DATA names, with a login if it needs one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place(settings: Settings, text: str) -> Place:
 
 
 def _secret(settings: Settings) -> SecretStr | None:
-    """What logs in to SFTP servers: the Prefect Secret block's, or the setting's."""
+    """The SFTP key or password, from the Prefect Secret block or the setting."""
     if not settings.sftp_block:
         return settings.sftp_secret
     from prefect.blocks.system import Secret

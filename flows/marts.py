@@ -33,13 +33,13 @@ from flows.steps import build as build_step
 from flows.steps import dbt
 from flows.steps.build import BuildResult, NodeEvent
 
-RETRIES = 1  # of the nodes that could not run; a test that rows broke would break again
+RETRIES = 1  # for nodes that could not run; a failed test would fail again
 RETRY_SECONDS = 10.0
-_THREADS = 32  # nodes that dbt has at work, and those whose end is still being reported
+_THREADS = 32  # for the running nodes, and those whose end is being reported
 
 
 class BuildError(DataError):
-    """A build of which nodes failed; `result` has them all."""
+    """Nodes of a build failed; `result` has all nodes."""
 
     def __init__(self, message: str, result: BuildResult) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ def _run_name() -> str:
 
 
 class _Node:
-    """What dbt says of one node, from the flow's thread to that of the node's task run."""
+    """dbt's events about one node, passed from the flow's thread to the node's task run."""
 
     def __init__(self, first: NodeEvent) -> None:
         self.title = f"{first.kind.replace('_', ' ')} {first.name}"
@@ -60,7 +60,7 @@ class _Node:
 
 @task(name="dbt node", task_run_name="{node.title}", cache_policy=NO_CACHE, persist_result=False)
 def show_node(node: _Node) -> Any:
-    """One node of dbt, for as long as it runs: its log, and the state in which it ended."""
+    """The task run of one dbt node: logs its messages while it runs, and ends in its final state."""
     logger = get_run_logger()
     while (said := node.said.get()) is not None:
         level = (
@@ -77,7 +77,7 @@ def show_node(node: _Node) -> Any:
             return Completed(
                 message=said.message, name={"skip": "Skipped", "warn": "Warned"}.get(said.outcome, "Completed")
             )
-    return Failed(message="dbt ended before it said how this node did")
+    return Failed(message="dbt ended before it reported this node's result")
 
 
 class _Nodes:
@@ -87,8 +87,8 @@ class _Nodes:
         self._open: dict[str, _Node] = {}
         self._futures: list[PrefectFuture[Any]] = []
 
-    def hear(self, event: NodeEvent) -> None:
-        """Start the node's task run, or hand it what dbt said."""
+    def receive(self, event: NodeEvent) -> None:
+        """Start the node's task run, or pass it an event."""
         node = self._open.get(event.id)
         if node is None:
             node = self._open[event.id] = _Node(event)
@@ -98,7 +98,7 @@ class _Nodes:
             del self._open[event.id]
 
     def close(self) -> None:
-        """End what dbt left open, and wait for every task run."""
+        """End the nodes that dbt left open, and wait for every task run."""
         for node in self._open.values():
             node.said.put(None)
         self._open.clear()
@@ -117,14 +117,14 @@ def dbt_build(
     retry: bool = False,
     snowflake_block: str | None = None,
 ) -> BuildResult:
-    """Build the models, snapshots and seeds, and run their tests: after a batch, what reads its source.
+    """Build models, snapshots and seeds, and run their tests; after a batch, those that read its source.
 
-    Nodes that could not run are tried once more, alone. A node behind one that failed is not built: it stays as it was.
+    Nodes that could not run are retried once. A node downstream of a failed one is not built and keeps its old data.
 
     Args:
-        source: build what reads this source; without it, everything.
-        select: dbt's own selector in place of that, such as `marts` or `dim_accounts+`.
-        retry: build in place of that what failed in the last build, and what was behind it.
+        source: build the nodes that read this source; by default all.
+        select: a dbt selector instead, such as `marts` or `dim_accounts+`.
+        retry: instead build the nodes that failed in the last build, and those downstream of them.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
 
     Raises:
@@ -139,7 +139,7 @@ def dbt_build(
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """One build of a database at a time, whoever started it: two would make the same tables. Waits for the other's end."""
+    """Allow one build of a database at a time, because two would write the same tables; waits for the other one."""
     name = f"cxm-dbt-build-{settings.database}"
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(name=name, limit=1)
@@ -173,14 +173,14 @@ def write_dbt_docs(settings: Settings) -> str:
             settings.home / "docs" / "dbt_docs",
         )
         tasks.put_pages(settings, place, {DBT_DOCS: page.read_bytes()})
-    except CxmError as error:  # the marts stand, with a page about them or without
+    except CxmError as error:  # the marts are built; the page about them is optional
         get_run_logger().warning("the dbt docs are as they were: %s", error)
         return ""
     return place.link(DBT_DOCS)
 
 
 def summarize(result: BuildResult) -> str:
-    """A build in one line: "35 built, 214 tests held, 2 warned, in 41 s"."""
+    """The build in one line: "35 built, 214 tests held, 2 warned, in 41 s"."""
     tests = sum(node.kind in ("test", "unit_test") and node.outcome == "pass" for node in result.nodes)
     if not result.nodes:
         return "nothing to build"
@@ -194,9 +194,9 @@ def summarize(result: BuildResult) -> str:
 
 
 def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None], docs: str = "") -> str:
-    """What `dbt build` did, as a page: what was built with rows and seconds, tests that warn, what failed.
+    """The report of a build: nodes with rows and seconds, tests that warned, failures.
 
-    `rows`: SCHEMA.NAME of a table → how many it has now. `docs`: the address of the dbt docs.
+    `rows`: SCHEMA.NAME of a table → its number of rows now. `docs`: the link to the dbt docs.
     """
     built = [node for node in result.nodes if node.kind in ("model", "snapshot", "seed")]
     tests = [node for node in result.nodes if node not in built]
@@ -237,15 +237,17 @@ def _built(settings: Settings, select: str | None, by_source: bool, retry: bool)
     project, workdir = PROJECT / "dbt" / "cxm_medtech", settings.home / "dbt-build"
     environment = dbt.dbt_environment(blocks.with_login(settings))
     if retry:
-        return _watched(lambda hear: build_step.retry(project, environment, workdir, hear=hear))
+        return _watched(lambda on_event: build_step.retry(project, environment, workdir, on_event=on_event))
     tests: Literal["eager", "buildable"] = "eager" if by_source else "buildable"
-    result = _watched(lambda hear: build_step.build(project, environment, workdir, select, hear=hear, tests=tests))
+    result = _watched(
+        lambda on_event: build_step.build(project, environment, workdir, select, on_event=on_event, tests=tests)
+    )
     for _ in range(RETRIES):
         if not result.count("error"):
             break
         get_run_logger().warning("%d nodes could not run; trying them again, alone", result.count("error"))
         time.sleep(RETRY_SECONDS)
-        again = _watched(lambda hear: build_step.retry(project, environment, workdir, hear=hear))
+        again = _watched(lambda on_event: build_step.retry(project, environment, workdir, on_event=on_event))
         result = result.with_retried(again)
     return result
 
@@ -253,7 +255,7 @@ def _built(settings: Settings, select: str | None, by_source: bool, retry: bool)
 def _watched(run: Callable[[Callable[[NodeEvent], None]], BuildResult]) -> BuildResult:
     nodes = _Nodes()
     try:
-        return run(nodes.hear)
+        return run(nodes.receive)
     finally:
         nodes.close()
 
@@ -268,7 +270,7 @@ def _selector(settings: Settings, source: str) -> str | None:
 
 
 def _relations(settings: Settings) -> dict[str, int | None]:
-    """SCHEMA.NAME of every table and view that the transformer sees → its rows, where it has a count of them."""
+    """SCHEMA.NAME of every table and view that the transformer sees → its number of rows, None if unknown."""
     tag = {"flow_run": run_info().flow_run_id, "step": "dbt-build"}
     with blocks.snowflake(settings, settings.transformer_role, tag) as connection:
         rows = run_sql(connection, template("relations.sql", database=settings.database), ()).dicts()

@@ -1,4 +1,4 @@
-"""Columns that files brought and RAW was given (onNewColumn: add) → what to add to the contract, as an artifact of the run."""
+"""Shows a patch that adds new columns of files (onNewColumn: add) to the contract, as an artifact of the run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from flows.settings import PROJECT
 
 
 def show_patch(source: Source, landed: Mapping[str, LandedTable]) -> None:
-    """Show the contract's patch for the tables that were loaded, where one has such columns; it fails nothing."""
+    """Show the contract's patch if a loaded table has new columns; a failure only logs a warning."""
     new = {name: [layout for layout in table.layouts if layout.added] for name, table in landed.items()}
     layouts = {name: max(each, key=lambda layout: len(layout.added)) for name, each in new.items() if each}
     if not layouts:
         return
-    from flows.contract.patch import patch  # few runs need these, and DuckDB with them
+    from flows.contract.patch import patch  # imported here: few runs need them, and they import DuckDB
     from flows.steps.draft import unread
 
     try:
         columns = {name: [unread(header) for header in layout.added] for name, layout in layouts.items()}
         diff = patch(PROJECT, source, layouts, columns)
-    except CxmError as error:  # the rows are loaded whether or not it can be shown
+    except CxmError as error:  # the rows are loaded; the patch is optional
         get_run_logger().warning("%s: the contract's patch cannot be shown: %s", source.name, error)
         return
     names = ", ".join(f"{name}.{header}" for name, layout in layouts.items() for header in layout.added)

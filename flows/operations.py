@@ -1,5 +1,5 @@
-"""Flows beside the daily path: undo a batch, keep the landing zone and RAW small, compare what should agree,
-look how old the data is, load the files of past days."""
+"""The flows besides the daily run: undo, maintenance, reconcile, freshness and backfill: delete a batch, archive and prune,
+compare S3 with the ledger and RAW, report the age of the data, load past days."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from flows.steps.undo import UndoneTable
 def undo(
     batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[UndoneTable, ...]:
-    """Take a batch out of RAW: its rows go and its ledger rows say so, in one transaction. dbt then reads the batch before it.
+    """Delete a batch's rows from RAW and mark its ledger rows, in one transaction. dbt then reads the batch before it.
 
     Args:
-        batch: the batch id, YYYYMMDD_HHMMSS: the end of its run's name, and the heading of its report.
+        batch: the batch id, YYYYMMDD_HHMMSS, as in the run's name and its report.
         source: the contract it belongs to.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
@@ -53,17 +53,17 @@ def _maintenance_name() -> str:
 def maintenance(
     source: str | None = None, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[MaintenanceAction, ...]:
-    """Delete loads whose retention by the contract is over, archive objects of batches long done, prune rows of old loads, and
-    look whether S3, ledger and RAW agree.
+    """Delete loads whose retention period has ended, archive objects of old batches, prune rows of old loads, and
+    compare S3, ledger and RAW.
 
     Args:
-        source: one contract; all of them when it is left out.
+        source: the contract; by default all.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
     names = [source] if source else list(sources())
     where = tasks.Blocks(aws_block, snowflake_block)
-    done = tuple(kept for name in names for kept in tasks.retention(name, run_info(), where))
+    done = tuple(action for name in names for action in tasks.retention(name, run_info(), where))
     prefect_ui.table_artifact("maintenance", done, "Deleted by the contract's retention, archived and pruned")
     for name in names:
         reconcile(name, aws_block, snowflake_block)
@@ -74,7 +74,7 @@ def maintenance(
 def reconcile(
     source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Difference, ...]:
-    """Compare S3, ledger and RAW of a source; any difference fails the run.
+    """Compare S3, ledger and RAW of a source; a difference fails the run.
 
     Args:
         source: the contract.
@@ -82,7 +82,7 @@ def reconcile(
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
 
     Raises:
-        DataError: they differ; the message lists how, the artifact all of it.
+        DataError: they differ; the message lists the first differences, the artifact all.
     """
     differences = tasks.reconcile(source, tasks.Blocks(aws_block, snowflake_block))
     prefect_ui.table_artifact(f"{source}-reconcile", differences, "Differences between S3, ledger and RAW")
@@ -97,14 +97,14 @@ def reconcile(
 def freshness(
     source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[SourceFreshness, ...]:
-    """dbt source freshness over the deliveries of a source: how long ago each table's last one was; nothing is loaded.
+    """Run dbt's source freshness: how long ago each table was last delivered. Nothing is loaded.
 
     Args:
         source: the contract.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
 
-    A source of which nothing was ever published is not late: the run completes and says so.
+    A source without any published batch is not late: the run completes and says so.
 
     Raises:
         StaleError: a table's last delivery is longer ago than its contract allows; the message says which.
@@ -128,7 +128,7 @@ def freshness(
 
 @dataclass(frozen=True)
 class DaySummary:
-    """What became of one day of a backfill; `rows` are those in RAW. A day that is unchanged has no batch of this run."""
+    """The result of one day of a backfill; `rows` are those in RAW. An unchanged day has no batch of this run."""
 
     day: date
     batch_id: str
@@ -138,7 +138,7 @@ class DaySummary:
 
 
 class BackfillError(CxmError):
-    """A backfill of which days are not published: which class of error (`exit_code`), and every day that was come to (`days`)."""
+    """Days of a backfill were not published; `exit_code` is that of the last failed day, `days` the days that were processed."""
 
     def __init__(self, message: str, days: tuple[DaySummary, ...], exit_code: int) -> None:
         super().__init__(message)
@@ -146,8 +146,8 @@ class BackfillError(CxmError):
         self.exit_code = exit_code
 
 
-def _told(day: DaySummary) -> DaySummary:
-    """The day, once its listeners know how it ended and how many rows it has in RAW."""
+def _report_day(day: DaySummary) -> DaySummary:
+    """Publish the day's status and rows as a progress event, and return the day."""
     with suppress(progress.StoppedError):  # for example the day lost its lease, which its own error reports
         progress.publish(progress.Event("day", day.day.isoformat(), day.rows, day.rows, day.status))
     return day
@@ -162,14 +162,14 @@ def backfill(
     aws_block: str | None = None,
     snowflake_block: str | None = None,
 ) -> tuple[DaySummary, ...]:
-    """Load the files of a range of days: a batch for each day, in order, each under a lease of its own. dbt's freshness and the
-    Data Docs come once, after the last day.
+    """Load the files of a range of days: one batch per day, in order, each with its own lease. dbt's freshness and the
+    Data Docs are made once, after the last day.
 
-    Run again, it goes on where it stopped: a day whose files are all published as they are is passed over. Bad data of a day is
-    quarantined and does not keep the days after it from loading, as in daily runs; any other error ends the backfill.
+    A repeated backfill skips days whose files are already published. If a day has bad data, it is
+    quarantined and the next days are still loaded, as in daily runs; any other error ends the backfill.
 
     Args:
-        source: the contract; its files come by day.
+        source: the contract of a source with daily files.
         from_day: the first day.
         to_day: the last day, included.
         data: the folder with the source's files; by default `data/<source>` in the project.
@@ -192,17 +192,17 @@ def backfill(
     exit_code = 0
     for day in days:
         if day not in changed:
-            done.append(_told(DaySummary(day, "", "unchanged", 0)))
+            done.append(_report_day(DaySummary(day, "", "unchanged", 0)))
             continue
         try:
             run = one_day(source, data, day, aws_block, snowflake_block)
-            done.append(_told(DaySummary(day, run.batch_id, "published", sum(t.rows_raw for t in run.tables))))
+            done.append(_report_day(DaySummary(day, run.batch_id, "published", sum(t.rows_raw for t in run.tables))))
         except PipelineError as error:
             exit_code = error.exit_code
             quarantined = exit_code == DataError.exit_code
             in_raw = sum(t.rows_raw for t in error.summary.tables)
             status: Literal["quarantined", "failed"] = "quarantined" if quarantined else "failed"
-            done.append(_told(DaySummary(day, error.summary.batch_id, status, in_raw, str(error))))
+            done.append(_report_day(DaySummary(day, error.summary.batch_id, status, in_raw, str(error))))
             if not quarantined:
                 break
     if judged := [d.batch_id for d in done if d.status in ("published", "quarantined")]:

@@ -1,7 +1,7 @@
-"""The flows: files on disk → S3 → RAW → validated → handed to dbt. `pipeline` reads as that path.
+"""The flow `pipeline`, which reads as the data's path: files → S3 → RAW → validated → handed off to dbt; replay and provision.
 
-Every future is waited for: a failed table fails the run, and the other tables still finish. What happens to a run's tables, and
-what it reports, is in `run`.
+A failed table fails the run, but the other tables still finish, because every future is awaited. Waiting, auditing and
+reporting are in `run`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def batch_id(start: datetime) -> str:
 
 
 def run_info(batch: str | None = None) -> RunInfo:
-    """This flow run, at work on `batch`; by default on the one that its expected start names."""
+    """The RunInfo of this flow run for `batch`; by default the batch is named by the run's expected start."""
     return RunInfo(batch or batch_id(prefect_ui.expected_start()), str(flow_run.id or ""), str(flow_run.ui_url or ""))
 
 
@@ -68,9 +68,9 @@ def pipeline(
         source: the contract's name: `data_dictionary/<source>.odcs.yaml`.
         data: the place of the source's files: a folder, zip or tar, s3://bucket/prefix or sftp://user@host/path; by default
             `data/<source>`, or what `cxm up` generated.
-        force: send and load files again although their content is published already.
+        force: send and load files again even if their content is published already.
         day: which day's files, for a source that delivers a file for each day; by default yesterday (UTC).
-        limit: a trial of the first so many rows of each file: loaded and validated, never published, and cleared away.
+        limit: run a trial: the first `limit` rows of each file are loaded and validated, never published, then deleted.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
@@ -78,7 +78,7 @@ def pipeline(
     day = day or prefect_ui.expected_start().date() - timedelta(days=1)
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit: got {limit}, expected a number of rows from 1 on")
-    # Once, as soon as it is known that dbt will have something to read.
+    # Once, as soon as it is certain that dbt will have new rows to read.
     prepare = cache(partial(tasks.prepare_handoff, where))
     if force and not limit:
         prepare()
@@ -109,7 +109,7 @@ def pipeline(
 def one_day(
     source: str, data: str, day: date, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> RunSummary:
-    """One day of a backfill: landed, loaded, validated and published. Freshness and Data Docs come once, after the last day.
+    """Land, load, validate and publish one day of a backfill. Freshness and Data Docs are made once, after the last day.
 
     Args:
         source: the contract's name.
@@ -133,18 +133,18 @@ def one_day(
 
 
 def _lineage(batch: tasks.Batch, name: str) -> AbstractContextManager[Callable[[lineage_events.Written], None]]:
-    """The run's OpenLineage events, where they are on; a day of a backfill is a part of that one's run."""
+    """Send the run's OpenLineage events, if enabled; a day's run has the backfill's run as its parent."""
     above = flow_run.parent_flow_run_id if batch.settings.openlineage_namespace else None
     parent = lineage_events.Parent(str(above), f"backfill.{batch.source.name}") if above else None
     return lineage_events.report_run(batch.settings, batch.source, batch.info, name, parent)
 
 
 def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
-    """Every table of the batch landed, each of its files by itself, and loaded.
+    """Land every file of the batch and load its tables.
 
-    A table of several files is sent whole or not at all: they are looked at first, if they are those that are published.
+    A table of several files is sent as a whole or not at all, so they are first compared with the published ones.
     """
-    if batch.force or not batch.published:  # there will be rows to judge, whatever the files hold
+    if batch.force or not batch.published:  # there will certainly be rows to validate
         validate.warm()
     landing: dict[str, Sequence[Landing]] = {}
     loading: dict[str, PrefectFuture[LoadResult]] = {}
@@ -175,10 +175,10 @@ def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
 def replay(
     batch: str, source: str = "olist", aws_block: str | None = None, snowflake_block: str | None = None
 ) -> RunSummary:
-    """Load a batch again from what lies in S3, validate it and hand it off: after a rule was fixed, rows were lost, or an undo.
+    """Load a batch again from its objects in S3, validate it and hand it off: after an undo, a corrected rule, or lost rows.
 
     Args:
-        batch: the batch id, YYYYMMDD_HHMMSS: the end of its run's name, and the heading of its report.
+        batch: the batch id, YYYYMMDD_HHMMSS, as in the run's name and its report.
         source: the contract it belongs to.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
@@ -203,10 +203,10 @@ def replay(
 
 
 def checked_batch_id(text: str) -> str:
-    """`text`, which has to be a batch id.
+    """Return `text` if it is a batch id.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not one.
     """
     if not re.fullmatch(r"[0-9]{8}_[0-9]{6}", text):
         raise ConfigurationError(f"batch id: got {text!r}, expected YYYYMMDD_HHMMSS; `cxm batches` lists them")
@@ -217,10 +217,10 @@ def checked_batch_id(text: str) -> str:
 def provision(
     apply: bool = True, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> tuple[Change, ...]:
-    """Bucket, IAM, warehouse, database, schemas, roles, stages, ledger and RAW tables: made where missing, fixed where changed.
+    """Create or update bucket, IAM, warehouse, database, schemas, roles, stages, ledger and RAW tables.
 
     Args:
-        apply: do it; without it the flow shows its plan, as an artifact, and changes nothing; it looks with CXM_PLAN_ROLE.
+        apply: make the changes; without it the flow only shows the plan as an artifact, read with CXM_PLAN_ROLE.
         aws_block: the AwsCredentials block of an administrator; by default the AWS SDK's own chain.
         snowflake_block: the SnowflakeConnector block of an administrator; by default CXM_SNOWFLAKE_USER and its key.
     """

@@ -212,15 +212,15 @@ class Bar:
 
     def __init__(self, key: str, table: str) -> None:
         self._key, self._table = key, table
-        self._since = self._told = time.monotonic()
+        self._since = self._updated = time.monotonic()
         self._id: UUID | None = None
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         progress.publish(progress.Event(phase, self._table, done, total))
         now = time.monotonic()
-        if now - self._told < 1.0 or now - self._since < BAR_SECONDS or not total:
+        if now - self._updated < 1.0 or now - self._since < BAR_SECONDS or not total:
             return
-        self._told = now
+        self._updated = now
         # One pass checks the file, one sends it: each counts as half.
         half = 50.0 * done / total
         percent = min(half if phase == "check" else 50.0 + half, 100.0)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One table's step moved on: `done` of `total` bytes or rows, or a word on how it ended."""
+    """Progress of one table's step: `done` of `total` bytes or rows, or its outcome."""
 
-    step: str  # check, upload, load, validate, freshness; day, of a backfill, whose table is the day
+    step: str  # check, upload, load, validate, freshness; or day, of a backfill, with the day in `table`
     table: str
     done: int = 0
     total: int = 0
@@ -27,12 +27,12 @@ _stopped = threading.Event()
 
 
 def stop() -> None:
-    """Let every task of this process end at its next `publish`."""
+    """Make every task of this process end at its next `publish`."""
     _stopped.set()
 
 
 def go() -> None:
-    """A new run begins: nothing is stopped."""
+    """Undo `stop`, because a new run begins."""
     _stopped.clear()
 
 
@@ -40,7 +40,7 @@ _listeners: list[Callable[[Event], None]] = []
 
 
 def publish(event: Event) -> None:
-    """Hand the event to every listener, in the thread that publishes.
+    """Pass the event to every listener, in the calling thread.
 
     Raises:
         StoppedError: the run was asked to end.

@@ -1,7 +1,7 @@
-"""Where the project is: `CXM_PROJECT`, else a checkout of the repository, else the nearest folder upward that `cxm init` made.
+"""Finds the project: `CXM_PROJECT`, else a checkout of the repository, else the nearest parent folder made by `cxm init`.
 
-A project holds what a team changes: contracts, the dbt and expectations projects, deployments. SQL templates belong to the
-program. Besides `flows.settings` the only reader of the environment, since contracts are read without settings.
+A project has the files that a team changes: contracts, the dbt and expectations projects, deployments. SQL templates are in the
+package. Besides `flows.settings`, only this module reads the environment, because contracts are read without settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flows.errors import ConfigurationError
 PACKAGE = Path(__file__).resolve().parent
 MARKERS = ("prefect.yaml", "data_dictionary")
 
-# What the wheel ships for new projects; in a checkout the project itself is that.
+# The files for new projects: in a wheel its copy, in a checkout the project itself.
 CHECKOUT = None if (PACKAGE / "shipped").is_dir() else PACKAGE.parent
 SHIPPED = CHECKOUT or PACKAGE / "shipped"
 SQL = SHIPPED / "sql"
@@ -52,7 +52,7 @@ def find(start: Path, named: str | None) -> Path:
 
 
 def check(folder: Path) -> None:
-    """Nothing, when this is a project.
+    """Check that this is a project.
 
     Raises:
         ConfigurationError: it is none.
@@ -65,7 +65,7 @@ def check(folder: Path) -> None:
 
 
 def make(folder: Path) -> list[Path]:
-    """A new project in `folder`, from what is shipped; returns what was written.
+    """Create a project in `folder` from the shipped files; returns the files written.
 
     Raises:
         ConfigurationError: a project exists already, or the folder cannot be written to.

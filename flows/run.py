@@ -1,4 +1,4 @@
-"""One run after its tasks are sent off: wait for every table, audit it, publish or quarantine it, hand it to dbt, report.
+"""What a run does after submitting its tasks: wait for every table, audit, publish or quarantine, hand off to dbt, report.
 
 futures of land and load ──settle──▶ Run ──validate_and_publish──▶ Verdict ──hand_off──▶ RunSummary; each raises PipelineError
 
@@ -43,8 +43,8 @@ from flows.steps.validate import Verdict, of_broken_lines
 
 @dataclass(frozen=True)
 class TableSummary:
-    """One line of the run's table. `rows_raw` counts this batch's rows, or those of the batch it is unchanged since; with those
-    that were set aside they are the file's."""
+    """One line of the run's table. `rows_raw` counts this batch's rows, or for an unchanged table those of its batch; plus rows
+    set aside it is the number of rows in the file."""
 
     table: str
     files: int
@@ -55,13 +55,13 @@ class TableSummary:
     validation: str
     freshness: str
     error: str = ""
-    columns: str = ""  # how the file's header differs from the contract, as far as the contract lets it
+    columns: str = ""  # how the file's header differs from the contract, within what the contract allows
     rows_set_aside: int = 0
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did: its batch, its tables, where to look."""
+    """The result of a run: its batch, its tables, its links."""
 
     source: str
     batch_id: str
@@ -70,12 +70,12 @@ class RunSummary:
     flow_run_url: str = ""
     published: bool = False
     is_generated: bool = False  # the files were made by `cxm generate`
-    ignored: str = ""  # files beside those of the contract
-    trial: int = 0  # of the first so many rows of each file: nothing was published, nothing of it is left
+    ignored: str = ""  # files that belong to no table
+    trial: int = 0  # the number of rows of a trial: nothing was published and its rows are deleted
 
     @property
     def unchanged(self) -> bool:
-        """True where no file differed from what is published."""
+        """Whether every file is the same as the published one."""
         return all(t.load.startswith(("unchanged", "not delivered")) for t in self.tables)
 
     @property
@@ -86,7 +86,7 @@ class RunSummary:
 
     @property
     def outcome(self) -> str:
-        """What came of the run, in one line: "9 tables, 94,853 rows, 0 failed, fresh"."""
+        """The outcome in one line: "9 tables, 94,853 rows, 0 failed, fresh"."""
         rows = sum(t.rows_raw for t in self.tables)
         failed = sum(bool(t.error) or "failed" in t.validation for t in self.tables)
         ages = {t.freshness for t in self.tables if t.freshness}
@@ -108,8 +108,8 @@ class RunSummary:
 
 
 class PipelineError(CxmError):
-    """A run that did not end well: which class of error it was (`exit_code`), what it still did (`summary`), and whether its
-    batch has a verdict (`closed`) or is left for the next run to clear."""
+    """A run failed: the class of error (`exit_code`), what it did (`summary`), and whether its
+    batch has a verdict (`closed`) or must be recovered by the next run."""
 
     def __init__(self, message: str, summary: RunSummary, exit_code: int, closed: bool = True) -> None:
         super().__init__(message)
@@ -118,12 +118,14 @@ class PipelineError(CxmError):
         self.closed = closed
 
 
-Landing = PrefectFuture[LandResult] | LandResult  # a file that is being landed, or was not to be
+Landing = (
+    PrefectFuture[LandResult] | LandResult
+)  # the future of a file's landing, or the result if the file was not sent
 
 
 @dataclass(frozen=True)
 class Run:
-    """What landing and loading gave, table by table; a table that failed has an error instead."""
+    """The results of landing and loading by table; a failed table has an error instead."""
 
     batch: tasks.Batch
     landed: dict[str, LandedTable]
@@ -132,11 +134,11 @@ class Run:
 
     @property
     def fresh(self) -> list[LoadResult]:
-        """What came in with this run: the tables that differ from what is published."""
+        """The tables that this run loaded, because they differ from the published ones."""
         return [r for r in self.loaded.values() if r.came]
 
     def summary(self, verdict: Verdict | None = None, handed: HandoffResult | None = None) -> RunSummary:
-        """The run as it is reported to its user."""
+        """The summary that is reported to the user."""
         source = self.batch.source
         judged = {t.table: t for t in verdict.tables} if verdict else {}
         fresh = {s.table: s.status for s in handed.sources} if handed else {}
@@ -182,21 +184,21 @@ def settle(
     loaded: Mapping[str, PrefectFuture[LoadResult]],
     noted: list[LandResult],
 ) -> Run:
-    """Wait for every file and table, by name. If one failed, nothing is published, since a batch is published whole: bad data
-    quarantines what the others loaded; after a server that failed, the batch stays open and the next run (or this one's retry)
-    clears it. What landed is `noted` in any case."""
+    """Wait for every file and table, by name. If one failed, nothing is published, as a batch is published as a whole: bad data
+    quarantines the other tables too; if a server failed, the batch stays open and the next run (or this one's retry)
+    undoes it. Landed files are added to `noted` in any case."""
     errors: dict[str, Exception] = {}
 
     def result(table: str, future: Any) -> Any:
         try:
             return future.result() if isinstance(future, PrefectFuture) else future
         except Exception as error:
-            # The first error is the cause, a later one its consequence.
+            # The first error is the cause; later ones may be consequences.
             errors.setdefault(table, meaning(error) or error)
             return None
 
     arrived: dict[str, LandedTable] = {}
-    beside: dict[str, list[LandResult]] = {}  # files that landed, of tables of which another did not
+    beside: dict[str, list[LandResult]] = {}  # landed files of tables with another file that failed
     for table, futures in landed.items():
         files = [done for future in futures if (done := result(table, future))]
         noted.extend(files)
@@ -233,7 +235,7 @@ def settle(
             f"{len(errors)} of {len(batch.source.tables)} tables failed ({names}); nothing of this batch is published"
         )
         message = "\n".join([head, *(f"- {name}: {error}" for name, error in errors.items())])
-        # After a server that failed, objects may lie in S3 that the ledger does not know yet.
+        # If a server failed, S3 may have objects that are not in the ledger yet.
         closed = all(isinstance(error, DataError) for error in errors.values())
         raise PipelineError(message, run.summary(), _exit_code(errors.values()), closed)
     return run
@@ -244,7 +246,7 @@ def _tell(batch: tasks.Batch, status: str, **facts: Any) -> None:
 
 
 def _exit_code(errors: Any) -> int:
-    """A run fails as its most basic error: configuration before infrastructure before data."""
+    """The exit code of several errors: configuration before infrastructure before data."""
     for kind in (ConfigurationError, InfrastructureError):
         if any(isinstance(error, kind) for error in errors):
             return kind.exit_code
@@ -252,7 +254,7 @@ def _exit_code(errors: Any) -> int:
 
 
 def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
-    """Audit what was loaded: publish it, or quarantine it and fail. Nothing new loaded: nothing to audit."""
+    """Validate the loaded tables, then publish them, or quarantine them and fail. If nothing was loaded, do nothing."""
     if not run.fresh:
         since = sorted({r.since for r in run.loaded.values() if r.since})
         get_run_logger().info("unchanged since batch %s: nothing sent, nothing loaded", ", ".join(since) or "none")
@@ -260,12 +262,12 @@ def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
     batch = run.batch
     verdict = prefect_ui.facts_of(tasks.validate(batch, run.fresh, return_state=True))
     reasons = [f"- {table.table}: {f.summary}" for table in verdict.tables for f in table.error_failures]
-    bad = tasks.bad_rows_found(batch, verdict, run.fresh)
+    bad = tasks.find_bad_rows(batch, verdict, run.fresh)
     published, over = verdict.passed, ""
     if verdict.passed or bad:
         try:
             verdict, published = _without(verdict, tasks.publish(batch, run.fresh, bad), run.landed), True
-        except DataError as error:  # too many, say: the batch is quarantined as it is
+        except DataError as error:  # for example too many bad rows: quarantine the whole batch
             over = str(error)
     name = batch.source.name
     rows = validation_rows(verdict, run.fresh)
@@ -284,7 +286,7 @@ def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
 
 
 def tried(run: Run) -> RunSummary:
-    """Audit a trial, and clear it away: nothing of it is published. Rules that judge whole files are left out."""
+    """Validate a trial and delete it; nothing is published. Rules about whole files are left out."""
     batch, name = run.batch, run.batch.source.name
     if not run.fresh:
         raise DataError(f"{name}: no file to try; expected one at least")
@@ -294,7 +296,7 @@ def tried(run: Run) -> RunSummary:
     if broken := broken_rows(verdict):
         tasks.show_table(f"{name}-broken-rows", broken, "Rows that broke a rule")
     reasons = [f"- {table.table}: {f.summary}" for table in verdict.tables for f in table.error_failures]
-    bad = tasks.bad_rows_found(batch, verdict, run.fresh)
+    bad = tasks.find_bad_rows(batch, verdict, run.fresh)
     passed = verdict.passed or bool(bad and bad.within_limits({r.table: r.rows for r in run.fresh}))
     summary = run.summary(verdict)
     tasks.close_trial(batch, "; ".join(["trial: passed" if passed else "trial: rules failed", *reasons]))
@@ -310,7 +312,7 @@ def _show(batch: tasks.Batch) -> str:
 
 
 def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, LandedTable]) -> Verdict:
-    """The verdict on what was published: rules that only rows broke which were set aside are not broken any more."""
+    """The verdict without the rules that were broken only by rows that have been set aside."""
     rows = {one.table: one.rows for one in aside}
     tables = [
         replace(
@@ -329,12 +331,12 @@ def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, L
 
 
 def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
-    """The comparison of what came in with the batch before, begun; nothing came in: nothing to compare."""
+    """Start comparing the loaded tables with the batch before; None if nothing was loaded."""
     return tasks.compare.submit(run.batch, run.fresh) if run.fresh else None
 
 
 def _paging(run: Run, verdict: Verdict | None) -> PrefectFuture[Path] | None:
-    """The Data Docs of what was judged, begun."""
+    """Start building the Data Docs of the validated tables."""
     return tasks.build_batch_pages.submit(run.batch, verdict) if verdict else None
 
 
@@ -347,7 +349,7 @@ def _report(
     writing: PrefectFuture[Path] | None,
     paging: PrefectFuture[Path] | None = None,
 ) -> None:
-    """The page of the run: what came in, what changed since the batch before, where to look."""
+    """Show the run's report: loaded tables, changes since the batch before, links."""
     batch, settings = run.batch, run.batch.settings
     on_aws = settings.target != "embedded"
     compared: tuple[Compared, ...] = ()
@@ -392,12 +394,12 @@ def _report(
 
 
 def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Links:
-    """Where the pages of the run are: in the docs place, or served out of this home."""
+    """Links to the run's pages, in the docs place or on this home's docs server."""
     settings = run.batch.settings
     if place := DocsPlace.of(settings):
         try:
             return tasks.publish_pages(run.batch, place, verdict, history)
-        except CxmError as error:  # the batch is what its verdict says, with pages or without
+        except CxmError as error:  # pages do not change the batch's verdict
             get_run_logger().warning("the pages of this run are not in the docs place: %s", error)
             return Links(settings.bucket)
     return Links(
@@ -409,14 +411,14 @@ def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Link
 
 
 def _served(settings: Settings, page: Path) -> str:
-    """The address of a page that the embedded stack serves, if it runs."""
+    """The link to a page on the embedded stack's docs server; empty if it does not run."""
     url = settings.stack.get("docs", {}).get("url", "")
     return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
 
 
 def hand_off(run: Run, verdict: Verdict | None) -> RunSummary:
-    """dbt's own freshness verdict over the deliveries of the source; stale data fails the run. Where nothing new came, dbt,
-    which takes longer to start than all else, has nothing to be handed: the ledger says how old the deliveries are."""
+    """Hand off to dbt: run its source freshness; stale data fails the run. If nothing new was loaded, the ledger is queried
+    instead of starting dbt, which would take longer than the rest of the run."""
     comparing = _comparing(run)
     if not_sent := [file for table in run.landed.values() for file in table.files if table.status != "landed"]:
         tasks.note_not_sent(run.batch, not_sent)

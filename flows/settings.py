@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType
 
@@ -141,8 +140,8 @@ class Settings(BaseSettings):
     privacy_role: str = Field("CXM_PRIVACY", pattern=r"^[A-Z_][A-Z0-9_$]*$")
     """The role that sees personal data unmasked if `CXM_MASKING` is on."""
     forget_key: SecretStr | None = None
-    """The key of the hashes by which `cxm forget` notes whom it forgot, of your own making and kept for good: a long
-    random text, as of `openssl rand -hex 32`. None: the home's own on the embedded target; on an account nothing is applied."""
+    """The key of the hashes by which `cxm forget` records the persons it deleted. Make one with `openssl rand -hex 32`
+    and keep it forever. None: the home's own key on the embedded target; on an account `--apply` is refused."""
     snowflake_account: str | None = None
     """The account, `<organization>-<name>`."""
     snowflake_user: str | None = None
@@ -341,7 +340,7 @@ class Settings(BaseSettings):
         except FileNotFoundError:
             raise ConfigurationError(f"{path}: not found; start the embedded stack with `cxm up`") from None
 
-    @cached_property
+    @property
     def stack(self) -> dict[str, Any]:
         """The running embedded stack's endpoints, as `flows.embedded.stack` wrote them.
 

@@ -1,6 +1,6 @@
-"""Thin Prefect wrappers: each task opens connections, calls one step and shows what it gave; what is done is in `flows.steps`.
+"""The Prefect tasks: each is a wrapper that opens connections, calls one step of `flows.steps`, and shows its result.
 
-Long because all tasks are here, so that names and retries can be compared.
+Long because all tasks are here, so that their names and retries can be compared.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Blocks:
-    """The Prefect blocks that a run logs in with; without names, what the settings say."""
+    """The names of the Prefect blocks with which a run logs in; None: the settings' login."""
 
     aws: str | None = None  # an AwsCredentials block
     snowflake: str | None = None  # a SnowflakeConnector block
@@ -64,16 +64,16 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Batch:
-    """One run's surroundings, the same for every table."""
+    """The parameters of a run that are the same for every table."""
 
     source: Source
-    data: str  # where the files are, as `--data` names it; not looked at when they are loaded from S3 again
+    data: str  # the place of the files, as in `--data`; not used by a replay
     info: RunInfo
     force: bool = False
     replay: bool = False
     day: date | None = None
     published: dict[tuple[str, str], Published] = field(default_factory=dict)
-    ignored: str = ""  # what lies beside the contract's files, for people
+    ignored: str = ""  # files in the place that belong to no table, as text
     blocks: Blocks = field(default_factory=Blocks)
 
     @property
@@ -83,22 +83,22 @@ class Batch:
 
     @property
     def place(self) -> Place:
-        """Where the files are."""
+        """The place of the files."""
         return located.place(self.settings, self.data)
 
     def of(self, tables: Sequence[Table]) -> Batch:
-        """The same batch, of these tables only."""
+        """The same batch with these tables only."""
         return replace(self, source=replace(self.source, tables=tuple(tables)))
 
     def tag(self, step: str, table: str = "") -> dict[str, str]:
-        """The query tag of a connection: which run, which step, which table."""
+        """The query tag of a connection: run, step, table."""
         tag = {"batch": self.info.batch_id, "flow_run": self.info.flow_run_id, "step": step, "table": table}
         return {name: value for name, value in tag.items() if value}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file that is to be landed: `name` as the ledger has it, `entry` as its place does; `alone`: the table has no other."""
+    """A file to land: `name` in the ledger, `entry` in its place; `alone`: the table has no other file."""
 
     table: Table
     name: str
@@ -107,25 +107,25 @@ class Part:
 
     @property
     def label(self) -> str:
-        """What it is called where runs are watched: as its table, if it is the only one."""
+        """Its name in progress displays: the table's, if it is the only file."""
         return self.table.name if self.alone else self.name
 
 
 def parts(batch: Batch, listing: Inventory, table: Table) -> list[Part]:
-    """The files of a table that are to be landed."""
+    """The files of a table to land."""
     names = batch_step.expected(listing, table, batch.day)
     spelt = {name: listing.entries.get(name, name) for name in names}
     return [Part(table, name, entry, len(names) == 1) for name, entry in spelt.items()]
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Retry what another try may fix: a server that was not reached. Bad data and wrong settings fail at once."""
+    """Prefect's retry condition: retry if a server was not reached; fail at once for bad data and wrong settings."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, InfrastructureError | ConnectionError | TimeoutError)
 
 
 def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A task with the retries that suit a step. Side effects are never cached: a second call must look again."""
+    """A task with the retries of a step, never cached, because steps have side effects."""
     return task(
         name=name,
         task_run_name=run_name,
@@ -139,14 +139,14 @@ def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], T
 
 @step("take lease", "take the lease of {source_name}")
 def take_lease(source_name: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[RunInfo, tuple[str, ...]]:
-    """Take the source's lease: this run with its token, and what runs that died have left.
+    """Take the source's lease; returns the run with its token, and the batches that dead runs left open.
 
     Raises:
         BusyError: another run works on this source.
     """
     settings = where.settings
     tag = {"batch": info.batch_id, "flow_run": info.flow_run_id, "step": "open"}
-    with blocks.ledger(settings, source_name, tag, kept=True) as ledger:
+    with blocks.ledger(settings, source_name, tag, pooled=True) as ledger:
         return lease.take(ledger, info, settings.lease_minutes)
 
 
@@ -160,12 +160,12 @@ def open_batch(
     day: date | None = None,
     where: Blocks = Blocks(),
 ) -> tuple[Batch, Inventory]:
-    """Read the contract, list its files, clear up after runs that died, and read what is published now. The run
+    """Read the contract, list the files, recover batches of dead runs, and read what is published. The run
     has the source's lease.
 
     Raises:
         BusyError: this batch id is another run's, or another run took over.
-        DataError: a file is two tables'.
+        DataError: a file matches two tables.
         ConfigurationError: the files are generated, and the target is an account or the source has real rows.
     """
     settings = where.settings
@@ -175,7 +175,7 @@ def open_batch(
     listing = inventory(source, [entry.name for entry in entries], day)
     info = batch_step.of_files(settings, place, listing, info)
     batch = Batch(source, data, info, force=force, day=day, blocks=where, ignored=listing.summary)
-    with blocks.ledger(settings, source.name, batch.tag("open"), kept=True) as ledger:
+    with blocks.ledger(settings, source.name, batch.tag("open"), pooled=True) as ledger:
         batch_step.open_new(ledger, info, place, below(settings.data, source.name))
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
         published = ledger.published()
@@ -190,7 +190,7 @@ def open_batch(
 
 @step("reopen batch", "reopen batch {info.batch_id}")
 def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Blocks = Blocks()) -> Batch:
-    """Prepare a batch that is to be loaded again from S3. The run has the source's lease.
+    """Prepare a batch for loading again from S3. The run has the source's lease.
 
     Raises:
         BusyError: another run took over.
@@ -199,7 +199,7 @@ def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Bl
     settings = where.settings
     source = read_source(source_name)
     batch = Batch(source, below(settings.data, source_name), info, replay=True, blocks=where)
-    with blocks.ledger(settings, source_name, batch.tag("open"), kept=True) as ledger:
+    with blocks.ledger(settings, source_name, batch.tag("open"), pooled=True) as ledger:
         info = batch_step.open_again(ledger, info, batch.data)
         _cleared(undo_step.recover(ledger, blocks.s3_client(settings), settings.bucket, source, info, left))
     if info.is_generated:
@@ -216,7 +216,7 @@ def _cleared(gone: Sequence[undo_step.UndoneTable]) -> None:
 
 @step("find changed days", "find changed days of {source_name}")
 def changed_days(source_name: str, data: str, days: Sequence[date], where: Blocks = Blocks()) -> tuple[date, ...]:
-    """Those days of which a file is missing or is not, byte for byte, what is published."""
+    """The days with a file that is missing or differs from the published one."""
     with blocks.ledger(where.settings, source_name, {"step": "backfill"}) as ledger:
         published = ledger.published()
     return land_step.changed_days(read_source(source_name), located.place(where.settings, data), days, published)
@@ -224,7 +224,7 @@ def changed_days(source_name: str, data: str, days: Sequence[date], where: Block
 
 @step("check", "check {part.label}")
 def check(batch: Batch, part: Part, published: Published) -> LandResult | None:
-    """The result for one of several files of a table whose content is published; None where it differs."""
+    """The result for a file whose content is published; None if it differs."""
     with prefect_ui.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
         return land_step.unchanged(
             batch.source,
@@ -238,7 +238,7 @@ def check(batch: Batch, part: Part, published: Published) -> LandResult | None:
 
 @step("land", "land {part.label}")
 def land(batch: Batch, part: Part) -> LandResult:
-    """Check one file and send it to S3; where the table has no other, unless its content is published."""
+    """Check a file and send it to S3; the only file of a table is not sent if its content is published."""
     settings = batch.settings
     published = current(batch.published, part.table, batch.day) if part.alone else {}
     with prefect_ui.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
@@ -261,7 +261,7 @@ def land(batch: Batch, part: Part) -> LandResult:
 
 @step("load", "load {table.name}")
 def load(batch: Batch, table: Table, landed: Sequence[LandResult]) -> load_step.LoadResult:
-    """COPY a table's landed files into RAW, on a connection that the next table's task may use again."""
+    """COPY a table's landed files into RAW, on a pooled connection."""
     settings = batch.settings
     files = LandedTable(tuple(landed))
     progress.publish(progress.Event("load", table.name, 0, files.records))
@@ -269,7 +269,7 @@ def load(batch: Batch, table: Table, landed: Sequence[LandResult]) -> load_step.
         loaded = load_step.not_sent(files)
     else:
         stored = partial(s3.etags, blocks.s3_client(settings), settings.bucket)
-        with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name), kept=True) as connection:
+        with blocks.snowflake(settings, settings.loader_role, batch.tag("load", table.name), pooled=True) as connection:
             loaded = load_step.load(
                 connection, batch.source, table, files, batch.info, settings.database, stored, batch.replay
             )
@@ -287,25 +287,25 @@ def load(batch: Batch, table: Table, landed: Sequence[LandResult]) -> load_step.
 
 @step("write down landed", "write down what landed of {table.name}")
 def write_down(batch: Batch, table: Table, landed: Sequence[LandResult]) -> None:
-    """Put files into the ledger that landed beside one of the same table that was refused.
+    """Record files in the ledger that landed although another file of the same table was refused.
 
     Raises:
         BusyError: another run took over this source.
     """
-    with blocks.ledger(batch.settings, batch.source.name, batch.tag("load", table.name), kept=True) as ledger:
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("load", table.name), pooled=True) as ledger:
         load_step.write_down(ledger, table, LandedTable(tuple(landed)), batch.info)
 
 
 @step("show table", "table {key}")
 def show_table(key: str, rows: Sequence[Any], description: str) -> None:
-    """A step's table as an artifact of a task: the page of a run lists the run's own artifacts first, and those of its tasks
-    below, so that the report leads."""
+    """Show a step's table as an artifact of a task, because a run's page lists the run's own artifacts first, so that
+    its report stays on top."""
     prefect_ui.table_artifact(key, rows, description)
 
 
 @step("validate", "validate {batch.info.batch_id}")
 def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_step.Verdict:
-    """Run the checkpoint over the rows of the tables that came in with this batch."""
+    """Run the checkpoint over the loaded tables of this batch."""
     settings = batch.settings
     tables = [batch.source.table(result.table) for result in loaded]
     for table in tables:
@@ -322,29 +322,29 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
     if batch.info.limit:
         verdict = verdict.of_first_rows
     if not verdict.passed or any(validate_step.is_beside_before(f) for t in verdict.tables for f in t.warnings):
-        source = read_source(batch.source.name)  # a replay's batch knows its own tables only
-        with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), kept=True) as connection:
+        source = read_source(batch.source.name)  # the batch of a replay has only its own tables
+        with blocks.snowflake(settings, settings.loader_role, batch.tag("examples"), pooled=True) as connection:
             verdict = validate_step.with_examples(connection, source, verdict)
     for judged in verdict.tables:
         outcome = "failed" if judged.error_failures else "warning" if judged.warnings else "passed"
         progress.publish(progress.Event("validate", judged.table, outcome=outcome))
-    if not verdict.passed and not bad_rows_found(batch, verdict, loaded):
+    if not verdict.passed and not find_bad_rows(batch, verdict, loaded):
         broken = ", ".join(t.table for t in verdict.tables if t.error_failures)
         return prefect_ui.judged_bad(f"rules of error severity are broken: {broken}", verdict)
     return verdict
 
 
-def bad_rows_found(
+def find_bad_rows(
     batch: Batch, verdict: validate_step.Verdict, loaded: Sequence[load_step.LoadResult]
 ) -> publish_step.BadRowsFound | None:
-    """The bad rows of a verdict, if the contract lets all of them be set aside, and lines that are no record."""
+    """The bad rows of a verdict and the broken lines, if the contract lets all of them be set aside."""
     lines = any(result.broken_lines for result in loaded)
     return publish_step.BadRowsFound.among(read_source(batch.source.name), verdict.counted, lines)
 
 
 @step("batch pages", "Data Docs of {batch.info.batch_id}")
 def build_batch_pages(batch: Batch, verdict: validate_step.Verdict) -> Path:
-    """The Data Docs of a batch that was judged."""
+    """Build the Data Docs of a validated batch."""
     settings = batch.settings
     return validate_step.build_pages(
         read_source(batch.source.name),
@@ -357,7 +357,7 @@ def build_batch_pages(batch: Batch, verdict: validate_step.Verdict) -> Path:
 
 @step("build pages", "Data Docs of {source_name}")
 def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Blocks()) -> Path:
-    """The Data Docs of several batches of a source, at once."""
+    """Build the Data Docs of several batches of a source."""
     settings = where.settings
     index = validate_step.build_pages_of(
         batch_ids,
@@ -376,13 +376,13 @@ def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Bloc
 def publish(
     batch: Batch, loaded: Sequence[load_step.LoadResult], bad: publish_step.BadRowsFound | None = None
 ) -> tuple[publish_step.SetAside, ...]:
-    """Publish the tables that came in with this batch: one statement, so all or none; the `bad` rows are set aside.
+    """Publish the loaded tables of this batch in one statement, without the `bad` rows, which are set aside.
 
     Raises:
         BusyError: another run took over this source.
         DataError: more rows are bad than the contract sets aside.
     """
-    with blocks.ledger(batch.settings, batch.source.name, batch.tag("validated"), kept=True) as ledger:
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("validated"), pooled=True) as ledger:
         tables = [result.raw_name for result in loaded]
         aside = publish_step.publish(ledger, batch.info, tables, bad, read_source(batch.source.name))
     rows = sum(table.rows for table in aside)
@@ -392,34 +392,34 @@ def publish(
 
 @step("quarantine", "quarantine {batch.info.batch_id}")
 def quarantine(batch: Batch, reason: str) -> None:
-    """Quarantine what the batch brought, with the reason.
+    """Quarantine the batch's tables, with the reason.
 
     Raises:
         BusyError: another run took over this source.
     """
-    with blocks.ledger(batch.settings, batch.source.name, batch.tag("quarantined"), kept=True) as ledger:
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("quarantined"), pooled=True) as ledger:
         publish_step.quarantine(ledger, batch.info, reason)
     prefect_ui.tell("cxm.batch.quarantined", batch.source.name, batch=batch.info.batch_id, reason=reason)
 
 
 @step("close trial", "close trial {batch.info.batch_id}")
 def close_trial(batch: Batch, outcome: str) -> None:
-    """Take a trial's rows out of RAW and its objects out of S3, and write down what came of it.
+    """Delete a trial's rows from RAW and its objects from S3, and record its result.
 
     Raises:
         BusyError: another run took over this source.
     """
     settings = batch.settings
-    with blocks.ledger(settings, batch.source.name, batch.tag("trial"), kept=True) as ledger:
+    with blocks.ledger(settings, batch.source.name, batch.tag("trial"), pooled=True) as ledger:
         client = blocks.s3_client(settings)
         undo_step.close_trial(ledger, client, settings.bucket, batch.info.batch_id, batch.info, outcome)
 
 
 @step("compare", "compare {batch.info.batch_id} with the batch before")
 def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profile_step.Compared, ...]:
-    """Rows and NULLs of the tables that came in with this batch, beside those of the batch published before."""
+    """Compare rows and NULLs of the loaded tables with the batch published before."""
     settings = batch.settings
-    with blocks.snowflake(settings, settings.loader_role, batch.tag("compare"), kept=True) as connection:
+    with blocks.snowflake(settings, settings.loader_role, batch.tag("compare"), pooled=True) as connection:
         return tuple(
             profile_step.compare(
                 connection,
@@ -435,9 +435,9 @@ def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profi
 
 @step("find landed", "find {batch.info.batch_id} in S3")
 def find_landed(batch: Batch) -> dict[str, LandedTable]:
-    """What a batch brought, by table, as it lies in S3; archived objects are brought back first."""
+    """The landed files of a batch by table, from S3; archived objects are restored first."""
     settings = batch.settings
-    with blocks.ledger(settings, batch.source.name, batch.tag("replay"), kept=True) as ledger:
+    with blocks.ledger(settings, batch.source.name, batch.tag("replay"), pooled=True) as ledger:
         return replay_step.restore_landed(
             ledger, blocks.s3_client(settings), settings.bucket, batch.source, batch.info.batch_id, batch.info
         )
@@ -445,7 +445,7 @@ def find_landed(batch: Batch) -> dict[str, LandedTable]:
 
 @step("undo", "undo {batch_id}")
 def undo(source_name: str, batch_id: str, info: RunInfo, where: Blocks = Blocks()) -> tuple[undo_step.UndoneTable, ...]:
-    """Take a batch's rows out of RAW, under the source's lease."""
+    """Delete a batch's rows from RAW, under the source's lease."""
     settings = where.settings
     tag = {"step": "undo", "batch": batch_id}
     reason = f"undone by hand (flow run {info.flow_run_id or 'none'})"
@@ -465,7 +465,7 @@ def reconcile(source_name: str, where: Blocks = Blocks()) -> tuple[reconcile_ste
 def retention(
     source_name: str, info: RunInfo, where: Blocks = Blocks()
 ) -> tuple[retention_step.MaintenanceAction, ...]:
-    """Delete what the contract keeps no longer, archive old objects and prune old rows of a source, under its lease."""
+    """Delete expired loads, archive old objects and prune old rows of a source, under its lease."""
     settings = where.settings
     with blocks.holding(settings, source_name, {"step": "maintenance"}, info) as (ledger, holder):
         client = blocks.s3_client(settings)
@@ -479,19 +479,19 @@ def retention(
 
 @step("note deliveries", "deliveries of {batch.info.batch_id}")
 def note_not_sent(batch: Batch, landed: Sequence[LandResult]) -> None:
-    """Write down the files that arrived and were published already: they count as delivered when dbt is asked how old a table is;
-    and the optional tables of which none arrived.
+    """Record the files that were not sent because they are published already: they count as delivered in dbt's freshness;
+    and the optional tables without a file.
 
     Raises:
         BusyError: another run took over this source.
     """
-    with blocks.ledger(batch.settings, batch.source.name, batch.tag("deliveries"), kept=True) as ledger:
+    with blocks.ledger(batch.settings, batch.source.name, batch.tag("deliveries"), pooled=True) as ledger:
         batch_step.note_not_sent(ledger, batch.info, landed)
 
 
 @step("history", "history page")
 def write_history(where: Blocks = Blocks()) -> Path:
-    """Write the page of how the loads of every source went, from the ledger."""
+    """Write the history page of every source's loads, from the ledger."""
     settings = where.settings
     with blocks.snowflake(settings, settings.loader_role, {"step": "history"}) as connection:
         return history_page.make(connection, settings)[0]
@@ -513,7 +513,7 @@ def put_pages(settings: Settings, place: DocsPlace, pages: Mapping[str, bytes]) 
 
 @step("publish pages", "pages of {batch.info.batch_id}")
 def publish_pages(batch: Batch, place: DocsPlace, verdict: validate_step.Verdict | None, history: Path | None) -> Links:
-    """Write the pages of a run to the docs place, where they outlive it; their addresses."""
+    """Publish a run's pages in the docs place, where they outlive it; returns their links."""
     settings = batch.settings
     source, batch_id = batch.source, batch.info.batch_id
     pages = _data_docs(settings, source, batch_id, verdict) if verdict else {}
@@ -529,26 +529,26 @@ def publish_pages(batch: Batch, place: DocsPlace, verdict: validate_step.Verdict
 
 @step("handoff", "dbt source freshness {batch.source.name}")
 def handoff(batch: Batch) -> dbt_step.HandoffResult:
-    """Let dbt judge the freshness of every source table."""
+    """Run dbt's source freshness for every table of the source."""
     return _judged(source_freshness(batch.source.name, batch.settings))
 
 
 @step("ages", "freshness of {batch.source.name}, nothing new")
 def ages(batch: Batch) -> dbt_step.HandoffResult:
-    """The freshness of every source table where nothing came that dbt would read: the ledger is asked, as dbt asks it."""
+    """The freshness of every table of the source if nothing new was loaded: one query on the ledger, without dbt."""
     source = read_source(batch.source.name)
-    with blocks.ledger(batch.settings, source.name, batch.tag("ages"), kept=True) as ledger:
+    with blocks.ledger(batch.settings, source.name, batch.tag("ages"), pooled=True) as ledger:
         return _judged(dbt_step.ages(ledger, source))
 
 
 @step("freshness", "dbt source freshness {source_name}")
 def freshness(source_name: str, where: Blocks = Blocks()) -> dbt_step.HandoffResult:
-    """dbt's freshness of a source, without a batch."""
+    """Run dbt's source freshness outside a batch."""
     return _judged(source_freshness(source_name, where.settings))
 
 
 def prepare_handoff(where: Blocks) -> None:
-    """Have dbt started and its project read while the run does other work. What is wrong with it, the hand-off says."""
+    """Start dbt and have it parse the project while the run does other work. The hand-off reports errors."""
     settings = where.settings
     with suppress(CxmError):
         environment = dbt_step.dbt_environment(blocks.with_login(settings))
@@ -556,9 +556,9 @@ def prepare_handoff(where: Blocks) -> None:
 
 
 def source_freshness(source_name: str, settings: Settings) -> dbt_step.HandoffResult:
-    """How long ago each table of a source was delivered, as dbt says; no table where the contract has no limits."""
+    """How long ago each table of a source was delivered, by dbt; no tables if the contract has no limits."""
     source = read_source(source_name)
-    if not any(source.limits(table) for table in source.tables):  # dbt would have nothing to ask
+    if not any(source.limits(table) for table in source.tables):  # dbt would have no table to query
         return dbt_step.HandoffResult((), 0.0)
     return dbt_step.handoff(
         PROJECT / "dbt" / "cxm_medtech",
@@ -579,14 +579,14 @@ def _judged(result: dbt_step.HandoffResult) -> dbt_step.HandoffResult:
 
 @step("provision plan")
 def provision_plan(where: Blocks = Blocks(), apply: bool = True) -> provision_step.Plan:
-    """Compare what is expected with what exists; reads only. A plan that is to be applied has to see everything."""
+    """Compare the accounts with the expected state; reads only. A plan to be applied is read with the administrator's role."""
     role = provision_step.ADMINISTRATOR if apply else where.settings.plan_role
     return admin_clients.plan(where.settings, where.aws, where.snowflake, role)
 
 
 @step("provision apply")
 def provision_apply(plan: provision_step.Plan, where: Blocks = Blocks()) -> tuple[provision_step.Change, ...]:
-    """Do what the plan says."""
+    """Apply the plan."""
     settings = admin_clients.administrator(where.settings, where.aws, where.snowflake)
     log = get_run_logger()
     with admin_clients.connection(settings) as connection:

@@ -60,13 +60,12 @@ def working(source: str, info: RunInfo, where: tasks.Blocks) -> Iterator[Work]:
 def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> Iterator[None]:
     """Renew the lease during the block. However the block ends, record unchanged files and give the lease back."""
 
-    def stop(error: CxmError | None = None) -> None:
-        progress.stop()
-        blocks.cancel_statements(settings)
-
     closed = False
     heartbeat = Heartbeat(
-        lambda: blocks.ledger(settings, source, {**tag, "step": "heartbeat"}), work.info, settings.lease_minutes, stop
+        lambda: blocks.ledger(settings, source, {**tag, "step": "heartbeat"}),
+        work.info,
+        settings.lease_minutes,
+        lambda _: cancel(settings),
     )
     try:
         with heartbeat:
@@ -79,7 +78,7 @@ def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> I
             except Exception:
                 raise
             except BaseException:  # Prefect's termination signal, Ctrl-C
-                stop()
+                cancel(settings)
                 raise
     except Exception as error:
         if heartbeat.lost:
@@ -88,7 +87,7 @@ def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> I
     finally:
         # If the warehouse does not answer, this is only logged: the lease then expires, or is free once this process has ended.
         try:
-            with blocks.ledger(settings, source, {**tag, "step": "close"}, kept=True) as ledger:
+            with blocks.ledger(settings, source, {**tag, "step": "close"}, pooled=True) as ledger:
                 try:
                     note_not_sent(ledger, work.info, work.landed)
                 finally:
@@ -96,4 +95,10 @@ def _held(work: Work, source: str, settings: Settings, tag: dict[str, str]) -> I
         except CxmError as error:
             get_run_logger().warning("batch %s was not closed: %s", work.info.batch_id, error)
         finally:
-            blocks.close_kept()
+            blocks.close_pool()
+
+
+def cancel(settings: Settings) -> None:
+    """Cancel this process's work: its tasks end at their next progress event, its statements on the warehouse at once."""
+    progress.stop()
+    blocks.cancel_statements(settings)

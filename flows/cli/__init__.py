@@ -1,4 +1,4 @@
-"""The `cxm` command: one line of a terminal → a flow, a query or the embedded stack; people read tables, programs `--json`."""
+"""The `cxm` command line. Commands print tables for people and, with `--json`, JSON for programs."""
 
 from flows.cli import (
     automations,

@@ -1,6 +1,6 @@
 """What every `cxm` command shares: errors with exit codes, `--json`, tables for people, the servers a command needs.
 
-Imports that cost (Prefect, Great Expectations, dbt, the connector) happen inside the commands, so that `cxm --help` is quick.
+Slow imports (Prefect, Great Expectations, dbt, the connector) are inside the commands, so that `cxm --help` is quick.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 
 class Group(click.Group):
-    """Errors meant for people end as one message and their own exit code; anything else is a bug and shows its trace."""
+    """A command group that prints a `CxmError` as one message and exits with its code; other exceptions are bugs: traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        # Python looks for garbage once more as it ends, through all that was imported: half a second after a run. What is left
-        # then goes with the process.
+        # Python collects garbage once more at exit, over everything imported: half a second after a run. What remains is freed
+        # with the process.
         atexit.register(gc.freeze)
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except BrokenPipeError:  # whoever reads our output has seen enough
+        except BrokenPipeError:  # the reader of the output has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         except Exception as error:
@@ -66,7 +66,7 @@ def fail(error: CxmError, as_json: bool) -> NoReturn:
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--json`: one JSON document on standard output and nothing else there."""
+    """The option `--json`: standard output gets one JSON document and nothing else."""
 
     def remember(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
         ctx.meta["json"] = value
@@ -120,12 +120,12 @@ def known_source(name: str | None) -> None:
 
 
 def quiet_environment() -> None:
-    """Telemetry off, and Prefect's console lines off: the run has its own output, the UI has the logs."""
+    """Turn off telemetry and Prefect's log lines in the terminal: a run has its own output, and the UI has the logs."""
     from flows.settings import TELEMETRY_OFF
 
     os.environ.update(TELEMETRY_OFF)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    # Its own services print every event that they could not send to a server that is gone.
+    # Prefect's services would print every event that they could not send to a server that has stopped.
     os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
 
 
@@ -137,9 +137,9 @@ def session(
     named_server: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
-    """The servers that a command needs: the embedded ones for as long as it runs, or those the environment names.
+    """Provide the servers that a command needs: the embedded ones while it runs, or those that the environment names.
 
-    `meanwhile` is done when the others run and before Prefect's server has to, which takes the longest to start.
+    `meanwhile` is called once the other servers run, while Prefect's server, which takes longest to start, still starts.
 
     With `named_server` the Prefect server is the one that the environment or the user's Prefect profile names, if they name one,
     on every target.
@@ -157,7 +157,7 @@ def session(
         lease = stack.lease(settings, services, [service for service in services if service != "prefect"])
         lease.__enter__()
     try:
-        if "prefect" in services:  # its address is known before it answers, so that Prefect can be imported meanwhile
+        if "prefect" in services:  # its address is known before it answers, so Prefect can be imported while it starts
             os.environ.update(stack.starting_prefect_environment(settings))
             if "prefect" in sys.modules:
                 from prefect.context import refresh_global_settings_context
@@ -174,7 +174,7 @@ def session(
 
 
 def prefect_server() -> str | None:
-    """The API of the Prefect server that is spoken to now, by the environment or the user's Prefect profile."""
+    """The URL of the Prefect API in use, from the environment or the user's Prefect profile."""
     from prefect.settings import PREFECT_API_URL
 
     return cast("str | None", PREFECT_API_URL.value())
@@ -188,14 +188,14 @@ def _deliver() -> None:
 
 
 def looking(settings: Settings) -> Future[Plan]:
-    """The look at what a run needs, begun in a thread: it waits for the warehouse while this process imports Prefect."""
+    """Start the plan of the warehouse in a thread: it waits for the warehouse while this process imports Prefect."""
     from concurrent.futures import ThreadPoolExecutor
 
     from flows import admin_clients
 
     if settings.aws_block or settings.snowflake_block:
-        # The look will log in with a block, and Prefect cannot be imported by two threads at once: "deadlock detected by
-        # _ModuleLock", after which a run goes on or breaks off (seen 2026-11-28).
+        # The plan would log in with a block, and two threads cannot import Prefect at once: "deadlock detected by
+        # _ModuleLock", after which a run continues or crashes (seen 2026-11-28).
         from flows import block_types, pipeline  # noqa: F401
 
     with_thread = ThreadPoolExecutor(1, "provision plan")
@@ -206,8 +206,8 @@ def looking(settings: Settings) -> Future[Plan]:
 
 
 def provisioned(settings: Settings, looked: Future[Plan] | None = None) -> Sequence[Change]:
-    """Create what a run lacks. Only what is missing or differs makes a flow run; a look that finds nothing to do
-    leaves none in the list of runs."""
+    """Create what a run lacks. A flow run is started only if something is missing or differs; otherwise none appears
+    in the list of runs."""
     from flows import pipeline
 
     plan = (looked or looking(settings)).result()
@@ -215,7 +215,7 @@ def provisioned(settings: Settings, looked: Future[Plan] | None = None) -> Seque
 
 
 def without_collecting(work: Callable[[], object]) -> None:
-    """Import what is large: modules are no garbage, and Python need look for some in them neither meanwhile nor afterwards."""
+    """Run `work`, which imports large packages, without garbage collection, and exclude them from later collections."""
     gc.disable()
     try:
         work()
@@ -231,14 +231,14 @@ def run_flow(flow: Any, **parameters: Any) -> Any:
     from flows.watch import GOODBYE, Watch, end_process, prefect_api
 
     try:
-        # Before a run has its lease and after it gave it back; in between its own watch is the first to know.
+        # Covers the time before the run has its lease and after it gave it back; in between the run watches its servers itself.
         with Watch(prefect_api(), lambda error: end_process(error, lambda: None), later=GOODBYE + 2):
             state = flow(**parameters, return_state=True)
         result = state.result(raise_on_failure=False)
         if isinstance(result, BaseException):
             raise result
-    except HTTPError as error:  # of Prefect's client, which had tried for long: nothing else of ours speaks with httpx
-        # Prefect's own threads would go on trying for minutes before they let the process end.
+    except HTTPError as error:  # raised by Prefect's client after many tries: nothing else here uses httpx
+        # Prefect's threads would retry for minutes before the process could end.
         what = f"the Prefect server did not answer ({type(error).__name__}); the run ended"
         end_process(InfrastructureError(f"{what}. Look with `cxm status`, then run again"), lambda: None)
     return result
@@ -247,7 +247,7 @@ def run_flow(flow: Any, **parameters: Any) -> Any:
 def make_console(as_json: bool) -> Console:
     from rich.console import Console
 
-    # A pipe or a file takes the width that a table needs, so that no cell is cut.
+    # In a pipe or a file a table gets the width that it needs, so that no cell is cut.
     return Console(quiet=as_json, highlight=False, width=None if sys.stdout.isatty() else 10_000)
 
 
@@ -274,7 +274,7 @@ def readable(value: Any) -> str:
     if isinstance(value, Decimal):
         value = jsonable(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 100_000:
-        return f"{value:,}"  # ports and pids stay as they are typed
+        return f"{value:,}"  # no thousands separators in ports and process ids
     return "" if value is None else str(value)
 
 

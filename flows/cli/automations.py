@@ -1,4 +1,4 @@
-"""`cxm automations apply`: code → Prefect automations that notify on failure, stale sources and runs that do not start or die."""
+"""`cxm automations apply`: creates the Prefect automations for failures, stale sources, and runs that do not start or crash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.cli.app import current_settings, json_option, main, make_console, pre
 
 @main.group()
 def automations() -> None:
-    """What Prefect does by itself when something goes wrong."""
+    """Prefect automations: what happens when a run fails, is late or crashes."""
 
 
 @automations.command()
@@ -23,9 +23,9 @@ def automations() -> None:
 )
 @json_option
 def apply(notify: str, as_json: bool) -> None:
-    """Make five automations, or update them: a run failed, a source is stale, a run did not start, does not end, died.
+    """Create or update five automations: a run failed, a source is stale, a run did not start, does not end, or crashed.
 
-    With CXM_RESTARTS_PER_HOUR a sixth starts a run of `pipeline` that crashed again; without, it is removed.
+    With CXM_RESTARTS_PER_HOUR a sixth restarts crashed runs of `pipeline`; without it, the sixth is removed.
     """
     settings = current_settings()
     console = make_console(as_json)

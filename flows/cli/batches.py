@@ -1,4 +1,4 @@
-"""`cxm batches`, `undo`, `replay`, `reconcile`, `freshness`, `unlock`, `maintenance`: the ledger and what one does with it."""
+"""`cxm batches`, `undo`, `replay`, `reconcile`, `freshness`, `unlock`, `maintenance`: commands that read or change the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.cli.app import current_settings, json_option, known_source, main, mak
 from flows.cli.run import report
 from flows.errors import CxmError, DataError, StaleError
 
-source_option = click.option("--source", help="The contract; needed only where two sources have the same batch id.")
+source_option = click.option("--source", help="The contract; needed only if two sources have the same batch id.")
 
 
 @main.command()
@@ -19,7 +19,7 @@ source_option = click.option("--source", help="The contract; needed only where t
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
 @json_option
 def batches(source: str | None, limit: int, as_json: bool) -> None:
-    """The newest batches: status, rows, times, and what went wrong."""
+    """List the newest batches: status, rows, times, errors."""
     from flows import blocks, ledger
 
     known_source(source)
@@ -30,7 +30,7 @@ def batches(source: str | None, limit: int, as_json: bool) -> None:
         blocks.snowflake(settings, settings.loader_role, {"step": "batches"}) as connection,
     ):
         rows = ledger.batches(connection, settings.database, source, limit=limit)
-    if not as_json:  # what is too wide for a terminal
+    if not as_json:  # too wide for a terminal
         rows = [{k: v for k, v in row.items() if k not in ("finished_at", "flow_run_url")} for row in rows]
     show(console, as_json, "Batches", rows, empty="no batches yet: `cxm run` loads the first one")
 
@@ -40,7 +40,7 @@ def batches(source: str | None, limit: int, as_json: bool) -> None:
 @source_option
 @json_option
 def undo(batch: str, source: str | None, as_json: bool) -> None:
-    """Take a batch out of RAW; dbt then reads the one validated before it. Its objects stay in S3 for `cxm replay`."""
+    """Delete a batch's rows from RAW; dbt then reads the batch before it. Its objects stay in S3 for `cxm replay`."""
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
@@ -63,7 +63,7 @@ def undo(batch: str, source: str | None, as_json: bool) -> None:
 @source_option
 @json_option
 def replay(batch: str, source: str | None, as_json: bool) -> None:
-    """Load a batch again from what lies in S3, then validate and publish it."""
+    """Load a batch again from its objects in S3, then validate and publish it."""
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
@@ -83,7 +83,7 @@ def replay(batch: str, source: str | None, as_json: bool) -> None:
 @click.option("--source", default="olist", show_default=True, help="The contract.")
 @json_option
 def reconcile(source: str, as_json: bool) -> None:
-    """Compare S3, ledger and RAW; every difference is printed with its fix, and any means exit code 3."""
+    """Compare S3, ledger and RAW; print every difference with its fix. Exit code 3 if there is any."""
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
@@ -104,7 +104,7 @@ def reconcile(source: str, as_json: bool) -> None:
 @click.option("--source", default="olist", show_default=True, help="The contract.")
 @json_option
 def freshness(source: str, as_json: bool) -> None:
-    """How long ago each table was delivered, as `dbt source freshness` says; exit code 4 where that is too long."""
+    """Show how long ago each table was delivered, by `dbt source freshness`. Exit code 4 if a table is stale."""
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
@@ -126,7 +126,7 @@ def freshness(source: str, as_json: bool) -> None:
 @click.argument("source")
 @json_option
 def unlock(source: str, as_json: bool) -> None:
-    """Free a source whose run died on another host. A run that still lives stops before it writes again."""
+    """Free the lease of a source whose run died on another host. If that run is still alive, it stops before it writes again."""
     from flows import blocks, lease
     from flows.contract.read import read_source
 
@@ -144,11 +144,11 @@ def unlock(source: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--source", help="One contract; all of them when it is left out.")
+@click.option("--source", help="The contract; by default all.")
 @json_option
 def maintenance(source: str | None, as_json: bool) -> None:
-    """Delete loads whose retention by the contract is over, archive old objects, prune old rows from RAW (never the newest
-    validated load of a file), then reconcile."""
+    """Delete loads whose retention period has ended, archive old objects, prune old rows from RAW (never the newest
+    published load of a file), then reconcile."""
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
@@ -156,7 +156,13 @@ def maintenance(source: str | None, as_json: bool) -> None:
         from flows import operations
 
         done = run_flow(operations.maintenance, source=source)
-    show(console, as_json, "Maintenance", [asdict(kept) for kept in done], empty="nothing to delete, archive or prune")
+    show(
+        console,
+        as_json,
+        "Maintenance",
+        [asdict(action) for action in done],
+        empty="nothing to delete, archive or prune",
+    )
 
 
 def source_of(batch: str, source: str | None) -> str:

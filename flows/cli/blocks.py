@@ -1,4 +1,4 @@
-"""`cxm blocks register`: settings → Prefect blocks, variables and work pool, which deployments name."""
+"""`cxm blocks register`: saves the Prefect blocks, variables and the work pool that deployments use."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 @main.group()
 def blocks() -> None:
-    """The Prefect blocks that flows log in with."""
+    """The Prefect blocks with which flows log in."""
 
 
 @blocks.command()
 @click.option(
     "--pool",
     type=click.Choice(["process", "docker", "ecs", "kubernetes"]),
-    help="Make this work pool; the next `prefect deploy` uses it.  [default: as before; at first process]",
+    help="Create this work pool; the next `prefect deploy` uses it.  [default: as before; at first process]",
 )
 @json_option
 def register(pool: PoolType | None, as_json: bool) -> None:
-    """Save blocks, variables and the work pool named cxm with a Prefect server, or bring them up to date: the one that
+    """Create or update the blocks, variables and the work pool named cxm on a Prefect server: the one that
     PREFECT_API_URL or your Prefect profile names, else the embedded one.
 
     AwsCredentials, S3Bucket, SnowflakeCredentials and SnowflakeConnector come from the CXM_ variables; the server keeps secrets
-    encrypted. Then `prefect --no-prompt deploy --all`.
+    encrypted. Afterwards run `prefect --no-prompt deploy --all`.
     """
     settings = current_settings()
     console = make_console(as_json)

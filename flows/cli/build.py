@@ -1,4 +1,4 @@
-"""`cxm build`: the marts, as the deployment `dbt-build` builds them."""
+"""`cxm build`: builds the marts, like the deployment `dbt-build`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from flows.errors import DataError
 
 
 @main.command()
-@click.option("--source", help="Only what reads this contract's tables.")
-@click.option("--select", help="dbt's own selector in place of that: marts, dim_accounts+.")
-@click.option("--retry", is_flag=True, help="Only what failed in the last build, and what was behind it.")
+@click.option("--source", help="Only nodes that read this contract's tables.")
+@click.option("--select", help="A dbt selector instead: marts, dim_accounts+.")
+@click.option("--retry", is_flag=True, help="Only the nodes that failed in the last build, and those downstream.")
 @json_option
 def build(source: str | None, select: str | None, retry: bool, as_json: bool) -> None:
     """Build STG, INT, MARTS and SNAPSHOTS and run their tests; each node is a task run in the Prefect UI.
 
-    A node behind one that failed is not built: it stays as it was. Exit code 3 where one failed.
+    A node downstream of a failed one is not built and keeps its old data. Exit code 3 if a node failed.
     """
     if sum(map(bool, (source, select, retry))) > 1:
         raise click.UsageError("--source, --select and --retry each say what to build; name one of them")

@@ -1,4 +1,4 @@
-"""`cxm check`: files → what a run would say of them, with nothing sent and no server started."""
+"""`cxm check`: checks files as a run would, without sending anything or starting a server."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     "--data",
     help="Where the source's files are, as in `cxm run`.  [default: data/<source>]",
 )
-@click.option("--day", type=DAY, help="For a source with a file for each day: which day's.  [default: yesterday, UTC]")
+@click.option("--day", type=DAY, help="For a source with daily files: the day.  [default: yesterday, UTC]")
 @click.argument("tables", nargs=-1, metavar="[TABLE]…")
 @json_option
 def check(source: str, data: str | None, day: datetime | None, tables: tuple[str, ...], as_json: bool) -> None:
-    """Look at files before they are loaded: what would a run say of them?
+    """Check files before they are loaded, by the same code as a run.
 
-    Header, records, and each of the contract's rules that files alone can show, by the code of a run; all tables, or those
-    named. Nothing is sent and nothing is started. Exit code 3: a run would refuse or quarantine them.
+    It checks the header, the records, and every rule of the contract that needs only the files; all tables, or those
+    named. Nothing is sent and no server is started. Exit code 3: a run would refuse or quarantine the files.
     """
     known_source(source)
     settings = current_settings()
@@ -101,7 +101,7 @@ def _show(console: Console, report: Report) -> None:
             "rows": f"{f.rows:,}" if f.rules else "",
             "packed": f.packed,
             "columns": f.columns,
-            "rules": f"{f.rules} judged" + _told(f) if f.rules else "",
+            "rules": f"{f.rules} judged" + _rule_counts(f) if f.rules else "",
             "": f.status,
         }
         for f in report.files
@@ -127,7 +127,7 @@ def _show(console: Console, report: Report) -> None:
     console.print(f"{len(report.files)} files, {readable(sum(f.rows for f in report.files))} rows, {verdict}")
 
 
-def _told(file: FileReport) -> str:
+def _rule_counts(file: FileReport) -> str:
     parts = [f", {len(file.broken)} broken"] if file.broken else []
     parts += [f", {len(file.warnings)} warned"] if file.warnings else []
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""`cxm contract`: the contracts under data_dictionary/ and the files that derive from them."""
+"""`cxm contract`: commands for the contracts under data_dictionary/ and the files derived from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @main.group(cls=Group)
 def contract() -> None:
-    """The contracts under data_dictionary/ and what derives from them."""
+    """The contracts under data_dictionary/ and the files derived from them."""
 
 
 @contract.command()
@@ -40,8 +40,8 @@ def sync(as_json: bool) -> None:
 @contract.command()
 @json_option
 def check(as_json: bool) -> None:
-    """Fail (exit code 2) when a contract breaks the standard, a derived file differs from what its contract gives, or a mart's
-    column is made of personal data and carries no class of its own."""
+    """Fail (exit code 2) if a contract breaks the standard, a derived file is out of date, or a mart's
+    column is made of personal data and has no class of its own."""
     from flows.contract import sync as contract_sync
     from flows.contract.personal import check_classes
     from flows.settings import PROJECT
@@ -53,18 +53,18 @@ def check(as_json: bool) -> None:
 
 @contract.command()
 @click.argument("ref", required=False)
-@click.option("--source", help="The contract to compare; by default each of the project's.")
+@click.option("--source", help="The contract to compare; by default all contracts of the project.")
 @click.option(
     "--check",
     "only_check",
     is_flag=True,
-    help="Fail (exit code 2) where a breaking change has no new major version.",
+    help="Fail (exit code 2) if a breaking change has no new major version.",
 )
 @json_option
 def diff(ref: str | None, source: str | None, only_check: bool, as_json: bool) -> None:
-    """What changed in a contract since REF, and the version that it asks for.
+    """Show what changed in a contract since REF, and which version number that requires.
 
-    REF is a git ref (branch, tag, commit) or a file. Without it: the commit that brought the contract's present version.
+    REF is a git ref (branch, tag, commit) or a file; by default the commit that introduced the contract's current version.
     """
     from flows.contract import compare
     from flows.contract import sync as contract_sync
@@ -116,14 +116,14 @@ def diff(ref: str | None, source: str | None, only_check: bool, as_json: bool) -
 
 @contract.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--source", required=True, help="The contract to write to; a new one where none has this name.")
+@click.option("--source", required=True, help="The contract to write to; created if it does not exist.")
 @click.option("--print", "only_print", is_flag=True, help="Print the text instead of writing it.")
 @click.option("--update", is_flag=True, help="Compare the files with the entries that exist, and propose changes.")
 @json_option
 def draft(files: Sequence[Path], source: str, only_print: bool, update: bool, as_json: bool) -> None:
-    """Describe CSV files that no contract has yet: names, types, keys, value sets, links, guesses at personal data.
+    """Draft a contract for CSV files that have none: names, types, keys, value sets, links, likely personal data.
 
-    Every record is read. What a file cannot show is a comment beside its line.
+    Every record is read. Guesses are marked by comments in the draft.
     """
     from flows.contract import drafts
     from flows.contract.read import DICTIONARY, SUFFIX
@@ -164,7 +164,7 @@ def draft(files: Sequence[Path], source: str, only_print: bool, update: bool, as
 
 
 def _before(new: Source, ref: str | None) -> tuple[str, Source | None]:
-    """What the contract is compared with: a name for it, and the contract as it was."""
+    """The version to compare with: its name, and the contract at that version."""
     from flows.contract import history
     from flows.settings import PROJECT
 
@@ -181,13 +181,13 @@ def _before(new: Source, ref: str | None) -> tuple[str, Source | None]:
     "--check",
     "only_check",
     is_flag=True,
-    help="Write nothing; fail (exit code 2) when the page is not as it should be.",
+    help="Write nothing; fail (exit code 2) if the page is out of date.",
 )
 @json_option
 def lineage(only_check: bool, as_json: bool) -> None:
-    """Write data_dictionary/lineage.md: of each column, what it becomes and is made of, from file to mart.
+    """Write data_dictionary/lineage.md: the lineage of each column from file to mart.
 
-    Read from the models' SQL as `dbt compile` gives it; needs no server and takes some seconds.
+    It is read from the models' SQL after `dbt compile`; it needs no server and takes some seconds.
     """
     from flows.contract import lineage as columns
     from flows.contract import render_lineage
@@ -196,7 +196,7 @@ def lineage(only_check: bool, as_json: bool) -> None:
     from flows.steps.dbt import compiled
 
     contracts = contract_sync.contracts_of(PROJECT)
-    # dbt-bouncer reads what dbt leaves there: `make lint` has dbt read the project once.
+    # dbt-bouncer reads the manifest from there, so that `make lint` parses the dbt project only once.
     manifest = compiled(PROJECT / "dbt" / "cxm_medtech", PROJECT / ".cxm" / "compiled")
     page = render_lineage.render(columns.trace(manifest, contracts), contracts)
     expected = {Path(path): text for path, text in page.items()}

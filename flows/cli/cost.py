@@ -1,4 +1,4 @@
-"""`cxm cost`: what the loads and builds of the last days cost."""
+"""`cxm cost`: the cost of the loads and builds of the last days."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SHOWN = 20  # rows of each table in a terminal
 
 
 @main.command()
-@click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True, help="How far back.")
+@click.option("--days", type=click.IntRange(1, 365), default=7, show_default=True, help="Number of days to look back.")
 @json_option
 def cost(days: int, as_json: bool) -> None:
-    """Credits and seconds of queries by step, table, dbt model and batch, and what was sent to S3.
+    """Show credits and seconds of queries by step, table, dbt model and batch, and what was sent to S3.
 
-    Queries come from Snowflake's QUERY_ATTRIBUTION_HISTORY, which is up to eight hours late and leaves out queries of about 100
+    Query costs are from Snowflake's QUERY_ATTRIBUTION_HISTORY, which is up to eight hours late and omits queries of about 100
     milliseconds or less, idle time, cloud services, serverless features and storage. CXM_QUERY_COSTS=true grants it.
     """
     from flows import blocks

@@ -1,4 +1,4 @@
-"""`cxm docs`: the reference pages that derive from settings and commands."""
+"""`cxm docs`: writes and checks the reference pages derived from settings and commands."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from flows.cli.contract import tell_differences
 
 @main.group(cls=Group)
 def docs() -> None:
-    """The reference pages under architecture/ that derive from settings and commands."""
+    """The reference pages under architecture/ that are derived from settings and commands."""
 
 
 @docs.command()
 @json_option
 def sync(as_json: bool) -> None:
-    """Write the pages of settings and commands."""
+    """Write the reference pages of settings and commands."""
     from flows.cli.reference import pages
     from flows.contract.sync import write
     from flows.settings import PROJECT
@@ -26,7 +26,7 @@ def sync(as_json: bool) -> None:
 @docs.command()
 @json_option
 def check(as_json: bool) -> None:
-    """Fail (exit code 2) when a page differs from the settings or commands that it describes."""
+    """Fail (exit code 2) if a reference page is out of date."""
     from flows.cli.reference import pages
     from flows.contract.sync import compare
     from flows.settings import PROJECT

@@ -1,4 +1,4 @@
-"""`cxm doctor`: every account, key, region, grant and version that a run needs, with the fix beside what fails."""
+"""`cxm doctor`: checks every account, key, region, grant and version that a run needs, and prints fixes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flows.cli.app import current_settings, json_option, main, make_console, ses
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check what a run needs, as a run would log in; exit code 2 where something fails."""
+    """Check what a run needs, with the logins of a run. Exit code 2 if a check fails."""
     settings = current_settings()
     console = make_console(as_json)
     with session(settings, console, ("s3", "warehouse", "prefect")):

@@ -1,4 +1,4 @@
-"""`cxm env` and `cxm dbt`: what a tool needs to reach this home's servers by hand → `export` lines, or the environment of dbt."""
+"""`cxm env` and `cxm dbt`: the environment in which tools reach this home's servers, as `export` lines or for dbt."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from flows.errors import ConfigurationError
 @main.command()
 @json_option
 def env(as_json: bool) -> None:
-    """Print what a shell needs to talk to this home's running servers, its logins included: eval "$(cxm env)"
+    """Print the variables with which tools reach this home's running servers, logins included: eval "$(cxm env)"
 
-    `prefect`, dbt and Great Expectations then mean this home and no other one. Only for a shell: the lines hold secrets.
+    `prefect`, dbt and Great Expectations then use this home's servers. The lines contain secrets: use them only in a shell.
     """
     from flows.embedded.stack import tool_environment
     from flows.steps.dbt import dbt_environment
@@ -43,9 +43,9 @@ def env(as_json: bool) -> None:
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="ARGUMENTS…")
 def dbt(arguments: tuple[str, ...]) -> None:
-    """Run dbt in dbt/cxm_medtech on the configured warehouse, in the transformer's role: cxm dbt build --select marts
+    """Run dbt in dbt/cxm_medtech on the configured warehouse, with the transformer's role: cxm dbt build --select marts
 
-    dbt's own exit code is passed on: 0 good, 1 a model or test failed, 2 dbt could not run. dbt's help: cxm dbt -- --help
+    The exit code is dbt's: 0 success, 1 a model or test failed, 2 dbt could not run. For dbt's help: cxm dbt -- --help
     """
     settings = current_settings()
     with session(settings, make_console(as_json=True), services=("s3", "warehouse")):

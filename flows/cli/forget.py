@@ -1,4 +1,4 @@
-"""`cxm forget`: the rows of a person, shown or taken out."""
+"""`cxm forget`: finds or deletes the rows of a person."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from flows.errors import ConfigurationError
 
 
 @main.command()
-@click.option("--source", required=True, help="The contract that has the column.")
-@click.option("--column", help="The column that names the person: `customers.customer_unique_id`.")
-@click.option("--value", help="The value in it; it stays in your shell's history, which --file - avoids.")
+@click.option("--source", required=True, help="The contract with the column.")
+@click.option("--column", help="The column that identifies the person: `customers.customer_unique_id`.")
+@click.option("--value", help="The column's value; it stays in your shell's history, which --file - avoids.")
 @click.option(
     "--file", type=click.File(encoding="utf-8-sig"), help="A CSV of column,value instead; - for standard input."
 )
-@click.option("--apply", is_flag=True, help="Take the rows out; without it they are only counted.")
+@click.option("--apply", is_flag=True, help="Delete the rows; without it they are only counted.")
 @json_option
 def forget(source: str, column: str | None, value: str | None, file: TextIO | None, apply: bool, as_json: bool) -> None:
-    """Find the rows of a person, and with --apply take them out: of RAW, of landed objects, of what dbt keeps."""
+    """Find the rows of a person; with --apply delete them from RAW, from landed objects, and from the tables that dbt keeps."""
     known_source(source)
     named = _named(column, value, file)
     settings = current_settings()
@@ -37,14 +37,14 @@ def forget(source: str, column: str | None, value: str | None, file: TextIO | No
         click.echo(json.dumps(done.document, ensure_ascii=False))
         return
     rows = [asdict(place) for place in done.places]
-    what = "taken out" if apply else "to be taken out"
-    show(console, False, f"{source}: rows {what}", rows, empty=f"{source}: no row of whom you named")
+    what = "deleted" if apply else "to be deleted"
+    show(console, False, f"{source}: rows {what}", rows, empty=f"{source}: no row of these persons")
     if rows and not apply:
-        console.print("nothing is changed yet: the same with --apply takes them out")
+        console.print("nothing is changed yet: the same with --apply deletes them")
     elif rows:
         console.print(
-            "next: `cxm build`, which makes the marts anew without them. Files that are not yet loaded, or lie where they came "
-            "from, are not touched"
+            "next: `cxm build`, which rebuilds the marts without them. Files that are not loaded yet, and delivered files, are "
+            "not changed"
         )
 
 

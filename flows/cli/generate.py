@@ -1,4 +1,4 @@
-"""`cxm generate`: a seed → Olist-shaped files, or those of the systems around the shipments, on disk."""
+"""`cxm generate`: writes Olist-shaped files, or the files of the MedTech systems around the shipments."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 @main.command()
 @click.option(
-    "--source", type=click.Choice(["olist", "synthetic"]), default="olist", show_default=True, help="Whose files."
+    "--source",
+    type=click.Choice(["olist", "synthetic"]),
+    default="olist",
+    show_default=True,
+    help="The source to imitate.",
 )
 @click.option(
     "--scale",
     type=float,
     default=1.0,
     show_default=True,
-    help="Of olist: 1 has the full set's row counts, 1.55 million, 120 MB. Of synthetic: 1 has some 318 rows a working day.",
+    help="olist: 1 is the size of the real data set, 1.55 million rows, 120 MB. synthetic: 1 is about 318 rows a working day.",
 )
 @click.option("--seed", type=int, default=20180101, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
@@ -31,7 +35,7 @@ DAY = click.DateTime(formats=["%Y-%m-%d"])
 @click.option(
     "--olist",
     type=click.Path(path_type=Path),
-    help="Synthetic: folder with the Olist files whose ids are used.  [default: those that `cxm run` takes]",
+    help="Synthetic: folder with the Olist files whose ids are used.  [default: the files that `cxm run` uses]",
 )
 @click.option(
     "--defects",
@@ -52,10 +56,10 @@ def generate(
     defects: float,
     as_json: bool,
 ) -> None:
-    """Files like those of a source, deterministic by seed: line breaks and quotes in free text, empty dates.
+    """Generate files like those of a source; the same seed gives the same files. Free text has line breaks and quotes.
 
-    Olist: the nine files. Synthetic: support tickets, NPS surveys, visits and device complaints, a file of each for each day,
-    about shipments of the Olist files at hand.
+    olist: its nine files. synthetic: support tickets, NPS surveys, visits and device complaints, one file of each per day,
+    about shipments in the Olist files.
     """
     console = make_console(as_json)
     if source == "olist":
@@ -76,7 +80,7 @@ def generate(
 def _days(
     out: Path, first: date, last: date, seed: int, scale: float, olist: Path | None, defects: float, as_json: bool
 ) -> list[dict[str, object]]:
-    """The files of each table: how many, rows and bytes in all."""
+    """For each table the number of files, and their total rows and bytes."""
     from flows.cli.run import data_place
     from flows.generated import FIRST_RUN_SCALE
     from flows.places import Folder, is_remote, local, resolved

@@ -1,4 +1,4 @@
-"""`cxm inbox`: one look at a source's place by hand, as the deployment of that name does by its schedule."""
+"""`cxm inbox`: polls a source's place once, like the scheduled deployment of that name."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from flows.cli.app import current_settings, json_option, known_source, main, mak
 
 @main.command()
 @click.option("--source", default="olist", show_default=True, help="The contract: data_dictionary/<source>.odcs.yaml.")
-@click.option("--data", help="Where the source's files come, as in `cxm run`.  [default: data/<source>]")
+@click.option("--data", help="Where the source's files arrive, as in `cxm run`.  [default: data/<source>]")
 @click.option(
     "--settle",
     type=float,
     default=60,
     show_default=True,
-    help="Seconds for which a set has to stay the same; over several looks.",
+    help="Seconds for which a set must not change, over several polls.",
 )
-@click.option("--marker", default="", help="A file that says that a set is whole, such as _SUCCESS.")
+@click.option("--marker", default="", help="A file that marks a set as complete, such as _SUCCESS.")
 @click.option(
     "--after",
     type=click.Choice(["left", "done", "delete"]),
@@ -31,15 +31,15 @@ from flows.cli.app import current_settings, json_option, known_source, main, mak
     type=click.Choice(["joins", "waits"]),
     default="joins",
     show_default=True,
-    help="A file after its set was loaded: a batch of its own, or with the others' next files.",
+    help="A file that comes after its set was loaded: its own batch, or together with the next files.",
 )
 @json_option
 def inbox(
     source: str, data: str | None, settle: float, marker: str, after: str | None, late: str, as_json: bool
 ) -> None:
-    """Look once whether files have come, and start a run on the worker for each set of them that is complete.
+    """Poll a source's place once, and start a run on the worker for each complete set of new files.
 
-    The same set starts nothing twice. What is known from look to look is on the Prefect server.
+    A set starts only one run. The state between polls is on the Prefect server.
     """
     known_source(source)
     settings = current_settings()

@@ -1,4 +1,4 @@
-"""`cxm init`: a project folder of one's own, from what the installed package ships."""
+"""`cxm init`: creates a project folder from the files in the installed package."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flows.cli.app import json_option, main
 @click.argument("directory", type=click.Path(path_type=Path), default=".")
 @json_option
 def init(directory: Path, as_json: bool) -> None:
-    """Make a project in DIRECTORY (default: here): contracts, dbt and expectations projects, deployments.
+    """Create a project in DIRECTORY (default: here): contracts, dbt and expectations projects, deployments.
 
-    Commands find it from any folder inside it; from elsewhere by CXM_PROJECT. Nothing that exists is overwritten.
+    Commands find the project from any folder inside it, or from elsewhere by CXM_PROJECT. Existing files are not overwritten.
     """
     from flows.project import make
 

@@ -1,4 +1,4 @@
-"""`cxm keys create`: an RSA key pair for a Snowflake user → CXM_HOME/keys/<USER>.p8 (encrypted PKCS#8) and .pub."""
+"""`cxm keys create`: makes an RSA key pair for a Snowflake user: CXM_HOME/keys/<USER>.p8 (encrypted PKCS#8) and .pub."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("user", required=False)
-@click.option("--replace", is_flag=True, help="Make a new pair although one exists: the first step of a rotation.")
+@click.option("--replace", is_flag=True, help="Create a new pair even if one exists: the first step of a rotation.")
 @json_option
 def create(user: str | None, replace: bool, as_json: bool) -> None:
-    """Make the key pair of USER, by default the pipeline's service user; `cxm provision --apply` sets the public key.
+    """Create the key pair of USER, by default the pipeline's service user; `cxm provision --apply` sets the public key.
 
     The private key is 2048-bit RSA in PKCS#8, encrypted; its passphrase is in CXM_HOME/keys/<USER>.passphrase. Both are readable
     by their owner only; `cxm blocks register` takes them from CXM_SNOWFLAKE_PRIVATE_KEY and …_PASSPHRASE into a Prefect block.
@@ -76,7 +76,7 @@ def key_pair(passphrase: str) -> tuple[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """For the owner's eyes from the first byte on."""
+    """Write a file that only its owner may read, from the first byte on."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

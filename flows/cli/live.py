@@ -1,4 +1,4 @@
-"""How a run is shown while it moves, and the table at its end."""
+"""Shows a run in the terminal: progress while it runs, and a table at its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def live_days(console: Console) -> Iterator[None]:
-    """A line for each day as it ends; on a terminal, below them, what is at work."""
+    """Print a line for each day when it ends; on a terminal also the work in progress below."""
     from flows import progress
 
     if console.quiet:
@@ -35,8 +35,8 @@ def live_days(console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def live_tables(console: Console, source: str) -> Iterator[None]:
-    """A moving table of the run on a terminal; one plain line for each finished step elsewhere."""
+def live_tables(console: Console) -> Iterator[None]:
+    """On a terminal, a table of the run that updates; elsewhere one plain line for each finished step."""
     from flows import progress
 
     if console.quiet:
@@ -83,12 +83,16 @@ def live_tables(console: Console, source: str) -> Iterator[None]:
             if event.table not in bars:
                 bars[event.table] = shown.add_task(event.table, total=None, step="", rows="")
             bar, step = bars[event.table], f"{event.step} {event.outcome}".strip()
-            if event.step in ("check", "upload", "land"):  # progress in bytes; each pass over the file has its own rate
+            if event.step in (
+                "check",
+                "upload",
+                "land",
+            ):  # progress in bytes; checking and uploading have different rates
                 if phases.get(event.table) != event.step != "land":
                     shown.reset(bar, total=event.total or None, step=step, rows="")
                 phases[event.table] = event.step
                 shown.update(bar, completed=event.done, total=event.total or None, step=step)
-            elif event.step == "load":  # progress in rows: none of them, then all
+            elif event.step == "load":  # progress in rows, which jumps from none to all
                 shown.update(bar, step=step, rows=f"{event.done if event.outcome else event.total:,} rows")
             else:
                 shown.update(bar, step=step)

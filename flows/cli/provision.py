@@ -1,4 +1,4 @@
-"""`cxm provision`: what two accounts lack or have otherwise, as SQL and AWS calls; then made, or taken down again."""
+"""`cxm provision`: plans and makes changes in the AWS and Snowflake accounts, or destroys an environment."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from flows.cli.app import current_settings, json_option, main, make_console, pro
 
 @main.command()
 @click.option(
-    "--plan", "mode", flag_value="plan", default="plan", help="Print what differs; change nothing (the default)."
+    "--plan", "mode", flag_value="plan", default="plan", help="Print the differences; change nothing (the default)."
 )
-@click.option("--apply", "mode", flag_value="apply", help="Make it so.")
+@click.option("--apply", "mode", flag_value="apply", help="Make the changes.")
+@click.option("--plan-role", "mode", flag_value="role", help="Print the SQL that creates CXM_PLAN_ROLE; send nothing.")
+@click.option("--destroy", is_flag=True, help="Destroy this environment instead; never production.")
 @click.option(
-    "--plan-role", "mode", flag_value="role", help="Print the SQL that makes CXM_PLAN_ROLE; send nothing anywhere."
-)
-@click.option("--destroy", is_flag=True, help="Take this environment down instead; never production.")
-@click.option(
-    "--drop-with-data", "named", multiple=True, metavar="NAME", help="A database or bucket that may go with its data."
+    "--drop-with-data",
+    "named",
+    multiple=True,
+    metavar="NAME",
+    help="A database or bucket that may be dropped with its data.",
 )
 @json_option
 def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -> None:
-    """Bucket, IAM, warehouse, database, schemas, roles, users, stages, ledger and RAW tables.
+    """Create or update bucket, IAM, warehouse, database, schemas, roles, users, stages, ledger and RAW tables.
 
-    The plan reads only, and prints AWS calls for a shell and SQL for a worksheet, grouped by the role that runs it. It looks with
-    the Snowflake role CXM_PLAN_ROLE, by default ACCOUNTADMIN; `--plan-role` prints what makes a role that may only look.
-    Applying needs ACCOUNTADMIN. It is safe to repeat and to interrupt; nothing that holds data is replaced or dropped.
+    A plan only reads, and prints AWS calls for a shell and SQL for a worksheet, grouped by the role that runs it. It reads with
+    the Snowflake role CXM_PLAN_ROLE, by default ACCOUNTADMIN; `--plan-role` prints SQL that creates a role that may only read.
+    `--apply` needs ACCOUNTADMIN. It is safe to repeat and to interrupt; it never replaces or drops anything that holds data.
 
-    `--destroy` lists what would be lost, and with `--apply` drops it: a database with rows or a bucket with objects only when
-    it is named with an option.
+    `--destroy` lists what would be lost, and with `--apply` drops it: a database with rows or a bucket with objects only if
+    an option names it.
     """
     settings = current_settings()
     console = make_console(as_json)

@@ -1,4 +1,4 @@
-"""`cxm quarantine show`: the rows that broke rules, as a table, as JSON or into a CSV file."""
+"""`cxm quarantine show`: lists the rows that broke rules, as a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -23,19 +23,17 @@ MOST_SHOWN = 100  # rows in a terminal
 
 @main.group()
 def quarantine() -> None:
-    """Rows that broke a rule: of a quarantined batch, or set aside."""
+    """Rows that broke a rule: those of a quarantined batch, or those set aside."""
 
 
 @quarantine.command("show")
 @click.argument("batch")
-@click.option("--source", help="The contract; needed only where two sources have the same batch id.")
+@click.option("--source", help="The contract; needed only if two sources have the same batch id.")
 @click.option("--table", help="Only this table, by its name in the contract.")
-@click.option(
-    "--csv", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all of them into this file."
-)
+@click.option("--csv", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write all rows to this file.")
 @json_option
 def show_rows(batch: str, source: str | None, table: str | None, file: Path | None, as_json: bool) -> None:
-    """Which rows of BATCH broke which rules: file, row number, and values of the rules' columns that are not personal."""
+    """List the rows of BATCH that broke rules: file, row number, and values of the rules' columns that are not personal."""
     from flows import blocks
     from flows.contract.read import read_source
     from flows.steps import bad_rows

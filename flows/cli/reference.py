@@ -1,4 +1,4 @@
-"""Settings and commands → the reference pages architecture/settings.md and architecture/cli.md; pure text."""
+"""Renders the reference pages architecture/settings.md and architecture/cli.md from settings and commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pages(command: click.Group) -> dict[Path, str]:
 
 
 def settings_page() -> str:
-    """Every setting: its variable, what it takes, its default, what it is."""
+    """The page of settings: variable, type, default and description of each."""
     rows = [
         f"| `CXM_{name.upper()}` | {_takes(field)} | {_default(field)} | {_cell(field.description or '')} |"
         for name, field in Settings.model_fields.items()
@@ -79,7 +79,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def cli_page(command: click.Group) -> str:
-    """Every command with its arguments and options, as its `--help` has them."""
+    """The page of commands: arguments and options of each, as in its `--help`."""
     parts = [
         "# The commands of cxm",
         DERIVED.format("the commands' own `--help`"),

@@ -1,4 +1,4 @@
-"""`cxm report`: the page of how loads went."""
+"""`cxm report`: writes the history page of the loads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from flows.cli.app import current_settings, json_option, jsonable, known_source,
 
 
 @main.command()
-@click.option("--source", help="Only this contract; all of them when it is left out.")
-@click.option("--days", type=click.IntRange(1, 3660), default=35, show_default=True, help="How far back.")
+@click.option("--source", help="Only this contract; by default all.")
+@click.option(
+    "--days", type=click.IntRange(1, 3660), default=35, show_default=True, help="Number of days to look back."
+)
 @json_option
 def report(source: str | None, days: int, as_json: bool) -> None:
-    """Write the history page: batches by table and day, rows against what is usual, what was quarantined and why, freshness."""
+    """Write the history page: batches by table and day, rows compared with the usual volume, quarantined batches, freshness."""
     from flows import blocks
     from flows.history import page
 

@@ -1,4 +1,4 @@
-"""`cxm run`: files → one batch through the pipeline, or a batch for each of several days, shown while it moves."""
+"""`cxm run`: runs the pipeline for one batch, or for one batch per day of a range, and shows its progress."""
 
 from __future__ import annotations
 
@@ -51,19 +51,17 @@ if TYPE_CHECKING:
     help="Where the source's files are: a folder, zip or tar, s3://bucket/prefix or sftp://user@host/path; each may be packed "
     "(gzip, zstd, bzip2, zip).  [default: data/<source>]",
 )
-@click.option("--force", is_flag=True, help="Send and load files again although their content is published already.")
+@click.option("--force", is_flag=True, help="Send and load files again even if their content is published already.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",
-    help="A trial: the first N rows of each file, loaded and validated, never published, and cleared away.",
+    help="Run a trial: the first N rows of each file are loaded and validated, never published, then deleted.",
 )
 @click.option(
     "--scale", type=float, default=FIRST_RUN_SCALE, show_default=True, help="Size of generated data, if any is needed."
 )
-@click.option(
-    "--from", "first", type=DAY, help="For a source with a file for each day: the first day to load, YYYY-MM-DD."
-)
+@click.option("--from", "first", type=DAY, help="For a source with daily files: the first day to load, YYYY-MM-DD.")
 @click.option("--to", "last", type=DAY, help="The last day; each day is a batch.  [default: the first]")
 @json_option
 def run(
@@ -76,10 +74,10 @@ def run(
     last: datetime | None,
     as_json: bool,
 ) -> None:
-    """One batch through the pipeline: provision (embedded), land, load, validate, hand off.
+    """Run one batch through the pipeline: provision (embedded only), land, load, validate, hand off.
 
-    Where no files are at hand, Olist-shaped ones are generated first, and the output says so. With --from, the batches of
-    a range of days, in order; run again, it passes over the days that are published as they are.
+    If there are no files, Olist-shaped ones are generated first, and the output says so. With --from, one batch for each of
+    a range of days, in order; a repeated run skips days whose files are already published.
     """
     if first is None and last is not None:
         raise ConfigurationError("--to: given without --from; expected both, or --from alone for one day")
@@ -92,11 +90,11 @@ def run(
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
-    handed_off = settings.home / "dbt" / "target" / "sources.json"  # by a run of this home, if there was one
-    if not limit and (force or not handed_off.exists()):  # something new will come
+    handed_off = settings.home / "dbt" / "target" / "sources.json"  # written by an earlier run of this home
+    if not limit and (force or not handed_off.exists()):  # there will be new rows
         from flows.clients import dbt
 
-        dbt.warm()  # in a process of its own, while this one and the servers start
+        dbt.warm()  # in its own process, while this one and the servers start
     data = data_place(settings, source, data, scale, console)
     looks: list[Future[Plan]] = []
 
@@ -115,7 +113,7 @@ def run(
             _backfill(console, source, data, first.date(), (last or first).date(), as_json)
             return
         error: CxmError | None = None
-        with live_tables(console, source):
+        with live_tables(console):
             try:
                 summary = run_flow(flows.pipeline, source=source, data=data, force=force, limit=limit)
             except PipelineError as failed:
@@ -124,7 +122,7 @@ def run(
 
 
 def _backfill(console: Console, source: str, data: str, first: date, last: date, as_json: bool) -> None:
-    """Load the days and show what became of each; days that are not published end it with their error's code."""
+    """Load the days and show the result of each; if one is not published, exit with its error's code."""
     from flows import operations
 
     error: operations.BackfillError | None = None
@@ -145,7 +143,7 @@ def _backfill(console: Console, source: str, data: str, first: date, last: date,
 
 
 def report(console: Console, summary: RunSummary, error: CxmError | None, as_json: bool) -> None:
-    """The summary of a run, for people or programs; a run that failed exits with its error's code."""
+    """Print the summary of a run, for people or as JSON; if the run failed, exit with its error's code."""
     if as_json:
         document = {**asdict(summary), "exit_code": error.exit_code if error else 0}
         click.echo(json.dumps({**document, **({"error": str(error)} if error else {})}, ensure_ascii=False))
@@ -156,9 +154,9 @@ def report(console: Console, summary: RunSummary, error: CxmError | None, as_jso
 
 
 def data_place(settings: Settings, source: str, data: str | None, scale: float, console: Console) -> str:
-    """The place to read. Where no file is, Olist-shaped ones are generated, if this target may have such.
+    """The place to read. If it has no files, Olist-shaped ones are generated, if the target allows that.
 
-    A place that has to be logged in to is looked into by the run.
+    A place that needs a login is listed later, by the run.
 
     Raises:
         ConfigurationError: the place does not exist, or none of its files is a CSV file; the message names it and what to do.
@@ -194,7 +192,7 @@ def data_place(settings: Settings, source: str, data: str | None, scale: float, 
 
 
 def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_SCALE) -> Path:
-    """A folder with generated files of olist in `olist/`, for a user without files."""
+    """Generate Olist-shaped files for a user without files; the folder that contains `olist/`."""
     from flows.synthetic.olist import generate as make
 
     folder = generated_folder(settings, scale)

@@ -1,4 +1,4 @@
-"""`cxm sql`: a query on the configured warehouse → a table, one line for each value where that is too wide, CSV or JSON."""
+"""`cxm sql`: runs a query on the configured warehouse and prints a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -34,13 +34,15 @@ _REFUSED = "Snowflake error 3001 "
     "-f", "--file", type=click.File(encoding="utf-8"), help="Read the statements from a file; - is standard input."
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, NULL as an empty field.")
-@click.option("--vertical", is_flag=True, help="One line for each value, as for what is too wide for the terminal.")
+@click.option(
+    "--vertical", is_flag=True, help="Print one line for each value, as for tables that are too wide for the terminal."
+)
 @json_option
 def sql(statement: str | None, file: TextIO | None, as_csv: bool, vertical: bool, as_json: bool) -> None:
-    """A query on the configured warehouse, in the transformer's role (it reads every schema and cannot write RAW).
+    """Run a query on the configured warehouse, with the transformer's role (it reads every schema and cannot write to RAW).
 
-    STATEMENT, a file (-f) or standard input; several statements, with ; between them, run in order. A table that is too wide for
-    the terminal is shown a value on each line; nothing is cut when the output goes to a file or a pipe.
+    STATEMENT, a file (-f) or standard input; statements separated by ; run in order. A table that is too wide for
+    the terminal is shown with one value per line; in a file or a pipe nothing is cut.
     """
     statements = _statements(statement, file)
     if len(statements) > 1 and (as_json or as_csv):
@@ -96,7 +98,7 @@ def _run(connection: SnowflakeConnection, statement: str, role: str) -> Rows:
 
 
 def _documents(rows: Rows) -> list[dict[str, Any]]:
-    """Each row by column name; a name that occurs twice gets a number."""
+    """Each row as a dict by column name; repeated names get a number."""
     seen: Counter[str] = Counter()
     names = []
     for name in rows.columns:

@@ -1,4 +1,4 @@
-"""`cxm up`, `down` and `status`: the embedded stack."""
+"""`cxm up`, `down` and `status`: start, stop and show the embedded stack."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 @main.command()
 @click.option(
-    "--only", multiple=True, type=click.Choice(["s3", "warehouse", "prefect", "docs"]), help="Start just these."
+    "--only", multiple=True, type=click.Choice(["s3", "warehouse", "prefect", "docs"]), help="Start only these servers."
 )
 @json_option
 def up(only: tuple[str, ...], as_json: bool) -> None:
     """Start the embedded stack with its deployments and a worker, and leave it running.
 
-    Deployed flows run on the worker, by hand (`prefect deployment run pipeline/olist --watch`) and on their schedules. With
+    The worker runs deployed flows, on their schedules or by hand (`prefect deployment run pipeline/olist --watch`). With
     --only nothing is deployed.
     """
     from flows.embedded import stack
@@ -65,7 +65,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
             os.environ.update(stack.starting_prefect_environment(settings))
             looked = looking(settings)
             if not is_remote(own := below(settings.data, "olist")) and not local(Path(own)).entries():
-                generate_for(settings, console)  # where runs look as long as that folder is empty
+                generate_for(settings, console)  # runs read these files while that folder is empty
             from flows import automations, deployment
 
             stack.wait(settings, SERVICES)
@@ -112,7 +112,7 @@ def down(as_json: bool) -> None:
 @main.command()
 @json_option
 def status(as_json: bool) -> None:
-    """What of the embedded stack runs, where, since when."""
+    """Show which servers of the embedded stack run, at which address, and since when."""
     _status(current_settings(), as_json)
 
 

@@ -65,13 +65,13 @@ def run_dbt(
     environment: Mapping[str, str],
     workdir: Path,
     timeout: float,
-    hear: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
     result: Path | None = None,
     project: Sequence[str] = (),
 ) -> tuple[str, int]:
     """Run `dbt arguments project` in `workdir` within `timeout` seconds; returns its output and exit code.
 
-    `hear` gets each line soon after dbt wrote it, in the caller's thread. With `result`, dbt writes only its result, to that
+    `on_line` gets each line soon after dbt wrote it, in the caller's thread. With `result`, dbt writes only its result, to that
     path, and no manifest, which takes longer than its queries, twice; `<result>.asked` then maps each node's id to its name.
 
     dbt's environment is this process's (proxy, certificates, locale) without settings and logins, plus `environment`, which must
@@ -86,7 +86,7 @@ def run_dbt(
         tempfile.NamedTemporaryFile("r", encoding="utf-8", errors="replace") as output,
         Path(output.name).open(encoding="utf-8", errors="replace") as written,
     ):
-        listen = _listener(written, hear) if hear else None
+        listen = _listener(written, on_line) if on_line else None
         warm()
         child = 0
         try:
@@ -141,7 +141,7 @@ def _send(line: str) -> None:
     _helper.stdin.flush()
 
 
-def _listener(written: TextIO, hear: Callable[[str], None]) -> Callable[[], None]:
+def _listener(written: TextIO, on_line: Callable[[str], None]) -> Callable[[], None]:
     """A function that passes on the lines completed since its last call."""
     begun = ""
 
@@ -150,7 +150,7 @@ def _listener(written: TextIO, hear: Callable[[str], None]) -> Callable[[], None
         while line := written.readline():
             begun += line
             if begun.endswith("\n"):
-                hear(begun)
+                on_line(begun)
                 begun = ""
 
     return listen

@@ -36,12 +36,12 @@ def run(
     workdir: Path,
     artifact: str,
     timeout: float,
-    hear: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
     alone: bool = False,
 ) -> Command:
     """Run `dbt arguments` on the project, with target and logs under `workdir`.
 
-    `artifact` is the result file in the target folder. `hear` gets each line of dbt's log, in JSON, soon after it was written.
+    `artifact` is the result file in the target folder. `on_line` gets each line of dbt's log, in JSON, soon after it was written.
     `alone`: write only that artifact, no manifest.
 
     Raises:
@@ -58,11 +58,11 @@ def run(
         "text",
         "--no-use-colors-file",
         "--no-version-check",
-        *(["--log-level", "debug"] if hear else []),
+        *(["--log-level", "debug"] if on_line else []),
         *arguments,
     ]
     output, code = run_dbt(
-        command, environment, workdir, timeout, hear, result if alone else None, _options(project, workdir)
+        command, environment, workdir, timeout, on_line, result if alone else None, _options(project, workdir)
     )
     done = Command({}, code, tuple(_errors(output)))
     if not result.exists():

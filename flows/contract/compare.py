@@ -116,7 +116,7 @@ def _retention(old: Table, new: Table) -> Iterator[Change]:
     before, after = old.retention, new.retention
     if before != after:
         shorter = after is not None and (before is None or after.days < before.days)
-        texts = " → ".join(str(kept or "no limit") for kept in (before, after))
+        texts = " → ".join(str(limit or "no limit") for limit in (before, after))
         yield Change("breaking" if shorter else "widening", new.name, "", f"retention: {texts}")
 
 
@@ -156,13 +156,13 @@ def _table(old: Table, new: Table) -> Iterator[Change]:
     for header in after.keys() - before.keys():
         required = after[header].required
         yield Change("breaking" if required else "addition", new.name, header, f"{'required ' * required}column added")
-    kept = before.keys() & after.keys()
-    for header in kept:
+    common = before.keys() & after.keys()
+    for header in common:
         yield from _column(new.name, before[header], after[header])
-    if [c.header for c in old.columns if c.header in kept] != [c.header for c in new.columns if c.header in kept]:
+    if [c.header for c in old.columns if c.header in common] != [c.header for c in new.columns if c.header in common]:
         yield Change("breaking", new.name, "", "order of the columns changed")
-    names = {before[h].name for h in kept} & {after[h].name for h in kept}
-    retyped = {before[h].name for h in kept if before[h].logical_type != after[h].logical_type}
+    names = {before[h].name for h in common} & {after[h].name for h in common}
+    retyped = {before[h].name for h in common if before[h].logical_type != after[h].logical_type}
     yield from _rules(old, new, names, retyped)
     yield from _relationships(old, new)
 

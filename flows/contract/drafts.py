@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from flows.contract import render_dbt, standard
-from flows.contract.model import Column, Source, Table
+from flows.contract.model import Column, Table
 from flows.contract.read import DICTIONARY, SUFFIX, read_source, sources
 from flows.contract.render_draft import ColumnProfile, FileProfile, Parent, render_contract, render_entries
 from flows.errors import ConfigurationError
@@ -107,11 +107,11 @@ def propose(project: Path, source: str, profiles: Sequence[FileProfile]) -> list
             raise ConfigurationError(
                 f"{contract.contract}: no entry has the file {profile.file}; without --update an entry is drafted for it"
             )
-        proposals += _for_table(contract, tables[profile.file], profile)
+        proposals += _for_table(tables[profile.file], profile)
     return proposals
 
 
-def _for_table(contract: Source, table: Table, profile: FileProfile) -> Iterator[Proposal]:
+def _for_table(table: Table, profile: FileProfile) -> Iterator[Proposal]:
     seems, says = profile.dialect, table.dialect
     if (seems.delimiter, seems.encoding, seems.decimal) != (says.delimiter, says.encoding, says.decimal):
         yield Proposal(

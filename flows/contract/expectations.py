@@ -1,8 +1,8 @@
-"""What the contract says of a table, as expectations and as the query for the rows that they judge.
+"""Turns a table's contract into expectations, and into the query for the rows that they check.
 
 rules, keys, relationships of a `Table` → `Expectation`s; a batch of it → SELECT
 
-Long because each kind of rule becomes an expectation here, and the columns that they need beside RAW's.
+Long because every kind of rule is converted here, with the extra columns that it needs.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ _STANDING = ("loaded", "validated")
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One expectation before it gets its id: GX's type and keyword arguments, and what in the contract asked for it."""
+    """One expectation before it gets its id: GX's type and keyword arguments, and the contract's rule that it comes from."""
 
     type: str
     kwargs: Mapping[str, object]
     severity: Severity
     rule: str  # the contract's kind of rule: not_null, unique, relationship …
     columns: tuple[str, ...] = ()  # RAW names
-    description: str = ""  # what Data Docs show; without one, GX's own sentence
+    description: str = ""  # shown in Data Docs; if empty, GX's own sentence is shown
 
     @property
     def name(self) -> str:
-        """What messages call it: `number(PRICE)`."""
+        """Its name in messages: `number(PRICE)`."""
         return self.rule + (f"({', '.join(self.columns)})" if self.columns else "")
 
 
 def named(rule: Rule) -> str:
-    """What messages call a rule: `number(PRICE)`."""
+    """A rule's name in messages: `number(PRICE)`."""
     return rule.kind + (f"({', '.join(_columns(rule))})" if _columns(rule) else "")
 
 
 def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
-    """The rows that a suite judges, as one SELECT: those of `batch_ids`, or of the newest published batch of the ledger.
+    """The SELECT of the rows that a suite checks: those of `batch_ids`, or of the newest published batch in the ledger.
 
     `t.*` and not a list of columns: a list would make the rule on column set and order true by itself. It costs nothing on
     the way, because GX copies the result into a temporary table in the warehouse, once per run; that needs no CREATE TABLE
@@ -65,7 +65,7 @@ def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
     rows = f"SELECT t.*{replaced} FROM {ident(source.schema)}.{ident(table.raw_name)} AS t WHERE t._BATCH_ID {batch}"
     if not (twins := _twins(table)):
         return rows
-    # One inside the other, so that each text is trimmed once and read once, whatever asks for it.
+    # Nested, so that each text is trimmed once and read once, however many rules use it.
     helpers = {name: sql for twin in twins for name, sql in twin.helpers.items()}
     read = "".join(f", {sql} AS {name}" for name, sql in helpers.items())
     beside = "".join(f", {sql} AS {name}" for twin in twins for name, sql in twin.nested.items())
@@ -73,14 +73,14 @@ def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
 
 
 def asset_columns(table: Table) -> tuple[dict[str, str], dict[str, str]]:
-    """The columns of the asset that are not as RAW holds them: those that a rule judges, and those beside them, each with its SQL
+    """The columns of the asset that differ from RAW: those that a rule checks, and the derived ones, each with its SQL
     over one column of `t`."""
     texts = {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}
     return texts, {name: sql for twin in _twins(table) for name, sql in twin.flat.items()}
 
 
 def expectations(source: Source, table: Table) -> list[Expectation]:
-    """What the contract says of a table, as expectations, in the order in which Data Docs shall show them.
+    """The expectations of a table, in the order in which Data Docs show them.
 
     Keys are not null and unique, and required columns not null, whether or not the contract repeats that as a rule.
 
@@ -124,7 +124,7 @@ def _shape(table: Table) -> list[Expectation]:
         Expectation(
             "expect_table_columns_to_match_ordered_list",
             {"column_list": columns},
-            # Provisioning adds a new column behind the audit columns, which no reader minds: COPY and staging name theirs.
+            # Provisioning adds a new column after the audit columns. COPY and staging name their columns, so order is free.
             "warning",
             "column_order",
             description=f"The columns must stand in the contract's order: {', '.join(names)}.",
@@ -220,7 +220,7 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
         for ours, theirs in pairs
     }
     keys = ", ".join(f"{held[theirs]} AS {ident(theirs)}" for _, theirs in pairs)
-    # A day is small and its parents are many: only those that the day names are gathered.
+    # A day has few rows and many possible parents, so only the parents that the day's rows name are collected.
     ours, theirs = pairs[0]
     named = f" AND {held[theirs]} IN (SELECT c.{child[ours]} FROM {{batch}} AS c)" if table.daily else ""
     query = (
@@ -248,26 +248,26 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
 
 
 def current_parents(source: Source, relationship: Relationship) -> str:
-    """The SELECT of the batches whose rows are what a relationship points at."""
+    """The SELECT of the batches whose rows a relationship may point at."""
     owner, parent = source.parent(relationship)
-    # What came in this very batch is loaded and not yet validated; of another source only what is published counts.
+    # Rows of this batch are loaded but not yet validated; of another source only published rows count.
     return _current(owner, parent, _STANDING if owner.name == source.name else ("validated",))
 
 
 def published_batches(source: Source, table: Table) -> str:
-    """The SELECT of the batches whose rows are what is published of a table."""
+    """The SELECT of the batches whose rows are published for a table."""
     return _current(source, table, ("validated",))
 
 
 def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
-    """The batch ids whose rows make up a table now: a snapshot's newest; of a daily table the newest of each day."""
+    """The ids of the batches whose rows make up a table: the newest; for a daily table the newest of each day."""
     day = day_in("l.FILE_NAME") if table.has_parts else "l.FILE_NAME"
     return _newest(source, table, statuses, f"PARTITION BY {day} " if table.load == "append" else "")
 
 
 def _newest(source: Source, table: Table, statuses: tuple[str, ...] = _STANDING, each: str = "") -> str:
-    # What is loaded and has no verdict is the batch that is judged now, be it an old one that is replayed. Then the sequence
-    # orders batches; batches from before the ledger had a sequence are the oldest, in the order of their ids.
+    # A batch that is loaded without a verdict is the one being validated, even an old one that is replayed. Then the sequence
+    # orders batches; batches older than the ledger's sequence column come first, in the order of their ids.
     judged = "IFF(l.STATUS = 'loaded', 1, 0) DESC, " if "loaded" in statuses else ""
     return (
         f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
@@ -281,19 +281,19 @@ def _columns(rule: Rule) -> tuple[str, ...]:
 
 
 def _link_kind(table: Table, parent: Table, ours: str, theirs: str) -> str:
-    """As what both ends of a relationship are compared: by value where both are of one type, else by text."""
+    """The type by which both ends of a relationship are compared: their common type, else text."""
     kind = values.kind_of(table, ours)
     return kind if kind == values.kind_of(parent, theirs) else "string"
 
 
 def _reading(table: Table, column: str, kind: str) -> dict[str, object]:
-    """How a column's text is read as a value of `kind`."""
+    """The parse options for a column's text as a value of `kind`."""
     definition = next(c for c in table.columns if c.name == column)
     return dict(definition.reading) if definition.logical_type == kind else {}
 
 
 def _judged(table: Table) -> list[str]:
-    """The columns that a rule speaks of."""
+    """The columns that a rule checks."""
     named = {c for rule in _with_implied(table) for c in _columns(rule)}
     named |= {c for link in table.relationships for c in link.columns}
     return [c.name for c in table.columns if c.name in named]
@@ -301,7 +301,7 @@ def _judged(table: Table) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Twin:
-    """The columns derived of a column, name → SQL over `t`: of RAW's text, or of that text trimmed and its `helpers`."""
+    """The columns derived from a column, name → SQL over `t`: from RAW's text, or from the trimmed text and its `helpers`."""
 
     flat: dict[str, str]
     nested: dict[str, str]
@@ -309,7 +309,7 @@ class _Twin:
 
 
 def _twins(table: Table) -> list[_Twin]:
-    """The columns derived of the table's columns."""
+    """The columns derived from the table's columns."""
     compared = {c for rule in _with_implied(table) if rule.kind in ("unique", "between") for c in _columns(rule)}
     compared |= {c for link in table.relationships for c in link.columns}
     twins = []
@@ -336,7 +336,7 @@ def _twins(table: Table) -> list[_Twin]:
 
 
 def _compared(table: Table, column: str) -> str:
-    """The column of the asset that has a column's value: its own where that is text."""
+    """The asset's column with a column's value: the column itself if it is text."""
     return ident(column) if values.kind_of(table, column) == "string" else _value(column)
 
 

@@ -85,14 +85,14 @@ def fit(table: Table, header: Sequence[str]) -> Layout:
     missing = [c for c in table.columns if c.header not in header]
     lacking = [c.header for c in missing if table.on_missing_column == "refuse" or c.required]
     strange = new if table.on_new_column == "refuse" else []
-    kept, order = [h for h in header if h in named], [h for h in named if h in header]
+    known, order = [h for h in header if h in named], [h for h in named if h in header]
     if repeated := sorted({name for name in header if list(header).count(name) > 1}):
         raise MisfitError(f"column {', '.join(map(shown, repeated))} occurs more than once")
     if lacking and strange and len(header) == len(named):
         pairs = [f"{shown(w)} is called {shown(f)}" for w, f in zip(named, header, strict=True) if w != f]
         raise MisfitError(f"renamed: {', '.join(pairs)}")
-    if lacking or strange or not kept:
-        absent, extra = (lacking, strange) if kept else ([c.header for c in missing], new)
+    if lacking or strange or not known:
+        absent, extra = (lacking, strange) if known else ([c.header for c in missing], new)
         required = [c.header for c in missing if c.required]
         needed = f" ({', '.join(required)} may not be empty)" if required and table.on_missing_column == "null" else ""
         raise MisfitError(
@@ -106,15 +106,15 @@ def fit(table: Table, header: Sequence[str]) -> Layout:
                 )
             )
         )
-    if kept != order and table.on_reorder == "refuse":
-        place = next(n for n, (got, expected) in enumerate(zip(kept, order, strict=True)) if got != expected)
-        raise MisfitError(f"another order: column {place + 1} is {shown(kept[place])}, expected {shown(order[place])}")
+    if known != order and table.on_reorder == "refuse":
+        place = next(n for n, (got, expected) in enumerate(zip(known, order, strict=True)) if got != expected)
+        raise MisfitError(f"another order: column {place + 1} is {shown(known[place])}, expected {shown(order[place])}")
     added = _added(table, new) if table.on_new_column == "add" else {}
     return Layout(
         tuple((name, named.get(name) or added.get(name)) for name in header),
         tuple(added),
         tuple(c.header for c in missing),
-        kept != order,
+        known != order,
     )
 
 

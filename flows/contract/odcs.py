@@ -56,15 +56,15 @@ def _refuse_repeated_keys(node: yaml.Node | None, place: Place) -> None:
             _refuse_repeated_keys(value, place)
 
 
-def _refuse_unknown_keys(given: Any, kept: Any, at: tuple[int | str, ...], raw: Any, place: Place) -> None:
+def _refuse_unknown_keys(given: Any, parsed: Any, at: tuple[int | str, ...], raw: Any, place: Place) -> None:
     """Refuse keys that the file has and the parsed model does not: ODCS does not know them."""
-    if isinstance(given, dict) and isinstance(kept, dict):
+    if isinstance(given, dict) and isinstance(parsed, dict):
         for key, value in given.items():
-            if key not in kept:
+            if key not in parsed:
                 place.fail(f"{_path(raw, (*at, key))}: ODCS v3.1 has no such key; correct or remove it")
-            _refuse_unknown_keys(value, kept[key], (*at, key), raw, place)
-    elif isinstance(given, list) and isinstance(kept, list):
-        for index, (value, other) in enumerate(zip(given, kept, strict=True)):
+            _refuse_unknown_keys(value, parsed[key], (*at, key), raw, place)
+    elif isinstance(given, list) and isinstance(parsed, list):
+        for index, (value, other) in enumerate(zip(given, parsed, strict=True)):
             _refuse_unknown_keys(value, other, (*at, index), raw, place)
 
 

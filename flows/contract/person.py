@@ -1,10 +1,10 @@
-"""Contracts → which rows are a person's: those that hold a value of theirs, and the rows that refer to them by a foreign key.
+"""Finds which rows belong to a person, from the contracts: rows with one of the person's values, and rows that refer to them.
 
     customers.customer_unique_id ──▶ customers ──customer_id──▶ orders ──order_id──▶ order items, payments, reviews
                                 └──hcp_id──▶ support tickets, … of another source
 
-The way goes from a row to those that refer to it and never back: the products and sellers of an order are nobody's. A column
-that refers to another one stands for it, so that `orders.customer_id` names the customer.
+The search goes from a row to rows that refer to it, never back: an order's products and sellers are not the person's. A column
+that refers to another one counts as that one, so `orders.customer_id` identifies the customer.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Key:
         return f"{self.table}.{'+'.join(self.columns)}"
 
 
-Values = dict[Key, set[tuple[str, ...]]]  # what is known to point at the person's rows
+Values = dict[Key, set[tuple[str, ...]]]  # the values known to identify the person's rows
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A table that may hold rows of a person. `found_by`: each key that its rows are found by, with the columns that have it
-    here. `gives`: keys of its rows that other rows are found by."""
+    """A table that may hold rows of a person. `found_by`: each key by which its rows are found, with the columns that hold it
+    here. `gives`: the keys of its rows by which other rows are found."""
 
     source: Source
     table: Table
@@ -63,20 +63,20 @@ class Reach:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources of these tables, those that refer before those that are referred to."""
+        """The sources of these tables; sources that refer to others come first."""
 
         def depth(source: Source) -> int:
             return max((1 + depth(other) for other in source.references), default=0)
 
-        found = {h.source.name: depth(h.source) for h in self.holders}
-        return tuple(sorted(found, key=lambda name: (-found[name], name)))
+        depths = {h.source.name: depth(h.source) for h in self.holders}
+        return tuple(sorted(depths, key=lambda name: (-depths[name], name)))
 
 
 def key_of(source: Source, column: str) -> Key:
-    """The key that `column` (`customers.customer_id`, or `customer_id` where one table has it) stands for.
+    """The key that `column` identifies: `customers.customer_id`, or `customer_id` if only one table has it.
 
     Raises:
-        ConfigurationError: no table, or several, have such a column, or it is not about people.
+        ConfigurationError: no table or several have such a column, or it is not personal data.
     """
     table_name, _, name = column.rpartition(".")
     try:
@@ -86,29 +86,29 @@ def key_of(source: Source, column: str) -> Key:
             tables = (source.table(table_name.upper()),)
         except KeyError as error:
             raise ConfigurationError(f"--column {column}: {error.args[0]}") from None
-    found = [(t, c) for t in tables for c in t.columns if name.upper() in (c.name, c.header.upper())]
-    if len(found) != 1:
-        names = ", ".join(f"{t.name}.{c.header}" for t, c in found) or "none"
-        there = [f"{t.name}.{c.header}" for t in tables for c in t.columns if c.pii != "none"]
+    matches = [(t, c) for t in tables for c in t.columns if name.upper() in (c.name, c.header.upper())]
+    if len(matches) != 1:
+        names = ", ".join(f"{t.name}.{c.header}" for t, c in matches) or "none"
+        personal = [f"{t.name}.{c.header}" for t in tables for c in t.columns if c.pii != "none"]
         raise ConfigurationError(
-            f"--column {column}: expected one column of {source.name}, got {names}; name one of {', '.join(there)}"
+            f"--column {column}: expected one column of {source.name}, got {names}; name one of {', '.join(personal)}"
         )
-    table, its = found[0]
-    key = Key(table.raw_name, (its.name,))
+    table, matched = matches[0]
+    key = Key(table.raw_name, (matched.name,))
     for link in table.relationships:
         if link.columns == key.columns:
             _, parent = source.parent(link)
             key = Key(parent.raw_name, link.parent_columns)
-    if its.pii == "none":
+    if matched.pii == "none":
         raise ConfigurationError(
-            f"--column {table.name}.{its.header}: its class is none, so it names nobody; expected a column of class direct or "
-            "indirect"
+            f"--column {table.name}.{matched.header}: its class is none, so it names nobody; expected a column of "
+            "class direct or indirect"
         )
     return key
 
 
 def reach(sources: Sequence[Source], starts: Iterable[Key]) -> Reach:
-    """Where rows may be that `starts` lead to, in all of the project's `sources`."""
+    """The tables of the project's `sources` whose rows `starts` may lead to."""
     owners = {table.raw_name: (source, table) for source in sources for table in source.tables}
     links = [
         (table.raw_name, link.columns, Key(source.parent(link)[1].raw_name, link.parent_columns))
@@ -136,7 +136,7 @@ def reach(sources: Sequence[Source], starts: Iterable[Key]) -> Reach:
         source, table = owners[name]
         personal = {c.name for c in table.columns if c.pii != "none"}
         own = sorted({key for _, _, key in links if key.table == name} | {key for key in starts if key.table == name})
-        # A key of no class only says which row it is: a newer row of that key may be somebody else's.
+        # A key without a PII class only identifies a row, and a newer row with that key may belong to another person.
         found_by = [(key, key.columns) for key in own if key in starts or personal.issuperset(key.columns)]
         found_by += [(key, columns) for child, columns, key in links if child == name and key.table in seen]
         holders.append(Holder(source, table, tuple(dict.fromkeys(found_by)), tuple(own)))
@@ -149,8 +149,8 @@ def reach(sources: Sequence[Source], starts: Iterable[Key]) -> Reach:
 
 
 def condition(found_by: Sequence[tuple[Key, tuple[str, ...]]], values: Values) -> tuple[str, list[str]]:
-    """The condition for rows that hold one of the `values`, and what is to be bound: for each key a JSON array of arrays.
-    `found_by`: each key with the columns that have it. Blanks around a value do not count, as in staging."""
+    """The condition for rows with one of the `values`, and its binds: a JSON array of arrays for each key.
+    `found_by`: each key with the columns that hold it. Blanks around a value are ignored, as in staging."""
     parts, bound = [], []
     for key, columns in found_by:
         if known := values.get(key):
@@ -167,10 +167,10 @@ _COLUMN = re.compile(r"^\| `(?P<column>\w+)` \|[^|]*\|[^|]*\|(?P<made>.*)\|$", r
 _MADE = re.compile(r"`(?P<relation>\w+)`: (?P<columns>\w+(?:, \w+)*)")
 
 
-def kept_columns(project: Path, found: Reach) -> dict[tuple[str, str], Key]:
-    """(relation, column) of dbt's, both in upper case → the key whose values it holds, by the page of lineage.
+def dbt_key_columns(project: Path, reached: Reach) -> dict[tuple[str, str], Key]:
+    """dbt's (relation, column), in upper case → the key whose values it holds, from the lineage page.
 
-    A column that is made of other columns too is left out: equal values would not mean the same person there.
+    A column derived from several columns is left out: equal values need not mean the same person.
 
     Raises:
         ConfigurationError: there is no such page.
@@ -193,6 +193,6 @@ def kept_columns(project: Path, found: Reach) -> dict[tuple[str, str], Key]:
     return {
         column: key
         for column, origins in sorted(made_of.items())
-        for key, carriers in found.carried.items()
+        for key, carriers in reached.carried.items()
         if origins <= carriers
     }

@@ -1,8 +1,8 @@
-"""The lineage page + the YAML of marts and snapshots → the columns made of personal data that carry no class of their own.
+"""Finds columns of marts and snapshots that are derived from personal data and declare no PII class.
 
 `data_dictionary/lineage.md` is derived from the models' SQL and compared with it by `cxm contract lineage --check`, so that this
-check needs no dbt. A column declares its own class, because only its author knows it: an average of many people describes nobody,
-a key that is passed on identifies somebody.
+check needs no dbt. A column must declare its class, because only its author knows it: an average over many people is anonymous,
+a copied key identifies a person.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _ROW = re.compile(r"^\| `(?P<model>\w+)\.(?P<column>\w+)` \| [\w ]+ \| (?P<origi
 
 
 def check_classes(project: Path) -> None:
-    """Nothing, when each column of a mart or snapshot that is made of personal data says its own class.
+    """Check that every column of a mart or snapshot that is derived from personal data declares its class.
 
     Raises:
-        ConfigurationError: some do not; one line for each.
+        ConfigurationError: a column does not; one line for each.
     """
     page = project / PATH
     if not page.exists():
@@ -43,7 +43,7 @@ def check_classes(project: Path) -> None:
 
 
 def _classes(project: Path) -> dict[tuple[str, str], Any]:
-    """(model, column) → `pii` of its meta, as the marts' and snapshots' YAML says."""
+    """(model, column) → the `pii` in its meta, from the YAML of marts and snapshots."""
     classes: dict[tuple[str, str], Any] = {}
     for folder in ("models/marts", "snapshots"):
         for path in sorted((project / _PROJECT / folder).rglob("*.yml")):

@@ -130,8 +130,8 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
     if not tables:
         place.fail("schema: got no entry, expected one for each file")
     own_limits = table_limits(contract, [t.name for t in tables], place)
-    kept = retentions(contract, [t.name for t in tables], place)
-    tables = tuple(replace(t, own_limits=own_limits.get(t.name), retention=kept.get(t.name)) for t in tables)
+    periods = retentions(contract, [t.name for t in tables], place)
+    tables = tuple(replace(t, own_limits=own_limits.get(t.name), retention=periods.get(t.name)) for t in tables)
     place.once((t.name for t in tables), "schema, names")
     raw_names = [t.raw_name for t in tables] + [t.rejected.raw_name for t in tables if t.bad_rows]
     place.once((place.identifier(name, "schema, physicalName") for name in raw_names), "schema, physicalNames")

@@ -34,9 +34,9 @@ def retentions(contract: OpenDataContractStandard, tables: Sequence[str], place:
     for entry in contract.slaProperties or ():
         if str(entry.property).lower() not in _NAMES:
             continue
-        kept = _retention(entry, place)
+        retention = _retention(entry, place)
         if not entry.element:
-            of_source.append(kept)
+            of_source.append(retention)
             continue
         for name in (part.strip() for part in entry.element.split(",")):
             if name not in tables:
@@ -46,7 +46,7 @@ def retentions(contract: OpenDataContractStandard, tables: Sequence[str], place:
                 )
             if name in own:
                 place.fail(f"slaProperties, retention: got two entries for {name}, expected one")
-            own[name] = kept
+            own[name] = retention
     if len(of_source) > 1:
         place.fail(
             f"slaProperties, retention: got {len(of_source)} entries without an element, expected one; name tables in the others"

@@ -1,7 +1,7 @@
-"""`python -m flows.embedded.docs_server PORT FOLDER HOME` → the pages in FOLDER on 127.0.0.1:PORT: Data Docs, dbt docs.
+"""`python -m flows.embedded.docs_server PORT FOLDER HOME`: serves the pages in FOLDER (Data Docs, dbt docs) on 127.0.0.1:PORT.
 
-A link to a page begins with `/home-HOME/`: another home's server that has the port by then refuses it and shows no page of
-its own.
+A link to a page begins with `/home-HOME/`, so that another home's server that later gets the port refuses it instead of showing
+its own page.
 
 Over HTTP, since a page of the Prefect UI may not link to a file. The root lists the kinds of pages; no folder is listed, a name
 that begins with a dot is not served, and the pages answer to this machine's own address only. They hold no secret.
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 HOSTS = ("127.0.0.1", "localhost")
-# What a home publishes, in the order in which the root names it.
+# The kinds of pages, in the order in which the root lists them.
 SHELVES = {
     "history": "History: how loads went, by table and day",
     "data_docs": "Data Docs: what each batch was checked for, and the results",
@@ -40,7 +40,7 @@ ROOT = """<!doctype html>
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Files of one folder, nothing else."""
+    """Serves the files of one folder."""
 
     def __init__(self, *args: Any, home: str, **options: Any) -> None:
         self.home = home
@@ -69,7 +69,7 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def list_directory(self, path: object) -> None:
-        """No listing."""
+        """Refuse to list a folder."""
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def _root(self) -> BytesIO:

@@ -1,4 +1,4 @@
-"""The secrets of a home, made at its first start → CXM_HOME/secrets, which nobody else may enter.
+"""Creates a home's secrets at its first start, in CXM_HOME/secrets, which only the owner may read.
 
     s3.json          the object store's one identity, as SeaweedFS reads it
     s3.crt, s3.key   what the object store's parts show each other, and nobody else has
@@ -30,15 +30,15 @@ ADMINISTRATOR = "CXM_EMBEDDED"
 
 
 def ensure(settings: Settings) -> None:
-    """Make the secrets that the home lacks; what is there stays, with mode 0600.
+    """Create the secrets that the home lacks; existing ones stay, with mode 0600.
 
     Raises:
-        ConfigurationError: a file exists but holds something else; it is left as it is.
+        ConfigurationError: an existing file is not valid; it is not changed.
     """
     folder = settings.home / "secrets"
     for private in (settings.home, folder):
         private.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with suppress(PermissionError):  # a home that belongs to somebody else is as private as that person made it
+        with suppress(PermissionError):  # another user owns the home, and its mode is up to that user
             private.chmod(0o700)
     for left in folder.glob("*.new"):
         left.unlink()
@@ -50,12 +50,12 @@ def ensure(settings: Settings) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write whole or not at all, readable by nobody else from the first byte."""
+    """Write atomically, readable only by the owner from the first byte on."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.new")
     aside.unlink(missing_ok=True)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, 0o600)  # a umask can take bits away from the owner too
+        os.fchmod(descriptor, 0o600)  # a umask can remove the owner's bits too
         file.write(text)
     aside.replace(path)
 
@@ -85,7 +85,7 @@ def _ensure_identity(path: Path) -> None:
 
 
 def _ensure_certificate(certificate: Path, key: Path) -> None:
-    """A certificate for 127.0.0.1 that is its own authority, and its key: whoever listens or calls shows it."""
+    """Create a self-signed certificate for 127.0.0.1 and its key, which servers and clients of the object store both use."""
     if certificate.exists() and key.exists():
         for path in (certificate, key):
             path.chmod(0o600)
@@ -122,8 +122,8 @@ def _ensure_text(path: Path, text: str) -> None:
 
 
 def _ensure_users(path: Path, settings: Settings) -> None:
-    """The warehouse's users. Their passwords begin with a mark of the home, so that a server that gets another home's can
-    tell; a role of another environment (CXM_ENV) joins those that a user has."""
+    """Create the warehouse's users. Their passwords begin with a mark of the home, so a server that gets another home's password
+    recognizes it. A role of another environment (CXM_ENV) is added to the user's roles."""
     roles = {
         ADMINISTRATOR: "ACCOUNTADMIN",
         "CXM_LOADER_SVC": settings.loader_role,
@@ -148,7 +148,7 @@ def _ensure_users(path: Path, settings: Settings) -> None:
 
 
 def _read(path: Path) -> Any:
-    """The JSON document at `path`, None if the file is missing; "" if it is no JSON."""
+    """The JSON document at `path`; None if the file is missing, "" if it is not JSON."""
     if not path.exists():
         return None
     path.chmod(0o600)

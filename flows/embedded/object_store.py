@@ -1,4 +1,4 @@
-"""The embedded S3 server: CXM_HOME/s3 + one identity → `weed mini` (SeaweedFS) on loopback.
+"""The command line and configuration of the embedded S3 server: `weed mini` (SeaweedFS) on loopback, over CXM_HOME/s3.
 
 Besides the S3 port, where requests are signed with the identity's key, `weed mini` listens with a master, a volume server, a
 filer and an admin, on HTTP and gRPC, and asks nobody for a key there. So each of them speaks TLS and wants to see the home's own
@@ -64,7 +64,7 @@ def command(data: Path, identity: Path, ports: Mapping[str, int]) -> list[str]:
         "-admin.ui=false",
         "-webdav=false",
         "-master.telemetry=false",
-        "-volume.preStopSeconds=0",  # nobody drains a load balancer here; halves the stop, 2.0 s → 1.0 s
+        "-volume.preStopSeconds=0",  # no load balancer needs time to drain; stopping takes 1.0 s instead of 2.0 s
         # Relative to the working directory: a socket's path may have about 100 bytes, a home's may be longer.
         "-s3.localSocket=s3.sock",
         "-filer.localSocket=filer.sock",

@@ -1,6 +1,6 @@
-"""`python -m flows.embedded.prefect_app PORT` → Prefect's server on 127.0.0.1:PORT, for its own addresses only.
+"""`python -m flows.embedded.prefect_app PORT`: runs Prefect's server on 127.0.0.1:PORT, reachable by that address only.
 
-What `prefect server start` runs, behind a look at the Host header: a page whose name a stranger's DNS turns to 127.0.0.1 gets
+It is what `prefect server start` runs, behind a check of the Host header: a web page whose domain resolves to 127.0.0.1 gets
 400 for everything (https://en.wikipedia.org/wiki/DNS_rebinding); Prefect has no setting for that. Its settings are in the
 environment.
 """
@@ -17,7 +17,7 @@ _COLLECT_SECONDS = 1.0
 
 
 def collect_garbage_beside() -> None:
-    """Collect this process's cyclic garbage in a thread of its own from now on, never in the event loop's.
+    """Collect cyclic garbage in a separate thread from now on, never in the event loop's.
 
     Collected in the event loop, a cursor of SQLite that a cycle kept waits for its connection's mutex, which another thread
     holds while it waits for the write lock, which a coroutine of this event loop holds: the server answers nothing until SQLite's

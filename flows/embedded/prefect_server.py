@@ -1,4 +1,4 @@
-"""The embedded Prefect server and its worker: CXM_HOME/prefect (SQLite) → Prefect's server on loopback, quick to start.
+"""Command lines and environments of the embedded Prefect server (SQLite in CXM_HOME/prefect) and its worker.
 
 Measured on two idle cores with Prefect 3.8, until /api/health answers: 11 s as it comes, of which 5 s are the import of
 prefect-aws and prefect-snowflake for the block catalogue, done at every start; 5 to 6 s with the settings below. A new database
@@ -25,7 +25,7 @@ def command(port: int) -> list[str]:
 
 
 def environment(home: Path, port: int, auth: str) -> dict[str, str]:
-    """What the server reads from its environment; `home` is CXM_HOME/prefect, `auth` the home's user:password. Prepares the
+    """The server's environment; `home` is CXM_HOME/prefect, `auth` the home's user:password. Also prepares the
     database file.
 
     Schedules, late runs and the other background services stay on, since deployments need them.
@@ -50,9 +50,9 @@ def environment(home: Path, port: int, auth: str) -> dict[str, str]:
         # The server copies its pages before it serves them; by default into the installation, where two homes would meet.
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-        # Runs of three months ago go, and their logs, tasks and artifacts with them; the ledger keeps what became of each batch.
+        # Runs older than three months are deleted, with their logs, tasks and artifacts; the ledger keeps each batch's result.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-        # Wait for SQLite's one writer rather than answer 503.
+        # Wait for SQLite's single writer instead of answering 503.
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
         # Slots in use are counted in the database, the leases that free them after a kill are by default in the server's memory:
         # with a restart between the two, a slot stays taken for good (https://github.com/PrefectHQ/prefect/pull/20090).
@@ -72,7 +72,7 @@ def worker_command() -> list[str]:
 
 
 def worker_environment(home: Path, port: int, api_url: str, ui_url: str, auth: str) -> dict[str, str]:
-    """What the worker, and every run that it starts, reads; `home` is CXM_HOME, `auth` its Prefect server's user:password."""
+    """The environment of the worker and its runs; `home` is CXM_HOME, `auth` the Prefect server's user:password."""
     return {
         "CXM_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),
@@ -87,7 +87,7 @@ def worker_environment(home: Path, port: int, api_url: str, ui_url: str, auth: s
 
 
 def healthy_once(home: Path) -> None:
-    """Remember that this home's database is current, and keep an empty copy for the next new home."""
+    """Note that this home's database is migrated, and keep an empty copy for the next new home."""
     marker = _marker(home)
     if marker.exists() and marker.read_text() == version("prefect"):
         return
@@ -97,11 +97,11 @@ def healthy_once(home: Path) -> None:
     if not new or template.exists():
         return
     aside = template.with_name(f"{template.name}.{os.getpid()}")
-    with suppress(OSError, sqlite3.Error):  # an installation that cannot be written to goes without
+    with suppress(OSError, sqlite3.Error):  # the installation is read-only: no copy
         template.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(home / "prefect.db")) as source, closing(sqlite3.connect(aside)) as target:
             source.backup(target)
-            # Runs, blocks or keys must not travel from one home to the next: a client may have been faster than this copy.
+            # The copy must have no runs, blocks or keys of this home, which a client may have created already.
             used = target.execute(
                 "SELECT (SELECT count(*) FROM flow_run) + (SELECT count(*) FROM block_document)"
                 " + (SELECT count(*) FROM configuration)"

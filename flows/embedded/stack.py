@@ -1,4 +1,4 @@
-"""The embedded stack as commands see it: lease it, start it, stop it, look at it → `CXM_HOME/run/stack.json`.
+"""Starts, leases, stops and inspects the embedded stack; its state is in `CXM_HOME/run/stack.json`.
 
 `flows.embedded.supervisor` owns the servers; this module starts it, waits for it, and holds the lease that keeps it alive.
 """
@@ -28,15 +28,15 @@ from flows.settings import TELEMETRY_OFF, Settings
 
 STOP_SECONDS = 20.0
 
-# What the servers get of this process's environment. Cloud keys, proxies and a user's own Prefect settings stay out: SeaweedFS
+# Variables that servers inherit from this process. Cloud keys, proxies and the user's Prefect settings are left out: SeaweedFS
 # would take AWS_ACCESS_KEY_ID for an identity, and Prefect would open the database that PREFECT_* names. CXM_*
-# variables go along: the runs that the worker starts read them.
+# variables are inherited, because the worker's runs read them.
 INHERITED = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
-    "COVERAGE_PROCESS_CONFIG",  # `make coverage` looks at the servers too
+    "COVERAGE_PROCESS_CONFIG",  # `make coverage` measures the servers too
 )  # fmt: skip
 
-# Supervisors that this process started: kept, so that they are reaped once they have ended.
+# Supervisors that this process started, kept so that they are reaped when they end.
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -52,17 +52,17 @@ class ServiceStatus:
     since: str
     memory_mb: int | None
     log: Path
-    note: str  # why it failed, or that it had to take another port than the setting's
+    note: str  # why it failed, or that it uses another port than the setting's
 
 
 @contextmanager
 def lease(
     settings: Settings, services: Sequence[str] = SERVICES, first: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The servers, running and healthy, for as long as the block lasts; gives the endpoints of `run/stack.json`.
+    """Keep the servers running and healthy during the block; yields the endpoints of `run/stack.json`.
 
-    Starts what does not run. The last block to end waits until the servers have stopped, unless `up` made them stay. With `first`
-    the block begins when those are healthy, and `wait` waits for the others, which start meanwhile.
+    Servers that do not run are started. The last block to end waits until they have stopped, unless `up` keeps them. With `first`
+    the block begins as soon as those are healthy; `wait` waits for the others.
 
     Raises:
         ConfigurationError: a file of the home's secrets is damaged.
@@ -77,7 +77,7 @@ def lease(
 
 
 def wait(settings: Settings, services: Sequence[str]) -> None:
-    """Return when these servers of a lease that is held are healthy.
+    """Wait until these servers are healthy; the caller holds the lease.
 
     Raises:
         InfrastructureError: a server did not start; the message has the end of its log.
@@ -86,11 +86,11 @@ def wait(settings: Settings, services: Sequence[str]) -> None:
 
 
 def up(settings: Settings, only: Sequence[str] | None = None) -> dict[str, Any]:
-    """Start the servers and leave them running until `down`; their endpoints.
+    """Start the servers, leave them running until `down`, and return their endpoints.
 
     Raises:
         ConfigurationError: a file of the home's secrets is damaged.
-        InfrastructureError: a server did not start; the message has the end of its log. What ran before still runs.
+        InfrastructureError: a server did not start; the message has the end of its log. Servers that ran before keep running.
     """
     with lease(settings, only or SERVICES) as endpoints:
         (settings.home / "run" / "persistent").touch()
@@ -98,9 +98,9 @@ def up(settings: Settings, only: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def down(settings: Settings) -> bool:
-    """Stop every server of this home, also one that a command is using; False where none ran. Data stays."""
+    """Stop every server of this home, even if a command uses it; False if none ran. The data stays."""
     run = _directories(settings)
-    with _starting(run):  # nobody starts a server while this one goes
+    with _starting(run):  # no other command starts a server meanwhile
         (run / "persistent").unlink(missing_ok=True)
         running = alive(read_json(run / "supervisor.json"))
         if running:
@@ -127,13 +127,12 @@ def status(settings: Settings) -> list[ServiceStatus]:
 
 
 def prefect_environment(settings: Settings) -> dict[str, str]:
-    """What a process needs in its environment to talk to this home's Prefect server, and to no other.
+    """The environment in which a process uses this home's Prefect server.
 
     Raises:
         ConfigurationError: no stack runs in this home.
         InfrastructureError: one runs, without a Prefect server.
     """
-    settings.__dict__.pop("stack", None)
     if "prefect" not in settings.stack:
         raise InfrastructureError(
             f"{settings.home / 'run' / 'stack.json'}: has no Prefect server, only {', '.join(settings.stack)}; start it "
@@ -143,7 +142,7 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
 
 
 def starting_prefect_environment(settings: Settings) -> dict[str, str]:
-    """`prefect_environment` of a server that may still be starting, for who imports Prefect meanwhile; `wait` waits for it.
+    """`prefect_environment` for a server that may still be starting, so that Prefect can be imported; `wait` waits for it.
 
     Raises:
         InfrastructureError: it did not start; the message has the end of its log.
@@ -167,12 +166,11 @@ def _prefect_environment(settings: Settings, url: str) -> dict[str, str]:
 
 
 def tool_environment(settings: Settings) -> dict[str, str]:
-    """What `prefect` and Great Expectations need in a shell's environment to mean this home's running servers.
+    """The environment in which `prefect` and Great Expectations use this home's running servers.
 
     Raises:
         ConfigurationError: no stack runs in this home.
     """
-    settings.__dict__.pop("stack", None)
     running = settings.stack
     environment = {"CXM_HOME": str(settings.home)}
     if "prefect" in running:
@@ -219,14 +217,14 @@ def _directories(settings: Settings) -> Path:
 
 @contextmanager
 def _starting(run: Path) -> Iterator[None]:
-    """One command of a home at a time may start or stop its supervisor."""
+    """Lock: only one command of a home at a time may start or stop its supervisor."""
     with (run / "start.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -> IO[str]:
-    """Hold a share of the lease, and see that the services are being started and `first` run."""
+    """Hold a share of the lease, have the services started, and wait until `first` run."""
     run = _directories(settings)
     needed = {*services, *(["s3"] if "warehouse" in services else [])}
     needed |= {"s3", "warehouse", "prefect"} if WORKER in services else set()
@@ -234,10 +232,10 @@ def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -
     try:
         with _starting(run):
             home_secrets.ensure(settings)
-            fcntl.flock(held, fcntl.LOCK_SH)  # waits for a supervisor that is on its way out
+            fcntl.flock(held, fcntl.LOCK_SH)  # waits for a supervisor that is stopping
             running = alive(read_json(run / "supervisor.json")) is not None
-            asked = set(read_json(run / "wanted.json") or []) if running else set()
-            write_json(run / "wanted.json", sorted(asked | needed))
+            requested = set(read_json(run / "wanted.json") or []) if running else set()
+            write_json(run / "wanted.json", sorted(requested | needed))
             failed = read_json(run / "failed.json") or {}
             write_json(run / "failed.json", {k: v for k, v in failed.items() if k not in needed})
             if not running:
@@ -252,21 +250,19 @@ def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -
 
 def _spawn_supervisor(settings: Settings) -> None:
     run = settings.home / "run"
-    # What a killed supervisor recorded is no longer true; persistence was asked of it, not of the next one.
+    # A killed supervisor's records are no longer true, and `up` asked that one to stay, not the next one.
     for name in ("supervisor.json", "stack.json", "persistent"):
         (run / name).unlink(missing_ok=True)
     for log in (settings.home / "logs").glob("*.log"):
-        log.replace(
-            log.with_suffix(".log.1")
-        )  # logs of this start and the one before are kept; they do not grow for ever
+        log.replace(log.with_suffix(".log.1"))  # the logs of this start and the previous one are kept
     inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("CXM_")}
     path = os.pathsep.join(filter(None, [str(CHECKOUT or ""), os.environ.get("PYTHONPATH")]))
     with (settings.home / "logs" / "supervisor.log").open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.embedded.supervisor", str(settings.home)]
             + [f"{name}={port}" for name, port in _first_ports(settings).items()],
-            # The servers import a checkout whether or not it is installed, and nothing from where they happen to run, which is
-            # no place to look for the project either.
+            # The servers import the checkout even if it is not installed, and nothing from their working directory, where they
+            # must not look for the project either.
             env={
                 **inherited,
                 **TELEMETRY_OFF,
@@ -292,11 +288,10 @@ def _wait_until_healthy(settings: Settings, needed: set[str]) -> None:
     while True:
         ended = alive(read_json(run / "supervisor.json")) is None
         if not ended and needed <= set(read_json(run / "stack.json") or {}):
-            settings.__dict__.pop("stack", None)  # read it anew: an earlier answer may be of servers that have gone
             return
         failed = {k: v for k, v in (read_json(run / "failed.json") or {}).items() if k in needed}
         if failed:
-            # The first that failed: what needs it fails after it.
+            # Report the first failure: services that depend on it fail afterwards.
             raise _failure(settings, *next(iter(failed.items())))
         if ended or time.monotonic() > deadline:
             raise _failure(settings, "supervisor", "ended" if ended else "took too long")
@@ -313,7 +308,7 @@ def _failure(settings: Settings, name: str, reason: str) -> InfrastructureError:
 
 
 def _wait_until_gone(settings: Settings) -> None:
-    """Return when the supervisor has ended, or when it is to stay: persistent, or leased by somebody else."""
+    """Wait until the supervisor has ended; return at once if it stays: persistent, or leased by another command."""
     run = settings.home / "run"
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
@@ -333,5 +328,5 @@ def _leased(run: Path) -> bool:
         try:
             fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False  # the supervisor has it for itself: it is stopping the servers
+            return False  # the supervisor holds it exclusively: it is stopping the servers
         return not supervisor.taken(probe.fileno())

@@ -1,15 +1,15 @@
-"""One process per home that owns the embedded servers: `python -m flows.embedded.supervisor` → s3, warehouse, prefect, docs;
+"""Runs the embedded servers of a home, as `python -m flows.embedded.supervisor`: s3, warehouse, prefect, docs,
 and the worker of `cxm up`.
 
-It lives as long as somebody holds a lease on the home (a shared lock on `run/lease`, which the kernel releases when its holder
-dies) or `run/persistent` exists. When neither holds it stops every server and goes, so a command that crashes leaves nothing
-running. Should it be killed itself, a keeper (a shell that waits for the end of a pipe) ends the servers; should both be killed,
+It runs as long as a process holds a lease on the home (a shared lock on `run/lease`, which the kernel releases when its holder
+dies) or `run/persistent` exists. Otherwise it stops every server and ends, so a command that crashes leaves nothing
+running. If it is killed, a keeper (a shell that waits for the end of a pipe) ends the servers; if both are killed,
 the next start does.
 
-Files in `run/`: `supervisor.json` and `processes.json` (pid and create time, so that a stranger with a recycled pid is never
-taken for ours), `wanted.json` (services asked for), `stack.json` (endpoints of those that are well), `failed.json`.
+Files in `run/`: `supervisor.json` and `processes.json` (pid and create time, so that another process with a recycled pid is never
+taken for ours), `wanted.json` (requested services), `stack.json` (endpoints of healthy services), `failed.json`.
 
-Long because it is run as one program and each server's start, watch and end use the same few files.
+Long because it is one program, and starting, watching and stopping each server use the same few files.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ import psutil
 from flows.embedded import object_store, prefect_server
 from flows.errors import InfrastructureError
 
-SERVICES = ("s3", "warehouse", "prefect", "docs")  # what a command leases
-WORKER = "worker"  # what `cxm up` starts beside them: it runs what is deployed
-# A new Prefect database takes 12 s of one core, a busy machine several times that.
+SERVICES = ("s3", "warehouse", "prefect", "docs")  # the services that a command leases
+WORKER = "worker"  # `cxm up` starts it too: it runs the deployments
+# Creating a Prefect database takes 12 s of one core, and several times that on a busy machine.
 START_SECONDS = {"s3": 30.0, "warehouse": 60.0, "prefect": 240.0, "docs": 30.0, "worker": 120.0}
 HEALTH = {"s3": "/healthz", "warehouse": "/health", "prefect": "/api/health", "docs": "/", "worker": "/health"}
 RESTARTS = 3
-STABLE_SECONDS = 600.0  # a server that has run this long has its restarts back
+STABLE_SECONDS = 600.0  # after running this long, a server's count of restarts is reset
 STOP_SECONDS = 10.0
 
 # $1 is the process group of the supervisor, which its servers share and the keeper does not.
@@ -59,7 +59,7 @@ log = logging.getLogger("flows.embedded.supervisor")
 
 @dataclass
 class Service:
-    """One server: how it is started, where it listens, what is recorded of it."""
+    """One server: its command line, its address, and its recorded state."""
 
     name: str
     port: int
@@ -74,7 +74,7 @@ class Service:
 
 
 class Supervisor:
-    """Starts what is asked for in `run/wanted.json`, keeps it alive, stops it when nobody needs it."""
+    """Starts the services in `run/wanted.json`, restarts those that die, and stops all when no process needs them."""
 
     def __init__(self, home: Path, first_ports: dict[str, int]) -> None:
         self.home = home
@@ -88,7 +88,7 @@ class Supervisor:
     def main(self) -> None:
         """Run until stopped by a signal or no longer needed."""
         if os.getpgrp() != os.getpid():
-            os.setpgrp()  # the keeper ends the whole group, so it must be ours alone
+            os.setpgrp()  # the keeper ends the whole process group, so only our servers may be in it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         write_json(self.run / "supervisor.json", identity(os.getpid()))
@@ -97,7 +97,7 @@ class Supervisor:
             try:
                 while not self.stopping:
                     self._tend_keeper()
-                    self._start_wanted()
+                    self._start_requested()
                     for service in list(self.services.values()):
                         self._tend(service)
                     if not self._is_needed(lease.fileno()):
@@ -105,45 +105,45 @@ class Supervisor:
                     time.sleep(0.2 if all(s.healthy for s in self.services.values()) else 0.05)
             finally:
                 (self.run / "stack.json").unlink(missing_ok=True)
-                self._end_worker()  # before the servers, where its runs give their leases back
+                self._end_worker()  # before the servers, so that its runs can give their leases back
                 end(s.process for s in self.services.values())
                 if self.keeper:
                     end([self.keeper])
-                # supervisor.json stays: whoever waits for this process to end must be able to tell it from its absence.
+                # supervisor.json stays: a process that waits for this one to end identifies it by that file.
                 for file in ("processes.json", "wanted.json", "failed.json", "persistent"):
                     (self.run / file).unlink(missing_ok=True)
         log.info("stopped")
 
     def _is_needed(self, lease: int) -> bool:
-        """Whether somebody holds a lease, or `up` made the servers stay.
+        """Whether a process holds a lease, or `up` keeps the servers.
 
-        The lock is kept once nobody does: whoever comes now waits until this process has gone, and starts anew.
+        If not, the lock is kept, so that the next command waits until this process has ended and starts a new one.
         """
         persistent = self.run / "persistent"
         if persistent.exists() or not taken(lease):
             return True
         if not persistent.exists():
             return False
-        fcntl.flock(lease, fcntl.LOCK_UN)  # `up` wrote it, and gave its lease back, between the two looks
+        fcntl.flock(lease, fcntl.LOCK_UN)  # `up` wrote it and gave its lease back between the two checks
         return True
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
 
     def _end_worker(self) -> None:
-        """End the worker and the runs that it started, which it would leave behind."""
+        """End the worker and the runs that it started, which would outlive it."""
         if worker := self.services.pop(WORKER, None):
             runs: list[psutil.Process] = []
             with suppress(psutil.NoSuchProcess):
                 runs = psutil.Process(worker.process.pid).children(recursive=True)
             end([worker.process, *runs])
 
-    def _start_wanted(self) -> None:
-        asked = read_json(self.run / "wanted.json") or []
+    def _start_requested(self) -> None:
+        requested = read_json(self.run / "wanted.json") or []
         failed = read_json(self.run / "failed.json") or {}
         for name in (*SERVICES, WORKER):
-            # A service that failed is tried again when somebody asks anew, which takes its name out of failed.json.
-            if name in asked and name not in self.services and name not in failed:
+            # A failed service is started again when a command requests it, which removes its name from failed.json.
+            if name in requested and name not in self.services and name not in failed:
                 try:
                     port, command, environment, endpoint = self._plan(name)
                     process = self._spawn(name, command, environment)
@@ -192,8 +192,8 @@ class Supervisor:
         return port, command, {}, {"url": f"{url}/home-{mark}"}
 
     def _take_port(self, name: str) -> int:
-        """The port that the service had before in this home, so that links of earlier runs open, where it is free and the setting
-        is as it was; else the next free one from the setting on."""
+        """The service's previous port in this home, so that links of earlier runs work, if it is free and the setting
+        has not changed; else the first free one from the setting's on."""
         first, offset = self.first_ports[name], object_store.GRPC_OFFSET if name == "s3" else 0
         had = read_json(self.home / "ports.json") or {}
         before = had.get(name, {})
@@ -207,7 +207,7 @@ class Supervisor:
         return (self.home / "secrets" / "prefect.auth").read_text(encoding="utf-8")
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        # A run's settings, maybe a private key, are for the worker, which runs it.
+        # Settings of runs, maybe with a private key, are passed only to the worker, which starts the runs.
         inherited = {n: value for n, value in os.environ.items() if name == WORKER or not n.startswith("CXM_")}
         with (self.home / "logs" / f"{name}.log").open("ab") as out:
             return subprocess.Popen(
@@ -217,11 +217,11 @@ class Supervisor:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=self.run,
-                umask=0o077,  # SeaweedFS puts sockets into the directory for temporary files
+                umask=0o077,  # SeaweedFS creates sockets in the temporary directory
             )
 
     def _tend(self, service: Service) -> None:
-        """Announce a server that became well, restart one that died, give up on one that never becomes well."""
+        """Announce a server that became healthy, restart one that died, give up on one that does not become healthy."""
         code = service.process.poll()
         age = time.monotonic() - service.started
         if code is not None:
@@ -245,7 +245,7 @@ class Supervisor:
             self._fail(service.name, f"did not answer on port {service.port} within {START_SECONDS[service.name]:g} s")
 
     def _fail(self, name: str, reason: str) -> None:
-        """Give up on one service; the others, which somebody else may be using, stay."""
+        """Give up on one service; the others stay, because other commands may use them."""
         log.error("%s: %s", name, reason)
         service = self.services.pop(name, None)
         if service:
@@ -257,14 +257,14 @@ class Supervisor:
         if self.keeper is None or self.keeper.poll() is not None:
             self.keeper = subprocess.Popen(
                 ["/bin/sh", "-c", KEEPER, "cxm-keeper", str(os.getpgrp())],
-                env={"PATH": os.environ.get("PATH", os.defpath)},  # none of the settings that the worker is to have
+                env={"PATH": os.environ.get("PATH", os.defpath)},  # without the settings, which only the worker gets
                 stdin=subprocess.PIPE,
                 start_new_session=True,
             )
             self._record()
 
     def _record(self) -> None:
-        """Write down whose processes these are and, for those that are well, where they listen."""
+        """Record the processes and, for healthy ones, their addresses."""
         services = self.services.values()
         processes = {s.name: {**identity(s.process.pid), "port": s.port} for s in services}
         if self.keeper:
@@ -278,7 +278,7 @@ class Supervisor:
 
 
 class Ports:
-    """Free ports of 127.0.0.1, none handed out twice: not here, nor by another home of the same user that starts right now.
+    """Hands out free ports of 127.0.0.1, each once, also among homes of the same user that start at the same time.
 
     A port is held by a lock on its byte of one file, which the kernel releases when this process ends.
     """
@@ -288,7 +288,7 @@ class Ports:
         self._taken: set[int] = set()
 
     def take(self, first: int, offset: int = 0) -> int:
-        """The first free port from `first` on; with an `offset`, one whose port that much higher is free too.
+        """The first free port from `first` on; with an `offset`, the port that much higher must be free too.
 
         Raises:
             InfrastructureError: every port is busy.
@@ -301,7 +301,7 @@ class Ports:
         )
 
     def try_take(self, port: int, offset: int = 0) -> int | None:
-        """This port, with the one that much higher, or None where either is busy."""
+        """This port, and with an `offset` the one that much higher; None if one is busy."""
         needed = {port, port + offset}
         if needed & self._taken or not all(self._hold(p) and is_free(p) for p in needed):
             return None
@@ -322,7 +322,7 @@ def is_free(port: int) -> bool:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             return False  # on macOS the address can be bound beside a server that listens on all of them
     with socket.socket() as probe:
-        # As servers do: connections of an earlier server that are still closing do not make a port busy.
+        # As servers do: closing connections of an earlier server do not make a port busy.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -344,7 +344,7 @@ def answers(port: int, path: str) -> bool:
 
 
 def taken(lease: int) -> bool:
-    """Try to lock the lease for this process alone: it succeeds when nobody holds a share of it."""
+    """Try to lock the lease exclusively, which succeeds if no process holds a share of it."""
     try:
         fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -353,7 +353,7 @@ def taken(lease: int) -> bool:
 
 
 def identity(pid: int) -> dict[str, Any]:
-    """What distinguishes this process from a later one with the same pid."""
+    """The identity of this process, by which a later one with the same pid differs."""
     try:
         return {"pid": pid, "created": psutil.Process(pid).create_time()}
     except psutil.NoSuchProcess:
@@ -361,7 +361,7 @@ def identity(pid: int) -> dict[str, Any]:
 
 
 def alive(known: dict[str, Any] | None) -> psutil.Process | None:
-    """The process that `identity` described, if it still runs; a stranger that got its pid is not it."""
+    """The process with this `identity`, if it still runs; not another one that has its pid now."""
     if not known:
         return None
     try:
@@ -373,7 +373,7 @@ def alive(known: dict[str, Any] | None) -> psutil.Process | None:
 
 
 def end(processes: Iterable[psutil.Process | subprocess.Popen[bytes]]) -> None:
-    """Ask each process to end, all at once; kill those that have not after `STOP_SECONDS`."""
+    """Send all processes a signal to end, and kill those that still run after `STOP_SECONDS`."""
     left = list(processes)
     for process in left:
         with suppress(psutil.NoSuchProcess):
@@ -389,7 +389,7 @@ def end(processes: Iterable[psutil.Process | subprocess.Popen[bytes]]) -> None:
 
 
 def end_leftovers(run: Path) -> bool:
-    """End what a supervisor that was killed together with its keeper left behind, and forget its files; True if it left any."""
+    """End processes that a killed supervisor and keeper left running, and delete its files; True if there were any."""
     left = [p for p in map(alive, (read_json(run / "processes.json") or {}).values()) if p]
     end(left)
     for file in ("stack.json", "processes.json", "failed.json"):
@@ -406,7 +406,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, document: object) -> None:
-    """Write whole or not at all: readers never see half a document."""
+    """Write atomically: readers never see half a document."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_text(json.dumps(document))
     part.replace(path)
@@ -414,5 +414,5 @@ def write_json(path: Path, document: object) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # Arguments rather than settings: the import of pydantic alone is a third of the S3 server's start.
+    # Arguments instead of settings: importing pydantic takes a third of the S3 server's start time.
     Supervisor(Path(sys.argv[1]), {k: int(v) for k, v in (a.split("=") for a in sys.argv[2:])}).main()

@@ -81,8 +81,8 @@ def _docs_of(settings: Settings, docs: Path, now: datetime) -> DocsOf:
     if place is None:
         beside = "../data_docs/index.html" if (docs / "data_docs" / "index.html").exists() else ""
         return lambda source, batch: beside
-    kept = now - timedelta(days=settings.docs_days)
-    return lambda source, batch: place.link(data_docs(source, batch.batch_id)) if batch.started > kept else ""
+    oldest = now - timedelta(days=settings.docs_days)
+    return lambda source, batch: place.link(data_docs(source, batch.batch_id)) if batch.started > oldest else ""
 
 
 def _no_docs(source: str, batch: Batch) -> str:
@@ -99,15 +99,15 @@ def write(path: Path, page: str) -> None:
 
 def library(cache_folder: Path) -> str:
     """The script of Vega, Vega-Lite and Vega-Embed for a page. Bundling it takes seconds, so it is cached for each version."""
-    kept = cache_folder / f"vega-{version('vl-convert-python')}.js"
-    if not kept.exists():
+    cached = cache_folder / f"vega-{version('vl-convert-python')}.js"
+    if not cached.exists():
         import vl_convert
 
         cache_folder.mkdir(parents=True, exist_ok=True)
-        new = kept.with_name(f".{kept.name}.{os.getpid()}")
+        new = cached.with_name(f".{cached.name}.{os.getpid()}")
         new.write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), encoding="utf-8")
-        new.replace(kept)
-    return kept.read_text(encoding="utf-8")
+        new.replace(cached)
+    return cached.read_text(encoding="utf-8")
 
 
 def render(

@@ -1,4 +1,4 @@
-"""What begins and ends a batch in the ledger: whose it is, whether its rows are generated, what was published already."""
+"""Opens a batch in the ledger: which run owns it, whether its rows are generated, which files were published already."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from flows.settings import Settings
 
 
 def of_files(settings: Settings, place: Place, listing: Inventory, info: RunInfo) -> RunInfo:
-    """This run, which knows whether the files that it is to load are generated.
+    """The run's RunInfo, with a mark if its files are generated.
 
     Raises:
-        ConfigurationError: they are, and the target is an account.
+        ConfigurationError: the files are generated, and the target is an account.
     """
     info = replace(info, is_generated=is_generated(place, [f for files in listing.files.values() for f in files]))
     if info.is_generated and not settings.may_generate:
@@ -33,7 +33,7 @@ def of_files(settings: Settings, place: Place, listing: Inventory, info: RunInfo
 
 
 def open_new(ledger: Ledger, info: RunInfo, place: Place, own: str) -> None:
-    """Make sure that the run may load the files of `place`; the user's own belong into `own`.
+    """Check that the run may load the files of `place`; `own` is the folder where the user's own files belong.
 
     Raises:
         BusyError: another flow run has a batch of this id.
@@ -45,10 +45,10 @@ def open_new(ledger: Ledger, info: RunInfo, place: Place, own: str) -> None:
 
 
 def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
-    """The run that is to load a batch of S3 once more; it knows whether the batch's rows are generated.
+    """The RunInfo of a run that loads a batch again from S3, with a mark if the batch's rows are generated.
 
     Raises:
-        ConfigurationError: they are, and the source has real ones; or the batch is a trial.
+        ConfigurationError: the rows are generated and the source has real ones; or the batch is a trial.
     """
     entries = ledger.entries(info.batch_id)
     if any(entry.is_trial for entry in entries):
@@ -62,7 +62,7 @@ def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
 
 
 def expected(listing: Inventory, table: Table, day: date | None) -> tuple[str, ...]:
-    """The names of a table's files that are to be landed: those that exist; if none does, the contract's names, which
+    """The names of a table's files to land: those that exist; if none does, the contract's names, which
     `land` then refuses with a message. Empty if no file exists and the table is optional."""
     missing = next((m for m in listing.missing if m.table.name == table.name), None)
     if missing is None:
@@ -71,14 +71,14 @@ def expected(listing: Inventory, table: Table, day: date | None) -> tuple[str, .
 
 
 def largest_first(source: Source, listing: Inventory, entries: Sequence[Entry]) -> list[Table]:
-    """The tables by the size of their files: the longest work begins first, so that it does not end last."""
+    """The tables ordered by the size of their files, largest first, so that the longest work begins first."""
     sizes = {entry.name: entry.size for entry in entries}
     of_table = {t.name: sum(sizes[listing.entries[file]] for file in listing.files[t.name]) for t in source.tables}
     return sorted(source.tables, key=lambda table: of_table[table.name], reverse=True)
 
 
 def claim(ledger: Ledger, info: RunInfo) -> None:
-    """Make sure that the batch is this flow run's.
+    """Check that the batch belongs to this flow run.
 
     Raises:
         BusyError: another flow run has a batch of this id.
@@ -91,15 +91,15 @@ def claim(ledger: Ledger, info: RunInfo) -> None:
 
 
 def note_not_sent(ledger: Ledger, info: RunInfo, landed: Sequence[LandResult]) -> None:
-    """Write down which files arrived and were published already, so nothing of them was sent, and of which optional tables none
-    arrived. Written before: nothing happens.
+    """Record in the ledger which files were not sent because they are published already, and which optional tables
+    had no file. Repeating it changes nothing.
 
     Raises:
         BusyError: another run took over this source.
     """
     statuses: dict[str, Status] = {"unchanged": "skipped-unchanged", "not delivered": "not-delivered"}
     noted = [r for r in landed if r.status in statuses]
-    if not noted or info.limit:  # a trial is no delivery
+    if not noted or info.limit:  # a trial does not count as a delivery
         return
     known = {(e.table, e.file) for e in ledger.entries(info.batch_id) if e.status in statuses.values()}
     rows = {
@@ -125,6 +125,6 @@ def note_not_sent(ledger: Ledger, info: RunInfo, landed: Sequence[LandResult]) -
 
 
 def newest(published: Mapping[tuple[str, str], Published], raw_name: str) -> str | None:
-    """The batch that a table's newest rows came with, if any of its files is published."""
+    """The batch of a table's newest published rows; None if none is published."""
     of_table = [p for (table, _), p in published.items() if table == raw_name]
     return max(of_table, key=lambda p: (p.sequence, p.batch_id)).batch_id if of_table else None

@@ -1,4 +1,4 @@
-"""`dbt build` → STG, INT, MARTS, SNAPSHOTS, SEEDS: what each node did, reported while it runs and at the end."""
+"""Runs `dbt build` (STG, INT, MARTS, SNAPSHOTS, SEEDS) and reports each node while it runs and at the end."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from flows.contract.model import Source
 from flows.contract.render_dbt import staging_models
 from flows.errors import ConfigurationError, InfrastructureError
 
-BUILD_SECONDS = 3600.0  # that dbt may take; a build is bounded by the warehouse
+BUILD_SECONDS = 3600.0  # time limit of a build, whose duration depends on the warehouse
 
 Outcome = Literal["pass", "warn", "error", "fail", "skip"]
-# dbt's words for how a node ended; an exposure is "no-op", because nothing is built for it.
+# dbt's statuses of a node; an exposure has "no-op", because nothing is built for it.
 _OUTCOMES: dict[str, Outcome] = {
     "success": "pass",
     "pass": "pass",
@@ -27,7 +27,7 @@ _OUTCOMES: dict[str, Outcome] = {
     "skipped": "skip",
     "no-op": "pass",
 }
-# The events of dbt's log (dbt_common and dbt/events/core_types.proto) that a person wants of a node; the rest is SQL and parsing.
+# The events of dbt's log (dbt_common and dbt/events/core_types.proto) about a node that are shown; the rest is SQL and parsing.
 _SAID = ("LogStartLine", "SQLQueryStatus", "CatchableExceptionOnRun", "JinjaLogInfo", "JinjaLogWarning")
 _ENDED = (
     "LogModelResult",
@@ -42,7 +42,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """How a node of dbt ended: a model, snapshot, seed or test. `fail` is a test that rows broke, `error` what could not run."""
+    """The result of a dbt node: a model, snapshot, seed or test. `fail`: rows broke a test; `error`: the node could not run."""
 
     id: str  # model.cxm_medtech.dim_accounts
     kind: str  # model, snapshot, seed, test, unit_test
@@ -50,12 +50,12 @@ class Node:
     outcome: Outcome
     message: str
     seconds: float
-    relation: str = ""  # CXM_MEDTECH.MARTS.DIM_ACCOUNTS, of what is a table or view
+    relation: str = ""  # CXM_MEDTECH.MARTS.DIM_ACCOUNTS; empty for nodes without a table or view
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """What dbt says of a node while it runs; `outcome` is None until the node has ended."""
+    """An event of dbt's log about a node; `outcome` is None until the node has ended."""
 
     id: str
     kind: str
@@ -66,50 +66,50 @@ class NodeEvent:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What `dbt build` did, node by node, in the order in which they ended."""
+    """The result of `dbt build`: its nodes, in the order in which they ended."""
 
     nodes: tuple[Node, ...]
     seconds: float
 
     def count(self, *outcomes: Outcome) -> int:
-        """How many nodes ended so."""
+        """The number of nodes with this outcome."""
         return sum(node.outcome in outcomes for node in self.nodes)
 
     @property
     def passed(self) -> int:
-        """Nodes that were built, and tests that held."""
+        """Nodes that were built, and tests that passed."""
         return self.count("pass")
 
     @property
     def warned(self) -> int:
-        """Tests that rows broke, and that only warn."""
+        """Tests of severity warning that rows broke."""
         return self.count("warn")
 
     @property
     def failed(self) -> int:
-        """Nodes that could not run, and tests that rows broke."""
+        """Nodes that could not run, and tests of severity error that rows broke."""
         return self.count("error", "fail")
 
     @property
     def skipped(self) -> int:
-        """Nodes that were not run, since one before them failed."""
+        """Nodes that did not run because one upstream failed."""
         return self.count("skip")
 
     @property
     def problems(self) -> tuple[tuple[str, str], ...]:
-        """(node, dbt's message) of each that warned or failed."""
+        """(node, dbt's message) of each node that warned or failed."""
         return tuple((node.id, node.message) for node in self.nodes if node.outcome in ("warn", "error", "fail"))
 
     @property
     def clean(self) -> bool:
-        """Whether something ran, and nothing failed, warned or was skipped."""
+        """Whether at least one node ran, and none failed, warned or was skipped."""
         return self.passed > 0 and self.passed == len(self.nodes)
 
     def with_retried(self, again: BuildResult) -> BuildResult:
-        """The result after `again`, which ran what had failed or was skipped."""
+        """The combined result after `again`, which reran the failed and skipped nodes."""
         retried = {node.id for node in again.nodes}
-        kept = tuple(node for node in self.nodes if node.id not in retried)
-        return BuildResult((*kept, *again.nodes), self.seconds + again.seconds)
+        others = tuple(node for node in self.nodes if node.id not in retried)
+        return BuildResult((*others, *again.nodes), self.seconds + again.seconds)
 
 
 def build(
@@ -118,14 +118,14 @@ def build(
     workdir: Path,
     select: str | None = None,
     timeout: float = BUILD_SECONDS,
-    hear: Callable[[NodeEvent], None] = lambda _: None,
+    on_event: Callable[[NodeEvent], None] = lambda _: None,
     tests: Literal["eager", "buildable"] = "eager",
 ) -> BuildResult:
-    """Run `dbt build` (all, or what dbt's selector `select` names); a failing node raises nothing. `hear` receives each node's
-    start, its messages and its end, in the caller's thread.
+    """Run `dbt build` for all nodes, or those that the dbt selector `select` names. A failed node does not raise. `on_event` gets
+    each node's start, messages and end, in the caller's thread.
 
-    `tests`: with `eager` every test that looks at a chosen node, with `buildable` only those that look at nothing beside chosen
-    nodes and what they are made of, which holds where the rest was never built
+    `tests`: `eager` runs every test that reads a selected node, `buildable` only those that read nothing besides selected
+    nodes and their parents, which works if other nodes were never built
     (https://docs.getdbt.com/reference/global-configs/indirect-selection).
 
     Raises:
@@ -137,7 +137,7 @@ def build(
         environment,
         workdir,
         timeout,
-        hear,
+        on_event,
     )
 
 
@@ -146,16 +146,16 @@ def retry(
     environment: Mapping[str, str],
     workdir: Path,
     timeout: float = BUILD_SECONDS,
-    hear: Callable[[NodeEvent], None] = lambda _: None,
+    on_event: Callable[[NodeEvent], None] = lambda _: None,
 ) -> BuildResult:
-    """Run `dbt retry`: the nodes that failed or were skipped in the last build in `workdir`; none, and nothing is run.
+    """Run `dbt retry`: the nodes that failed or were skipped in the last build in `workdir`, if any.
 
     Raises:
         ConfigurationError: `workdir` holds no build.
         InfrastructureError: as `build`.
     """
     results = workdir / "target" / "run_results.json"
-    # `run` takes the last result away, so that it cannot be read as the next one's; dbt reads it from here.
+    # `run` deletes the last result, so that it is not mistaken for the next one; dbt reads this copy.
     state = workdir / "state"
     state.mkdir(parents=True, exist_ok=True)
     if not results.exists():
@@ -164,11 +164,11 @@ def retry(
     if all(_OUTCOMES.get(result["status"]) in ("pass", "warn") for result in json.loads(last)["results"]):
         return BuildResult((), 0.0)
     (state / "run_results.json").write_bytes(last)
-    return _nodes(project, ["retry", "--state", str(state)], environment, workdir, timeout, hear)
+    return _nodes(project, ["retry", "--state", str(state)], environment, workdir, timeout, on_event)
 
 
 def selector(source: Source, others: Iterable[Source], seeds: Sequence[str], relations: set[str]) -> str | None:
-    """What to build after a batch of `source`: all that reads it, or everything (None) where that rests on what was never built.
+    """The selector after a batch of `source`: the nodes that read it, or None (all nodes) if a parent was never built.
 
     Args:
         others: the project's other sources.
@@ -186,10 +186,18 @@ def _nodes(
     environment: Mapping[str, str],
     workdir: Path,
     timeout: float,
-    hear: Callable[[NodeEvent], None],
+    on_event: Callable[[NodeEvent], None],
 ) -> BuildResult:
     started = time.monotonic()
-    done = run(project, arguments, environment, workdir, "run_results.json", timeout, lambda line: _hear(line, hear))
+    done = run(
+        project,
+        arguments,
+        environment,
+        workdir,
+        "run_results.json",
+        timeout,
+        lambda line: _report_event(line, on_event),
+    )
     nodes = tuple(_node(result) for result in done.document["results"] if result["status"] != "no-op")
     result = BuildResult(nodes, time.monotonic() - started)
     if done.code != 0 and not result.failed:
@@ -213,19 +221,19 @@ def _node(result: Mapping[str, Any]) -> Node:
 
 
 def _short(kind: str, name: str) -> str:
-    """A test's name without the hash that dbt puts behind it."""
+    """A test's name without the hash that dbt appends."""
     return re.sub(r"\.[0-9a-f]{10}$", "", name) if kind == "test" else name
 
 
-def _hear(line: str, hear: Callable[[NodeEvent], None]) -> None:
-    """Pass on a line of dbt's log about a node."""
+def _report_event(line: str, on_event: Callable[[NodeEvent], None]) -> None:
+    """Report the event in a line of dbt's log, if it is about a node."""
     try:
         event = json.loads(line)
         info, data = event["info"], event["data"]
         node = data.get("node_info") or {}
         node_id = node.get("unique_id")
     except (ValueError, TypeError, KeyError, AttributeError):
-        return  # no line of the log: what dbt's process printed
+        return  # not a line of the log, but output of dbt's process
     if not node_id or info["name"] not in (*_SAID, *_ENDED):
         return
     kind, _, name = node_id.split(".", 2)
@@ -233,4 +241,4 @@ def _hear(line: str, hear: Callable[[NodeEvent], None]) -> None:
     if info["name"] in _ENDED:
         status = "skipped" if "Skip" in info["name"] else str(node.get("node_status") or data.get("status")).lower()
         outcome = _OUTCOMES.get(status.split(" ", 1)[0], "error")
-    hear(NodeEvent(node_id, kind, _short(kind, name), _COLOURS.sub("", str(info["msg"])).strip(), outcome))
+    on_event(NodeEvent(node_id, kind, _short(kind, name), _COLOURS.sub("", str(info["msg"])).strip(), outcome))

@@ -1,5 +1,5 @@
-"""The hand-off to dbt: `RAW.* + RAW.LOAD_LEDGER → dbt source freshness → HandoffResult`, and `dbt docs generate → one page`.
-Where a run brought nothing that dbt would have to read, the ledger alone is asked, in the same words: `ages`.
+"""The hand-off to dbt: runs `dbt source freshness` → `HandoffResult`, and `dbt docs generate` → one page.
+If a run loaded nothing new, `ages` gives the same result from a query on the ledger, without dbt.
 `dbt compile` gives the models' SQL to `cxm contract lineage`. The marts are built by `flows.steps.build`.
 """
 
@@ -25,14 +25,14 @@ from flows.settings import Settings
 
 FreshnessStatus = Literal["pass", "warn", "error", "runtime error", "never loaded"]
 
-FRESHNESS_SECONDS = 600.0  # that dbt may take for some small queries
+FRESHNESS_SECONDS = 600.0  # time limit of a few small queries
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFreshness:
-    """The age of one source table's last delivery, as dbt found it; a table whose contract says that it is never late has none.
+    """The age of one source table's last delivery, as measured by dbt. A table that is never late by its contract is left out.
 
-    `max_loaded_at` is ISO 8601 in UTC; it and `age_seconds` are None where nothing was published ("never loaded") or the ledger
+    `max_loaded_at` is ISO 8601 in UTC; it and `age_seconds` are None if nothing was published ("never loaded") or the ledger
     could not be read. `warn_after` and `error_after` are the contract's limits, for example "24 hour"; `message` is dbt's
     for a runtime error.
     """
@@ -44,7 +44,7 @@ class SourceFreshness:
     warn_after: str | None
     error_after: str | None
     message: str = ""
-    optional: bool = False  # its file may never come
+    optional: bool = False  # the table's file is optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +56,24 @@ class HandoffResult:
 
     @property
     def never_loaded(self) -> bool:
-        """Whether no table has a row: a source that nobody has loaded yet is not late."""
+        """Whether no table was ever loaded; such a source is not late."""
         return bool(self.sources) and all(s.status == "never loaded" for s in self.sources)
 
     @property
     def stale(self) -> tuple[SourceFreshness, ...]:
-        """The tables that must not be taken for fresh: error-stale, of an age that could not be read, or never published where
-        other tables of the source were, since a batch is published whole but for what is optional."""
+        """The tables that are not fresh: older than the error limit, of unknown age, or never published although
+        other tables of the source were (except optional ones, since a batch is published as a whole)."""
         bad = ("error", "runtime error") if self.never_loaded else ("error", "runtime error", "never loaded")
         return tuple(s for s in self.sources if s.status in bad and not (s.optional and s.status == "never loaded"))
 
     @property
     def warned(self) -> tuple[SourceFreshness, ...]:
-        """The tables past their warning age."""
+        """The tables older than their warning limit."""
         return tuple(s for s in self.sources if s.status == "warn")
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The variables that `profiles.yml` reads, from `settings`; the only way a secret reaches dbt.
+    """The variables that `profiles.yml` reads, from `settings`; secrets reach dbt in no other way.
 
     Raises:
         ConfigurationError: the target is `snowflake` and the account, user or key is not set; or no embedded stack runs.
@@ -110,7 +110,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 
 
 def prepare(project: Path, environment: Mapping[str, str], workdir: Path) -> None:
-    """Have dbt read the project by the time of the hand-off; returns at once. The arguments are those of `handoff`."""
+    """Have dbt parse the project before the hand-off; returns at once. The arguments are those of `handoff`."""
     prepare_project(project, environment, workdir)
 
 
@@ -122,10 +122,10 @@ def handoff(
     timeout: float = FRESHNESS_SECONDS,
     optional: Collection[str] = (),
 ) -> HandoffResult:
-    """Run `dbt source freshness` for `source_name` and return each table's age; the flow decides what stale data stops.
+    """Run `dbt source freshness` for `source_name` and return each table's age; the caller decides whether stale data fails.
 
-    `project` is the dbt project's folder, `environment` what `dbt_environment` gives, `workdir` a folder for dbt's target and
-    logs, `timeout` in seconds, `optional` the tables whose file may never come.
+    `project`: the dbt project's folder; `environment`: from `dbt_environment`; `workdir`: a folder for dbt's target and
+    logs; `timeout`: in seconds; `optional`: the tables whose files are optional.
 
     Raises:
         InfrastructureError: dbt did not start, did not end in time, wrote no result, or could read not one table.
@@ -161,7 +161,7 @@ def handoff(
 
 
 def ages(ledger: Ledger, source: Source) -> HandoffResult:
-    """What `handoff` gives, by one query on the ledger, with the contract's limits, from which those of dbt derive.
+    """The result of `handoff` from one query on the ledger, with the contract's limits, from which dbt's are derived.
 
     Raises:
         ConfigurationError, InfrastructureError: the ledger could not be read.
@@ -178,7 +178,7 @@ def ages(ledger: Ledger, source: Source) -> HandoffResult:
 
 
 def _age(table: Table, limits: Limits, row: Mapping[str, Any] | None) -> SourceFreshness:
-    """A table's freshness as dbt judges it: past a limit, not at it."""
+    """A table's freshness status by dbt's rule: stale above a limit, not at it."""
     seconds = (row["asked_at"] - row["last_delivery"]).total_seconds() if row else None
     status: FreshnessStatus = "never loaded"
     if seconds is not None:
@@ -198,7 +198,7 @@ def _age(table: Table, limits: Limits, row: Mapping[str, Any] | None) -> SourceF
 def document(
     project: Path, environment: Mapping[str, str], workdir: Path, folder: Path, timeout: float = FRESHNESS_SECONDS
 ) -> Path:
-    """Run `dbt docs generate` and put its page, which needs no other file, into `folder` as index.html; the page's path.
+    """Run `dbt docs generate` and write its self-contained page to `index.html` in `folder`; returns the page's path.
 
     Raises:
         InfrastructureError: dbt did not start, did not end in time, or wrote no catalog.
@@ -213,7 +213,7 @@ def document(
 
 
 def compiled(project: Path, workdir: Path, timeout: float = FRESHNESS_SECONDS) -> dict[str, Any]:
-    """dbt's manifest with the SQL of every model and snapshot, as it is for a build from nothing; asks no warehouse.
+    """dbt's manifest with the compiled SQL of every model and snapshot, as for a full refresh; sends no query.
 
     Raises:
         InfrastructureError: dbt did not start, did not end in time, or wrote no manifest.
@@ -231,7 +231,7 @@ def _freshness(table: str, result: Mapping[str, Any] | None, message: str) -> So
     if result is None or result["status"] == "runtime error":
         return SourceFreshness(table, "runtime error", None, None, None, None, message or "dbt gave no reason")
     criteria = result["criteria"]
-    # dbt writes the year 1 where a table has no row to take an age from.
+    # dbt writes the year 1 if a table has no row.
     empty = str(result["max_loaded_at"]).startswith("0001-01-01")
     return SourceFreshness(
         table,

@@ -1,10 +1,10 @@
 """`s3://<bucket>/raw/olist/…/olist_orders_dataset.csv.zst` → `RAW.OLIST_ORDERS`, its ledger rows in the same transaction.
 
-One COPY per table over all its objects (FILES takes 1,000 names), its result rows read, the rows in RAW counted against the
-records in the file, and the objects compared with those that landed, before COMMIT: what does not add up is rolled back, so RAW
-and the ledger are as before.
+One COPY per table loads all its objects (FILES takes 1,000 names). Before COMMIT its result is read, the rows in RAW are
+compared with the records in the file, and the objects with those that landed. If anything differs, the transaction is rolled
+back: RAW and the ledger are as before.
 
-Long because what is inserted, copied, counted and compared is one transaction, and its refusals belong to it.
+Long because all of this is one transaction, with its error messages.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from flows.ledger import Ledger, RunInfo, Status
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-Stored = Callable[[str], Mapping[str, str]]  # a folder's keys → the entity tags that their objects have now
+Stored = Callable[[str], Mapping[str, str]]  # returns the current ETags of a folder's objects, by key
 
-# Where the fields of an object of broken lines go.
+# The columns of an object of broken lines.
 BROKEN_LINES = Layout(tuple((name, name) for name in BROKEN_COLUMNS))
 
-# States that a load leaves when its data is refused; a validated one that was to be replayed stays as it was.
+# Statuses that become `quarantined` if the data is refused; a validated batch whose replay fails stays validated.
 _REFUSED: tuple[Status, ...] = ("landed", "undone", "quarantined", "loaded")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What became of one table: rows in RAW of this batch (of the earlier batch, if unchanged), COPY's query id. `files` counts
+    """The result for one table: its rows in RAW (of the earlier batch, if unchanged), COPY's query id. `files` counts
     objects."""
 
     table: str
@@ -52,22 +52,22 @@ class LoadResult:
     status: Literal["loaded", "already loaded", "unchanged", "not delivered"]
     query_id: str = ""
     since: str | None = None
-    broken_lines: int = 0  # lines of its file that are no record and were set aside
+    broken_lines: int = 0  # broken lines of its file, which were set aside
 
     @property
     def rows_in_file(self) -> int:
-        """What came with the file: rows in RAW, and lines that are none."""
+        """The number of records in the file: rows in RAW, and broken lines."""
         return self.rows + self.broken_lines
 
     @property
     def came(self) -> bool:
-        """Whether the batch has rows of this table, or would have: not unchanged, not left out."""
+        """Whether this table was loaded: neither unchanged nor left out."""
         return self.status in ("loaded", "already loaded")
 
 
 def not_sent(landed: LandedTable) -> LoadResult:
-    """The result for files that were not sent: their content is published, so the ledger's count is that of their rows; or
-    there are none, and the table is optional."""
+    """The result for files that were not sent: either they are published, and the ledger has their number of rows, or
+    the table is optional and has no file."""
     status: Literal["unchanged", "not delivered"] = "unchanged" if landed.status == "unchanged" else "not delivered"
     return LoadResult(
         landed.table, landed.raw_name, 0, landed.bytes, landed.records, landed.records, status, "", landed.since
@@ -84,10 +84,10 @@ def load(
     stored: Stored,
     replay: bool = False,
 ) -> LoadResult:
-    """COPY the landed objects of a table's files into RAW and turn their ledger rows to loaded; all commit, or none.
+    """COPY the landed objects of a table into RAW and mark their ledger rows `loaded`, in one transaction.
 
-    A table that this batch has loaded before (a retry) is not loaded again, unless it is a `replay`: that replaces the batch's
-    rows by what lies in S3. `stored` says what that is, after COPY has read it.
+    If this batch has loaded the table before (a retry), it is not loaded again, except by a `replay`, which replaces the batch's
+    rows by those in S3. `stored` is called after COPY, to get the ETags of the objects that it read.
 
     Raises:
         DataError: COPY refused a file, loaded part of it, skipped it, found nothing, the rows in RAW differ from the
@@ -124,7 +124,7 @@ def load(
 
 
 def write_down(ledger: Ledger, table: Table, landed: LandedTable, info: RunInfo) -> None:
-    """Put files into the ledger that landed beside one of the same table that was refused: nothing of them is loaded.
+    """Record files in the ledger that landed although another file of the same table was refused; they are not loaded.
 
     Raises:
         BusyError: another run took over this source.
@@ -136,7 +136,7 @@ def write_down(ledger: Ledger, table: Table, landed: LandedTable, info: RunInfo)
 
 
 def _rows(landed: LandedTable, table: Table, known: Set[str | None]) -> list[dict[str, Any]]:
-    """The ledger's rows of the objects that it does not know."""
+    """The ledger rows to insert for objects that are not in the ledger."""
     return [
         {
             "table_name": table.raw_name,
@@ -166,10 +166,10 @@ def _copy(
     replay: bool,
     aside: bool,
 ) -> LoadResult:
-    """The transaction. `again`: an earlier try or an undone load left its mark, maybe in COPY's load history as well: whatever
-    rows there are go, those that were set `aside` too, and the files load in any case; the count before COMMIT keeps this exact.
+    """The transaction. `again`: an earlier try or an undone load left rows, or entries in COPY's load history. All rows of the
+    batch are deleted, those set `aside` too, and the files load with FORCE; the count before COMMIT excludes duplicates.
 
-    The lease and the ledger are locked at its end, when the long work is done: tables of all sources wait for them.
+    The lease and the ledger are locked only at the end, because the tables of all sources wait for those locks.
     """
     connection = ledger.connection
     with fenced(ledger, info) as lock:
@@ -204,8 +204,8 @@ def _copy(
 
 
 def _by_form(landed: LandedTable, table: Table) -> list[tuple[Table, Layout, Dialect, list[LandedObject]]]:
-    """The objects by where they go, and by the header and the dialect of their file: COPY reads columns by their place, so files
-    of one form go together; lines that are no record have a form of their own."""
+    """Group the objects by target, and by the header and dialect of their file: COPY reads columns by position, so only files
+    of one form can be loaded together; broken lines have their own form."""
     by_form: dict[tuple[Layout, str], list[LandedObject]] = {}
     for file in landed.files:
         by_form.setdefault((file.layout or fit(table, table.header), file.dialect), []).extend(file.of_records)
@@ -215,7 +215,7 @@ def _by_form(landed: LandedTable, table: Table) -> list[tuple[Table, Layout, Dia
 
 
 def _refuse_other_files(landed: LandedTable, known: Set[str | None], info: RunInfo) -> None:
-    """An earlier try of this batch may have had a file that is missing now: its rows would stay in RAW beside these."""
+    """Refuse the load if an earlier try of this batch had a file that is missing now: its rows would stay in RAW."""
     gone = known - {landed.folder + o.name for o in landed.objects}
     if gone:
         raise DataError(
@@ -225,7 +225,7 @@ def _refuse_other_files(landed: LandedTable, known: Set[str | None], info: RunIn
 
 
 def _columns(layout: Layout) -> dict[str, Any]:
-    """What the ledger keeps of a layout."""
+    """A layout's columns of the ledger."""
     return {
         "file_columns": layout.text,
         "columns_ignored": len(layout.ignored),
@@ -234,9 +234,9 @@ def _columns(layout: Layout) -> dict[str, Any]:
 
 
 def _add(ledger: Ledger, source: Source, table: Table, layout: Layout, info: RunInfo) -> None:
-    """Give the RAW table the columns that the contract lets a file bring (onNewColumn: add) and that it does not have yet.
+    """Add to the RAW table the new columns of the files, if the contract allows it (onNewColumn: add).
 
-    DDL commits by itself, so this runs before the transaction that loads; it only adds, and a second time nothing.
+    DDL commits implicitly, so this runs before the load's transaction; repeating it changes nothing.
     """
     existing = run(
         ledger.connection, template("raw/columns.sql", database=ledger.database), (source.schema, table.raw_name)
@@ -256,7 +256,7 @@ def _add(ledger: Ledger, source: Source, table: Table, layout: Layout, info: Run
 
 
 def _refuse_overwritten(landed: LandedTable, stored: Mapping[str, str]) -> None:
-    """S3's entity tag changes with an object's bytes, so a tag that is still the same after COPY means that COPY read what landed
+    """Refuse the load if an object was overwritten: an ETag changes with the bytes, so an equal one after COPY shows what it read
     (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
     for landed_object in landed.objects:
         key = landed.folder + landed_object.name
@@ -281,7 +281,7 @@ def _result(landed: LandedTable, status: Literal["loaded", "already loaded"], ro
 
 
 def copies(objects: Sequence[LandedObject]) -> Iterator[Sequence[LandedObject]]:
-    """What each COPY of a table names: all objects in one, unless there are more than FILES takes."""
+    """Split the objects among COPY statements: one, unless there are more than FILES takes."""
     return (objects[i : i + MOST_FILES] for i in range(0, len(objects), MOST_FILES))
 
 
@@ -292,7 +292,7 @@ def _outcomes(
     columns: Mapping[str, Mapping[str, Any]],
     shows_values: bool,
 ) -> list[Mapping[str, Any]]:
-    """COPY's own word on each object: s3_key, rows_parsed, rows_loaded, and its `columns`. A COPY that found nothing answers one
+    """COPY's result for each object: s3_key, rows_parsed, rows_loaded, and its `columns`. A COPY without files returns one
     row with the one column `status`."""
     where = f"{landed.named} ({landed.folder})"
     answer = copied.dicts()

@@ -125,7 +125,7 @@ def publish(
                 loaded[entry.table] += entry.rows_loaded
             aside, rows = _counted(ledger, info, bad, loaded)
         if fresh:
-            _check(ledger, info, bad, aside)
+            _check(bad, aside)
             if rows:
                 ledger.set_aside(info, rows)
         ledger.mark(info.batch_id, "validated", ("loaded",), sum(e.status == "loaded" for e in entries))
@@ -231,8 +231,8 @@ def _counted(
     return tuple(counts), dict(rows)
 
 
-def _check(ledger: Ledger, info: RunInfo, bad: BadRowsFound | None, aside: Sequence[SetAside]) -> None:
-    """Make sure that as many rows were set aside as Great Expectations counted, and no more than the contract allows."""
+def _check(bad: BadRowsFound | None, aside: Sequence[SetAside]) -> None:
+    """Check that as many rows were set aside as Great Expectations counted, and no more than the contract allows."""
     if bad is None:
         return
     by_table = {one.table: one for one in aside}

@@ -21,7 +21,7 @@ _IN_RAW = ("loaded", "validated", "quarantined")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference between S3, ledger and RAW, and how to fix it. `wanted` is the expected state."""
+    """A difference between S3, ledger and RAW, and how to fix it. `found` is the actual state, `wanted` the expected one."""
 
     kind: str
     where: str
@@ -118,9 +118,11 @@ def _rows(ledger: Ledger, source: Source, known: list[dict[str, object]]) -> lis
             table, aside = str(row["table_name"]), int(str(row["rows_set_aside"] or 0))
             expected[table, str(row["batch_id"])] += int(str(row["rows_loaded"] or 0)) - aside
             expected[f"{table}{REJECTED}", str(row["batch_id"])] += aside
-    kept = [t.raw_name for t in source.tables] + [t.rejected.raw_name for t in source.tables if t.bad_rows]
-    kept += sorted({table for (table, _), rows in expected.items() if rows and table.endswith(REJECTED)} - set(kept))
-    sql = template("raw/batches.sql", database=ledger.database, tables=kept)
+    tables = [t.raw_name for t in source.tables] + [t.rejected.raw_name for t in source.tables if t.bad_rows]
+    tables += sorted(
+        {table for (table, _), rows in expected.items() if rows and table.endswith(REJECTED)} - set(tables)
+    )
+    sql = template("raw/batches.sql", database=ledger.database, tables=tables)
     actual = {(str(t), str(b)): int(n) for t, b, n in run(ledger.connection, sql).rows}
     differences = []
     for table, batch_id in sorted({*expected, *actual}):

@@ -1,6 +1,6 @@
-"""`raw/…` → `archive/…` for batches long done, and rows of old loads out of RAW; never the newest validated load of a file.
+"""Archives objects of old batches (`raw/…` → `archive/…`) and prunes rows of old loads, never a file's newest published one.
 
-Where the contract limits how long a table's data is kept, everything of a load goes when its time is over, the newest too.
+If the contract sets a retention period for a table, a load is deleted after that time, even the newest one.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class MaintenanceAction:
 def expire(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, info: RunInfo
 ) -> tuple[MaintenanceAction, ...]:
-    """Delete the rows and the objects of loads whose retention by the contract is over: a batch's table as a whole.
+    """Delete the rows and objects of loads whose retention period has ended.
 
-    The rows go with the verdict, in one transaction; then the objects, then their keys in the ledger. Ended at any point, a
-    second try finishes: a load is expired as long as the ledger has a key of it.
+    First the rows are deleted and the ledger is updated, in one transaction; then the objects, then their keys in
+    the ledger. If interrupted, a second call finishes, because a load stays due until its keys are removed from the ledger.
 
     Raises:
         BusyError: another run took the lease.
@@ -56,7 +56,7 @@ def expire(
             done.append(
                 MaintenanceAction("expired", batch_id, table, _delete_rows(ledger, info, batch_id, table, reason))
             )
-        # An object is in two places if an earlier run did not live to delete it after it was copied to the archive.
+        # An object is in two places if an earlier run died after copying it to the archive.
         objects = {str(e.key).partition("/")[2]: e for e in entries if e.key}
         check(ledger, info)
         s3.delete(client, bucket, [f"{top}/{rest}" for rest in objects for top in ("raw", "archive")])
@@ -67,13 +67,13 @@ def expire(
 
 
 def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: int) -> tuple[MaintenanceAction, ...]:
-    """Move the objects of batches that had their verdict more than `days` days ago: copy, verify, write down, delete.
+    """Move the objects of batches with a verdict older than `days` days to the archive: copy, verify, record, delete.
 
-    Ended at any point, a second try finishes: it goes on with an object that is in both places.
+    If interrupted, a second call finishes with objects that are in both places.
 
     Raises:
         BusyError: another run took the lease.
-        ConfigurationError, InfrastructureError: as `flows.clients.s3.move`; what was moved so far is written down.
+        ConfigurationError, InfrastructureError: as `flows.clients.s3.move`; moves so far are recorded.
     """
     _finish_deletes(ledger, client, bucket, info)
     done = []
@@ -82,7 +82,7 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
         new = "archive/" + old.removeprefix("raw/")
         try:
             etag = s3.move(client, bucket, old, new, row["etag"] or "")
-        except DataError as error:  # lost or overwritten: `reconcile` names it; the others are moved all the same
+        except DataError as error:  # lost or overwritten: `reconcile` reports it; the other objects are still moved
             log.warning("%s", error)
             continue
         with fenced(ledger, info):
@@ -94,7 +94,7 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
 
 
 def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo) -> None:
-    """Objects whose copy is written down as archived but which an earlier run did not live to delete."""
+    """Delete objects that an earlier run copied and recorded as archived, but died before deleting."""
     archived = {"raw/" + str(o["s3_key"]).removeprefix("archive/"): o for o in ledger.objects()}
     existing = s3.keys(client, bucket, f"raw/{ledger.source}/")
     twins = [key for key in existing if key in archived and str(archived[key]["s3_key"]).startswith("archive/")]
@@ -105,9 +105,9 @@ def _finish_deletes(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo
 def prune(
     ledger: Ledger, source: Source, info: RunInfo, keep: int, quarantined_days: int
 ) -> tuple[MaintenanceAction, ...]:
-    """Take from RAW the rows of validated loads beyond the newest `keep` of their file, and of old quarantined loads.
+    """Delete from RAW the rows of validated loads beyond the newest `keep` of their file, and of old quarantined loads.
 
-    Their ledger rows turn to undone, so `replay` brings them back as long as S3 has their objects.
+    Their ledger rows become `undone`, so `replay` can load them again while S3 has their objects.
 
     Raises:
         BusyError: another run took the lease.

@@ -161,13 +161,15 @@ def generate(
                 "move it away, or generate into another directory"
             )
         same = marker is not None and (marker.seed, marker.scale, marker.version) == (seed, scale, VERSION)
-        kept = {name: facts for name, facts in marker.files.items() if (out / name).exists()} if marker and same else {}
-        missing = [table for table in chosen if FILES[table] not in kept]
+        existing = (
+            {name: facts for name, facts in marker.files.items() if (out / name).exists()} if marker and same else {}
+        )
+        missing = [table for table in chosen if FILES[table] not in existing]
         if missing:
             made = _write_partials(out, World(seed, counts, scale), missing, progress)
-            _publish(out, Marker(seed, scale, VERSION, kept | made), old=marker, new=made)
-            kept |= made
-    return [GeneratedFile(t, out / FILES[t], kept[FILES[t]][1], kept[FILES[t]][2]) for t in chosen]
+            _publish(out, Marker(seed, scale, VERSION, existing | made), old=marker, new=made)
+            existing |= made
+    return [GeneratedFile(t, out / FILES[t], existing[FILES[t]][1], existing[FILES[t]][2]) for t in chosen]
 
 
 def _is_ours(path: Path, marker: Marker | None) -> bool:

@@ -46,7 +46,7 @@ class Batches:
         settings, source, info = self.settings, self.source, RunInfo(self.clock.strftime("%Y%m%d_%H%M%S"))
 
         def connection() -> Any:
-            return blocks.snowflake(settings, settings.loader_role, {"step": "benchmark"}, kept=True)
+            return blocks.snowflake(settings, settings.loader_role, {"step": "benchmark"}, pooled=True)
 
         def landed(table: Table) -> Any:
             path, client = self.data / table.file, blocks.s3_client(settings)
@@ -110,7 +110,7 @@ def main() -> None:
             batches.next(validated=True)  # imports, caches, the first of everything
             for number in range(1, given.batches):
                 batches.next(number <= AT_EACH_END or number >= given.batches - AT_EACH_END)
-            blocks.close_kept()
+            blocks.close_pool()
     print(f"| | batches 2 to {AT_EACH_END + 1} | the last {AT_EACH_END} of {given.batches} |\n|---|---|---|")  # noqa: T201
     for step, took in batches.took.items():
         first, last = (statistics.median(some) for some in (took[1 : AT_EACH_END + 1], took[-AT_EACH_END:]))

@@ -38,7 +38,7 @@ def plain(settings: Settings, data: Path) -> None:
     info = RunInfo(datetime.now(UTC).strftime("%Y%m%d_%H%M%S"), "", "")
 
     def connection(role: str = settings.loader_role) -> Any:
-        return blocks.snowflake(settings, role, {"step": "benchmark"}, kept=True)
+        return blocks.snowflake(settings, role, {"step": "benchmark"}, pooled=True)
 
     with connection() as open_:
         ledger = Ledger(open_, settings.database, source.name)
@@ -73,7 +73,7 @@ def plain(settings: Settings, data: Path) -> None:
         ledger = Ledger(open_, settings.database, source.name)
         publish.publish(ledger, info, [t.raw_name for t in source.tables])
         lease.give_back(ledger, info, closed=True)
-    blocks.close_kept()
+    blocks.close_pool()
     handed = dbt.handoff(
         PROJECT / "dbt" / "cxm_medtech", source.name, dbt.dbt_environment(settings), settings.home / "dbt"
     )

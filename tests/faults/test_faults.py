@@ -238,7 +238,7 @@ def test_a_kept_session_that_ended_meanwhile_is_replaced_by_a_new_one(proxied: P
     from flows import blocks
 
     def session(**tag: str) -> int:
-        with blocks.snowflake(proxied.settings, proxied.settings.loader_role, tag, kept=True) as connection:
+        with blocks.snowflake(proxied.settings, proxied.settings.loader_role, tag, pooled=True) as connection:
             rows = connection.cursor().execute("SELECT CURRENT_SESSION(), 1").fetchone()
             return int(rows[0])
 
@@ -248,9 +248,9 @@ def test_a_kept_session_that_ended_meanwhile_is_replaced_by_a_new_one(proxied: P
     proxied.warehouse.rule = lambda request: gone if request.sql.startswith("ALTER SESSION") else None
     second = session(step="load", table="trays")
     assert second != first
-    blocks.close_kept()
+    blocks.close_pool()
     assert session(step="load", table="trays") not in (first, second), "none is kept any more"
-    blocks.close_kept()
+    blocks.close_pool()
 
 
 # Servers that are away ------------------------------------------------------------------------------------------------

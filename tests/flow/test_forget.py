@@ -31,7 +31,7 @@ from flows.lease import holding
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import forget as step
-from flows.steps.forget.objects import Landed, Wanted, gather, landed_objects, rewrite
+from flows.steps.forget.objects import Landed, PersonMatcher, gather, landed_objects, rewrite
 from flows.steps.load import load
 from flows.steps.replay import restore_landed
 from flows.steps.retention import archive
@@ -246,11 +246,11 @@ def test_what_stays_in_an_object_keeps_its_bytes(settings: Settings, olist: Sour
             "bytes": 1,
         }
         (landed,) = landed_objects(client, bucket, holder, {key: entry})
-        wanted = Wanted(holder, values, values)
-        found = gather(client, bucket, landed, wanted, values)
+        matcher = PersonMatcher(holder, values, values)
+        found = gather(client, bucket, landed, matcher, values)
         assert (found.records, found.named) == (2, True)
         assert values[Key("OLIST_CUSTOMERS", ("CUSTOMER_ID",))] == {("1",), ("3",)}
-        size, etag, left = rewrite(client, bucket, landed, wanted, found)
+        size, etag, left = rewrite(client, bucket, landed, matcher, found)
         body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
         unpack = {".gz": gzip.decompress, ".zst": zstandard.ZstdDecompressor().decompressobj().decompress, "": bytes}
         lines = text.encode().splitlines(keepends=True)
@@ -261,7 +261,7 @@ def test_what_stays_in_an_object_keeps_its_bytes(settings: Settings, olist: Sour
         assert (again.replaced, again.left, again.etag) == (True, 1, etag), "the ledger is to hear of it yet"
         assert client.head_object(Bucket=bucket, Key=key)["Metadata"]["batch-id"] == "1"
         with pytest.raises(DataError, match="somebody wrote over it"):
-            rewrite(client, bucket, replace(again, etag="0" * 32), wanted, found)
+            rewrite(client, bucket, replace(again, etag="0" * 32), matcher, found)
     finally:
         client.delete_object(Bucket=bucket, Key=key)
 

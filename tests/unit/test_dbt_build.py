@@ -27,7 +27,7 @@ def line(name: str, node: str, message: str, **data: Any) -> str:
 def heard(*lines: str) -> list[NodeEvent]:
     result: list[NodeEvent] = []
     for one in lines:
-        step._hear(one, result.append)
+        step._report_event(one, result.append)
     return result
 
 

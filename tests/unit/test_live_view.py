@@ -15,7 +15,7 @@ def printed(terminal: bool) -> str:
     """What the view writes for one table's way through the steps."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, highlight=False, color_system=None)
-    with live_tables(console, "olist"):
+    with live_tables(console):
         for event in (
             progress.Event("check", "orders", 500_000, 2_000_000),
             progress.Event("check", "orders", 2_000_000, 2_000_000),

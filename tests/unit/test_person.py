@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.contract.person import Key, Values, condition, kept_columns, key_of, reach
+from flows.contract.person import Key, Values, condition, dbt_key_columns, key_of, reach
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError
 from flows.project import PROJECT
@@ -79,7 +79,7 @@ def test_values_are_bound_and_stand_in_no_sql() -> None:
 
 
 def test_dbts_columns_of_a_key_are_those_of_one_key_alone() -> None:
-    found = kept_columns(PROJECT, reach(ALL, [PERSON]))
+    found = dbt_key_columns(PROJECT, reach(ALL, [PERSON]))
     assert found["SNAP_HCPS", "HCP_ID"] == PERSON
     assert found["INT_TOUCHPOINTS_MERGED", "HCP_ID"] == PERSON
     assert found["INT_TOUCHPOINTS_MERGED", "SHIPMENT_ID"] == ORDER

@@ -11,7 +11,7 @@ from sqlglot import exp, parse_one
 
 from flows.embedded.warehouse.translate import corrections, times, types
 from flows.embedded.warehouse.translate.passes import OF_NODES, OF_STATEMENTS, Passes, changed
-from flows.embedded.warehouse.translate.typed_nodes import is_of
+from flows.embedded.warehouse.translate.typed_nodes import set_type
 
 
 def noted() -> Passes:
@@ -42,6 +42,6 @@ def test_a_text_is_trimmed_without_the_macro_that_tells_types() -> None:
         return times.rewrite(trimmed).sql(dialect="duckdb").lower()
 
     text = exp.column("B")
-    is_of(text, types.VARCHAR)
+    set_type(text, types.VARCHAR)
     assert rewritten(text) == "select _cxm_trim(cast(b as text), ' ')"
     assert "_cxm_text(c)" in rewritten(exp.column("C")), "DuckDB tells the type of a column that is not known here"

@@ -1,10 +1,10 @@
-"""A person's values → their rows, found in RAW, in landed objects and in what dbt keeps, and taken out of all three.
+"""Finds and deletes a person's rows in RAW, in landed objects, and in the tables that dbt keeps.
 
     search: RAW and objects, parents first ──▶ the keys that children refer by ──▶ … until nothing new is found
     forget: dbt's tables ──▶ objects, children first ──▶ for each source one transaction: RAW, ledger, the note
 
-Killed anywhere, a second try completes it: what leads to other rows (the parent's row, and RAW) goes last, and an object that is
-written anew says which one it replaces. Values are bound, and appear in no text of SQL, message, log or note.
+If killed anywhere, a second call completes it: rows that lead to others (parents, and RAW) are deleted last, and a rewritten
+object's metadata names the one it replaces. Values are bound, so they appear in no SQL text, message, log or note.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from flows.contract.person import condition as person_condition
 from flows.contract.sql import template
 from flows.landing import key_in_raw
 from flows.ledger import Ledger
-from flows.steps.forget.objects import Found, Landed, Wanted, gather, landed_objects, rewrite
+from flows.steps.forget.objects import Landed, Matches, PersonMatcher, gather, landed_objects, rewrite
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,7 +36,7 @@ _IN_RAW = ("loaded", "validated", "quarantined")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How many of a person's rows a place has: a RAW table, a folder of objects (how many of them), a table of dbt's."""
+    """The number of a person's rows in a place: a RAW table, a folder with a number of objects, or a dbt table."""
 
     place: str
     rows: int
@@ -45,7 +45,7 @@ class Place:
 
 @dataclass(slots=True)
 class Person:
-    """All that was found of the persons that were named."""
+    """The persons' rows found so far."""
 
     reach: Reach
     starts: Values
@@ -56,22 +56,22 @@ class Person:
     lines: dict[str, list[tuple[str, int]]] = field(
         default_factory=dict
     )  # table of rows set aside → (key, row number)s
-    objects: dict[str, list[tuple[Landed, Found]]] = field(
+    objects: dict[str, list[tuple[Landed, Matches]]] = field(
         default_factory=dict
     )  # RAW table → those that hold something
-    kept: dict[tuple[str, str], tuple[dict[str, Key], int]] = field(
+    dbt_tables: dict[tuple[str, str], tuple[dict[str, Key], int]] = field(
         default_factory=dict
     )  # (schema, table) → columns, rows
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where rows are, in the order of the data path; an object that waits for its ledger row is one without rows."""
-        found_rows = _folders(one for found in self.objects.values() for one in found)[::-1]
-        found_rows += [Place(f"RAW.{t}", sum(rows.values())) for (_, t), rows in self.rows.items() if rows]
-        return (*found_rows, *(Place(f"{s}.{t}", rows) for (s, t), (_, rows) in self.kept.items() if rows))
+        """The places with rows, in the order of the data path; a rewritten object that is not in the ledger yet has none."""
+        rows = _folders(one for objects in self.objects.values() for one in objects)[::-1]
+        rows += [Place(f"RAW.{t}", sum(rows.values())) for (_, t), rows in self.rows.items() if rows]
+        return (*rows, *(Place(f"{s}.{t}", rows) for (s, t), (_, rows) in self.dbt_tables.items() if rows))
 
 
-def _folders(objects: Iterable[tuple[Landed, Found]]) -> list[Place]:
+def _folders(objects: Iterable[tuple[Landed, Matches]]) -> list[Place]:
     """The folders that objects are in, by name."""
     folders: dict[str, list[int]] = defaultdict(list)
     for landed, of in objects:
@@ -85,12 +85,12 @@ def search(
     bucket: str,
     reach: Reach,
     starts: Values,
-    hear: Callable[[str], None] = lambda _: None,
+    on_table: Callable[[str], None] = lambda _: None,
 ) -> Person:
-    """Find the rows of whoever `starts` name in RAW and in landed objects. `ledgers`: by source; `hear` is told of each table.
+    """Find the rows of the persons in `starts`, in RAW and in landed objects. `ledgers`: by source. `on_table` gets each table.
 
     Raises:
-        DataError: an object is no CSV, or was overwritten meanwhile.
+        DataError: an object is not CSV, or was overwritten meanwhile.
         ConfigurationError, InfrastructureError: S3 or the warehouse refused or did not answer.
     """
     person = Person(reach, starts, {key: set(known) for key, known in starts.items()})
@@ -99,7 +99,7 @@ def search(
         str(name) for _, name in run(ledger.connection, template("relations.sql", database=ledger.database)).rows
     }
     known = {name: {str(row["s3_key"]): row for row in one.objects()} for name, one in ledgers.items()}
-    # Once for each table, which is read again when more keys are known.
+    # Objects are listed once per table, and read again when more keys are known.
     listed: dict[str, list[Landed]] = {}
     scanned: dict[str, int] = {}
     while True:
@@ -109,25 +109,25 @@ def search(
             if not size or scanned.get(holder.name) == size:
                 continue
             scanned[holder.name] = size
-            hear(holder.name)
-            wanted = Wanted(holder, person.values, starts)
-            _search_raw(ledger, holder, wanted, person, relations)
+            on_table(holder.name)
+            matcher = PersonMatcher(holder, person.values, starts)
+            _search_raw(ledger, holder, matcher, person, relations)
             if holder.name not in listed:
                 listed[holder.name] = landed_objects(client, bucket, holder, known[holder.source.name])
-            read = [(one, gather(client, bucket, one, wanted, person.values)) for one in listed[holder.name]]
+            read = [(one, gather(client, bucket, one, matcher, person.values)) for one in listed[holder.name]]
             person.objects[holder.name] = [(landed, of) for landed, of in read if of.records or landed.replaced]
         if scanned == before:
             return person
 
 
-def _search_raw(ledger: Ledger, holder: Holder, wanted: Wanted, person: Person, relations: set[str]) -> None:
+def _search_raw(ledger: Ledger, holder: Holder, matcher: PersonMatcher, person: Person, relations: set[str]) -> None:
     for table in (holder.name, f"{holder.name}{REJECTED}"):
         if f"{holder.source.schema}.{table}" not in relations:
             continue
         condition, bound = person_condition(holder.found_by, person.values)
         where = {"database": ledger.database, "schema": holder.source.schema, "table": table}
-        found = run(ledger.connection, template("person/rows.sql", condition=condition, **where), bound)
-        rows = {str(key): int(count) for key, count in found.rows}
+        counted = run(ledger.connection, template("person/rows.sql", condition=condition, **where), bound)
+        rows = {str(key): int(count) for key, count in counted.rows}
         for key in holder.gives:
             sql = template("person/keys.sql", condition=condition, names=key.columns, **where)
             given = run(ledger.connection, sql, bound).rows if rows else ()
@@ -135,14 +135,14 @@ def _search_raw(ledger: Ledger, holder: Holder, wanted: Wanted, person: Person, 
             person.values.setdefault(key, set()).update(value for value in values if all(value))
         if table != holder.name:
             lines = run(ledger.connection, template("person/lines.sql", **where)).rows
-            hit = [(str(key), int(number)) for key, number, text in lines if wanted.in_line(str(text))]
+            hit = [(str(key), int(number)) for key, number, text in lines if matcher.in_line(str(text))]
             person.lines[table] = hit
             for of, _ in hit:
                 rows[of] = rows.get(of, 0) + 1
         person.rows[holder.source.name, table] = rows
 
 
-def search_kept(
+def search_dbt_tables(
     connection: SnowflakeConnection, database: str, person: Person, columns: Mapping[tuple[str, str], Key]
 ) -> None:
     """Find the person's rows in the tables that dbt has built. `columns`: (relation, column) → the key that it holds.
@@ -155,11 +155,11 @@ def search_kept(
         if (key := columns.get((str(table), str(column)))) and person.values.get(key):
             held[str(schema), str(table)][str(column)] = key
     for (schema, table), of in held.items():
-        counted = _of_kept(connection, database, person, schema, table, of, "person/count.sql")
-        person.kept[schema, table] = (of, int(counted.rows[0][0]))
+        counted = _query_dbt_table(connection, database, person, schema, table, of, "person/count.sql")
+        person.dbt_tables[schema, table] = (of, int(counted.rows[0][0]))
 
 
-def _of_kept(
+def _query_dbt_table(
     connection: SnowflakeConnection,
     database: str,
     person: Person,
@@ -173,25 +173,25 @@ def _of_kept(
     return run(connection, sql, bound)
 
 
-def forget_kept(connection: SnowflakeConnection, database: str, person: Person) -> tuple[Place, ...]:
-    """Delete the person's rows from the tables that dbt keeps, in one transaction.
+def forget_in_dbt_tables(connection: SnowflakeConnection, database: str, person: Person) -> tuple[Place, ...]:
+    """Delete the person's rows from dbt's tables, in one transaction.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; nothing is deleted.
     """
     done = []
-    if any(rows for _, rows in person.kept.values()):
+    if any(rows for _, rows in person.dbt_tables.values()):
         with transaction(connection):
-            for (schema, table), (columns, rows) in person.kept.items():
+            for (schema, table), (columns, rows) in person.dbt_tables.items():
                 if rows:
-                    gone = _of_kept(connection, database, person, schema, table, columns, "person/delete.sql")
+                    gone = _query_dbt_table(connection, database, person, schema, table, columns, "person/delete.sql")
                     done.append(Place(f"{schema}.{table}", int(gone.rows[0][0])))
     return tuple(done)
 
 
 def forget_objects(client: S3Client, bucket: str, person: Person, still: Callable[[Landed], None]) -> None:
-    """Write the objects anew that hold records of the person: those of children before those of parents, and of one table those
-    last that name the person, since they lead to the others. `still` raises where the lease of an object's source is lost.
+    """Rewrite the objects with records of the person: children's before parents', and within a table the objects
+    that name the person last, because they lead to the others. `still` raises if the lease of an object's source is lost.
 
     Raises:
         DataError: somebody wrote over an object.
@@ -199,13 +199,13 @@ def forget_objects(client: S3Client, bucket: str, person: Person, still: Callabl
         ConfigurationError, InfrastructureError: S3 refused or did not answer.
     """
     for holder in person.reach.holders:
-        found = person.objects.get(holder.name, [])
-        wanted = Wanted(holder, person.values, person.starts)
-        for n, (landed, of) in sorted(enumerate(found), key=lambda one: one[1][1].named):
+        objects = person.objects.get(holder.name, [])
+        matcher = PersonMatcher(holder, person.values, person.starts)
+        for n, (landed, of) in sorted(enumerate(objects), key=lambda one: one[1][1].named):
             if of.records:
                 still(landed)
-                size, etag, left = rewrite(client, bucket, landed, wanted, of)
-                found[n] = (Landed(landed.key, size, etag, holder, landed.entry, bool(landed.entry), left), of)
+                size, etag, left = rewrite(client, bucket, landed, matcher, of)
+                objects[n] = (Landed(landed.key, size, etag, holder, landed.entry, bool(landed.entry), left), of)
 
 
 def forget_rows(
@@ -215,8 +215,8 @@ def forget_rows(
     note: Callable[[Iterable[Place]], None],
     anyway: bool,
 ) -> tuple[Place, ...]:
-    """Delete the person's rows of one source from RAW, and write down what is left of its objects, in one transaction.
-    `anyway`: there is something to note, even if nothing of this source is the person's.
+    """Delete the person's rows of one source from RAW, and record its rewritten objects in the ledger, in one transaction.
+    `anyway`: write the note even if this source has no rows of the person.
 
     Raises:
         BusyError: another run took over; nothing is deleted.
@@ -247,13 +247,13 @@ def _delete(ledger: Ledger, holder: Holder, table: str, person: Person) -> None:
     run(ledger.connection, template("person/delete.sql", condition=condition, **where), bound)
     if lines := person.lines.get(table):
         pairs = Key(table, ("_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER"))
-        found: Values = {pairs: {(key, str(number)) for key, number in lines}}
-        condition, bound = person_condition([(pairs, pairs.columns)], found)
+        numbers: Values = {pairs: {(key, str(number)) for key, number in lines}}
+        condition, bound = person_condition([(pairs, pairs.columns)], numbers)
         run(ledger.connection, template("person/delete.sql", condition=condition, **where), bound)
 
 
-def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Found]]) -> list[dict[str, Any]]:
-    """What changes in the ledger: of objects that were written anew, and of others whose rows are in RAW."""
+def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Matches]]) -> list[dict[str, Any]]:
+    """The changes of ledger rows: for rewritten objects, and for others with deleted rows in RAW."""
     changed: dict[str, dict[str, Any]] = {}
     entries = {str(row["s3_key"]): row for row in ledger.objects()}
     in_raw = {key for key, row in entries.items() if row["status"] in _IN_RAW}
@@ -270,7 +270,7 @@ def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Fou
             continue
         for raw_key, count in rows.items():
             if not (key := of_key.get(key_in_raw(raw_key))):
-                continue  # rows that came in by hand
+                continue  # rows that were inserted by hand
             of = changed.setdefault(key, {"s3_key": key, "records_gone": 0, "rows_gone": 0, "aside_gone": 0})
             of["rows_gone"] += count
             of["aside_gone"] += count if table.endswith(REJECTED) else 0
@@ -278,7 +278,7 @@ def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Fou
 
 
 def hashes(starts: Values, secret: str) -> list[dict[str, str]]:
-    """For each value that a person was named by, its column and its keyed hash."""
+    """The column and keyed hash of each value that identifies a person."""
     return [
         {
             "column_name": key.text,
@@ -290,5 +290,5 @@ def hashes(starts: Values, secret: str) -> list[dict[str, str]]:
 
 
 def places_text(places: Iterable[Place]) -> str:
-    """Places and their rows as the note has them."""
+    """Places and their rows as JSON, for the note."""
     return json.dumps({place.place: place.rows for place in places}, separators=(",", ":"))

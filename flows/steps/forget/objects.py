@@ -1,8 +1,8 @@
-"""Landed objects: which of an object's records are a person's, and the object written anew without them.
+"""Finds a person's records in landed objects, and rewrites the objects without them.
 
-An object is read twice: a search for the values' bytes passes over those that hold none, and only the others are parsed. What
-stays keeps its bytes. The new object stands under the old one's key, on condition that nobody else wrote there, and its metadata
-says which object it replaces: a run that was killed before the ledger knew of it is thereby found out and completed.
+Objects without the bytes of any value are found by a search and skipped; only the others are parsed. The other records
+keep their bytes. The new object replaces the old one under its key, unless it was overwritten meanwhile, and its metadata
+names the object that it replaces, so that the next call notices and completes a run that was killed before it wrote the ledger.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from flows.landing import names_broken_lines
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-REPLACES = "forgot-from"  # metadata: the ETag of the object, as the ledger knows it, that this one replaces
-RECORDS = "records"  # metadata: how many records are left
-NO_ETAG = "none"  # in REPLACES, where the ledger is older than its column of ETags
+REPLACES = "forgot-from"  # metadata: the ETag, in the ledger, of the object that this one replaces
+RECORDS = "records"  # metadata: the number of remaining records
+NO_ETAG = "none"  # in REPLACES, for ledger rows without an ETag
 
-_MOST_NEEDLES = 200  # values up to which a search for their bytes is faster than parsing
+_MOST_NEEDLES = 200  # up to this many values, searching for their bytes is faster than parsing
 _CHUNK = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _TEXT = BROKEN_COLUMNS.index("_REJECTED_TEXT")
@@ -39,8 +39,8 @@ _TEXT = BROKEN_COLUMNS.index("_REJECTED_TEXT")
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """An object of a table as it lies in S3. `entry`: its ledger row; None: the ledger does not know it, or knows another one.
-    `replaced`: the ledger still knows the object that this one replaces."""
+    """An object of a table in S3. `entry`: its ledger row; None if the ledger lacks it, or has another version of it.
+    `replaced`: the ledger still has the object that this one replaces."""
 
     key: str
     size: int
@@ -48,7 +48,7 @@ class Landed:
     holder: Holder
     entry: Mapping[str, Any] | None = None
     replaced: bool = False
-    left: int = 0  # records, of one that was replaced
+    left: int = 0  # remaining records of a rewritten object
 
     @property
     def place(self) -> str:
@@ -57,12 +57,12 @@ class Landed:
 
     @property
     def holds_broken_lines(self) -> bool:
-        """Whether its records are lines of a file that are no record."""
+        """Whether it holds broken lines."""
         return names_broken_lines(self.key)
 
     @property
     def dialect(self) -> Dialect:
-        """What its records are read by."""
+        """The dialect of its records."""
         if self.holds_broken_lines:
             return PLAIN
         own = self.holder.table.dialect
@@ -70,25 +70,25 @@ class Landed:
 
 
 @dataclass(slots=True)
-class Found:
-    """What of an object is a person's. `named`: whether a record holds the value itself that the person was named by."""
+class Matches:
+    """A person's records in an object. `named`: whether one of them has a value that was given to identify the person."""
 
     records: int = 0
     named: bool = False
 
 
-# Where in a record which values point at a person, and whether they name the person.
+# Positions in a record, the person's values there, and whether these values were given to identify the person.
 _Pointing = tuple[tuple[int, ...], set[tuple[str, ...]], bool]
 
 
-class Wanted:
-    """What points at a person's records in the objects of one table."""
+class PersonMatcher:
+    """Recognizes a person's records in the objects of one table."""
 
     def __init__(self, holder: Holder, values: Values, starts: Values) -> None:
         self.found_by = [(columns, values[key], key) for key, columns in holder.found_by if values.get(key)]
         self._starts = starts
         words = sorted({one[0] for columns, known, _ in self.found_by for one in known})
-        # Within quotes a value may be written in another way.
+        # In quoted fields a value may be escaped.
         plain = all(re.fullmatch(r"[^\"'\\\r\n]+", word) for word in words)
         few = plain and 0 < len(words) <= _MOST_NEEDLES
         self.needles = re.compile(b"|".join(re.escape(w.encode()) for w in words)) if few else None
@@ -97,11 +97,11 @@ class Wanted:
         self._text = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(alone)))})(?!\w)") if alone else None
 
     def in_line(self, text: str) -> bool:
-        """Whether a line that is no record has one of the values, as a word."""
+        """Whether a broken line has one of the values as a word."""
         return bool(self._text and self._text.search(text))
 
     def at(self, positions: Mapping[str, int]) -> list[_Pointing]:
-        """What points at a person in a record whose columns are at `positions`."""
+        """The values to compare in a record whose columns are at `positions`."""
         return [
             (tuple(positions[c] for c in columns), known, key in self._starts)
             for columns, known, key in self.found_by
@@ -109,73 +109,75 @@ class Wanted:
         ]
 
 
-def gather(client: S3Client, bucket: str, landed: Landed, wanted: Wanted, values: Values) -> Found:
-    """Find the person's records in an object; the keys that they give to others are added to `values`.
+def gather(client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher, values: Values) -> Matches:
+    """Find the person's records in an object, and add their keys, by which other rows are found, to `values`.
 
     Raises:
-        DataError: the object is no CSV, or was overwritten meanwhile.
+        DataError: the object is not CSV, or was overwritten meanwhile.
         ConfigurationError, InfrastructureError: as `flows.clients.s3.translate_error`.
     """
-    found = Found()
-    if wanted.needles and not _holds(client, bucket, landed, wanted):
-        return found
+    matches = Matches()
+    if matcher.needles and not _holds(client, bucket, landed, matcher):
+        return matches
     with _opened(client, bucket, landed) as stream:
         gives: list[tuple[Key, tuple[int, ...]]] = []
         for _, record, positions in _records(stream, landed):
             if record is None:
-                places = wanted.at(positions)
+                places = matcher.at(positions)
                 gives = [
                     (key, tuple(positions[c] for c in key.columns))
                     for key in landed.holder.gives
                     if positions.keys() >= set(key.columns)
                 ]
                 continue
-            if not (hits := _hits(landed, wanted, record, places)):
+            if not (hits := _hits(landed, matcher, record, places)):
                 continue
-            found.records += 1
-            found.named |= any(hits)
+            matches.records += 1
+            matches.named |= any(hits)
             for key, at in gives:
                 if all(value := _value(record, at)):
                     values.setdefault(key, set()).add(value)
-    return found
+    return matches
 
 
-def rewrite(client: S3Client, bucket: str, landed: Landed, wanted: Wanted, found: Found) -> tuple[int, str, int]:
-    """Write the object anew without the person's records; returns its size, ETag, and how many records are left.
+def rewrite(
+    client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher, matches: Matches
+) -> tuple[int, str, int]:
+    """Rewrite the object without the person's records; returns its size, ETag, and number of remaining records.
 
     Raises:
-        DataError: it holds other records than `found` says, or somebody wrote over it.
+        DataError: its records differ from `matches`, or it was overwritten.
         ConfigurationError, InfrastructureError: as `flows.clients.upload.Upload`.
     """
     codec = next(c for c in CODECS.values() if landed.key.endswith(f".csv{c.suffix}"))
     head = _head(client, bucket, landed.key)
     before = _etag_of(landed.entry) if landed.entry else landed.etag
     known = landed.left if landed.replaced else (landed.entry or {}).get("file_records")
-    left = None if known is None else int(known) - found.records
+    left = None if known is None else int(known) - matches.records
     about = {**head["Metadata"], REPLACES: before} | ({} if left is None else {RECORDS: str(left)})
     upload = Upload(client, bucket, landed.key, codec.media_type, about, replaces=landed.etag)
     try:
         compressor = codec.compressor(landed.size)
-        gone = kept = 0
+        gone = remaining = 0
         waiting = bytearray()
         with _opened(client, bucket, landed) as stream:
             places: list[_Pointing] = []
             for raw, record, positions in _records(stream, landed):
                 if record is None:
-                    places = wanted.at(positions)
-                elif _hits(landed, wanted, record, places):
+                    places = matcher.at(positions)
+                elif _hits(landed, matcher, record, places):
                     gone += 1
                     continue
                 else:
-                    kept += 1
+                    remaining += 1
                 waiting += raw
                 if len(waiting) >= _CHUNK:
                     upload.write(compressor.compress(bytes(waiting)))
                     waiting.clear()
-        if gone != found.records or (left is not None and kept != left):
+        if gone != matches.records or (left is not None and remaining != left):
             raise DataError(
-                f"s3://{bucket}/{landed.key}: expected {found.records:,} records to take out and "
-                f"{'any number' if left is None else f'{left:,}'} to stay, got {gone:,} and {kept:,}; nothing was written there: "
+                f"s3://{bucket}/{landed.key}: expected {matches.records:,} records to delete and "
+                f"{'any number' if left is None else f'{left:,}'} to stay, got {gone:,} and {remaining:,}; nothing was written: "
                 "`cxm reconcile` says what differs from the ledger"
             )
         upload.write(compressor.compress(bytes(waiting)))
@@ -185,37 +187,37 @@ def rewrite(client: S3Client, bucket: str, landed: Landed, wanted: Wanted, found
     except BaseException:
         upload.abort()
         raise
-    return upload.bytes, upload.etag, kept
+    return upload.bytes, upload.etag, remaining
 
 
 def landed_objects(
     client: S3Client, bucket: str, holder: Holder, known: Mapping[str, Mapping[str, Any]]
 ) -> list[Landed]:
-    """Every object of a table, below `raw/` and `archive/`. `known`: key → ledger row."""
-    found = []
+    """List the objects of a table, below `raw/` and `archive/`. `known`: key → ledger row."""
+    objects = []
     for top in ("raw", "archive"):
         for key, (size, etag) in s3.stored(client, bucket, f"{top}/{holder.source.name}/{holder.table.stem}/").items():
             entry = known.get(key)
             if entry is None or (etag == entry["etag"] if entry["etag"] else size == entry["bytes"]):
-                found.append(Landed(key, size, etag, holder, entry))
+                objects.append(Landed(key, size, etag, holder, entry))
                 continue
             about = _head(client, bucket, key)["Metadata"]
             if about.get(REPLACES) == _etag_of(entry):
                 left = int(about.get(RECORDS, 0))
-                found.append(Landed(key, size, etag, holder, entry, replaced=True, left=left))
-            else:  # somebody wrote over it, and what is there may hold the person all the same
-                found.append(Landed(key, size, etag, holder))
-    return found
+                objects.append(Landed(key, size, etag, holder, entry, replaced=True, left=left))
+            else:  # it was overwritten; the new content may have the person's records too
+                objects.append(Landed(key, size, etag, holder))
+    return objects
 
 
 def _etag_of(entry: Mapping[str, Any]) -> str:
     return str(entry["etag"] or NO_ETAG)
 
 
-def _hits(landed: Landed, wanted: Wanted, record: Sequence[str], places: Sequence[_Pointing]) -> list[bool]:
-    """For each value of a record that points at a person, whether it names the person. A line that is no record names nobody."""
+def _hits(landed: Landed, matcher: PersonMatcher, record: Sequence[str], places: Sequence[_Pointing]) -> list[bool]:
+    """For each of the person's values in a record, whether it was given to identify the person; never for a broken line."""
     if landed.holds_broken_lines:
-        return [False] if wanted.in_line(record[_TEXT]) else []
+        return [False] if matcher.in_line(record[_TEXT]) else []
     return [named for at, known, named in places if _value(record, at) in known]
 
 
@@ -234,7 +236,7 @@ def _head(client: S3Client, bucket: str, key: str) -> Any:
 
 @contextmanager
 def _opened(client: S3Client, bucket: str, landed: Landed) -> Iterator[BinaryIO]:
-    """The object's text, unpacked."""
+    """Open the object's text, unpacked."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     where = f"s3://{bucket}/{landed.key}"
@@ -254,22 +256,22 @@ def _opened(client: S3Client, bucket: str, landed: Landed) -> Iterator[BinaryIO]
         ) from error
 
 
-def _holds(client: S3Client, bucket: str, landed: Landed, wanted: Wanted) -> bool:
-    """Whether the bytes of one of the values are in the object."""
-    assert wanted.needles
+def _holds(client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher) -> bool:
+    """Whether the object contains the bytes of one of the values."""
+    assert matcher.needles
     tail = b""
     with _opened(client, bucket, landed) as stream:
         while more := stream.read(_CHUNK):
             data = tail + more
-            if wanted.needles.search(data):
+            if matcher.needles.search(data):
                 return True
-            tail = data[-wanted.longest :]
+            tail = data[-matcher.longest :]
     return False
 
 
 def _records(stream: BinaryIO, landed: Landed) -> Iterator[tuple[bytes, list[str] | None, dict[str, int]]]:
-    """The records of an object, each with its bytes. First comes the header, or nothing in its place: None, and where the RAW
-    columns are in the records."""
+    """The records of an object, each with its bytes. The first item is the header (maybe empty bytes), with None as record and
+    the positions of the RAW columns."""
     dialect = landed.dialect
     taken: list[bytes] = []
 
@@ -278,7 +280,7 @@ def _records(stream: BinaryIO, landed: Landed) -> Iterator[tuple[bytes, list[str
             taken.append(line)
             yield (line.removeprefix(_BOM) if not number else line).decode()
 
-    csv.field_size_limit(max(csv.field_size_limit(), 16_777_216))  # the longest that landing takes
+    csv.field_size_limit(max(csv.field_size_limit(), 16_777_216))  # the longest field that landing accepts
     reader = csv.reader(lines(), **dialect.csv)
     header = next(reader, []) if dialect.sends_header else []
     text = str(landed.entry["file_columns"] or "") if landed.entry else ""
@@ -298,7 +300,7 @@ def _records(stream: BinaryIO, landed: Landed) -> Iterator[tuple[bytes, list[str
 
 
 def _by_cr(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file in which CR ends them."""
+    """The lines of a file with CR line ends."""
     left = b""
     while more := stream.read(_CHUNK):
         *lines, left = (left + more).split(b"\r")

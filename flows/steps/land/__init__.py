@@ -1,10 +1,10 @@
 """`data/olist/olist_orders_dataset.csv` → `s3://<bucket>/raw/olist/olist_orders_dataset/<batch id>/olist_orders_dataset.csv.zst`.
 
-One pass over the bytes does all: decoding, header against the contract, every record's field count, SHA-256, compression,
-upload. What COPY would load wrongly or half is refused here, with the line, and nothing of it is seen in the bucket. Memory
+One pass over the file decodes it, checks the header and every record's field count, and computes SHA-256, compression and
+upload. A file that COPY would load wrongly or partly is refused with its line, and no object becomes visible. Memory
 does not grow with the file.
 
-Long because a file is sent, found unchanged, or looked at only, and all three are one reading.
+Long because sending, comparing and checking a file share one reading.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ Report = Callable[[str, int, int], None]  # (phase, bytes done, bytes in all)
 
 BROKEN_LINES_SHOWN = 10
 
-# Files read at a time: more than cores would only cost memory. What waits for the network holds none.
+# Files read at a time: more than there are cores would only use memory. Waiting for the network does not count.
 _readers = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What one pass over a file found: its name in the contract, size in bytes, CSV records (header not counted), SHA-256 in
+    """The result of reading a file: its name in the contract, size in bytes, CSV records (without the header), SHA-256 in
     hex, the header's fields."""
 
     file: str
@@ -62,8 +62,8 @@ class FileFacts:
     records: int
     sha256: str
     header: tuple[str, ...]
-    broken: tuple[BrokenLine, ...] = ()  # the first of the lines that are no record
-    broken_lines: int = 0  # their number; `records` counts them too
+    broken: tuple[BrokenLine, ...] = ()  # the first broken lines (not valid records)
+    broken_lines: int = 0  # the number of broken lines; `records` includes them
     packed: str = ""  # gzip, zstd, bzip2, zip
 
 
@@ -81,15 +81,15 @@ def land(
     object_bytes: int = OBJECT_BYTES,
     limit: int = 0,
 ) -> LandResult:
-    """Check the table's file and send it, unless its content equals its last validated load (`published`).
+    """Check a file and send it, unless its content equals its last published load (`published`).
 
-    With a `limit` only its first so many records are read and sent.
+    With a `limit`, only its first `limit` records are read and sent.
 
     `file`: a file of a place, by its name in the contract; it may be packed, within the place's limits.
 
-    Where the file was loaded before, its SHA-256 is taken first: a file that did not change costs no more than that. A key is
-    never overwritten: a second try of the same batch finds its own objects, with the same bytes. `object_bytes`: about how
-    many (compressed) each object of a file has that is too large for one.
+    If the file was loaded before, its SHA-256 is computed first, and nothing else if it is unchanged. A key is
+    never overwritten: a retry of the batch finds its own objects, with the same bytes. `object_bytes`: the approximate
+    compressed size of each object if the file is split.
 
     Raises:
         DataError: the file breaks the contract, changed while it was read, or its key holds other bytes.
@@ -122,8 +122,8 @@ def unchanged(
     published: Published,
     report: Report = lambda *_: None,
 ) -> LandResult | None:
-    """The result for a file whose content is published, with nothing sent; None where it differs, or cannot be read, which `land`
-    then says in words."""
+    """The result for a file whose content is published already; None if it differs, or cannot be read, which `land`
+    then reports."""
     file = _file(file)
     try:
         with _open(file, table) as opened:
@@ -137,7 +137,7 @@ def _unchanged(
 ) -> LandResult | None:
     with _readers:
         sha256, size = _sha256(opened.file, lambda done: report("check", done, opened.size))
-    # The contract may have changed since: then the same bytes are no longer good, go elsewhere, or mean something else.
+    # The contract may have changed since, so that the same bytes are invalid, or load into other columns.
     if (sha256, table.dialect.file_text) != (published.sha256, published.dialect):
         return None
     opened.file.seek(0)
@@ -157,7 +157,7 @@ def inspect(
     write: Callable[[Block], None] = lambda _: None,
     restart: Callable[[], None] = lambda: None,
 ) -> FileFacts:
-    """What landing would find in the file, with nothing sent; its blocks go to `write`, as in `read`.
+    """Check a file like `land`, but send nothing; its blocks are passed to `write`, as in `read`.
 
     Raises:
         DataError: as `read`, or the file does not exist, is no file, or may not be read.
@@ -167,7 +167,7 @@ def inspect(
 
 
 def checksum(file: File | Path) -> str | None:
-    """SHA-256 in hex of what a file holds unpacked; None if the file cannot be read, which `land` then reports."""
+    """SHA-256 in hex of the unpacked file; None if it cannot be read, which `land` then reports."""
     try:
         with _file(file).open() as opened:
             return _sha256(opened.file, lambda _: None)[0]
@@ -181,7 +181,7 @@ def changed_days(
     days: Sequence[date],
     published: Mapping[tuple[str, str], Published],
 ) -> tuple[date, ...]:
-    """Those days of which a file is missing or is not, byte for byte, what is published."""
+    """The days with a file that is missing or differs from the published one."""
 
     listing = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder])
     by_day: dict[tuple[str, date | None], set[str]] = defaultdict(set)
@@ -209,8 +209,8 @@ def read(
     report: Report = lambda *_: None,
     limit: int = 0,
 ) -> FileFacts:
-    """Check a whole file and hand its blocks to `write`; `restart` says that they begin anew, since the first reading was too
-    simple for this file. Memory does not grow with the file. With a `limit` its first so many records are all of it.
+    """Check a whole file and pass its blocks to `write`. `restart` is called if they begin again, because the fast reader
+    cannot read this file. Memory use does not grow with the file. With a `limit`, the file ends after `limit` records.
 
     Raises:
         DataError: the file breaks the contract (as `exact` says), or changed meanwhile.
@@ -234,9 +234,9 @@ def read(
             header = header or block.header
             write(replace(block, data=b"") if block.header and not table.dialect.sends_header else block)
             report("check", text.bytes if text else done, opened.size)
-        if not records and not table.allow_empty:  # `exact` has the words for it
+        if not records and not table.allow_empty:  # `exact` raises the error with its message
             raise UnusualError
-        if text:  # the size and the hash are those of the file's own bytes
+        if text:  # size and hash are of the file's bytes before decoding
             return FileFacts(name, text.bytes, records, text.sha256, header, tuple(broken), lines, opened.packed)
         return FileFacts(name, done, records, digest.hexdigest(), header, tuple(broken), lines, opened.packed)
 
@@ -244,7 +244,7 @@ def read(
         try:
             return take(blocks)
         except DataError:
-            opened.refuse_changed()  # half a record at the end of a file that somebody writes
+            opened.refuse_changed()  # the last record may be incomplete because the file is being written
             raise
 
     if table.bad_rows and table.bad_rows.broken_lines:
@@ -263,21 +263,21 @@ def read(
 
 
 def _first_lines(file: BinaryIO, table: Table, limit: int) -> BinaryIO:
-    """The header and the first `limit` lines of a file whose lines are a record each; without a limit the file."""
+    """The header and the first `limit` lines of a file with one record per line; without a limit the whole file."""
     lines = islice(iter(file.readline, b""), limit + table.dialect.header)
     return io.BytesIO(b"".join(lines)) if limit else file
 
 
 @cache
 def _share_memory() -> None:
-    """Threads take blocks from one pool: with a pool for each, glibc keeps the megabytes that every thread once had
-    (M_ARENA_MAX, https://man7.org/linux/man-pages/man3/mallopt.3.html). Other C libraries have no such pools."""
+    """Make threads share one memory pool: with one per thread, glibc keeps the megabytes that each thread once used
+    (M_ARENA_MAX, https://man7.org/linux/man-pages/man3/mallopt.3.html). Other C libraries have no such setting."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-8, 1)
 
 
 def _sha256(file: BinaryIO, report: Callable[[int], None]) -> tuple[str, int]:
-    """The hash of what is left of a file, in hex, and its bytes."""
+    """The SHA-256, in hex, and the size of the rest of a file."""
     digest = hashlib.sha256()
     done = 0
     while data := file.read(BLOCK_BYTES):
@@ -308,7 +308,7 @@ def _result(
 
 
 def _decoded(opened: Opened, table: Table) -> Decoded | None:
-    """The file's text in UTF-8; None where it is that already."""
+    """A stream of the file's text in UTF-8; None if the file is UTF-8 already."""
     return None if table.dialect.encoding == "utf-8" else Decoded(opened.path, opened.file, table.dialect)
 
 

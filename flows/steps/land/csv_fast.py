@@ -1,9 +1,9 @@
-"""A CSV file's bytes → blocks of whole records, counted, at the speed of memory.
+"""Splits a CSV file into blocks of whole records and counts them, at the speed of memory.
 
 Quotes, delimiters and line ends are found as bits, 64 bytes of text to a word, as simdjson does (Langdale and Lemire, Parsing
 Gigabytes of JSON per Second, https://arxiv.org/abs/1902.08318), with numpy, so that other threads run meanwhile. Only what
-RFC 4180 allows is taken, with the table's delimiter and quote in place of its own; anything else, an escape character among it,
-raises `UnusualError`, and `csv_strict.py` judges the file with Python's csv module.
+RFC 4180 allows is read, with the table's delimiter and quote; anything else, such as an escape character,
+raises `UnusualError`, and `csv_strict.py` reads the file with Python's csv module.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ONE, _TOP = np.uint64(1), np.uint64(63)
 
 
 class UnusualError(Exception):
-    """The bytes break the contract, or are of a kind that only the csv module judges."""
+    """The file breaks the contract, or only the csv module can read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
     """The blocks of a file; together they are its bytes.
 
     Raises:
-        UnusualError: what came so far is void.
+        UnusualError: the file must be read again with `exact`.
     """
     dialect = table.dialect
     line = file.readline(BLOCK_BYTES) if dialect.header else b""
     layout = layout_of(line, table)
     width = len(layout.fields) if layout else 0
-    # Of one field, a blank line would look like an empty one.
+    # With one column, a blank line would look like a record with an empty field.
     if layout is None or width < 2 or dialect.line_end != "lf":
         raise UnusualError
     yield Block(line, 0, tuple(header for header, _ in layout.fields))
@@ -69,7 +69,7 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
         carry = data[cut:]
         if len(carry) > 4 * MAX_FIELD_CHARACTERS:
             raise UnusualError
-    if carry:  # the last line has no end
+    if carry:  # the last line has no line end
         if carry.endswith(b"\r"):
             raise UnusualError
         records, cut = whole_records(carry + b"\n", width, dialect)
@@ -136,7 +136,7 @@ def _where(text: NDArray[np.uint8], mark: int) -> _Words:
 
 
 def _parity(bits: _Words) -> _Words:
-    """Each bit: whether an odd number of bits is set up to and with it."""
+    """Each bit: whether the number of set bits up to and including it is odd."""
     bits = bits.copy()
     for shift in (1, 2, 4, 8, 16, 32):
         bits ^= bits << np.uint64(shift)

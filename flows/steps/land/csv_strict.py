@@ -1,4 +1,4 @@
-"""A CSV file's bytes → the blocks of `csv_fast.py`, by Python's csv module; or what is wrong with the file, and where."""
+"""Splits a CSV file into the blocks of `csv_fast.py` with Python's csv module, or reports what is wrong with it, and where."""
 
 from __future__ import annotations
 
@@ -31,11 +31,9 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
     """
     dialect = table.dialect
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    taken: list[
-        bytes
-    ] = []  # the lines of the records since the last block: csv asks for none beyond the record it gives
+    taken: list[bytes] = []  # the lines since the last block: csv reads no line beyond the record that it returns
     reader = csv.reader(_lines(file, path, table, taken), **dialect.csv)
-    line = 1  # where the record being read began
+    line = 1  # the line where the current record began
     records = 0
     header: list[str] | None = list(table.header)
     try:
@@ -104,7 +102,7 @@ def _joined(taken: list[bytes]) -> bytes:
 
 
 def _lines(file: BinaryIO, path: str, table: Table, taken: list[bytes]) -> Iterator[str]:
-    """The file's lines as text, each added to `taken`; what cannot be text is refused with its line."""
+    """Yield the file's lines as text and add each to `taken`; bytes that are not text are refused with their line."""
     dialect, done = table.dialect, 0
     escapes = odd_escapes(dialect)
     chunks = _by_cr(file) if dialect.line_end == "cr" else iter(lambda: file.readline(MAX_LINE_BYTES), b"")
@@ -129,7 +127,7 @@ def _lines(file: BinaryIO, path: str, table: Table, taken: list[bytes]) -> Itera
 
 
 def text_of(path: str, number: int, line: bytes, before: int) -> str:
-    """A line as text; `before`: the bytes before it in the file.
+    """Decode a line; `before`: the number of bytes before it in the file.
 
     Raises:
         DataError: it has a NUL, or bytes that are not UTF-8.
@@ -152,13 +150,13 @@ def text_of(path: str, number: int, line: bytes, before: int) -> str:
 
 
 def _say(key: str, value: str) -> str:
-    """What to set in a contract for a file that seems to be written otherwise."""
+    """The fix for a file that seems to have another dialect: what to set in the contract."""
     shown_value = value if value.isalnum() or "-" in value else f"'{value}'"
     return f"it seems to be {value!r}: say `{key}: {shown_value}` in the `dialect` of the table's entry in the contract"
 
 
 def _by_cr(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file in which CR ends them."""
+    """The lines of a file with CR line ends."""
     left = b""
     while more := file.read(MAX_LINE_BYTES // 64):
         *lines, left = (left + more).split(b"\r")
@@ -192,7 +190,7 @@ def _check_header(path: str, header: list[str], table: Table) -> None:
         fix = "Fix the file, or change the table's entry in the contract and run `cxm contract sync`"
         if len(header) == 1 and (seems := delimiter_of(header[0], table.dialect.quote)) != mark and seems in header[0]:
             fix = f"Its delimiter: {_say('delimiter', DELIMITERS[seems])}"
-        elif header[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's mark, read as Latin letters
+        elif header[0].startswith("\u00ef\u00bb\u00bf"):  # UTF-8's byte-order mark, decoded as Latin-1
             fix = f"Its encoding: {_say('encoding', 'utf-8')}"
         if _may_be_a_record(header, table):
             raise DataError(
@@ -216,8 +214,8 @@ def _may_be_a_record(fields: list[str], table: Table) -> bool:
 
 
 def _field_count(path: str, line: int, record: list[str], header: list[str], table: Table, whole: bool) -> str:
-    """What is wrong with a record of too few or too many fields; how it begins is shown where no column of the table is personal:
-    nothing says which field of such a record is which."""
+    """The message for a record with too few or too many fields. Its beginning is shown if no column of the table is personal,
+    since its fields cannot be assigned to columns."""
     dialect = table.dialect
     expected = len(header)
     if not record:
@@ -258,7 +256,7 @@ def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dial
 
 
 def field_too_long(path: str, line: int) -> str:
-    """What is wrong with a file where a field is too long."""
+    """The message for a field that is too long."""
     return (
         f"{path}, line {line}: a field is longer than {MAX_FIELD_CHARACTERS:,} characters, the most a Snowflake VARCHAR "
         "holds; shorten it"

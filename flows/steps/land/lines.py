@@ -1,9 +1,9 @@
-"""A CSV file's bytes → the blocks of its records, and each line that is no record by itself (badRows, brokenLines).
+"""Splits a CSV file into blocks of records and single broken lines, which are set aside (badRows, brokenLines).
 
     block of whole lines ──scan──▶ records alone; else, line by line with csv ──▶ records, and lines that are none
 
-A record is one line here. A quote that never closes looks like the beginning of a field with line breaks, so only this keeps a
-broken line from taking the next ones with it; reading goes on with the line after it.
+Every record must be one line: a quote that never closes looks like the beginning of a field with line breaks, so otherwise a
+broken line would swallow the next ones. Reading continues with the line after it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def by_line(path: str, file: BinaryIO, table: Table, allowed: BadRows) -> Iterat
 
 
 class _Feed:
-    """Gives the csv module one line, and then ends: a record that goes on in the next line is no record."""
+    """An iterator of one line for the csv module, so that a record cannot continue in the next line."""
 
     line: str | None = None
 
@@ -70,7 +70,7 @@ class _Feed:
 
 
 class _Judge:
-    """The lines of one file after its header: which are records of `width` fields, and which are none."""
+    """Decides which lines after the header are records of `width` fields, and which are broken."""
 
     def __init__(self, path: str, header: Block, dialect: Dialect, allowed: BadRows) -> None:
         self.line = 2 if dialect.header else 1  # number of the next one
@@ -84,10 +84,10 @@ class _Judge:
         csv.field_size_limit(MAX_FIELD_CHARACTERS)
 
     def blocks(self, data: bytes) -> Iterator[Block]:
-        """Whole lines as blocks: in one where all are records, else each broken line in one of its own."""
+        """Split whole lines into blocks: one block if all are records, else a separate block for each broken line."""
         lines = data.count(b"\n")
         try:
-            # Of one field, a blank line would look like an empty one.
+            # With one column, a blank line would look like a record with an empty field.
             whole = self._width > 1 and whole_records(data, self._width, self._dialect) == (lines, len(data))
         except UnusualError:
             whole = False
@@ -111,7 +111,7 @@ class _Judge:
         yield from self._taken(data[begin:], records)
 
     def last(self, line: bytes) -> Block:
-        """The last line, which has no end: where it is no record, the file was cut off, and nobody knows how much is missing."""
+        """Handle a last line without line end. If it is not a record, the file was truncated, by an unknown amount."""
         if reason := self._reason(line):
             raise DataError(
                 f"{self._path}, line {self.line}: the file ends without a line end, and its last line is no record ({reason}); "
@@ -121,7 +121,7 @@ class _Judge:
         return Block(line, 1)
 
     def check(self) -> None:
-        """Make sure that no more lines are broken than the contract sets aside."""
+        """Check that no more lines are broken than the contract allows."""
         if self.broken and not self._allowed.allows(self.broken, self.records + self.broken):
             self._refuse(f"{self.broken:,} of {self.records + self.broken:,} lines")
 
@@ -145,7 +145,7 @@ class _Judge:
         )
 
     def _reason(self, line: bytes) -> str:
-        """Why a line is no record; empty: it is one."""
+        """Why a line is broken; empty if it is a record."""
         text = text_of(self._path, self.line, line, self._done)
         if len(text) > MAX_FIELD_CHARACTERS:
             raise DataError(field_too_long(self._path, self.line))

@@ -1,6 +1,6 @@
-"""Blocks of records → the objects of one file: one, or several of 100 to 250 MB, each with the header.
+"""Writes blocks of records to the objects of a file: one, or several of 100 to 250 MB, each with the header.
 
-None can be read in the bucket before the file was read to its end: a file that turns out bad leaves nothing.
+No object becomes visible before the whole file was read, so a bad file leaves nothing in the bucket.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Objects:
         object_bytes: int = OBJECT_BYTES,
     ) -> None:
         self._client, self._bucket, self._folder, self._name = client, bucket, folder, name
-        self._size, self._codec, self._metadata, self._wanted = size, codec, metadata, object_bytes
+        self._size, self._codec, self._metadata, self._object_bytes = size, codec, metadata, object_bytes
         self._split = size > codec.split_bytes * object_bytes // OBJECT_BYTES
         self._header = b""
         self._read = self._sent = 0
@@ -65,7 +65,7 @@ class Objects:
             self.restart()
 
     def restart(self) -> None:
-        """Take everything back: the file is read again from its start."""
+        """Discard everything, because the file is read again from its start."""
         for one in self._all:
             one.upload.abort()
         self._objects, self._open, self._broken, self._header = [], None, None, b""
@@ -95,7 +95,7 @@ class Objects:
             done += one.upload.bytes
 
     def publish(self, metadata: Mapping[str, str]) -> tuple[LandedObject, ...]:
-        """Let the objects be seen, all sent before; `metadata` is what is known only now."""
+        """Make the objects visible; all were sent before. `metadata`: facts that are known only now."""
         for one in self._all:
             one.upload.finish(metadata)
         return tuple(LandedObject(one.name, one.upload.bytes, one.records, one.upload.etag) for one in self._all)
@@ -110,7 +110,7 @@ class Objects:
         return _Open(upload, self._codec.compressor(size), name)
 
     def _set_aside(self, broken: BrokenLine, line: bytes) -> None:
-        """A line that is no record, as a record of the object beside: its number, why, and the line as text."""
+        """Write a broken line to the separate object of broken lines: its number, the reason, and the line."""
         fields = [str(broken.line), broken.reason, line.decode().removesuffix("\n").removesuffix("\r")]
         if self._broken is None:
             self._broken = self._new(BROKEN, 0)
@@ -128,11 +128,11 @@ class Objects:
         self._read += len(block.data)
 
     def _full(self) -> bool:
-        """An object of the chosen size, unless the rest of the file would make a small one."""
+        """Whether the object has reached its size, unless the rest of the file would make a small one."""
         assert self._open is not None
         size = self._open.upload.bytes
         left = (self._size - self._read) * (self._sent + size) / self._read
-        return size >= self._wanted and (left >= self._wanted / 2 or size >= self._wanted * 3 / 2)
+        return size >= self._object_bytes and (left >= self._object_bytes / 2 or size >= self._object_bytes * 3 / 2)
 
     def _close(self) -> None:
         if self._open is not None:

@@ -35,7 +35,7 @@ __all__ = [
     "make_destroy_plan", "make_plan", "provision_warehouse", "warehouse_plan",
 ]  # fmt: skip
 
-# The placeholder in a plan for what only CREATE INTEGRATION returns.
+# The placeholder in a plan for values that only CREATE INTEGRATION returns.
 UNKNOWN = aws.Trust("<STORAGE_AWS_IAM_USER_ARN of DESC INTEGRATION>", "<STORAGE_AWS_EXTERNAL_ID of DESC INTEGRATION>")
 
 # The account in the ARN of a storage role of a server without IAM, one that only speaks S3.
@@ -66,10 +66,10 @@ class Cloud:
 
 
 def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]) -> Plan:
-    """Compare both accounts with what is expected; reads only.
+    """Compare both accounts with the expected state; reads only.
 
     Raises:
-        ConfigurationError, InfrastructureError: as `flows.clients` tells them apart; a bucket that is not ours or elsewhere.
+        ConfigurationError, InfrastructureError: as in `flows.clients`; also a bucket of another account or in another region.
     """
     names = cloud.names(settings)
     places = events.watched(settings, names, [source.name for source in sources])
@@ -99,7 +99,7 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
 
 
 def storage_role(names: aws.Names, settings: Settings) -> str:
-    """ARN of the role that the storage integration assumes: the one that the settings name, or ours."""
+    """ARN of the role that the storage integration assumes: that of the settings, or the one provisioned here."""
     return settings.storage_role_arn or names.arn("role", names.storage_role)
 
 
@@ -137,9 +137,9 @@ def apply(
     sources: Sequence[Source],
     report: Callable[[Item], None] = lambda _: None,
 ) -> tuple[Change, ...]:
-    """Do what the plan says, in its order; then close the storage integration's circle and LIST each stage through it.
+    """Apply the plan in its order; then set the storage role's trust in the integration, and LIST each stage through it.
 
-    `report` receives each item that was done. Returns every item, also the unchanged ones.
+    `report` gets each applied item. Returns every item, also the unchanged ones.
     """
     later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
     done = _do(plan.items[:later], cloud, connection, report)
@@ -184,7 +184,7 @@ def _do(
 
 
 def _call(call: Call, item: Item, cloud: Cloud) -> None:
-    """One AWS call. A user or role made a moment ago is not known everywhere at once: such refusals are tried again
+    """Make one AWS call. A new user or role takes seconds to be known everywhere, so such refusals are retried
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency)."""
     import tenacity
     from botocore.exceptions import BotoCoreError, ClientError
@@ -192,7 +192,7 @@ def _call(call: Call, item: Item, cloud: Cloud) -> None:
     def fresh(error: BaseException) -> bool:
         details = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
         code = details.get("Code", "")
-        if code == "InvalidArgument":  # S3 tries a queue whose policy is a moment old
+        if code == "InvalidArgument":  # S3 tests the queue, whose policy may be too new
             return "validate the following destination" in details.get("Message", "")
         return code in ("MalformedPolicyDocument", "NoSuchEntity", "OperationAborted")
 
@@ -207,7 +207,7 @@ def _call(call: Call, item: Item, cloud: Cloud) -> None:
     except (ClientError, BotoCoreError) as error:
         code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
         if code in ("BucketAlreadyOwnedByYou", "EntityAlreadyExists") and not call.secret:
-            return  # an apply that was interrupted, or one beside this one, was here before
+            return  # an interrupted or concurrent apply has done it
         raise aws.explained(error, f"{item.kind} {item.name}: {call.service}:{call.operation}") from error
     if call.secret:
         if cloud.save_key is None:
@@ -217,13 +217,13 @@ def _call(call: Call, item: Item, cloud: Cloud) -> None:
         key = answer["AccessKey"]
         try:
             cloud.save_key(key["AccessKeyId"], key["SecretAccessKey"])
-        except BaseException:  # a key that nobody holds must not stay alive
+        except BaseException:  # delete a key that could not be stored
             cloud.iam.delete_access_key(UserName=item.name, AccessKeyId=key["AccessKeyId"])
             raise
 
 
 def _listed(connection: SnowflakeConnection, settings: Settings, source: Source) -> Change:
-    """LIST the source's stage through the integration; a new trust policy takes up to a minute to be known everywhere."""
+    """LIST the source's stage through the integration; a new trust policy takes up to a minute to take effect."""
     import tenacity
 
     name = f"{settings.database}.{source.schema}.{source.stage}"
@@ -243,7 +243,7 @@ def _listed(connection: SnowflakeConnection, settings: Settings, source: Source)
 def provision_warehouse(
     connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]
 ) -> tuple[Change, ...]:
-    """The warehouse alone: plan and apply in one.
+    """Plan and apply the warehouse alone.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
@@ -254,7 +254,7 @@ def provision_warehouse(
 def make_destroy_plan(
     cloud: Cloud, connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source] = ()
 ) -> Plan:
-    """What taking this environment down would drop, and what would be lost.
+    """The plan that destroys this environment, with the data that would be lost.
 
     Raises:
         ConfigurationError: the environment is production.
@@ -269,7 +269,7 @@ def make_destroy_plan(
 
 
 def destroy(plan: Plan, cloud: Cloud, connection: SnowflakeConnection, named: Sequence[str] = ()) -> tuple[Change, ...]:
-    """Do it; a database with rows or a bucket with objects goes only when it is `named`.
+    """Apply a destroy plan; a database with rows or a bucket with objects is dropped only if it is `named`.
 
     Raises:
         DataError: something holds data and was not named; nothing was dropped.

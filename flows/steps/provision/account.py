@@ -1,4 +1,4 @@
-"""A Snowflake account as the role that looks sees it: SHOW, DESC and SELECT, each sent once.
+"""Reads a Snowflake account as one role sees it, by SHOW, DESC and SELECT, each sent once.
 
 SHOW lists what the role has a privilege on, and everything where it has RESOLVE ALL on the account
 (https://docs.snowflake.com/en/user-guide/security-access-control-privileges#global-privileges-account-privileges). DESC and
@@ -31,7 +31,7 @@ Grants = frozenset[tuple[str, str, str]]  # (privilege, kind, name); of future g
 
 @dataclass
 class Account:
-    """What exists, read once: rows of SHOW by kind and name, and answers to other statements by statement."""
+    """The account's objects, each read once: rows of SHOW by kind and name, results of other statements by their text."""
 
     connection: SnowflakeConnection
     settings: Settings
@@ -40,12 +40,12 @@ class Account:
 
     @property
     def role(self) -> str:
-        """The role that looks."""
+        """The reading role."""
         return str(self.connection.role)
 
     @property
     def sees_all(self) -> bool:
-        """Whether an object that SHOW does not list does not exist; otherwise the role may just not see it."""
+        """Whether the role sees every object, so that one that SHOW does not list does not exist."""
         if self.role == ADMINISTRATOR:
             return True
         return bool({grant[:2] for grant in self.granted(self.role) or ()} & _SEES_ALL)
@@ -98,7 +98,7 @@ class Account:
         return None if rows is None else {str(r["key"]): str(r["value"]) for r in rows}
 
     def granted(self, role: str) -> Grants | None:
-        """(privilege, kind, name) of what a role holds itself."""
+        """(privilege, kind, name) of a role's own grants."""
         return self._grants(role, "SHOW GRANTS TO ROLE", lambda r: (r["privilege"], r["granted_on"], r["name"]))
 
     def promised(self, role: str) -> Grants | None:
@@ -107,7 +107,7 @@ class Account:
         return self._grants(role, what, lambda r: (r["privilege"], r["grant_on"], str(r["name"]).partition(".<")[0]))
 
     def holders(self, role: str) -> frozenset[tuple[str, str]] | None:
-        """(ROLE or USER, its name) of who was granted a role."""
+        """(ROLE or USER, name) of the grantees of a role."""
         rows = self._of_role("SHOW GRANTS OF ROLE", role)
         return None if rows is None else frozenset((str(r["granted_to"]), str(r["grantee_name"])) for r in rows)
 

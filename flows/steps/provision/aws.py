@@ -1,7 +1,7 @@
-"""Settings and an AWS account → what differs: bucket, folders, IAM policies, user and roles, as `Item`s.
+"""Compares an AWS account with the settings: bucket, folders, IAM policies, user and roles, as `Item`s.
 
-Reading uses GET, HEAD and LIST calls only. Nothing is deleted but a console password that the ingestion user must not have, and
-the oldest of five versions of our own policies, IAM's limit.
+Reading uses GET, HEAD and LIST calls only. The only deletions are a console password of the ingestion user and
+the oldest of five versions (IAM's limit) of our own policies.
 
 Long because each AWS object is a few lines of read, compare and fix, and there are ten of them.
 """
@@ -65,14 +65,14 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What DESC INTEGRATION says: Snowflake's IAM user and the external id it will show."""
+    """The trusted principal from DESC INTEGRATION: Snowflake's IAM user and its external id."""
 
     user_arn: str
     external_id: str
 
 
 def ask(call: Callable[..., Any], what: str, *absent: str, **arguments: Any) -> dict[str, Any] | None:
-    """The answer of a read, None where AWS says that it is `absent`.
+    """The response to a read; None if AWS answers with the error `absent`.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.s3.translate_error`.
@@ -91,7 +91,7 @@ def ask(call: Callable[..., Any], what: str, *absent: str, **arguments: Any) -> 
 
 
 def explained(error: Exception, what: str) -> Exception:
-    """As `flows.clients.s3.translate_error`, with the fix that whoever provisions needs."""
+    """Like `flows.clients.s3.translate_error`, with the fix for an administrator."""
     response = getattr(error, "response", {})
     code = str(response.get("Error", {}).get("Code", ""))
     if code == "BucketAlreadyExists":
@@ -115,7 +115,7 @@ def account_id(sts: Any) -> str:
 def bucket_items(
     client: Any, bucket: str, region: str, guarded: bool, sources: Sequence[str], pages: Pages
 ) -> Iterator[Item]:
-    """The bucket, what guards it (on AWS; a server that only speaks S3 has none of that), and a folder for each source."""
+    """The bucket, its protection (on AWS only; a server that has only S3 lacks it), and a folder for each source."""
     what = f"bucket {bucket}"
     try:
         exists = ask(client.head_bucket, what, "404", "NoSuchBucket", Bucket=bucket) is not None
@@ -129,7 +129,7 @@ def bucket_items(
                 "CXM_BUCKET to a new name"
             )
     make: dict[str, Any] = {"Bucket": bucket}
-    if region != "us-east-1":  # the one region that must not be named
+    if region != "us-east-1":  # the API refuses this one region as a constraint
         make["CreateBucketConfiguration"] = {"LocationConstraint": region}
     yield _item("bucket", bucket, exists, f"does not exist; expected in {region}", Call("s3", "create_bucket", make))
 
@@ -183,8 +183,8 @@ def _guards(client: Any, bucket: str, exists: bool, pages: Pages) -> Iterator[It
 
 
 def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
-    """Why the bucket is not encrypted as expected. With a KMS key, whoever reads and writes needs rights on that key too, which
-    the policies here lack (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html): refused."""
+    """Why the bucket is not encrypted as expected. A KMS key is refused: readers and writers would need rights on that key, which
+    the policies here do not grant (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html)."""
     rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
     algorithm = default.get("SSEAlgorithm", "")
@@ -214,7 +214,7 @@ def _bucket_policy(client: Any, bucket: str, exists: bool) -> Item:
 
     if client.meta.endpoint_url.startswith(
         "http://"
-    ):  # a server on loopback: the policy would shut this very client out
+    ):  # a server on loopback has no TLS: the policy would lock this client out
         return Item("AWS", "bucket policy", bucket, "unchanged", "this endpoint has no TLS to insist on")
     answer = ask(client.get_bucket_policy, "bucket policy", "NoSuchBucketPolicy", Bucket=bucket) if exists else None
     statements = json.loads(answer["Policy"])["Statement"] if answer else []
@@ -301,10 +301,10 @@ def ingestion_items(
     queues: Sequence[str] = (),
     docs: str = "",
 ) -> Iterator[Item]:
-    """The landing policy; the user with its key, or nothing of it where `principal` is named; the role to assume.
+    """The landing policy, the user with its key (none if there is a `principal`), and the role to assume.
 
     Args:
-        principal: who assumes the role instead of a user with a key: an ARN or a service.
+        principal: an ARN or a service that assumes the role, instead of a user with a key.
         holds_key: whether the Prefect block has one of these access key ids.
         places: other places that source files are read from.
         after: what an inbox does with published files of that place.

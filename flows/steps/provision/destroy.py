@@ -1,4 +1,4 @@
-"""A test environment → a plan that takes it down: what would be lost first, then the drops. Production is refused.
+"""Plans the destruction of a test environment: first the data that would be lost, then the drops. Refuses production.
 
 Rows and objects are never dropped by default: their database or bucket has to be named.
 """
@@ -34,7 +34,7 @@ def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: Account, settings
 
 
 def check_named(plan: Plan, named: Collection[str]) -> None:
-    """Refuse a plan that would lose rows or objects of a database or bucket that nobody named.
+    """Refuse a plan that would drop a database with rows or a bucket with objects that was not named.
 
     Raises:
         DataError: naming each, with what it holds.
@@ -50,7 +50,7 @@ def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
     held = ""
     if account.find("DATABASE", settings.database):
         rows = account.rows(f"SHOW TABLES IN DATABASE {ident(settings.database)}")
-        # the lease's rows and the key of the masks come with provisioning: they are nobody's data
+        # provisioning creates the lease's rows and the masks' key, so they are not data
         rows = [r for r in rows if int(r["rows"] or 0) and r["name"] not in ("LOAD_LEASE", "MASKING_KEY")]
         full = {f"{r['schema_name']}.{r['name']}": int(r["rows"]) for r in rows}
         held = ", ".join(f"{name} {count:,} rows" for name, count in sorted(full.items()))

@@ -1,4 +1,4 @@
-"""Settings with CXM_INBOX_EVENTS → what differs: a queue for each source, who may send to it, and the bucket's notifications.
+"""Plans S3 events (CXM_INBOX_EVENTS): a queue for each source, its policy, and the bucket's notifications.
 
 The bucket is CXM_DATA's, so it may have notifications of others: a bucket has one configuration, each write replaces the
 whole (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html), so ours are merged into it.
@@ -17,7 +17,7 @@ from flows.settings import Settings
 from flows.steps.provision import aws, policies
 from flows.steps.provision.plan import Action, Call, Item
 
-KEPT = 14 * 24 * 3600  # seconds, SQS's most: a schedule that was off for a week finds what came
+KEPT = 14 * 24 * 3600  # seconds, SQS's maximum, so that messages outlast a pause of the schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Watched:
 
     @property
     def notification(self) -> dict[str, Any]:
-        """Its part of the bucket's configuration."""
+        """The queue's entry in the bucket's configuration."""
         rules = [{"Name": "prefix", "Value": self.prefix}]
         return {
             "Id": self.queue,
@@ -43,7 +43,7 @@ class Watched:
 
 
 def watched(settings: Settings, names: aws.Names, sources: Sequence[str]) -> list[Watched]:
-    """What is to be watched; nothing where CXM_INBOX_EVENTS is off.
+    """The queues and prefixes to watch; empty if CXM_INBOX_EVENTS is off.
 
     Raises:
         ConfigurationError: CXM_DATA is not on S3.
@@ -107,7 +107,7 @@ def _notifications(s3: Any, bucket: str, places: Sequence[Watched]) -> Item:
 
 
 def configuration(s3: Any, bucket: str) -> dict[str, Any]:
-    """The notifications of a bucket, as they are written back."""
+    """The bucket's notifications, in the form in which they are written back."""
     what = f"bucket {bucket}: notifications"
     answer = aws.ask(s3.get_bucket_notification_configuration, what, "NoSuchBucket", Bucket=bucket)
     if answer is None:
@@ -134,7 +134,7 @@ def _plain(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def removals(s3: Any, sqs: Any, places: Sequence[Watched]) -> Iterator[Item]:
-    """What takes the queues and our notifications away, others' stay."""
+    """The items that delete the queues and our notifications; those of others stay."""
     ours = {one.notification["Id"] for one in places}
     for bucket in dict.fromkeys(one.bucket for one in places):
         current = configuration(s3, bucket)

@@ -1,4 +1,4 @@
-"""Masking policies, and what of `sql/provision/09_masking.sql` is no CREATE with options and no GRANT → their items.
+"""Compares masking policies and the other special statements of `sql/provision/09_masking.sql` with the account.
 
 key, function, masking policies, tag ──SHOW, DESC, POLICY_REFERENCES──▶ what differs
 
@@ -26,7 +26,7 @@ CREATE MASKING POLICY IF NOT EXISTS {database}.PRIVACY.MASK_{type} AS (VAL {type
 
 
 def policies(settings: Settings) -> list[tuple[str, str]]:
-    """The masking policies and what sets them on the tag, each with the role that runs it.
+    """The statements that create the masking policies and set them on the tag, each with the role that runs it.
 
     One for each type that a tagged column may have, so that none is left plain. A value that names a person (direct) is NULL or,
     a text, its hash: keyed, twice as HMAC does, and the same for the same value, so that rows still join. One that points at a

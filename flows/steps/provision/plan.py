@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-ADMINISTRATOR = "ACCOUNTADMIN"  # the one role that sees and may do everything that provisioning wants
+ADMINISTRATOR = "ACCOUNTADMIN"  # the only role that may see and do everything that provisioning needs
 
 # hidden: it exists, and the reading role may not see its properties.
 Action = Literal["created", "changed", "removed", "unchanged", "hidden"]
@@ -20,7 +20,7 @@ Action = Literal["created", "changed", "removed", "unchanged", "hidden"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that provisioning looked at, and what it did to it."""
+    """One checked object, and what provisioning did to it."""
 
     kind: str
     name: str
@@ -52,7 +52,7 @@ class Call:
         return shlex.join(words)
 
     def run(self, clients: Mapping[str, Any]) -> dict[str, Any]:
-        """Make the call; botocore's answer."""
+        """Make the call and return botocore's response."""
         answer: dict[str, Any] = getattr(clients[self.service], self.operation)(**self.arguments)
         return answer
 
@@ -66,7 +66,7 @@ def kebab(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object: how it differs (`why`: got, expected) and what fixes it. No steps: nothing to do.
+    """One object: how it differs (`why`: got, expected) and the steps that fix it; no steps if it does not differ.
 
     `runs_as` is `AWS` or the Snowflake role that has the right; steps are `Call`s or SQL statements without their semicolon.
     """
@@ -85,9 +85,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Items in the order in which they are to be done.
+    """Items in the order in which they are applied.
 
-    `role` is the Snowflake role that looked; `sees_all`: what SHOW did not list does not exist.
+    `role` is the Snowflake role that read the account; `sees_all`: whether it sees every object.
     """
 
     items: tuple[Item, ...]
@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def hidden(self) -> tuple[Item, ...]:
-        """What the role may not see, and so cannot be compared."""
+        """The objects that the role may not see, so that they were not compared."""
         return tuple(item for item in self.items if item.action == "hidden")
 
     @property
@@ -122,7 +122,7 @@ class Plan:
         return "\n".join([*self._head(), *_lines(self.todo)]) + f"\n-- Plan: {self.counts}.\n"
 
     def _head(self) -> Iterator[str]:
-        """Who looked, where that is no administrator, and what was not to be seen."""
+        """The reading role, if it is not the administrator, and the objects that it may not see."""
         if self.role != ADMINISTRATOR:
             blind = "" if self.sees_all else "; an object that this role cannot see is listed as missing"
             yield f"-- Looked as {self.role}{blind}."
@@ -171,5 +171,5 @@ def _cell(text: str) -> str:
 
 
 def changes(items: Sequence[Item]) -> tuple[Change, ...]:
-    """What was looked at, item by item."""
+    """The result for each item."""
     return tuple(item.change for item in items)

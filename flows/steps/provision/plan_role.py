@@ -1,4 +1,4 @@
-"""Settings → the SQL that makes the role which `cxm provision --plan` looks with, for an administrator's worksheet."""
+"""Renders the SQL that creates the reading role of `cxm provision --plan`, for an administrator's worksheet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flows.steps.provision.snowflake import pipeline_user, reporter_user
 
 
 def plan_role_sql(settings: Settings) -> str:
-    """`sql/plan_role.sql`, names filled in: what makes the role that `cxm provision --plan` looks with.
+    """Render `sql/plan_role.sql`, which creates the reading role of `cxm provision --plan`.
 
     Raises:
         ConfigurationError: no role but the administrator is named.

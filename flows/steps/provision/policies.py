@@ -1,9 +1,9 @@
-"""Names → the IAM and bucket policy documents; the tests lint them and hold them against what each identity may do.
+"""Renders the IAM and bucket policy documents; tests lint them and check what each identity may do.
 
 Elements: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html, actions and condition keys:
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html.
 
-Long because each identity's document is written out whole, statement by statement.
+Long because each identity's document is written out in full.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 def policy(*statements: Document) -> Document:
-    """A document of these statements."""
+    """A policy document with these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -58,7 +58,7 @@ def landing(
             "Resource": f"arn:aws:s3:::{docs or f'{bucket}/{DOCS}'}*",
         },
         *_sources(places, after),
-        *_hearing(queues),
+        *_receiving(queues),
     )
 
 
@@ -101,7 +101,7 @@ def _sources(places: Sequence[str], after: After) -> Iterator[Document]:
             }
 
 
-def _hearing(queues: Sequence[str]) -> Iterator[Document]:
+def _receiving(queues: Sequence[str]) -> Iterator[Document]:
     if queues:
         yield {
             "Sid": "HearOfFiles",

@@ -1,4 +1,4 @@
-"""CXM_HOME/keys/<USER>.pub and a Snowflake account → the public keys to set, as `Item`s."""
+"""Compares the public keys in CXM_HOME/keys/<USER>.pub with those of the Snowflake users."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from flows.steps.provision.snowflake import pipeline_user, reporter_user
 
 
 def items(account: Account, settings: Settings) -> Iterator[Item]:
-    """The public keys that `cxm keys create` left in CXM_HOME/keys, set on their service users.
+    """The items that set the public keys of `cxm keys create` on their service users.
 
     A user that has another key keeps it: the new one goes beside it, into the free one of the two slots, so that a rotation
     interrupts nothing (https://docs.snowflake.com/en/user-guide/key-pair-auth#configuring-key-pair-rotation).
 
     Raises:
-        ConfigurationError: both slots hold other keys; none is overwritten, since somebody may log in with it.
+        ConfigurationError: both slots hold other keys; none is overwritten, because it may be in use.
     """
     for user in (pipeline_user(settings), reporter_user(settings)):
         path = settings.home / "keys" / f"{user}.pub"

@@ -1,4 +1,4 @@
-"""What CREATE says of a property, what SHOW or DESC prints of it ──▶ whether they mean the same."""
+"""Compares a property's value in CREATE with its printed form in SHOW or DESC."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 
 
 def members(says: str) -> list[str]:
-    """The members of a value in a statement, or its one: `('', 'null')` → ["", "null"]."""
+    """The members of a list in a statement, or the single value: `('', 'null')` → ["", "null"]."""
     return _said(says)[0]
 
 
 def same(kind: str, shown: str, says: str) -> bool:
-    """Whether what SHOW or DESC prints of a property means what CREATE says of it.
+    """Whether a property printed by SHOW or DESC equals its value in CREATE.
 
     The forms are recorded in `tests/cloud/account_forms.yaml`: lists by their members, numbers by value, words in any case,
     strings letter by letter. DESC FILE FORMAT alone escapes what it prints.
@@ -34,7 +34,7 @@ def same(kind: str, shown: str, says: str) -> bool:
 
 
 def _said(says: str) -> tuple[list[str], bool]:
-    """The members of a value in a statement, or its one; and whether it is text, which has one spelling.
+    """The members of a list in a statement, or the single value; and whether it is text, which is compared exactly.
 
     `('', 'null')` → (["", "null"], True); `TRUE` → (["TRUE"], False).
     """

@@ -1,8 +1,8 @@
-"""`sql/provision/NN_*.sql` and a Snowflake account → what differs, as `Item`s.
+"""Compares a Snowflake account with `sql/provision/NN_*.sql`.
 
-The files say what is expected, SHOW and DESC what exists.
+The files have the expected state; SHOW and DESC return the actual one.
 
-Reading sends SHOW, DESC and SELECT only. CREATE … IF NOT EXISTS makes what is missing, ALTER … SET fixes a property, GRANT adds a
+Reading sends SHOW, DESC and SELECT only. CREATE … IF NOT EXISTS creates an object, ALTER … SET fixes a property, GRANT adds a
 privilege; no statement replaces or drops anything.
 """
 
@@ -23,7 +23,7 @@ from flows.steps.provision.account import Account
 from flows.steps.provision.plan import Item
 from flows.steps.provision.shown import members, same
 
-# What SHOW calls a property that CREATE takes; what is not named here is not compared: a warehouse's size is its operator's.
+# Property of CREATE → its column in SHOW. Other properties are not compared: operators may change a warehouse's size.
 _SHOWN = {
     "WAREHOUSE": {
         "GENERATION": "generation",
@@ -56,7 +56,7 @@ _DESCRIBED = {
         "COMPRESSION",
     ),
 }
-# What is set only together with another property, which alone would not be compared: a monitor's start goes by in time.
+# Properties set only together with another one and not compared: a monitor's start time passes.
 _TOGETHER = {"FREQUENCY": "START_TIMESTAMP"}
 # SHOW RESOURCE MONITORS shows no comment, and a monitor takes none.
 _COMMENTED = ("WAREHOUSE", "DATABASE", "SCHEMA", "ROLE", "STORAGE INTEGRATION", "FILE FORMAT", "STAGE", "TAG")
@@ -126,7 +126,7 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
 
 
 def pipeline_user(settings: Settings) -> str:
-    """The service user that runs the pipeline: it may take the loader's role, or the transformer's for dbt."""
+    """The service user that runs the pipeline, with the loader's role, and for dbt the transformer's."""
     return f"CXM_PIPELINE_SVC{settings.env_suffix('_').upper()}"
 
 
@@ -136,8 +136,8 @@ def reporter_user(settings: Settings) -> str:
 
 
 def items(account: Account, expected: Sequence[Statement]) -> Iterator[Item]:
-    """Each statement's item: unchanged where the account already is as it says."""
-    making: set[tuple[str, str]] = set()  # (kind, schema) of which something is to be made
+    """The item of each statement; unchanged if the account already matches it."""
+    making: set[tuple[str, str]] = set()  # (kind, schema) in which an object will be created
     for statement in expected:
         if masked := masks.item(account, statement.role, statement.sql, statement.bare):
             item = masked
@@ -199,7 +199,7 @@ def _lease(account: Account, statement: Statement, table: str, source: str, maki
 def granted_by(
     expected: Sequence[Statement], role: str
 ) -> tuple[frozenset[tuple[str, str, str]], frozenset[tuple[str, str, str]]]:
-    """What the statements give a role: (privilege, kind, name) on one object, (privilege, kind, schema) on all in a schema."""
+    """The grants of a role in the statements: (privilege, kind, name) on an object, (privilege, kind, schema) on a schema's."""
     on: set[tuple[str, str, str]] = set()
     inside: set[tuple[str, str, str]] = set()
     for statement in expected:
@@ -218,7 +218,7 @@ def _missing(privileges: Iterable[str]) -> str | None:
 
 
 def _grant(statement: Statement, name: str, why: str | None) -> Item:
-    """A grant's item. `why` is empty if the grant exists, None if the reading role may not see who has it."""
+    """A grant's item. `why` is empty if the grant exists, None if the reading role may not see the grants."""
     if why is None:
         return Item(statement.role, "grant", name, "hidden", "SHOW GRANTS is refused")
     action = "created" if why else "unchanged"
@@ -244,7 +244,7 @@ def _granted_in(account: Account, statement: Statement, match: re.Match[str], mo
 
 
 def _created(account: Account, statement: Statement, kind: str, name: str, rest: str) -> Iterator[Item]:
-    """The object's item, then one for those of its properties that the role that looks may not see."""
+    """The object's item, then one for the properties that the reading role may not see."""
     shown = kind.lower()
     if kind == "TABLE":
         yield _own_table(account, statement, name, rest)
@@ -278,7 +278,7 @@ def _without_comments(sql: str) -> str:
 
 
 def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
-    """What an object's properties are, as text, by the name that CREATE gives them; and those that may not be seen."""
+    """An object's properties as text, by their name in CREATE; and the names of those that the role may not see."""
     # A column that an account does not have yet cannot be compared.
     properties = {key: str(row[column] or "") for key, column in _SHOWN.get(kind, {}).items() if column in row}
     if kind in _COMMENTED:
@@ -296,7 +296,7 @@ def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> 
 
 
 def _own_table(account: Account, statement: Statement, name: str, rest: str) -> Item:
-    """A table of the pipeline's own: made, or given the columns that it lacks."""
+    """One of the pipeline's own tables: created, or altered to add missing columns."""
     database, schema, table = name.split(".")
     if name not in account.of_kind("TABLE", f"{database}.{schema}"):
         return Item(statement.role, "table", name, "created", "does not exist", (statement.sql,))
@@ -318,7 +318,7 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
 
 
 def integration_trust(account: Account, integration: str) -> tuple[str, str] | None:
-    """(Snowflake's IAM user, external id) of the storage integration; None while it does not exist, or may not be seen."""
+    """(Snowflake's IAM user, external id) of the storage integration; None if it does not exist or the role may not see it."""
     if account.find("STORAGE INTEGRATION", integration) is None:
         return None
     described = account.described("STORAGE INTEGRATION", integration)

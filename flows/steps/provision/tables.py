@@ -1,4 +1,4 @@
-"""Contracts and RAW's columns → what differs: tables to make, columns to add, comments and PII tags to set, as `Item`s.
+"""Compares RAW's tables with the contracts: tables to create, columns to add, comments and PII tags to set.
 
 One read of INFORMATION_SCHEMA.COLUMNS and one of the tags serve all tables of all sources. Tags need Enterprise Edition
 (https://docs.snowflake.com/en/user-guide/object-tagging/introduction); CXM_PII_TAGS=false leaves them out.
@@ -38,9 +38,9 @@ def items(account: Account, settings: Settings, sources: Sequence[Source]) -> It
 
 
 def _with_owner(item: Item, table: Table, settings: Settings, granted: Grants | None) -> Item:
-    """The loader's role owns a table that its contract lets it add columns to, since ALTER TABLE wants OWNERSHIP
-    (https://docs.snowflake.com/en/user-guide/security-access-control-privileges#table-privileges); any other is SYSADMIN's, which
-    still does with both what it did, by the hierarchy of roles."""
+    """The loader's role owns a table to which its contract allows adding columns, because ALTER TABLE requires OWNERSHIP
+    (https://docs.snowflake.com/en/user-guide/security-access-control-privileges#table-privileges); SYSADMIN owns the others and
+    keeps its rights on all through the role hierarchy."""
     loader = ident(settings.loader_role)
     is_owner = ("OWNERSHIP", "TABLE", item.name) in (granted or ())
     adds = table.on_new_column == "add"
@@ -54,7 +54,7 @@ def _with_owner(item: Item, table: Table, settings: Settings, granted: Grants | 
 
 
 def made(source: Source) -> list[Table]:
-    """The RAW tables of a source: one for each file, and for those that set bad rows aside one for these."""
+    """The RAW tables of a source: one for each contract table, and a rejected table if it sets bad rows aside."""
     return [made for t in source.tables for made in ((t, t.rejected) if t.bad_rows else (t,))]
 
 
@@ -73,7 +73,7 @@ def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:
 
 
 def pii(table: Table) -> dict[str, str]:
-    """Column (`""`: the table itself) → its PII class, where it has one."""
+    """Column (`""`: the table itself) → its PII class, if it has one."""
     classes = {c.name: c.pii for c in table.columns if c.pii != "none"}
     highest = max((c.pii for c in table.columns), key=_ORDER.index)
     return {"": highest, **classes} if classes else {}

@@ -1,9 +1,9 @@
-"""Rows of one batch in RAW → verdict and Data Docs: the contract's suites, run by Great Expectations on the warehouse.
+"""Validates the rows of a batch in RAW: Great Expectations runs the contract's suites on the warehouse → `Verdict`, Data Docs.
 
 `expectations/` (committed) → `CXM_HOME/expectations` (working copy) → `raw_<source>` over the loaded tables → `Verdict`, and
 `CXM_HOME/docs/data_docs/index.html`. The connection is set in memory only; of the rows only counts leave the warehouse.
 
-How it is opened is in `context`, how its results are read in `verdicts`, the Data Docs in `pages`.
+`context` opens the project, `verdicts` reads the results, `pages` writes the Data Docs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
     "with_examples",
 ]
 
-# Tables side by side: what they wait for is the network.
+# Tables validated in parallel, because they mostly wait for the network.
 WORKERS = 4
 
 
@@ -62,7 +62,7 @@ def validate(
     connection: WarehouseConnection,
     docs_dir: Path,
 ) -> Verdict:
-    """Judge the rows of `batch_id` in the RAW tables `tables` by their suites.
+    """Validate the rows of `batch_id` in the RAW tables `tables` by their suites.
 
     Args:
         project: the committed project (`expectations/`); it is only read.
@@ -83,8 +83,8 @@ def validate(
     docs = docs_dir / DOCS_SITE
     judged_at = datetime.now(UTC)
     run_id = RunIdentifier(run_name=batch_id, run_time=judged_at)
-    # A data source hands its newest engine to whoever asks, so threads that shared one would mix up sessions and their
-    # temporary tables: each thread has a context of its own. A context must be the newest while definitions are read from it.
+    # A data source returns its newest engine to every caller, so threads sharing one would mix up sessions and their
+    # temporary tables: each thread has its own context. A context must be the newest while definitions are read from it.
     shares = []
     for start in range(min(WORKERS, len(tables))):
         context = opened(workdir, connection, docs)
@@ -96,7 +96,7 @@ def validate(
         try:
             return [verdict_of(table, _run(definition, run_id, checkpoint_id)) for table, definition in share]
         finally:
-            # Ends the session, and its temporary tables with it; GX leaves that to the garbage collector.
+            # Ends the session and drops its temporary tables; GX leaves that to the garbage collector.
             type(engine).dispose(engine)
 
     with ThreadPoolExecutor(len(shares), "validate") as pool:
@@ -107,7 +107,7 @@ def validate(
 def build_pages(
     source: Source, verdict: Verdict, workdir: Path, connection: WarehouseConnection, docs_dir: Path
 ) -> Path:
-    """Data Docs of a batch that `validate` judged; the index page.
+    """Build the Data Docs of a validated batch; returns the index page.
 
     Raises:
         CxmError: Great Expectations could not build them.
@@ -126,7 +126,7 @@ def build_pages(
 
 
 def build_pages_of(batch_ids: Sequence[str], workdir: Path, connection: WarehouseConnection, docs_dir: Path) -> Path:
-    """Data Docs of batches that were judged; the index page."""
+    """Build the Data Docs of several validated batches; returns the index page."""
     docs = docs_dir / DOCS_SITE
     pages.build_of(opened(workdir, connection, docs), batch_ids, docs)
     return docs / "index.html"
@@ -147,7 +147,7 @@ def _definition(context: Any, source: Source, table: Table, batch_id: str) -> An
     from great_expectations.exceptions import DataContextError
 
     try:
-        # In memory only. The committed query finds the newest batch; a run must judge its own, whatever came since.
+        # In memory only. The committed query selects the newest batch; a run must validate its own.
         context.data_sources.get(DATA_SOURCE).get_asset(asset_name(table)).query = asset_query(source, table, batch_id)
         return context.validation_definitions.get(asset_name(table))
     except (DataContextError, LookupError) as error:
@@ -161,14 +161,14 @@ def _run(definition: Any, run_id: Any, checkpoint_id: str) -> dict[str, Any]:
     try:
         result = definition.run(checkpoint_id=checkpoint_id, run_id=run_id, result_format=dict(RESULT_FORMAT))
     except Exception as error:
-        # Without its cause: a traceback, which goes into logs, would print the values that it may quote.
+        # Without its cause, because the traceback in the log would print values that the cause may quote.
         raise _explained(error, f"validation of {definition.name}") from None
     answer: dict[str, Any] = result.to_json_dict()
     return answer
 
 
 def _explained(error: BaseException, what: str) -> CxmError:
-    """The error of ours for what GX raised: it wraps the driver's errors in classes of its own, sometimes several deep."""
+    """Translate an exception of GX, which wraps the driver's errors in its own classes, sometimes several deep."""
     inner: BaseException | None = error
     while inner is not None:
         origin = getattr(inner, "orig", None) or inner

@@ -1,4 +1,4 @@
-"""Great Expectations on the warehouse: a working copy of the project, logged in as the run is, one session for several tables.
+"""Opens a working copy of the Great Expectations project with the run's login, and one warehouse session for several tables.
 
 `expectations/` → `CXM_HOME/expectations` → context → the warehouse. The connection is set in memory only.
 """
@@ -28,7 +28,7 @@ _SECRET = "CXM_VALIDATE_SECRET"
 
 @dataclass(frozen=True, slots=True)
 class WarehouseConnection:
-    """Where and as whom to log in; either a password or a private key (unencrypted PKCS#8, DER)."""
+    """A login; either a password or a private key (unencrypted PKCS#8, DER)."""
 
     account: str
     user: str
@@ -44,7 +44,7 @@ class WarehouseConnection:
 
 
 def connection_from(credentials: Any, settings: Settings, tag: Mapping[str, str] | None = None) -> WarehouseConnection:
-    """The login that a prefect-snowflake credentials block and the settings give; `tag` goes into the session's query tag.
+    """The login from a prefect-snowflake credentials block and the settings; `tag` becomes the session's query tag.
 
     `host`, `port` and `protocol` are those of a block for an endpoint of its own, as the embedded warehouse's is.
     """
@@ -64,7 +64,7 @@ def connection_from(credentials: Any, settings: Settings, tag: Mapping[str, str]
 
 
 def opened(workdir: Path, connection: WarehouseConnection, docs: Path) -> Any:
-    """The working copy as a context that logs in as `connection` says and publishes to `docs`: in memory, nothing is saved."""
+    """Open the working copy as a context with this `connection`, which publishes to `docs`; nothing is saved."""
     context = load().get_context(mode="file", project_root_dir=workdir, runtime_environment=_secrets(connection))
     _connect(context.data_sources.get(DATA_SOURCE), connection)
     _fetch_no_values()
@@ -76,7 +76,7 @@ def opened(workdir: Path, connection: WarehouseConnection, docs: Path) -> Any:
 
 
 def _secrets(connection: WarehouseConnection) -> dict[str, str]:
-    """The secret as a variable that the data source names: the object that GX could save never holds the value itself."""
+    """Provide the secret as a variable that the data source refers to, so that GX could never save its value."""
     if connection.private_key is not None:
         return {_SECRET: base64.standard_b64encode(connection.private_key).decode()}
     if connection.password is not None:
@@ -114,23 +114,23 @@ def _connect(datasource: Any, connection: WarehouseConnection) -> None:
 
 
 def share_engine(definitions: Sequence[Any]) -> Any:
-    """One engine, which is one session, for all of them; GX would log in anew for each.
+    """Share one engine, and so one session, among the contexts; GX would log in for each.
 
-    Nothing here needs a transaction, and SQLAlchemy would end one after each query with a statement of its own: so the session
-    commits by itself. GX passes no option on to the engine that says so.
+    No transaction is needed, and SQLAlchemy would send an extra statement after each query to end one: so the session
+    autocommits, which GX has no option for.
     """
     sources = [definition.data.data_asset.datasource for definition in definitions]
     engine = sources[0].get_engine()
     engine.dialect._on_connect_isolation_level = "AUTOCOMMIT"
     engine.dialect.do_commit = engine.dialect.do_rollback = lambda _: None
-    engine.dispose = lambda: None  # GX disposes of it as soon as it has forgotten the first table
+    engine.dispose = lambda: None  # GX would dispose of it after the first table
     for source in sources:
         source._engine, source._cached_connection_string = engine, source.connection_string
     return engine
 
 
 def _fetch_no_values() -> None:
-    """Where a result keeps none of the values that broke a rule, do not query for them: GX would with LIMIT 0, rule by rule."""
+    """If results keep no values that broke a rule, do not query for them: GX would, with LIMIT 0, for every rule."""
     from great_expectations.expectations.registry import _registered_metrics
 
     engine = "SqlAlchemyExecutionEngine"
@@ -155,7 +155,7 @@ def _unless_none_are_kept(provider: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def refresh(committed: Path, copy: Path) -> None:
-    """Make `copy` hold what `committed` holds, leaving alone what is equal and what a run writes (`uncommitted/`)."""
+    """Update `copy` from `committed`, except for equal files and those that a run writes (`uncommitted/`)."""
     if not (committed / "great_expectations.yml").is_file():
         raise ConfigurationError(
             f"{committed}/great_expectations.yml: not found; expected the derived project, run `cxm contract sync`"
@@ -166,7 +166,7 @@ def refresh(committed: Path, copy: Path) -> None:
         target = copy / path
         if not target.is_file() or target.read_bytes() != data:
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Whole or not at all: another run of this home may be reading.
+            # Atomically, because another run of this home may be reading it.
             part = target.with_name(f".{target.name}.{os.getpid()}")
             part.write_bytes(data)
             part.replace(target)

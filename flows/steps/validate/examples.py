@@ -1,4 +1,4 @@
-"""Rules that failed → the first rows that broke each: their numbers in their files, and values that are not personal."""
+"""Finds the first rows that broke each failed rule: their numbers in their files, and values that are not personal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 MOST_ROWS = 10  # of a rule
-MOST_RULES = 20  # of a batch, a query for each: who fixes the first rules looks again
+MOST_RULES = 20  # of a batch, one query each; further rules show after the first ones are fixed
 
 
 def with_examples(connection: SnowflakeConnection, source: Source, verdict: Verdict) -> Verdict:
-    """The verdict, each of its first failures of error severity with the first rows that broke the rule.
+    """The verdict with example rows: the first rows that broke each of its first failures of error severity.
 
     A query that fails leaves its rule without rows: the verdict does not depend on them.
     """
@@ -65,14 +65,14 @@ def _shown(
 
 
 def is_beside_before(failure: RuleFailure) -> bool:
-    """Whether a rule compares a batch with those before, so that its words are those of a query."""
+    """Whether a rule compares a batch with earlier ones, so that its result comes from a query."""
     return failure.rule.partition(".")[2].partition("(")[0] in ("volume", *KINDS)
 
 
 def _beside_before(
     connection: SnowflakeConnection, source: Source, judged: TableVerdict, failure: RuleFailure, batch_id: str
 ) -> RuleFailure | None:
-    """The failure of a rule that compares with the batches before, with what came now and then; None: it is no such rule."""
+    """The failure of a rule that compares batches, with the values of both; None for other rules."""
     if not is_beside_before(failure):
         return None
     table = source.table(judged.table)
@@ -97,7 +97,7 @@ def _beside_before(
 
 
 def _expectation(source: Source, table: Table, failure: RuleFailure) -> Expectation | None:
-    """What the contract asked for, by the name and the severity of the failure."""
+    """The contract's expectation with the name and severity of the failure."""
     for expectation in expectations(source, table):
         if failure.rule == f"{table.name}.{expectation.name}" and expectation.severity == failure.severity:
             return expectation

@@ -1,6 +1,6 @@
-"""Great Expectations, imported without scipy's statistics and altair, which are a third of its start.
+"""Imports Great Expectations without scipy's statistics and altair, which take a third of its import time.
 
-They serve two rules on distributions, and charts of them. Stand-ins take their places while it is imported; what uses one gets
+They are for two rules on distributions and their charts. Placeholders replace them during the import; code that uses one gets
 the real package then.
 """
 
@@ -17,8 +17,8 @@ _lock = threading.Lock()
 
 
 def load() -> ModuleType:
-    """Great Expectations."""
-    with _lock:  # a thread that came second would find stand-ins, or take them away from the first
+    """Import Great Expectations and return it."""
+    with _lock:  # a second thread would find placeholders, or remove those of the first
         if "great_expectations" in sys.modules:
             return sys.modules["great_expectations"]
         stand_ins = {name: _stand_in(name) for name in _SELDOM if name not in sys.modules}
@@ -31,7 +31,7 @@ def load() -> ModuleType:
 
 
 def load_beside() -> None:
-    """Have it imported by the time it is needed; returns at once."""
+    """Start importing it in a thread; returns at once."""
     threading.Thread(target=load, daemon=True).start()
 
 

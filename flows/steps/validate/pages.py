@@ -1,7 +1,7 @@
-"""Data Docs of one run: results and suites → pages under `docs/data_docs`, each of which needs no other file and no server.
+"""Builds the Data Docs of a run: self-contained pages of results and suites under `docs/data_docs`.
 
-Great Expectations' pages fetch style sheets and scripts from six hosts, and from the vendor their logo, with this project's id
-and the time in the address. All of that is taken out; what they use of it is `data_docs.css` and `data_docs.js`, written into
+Great Expectations' pages fetch style sheets and scripts from six hosts, and a logo from the vendor with this project's id
+and the time in the URL. All of that is removed; the parts in use are `data_docs.css` and `data_docs.js`, inlined into
 each page.
 """
 
@@ -32,7 +32,7 @@ _INDEX = """<!doctype html>
 
 
 def build(context: Any, run_id: Any, suites: Sequence[str], docs: Path) -> None:
-    """Pages for this run's results and suites and a new index; the pages of earlier runs stay as they are."""
+    """Build the pages of this run's results and suites and a new index; pages of earlier runs stay."""
     from great_expectations.data_context.types.resource_identifiers import (
         ExpectationSuiteIdentifier,
         ValidationResultIdentifier,
@@ -45,7 +45,7 @@ def build(context: Any, run_id: Any, suites: Sequence[str], docs: Path) -> None:
 
 
 def build_of(context: Any, batch_ids: Sequence[str], docs: Path) -> None:
-    """Pages for the results that are kept of several batches, their suites, and a new index."""
+    """Build the pages of the stored results of several batches, their suites, and a new index."""
     of_batches = set(batch_ids)
     _build(context, [r for r in context.validation_results_store.list_keys() if r.run_id.run_name in of_batches], docs)
 
@@ -54,9 +54,9 @@ def of_batch(docs: Path, batch_id: str, verdicts: Mapping[str, str]) -> dict[str
     """The pages of one batch, by their path: an index, and a page for each suite and each of its results.
 
     Args:
-        verdicts: the suite's name → the verdict in a word or two, for the index.
+        verdicts: suite name → a short verdict for the index.
     """
-    # Judged twice, as a replayed batch is, a table shows its last result.
+    # A table that was validated twice, as in a replay, shows its last result.
     pages = {path.parents[2].name: path for path in sorted(docs.glob(f"validations/*/{batch_id}/*/*.html"))}
     if not pages:
         return {}
@@ -71,7 +71,7 @@ def of_batch(docs: Path, batch_id: str, verdicts: Mapping[str, str]) -> dict[str
 
 
 def whole(page: bytes) -> bytes:
-    """The page without what it would fetch, and with style and script of its own."""
+    """The page without external resources, with inlined style and script."""
     return _FETCHED.sub(b"", page).replace(b"</head>", _own() + b"</head>", 1)
 
 

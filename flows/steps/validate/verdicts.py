@@ -1,4 +1,4 @@
-"""Great Expectations' results, in its JSON form → `TableVerdict`: which rules rows broke, in words, and how many rows."""
+"""Reads Great Expectations' JSON results into `TableVerdict`: which rules were broken, in words, and by how many rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from flows.contract.model import BROKEN_RULE, Severity, Table
 from flows.errors import InfrastructureError
 from flows.landing import BrokenLine
 
-# What the first rows of each file do not show.
+# Rules that the first rows of each file cannot decide.
 _OF_WHOLE_FILES = ("relationship", "row_count", "volume", *KINDS)
 _LONGEST = 60  # characters of a value
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A row that broke a rule: its number in its file, and what it has in those of the rule's columns that are not personal."""
+    """A row that broke a rule: its number in its file, and its values in the rule's columns that are not personal."""
 
     row: int
     file: str  # the object's name in S3
@@ -43,8 +43,8 @@ def _short(value: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RuleFailure:
-    """One rule that rows broke. `observed` is a sentence; `unexpected_count` is rows, 0 for a rule that is not on rows;
-    `rows` are the first of those rows, where they were looked for, and `query` finds all of them."""
+    """One broken rule. `observed` is a sentence; `unexpected_count` counts rows, 0 for a rule that is not about single rows;
+    `rows` are the first of those rows, if they were queried, and `query` selects all of them."""
 
     rule: str
     column: str | None
@@ -56,7 +56,7 @@ class RuleFailure:
 
     @property
     def summary(self) -> str:
-        """The rule, its column, how many rows broke it, and which, the first of them."""
+        """The rule, its column, the number of rows that broke it, and the first of them."""
         head = f"{self.rule} {self.column or ''}".rstrip()
         return f"{head}: {self.observed}" + (f": {self.named}" if self.rows else "")
 
@@ -72,29 +72,29 @@ class RuleFailure:
 
 @dataclass(frozen=True, slots=True)
 class TableVerdict:
-    """What the rules said of one table (its name in the contract); `evaluated` counts the rules that were judged."""
+    """The verdict on one table (its name in the contract); `evaluated` counts the rules that were evaluated."""
 
     table: str
     success: bool  # no error-severity failure
     error_failures: tuple[RuleFailure, ...]
     warnings: tuple[RuleFailure, ...]
     evaluated: int
-    aside: tuple[RuleFailure, ...] = ()  # of severity error, by rows that were set aside
+    aside: tuple[RuleFailure, ...] = ()  # failures of severity error caused only by rows that were set aside
     rows_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the checkpoint said of a batch."""
+    """The checkpoint's verdict on a batch."""
 
     batch_id: str
     tables: tuple[TableVerdict, ...]
     docs_index: Path
-    judged_at: datetime | None = None  # names its results in the working copy; none where there are none
+    judged_at: datetime | None = None  # identifies the results in the working copy; None without results
 
     @property
     def of_first_rows(self) -> Verdict:
-        """The same without the rules that judge whole files: rows point at others that are not among the first, say."""
+        """The verdict without rules about whole files: for example, a row's parent may not be among the first rows."""
 
         def judged(table: TableVerdict, failures: Sequence[RuleFailure]) -> tuple[RuleFailure, ...]:
             kinds = ((f, f.rule.removeprefix(f"{table.table}.").partition("(")[0]) for f in failures)
@@ -108,12 +108,12 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """No rule of error severity failed; warnings do not count."""
+        """Whether no rule of severity error failed."""
         return all(table.success for table in self.tables)
 
     @property
     def counted(self) -> dict[str, dict[str, int]]:
-        """Table → rule of error severity that is broken, by its name in the contract → rows."""
+        """Table → broken rule of severity error (its name in the contract) → number of rows."""
         counts: dict[str, dict[str, int]] = {}
         for judged in self.tables:
             rules = counts.setdefault(judged.table, {})
@@ -124,7 +124,7 @@ class Verdict:
 
 
 class ReadFile(Protocol):
-    """What landing knows of a file."""
+    """The facts about a landed file that a verdict uses."""
 
     @property
     def file(self) -> str: ...
@@ -137,7 +137,7 @@ class ReadFile(Protocol):
 
 
 def of_broken_lines(table: str, file: ReadFile) -> list[RuleFailure]:
-    """The lines of a file that are no record, as a rule that they break."""
+    """A file's broken lines, as the failure of a rule."""
     if not file.broken_lines:
         return []
     more = file.broken_lines - len(file.broken)
@@ -147,7 +147,7 @@ def of_broken_lines(table: str, file: ReadFile) -> list[RuleFailure]:
 
 
 def verdict_of(table: Table, result: Mapping[str, Any]) -> TableVerdict:
-    """What the rules said of a table.
+    """The verdict on a table.
 
     Raises:
         InfrastructureError: a rule could not be evaluated although the columns exist.
@@ -198,6 +198,6 @@ def _difference(expected: Sequence[str], got: Sequence[str]) -> str:
 
 
 def _raised(info: Mapping[str, Any]) -> str:
-    """The first exception in what GX reports: one record for the expectation, or one for each of its metrics."""
+    """The first exception in GX's report, which has one record for the expectation or one for each of its metrics."""
     records = [info] if "raised_exception" in info else list(info.values())
     return next((without_values_in(str(r["exception_message"])) for r in records if r["raised_exception"]), "")

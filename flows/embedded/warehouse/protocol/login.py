@@ -52,7 +52,7 @@ def log_in(engine: Engine, data: Mapping[str, Any], query: Mapping[str, str]) ->
     password = engine.first_users.enter(name) if engine.first_users else None
     user = _find_user(engine, name)
     if str(data.get("AUTHENTICATOR", "")).upper() == "SNOWFLAKE_JWT":
-        _check_key(user, name, str(data.get("TOKEN") or ""))
+        _check_key(user, str(data.get("TOKEN") or ""))
     elif user is None or not _opens(user, password, str(data.get("PASSWORD") or "")):
         raise _wrong(engine, str(data.get("PASSWORD") or ""))
     assert user is not None
@@ -114,7 +114,7 @@ def _wrong(engine: Engine, given: str) -> LoginRefusedError:
     )
 
 
-def _check_key(user: AccountObject | None, name: str, token: str) -> None:
+def _check_key(user: AccountObject | None, token: str) -> None:
     """Verify the JWT's signature, times, subject and issuer against the user's two public keys."""
     import jwt
     from cryptography.hazmat.primitives.serialization import load_der_public_key

@@ -202,15 +202,11 @@ _COLUMNS: list[str | tuple[str, str]] = [
 def show(conn: WarehouseConnection, words: Words) -> Result:
     """SHOW MASKING POLICIES [LIKE …] [IN …] [LIMIT …]."""
     words.expect("SHOW", "MASKING", "POLICIES")
-    filter_ = show_filter(words)
+    where = show_filter(words)
     rows: list[dict[str, object]] = []
     for item in conn.account.all(MASKING_POLICY):
         database, schema, name = item.name.split(".", 2)
-        if (
-            not filter_.admits(name)
-            or not in_scope(conn, filter_, item.name)
-            or not may_show(conn, item.kind, item.name)
-        ):
+        if not where.admits(name) or not in_scope(conn, where, item.name) or not may_show(conn, item.kind, item.name):
             continue
         options = {"EXEMPT_OTHER_POLICIES": "TRUE"} if item.properties.get("exempt") else None
         rows.append({
@@ -218,7 +214,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
             "kind": "MASKING_POLICY", "owner": item.owner, "comment": item.comment, "owner_role_type": "ROLE",
             "options": json.dumps(options) if options else "",
         })  # fmt: skip
-    return table(filter_.cut(rows), _COLUMNS)
+    return table(where.cut(rows), _COLUMNS)
 
 
 def describe(conn: WarehouseConnection, words: Words) -> Result:

@@ -14,11 +14,11 @@ from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.typed_nodes import (
     call_of,
     decimal,
-    is_of,
     make_exact,
     make_whole,
     numeric,
     replaced,
+    set_type,
     type_of,
 )
 from flows.embedded.warehouse.translate.types import Type
@@ -31,7 +31,7 @@ def arithmetic(node: Expr) -> Type | None:
         to = types.TEXT_AS_NUMBER if type_.kind == "VARCHAR" else types.FLOAT
         operand = node.this.copy()
         node.this.replace(decimal(operand, to) if to.kind == "NUMBER" else exp.cast(operand, "DOUBLE"))
-        return is_of(node, to)
+        return set_type(node, to)
     if not isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)):
         return None
     a, b = type_of(node.this), type_of(node.expression)
@@ -43,7 +43,7 @@ def arithmetic(node: Expr) -> Type | None:
         elif other.kind in ("FLOAT", "VARIANT"):
             text = call_of("_cxm_numeric_text", operand.copy())
             operand.replace(floating := exp.cast(text, exp.DataType.build("DOUBLE")))
-            is_of(floating, types.FLOAT)
+            set_type(floating, types.FLOAT)
     a, b = type_of(node.this), type_of(node.expression)
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if (
@@ -54,7 +54,7 @@ def arithmetic(node: Expr) -> Type | None:
         ):
             cast = exp.cast(operand.copy(), exp.DataType.build("DOUBLE"))
             operand.replace(cast)
-            is_of(cast, types.FLOAT)
+            set_type(cast, types.FLOAT)
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if type_ == types.NULL and numeric(other):
             operand.replace(decimal(operand.copy(), types.number(1)))
@@ -62,22 +62,24 @@ def arithmetic(node: Expr) -> Type | None:
     if a is None or b is None or not numeric(a, b):
         if a is not None and a.kind == "DATE" and numeric(b):
             make_whole(node.expression, "_cxm_int32")
-            return is_of(node, a)
+            return set_type(node, a)
         if isinstance(node, exp.Sub) and a == b == types.DATE:
-            return is_of(node, types.COUNTED)
-        return is_of(node, types.FLOAT) if a and b and {a.kind, b.kind} <= {"NUMBER", "FLOAT"} else is_of(node, None)
+            return set_type(node, types.COUNTED)
+        return (
+            set_type(node, types.FLOAT) if a and b and {a.kind, b.kind} <= {"NUMBER", "FLOAT"} else set_type(node, None)
+        )
     if isinstance(node, exp.Div):
         return _divide(node, node.this, a, node.expression, b)
     make_exact(node.this)
     make_exact(node.expression)
     if isinstance(node, exp.Mod):
-        return is_of(node, types.common([a, b]))
+        return set_type(node, types.common([a, b]))
     if not isinstance(node, exp.Mul):
-        return is_of(node, types.added(a, b))
+        return set_type(node, types.added(a, b))
     made = types.multiplied(a, b)
     if made.scale < a.scale + b.scale:
         return replaced(node, decimal(node.copy(), made), made)
-    return is_of(node, made)
+    return set_type(node, made)
 
 
 def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type, made: Type | None = None) -> Type | None:
@@ -171,7 +173,7 @@ def median(node: Expr) -> Type | None:
         return None
     made = types.number(type_.precision + 3, min(type_.scale + 3, 37))
     argument.replace(decimal(argument.copy(), made))
-    return is_of(node, made)
+    return set_type(node, made)
 
 
 def text_summed(node: Expr) -> Type | None:
@@ -185,13 +187,13 @@ def text_summed(node: Expr) -> Type | None:
     if bits and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "FLOAT"):
         number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
         node.set("this", exp.cast(call_of("ROUND", number), exp.DataType.build("BIGINT")))
-        return is_of(node, types.INTEGER)
+        return set_type(node, types.INTEGER)
     numeric = (exp.Sum, exp.Avg, exp.Median)
     if isinstance(node, numeric) and type_of(node.this) == types.BOOLEAN:
         raise errors.argument_types(type(node).__name__.upper(), "BOOLEAN")
     if isinstance(node, numeric) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
         node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
-        return is_of(node, types.FLOAT)
+        return set_type(node, types.FLOAT)
     return None
 
 
@@ -211,7 +213,7 @@ def rounded(node: Expr) -> Type | None:
             digits_of_it = call_of("_cxm_int64", written.copy())
             cut = call_of("_cxm_rounded_float", exp.Literal.string("TRUNC"), node.this.copy(), digits_of_it)
             return replaced(node, cut, types.FLOAT)
-        return is_of(node, types.FLOAT if type_ in (types.FLOAT, types.VARCHAR) else None)
+        return set_type(node, types.FLOAT if type_ in (types.FLOAT, types.VARCHAR) else None)
     digits = written.this if isinstance(written, exp.Neg) else written
     if digits is not None and not (isinstance(digits, exp.Literal) and digits.name.isdigit()):
         return _rounded_by(node, type_)

@@ -1,4 +1,4 @@
-"""What is known of a value that a statement has a placeholder for."""
+"""The types of the values that are bound to a statement's placeholders."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from flows.embedded.warehouse.translate.types import Type
 
 
 def is_text(node: Expr, binds: Any) -> bool:
-    """Whether an expression whose type is known, or what is bound to a placeholder, is text."""
+    """Whether an expression of known type, or the value bound to a placeholder, is text."""
     if isinstance(node, exp.Placeholder):
         return isinstance(_value(binds, node.name), str)
     return node.is_string or ((type_ := type_of(node)) is not None and type_.kind == "VARCHAR")
 
 
 def _value(binds: Any, name: str) -> Any:
-    """The value that is bound to a placeholder; None where there is none."""
+    """The value bound to a placeholder; None if there is none."""
     if isinstance(binds, dict):
         return binds.get(name)
     if isinstance(binds, (list, tuple)) and name.isdigit() and 0 < int(name) <= len(binds):
@@ -29,7 +29,7 @@ def _value(binds: Any, name: str) -> Any:
 
 
 def type_of_bound(binds: Any, name: str) -> Type | None:
-    """The type of a number that is bound, by which a quotient has its digits; others are for the engine to tell."""
+    """The type of a bound number, which decides a quotient's digits; None for other values, whose type the engine decides."""
     value = _value(binds, name)
     if isinstance(value, float):
         return types.FLOAT

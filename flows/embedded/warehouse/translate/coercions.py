@@ -9,7 +9,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, is_of, replaced, type_of
+from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, replaced, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 
@@ -21,7 +21,7 @@ def shifted(node: Expr) -> Type | None:
     if made is not None and made.kind == "NUMBER":
         node.set("this", decimal(node.this.copy(), made))
         node.set("default", decimal(default.copy(), made))
-    return is_of(node, made)
+    return set_type(node, made)
 
 
 def refuse_times(node: Expr) -> None:
@@ -59,7 +59,7 @@ def text_as_number(node: Expr) -> None:
             value.replace(decimal(call_of("_cxm_digits", value.copy()), types.TEXT_AS_NUMBER))
         else:
             value.replace(made := exp.cast(call_of("_cxm_numeric_text", value.copy()), exp.DataType.build("DOUBLE")))
-            is_of(made, types.FLOAT)
+            set_type(made, types.FLOAT)
 
 
 _OF_NUMBERS = (

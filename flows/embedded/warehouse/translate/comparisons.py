@@ -12,7 +12,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, is_of, replaced, type_of
+from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, replaced, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
@@ -33,17 +33,17 @@ def compared(node: Expr) -> Type | None:
         others = [node.args["low"], node.args["high"]] if isinstance(node, exp.Between) else node.expressions
         _as_beside(node.this, type_of(node.this), type_of(next(iter(others), None)))
         _texts_beside([node.this, *others])
-        return is_of(node, types.BOOLEAN)
+        return set_type(node, types.BOOLEAN)
     if isinstance(node, (exp.And, exp.Or, exp.Xor)):
         make_condition(node.this)
         make_condition(node.expression)
-        return is_of(node, types.BOOLEAN)
+        return set_type(node, types.BOOLEAN)
     if isinstance(node, exp.Not):
         make_condition(node.this)
-        return is_of(node, types.BOOLEAN)
+        return set_type(node, types.BOOLEAN)
     if isinstance(node, exp.Ordered) and (type_ := type_of(node.this)) and type_.kind == "VARIANT":
         node.this.replace(call_of("_cxm_order", node.this.copy()))
-        return is_of(node, type_)
+        return set_type(node, type_)
     if isinstance(node, (exp.Max, exp.Min)) and (type_ := type_of(node.this)) and type_.kind == "VARIANT":
         name = "arg_max" if isinstance(node, exp.Max) else "arg_min"
         return replaced(node, call_of(name, node.this.copy(), call_of("_cxm_order", node.this.copy())), type_)
@@ -53,11 +53,11 @@ def compared(node: Expr) -> Type | None:
     if isinstance(node, (exp.EQ, exp.NEQ)) and a is not None and a == b and a.kind in ("VARIANT", "ARRAY", "OBJECT"):
         for side in (node.this, node.expression):  # 1 is 1.0, and an object's keys have no order
             side.replace(call_of("_cxm_same_json", call_of("_cxm_js", side.copy())))
-        return is_of(node, types.BOOLEAN)
+        return set_type(node, types.BOOLEAN)
     _as_beside(node.this, a, b)
     _as_beside(node.expression, b, a)
     _texts_beside([node.this, node.expression])
-    return is_of(node, types.BOOLEAN)
+    return set_type(node, types.BOOLEAN)
 
 
 def _texts_beside(values: list[Expr]) -> None:
@@ -112,7 +112,7 @@ def make_condition(value: Expr) -> None:
         text = value.copy() if type_.kind == "VARIANT" else call_of("_cxm_truth", value.copy())
         made = exp.cast(text, "BOOLEAN")
         value.replace(made)
-        is_of(made, types.BOOLEAN)
+        set_type(made, types.BOOLEAN)
 
 
 def _as_beside(operand: Expr, type_: Type | None, other: Type | None) -> None:
@@ -147,7 +147,7 @@ def branches(node: Expr) -> Type | None:
         for value in values:
             if (type_ := type_of(value)) and type_.kind == "VARCHAR":
                 value.replace(decimal(value.copy(), made))
-    return is_of(node, made)
+    return set_type(node, made)
 
 
 def _variants(node: Expr, values: list[Expr]) -> Type | None:
@@ -157,4 +157,4 @@ def _variants(node: Expr, values: list[Expr]) -> Type | None:
     for value in values:
         if (type_ := type_of(value)) is not None and type_.kind not in ("VARIANT", "NULL"):
             value.replace(call_of("to_json", value.copy()))
-    return is_of(node, Type("VARIANT"))
+    return set_type(node, Type("VARIANT"))

@@ -29,7 +29,7 @@ from flows.embedded.warehouse.translate.coercions import (
     text_as_number,
 )
 from flows.embedded.warehouse.translate.comparisons import branches, compared
-from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, is_of, make_whole, replaced, type_of
+from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, make_whole, replaced, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 _T = exp.DataType.Type
@@ -122,7 +122,7 @@ _TO_TEXT = (
 def typed(node: Expr) -> Type | None:
     """The type of an expression, after those in it; where DuckDB would compute otherwise another node takes its place."""
     if isinstance(node, exp.Literal):
-        return is_of(node, _literal(node))
+        return set_type(node, _literal(node))
     for name in _WHOLE.get(type(node), ()):
         make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, exp.Pad) else "_cxm_int64")
     if isinstance(node, _OF_TEXT):
@@ -144,7 +144,7 @@ def typed(node: Expr) -> Type | None:
     ):  # fmt: skip
         if (made := make(node)) is not None:
             return made
-    return is_of(node, _simple(node))
+    return set_type(node, _simple(node))
 
 
 def _literal(node: exp.Literal) -> Type | None:
@@ -234,7 +234,7 @@ def _cast(node: Expr) -> Type | None:
         node.set("this", call_of("_cxm_try_digits" if attempt else "_cxm_digits", node.this.copy()))
         if to.precision > _NARROW >= to.scale and _may_stand_twice(node.this):
             return replaced(node, _narrow_first(node.copy(), to), to)
-    return is_of(node, to)
+    return set_type(node, to)
 
 
 _SAFE_SCALE = 12  # up to here the engine's cast of a FLOAT has the digits of the FLOAT

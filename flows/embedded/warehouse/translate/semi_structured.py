@@ -15,7 +15,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import number_texts, table_functions, text_functions
 from flows.embedded.warehouse.translate.trees import change_from_leaves
-from flows.embedded.warehouse.translate.typed_nodes import is_of, type_of
+from flows.embedded.warehouse.translate.typed_nodes import set_type, type_of
 
 _BINARY = (exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY)
 # Functions of `json_values.call`: how many arguments they take.
@@ -58,7 +58,7 @@ def _rewritten(node: Expr) -> Expr:
     if (made := text_functions.REWRITTEN.get(type(node))) is not None:
         new = made(node)
         if new is not node and type_of(new) is None:
-            is_of(new, type_of(node))
+            set_type(new, type_of(node))
         return new
     if isinstance(node, exp.ToVariant) and isinstance(value := node.this, Expr) and _is_float(value):
         return value

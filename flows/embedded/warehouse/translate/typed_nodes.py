@@ -1,6 +1,6 @@
-"""An expression of a syntax tree with the type that was worked out for it, and nodes made with one.
+"""Gives nodes of a syntax tree their Snowflake types, reads these types, and makes nodes with a type.
 
-node ──is_of──▶ node with its type ──type_of──▶ the type
+node ──set_type──▶ node with its type ──type_of──▶ the type
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from flows.embedded.warehouse.translate.types import Type
 _TYPE = "cxm_type"
 
 
-def is_of(node: Expr, type_: Type | None) -> Type | None:
+def set_type(node: Expr, type_: Type | None) -> Type | None:
     node.meta[_TYPE] = type_
     return type_
 
@@ -24,14 +24,14 @@ def type_of(node: object) -> Type | None:
 
 def replaced(node: Expr, by: Expr, type_: Type | None) -> Type | None:
     node.replace(by)
-    return is_of(by, type_)
+    return set_type(by, type_)
 
 
 def decimal(node: Expr, type_: Type) -> Expr:
     # not exp.cast, which takes a cast to one NUMBER for a cast to every other
     to = exp.DataType.build(f"DECIMAL({type_.precision}, {type_.scale})", dialect="snowflake")
     made = exp.Cast(this=node, to=to)
-    is_of(made, type_)
+    set_type(made, type_)
     return made
 
 

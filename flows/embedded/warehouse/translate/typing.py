@@ -36,7 +36,7 @@ from flows.embedded.warehouse.translate.scopes import (
     star,
 )
 from flows.embedded.warehouse.translate.stored_values import check_case, check_rows, limit, limit_changes, name_columns
-from flows.embedded.warehouse.translate.typed_nodes import is_of, make_exact, type_of
+from flows.embedded.warehouse.translate.typed_nodes import make_exact, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 LENGTHS = "cxm_lengths"  # of the VARCHAR(n) columns that CREATE TABLE … AS takes over
@@ -234,7 +234,7 @@ class Typing:
             if name is not None and isinstance(made, exp.Literal):
                 made.replace(named(made.copy(), name))
                 made = select.expressions[place]
-                is_of(made.this, type_)
+                set_type(made.this, type_)
             make_exact(made.unalias())
             made = select.expressions[place]
             if isinstance(made, exp.Alias):
@@ -307,16 +307,16 @@ class Typing:
         """The type of an expression, after those in it; where DuckDB would compute otherwise another node takes its place."""
         if isinstance(node, exp.Query):
             items = self.query(node, scope, ctes)
-            return is_of(node, items[0].type if items and len(items) == 1 else None)
+            return set_type(node, items[0].type if items and len(items) == 1 else None)
         if isinstance(node, exp.Column):
             if (again := computed_again(node, scope)) is not None:
                 node.replace(again)
-                return is_of(again, scope.results[folded(node.this)])
-            return is_of(node, resolved(node, scope))
+                return set_type(again, scope.results[folded(node.this)])
+            return set_type(node, resolved(node, scope))
         if isinstance(node, (exp.DataType, exp.Var)):
             return None
         if isinstance(node, exp.Placeholder):
-            return is_of(node, type_of_bound(self._binds, node.name))
+            return set_type(node, type_of_bound(self._binds, node.name))
         for child in list(node.iter_expressions()):
             self._walk(child, scope, ctes)
         return typed(node)
