@@ -79,13 +79,12 @@ def key_of(source: Source, column: str) -> Key:
         ConfigurationError: no table or several have such a column, or it is not personal data.
     """
     table_name, _, name = column.rpartition(".")
+    is_raw_name = any(table_name.upper() == t.raw_name for t in source.tables)
+    table_name = table_name.upper() if is_raw_name else table_name.lower()
     try:
-        tables = (source.table(table_name.lower()),) if table_name else source.tables
-    except KeyError:
-        try:
-            tables = (source.table(table_name.upper()),)
-        except KeyError as error:
-            raise ConfigurationError(f"--column {column}: {error.args[0]}") from None
+        tables = (source.table(table_name),) if table_name else source.tables
+    except KeyError as error:
+        raise ConfigurationError(f"--column {column}: {error.args[0]}") from None
     matches = [(t, c) for t in tables for c in t.columns if name.upper() in (c.name, c.header.upper())]
     if len(matches) != 1:
         names = ", ".join(f"{t.name}.{c.header}" for t, c in matches) or "none"

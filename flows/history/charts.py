@@ -36,6 +36,7 @@ def _chart(height: int | Spec, values: Sequence[Spec], **rest: Any) -> Spec:
 _DATES = {"format": "%b %d", "grid": False, "labelOverlap": True}  # an axis of moments
 # An axis of days: without whole days as ticks, a short history would name one day several times.
 _DAYS = {**_DATES, "tickCount": {"interval": "day", "step": 1}}
+_DAY = {"field": "day", "timeUnit": "utcyearmonthdate", "type": "temporal", "title": None, "axis": _DAYS}
 
 
 def calendar(history: History) -> Spec:
@@ -50,14 +51,7 @@ def calendar(history: History) -> Spec:
         values,
         mark={"type": "rect", "cornerRadius": 3, "stroke": "@page", "strokeWidth": 2},
         encoding={
-            "x": {
-                "field": "day",
-                "timeUnit": "utcyearmonthdate",
-                "type": "temporal",
-                "title": None,
-                "bandPosition": 0.5,
-                "axis": _DAYS,
-            },
+            "x": {**_DAY, "bandPosition": 0.5},
             "y": {
                 "field": "table",
                 "type": "nominal",
@@ -177,13 +171,7 @@ def cost(costs: Costs) -> Spec:
         values,
         mark={"type": "bar", "cornerRadiusEnd": 2},
         encoding={
-            "x": {
-                "field": "day",
-                "timeUnit": "utcyearmonthdate",
-                "type": "temporal",
-                "title": None,
-                "axis": _DAYS,
-            },
+            "x": _DAY,
             "y": {"field": "amount", "type": "quantitative", "title": costs.unit},
             "color": {
                 "field": "step",

@@ -6,6 +6,7 @@ If the contract sets a retention period for a table, a load is deleted after tha
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,7 @@ from flows.contract.model import REJECTED, Source
 from flows.contract.sql import template
 from flows.errors import DataError
 from flows.lease import check, fenced
-from flows.ledger import EXPIRED, Ledger, RunInfo, Status
+from flows.ledger import EXPIRED, Entry, Ledger, RunInfo, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,10 +53,9 @@ def expire(
     for batch_id, table in ledger.expired(source.tables):
         reason = f"{EXPIRED} its last delivery is more than {limits[table]} ago"
         entries = ledger.entries(batch_id, table)
-        if any(e.status in _PRUNED for e in entries):
-            done.append(
-                MaintenanceAction("expired", batch_id, table, _delete_rows(ledger, info, batch_id, table, reason))
-            )
+        if in_raw := [e for e in entries if e.status in _PRUNED]:
+            rows = _delete_rows(ledger, info, in_raw, batch_id, table, reason)
+            done.append(MaintenanceAction("expired", batch_id, table, rows))
         # An object is in two places if an earlier run died after copying it to the archive.
         objects = {str(e.key).partition("/")[2]: e for e in entries if e.key}
         check(ledger, info)
@@ -116,13 +116,16 @@ def prune(
     done = []
     for batch_id, table in ledger.prunable(keep, quarantined_days, source.tables):
         reason = f"retention: beyond the newest {keep} loads, or quarantined over {quarantined_days} days ago"
-        done.append(MaintenanceAction("pruned", batch_id, table, _delete_rows(ledger, info, batch_id, table, reason)))
+        entries = [e for e in ledger.entries(batch_id, table) if e.status in _PRUNED]
+        rows = _delete_rows(ledger, info, entries, batch_id, table, reason)
+        done.append(MaintenanceAction("pruned", batch_id, table, rows))
     return tuple(done)
 
 
-def _delete_rows(ledger: Ledger, info: RunInfo, batch_id: str, table: str, reason: str) -> int:
-    """Delete a load's rows from RAW, those set aside too, and mark it undone; returns how many rows."""
-    entries = [e for e in ledger.entries(batch_id, table) if e.status in _PRUNED]
+def _delete_rows(
+    ledger: Ledger, info: RunInfo, entries: Sequence[Entry], batch_id: str, table: str, reason: str
+) -> int:
+    """Delete a load's rows from RAW, those set aside too, and mark its `entries` undone; returns how many rows."""
     with fenced(ledger, info) as lock:
         rows = 0
         for name in (table, f"{table}{REJECTED}") if any(e.rows_set_aside for e in entries) else (table,):

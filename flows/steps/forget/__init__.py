@@ -255,6 +255,7 @@ def _delete(ledger: Ledger, holder: Holder, table: str, person: Person) -> None:
 def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Matches]]) -> list[dict[str, Any]]:
     """The changes of ledger rows: for rewritten objects, and for others with deleted rows in RAW."""
     changed: dict[str, dict[str, Any]] = {}
+    # Read again, since the lease is locked by now: an object that maintenance moved after the search has another key.
     entries = {str(row["s3_key"]): row for row in ledger.objects()}
     in_raw = {key for key, row in entries.items() if row["status"] in _IN_RAW}
     for landed, _ in objects:

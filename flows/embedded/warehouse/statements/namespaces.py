@@ -137,26 +137,31 @@ def _leave(conn: WarehouseConnection, name: str) -> None:
         conn.leave_database()
 
 
+def _alter(conn: WarehouseConnection, words: Words, kind: Kind, name: str, if_exists: bool) -> Result:
+    """What follows the name: SET or UNSET of properties or tags."""
+    item = conn.account.find(kind.name, name)
+    if item is None:
+        if if_exists:
+            return status()
+        raise errors.not_found(kind.name, name)
+    if tags.sees(words):
+        if not conn.may("APPLY TAG", "ACCOUNT", ""):
+            conn.require("OWNERSHIP", kind.name, name)
+        tags.change(conn, words, item)
+        return status()
+    if words.upper() not in ("SET", "UNSET"):
+        raise errors.unsupported(f"ALTER {kind.name} … {words.upper()}")
+    conn.require("MODIFY", kind.name, name)
+    conn.account.put(changed(kind, item, words))
+    return status()
+
+
 def alter_database(conn: WarehouseConnection, words: Words) -> Result:
     """ALTER DATABASE [IF EXISTS] <name> SET … | UNSET …; RENAME and SWAP are refused."""
     words.expect("ALTER", "DATABASE")
     if_exists = words.accept("IF", "EXISTS")
     name = words.part()
-    item = conn.account.find("DATABASE", name)
-    if item is None:
-        if if_exists:
-            return status()
-        raise errors.not_found("DATABASE", name)
-    if tags.sees(words):
-        if not conn.may("APPLY TAG", "ACCOUNT", ""):
-            conn.require("OWNERSHIP", "DATABASE", name)
-        tags.change(conn, words, item)
-        return status()
-    if words.upper() not in ("SET", "UNSET"):
-        raise errors.unsupported(f"ALTER DATABASE … {words.upper()}")
-    conn.require("MODIFY", "DATABASE", name)
-    conn.account.put(changed(DATABASE, item, words))
-    return status()
+    return _alter(conn, words, DATABASE, name, if_exists)
 
 
 def create_schema(conn: WarehouseConnection, words: Words) -> Result:
@@ -233,18 +238,4 @@ def alter_schema(conn: WarehouseConnection, words: Words) -> Result:
     words.expect("ALTER", "SCHEMA")
     if_exists = words.accept("IF", "EXISTS")
     full = ".".join(conn.qualify_schema(words.name(), "ALTER SCHEMA"))
-    item = conn.account.find("SCHEMA", full)
-    if item is None:
-        if if_exists:
-            return status()
-        raise errors.not_found("SCHEMA", full)
-    if tags.sees(words):
-        if not conn.may("APPLY TAG", "ACCOUNT", ""):
-            conn.require("OWNERSHIP", "SCHEMA", full)
-        tags.change(conn, words, item)
-        return status()
-    if words.upper() not in ("SET", "UNSET"):
-        raise errors.unsupported(f"ALTER SCHEMA … {words.upper()}")
-    conn.require("MODIFY", "SCHEMA", full)
-    conn.account.put(changed(SCHEMA, item, words))
-    return status()
+    return _alter(conn, words, SCHEMA, full, if_exists)
