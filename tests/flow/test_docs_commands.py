@@ -200,6 +200,8 @@ class Reader:
         )  # fmt: skip
         late = threading.Timer(SECONDS, os.killpg, (process.pid, signal.SIGKILL))
         late.start()
+        # A worker waits for the runs that it began until a second Ctrl-C; a stack that tests share may have some due.
+        impatient = threading.Timer(20, os.killpg, (process.pid, signal.SIGINT))
         said = ""
         assert process.stdout
         stopped = False
@@ -207,8 +209,10 @@ class Reader:
             said += text
             if not stopped and " worker start " in line and "started!" in text:
                 os.killpg(process.pid, signal.SIGINT)  # it would work on until Ctrl-C
+                impatient.start()
                 stopped = True
         late.cancel()
+        impatient.cancel()
         return 0 if process.wait() and stopped else process.returncode, said
 
 
