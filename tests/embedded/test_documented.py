@@ -128,8 +128,9 @@ def _type(column: Any) -> str:
     return {"REAL": "FLOAT"}.get(name, str(name))
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, id=f"{c['area']} {i}") for i, c in enumerate(cases())])
-def test_a_case_says_what_is_documented_and_where(case: dict[str, Any]) -> None:
-    assert set(case) - KEYS == {"area"}
-    assert case["page"].startswith(("sql-reference/", "user-guide/", "developer-guide/", "release-notes/"))
-    assert {"rows", "error", "types", "names"} & set(case)
+def test_each_case_says_what_is_documented_and_where() -> None:
+    folders = ("sql-reference/", "user-guide/", "developer-guide/", "release-notes/")
+    for case in cases():
+        assert set(case) - KEYS == {"area"}, case
+        assert case["page"].startswith(folders), case
+        assert {"rows", "error", "types", "names"} & set(case), case

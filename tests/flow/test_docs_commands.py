@@ -217,8 +217,10 @@ class Reader:
 
 
 LONG = (  # runs of the pipeline, of three days, of a stack of its own, a build of all nodes
+    "CONTRIBUTING.md",
     "README.md",
     "README.md, from make up on",
+    "architecture/contract.md",
     "architecture/loads.md",
     "architecture/operations.md",
     "architecture/synthetic_sources.md",
