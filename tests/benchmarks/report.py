@@ -84,7 +84,7 @@ def main() -> None:
     sizes = "; ".join(f"{k}: {v['bytes'] / 1e6:.0f} MB, {v['rows']:,} rows" for k, v in results["sizes"].items())
     lines = [
         f"Machine: {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; load average at the end, "
-        f"over 15 minutes: {machine['load_before']}. Data: {sizes}, nine files.",
+        f"over 15 minutes: {machine['load_before']}.\nData: {sizes}, nine files.",
         "",
     ]
     for group in TITLES:
