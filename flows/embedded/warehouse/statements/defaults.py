@@ -27,18 +27,15 @@ def shown_default(conn: WarehouseConnection, default: str | None, ordered: bool 
     """The text of a default; `ordered`: AUTOINCREMENT was made with ORDER."""
     if default is None:
         return None
-    found = _SEQUENCE.search(default)
-    if found is None:
-        return _CLOCK.get(default.lower(), default)
     if (made := identity(conn, default)) is None:
-        return default
+        return _CLOCK.get(default.lower(), default)
     return f"IDENTITY START {made[0]} INCREMENT {made[1]} {'ORDER' if ordered else 'NOORDER'}"
 
 
 def identity(conn: WarehouseConnection, default: str | None) -> tuple[int, int] | None:
     """Start and increment of an AUTOINCREMENT column, by its default; None for any other."""
-    found = _SEQUENCE.search(default or "")
-    name = found[1].rpartition(".")[2].strip('"') if found else ""
+    sequence = _SEQUENCE.search(default or "")
+    name = sequence[1].rpartition(".")[2].strip('"') if sequence else ""
     if not name.lower().startswith(OF_IDENTITY):
         return None
     row = conn.duck.execute(

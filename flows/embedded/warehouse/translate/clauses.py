@@ -113,13 +113,14 @@ def _check_cte(cte: exp.CTE) -> None:
 def outer_joins(tree: Expr) -> Expr:
     """The tree, changed in place: `WHERE a.x = b.x (+)` as LEFT JOIN b
     (https://docs.snowflake.com/en/sql-reference/constructs/where#joins-in-the-where-clause)."""
+    if not any(map(_is_marked, tree.find_all(exp.Column))):
+        return tree
     for select in list(tree.find_all(exp.Select)):
         where = select.args.get("where")
         if where is not None and any(_is_marked(column) for column in where.find_all(exp.Column)):
             _join(select, where)
-    for column in tree.find_all(exp.Column):
-        if _is_marked(column):
-            raise errors.syntax("(+)")
+    if any(map(_is_marked, tree.find_all(exp.Column))):
+        raise errors.syntax("(+)")
     return tree
 
 
