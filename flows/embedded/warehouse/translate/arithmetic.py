@@ -14,11 +14,14 @@ from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.typed_nodes import (
     call_of,
     decimal,
+    floating,
     make_exact,
     make_whole,
     numeric,
     replaced,
     set_type,
+    text_as_float,
+    text_as_number,
     type_of,
 )
 from flows.embedded.warehouse.translate.types import Type
@@ -39,11 +42,9 @@ def arithmetic(node: Expr) -> Type | None:
         if type_ is None or other is None or type_.kind != "VARCHAR":
             continue
         if other.kind in ("NUMBER", "VARCHAR"):  # '3' * '4' is 12
-            operand.replace(decimal(call_of("_cxm_digits", operand.copy()), types.TEXT_AS_NUMBER))
+            operand.replace(text_as_number(operand, types.TEXT_AS_NUMBER))
         elif other.kind in ("FLOAT", "VARIANT"):
-            text = call_of("_cxm_numeric_text", operand.copy())
-            operand.replace(floating := exp.cast(text, exp.DataType.build("DOUBLE")))
-            set_type(floating, types.FLOAT)
+            operand.replace(text_as_float(operand))
     a, b = type_of(node.this), type_of(node.expression)
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if (
@@ -52,9 +53,7 @@ def arithmetic(node: Expr) -> Type | None:
             and other is not None
             and other.kind in ("NUMBER", "FLOAT", "VARIANT")
         ):
-            cast = exp.cast(operand.copy(), exp.DataType.build("DOUBLE"))
-            operand.replace(cast)
-            set_type(cast, types.FLOAT)
+            operand.replace(floating(operand.copy()))
     for operand, type_, other in ((node.this, a, b), (node.expression, b, a)):
         if type_ == types.NULL and numeric(other):
             operand.replace(decimal(operand.copy(), types.number(1)))
@@ -65,9 +64,7 @@ def arithmetic(node: Expr) -> Type | None:
             return set_type(node, a)
         if isinstance(node, exp.Sub) and a == b == types.DATE:
             return set_type(node, types.COUNTED)
-        return (
-            set_type(node, types.FLOAT) if a and b and {a.kind, b.kind} <= {"NUMBER", "FLOAT"} else set_type(node, None)
-        )
+        return set_type(node, types.FLOAT if a and b and {a.kind, b.kind} <= {"NUMBER", "FLOAT"} else None)
     if isinstance(node, exp.Div):
         return _divide(node, node.this, a, node.expression, b)
     make_exact(node.this)

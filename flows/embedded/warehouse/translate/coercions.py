@@ -9,7 +9,15 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, replaced, set_type, type_of
+from flows.embedded.warehouse.translate.typed_nodes import (
+    call_of,
+    decimal,
+    replaced,
+    set_type,
+    text_as_float,
+    text_as_number,
+    type_of,
+)
 from flows.embedded.warehouse.translate.types import Type
 
 
@@ -45,7 +53,7 @@ _PARTS_OF_DATES = (
 )  # fmt: skip
 
 
-def text_as_number(node: Expr) -> None:
+def read_texts(node: Expr) -> None:
     """A text where a function takes numbers: ABS('-3')
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     if not isinstance(node, _OF_NUMBERS):
@@ -56,10 +64,9 @@ def text_as_number(node: Expr) -> None:
         if not isinstance(value, Expr) or (type_ := type_of(value)) is None or type_.kind != "VARCHAR":
             continue
         if exact:
-            value.replace(decimal(call_of("_cxm_digits", value.copy()), types.TEXT_AS_NUMBER))
+            value.replace(text_as_number(value, types.TEXT_AS_NUMBER))
         else:
-            value.replace(made := exp.cast(call_of("_cxm_numeric_text", value.copy()), exp.DataType.build("DOUBLE")))
-            set_type(made, types.FLOAT)
+            value.replace(text_as_float(value))
 
 
 _OF_NUMBERS = (

@@ -12,7 +12,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, replaced, set_type, type_of
+from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, replaced, set_type, text_as_number, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
@@ -75,7 +75,7 @@ def _texts_beside(values: list[Expr]) -> None:
             if isinstance(value, exp.Literal) and not _NUMBER.fullmatch(value.name):
                 raise errors.not_numeric(value.name)
             to = types.number(types.DIGITS, max(_DIGITS_OF_TEXT, *(type_.scale for type_ in numbers)))
-            value.replace(decimal(call_of("_cxm_digits", value.copy()), to))
+            value.replace(text_as_number(value, to))
         elif kind == "BOOLEAN":
             make_condition(value)
         elif kind and not (

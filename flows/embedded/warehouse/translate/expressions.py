@@ -24,9 +24,9 @@ from flows.embedded.warehouse.translate.arithmetic import (
 from flows.embedded.warehouse.translate.coercions import (
     kind_in_variant,
     put_in_variant,
+    read_texts,
     refuse_times,
     shifted,
-    text_as_number,
 )
 from flows.embedded.warehouse.translate.comparisons import branches, compared
 from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, make_whole, replaced, set_type, type_of
@@ -136,7 +136,7 @@ def typed(node: Expr) -> Type | None:
             node.replace(number)
             node = number
     refuse_times(node)
-    text_as_number(node)
+    read_texts(node)
     put_in_variant(node)
     for make in (
         compared, arithmetic, average, share_of_total, median, _cast, rounded, branches, text_summed, _typeof, shifted,

@@ -157,7 +157,10 @@ def _check_node(node: Expr, root: Expr) -> None:
     ):
         raise errors.syntax(node.sql(dialect="snowflake"))
     elif isinstance(node, exp.Window):
-        _check_ordered(node) if not node.args.get("order") else _check_unordered(node)
+        if node.args.get("order"):
+            _check_unordered(node)
+        else:
+            _check_ordered(node)
     elif isinstance(node, exp.StarMap) and any(
         node.this.args.get(k) for k in ("except_", "ilike", "rename", "replace")
     ):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.types import Type
 
 _TYPE = "cxm_type"
@@ -33,6 +34,23 @@ def decimal(node: Expr, type_: Type) -> Expr:
     made = exp.Cast(this=node, to=to)
     set_type(made, type_)
     return made
+
+
+def floating(node: Expr) -> Expr:
+    """A cast to FLOAT, whose type is known."""
+    made = exp.cast(node, exp.DataType.build("DOUBLE"))
+    set_type(made, types.FLOAT)
+    return made
+
+
+def text_as_float(text: Expr) -> Expr:
+    """A text where a FLOAT is expected; one that is no number is an error."""
+    return floating(call_of("_cxm_numeric_text", text.copy()))
+
+
+def text_as_number(text: Expr, to: Type) -> Expr:
+    """A text where a NUMBER is expected; one that is no number is an error."""
+    return decimal(call_of("_cxm_digits", text.copy()), to)
 
 
 def call_of(name: str, *arguments: Expr) -> Expr:
