@@ -68,6 +68,8 @@ def warehouse() -> Any:
 def main(what: str, data: Path, batch_id: str, codec: Any) -> dict[str, Any]:
     started = time.perf_counter()
     kept = Path(os.environ["BENCH_LANDED"])
+    if what != "land":
+        import flows.clients.connector  # noqa: F401 - as the product imports it: alone, before other threads import
     with ThreadPoolExecutor(1) as aside, ThreadPoolExecutor(WORKERS) as pool:
         client: Any = Soon((pool if what == "copy" else aside).submit(s3))
         connecting = aside.submit(warehouse) if what != "land" else None
@@ -133,7 +135,7 @@ def copy(
         return load(own.connection, source, by_landing[landed], landed.result(), info, "CXM_MEDTECH", stored).rows
 
     by_landing = dict(zip(landing, tables, strict=True))
-    with ThreadPoolExecutor(int(os.environ.get("BENCH_LOADERS", "3"))) as loaders:
+    with ThreadPoolExecutor(WORKERS) as loaders:
         loading = [loaders.submit(one, landed) for landed in as_completed(landing)]
         rows = sum(loaded.result() for loaded in loading)
     publish(ledger, info, [t.raw_name for t in tables])

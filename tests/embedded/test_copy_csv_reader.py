@@ -28,6 +28,7 @@ from flows.embedded.warehouse.copy.expressions import Expressions
 from flows.embedded.warehouse.copy.source import File
 from flows.embedded.warehouse.copy.spool import Spooler
 from flows.embedded.warehouse.copy.target import Column
+from flows.embedded.warehouse.storage.engine import ROW_GROUP
 from flows.embedded.warehouse.translate.translation import Place, expression_sql
 
 PROJECT_FORMAT = {
@@ -384,10 +385,13 @@ def test_rows_of_a_large_file_keep_their_order_and_take_their_room_in_the_databa
         for at in range(0, len(texts), 143_250)
     ]
     path = tmp_path / "a.db"
-    with duckdb.connect(str(path), config={"threads": 2}) as engine:
+    with duckdb.connect(config={"threads": 2}) as engine:
+        engine.execute(f"ATTACH '{path}' AS a (ROW_GROUP_SIZE {ROW_GROUP})")
+        engine.execute("USE a")
         engine.execute("CREATE TABLE t (text VARCHAR, n BIGINT)")
         spool = Spooler(tmp_path, engine).as_read(batches, columns, "c1, n")
         with spool.query(engine) as query:
             engine.execute(f"INSERT INTO t {query}")
         assert [text for (text,) in engine.execute("SELECT text FROM t ORDER BY n").fetchall()] == texts
+        engine.execute("CHECKPOINT a")
     assert path.stat().st_size < 0.9 * sum(map(len, texts))

@@ -154,3 +154,21 @@ def test_a_stop_does_not_wait_for_a_long_statement(own: Warehouse) -> None:
     assert own.stop() == 0
     assert time.monotonic() - started < 15
     thread.join(30)
+
+
+def test_most_rows_of_a_load_go_into_the_file_and_not_by_way_of_the_log(own: Warehouse, tmp_path: Path) -> None:
+    """A row that goes into the log is written a second time by a checkpoint, for which a COMMIT waits."""
+    folder = tmp_path / "state" / "databases"
+    with own.connect() as connection:
+        run = connection.cursor().execute
+        run("CREATE DATABASE D")
+        run("CREATE TABLE T (ID NUMBER, V VARCHAR)")
+        run("INSERT INTO T SELECT SEQ4(), UUID_STRING() FROM TABLE(GENERATOR(ROWCOUNT => 100000))")
+    (log,) = folder.glob("D-*.db.wal")
+    assert log.stat().st_size < 10_000 * 40, f"{log.stat().st_size:,} bytes in the log"
+    own.stop(signal.SIGKILL)
+    own.start()
+    with own.connect() as connection:
+        assert connection.cursor().execute("SELECT COUNT(*), COUNT(DISTINCT V), MAX(ID) FROM D.PUBLIC.T").fetchone() == (
+            100_000, 100_000, 99_999,
+        )  # fmt: skip

@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.embedded.warehouse.copy.expressions import DEFAULT_TEXT_BYTES, Item
+from flows.embedded.warehouse.storage.engine import ROW_GROUP
 from flows.embedded.warehouse.text.grammar import quote
 
 ROWS = "cxm_copy_source"  # what the engine calls the rows that it reads
-# Half of DuckDB's row group. A batch larger than a row group leaves a remainder, and DuckDB then builds its row groups again: it
-# compresses them twice, and the file grows by both.
-_MOST_ROWS = 61_440
+# A larger batch leaves a remainder, and DuckDB then builds its row groups again: it compresses them twice, and the file grows by
+# both.
+_MOST_ROWS = ROW_GROUP
 
 
 @dataclass(frozen=True, slots=True)
