@@ -187,30 +187,60 @@ def _deliver() -> None:
             getattr(loaded, worker).drain_all(timeout=10)
 
 
-def looking(settings: Settings) -> Future[Plan]:
-    """Start the plan of the warehouse in a thread: it waits for the warehouse while this process imports Prefect."""
+def looking(settings: Settings) -> Future[Plan | None]:
+    """Start the comparison of the embedded environment in a thread: it waits for the warehouse while Prefect is imported. The
+    result is None if nothing has changed since the last one."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from flows import admin_clients
-
     if settings.aws_block or settings.snowflake_block:
-        # The plan would log in with a block, and two threads cannot import Prefect at once: "deadlock detected by
+        # The comparison would log in with a block, and two threads cannot import Prefect at once: "deadlock detected by
         # _ModuleLock", after which a run continues or crashes (seen 2026-11-28).
         from flows import block_types, pipeline  # noqa: F401
 
     with_thread = ThreadPoolExecutor(1, "provision plan")
     try:
-        return with_thread.submit(admin_clients.plan, settings)
+        return with_thread.submit(_compare, settings)
     finally:
         with_thread.shutdown(wait=False)
 
 
-def provisioned(settings: Settings, looked: Future[Plan] | None = None) -> Sequence[Change]:
-    """Create what a run lacks. A flow run is started only if something is missing or differs; otherwise none appears
-    in the list of runs."""
+def _compare(settings: Settings) -> Plan | None:
+    from flows import admin_clients, blocks
+    from flows.embedded import provisioned
+
+    schemas = [source.schema for source in admin_clients.contracts()]
+    admin = admin_clients.administrator(settings)
+    if provisioned.is_complete(
+        settings, schemas, lambda: blocks.s3_client(admin), lambda: admin_clients.connection(admin)
+    ):
+        return None
+    plan = admin_clients.plan(settings)
+    if not plan.todo:
+        _remember(settings)
+    return plan
+
+
+def _remember(settings: Settings) -> None:
+    from flows import admin_clients
+    from flows.embedded import provisioned
+
+    schemas = [source.schema for source in admin_clients.contracts()]
+    with admin_clients.connection(admin_clients.administrator(settings)) as connection:
+        provisioned.remember(settings, schemas, connection)
+
+
+def complete(settings: Settings, comparing: Future[Plan | None]) -> None:
+    """Create what the embedded environment lacks."""
+    plan = comparing.result()
+    if plan is not None and plan.todo:
+        apply_plan(plan)
+        _remember(settings)
+
+
+def apply_plan(plan: Plan) -> Sequence[Change]:
+    """Make the changes of a plan. A flow run is started only if there are some; otherwise none appears in the list of runs."""
     from flows import pipeline
 
-    plan = (looked or looking(settings)).result()
     return run_flow(pipeline.provision) if plan.todo else tuple(item.change for item in plan.items)
 
 

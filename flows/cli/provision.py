@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from flows.cli.app import current_settings, json_option, main, make_console, provisioned, session, show
+from flows.cli.app import apply_plan, current_settings, json_option, main, make_console, session, show
 
 
 @main.command()
@@ -48,12 +48,12 @@ def provision(mode: str, destroy: bool, named: tuple[str, ...], as_json: bool) -
         return
     services = ("s3", "warehouse") if mode == "plan" else ("s3", "warehouse", "prefect")
     with session(settings, console, services):
-        if mode == "apply":
-            changes = provisioned(settings)
-            show(console, as_json, "Provisioned", [asdict(change) for change in changes])
-            return
         from flows import admin_clients
 
+        if mode == "apply":
+            changes = apply_plan(admin_clients.plan(settings))
+            show(console, as_json, "Provisioned", [asdict(change) for change in changes])
+            return
         plan = admin_clients.plan(settings, role=settings.plan_role)
     click.echo(json.dumps(plan.json(), ensure_ascii=False) if as_json else plan.text(), nl=as_json)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.app import (
+    complete,
     current_settings,
     fail,
     json_option,
@@ -20,7 +21,6 @@ from flows.cli.app import (
     looking,
     main,
     make_console,
-    provisioned,
     run_flow,
     session,
     show,
@@ -78,6 +78,9 @@ def run(
 
     If there are no files, Olist-shaped ones are generated first, and the output says so. With --from, one batch for each of
     a range of days, in order; a repeated run skips days whose files are already published.
+
+    The embedded environment is compared with the contracts and settings again when they, the bucket or a table of RAW have
+    changed; `cxm provision` always compares all of it.
     """
     if first is None and last is not None:
         raise ConfigurationError("--to: given without --from; expected both, or --from alone for one day")
@@ -96,7 +99,7 @@ def run(
 
         dbt.warm()  # in its own process, while this one and the servers start
     data = data_place(settings, source, data, scale, console)
-    looks: list[Future[Plan]] = []
+    looks: list[Future[Plan | None]] = []
 
     def begin() -> None:
         if settings.target == "embedded":
@@ -108,7 +111,7 @@ def run(
         from flows.run import PipelineError
 
         if looks:
-            provisioned(settings, looks[0])
+            complete(settings, looks[0])
         if first is not None:
             _backfill(console, source, data, first.date(), (last or first).date(), as_json)
             return

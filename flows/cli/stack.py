@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.app import (
+    complete,
     current_settings,
     json_option,
     looking,
     main,
     make_console,
     plain,
-    provisioned,
     quiet_environment,
     show,
 )
@@ -74,7 +74,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
         from flows.settings import PROJECT
         from flows.steps.dbt import dbt_environment, document
 
-        provisioned(settings, looked)
+        complete(settings, looked)
         project, docs = PROJECT / "dbt" / "cxm_medtech", settings.home / "docs" / "dbt_docs"
         written = aside.submit(document, project, dbt_environment(settings), settings.home / "dbt", docs)
         deployment.register(settings, "process")

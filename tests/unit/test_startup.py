@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 SLOW = (
     "prefect",
@@ -82,11 +83,12 @@ def test_a_validation_imports_statistics_and_charts_when_a_rule_asks_for_them() 
     assert imported(asked, "altair", "scipy.stats") == ["altair", "scipy.stats"]
 
 
-def test_a_look_that_logs_in_with_a_block_begins_when_prefect_is_imported() -> None:
+def test_a_comparison_that_logs_in_with_a_block_begins_when_prefect_is_imported(tmp_path: Path) -> None:
     code = (
         "import flows.admin_clients as a; from flows.cli.app import looking; from flows.settings import Settings; "
-        "a.plan = lambda settings: {'flows.block_types', 'flows.pipeline'} <= sys.modules.keys(); "
-        "looks = [looking(Settings(aws_block=block)).result() for block in (None, 'planted')]; "
+        "from types import SimpleNamespace as Plan; "
+        "a.plan = lambda settings: Plan(todo=(1,), late={'flows.block_types', 'flows.pipeline'} <= sys.modules.keys()); "
+        f"looks = [looking(Settings(home={str(tmp_path)!r}, aws_block=b)).result().late for b in (None, 'planted')]; "
         "assert looks == [False, True], looks"
     )
     assert imported(code, "flows.block_types") == ["flows.block_types"]
