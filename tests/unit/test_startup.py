@@ -92,3 +92,9 @@ def test_a_comparison_that_logs_in_with_a_block_begins_when_prefect_is_imported(
         "assert looks == [False, True], looks"
     )
     assert imported(code, "flows.block_types") == ["flows.block_types"]
+
+
+def test_the_emulated_warehouse_leaves_no_temporary_folder(tmp_path: Path) -> None:
+    code = "import flows.embedded.warehouse.execute.executor"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []

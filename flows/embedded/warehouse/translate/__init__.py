@@ -1,1 +1,12 @@
 """Snowflake's SQL as the engine's, and the engine's rows as Snowflake's clients read them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from fakesnow.transforms.stage import LOCAL_BUCKET_PATH
+
+# fakesnow makes a temporary folder for PUT when it is imported, and leaves it; PUT is refused here.
+with contextlib.suppress(OSError):
+    os.rmdir(LOCAL_BUCKET_PATH)
