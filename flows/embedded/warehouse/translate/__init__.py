@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
+from pathlib import Path
 
 from fakesnow.transforms.stage import LOCAL_BUCKET_PATH
 
 # fakesnow makes a temporary folder for PUT when it is imported, and leaves it; PUT is refused here.
 with contextlib.suppress(OSError):
-    os.rmdir(LOCAL_BUCKET_PATH)
+    Path(LOCAL_BUCKET_PATH).rmdir()
