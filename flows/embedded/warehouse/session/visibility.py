@@ -124,8 +124,26 @@ def shown_columns(conn: WarehouseConnection, rows: Any) -> Any:
         rows.schema.names.index(n) if n in rows.schema.names else -1
         for n in ("database_name", "schema_name", "table_name")
     ]
-    if ACCOUNTADMIN in conn.active_roles() or -1 in names:
+    if -1 in names:
+        return rows
+    rows = _ordered(conn, rows)
+    if ACCOUNTADMIN in conn.active_roles():
         return rows
     full = [".".join(parts) for parts in zip(*(rows.column(i).to_pylist() for i in names), strict=True)]
     seen = {o.name for kind in ("TABLE", "VIEW") for o in conn.account.all(kind) if conn.may_see(kind, o.name)}
     return rows.filter(pa.array([name in seen for name in full], pa.bool_()))
+
+
+def _ordered(conn: WarehouseConnection, rows: Any) -> Any:
+    """SHOW COLUMNS with ORDER for an AUTOINCREMENT that was made with it
+    (https://docs.snowflake.com/en/sql-reference/sql/show-columns#output)."""
+    place = rows.schema.names.index("autoincrement") if "autoincrement" in rows.schema.names else -1
+    shown = rows.column(place).to_pylist() if place >= 0 else []
+    if not any(shown):
+        return rows
+    parts = [rows.column(name).to_pylist() for name in ("database_name", "schema_name", "table_name", "column_name")]
+    for row, (*table, column) in enumerate(zip(*parts, strict=True)):
+        item = conn.account.find("TABLE", ".".join(table)) if shown[row] else None
+        if item is not None and column in (item.properties.get("ordered") or []):  # type: ignore[operator]
+            shown[row] = shown[row].removesuffix("NOORDER") + "ORDER"
+    return rows.set_column(place, "autoincrement", pa.array(shown, pa.string()))

@@ -15,13 +15,15 @@ from sqlglot.errors import ParseError
 from sqlglot.parsers.snowflake import SnowflakeParser
 from sqlglot.tokenizer_core import TokenType
 
-from flows.embedded.warehouse.text.errors import argument_count
+from flows.embedded.warehouse.text.errors import argument_count, syntax, unsupported_type
 from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
+from flows.embedded.warehouse.text.grammar import scan
 from flows.embedded.warehouse.text.pivot import grouped
 
 SPELLED = "spelled"
 WRITTEN = "cxm_written"
 _COMMENT = re.compile(r"--|//|/\*")
+_HEX_NUMBER = re.compile(r"\b0[xX][0-9A-Fa-f]+")
 # Calls with a grammar of their own. Those of other dialects (STRING_AGG, SAFE_CAST …) are left to the list of known names.
 _OWN_GRAMMAR = (
     "CAST", "TRY_CAST", "CEIL", "FLOOR", "CHAR", "CHR", "DATE_PART", "DECODE", "EXTRACT", "INITCAP", "LISTAGG", "MAX_BY",
@@ -44,6 +46,15 @@ _AS_WRITTEN = (
 )  # fmt: skip
 
 
+# Types of other systems, which sqlglot would take for the nearest of Snowflake's
+# (https://docs.snowflake.com/en/sql-reference/data-types-unsupported, …/intro-summary-data-types).
+_FOREIGN_TYPES = frozenset({
+    "BIGDECIMAL", "BIGNUMERIC", "BLOB", "BPCHAR", "BYTEA", "CLOB", "FIXED", "INT1", "INT2", "INT4", "INT8", "INT16", "INT32",
+    "INT64", "LONG", "LONGBLOB", "LONGTEXT", "LONGVARCHAR", "MEDIUMBLOB", "MEDIUMTEXT", "SHORT", "SQL_DOUBLE", "SQL_VARCHAR",
+    "STR", "TINYBLOB", "TINYTEXT", "VARCHAR2",
+})  # fmt: skip
+
+
 def _to_char(args: list[Expr]) -> exp.ToChar:
     return exp.ToChar(this=args[0] if args else None, format=args[1] if len(args) > 1 else None)
 
@@ -57,6 +68,22 @@ class _Parser(SnowflakeParser):
     # & | ^ and <=> are no operators of Snowflake's (https://docs.snowflake.com/en/sql-reference/operators)
     BITWISE: ClassVar = {}
     EQUALITY: ClassVar = {k: v for k, v in SnowflakeParser.EQUALITY.items() if k != TokenType.NULLSAFE_EQ}
+
+    # a text is a number behind a + as behind a - (https://docs.snowflake.com/en/sql-reference/operators-arithmetic)
+    UNARY_PARSERS: ClassVar = {**SnowflakeParser.UNARY_PARSERS, TokenType.PLUS: lambda self: self._parse_plus()}
+
+    def _parse_plus(self) -> Expr | None:
+        value = self._parse_unary()
+        if value is None or (isinstance(value, exp.Literal) and not value.is_string):
+            return value
+        return exp.Neg(this=exp.Neg(this=value))
+
+    def _parse_types(self, check_func: bool = False, schema: bool = False, allow_identifiers: bool = True,
+                     with_collation: bool = False) -> Expr | None:  # fmt: skip
+        name = self._curr.text.upper() if allow_identifiers and self._curr else ""
+        if name in _FOREIGN_TYPES and self._curr.token_type == TokenType.VAR:
+            raise unsupported_type(name)
+        return super()._parse_types(check_func, schema, allow_identifiers, with_collation)
 
     def validate_expression(self, expression: Any, args: list[Any] | None = None) -> Any:
         """sqlglot's check, whose error knows the function when its arguments are too few or too many."""
@@ -121,15 +148,27 @@ class _Parser(SnowflakeParser):
 
 
 class EmbeddedSnowflake(Snowflake):
-    """Snowflake's dialect with the parser above."""
+    """Snowflake's dialect with the parser above, without the types and operators of other systems."""
 
     ORIGINAL_NAME_META_KEY = SPELLED
     Parser = _Parser
 
+    class Tokenizer(Snowflake.Tokenizer):
+        """Names of foreign types are plain names; == is no operator."""
+
+        KEYWORDS: ClassVar = {
+            k: v for k, v in Snowflake.Tokenizer.KEYWORDS.items() if k != "==" and k not in _FOREIGN_TYPES
+        }
+
 
 def parse(sql: str) -> Expr:
     """The tree of one statement. Raises sqlglot's errors."""
+    if match := _HEX_NUMBER.search(sql):
+        _refuse_hex_numbers(sql, match[0])
     tree = parse_one(sql, dialect=EmbeddedSnowflake)
+    if isinstance(tree, exp.Block):  # a comment behind the semicolon
+        statements = [part for part in tree.expressions if not isinstance(part, exp.Semicolon)]
+        tree = statements[0] if len(statements) == 1 else tree
     if "DUAL" in sql.upper():
         for from_ in tree.find_all(exp.From):
             _without_dual(from_)
@@ -144,6 +183,14 @@ def parse(sql: str) -> Expr:
         for table in tree.find_all(exp.Table):
             _in_public(table)
     return tree
+
+
+def _refuse_hex_numbers(sql: str, text: str) -> None:
+    """0x1F is no constant (https://docs.snowflake.com/en/sql-reference/data-types-numeric#numeric-constants)."""
+    for token in scan(sql):
+        following = sql[token.end : token.end + 1]
+        if token.kind == "number" and token.text in ("0", "-0") and following in ("x", "X"):
+            raise syntax(text, token.start)
 
 
 def _in_public(table: exp.Table) -> None:

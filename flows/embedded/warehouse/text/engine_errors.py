@@ -39,6 +39,8 @@ _CONVERSIONS = (
      "Invalid regular expression: {}", 100048, "2201B"),
     (re.compile(r"cannot take (square root .*|logarithm .*)|(factorial of a negative number)"),
      "Invalid floating point operation: {}", 100049, "22023"),
+    # https://docs.snowflake.com/en/sql-reference/functions/object_agg#usage-notes
+    (re.compile(r"(Map) keys must be unique"), "Duplicate field key in OBJECT_AGG", 100103, "22000"),
     (re.compile(r"Out of Range Error: (Value out of range)"), "Numeric value is out of range ({})", 100039, "22003"),
     (re.compile(r"Non-numeric values (NaN) and INF are not supported", re.S),
      "Boolean value '{}' is not recognized", 100037, "22018"),

@@ -33,7 +33,7 @@ def arithmetic(node: Expr) -> Type | None:
     if isinstance(node, exp.Neg) and (type_ := type_of(node.this)) and type_.kind in ("VARIANT", "VARCHAR"):
         to = types.TEXT_AS_NUMBER if type_.kind == "VARCHAR" else types.FLOAT
         operand = node.this.copy()
-        node.this.replace(decimal(operand, to) if to.kind == "NUMBER" else exp.cast(operand, "DOUBLE"))
+        node.this.replace(text_as_number(operand, to) if to.kind == "NUMBER" else exp.cast(operand, "DOUBLE"))
         return set_type(node, to)
     if not isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)):
         return None
@@ -71,9 +71,11 @@ def arithmetic(node: Expr) -> Type | None:
     make_exact(node.expression)
     if isinstance(node, exp.Mod):
         return set_type(node, types.common([a, b]))
+    made = types.multiplied(a, b) if isinstance(node, exp.Mul) else types.added(a, b)
+    if made.precision > _NARROW >= max(a.precision, b.precision):  # the engine would keep the result within 64 bits
+        node.this.replace(decimal(node.this.copy(), types.number(_NARROW + 1, a.scale)))
     if not isinstance(node, exp.Mul):
-        return set_type(node, types.added(a, b))
-    made = types.multiplied(a, b)
+        return set_type(node, made)
     if made.scale < a.scale + b.scale:
         return replaced(node, decimal(node.copy(), made), made)
     return set_type(node, made)
@@ -150,7 +152,29 @@ def share_of_total(node: Expr) -> Type | None:
     return _divide(node, part, type_, _with_call(node, call_of("SUM", part.copy())), types.summed(type_))
 
 
-def _with_call(window: exp.Window, call: Expr) -> Expr:
+def events_counted(node: Expr) -> Type | None:
+    """CONDITIONAL_TRUE_EVENT(c) OVER (…): how many rows so far had a true c
+    (https://docs.snowflake.com/en/sql-reference/functions/conditional_true_event)."""
+    call = node.this if isinstance(node, exp.Window) else None
+    if not isinstance(call, exp.Anonymous) or str(call.this).upper() != "CONDITIONAL_TRUE_EVENT":
+        return None
+    if len(call.expressions) != 1:
+        raise errors.argument_count("CONDITIONAL_TRUE_EVENT", 1, len(call.expressions))
+    if not node.args.get("order"):
+        raise errors.no_order("CONDITIONAL_TRUE_EVENT")
+    if node.args.get("spec"):
+        raise errors.unsupported("CONDITIONAL_TRUE_EVENT with a window frame")
+    if call.find(exp.Window):
+        raise errors.unsupported("a window function in CONDITIONAL_TRUE_EVENT (name its result in a subquery)")
+    one = exp.If(this=call.expressions[0].copy(), true=exp.Literal.number(1))
+    events = call_of("SUM", exp.Case(ifs=[one], default=exp.Literal.number(0)))
+    counted = _with_call(node, events)
+    so_far = {"kind": "ROWS", "start": "UNBOUNDED", "start_side": "PRECEDING", "end": "CURRENT ROW"}
+    counted.set("spec", exp.WindowSpec(**so_far))
+    return replaced(node, decimal(counted, types.COUNTED), types.COUNTED)
+
+
+def _with_call(window: Expr, call: Expr) -> Expr:
     made = window.copy()
     made.set("this", call)
     return made
@@ -166,11 +190,31 @@ def median(node: Expr) -> Type | None:
     else:
         return None
     type_ = type_of(argument)
+    if type_ is not None and type_.kind in _NO_NUMBERS:
+        raise errors.argument_types("PERCENTILE_CONT" if isinstance(node, exp.WithinGroup) else "MEDIAN", str(type_))
     if type_ is None or not numeric(type_):
         return None
     made = types.number(type_.precision + 3, min(type_.scale + 3, 37))
     argument.replace(decimal(argument.copy(), made))
     return set_type(node, made)
+
+
+def spread(node: Expr) -> Type | None:
+    """VARIANCE, VAR_POP and KURTOSIS of a NUMBER are NUMBERs (https://docs.snowflake.com/en/sql-reference/functions/variance)."""
+    call = node.this if isinstance(node, exp.Window) else node
+    if not isinstance(call, (exp.Variance, exp.VariancePop, exp.Kurtosis)) or isinstance(node.parent, exp.Window):
+        return None
+    argument = call.this.expressions[0] if isinstance(call.this, exp.Distinct) else call.this
+    type_ = type_of(argument)
+    if type_ is None or not numeric(type_):
+        return None
+    squared = types.divided(types.number(types.DIGITS, min(2 * type_.scale, 37)), types.COUNTED).scale
+    made = types.number(types.DIGITS, 12 if isinstance(call, exp.Kurtosis) else squared)
+    return replaced(node, decimal(node.copy(), made), made)
+
+
+_SPREADS = (exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
+_NO_NUMBERS = ("BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY", "ARRAY", "OBJECT")
 
 
 def text_summed(node: Expr) -> Type | None:
@@ -186,8 +230,8 @@ def text_summed(node: Expr) -> Type | None:
         node.set("this", exp.cast(call_of("ROUND", number), exp.DataType.build("BIGINT")))
         return set_type(node, types.INTEGER)
     numeric = (exp.Sum, exp.Avg, exp.Median)
-    if isinstance(node, numeric) and type_of(node.this) == types.BOOLEAN:
-        raise errors.argument_types(type(node).__name__.upper(), "BOOLEAN")
+    if isinstance(node, (*numeric, *_SPREADS)) and (type_ := type_of(node.this)) and type_.kind in _NO_NUMBERS:
+        raise errors.argument_types(type(node).__name__.upper(), str(type_))
     if isinstance(node, numeric) and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "VARIANT"):
         node.set("this", exp.cast(node.this, exp.DataType.build("DOUBLE"), copy=False))
         return set_type(node, types.FLOAT)

@@ -32,6 +32,24 @@ def shifted(node: Expr) -> Type | None:
     return set_type(node, made)
 
 
+def from_last(node: Expr) -> None:
+    """NTH_VALUE(…) FROM LAST: the order the other way round, since the frame is the whole partition
+    (https://docs.snowflake.com/en/sql-reference/functions/nth_value#syntax)."""
+    if not isinstance(node, exp.Window):
+        return
+    call = node.this.this if isinstance(node.this, (exp.IgnoreNulls, exp.RespectNulls)) else node.this
+    if not isinstance(call, exp.NthValue) or call.args.get("from_first") is not False:
+        return
+    spec, order = node.args.get("spec"), node.args.get("order")
+    whole = spec is None or (spec.args.get("start"), spec.args.get("end")) == ("UNBOUNDED", "UNBOUNDED")
+    if not whole or not isinstance(order, exp.Order):
+        raise errors.unsupported("NTH_VALUE FROM LAST with a window frame")
+    call.set("from_first", None)
+    for ordered in order.expressions:
+        for key in ("desc", "nulls_first"):
+            ordered.set(key, not ordered.args.get(key))
+
+
 def refuse_times(node: Expr) -> None:
     """What no date or time function takes: the year of a TIME, three arguments with a zone in the third
     (https://docs.snowflake.com/en/sql-reference/functions/year#arguments, …/convert_timezone#arguments)."""
@@ -77,6 +95,7 @@ _OF_NUMBERS = (
 
 _OF_VARIANTS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY")
 _VALUE = "cxm_value"  # of a cast to VARIANT: what was cast
+FLOATS = "cxm_floats"  # of an object: the keys whose values are FLOATs
 
 
 def _to_variant(node: Expr) -> bool:
@@ -113,7 +132,9 @@ def put_in_variant(node: Expr) -> None:
     elif isinstance(node, (exp.Array, exp.ArrayConstructCompact)) or name == "ARRAY_CONSTRUCT_COMPACT":
         parts = list(node.expressions)
     elif isinstance(node, (exp.Struct, exp.JSONObject)):
-        parts = [p.expression for p in node.expressions if isinstance(p, (exp.PropertyEQ, exp.JSONKeyValue))]
+        pairs = [p for p in node.expressions if isinstance(p, (exp.PropertyEQ, exp.JSONKeyValue))]
+        node.meta[FLOATS] = [p.this for p in pairs if type_of(p.expression) == types.FLOAT]
+        parts = [p.expression for p in pairs if type_of(p.expression) != types.FLOAT]
     for part in parts:
         if (type_ := type_of(part)) is None:
             continue

@@ -16,12 +16,15 @@ from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.arithmetic import (
     arithmetic,
     average,
+    events_counted,
     median,
     rounded,
     share_of_total,
+    spread,
     text_summed,
 )
 from flows.embedded.warehouse.translate.coercions import (
+    from_last,
     kind_in_variant,
     put_in_variant,
     read_texts,
@@ -29,6 +32,7 @@ from flows.embedded.warehouse.translate.coercions import (
     shifted,
 )
 from flows.embedded.warehouse.translate.comparisons import branches, compared
+from flows.embedded.warehouse.translate.grouping import distinct_by_value
 from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, make_whole, replaced, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
 
@@ -63,7 +67,7 @@ _WHOLE: dict[type[Expr], tuple[str, ...]] = {
     exp.StrPosition: ("position", "occurrence"), exp.RegexpExtract: ("position", "occurrence", "group"),
     exp.DateFromParts: ("year", "month", "day"), exp.TimestampFromParts: ("year", "month", "day", "hour", "min", "sec", "nano"),
     exp.BitwiseAnd: ("this", "expression"), exp.BitwiseOr: ("this", "expression"), exp.BitwiseXor: ("this", "expression"),
-    exp.BitwiseNot: ("this",), exp.BitwiseLeftShift: ("this", "expression"), exp.BitwiseRightShift: ("this", "expression"),
+    exp.BitwiseNot: ("this",),
     exp.Lag: ("offset",), exp.Lead: ("offset",), exp.NthValue: ("offset",), exp.Ntile: ("this",), exp.Factorial: ("this",),
     exp.BitwiseAndAgg: ("this",), exp.BitwiseOrAgg: ("this",), exp.BitwiseXorAgg: ("this",),
     exp.Bracket: ("expressions",), exp.Round: ("decimals",), exp.Trunc: ("decimals",), exp.Ceil: ("decimals",),
@@ -99,6 +103,11 @@ _FLOATS = (
 )  # fmt: skip
 
 
+_OF_BITS = (
+    exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot, exp.BitwiseLeftShift, exp.BitwiseRightShift,
+)  # fmt: skip
+
+
 _DATES = (exp.TsOrDsToDate, exp.CurrentDate, exp.DateFromParts, exp.LastDay)
 
 
@@ -127,6 +136,8 @@ def typed(node: Expr) -> Type | None:
         make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, exp.Pad) else "_cxm_int64")
     if isinstance(node, _OF_TEXT):
         _make_text(node.this)
+        if isinstance(node, (exp.Contains, exp.StartsWith, exp.EndsWith)):
+            _make_text(node.expression)
         if type_of(node.args.get("expression")) == types.NULL:
             node.set("expression", exp.cast(exp.null(), "VARCHAR"))
     if isinstance(node, exp.Anonymous) and str(node.this).upper() == "TRUNC" and len(node.expressions) == 2:
@@ -135,12 +146,14 @@ def typed(node: Expr) -> Type | None:
             number = exp.Trunc(this=value.copy(), decimals=digits.copy())
             node.replace(number)
             node = number
+    distinct_by_value(node)
+    from_last(node)
     refuse_times(node)
     read_texts(node)
     put_in_variant(node)
     for make in (
-        compared, arithmetic, average, share_of_total, median, _cast, rounded, branches, text_summed, _typeof, shifted,
-        kind_in_variant,
+        compared, arithmetic, average, spread, events_counted, share_of_total, median, _cast, rounded, branches, text_summed,
+        _typeof, shifted, kind_in_variant,
     ):  # fmt: skip
         if (made := make(node)) is not None:
             return made
@@ -290,14 +303,16 @@ def _simple(node: Expr) -> Type | None:
         return type_of(node.this)
     if isinstance(node, exp.Extract) and "nano" in node.name.lower():
         return types.INTEGER
+    if isinstance(node, _OF_BITS):
+        return Type("BINARY") if (type_ := type_of(node.this)) and type_.kind == "BINARY" else None
     if isinstance(node, _COUNTS):
         return types.COUNTED
     if isinstance(node, _FLOATS):
         return types.FLOAT
     if isinstance(node, _DATES):
         return types.DATE
-    if isinstance(node, exp.ArgMax):
-        return type_of(node.this)
+    if isinstance(node, (exp.ArgMax, exp.ArgMin)):
+        return Type("ARRAY") if node.args.get("count") is not None else type_of(node.this)
     if isinstance(node, exp.DecodeCase):
         results = node.expressions[2::2] + (node.expressions[-1:] if len(node.expressions) % 2 == 0 else [])
         return types.common(type_of(r) for r in results)

@@ -20,6 +20,7 @@ from flows.embedded.warehouse.session import policies
 from flows.embedded.warehouse.session.privileges import folded
 from flows.embedded.warehouse.session.registry import QueryRecord
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import scan, unescape
 from flows.embedded.warehouse.translate import account_usage, policy_references
 from flows.embedded.warehouse.translate.masking import CURRENT_TAG
 from flows.embedded.warehouse.translate.translation import SERVER_VERSION, Place, translated
@@ -115,6 +116,8 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
         if not isinstance(role, exp.Literal):
             raise errors.unsupported("IS_ROLE_IN_SESSION of anything but a string constant")
         return exp.Boolean(this=role.name.upper() in conn.active_roles())
+    elif name == "GETVARIABLE":
+        text = _variable(conn, node)
     elif name == CURRENT_TAG:
         raise errors.unsupported(f"{CURRENT_TAG} outside a masking policy")
     elif name == "SYSTEM$GET_TAG":
@@ -122,6 +125,21 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
     else:
         return None
     return exp.cast(exp.Null(), "VARCHAR") if text is None else exp.Literal.string(text)
+
+
+def _variable(conn: WarehouseConnection, node: exp.Func) -> str | None:
+    """GETVARIABLE('<name>'): a session variable's value as a text, NULL for one that is not set
+    (https://docs.snowflake.com/en/sql-reference/session-variables#viewing-variables-for-the-session)."""
+    name = node.expressions[0] if len(node.expressions) == 1 else None
+    if not (isinstance(name, exp.Literal) and name.is_string):
+        raise errors.unsupported("GETVARIABLE of anything but the name of a variable as a string constant")
+    if (written := conn.variables.get(name.name)) is None:
+        return None
+    text = str(written).removeprefix("(").removesuffix(")")
+    token = next(scan(text), None)
+    if token is None or token.kind not in ("string", "number") or token.end < len(text):
+        raise errors.unsupported(f"GETVARIABLE of a variable that is neither a text nor a NUMBER ({name.name})")
+    return unescape(text) if token.kind == "string" else text
 
 
 def _tag_value(conn: WarehouseConnection, node: exp.Func) -> str | None:

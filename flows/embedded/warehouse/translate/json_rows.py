@@ -1,4 +1,4 @@
-"""Texts that become values, and values that become rows: PARSE_JSON's own grammar, and the rows of FLATTEN.
+"""Texts that become values, and values that become rows: PARSE_JSON's own grammar, the rows of FLATTEN, groups of equal values.
 
 DuckDB ──native functions `_cxm_parsed_json`, `_cxm_flattened`──▶ here
 
@@ -10,13 +10,48 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from flows.embedded.warehouse.text.errors import RAISED
-from flows.embedded.warehouse.translate.json_values import dumps, fail, loads, number
+from flows.embedded.warehouse.translate.json_values import Exponent, comparable, dumps, fail, loads, number
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _STEP = re.compile(r"""\[(?:(\d+)|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\]|\.?(?:"([^"]*)"|([^.\[\]"]+))""")
+
+
+# ---- GROUP BY, DISTINCT
+
+
+def grouped(value: str | None) -> str | None:
+    """A VARIANT as the text that a group of equal ones is shown with; that of a FLOAT beside a NUMBER is not documented."""
+    if value is None:
+        return None
+    if _has_float(loads(value)):
+        raise fail("GROUP BY, DISTINCT or a set operation of VARIANTs that hold a FLOAT (cast them)")
+    return comparable(value)
+
+
+def with_floats(text: str | None, keys: str | None) -> str | None:
+    """An array, or an object, whose numbers are FLOATs: all of them, or those of these keys
+    (https://docs.snowflake.com/en/sql-reference/data-types-semistructured)."""
+    if text is None or keys is None:
+        return None
+    value, of = loads(text), json.loads(keys)
+    if isinstance(value, list):
+        return dumps([_floating(item) for item in value])
+    if isinstance(value, dict):
+        return dumps({key: _floating(item) if not of or key in of else item for key, item in value.items()})
+    return text
+
+
+def _floating(value: Any) -> Any:
+    return Exponent(value) if isinstance(value, (int, Decimal)) and not isinstance(value, bool) else value
+
+
+def _has_float(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, Exponent) or any(map(_has_float, parts))
 
 
 # ---- PARSE_JSON

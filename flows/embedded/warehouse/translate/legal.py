@@ -155,6 +155,8 @@ def _check_node(node: Expr, root: Expr) -> None:
     elif isinstance(node, (exp.Summarize, exp.Pragma, exp.Attach, exp.Detach, exp.Command)) and not (
         node is root or (isinstance(root, exp.Alter) and drops_clustering(node))
     ):
+        if isinstance(root, exp.Alter) and str(node.expression).strip().upper().startswith(_KEYS):
+            raise errors.unsupported(f"ALTER TABLE … {node.sql(dialect='snowflake')}")
         raise errors.syntax(node.sql(dialect="snowflake"))
     elif isinstance(node, exp.Window):
         if node.args.get("order"):
@@ -201,6 +203,8 @@ def _check_type(node: exp.DataType) -> None:
     wrong = (text and not 1 <= sizes[0] <= _LONGEST) or (
         number and not (1 <= sizes[0] <= 38 and (len(sizes) < 2 or sizes[1] <= min(sizes[0], 37)))
     )
+    if node.this in (_T.BINARY, _T.VARBINARY) and sizes and isinstance(node.parent, exp.ColumnDef):
+        raise errors.unsupported(f"{node.sql(dialect='snowflake')} as a column's type (BINARY holds the same)")
     if node.this not in _TYPES or wrong:
         raise errors.unsupported_type(node.sql(dialect="snowflake"))
 
@@ -241,10 +245,13 @@ def _check_unordered(window: exp.Window) -> None:
     call = window.this
     while isinstance(call, (exp.IgnoreNulls, exp.RespectNulls, exp.WithinGroup)):
         call = call.this
+    if isinstance(call, exp.AggFunc) and isinstance(call.this, exp.Distinct) and not isinstance(call, exp.GroupConcat):
+        raise errors.compilation("distinct cannot be used with a window frame or an order.", 2043, "42601")
     if isinstance(call, _OF_PARTITIONS):
         raise errors.unsupported(f"ORDER BY in the OVER of {spelled(call) or call.sql_name()}")
 
 
+_KEYS = ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY")
 _OF_PARTITIONS = (exp.Median, exp.Mode, exp.PercentileCont, exp.PercentileDisc, exp.GroupConcat)
 _BESIDE_INTERVAL = (exp.Add, exp.Sub, exp.WindowSpec, exp.Interval)
 

@@ -52,6 +52,9 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_order", "J", (("", """list_transform([CAST(J AS JSON)], lambda S: CASE WHEN S IS NULL OR json_type(S) = 'NULL' THEN NULL
         ELSE {'N': CASE WHEN json_type(S) IN ('VARCHAR', 'ARRAY', 'OBJECT', 'BOOLEAN') THEN NULL ELSE TRY_CAST(S AS DOUBLE) END,
               'T': json_extract_string(S, '$')} END)[1]"""),)),
+    # without a lambda: the engine takes the same call in SELECT and in GROUP BY for one
+    ("_cxm_one_json", "J", (("", "CASE WHEN json_type(CAST(J AS JSON)) IN ('DOUBLE', 'OBJECT', 'ARRAY') "
+        "THEN CAST(_cxm_grouped_json(CAST(J AS VARCHAR)) AS JSON) ELSE CAST(J AS JSON) END"),)),
     ("_cxm_as_json", "J", (("", "CAST(J AS JSON)"),)),
     ("_cxm_no_null", "J", (("", "CASE WHEN json_type(CAST(J AS JSON)) <> 'NULL' THEN J END"),)),
     ("_cxm_float_in_json", "N", (("", "CASE WHEN isfinite(N) THEN CAST(printf('%.15e', N) AS JSON) ELSE to_json(CAST(N AS VARCHAR)) END"),)),
@@ -78,19 +81,19 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
               + (CASE WHEN Z[1] = '-' THEN -1 ELSE 1 END) * coalesce(TRY_CAST(regexp_extract(Z, '(\\d{{2}})$', 1) AS BIGINT), 0)
               * (CASE WHEN length(Z) > 3 THEN 1 ELSE 0 END) END
               FROM (SELECT coalesce(nullif(regexp_extract(S, '{_ZONE}', 2), ''), regexp_extract(S, '{_MIDDLE_ZONE}', 1)) AS Z)) END"""),)),
+    ("_cxm_fine_parts", "N", (("", """CASE WHEN CAST(N AS BIGINT) % 1000 <> 0 THEN _cxm_fail('000002', '0A000',
+        'Unsupported feature ''nanoseconds'' in the embedded warehouse: ' || N) ELSE CAST(N AS BIGINT) END"""),)),
     ("_cxm_epoch", "S", (("", """
         CASE WHEN abs(CAST(S AS HUGEINT)) < 31536000000 THEN make_timestamp(CAST(S AS BIGINT) * 1000000)
         WHEN abs(CAST(S AS HUGEINT)) < 31536000000000 THEN make_timestamp(CAST(S AS BIGINT) * 1000)
         WHEN abs(CAST(S AS HUGEINT)) < 31536000000000000 THEN make_timestamp(CAST(S AS BIGINT))
-        ELSE make_timestamp(CAST(S AS BIGINT) // 1000) END"""),)),
+        ELSE make_timestamp(_cxm_fine_parts(S) // 1000) END"""),)),
     ("_cxm_fine", "S", (("", """
         CASE WHEN regexp_matches(S, '\\.\\d{6}\\d*[1-9]') THEN _cxm_fail('000002', '0A000',
             'Unsupported feature ''nanoseconds'' in the embedded warehouse: ' || S) ELSE S END"""),)),
-    ("_cxm_fine_parts", "N", (("", """CASE WHEN CAST(N AS BIGINT) % 1000 <> 0 THEN _cxm_fail('000002', '0A000',
-        'Unsupported feature ''nanoseconds'' in the embedded warehouse: ' || N) ELSE CAST(N AS BIGINT) END"""),)),
     ("_cxm_wall", "S", (("", f"""
         CASE WHEN regexp_full_match(S, '\\d{{4}}-\\d\\d-\\d\\d([ T]\\d\\d:\\d\\d(:\\d\\d(\\.\\d{{1,6}})?)?)?') THEN TRY_CAST(S AS TIMESTAMP)
-        WHEN regexp_full_match(trim(S), '-?\\d{{1,18}}') THEN _cxm_epoch(trim(S))
+        WHEN regexp_full_match(trim(S), '-?\\d{{1,18}}|-?[1-8]\\d{{18}}') THEN _cxm_epoch(trim(S))
         WHEN regexp_matches(S, '^\\s*\\d{{1,4}}-\\d{{1,2}}-\\d{{1,2}}([ T]\\d{{1,2}})?') THEN TRY_CAST(regexp_replace(
             _cxm_unzoned(_cxm_fine(trim(S))), '([ T]\\d{{1,2}})$', '\\1:00') AS TIMESTAMP)
         ELSE try_strptime(_cxm_unzoned(trim(S)), {_list(_AUTO)}) END"""),)),
@@ -107,14 +110,14 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         (ZONED, "V.CXM_UTC + to_minutes(CAST(V.CXM_OFFSET AS BIGINT))"),
         # a number in a VARIANT is an instant (https://docs.snowflake.com/en/sql-reference/functions/to_timestamp#usage-notes)
         ("", f"CASE WHEN {_NUMBERS} THEN make_timestamp(CAST(TRY_CAST(V AS DOUBLE) * 1000000 AS BIGINT)) "
-             "WHEN typeof(V) = 'JSON' AND regexp_full_match(CAST(V AS VARCHAR), '-?\\d{1,18}') "
+             "WHEN typeof(V) = 'JSON' AND regexp_full_match(CAST(V AS VARCHAR), '-?\\d{1,18}|-?[1-8]\\d{18}') "
              "THEN CAST(timezone('UTC', _cxm_wall(CAST(V AS VARCHAR))) AS TIMESTAMP) ELSE _cxm_wall(_cxm_plain(V)) END"),
     )),
     ("_cxm_try_ltz", "V", (
         ("TIMESTAMP WITH TIME ZONE", "V"), ("TIMESTAMP", "CAST(V AS TIMESTAMPTZ)"), ("DATE", "CAST(CAST(V AS TIMESTAMP) AS TIMESTAMPTZ)"),
         (ZONED, "timezone('UTC', V.CXM_UTC)"),
         ("", f"""CASE WHEN {_NUMBERS} THEN timezone('UTC', make_timestamp(CAST(TRY_CAST(V AS DOUBLE) * 1000000 AS BIGINT)))
-            WHEN regexp_full_match(trim(_cxm_plain(V)), '-?\\d{{1,18}}') THEN timezone('UTC', _cxm_wall(_cxm_plain(V)))
+            WHEN regexp_full_match(trim(_cxm_plain(V)), '-?\\d{{1,18}}|-?[1-8]\\d{{18}}') THEN timezone('UTC', _cxm_wall(_cxm_plain(V)))
             WHEN _cxm_zone(trim(_cxm_plain(V))) IS NULL THEN CAST(_cxm_wall(_cxm_plain(V)) AS TIMESTAMPTZ)
             ELSE timezone('UTC', _cxm_wall(_cxm_plain(V)) - to_minutes(_cxm_zone(trim(_cxm_plain(V))))) END"""),
     )),
@@ -223,6 +226,10 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_since_epoch", "N, P", (("", "make_timestamp(CAST(trunc(CAST(N AS DECIMAL(38, 9)) / P * 1000000) AS BIGINT))"),)),
     ("_cxm_from_parts", "Y, MO, D, H, MI, S, U", (("", "make_timestamp(CAST(Y AS BIGINT), 1, 1, 0, 0, 0) + to_months(CAST(MO - 1 AS INTEGER)) + "
         "to_days(CAST(D - 1 AS INTEGER)) + to_hours(CAST(H AS BIGINT)) + to_minutes(CAST(MI AS BIGINT)) + to_seconds(CAST(S AS BIGINT)) + to_microseconds(CAST(U AS BIGINT))"),)),
+    ("_cxm_time_from_parts", "H, MI, S, U", (("", """list_transform([CAST(H AS BIGINT) * 3600000000 + CAST(MI AS BIGINT) * 60000000
+        + CAST(S AS BIGINT) * 1000000 + CAST(U AS BIGINT)], lambda M: CASE WHEN M IS NULL THEN NULL WHEN M BETWEEN 0 AND 86399999999
+        THEN CAST(make_timestamp(M) AS TIME) ELSE _cxm_fail('000002', '0A000',
+        'Unsupported feature ''TIME_FROM_PARTS of a time that is not within one day (undefined)'' in the embedded warehouse') END)[1]"""),)),
     # https://docs.snowflake.com/en/sql-reference/functions/cot#examples
     ("_cxm_cotangent", "N", (("", "CASE WHEN N = 0 THEN CAST('inf' AS DOUBLE) ELSE cot(CASE WHEN N <> 0 THEN N END) END"),)),
     ("_cxm_big", "V", (("", "CAST(round(V) AS BIGINT)"),)),

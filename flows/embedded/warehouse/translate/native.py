@@ -15,7 +15,7 @@ from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse.text import number_formats, number_reading
 from flows.embedded.warehouse.text.errors import RAISED
-from flows.embedded.warehouse.translate import json_rows, json_values, regular_expressions, text_values
+from flows.embedded.warehouse.translate import bit_functions, json_rows, json_values, regular_expressions, text_values
 
 _ROWS = 'STRUCT("KEY" VARCHAR, "PATH" VARCHAR, "INDEX" BIGINT, "VALUE" VARCHAR, "THIS" VARCHAR)[]'
 _T = "VARCHAR"
@@ -66,6 +66,8 @@ FUNCTIONS = (
     Native("_cxm_array_text", json_values.joined, (_T, _T), _T),
     Native("_cxm_compact_text", json_values.compact_text, (_T,), _T),
     Native("_cxm_same_json", json_values.comparable, (_T,), _T),
+    Native("_cxm_grouped_json", json_rows.grouped, (_T,), _T),
+    Native("_cxm_with_floats", json_rows.with_floats, (_T, _T), _T),
     Native("_cxm_json_text", json_values.json_text, (_T,), _T),
     Native("_cxm_parsed_json", json_rows.parsed, (_T,), _T),
     Native("_cxm_try_parsed_json", json_rows.try_parsed, (_T,), _T),
@@ -75,6 +77,10 @@ FUNCTIONS = (
     Native("_cxm_number_read", _number_read, (_T, _T, "BOOLEAN"), _T),
     *(
         Native(name, run, parameters, returns)
-        for name, run, parameters, returns in (*regular_expressions.FUNCTIONS, *text_values.FUNCTIONS)
+        for name, run, parameters, returns in (
+            *regular_expressions.FUNCTIONS,
+            *text_values.FUNCTIONS,
+            *bit_functions.FUNCTIONS,
+        )
     ),
 )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.column_names import column_name, named
 from flows.embedded.warehouse.translate.expressions import declared
-from flows.embedded.warehouse.translate.scopes import folded
+from flows.embedded.warehouse.translate.scopes import Item, folded
 from flows.embedded.warehouse.translate.typed_nodes import decimal, type_of
 from flows.embedded.warehouse.translate.types import Type
 
@@ -42,3 +43,11 @@ def give_types(query: Expr, types_: Sequence[Type | None]) -> None:
             projection.replace(cast)
         else:
             projection.replace(named(cast, name))
+
+
+def name_nulls(items: Sequence[Item]) -> None:
+    """A column that is NULL alone is a VARCHAR in what CREATE … AS SELECT makes."""
+    for item in items:
+        if item.type == types.NULL and item.node is not None and not isinstance(item.node, exp.SetOperation):
+            inner = item.node.unalias()
+            inner.replace(exp.cast(inner.copy(), exp.DataType.build("VARCHAR")))

@@ -62,11 +62,18 @@ def resolved(column: exp.Column, scope: Scope) -> Type | None:
     return None
 
 
+_SURE = ("_CXM_", "TO_", "TRY_TO_", "DATE", "TIME")  # functions that give the same value again
+
+
 def computed_again(column: exp.Column, scope: Scope) -> Expr | None:
     """The expression of an alias in the same SELECT list: DuckDB refuses one whose expression may fail, such as a cast."""
     name = folded(column.this)
     made = scope.made.get(name)
-    if made is None or column.args.get("table") or not made.find(exp.Cast):
+    if made is None or column.args.get("table"):
+        return None
+    if not made.find(exp.Cast) and not (
+        isinstance(column.parent, exp.Func) and column.find_ancestor(exp.Select, exp.Query)
+    ):
         return None
     if any(columns is None or name in columns for _, columns in scope.sources):
         return None
@@ -75,7 +82,9 @@ def computed_again(column: exp.Column, scope: Scope) -> Expr | None:
         is not made.parent_select
     ):
         return None
-    if made.find(exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid, exp.Anonymous):
+    if made.find(exp.Query, exp.AggFunc, exp.Window, exp.Rand, exp.Uuid):
+        return None
+    if any(not str(call.this).upper().startswith(_SURE) for call in made.find_all(exp.Anonymous)):
         return None
     return exp.paren(made.copy())
 

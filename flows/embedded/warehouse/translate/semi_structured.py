@@ -7,13 +7,15 @@ https://docs.snowflake.com/en/sql-reference/functions-semistructured, …/functi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import reduce
 
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate import number_texts, table_functions, text_functions
+from flows.embedded.warehouse.translate import number_texts, table_functions, text_functions, types
+from flows.embedded.warehouse.translate.coercions import FLOATS
 from flows.embedded.warehouse.translate.trees import change_from_leaves
 from flows.embedded.warehouse.translate.typed_nodes import set_type, type_of
 
@@ -178,7 +180,7 @@ def _called(node: exp.Anonymous, name: str) -> Expr:
 def _json(value: Expr) -> Expr:
     """A value as a text of JSON, NULL for NULL."""
     if _is_float(value):
-        return exp.cast(value, "VARCHAR")
+        return _macro("digits_of", value)
     return exp.cast(exp.null(), "VARCHAR") if isinstance(value, exp.Null) else _macro("js", value)
 
 
@@ -268,8 +270,28 @@ def _whole(node: Expr) -> Expr:
     if isinstance(call, exp.GroupConcat):
         return exp.func("coalesce", node.copy(), exp.Literal.string(""))
     if isinstance(call, exp.ArrayAgg):
-        return exp.Anonymous(this="_cxm_array", expressions=[node.copy()])
+        made = exp.Anonymous(this="_cxm_array", expressions=[node.copy()])
+        return _with_floats(made) if type_of(_aggregated(call)) == types.FLOAT else made
+    if isinstance(call, exp.ObjectAgg) and type_of(call.expression) == types.FLOAT:
+        return _with_floats(node.copy())
+    if isinstance(node, (exp.Struct, exp.JSONObject)) and (keys := node.meta.get(FLOATS)):
+        if not all(isinstance(key, (exp.Literal, exp.Identifier)) for key in keys):
+            raise errors.unsupported("a FLOAT under a key that is no constant (cast it to a NUMBER)")
+        return _with_floats(node.copy(), *(key.name for key in keys))
     return node
+
+
+def _aggregated(call: Expr) -> Expr:
+    """What ARRAY_AGG collects."""
+    value: Expr = call.this
+    while isinstance(value, (exp.Order, exp.Distinct)):
+        value = value.this if isinstance(value, exp.Order) else value.expressions[0]
+    return value
+
+
+def _with_floats(value: Expr, *keys: str) -> Expr:
+    """An array or object whose numbers, or those of these keys, are FLOATs: 3.000000000000000e+00."""
+    return _macro("as_json", _macro("with_floats", _macro("digits_of", value), exp.Literal.string(json.dumps(keys))))
 
 
 def _same(left: Sequence[Expr], right: Sequence[Expr]) -> Expr:

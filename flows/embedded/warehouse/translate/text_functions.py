@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate import encodings
+from flows.embedded.warehouse.translate import bit_functions, encodings
 from flows.embedded.warehouse.translate.native_calls import (
     as_number,
     as_text,
@@ -232,6 +232,7 @@ def _counted(node: Expr) -> Expr:
 
 REWRITTEN: dict[type[Expr], Callable[[Expr], Expr]] = {
     **encodings.REWRITTEN,
+    **bit_functions.REWRITTEN,
     exp.Pad: _padded,
     exp.RegexpReplace: _replaced,
     exp.RegexpExtractAll: _all_matches,

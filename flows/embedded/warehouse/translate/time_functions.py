@@ -184,12 +184,15 @@ def _from_parts(node: Expr) -> Expr:
     nano = node.args.get("nano")
     if nano is not None and not (isinstance(nano, exp.Anonymous) and nano.this == "_cxm_fine_parts"):
         node.set("nano", exp.Anonymous(this="_cxm_fine_parts", expressions=[nano]))
-    parts = [node.args.get(key) for key in ("year", "month", "day", "hour", "min", "sec")]
-    if isinstance(node, exp.TimeFromParts) or any(part is None for part in parts):
+    of_time = isinstance(node, exp.TimeFromParts)
+    parts = [node.args.get(key) for key in ("year", "month", "day", "hour", "min", "sec")[3 if of_time else 0 :]]
+    if any(part is None for part in parts):
         return node
     # a part may be below or above what a clock shows: the time moves on
     fine = node.args.get("nano")
     micros = exp.IntDiv(this=fine, expression=exp.Literal.number(1000)) if fine is not None else exp.Literal.number(0)
+    if of_time:
+        return exp.Anonymous(this="_cxm_time_from_parts", expressions=[*parts, micros])
     made = exp.Anonymous(this="_cxm_from_parts", expressions=[*parts, micros])
     return call("ltz", made) if isinstance(node, exp.TimestampLtzFromParts) else made
 

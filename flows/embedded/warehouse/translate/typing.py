@@ -23,7 +23,8 @@ from flows.embedded.warehouse.translate.bound_values import type_of_bound
 from flows.embedded.warehouse.translate.column_names import column_name, named
 from flows.embedded.warehouse.translate.comparisons import make_condition, refuse_zoned
 from flows.embedded.warehouse.translate.expressions import typed
-from flows.embedded.warehouse.translate.result_types import give_types
+from flows.embedded.warehouse.translate.grouping import combine_by_value, take_by_value
+from flows.embedded.warehouse.translate.result_types import give_types, name_nulls
 from flows.embedded.warehouse.translate.scopes import (
     Columns,
     Item,
@@ -40,7 +41,8 @@ from flows.embedded.warehouse.translate.typed_nodes import make_exact, set_type,
 from flows.embedded.warehouse.translate.types import Type
 
 LENGTHS = "cxm_lengths"  # of the VARCHAR(n) columns that CREATE TABLE … AS takes over
-
+# What makes a text of a known length (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar).
+_OF_LENGTH = (exp.Column, exp.Literal, exp.Case, exp.If, exp.Coalesce, exp.SetOperation)
 
 _FLATTENED: Columns = {
     "SEQ": types.INTEGER, "KEY": types.VARCHAR, "PATH": types.VARCHAR, "INDEX": types.INTEGER, "VALUE": Type("VARIANT"),
@@ -68,8 +70,9 @@ class Typing:
             name_columns(tree.this)
             if isinstance(tree.expression, exp.Query):
                 items = self._result(tree.expression)
+                name_nulls(items)
                 # a column that is taken over keeps its length
-                taken = [i for i in items if i.type and (i.node is None or isinstance(i.node.unalias(), exp.Column))]
+                taken = [i for i in items if i.type and (i.node is None or isinstance(i.node.unalias(), _OF_LENGTH))]
                 tree.meta[LENGTHS] = {i.name: i.type.length for i in taken if i.type and i.type.length}
         elif isinstance(tree, exp.Insert) and isinstance(tree.expression, (exp.Query, exp.Values)):
             self._insert(tree)
@@ -192,6 +195,7 @@ class Typing:
         for half, items in ((query.this, left), (query.expression, right)):
             _check_star(half, items, made)
             give_types(half, [item.type for item in made])
+        combine_by_value(query, made)
         return made
 
     def _values(self, query: exp.Values, outer: Scope | None, ctes: Mapping[str, Columns | None]) -> list[Item] | None:
@@ -254,6 +258,7 @@ class Typing:
                         refuse_zoned("GROUP BY", [_key_type(key, items) for key in node.expressions])
         if select.args.get("distinct"):
             refuse_zoned("SELECT DISTINCT", [item.type for item in items or []])
+        take_by_value(select, items)
         return items
 
     def _joins(self, holder: Expr, scope: Scope, ctes: Mapping[str, Columns | None]) -> None:

@@ -47,7 +47,7 @@ def is_zoned(type_: str) -> bool:
 def _plain(type_: str) -> str:
     if is_zoned(type_):
         return "TIMESTAMP WITH TIME ZONE"
-    if type_ in duckdb_to_sf_type or type_.startswith("DECIMAL"):
+    if type_ in duckdb_to_sf_type or (type_.startswith("DECIMAL") and not type_.endswith("]")):
         return type_
     if type_.startswith("ENUM"):
         return "VARCHAR"
