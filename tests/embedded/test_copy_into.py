@@ -674,7 +674,11 @@ def test_an_external_location_may_stand_in_the_statement(lab: Lab) -> None:
             ["2024-01-02T03:04:05", "2024-01-02 03:04", "1704164645"],
             ["2024-01-02 03:04:05", "2024-01-02 03:04:00", "2024-01-02 03:04:05"],
         ),
-        ("TIMESTAMP_TZ", ["2024-01-02 03:04:05 +0200"], ["2024-01-02 03:04:05+02:00"]),
+        (
+            "TIMESTAMP_TZ",
+            ["2024-01-02 03:04:05 +0200", "2024-01-02T03:04:05Z"],
+            ["2024-01-02 03:04:05+02:00", "2024-01-02 03:04:05+00:00"],
+        ),
     ],
 )
 def test_fields_convert_as_texts_do_in_a_query(lab: Lab, type_: str, words: list[str], expected: list[Any]) -> None:

@@ -77,7 +77,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_unzoned", "S", (("", f"regexp_replace(regexp_replace(S, '{_ZONE}', '\\1'), '{_MIDDLE_ZONE}', '\\2')"),)),
     ("_cxm_zone", "S", (("", f"""
         CASE WHEN S LIKE '%Z' AND regexp_matches(S, '{_ZONE}') THEN 0
-        ELSE (SELECT CASE WHEN Z = '' THEN NULL ELSE CAST(regexp_extract(Z, '^([+-]\\d{{1,2}})', 1) AS BIGINT) * 60
+        ELSE (SELECT CASE WHEN Z = '' THEN NULL ELSE TRY_CAST(regexp_extract(Z, '^([+-]\\d{{1,2}})', 1) AS BIGINT) * 60
               + (CASE WHEN Z[1] = '-' THEN -1 ELSE 1 END) * coalesce(TRY_CAST(regexp_extract(Z, '(\\d{{2}})$', 1) AS BIGINT), 0)
               * (CASE WHEN length(Z) > 3 THEN 1 ELSE 0 END) END
               FROM (SELECT coalesce(nullif(regexp_extract(S, '{_ZONE}', 2), ''), regexp_extract(S, '{_MIDDLE_ZONE}', 1)) AS Z)) END"""),)),
