@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from flows.contract.read import read_source, sources
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import forget as step
-from flows.steps.forget import Person, Place
+from flows.steps.forget import Place
 from flows.steps.forget.objects import Landed
 
 _TAG = {"step": "forget"}
@@ -79,32 +79,20 @@ def forget(
         count = sum(len(known) for known in starts.values())
         if not apply:
             return Forgotten(source_name, count, False, info.batch_id, person.places)
-        done = [*step.forget_in_dbt_tables(dbt, settings.database, person)]
+        hashes = step.hashes(starts, secret)
+        by = f"{getpass.getuser()}@{socket.gethostname()}"
+
+        def note(name: str, places: Iterable[Place]) -> None:
+            ledgers[name].forgotten(info.batch_id, by, hashes, step.places_text(places))
 
         def still(landed: Landed) -> None:
             lease.check(ledgers[landed.holder.source.name], holders[landed.holder.source.name])
 
+        if person.dbt_places:
+            note(source_name, person.dbt_places)
+        done = [*step.forget_in_dbt_tables(dbt, settings.database, person)]
         step.forget_objects(client, settings.bucket, person, still)
-        done += _forget_rows(ledgers, holders, person, info.batch_id, step.hashes(starts, secret), tuple(done))
+        for name in reach.sources:
+            fenced = partial(lease.fenced, ledgers[name], holders[name])
+            done += step.forget_rows(ledgers[name], person, fenced, partial(note, name))
         return Forgotten(source_name, count, True, info.batch_id, tuple(done))
-
-
-def _forget_rows(
-    ledgers: Mapping[str, Ledger],
-    holders: Mapping[str, RunInfo],
-    person: Person,
-    request: str,
-    hashes: Sequence[dict[str, str]],
-    from_dbt: tuple[Place, ...],
-) -> list[Place]:
-    """Delete the rows from RAW and update the ledger, source by source; rows of dbt's tables are noted with the last source."""
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
-    done: list[Place] = []
-    for name in person.reach.sources:
-        ledger, beside = ledgers[name], from_dbt if name == person.reach.sources[-1] else ()
-
-        def note(places: Iterable[Place], ledger: Ledger = ledger, beside: tuple[Place, ...] = beside) -> None:
-            ledger.forgotten(request, by, hashes, step.places_text([*places, *beside]))
-
-        done += step.forget_rows(ledger, person, partial(lease.fenced, ledger, holders[name]), note, bool(beside))
-    return done

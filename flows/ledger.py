@@ -271,10 +271,18 @@ class Ledger:
         """Objects under `raw/` whose batch got its verdict more than `days` ago: batch_id, s3_key, bytes, etag."""
         return self._run("archivable", self.source, days).dicts()
 
-    def prunable(self, keep: int, quarantined_days: int, tables: Sequence[Table] = ()) -> list[tuple[str, str]]:
+    def prunable(
+        self,
+        keep: int,
+        quarantined_days: int,
+        tables: Sequence[Table] = (),
+        without: Sequence[tuple[str, str]] = (),
+    ) -> list[tuple[str, str]]:
         """The loads to prune, as (batch id, RAW table): all but the newest `keep` of each file, and old quarantined ones.
-        `tables` are the contract's."""
-        rows = self._run("prunable", self.source, keep, quarantined_days, loaded_as=_loaded_as(tables)).dicts()
+        `tables` are the contract's; loads in `without` do not count, as if they were deleted."""
+        rows = self._run(
+            "prunable", self.source, keep, quarantined_days, loaded_as=_loaded_as(tables), without=without
+        ).dicts()
         return list(dict.fromkeys((row["batch_id"], row["table_name"]) for row in rows))
 
     def expired(self, tables: Sequence[Table]) -> list[tuple[str, str]]:

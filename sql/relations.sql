@@ -1,4 +1,4 @@
--- What the database has of tables and views, SCHEMA.NAME, with the rows of tables.
+-- The tables and views of the database, as SCHEMA.NAME, with the number of rows of tables.
 SELECT
     ROW_COUNT,
     TABLE_SCHEMA || '.' || TABLE_NAME AS RELATION

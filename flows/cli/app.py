@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from flows.steps.provision import Change, Plan
 
 
+ALL_SERVICES = ("s3", "warehouse", "prefect", "docs")
+
+
 class Group(click.Group):
     """A command group that prints a `CxmError` as one message and exits with its code; other exceptions are bugs: traceback."""
 
@@ -133,7 +136,7 @@ def quiet_environment() -> None:
 def session(
     settings: Settings,
     console: Console,
-    services: Sequence[str] = ("s3", "warehouse", "prefect", "docs"),
+    services: Sequence[str] = ALL_SERVICES,
     named_server: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:

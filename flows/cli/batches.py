@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.app import current_settings, json_option, known_source, main, make_console, run_flow, session, show
+from flows.cli.app import (
+    ALL_SERVICES,
+    current_settings,
+    json_option,
+    known_source,
+    main,
+    make_console,
+    run_flow,
+    session,
+    show,
+)
 from flows.cli.run import report
 from flows.errors import CxmError, DataError, StaleError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+    from flows.steps.retention import MaintenanceAction
 
 source_option = click.option("--source", help="The contract; needed only if two sources have the same batch id.")
 
@@ -145,24 +161,44 @@ def unlock(source: str, as_json: bool) -> None:
 
 @main.command()
 @click.option("--source", help="The contract; by default all.")
+@click.option("--dry-run", is_flag=True, help="List what would be deleted, archived and pruned, and change nothing.")
 @json_option
-def maintenance(source: str | None, as_json: bool) -> None:
+def maintenance(source: str | None, dry_run: bool, as_json: bool) -> None:
     """Delete loads whose retention period has ended, archive old objects, prune old rows from RAW (never the newest
-    published load of a file), then reconcile."""
+    published load of a file), then reconcile. With --dry-run only list them."""
     known_source(source)
     settings = current_settings()
     console = make_console(as_json)
-    with session(settings, console):
-        from flows import operations
+    with session(settings, console, services=("s3", "warehouse") if dry_run else ALL_SERVICES):
+        if dry_run:
+            done = _planned_maintenance(settings, source)
+        else:
+            from flows import operations
 
-        done = run_flow(operations.maintenance, source=source)
-    show(
-        console,
-        as_json,
-        "Maintenance",
-        [asdict(action) for action in done],
-        empty="nothing to delete, archive or prune",
-    )
+            done = run_flow(operations.maintenance, source=source)
+    title = "What maintenance would do" if dry_run else "Maintenance"
+    rows = [asdict(action) for action in done]
+    show(console, as_json, title, rows, empty="nothing to delete, archive or prune")
+    if rows and dry_run and not as_json:
+        console.print("nothing is changed: the same without --dry-run does it")
+
+
+def _planned_maintenance(settings: Settings, source: str | None) -> Sequence[MaintenanceAction]:
+    from flows import blocks
+    from flows.contract.read import read_source, sources
+    from flows.steps import retention
+
+    planned: list[MaintenanceAction] = []
+    for name in [source] if source else sources():
+        with blocks.ledger(settings, name, {"step": "maintenance"}) as ledger:
+            planned += retention.plan(
+                ledger,
+                read_source(name),
+                settings.archive_after_days,
+                settings.keep_batches,
+                settings.keep_quarantined_days,
+            )
+    return planned
 
 
 def source_of(batch: str, source: str | None) -> str:

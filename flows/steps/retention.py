@@ -1,12 +1,13 @@
 """Archives objects of old batches (`raw/…` → `archive/…`) and prunes rows of old loads, never a file's newest published one.
 
-If the contract sets a retention period for a table, a load is deleted after that time, even the newest one.
+If the contract sets a retention period for a table, a load is deleted after that time, even the newest one. `plan` lists all
+that, and changes nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -36,6 +37,34 @@ class MaintenanceAction:
     amount: int
 
 
+def plan(
+    ledger: Ledger, source: Source, archive_after_days: int, keep: int, quarantined_days: int
+) -> tuple[MaintenanceAction, ...]:
+    """List what `expire`, `archive` and `prune` would do now, called in this order. It only reads, and takes no lease.
+
+    Raises:
+        ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
+    """
+    expired = ledger.expired(source.tables)
+    planned = []
+    deleted: set[str | None] = set()
+    for batch_id, table in expired:
+        entries = ledger.entries(batch_id, table)
+        if in_raw := [e for e in entries if e.status in _PRUNED]:
+            planned.append(MaintenanceAction("expired", batch_id, table, _count_rows(ledger, in_raw, batch_id, table)))
+        planned += _deletions(batch_id, _objects(entries))
+        deleted.update(e.key for e in entries)
+    planned += [
+        MaintenanceAction("archived", row["batch_id"], _archived(row["s3_key"]), int(row["bytes"]))
+        for row in ledger.archivable(archive_after_days)
+        if row["s3_key"] not in deleted
+    ]
+    for batch_id, table in ledger.prunable(keep, quarantined_days, source.tables, without=expired):
+        entries = [e for e in ledger.entries(batch_id, table) if e.status in _PRUNED]
+        planned.append(MaintenanceAction("pruned", batch_id, table, _count_rows(ledger, entries, batch_id, table)))
+    return tuple(planned)
+
+
 def expire(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, info: RunInfo
 ) -> tuple[MaintenanceAction, ...]:
@@ -56,14 +85,28 @@ def expire(
         if in_raw := [e for e in entries if e.status in _PRUNED]:
             rows = _delete_rows(ledger, info, in_raw, batch_id, table, reason)
             done.append(MaintenanceAction("expired", batch_id, table, rows))
-        # An object is in two places if an earlier run died after copying it to the archive.
-        objects = {str(e.key).partition("/")[2]: e for e in entries if e.key}
+        objects = _objects(entries)
         check(ledger, info)
         s3.delete(client, bucket, [f"{top}/{rest}" for rest in objects for top in ("raw", "archive")])
         with fenced(ledger, info):
             ledger.expire_objects(batch_id, table, reason)
-        done += [MaintenanceAction("deleted", batch_id, str(e.key), e.bytes) for e in objects.values()]
+        done += _deletions(batch_id, objects)
     return tuple(done)
+
+
+def _objects(entries: Sequence[Entry]) -> dict[str, Entry]:
+    """The entries that have an object, by its key without `raw/` or `archive/`: an object is in both places if an earlier run
+    died after copying it to the archive."""
+    return {str(e.key).partition("/")[2]: e for e in entries if e.key}
+
+
+def _deletions(batch_id: str, objects: Mapping[str, Entry]) -> list[MaintenanceAction]:
+    return [MaintenanceAction("deleted", batch_id, str(e.key), e.bytes) for e in objects.values()]
+
+
+def _archived(key: str) -> str:
+    """The key in the archive of an object under `raw/`."""
+    return "archive/" + key.removeprefix("raw/")
 
 
 def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: int) -> tuple[MaintenanceAction, ...]:
@@ -79,7 +122,7 @@ def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: 
     done = []
     for row in ledger.archivable(days):
         old = row["s3_key"]
-        new = "archive/" + old.removeprefix("raw/")
+        new = _archived(old)
         try:
             etag = s3.move(client, bucket, old, new, row["etag"] or "")
         except DataError as error:  # lost or overwritten: `reconcile` reports it; the other objects are still moved
@@ -127,10 +170,19 @@ def _delete_rows(
 ) -> int:
     """Delete a load's rows from RAW, those set aside too, and mark its `entries` undone; returns how many rows."""
     with fenced(ledger, info) as lock:
-        rows = 0
-        for name in (table, f"{table}{REJECTED}") if any(e.rows_set_aside for e in entries) else (table,):
-            sql = template("raw/delete_batch.sql", database=ledger.database, table=name)
-            rows += int(run(ledger.connection, sql, (batch_id,)).rows[0][0])
+        rows = _sum_over_tables(ledger, entries, batch_id, table, "raw/delete_batch.sql")
         lock()
         ledger.mark(batch_id, "undone", _PRUNED, len(entries), reason, table)
     return rows
+
+
+def _count_rows(ledger: Ledger, entries: Sequence[Entry], batch_id: str, table: str) -> int:
+    """Count a load's rows in RAW, those set aside too."""
+    return _sum_over_tables(ledger, entries, batch_id, table, "raw/count_batch.sql")
+
+
+def _sum_over_tables(ledger: Ledger, entries: Sequence[Entry], batch_id: str, table: str, statement: str) -> int:
+    """Run a statement about a load on its RAW table, and on the table of rows set aside if it has any; add up the answers."""
+    names = (table, f"{table}{REJECTED}") if any(e.rows_set_aside for e in entries) else (table,)
+    texts = (template(statement, database=ledger.database, table=name) for name in names)
+    return sum(int(run(ledger.connection, text, (batch_id,)).rows[0][0]) for text in texts)

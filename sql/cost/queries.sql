@@ -1,4 +1,4 @@
--- What the statements on a warehouse cost in the last so many days, by what their query tag says of them.
+-- The cost of a warehouse's statements in the last days, grouped by the fields of their query tags.
 -- https://docs.snowflake.com/en/sql-reference/account-usage/query_attribution_history
 WITH TAGGED AS (
     SELECT

@@ -1,4 +1,4 @@
--- Objects under raw/ of batches that have their verdict and ended more than :2 days ago.
+-- Objects under raw/ whose batch has a verdict and ended more than :2 days ago.
 SELECT
     BATCH_ID,
     S3_KEY,

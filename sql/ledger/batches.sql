@@ -1,4 +1,4 @@
--- The newest batches, one row for each. Each source has an order of its own; of several sources the times are compared.
+-- The newest batches, one row each. Within a source they are ordered by sequence, across sources by time.
 SELECT
     SOURCE,
     BATCH_ID,

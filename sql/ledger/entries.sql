@@ -1,4 +1,4 @@
--- The rows of one batch, or of one table in it.
+-- The ledger rows of one batch.
 SELECT
     TABLE_NAME,
     FILE_NAME,

@@ -1,4 +1,4 @@
--- The objects of a load whose retention is over are gone from S3.
+-- Records that the objects of an expired load were deleted from S3.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER
 SET
     S3_KEY = NULL,

@@ -1,6 +1,6 @@
 -- Loads (a batch's rows and objects of one table) whose last delivery is longer ago than the contract's retention,
--- and of which something is left: rows in RAW or objects in S3. A file that arrived unchanged was delivered again;
--- a replay is no delivery. A batch without a verdict is left alone: a run is at work on it.
+-- and that still have rows in RAW or objects in S3. A file that arrived unchanged counts as delivered again; a replay
+-- does not. A batch without a verdict is excluded, because a run may be working on it.
 WITH LOADS AS (
     SELECT
         TABLE_NAME,

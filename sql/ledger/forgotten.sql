@@ -1,4 +1,4 @@
--- What was forgotten, one row for each value: its keyed hash, never the value.
+-- Records the persons whose rows `cxm forget` deletes: one row for each value, as a keyed hash, never the value itself.
 -- noqa: disable=AL03
 INSERT INTO {{ database | ident }}.RAW.FORGOTTEN (
     REQUEST_ID,

@@ -1,4 +1,4 @@
--- What came for each table in each batch of the last so many days, oldest first: for the history page.
+-- The deliveries of each table in each batch of the last days, oldest first, for the history page.
 SELECT
     SOURCE,
     BATCH_ID,

@@ -1,4 +1,4 @@
--- Rows for objects (or for files that were not sent), all in one value that is bound: a JSON array.
+-- Inserts rows for objects, or for files that were not sent; all are bound as one JSON array.
 -- noqa: disable=AL03
 INSERT INTO {{ database | ident }}.RAW.LOAD_LEDGER (
     BATCH_ID,

@@ -1,5 +1,5 @@
--- When each table of a source was last delivered, and what time it is.
--- dbt's macro `last_delivery` says the same of one table.
+-- When each table of a source was last delivered, and the current time.
+-- dbt's macro `last_delivery` returns the same for one table.
 SELECT
     TABLE_NAME,
     MAX(STARTED_AT) AS LAST_DELIVERY,

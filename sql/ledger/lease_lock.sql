@@ -1,4 +1,4 @@
--- Takes the lease table's lock until the transaction ends: one run at a time gets past this. Its rows are counted.
+-- Locks the lease table until the transaction ends, so one run at a time gets past this. The caller counts its rows.
 UPDATE {{ database | ident }}.RAW.LOAD_LEASE
 SET LOCKED_AT = SYSDATE()
 WHERE SOURCE = :1

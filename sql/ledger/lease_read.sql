@@ -1,4 +1,5 @@
--- The lease of a source. After lease_lock.sql, in its transaction: a statement sees what was committed before it began.
+-- The lease of a source. Run it after lease_lock.sql, in the same transaction: a statement sees what was committed
+-- before it began.
 SELECT
     BATCH_ID,
     HOLDER,

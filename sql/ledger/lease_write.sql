@@ -1,5 +1,5 @@
--- The lease goes to a run for so many seconds; with holder NULL it is given back.
--- What is to be recovered is a JSON array of batch ids.
+-- Gives the lease to a run for a number of seconds; with holder NULL the lease is given back.
+-- The batches to recover are a JSON array of batch ids.
 UPDATE {{ database | ident }}.RAW.LOAD_LEASE
 SET
     TOKEN = :2,

@@ -1,5 +1,5 @@
--- What COPY said of each object, in the same transaction as the COPY.
--- A replay (:6 is NULL) keeps its place in the order. Only lines that are no record are set aside from the beginning.
+-- Records COPY's result for each object, in the same transaction as the COPY.
+-- A replay (:6 is NULL) keeps the batch's place in the order. Only broken lines are set aside this early.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
 SET
     STATUS = 'loaded',

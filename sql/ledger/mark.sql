@@ -1,4 +1,4 @@
--- The verdict on a batch, or on one table of it (:5 is then its name).
+-- Sets the status of a batch's rows, or of those of one table (:5 is its name).
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER
 SET
     STATUS = :3,

@@ -1,4 +1,4 @@
--- Where objects lie now, after they were archived or brought back: a JSON array; a copy has an entity tag of its own.
+-- Records the new keys and ETags of objects that were archived or brought back: a JSON array.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
 SET
     S3_KEY = MOVED.NEW_KEY,

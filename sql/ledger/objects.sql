@@ -1,4 +1,4 @@
--- Every object that the ledger knows of a source, newest state.
+-- Every object of a source, in its newest state.
 SELECT
     BATCH_ID,
     TABLE_NAME,

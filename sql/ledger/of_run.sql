@@ -1,4 +1,4 @@
--- What became of what one flow run brought: its batch, and each state that its rows are in.
+-- The batches that a flow run loaded, with the statuses of their rows now.
 SELECT DISTINCT
     BATCH_ID,
     STATUS

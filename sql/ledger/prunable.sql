@@ -1,6 +1,6 @@
--- Loads that retention takes from RAW: validated ones with :2 newer validated loads of the same file, and
--- quarantined ones that ended more than :3 days ago. The newest validated load of a file is never among them.
--- Files that make up a table together, or a day of it, count as one: what is newer replaces them all.
+-- Loads to prune from RAW: validated ones with :2 newer validated loads of the same file, and quarantined ones that
+-- ended more than :3 days ago. The newest validated load of a file is never among them.
+-- Files that together make up a table, or a day of it, count as one, because a newer load replaces all of them.
 WITH LOADS AS (
     SELECT
         BATCH_ID,
@@ -10,7 +10,12 @@ WITH LOADS AS (
         MAX(COALESCE(BATCH_SEQUENCE, 0)) AS BATCH_SEQUENCE,
         MAX(FINISHED_AT) AS FINISHED_AT
     FROM {{ database | ident }}.RAW.LOAD_LEDGER
-    WHERE SOURCE = :1 AND STATUS IN ('validated', 'quarantined')
+    WHERE
+        SOURCE = :1
+        AND STATUS IN ('validated', 'quarantined')
+        {%- for batch_id, table in without %}
+        AND NOT (BATCH_ID = {{ batch_id | literal }} AND TABLE_NAME = {{ table | literal }})
+        {%- endfor %}
     GROUP BY BATCH_ID, TABLE_NAME, LOADED_AS, STATUS
 )
 

@@ -1,5 +1,5 @@
--- The newest validated load of each file of a source, the objects of a split file added up.
--- Loads from before there was a sequence are older than all others, and among themselves in the order of their ids.
+-- The newest validated load of each file of a source; the objects of a split file are added up.
+-- Loads without a sequence, which older versions wrote, count as older than all others, in the order of their ids.
 SELECT
     TABLE_NAME,
     FILE_NAME,

@@ -1,5 +1,5 @@
--- The newest batch of a source with rows that were not generated and that were in RAW once; NULL: there is none.
--- An object that a killed run left in S3 is noted as undone and had no rows in RAW: nobody knows whose they were.
+-- The newest batch of a source with rows that were not generated and were once in RAW; NULL if none exists.
+-- An object that a killed run left in S3 is recorded as undone without rows in RAW, so it does not count.
 SELECT MAX(BATCH_ID) AS BATCH_ID
 FROM {{ database | ident }}.RAW.LOAD_LEDGER
 WHERE

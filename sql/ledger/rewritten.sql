@@ -1,4 +1,5 @@
--- Objects that a person's rows were taken out of, in the transaction that takes them out of RAW: a JSON array.
+-- Records the objects that were rewritten without a person's records, in the transaction that deletes the person's rows
+-- from RAW: a JSON array.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
 SET
     BYTES = COALESCE(LEFT_OVER.BYTES, LEDGER.BYTES),

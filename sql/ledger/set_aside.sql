@@ -1,4 +1,4 @@
--- How many rows of each object were set aside, in the same transaction as the verdict: a JSON array.
+-- Records how many rows of each object were set aside, in the same transaction as the verdict: a JSON array.
 UPDATE {{ database | ident }}.RAW.LOAD_LEDGER AS LEDGER
 SET ROWS_SET_ASIDE = ASIDE.ROWS_SET_ASIDE
 FROM (

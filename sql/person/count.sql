@@ -1,4 +1,4 @@
--- How many rows of a table that dbt keeps are a person's; what points at them is bound.
+-- Counts a person's rows in a table that dbt has built; the values that identify them are bound.
 SELECT COUNT(*) AS ROW_COUNT
 FROM {{ database | ident }}.{{ schema | ident }}.{{ table | ident }}
 WHERE {{ condition }}

@@ -1,3 +1,3 @@
--- A person's rows go from a table; what points at them is bound.
+-- Deletes a person's rows from a table; the values that identify them are bound.
 DELETE FROM {{ database | ident }}.{{ schema | ident }}.{{ table | ident }}
 WHERE {{ condition }}

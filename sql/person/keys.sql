@@ -1,4 +1,4 @@
--- By which values other rows refer to a person's; what points at them is bound.
+-- The keys of a person's rows, by which other rows refer to them; the values that identify them are bound.
 SELECT DISTINCT
 {%- for name in names %}
     {{ name | ident }}{{ ',' if not loop.last }}

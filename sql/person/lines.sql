@@ -1,4 +1,4 @@
--- Lines that are no record, as they stand in their files.
+-- Broken lines, which are no CSV record, as they are in their files.
 SELECT
     _SOURCE_FILENAME,
     _SOURCE_ROW_NUMBER,

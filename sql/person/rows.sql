@@ -1,4 +1,4 @@
--- How many rows of each object are a person's; what points at them is bound.
+-- Counts a person's rows by object; the values that identify them are bound.
 SELECT
     _SOURCE_FILENAME AS S3_KEY,
     COUNT(*) AS ROW_COUNT

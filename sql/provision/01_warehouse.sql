@@ -1,4 +1,4 @@
--- A month's credits, then no new query starts; the last tenth stops running ones too.
+-- The monthly credit quota: notify at 80 %, start no new query from 100 % on, stop running ones at 110 %.
 USE ROLE ACCOUNTADMIN;
 
 CREATE RESOURCE MONITOR IF NOT EXISTS {{ monitor | ident }} WITH
@@ -7,9 +7,9 @@ CREATE RESOURCE MONITOR IF NOT EXISTS {{ monitor | ident }} WITH
     START_TIMESTAMP = IMMEDIATELY
     TRIGGERS ON 80 PERCENT DO NOTIFY ON 100 PERCENT DO SUSPEND ON 110 PERCENT DO SUSPEND_IMMEDIATE;
 
--- The one virtual warehouse: X-Small, asleep after a minute, awake on the first query.
--- Not CREATE OR REPLACE: that would reset a size that an operator has set. The generation and query acceleration are
--- said, since new accounts choose the dearer of both: generation 2, and serverless compute that no monitor stops.
+-- The one virtual warehouse: X-Small, suspended after a minute, resumed by the first query.
+-- Not CREATE OR REPLACE, which would reset a size that an operator has set. Generation and query acceleration are set
+-- because new accounts default to the more expensive: generation 2, and serverless compute that no monitor stops.
 USE ROLE SYSADMIN;
 
 CREATE WAREHOUSE IF NOT EXISTS {{ warehouse | ident }}

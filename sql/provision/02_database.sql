@@ -1,4 +1,4 @@
--- The database and its medallion schemas. IF NOT EXISTS throughout: CREATE OR REPLACE drops what is there.
+-- The database and its schemas. IF NOT EXISTS throughout: CREATE OR REPLACE drops the existing one.
 USE ROLE SYSADMIN;
 
 CREATE DATABASE IF NOT EXISTS {{ database | ident }} COMMENT = 'MedTech-CXM customer experience';
@@ -11,7 +11,7 @@ CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.SNAPSHOTS COMMENT = 'dbt: slo
 CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.SEEDS COMMENT = 'dbt: static mappings';
 {%- if pii_tags %}
 
--- Whom a value points at, from the contract: on tables and columns, for masking policies and audits to find.
+-- The tag for personal data, by the contract; on tables and columns, for masking policies and audits.
 CREATE TAG IF NOT EXISTS {{ database | ident }}.RAW.PII
     ALLOWED_VALUES 'indirect', 'direct'
     COMMENT = 'direct: names a person; indirect: points at one together with other data';

@@ -1,12 +1,12 @@
--- Functional roles, each a child of SYSADMIN so that an administrator keeps sight of what they own.
+-- Functional roles, each granted to SYSADMIN, so that an administrator can manage what they own.
 USE ROLE USERADMIN;
 
 CREATE ROLE IF NOT EXISTS {{ loader | ident }} COMMENT = 'Writes RAW: COPY INTO and the ledger';
 CREATE ROLE IF NOT EXISTS {{ transformer | ident }} COMMENT = 'Reads RAW, owns STG, INT, MARTS, SNAPSHOTS and SEEDS';
 CREATE ROLE IF NOT EXISTS {{ reporter | ident }} COMMENT = 'Reads MARTS';
 
--- Machines log in as these, with a key pair and never a password; `cxm keys create` makes the keys. A session has the
--- one role it asks for: no secondary roles, or the loader could do what the transformer may.
+-- Service users, which log in with a key pair and never a password; `cxm keys create` makes the keys. A session has only
+-- the role that it asks for: with secondary roles the loader could do what the transformer may.
 CREATE USER IF NOT EXISTS {{ pipeline_user | ident }}
     TYPE = SERVICE
     DEFAULT_ROLE = {{ loader | ident }}

@@ -1,4 +1,4 @@
--- Snowflake reads the bucket by assuming a role: no access key stands in SQL or in the stage.
+-- Snowflake reads the bucket by assuming a role, so no access key is in SQL or in the stage.
 -- https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration
 USE ROLE ACCOUNTADMIN;
 

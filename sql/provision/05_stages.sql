@@ -1,4 +1,4 @@
--- How files are read, and from where: a file format for each dialect in use, one stage for each source.
+-- A file format for each dialect in use, and a stage for each source.
 USE ROLE SYSADMIN;
 {% for file_format, dialect in file_formats.items() %}
 CREATE FILE FORMAT IF NOT EXISTS {{ database | ident }}.RAW.{{ file_format | ident }}
@@ -17,24 +17,24 @@ CREATE FILE FORMAT IF NOT EXISTS {{ database | ident }}.RAW.{{ file_format | ide
     ESCAPE_UNENCLOSED_FIELD = {{ dialect.escape | literal }}
     ESCAPE = NONE
 {%- else %}
-    -- Snowflake's default escape outside quotes is the backslash: it would eat the \ of free text.
+    -- Snowflake's default escape outside quotes is the backslash, which would drop a \ in free text.
     ESCAPE_UNENCLOSED_FIELD = NONE
     -- Inside quotes only a doubled quote escapes, as RFC 4180 and Python's csv module write it.
     ESCAPE = NONE
 {%- endif %}
     -- Landing sends UTF-8, whatever a file is written in; this keeps COPY from guessing.
     ENCODING = 'UTF8'
-    -- The translation file begins with a byte-order mark: it is not part of the first header.
+    -- The translation file begins with a byte-order mark, which is not part of the first header.
     SKIP_BYTE_ORDER_MARK = TRUE
-    -- Spaces are data: staging trims, RAW keeps what the file says.
+    -- Spaces are data: RAW keeps them, staging trims them.
     TRIM_SPACE = FALSE
     -- An empty field is NULL, quoted or not, as NULL_IF says.
     EMPTY_FIELD_AS_NULL = TRUE
-    -- A blank line is a broken record, not something to pass over in silence; landing refuses it.
+    -- A blank line is a broken record, which must not be skipped silently; landing refuses it.
     SKIP_BLANK_LINES = FALSE
     -- A byte that is not UTF-8 fails the load instead of becoming a replacement character.
     REPLACE_INVALID_CHARACTERS = FALSE
-    -- The key's ending says it: .csv.zst, .csv.gz or .csv.
+    -- COPY recognizes the compression by the key's ending: .csv.zst, .csv.gz or .csv.
     COMPRESSION = AUTO
     COMMENT = {{ dialect.format_comment | literal }};
 {% endfor -%}

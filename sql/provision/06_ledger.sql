@@ -1,4 +1,4 @@
--- One row for each S3 object of each batch: what came, what was loaded, what became of it.
+-- The load ledger: one row for each S3 object of each batch, from delivery to verdict.
 USE ROLE SYSADMIN;
 
 CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEDGER (
 )
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
--- Whose rows were taken out by `cxm forget`: a row for each value and source, never the value itself.
+-- The persons whose rows `cxm forget` deleted: a row for each value and source, never the value itself. Rows of dbt's
+-- tables have a row of their own, written before they are deleted.
 CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.FORGOTTEN (
     REQUEST_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: when `cxm forget` was started',
     SOURCE VARCHAR NOT NULL COMMENT 'The contract whose rows and objects these are',
@@ -45,7 +46,7 @@ CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.FORGOTTEN (
 )
 COMMENT = 'Persons whose rows were taken out of RAW, of what dbt keeps, and of landed objects';
 
--- Which run may write a source's batches: one row for each source, made here, changed under the table's lock only.
+-- The run that may write a source's batches: one row for each source, created here, changed under the table's lock only.
 CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEASE (
     SOURCE VARCHAR NOT NULL COMMENT 'The contract',
     BATCH_ID VARCHAR COMMENT 'The batch at work',

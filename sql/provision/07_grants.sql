@@ -1,4 +1,4 @@
--- What each role may do, and nothing more. Future grants cover tables that a contract adds later.
+-- The privileges of each role. Future grants cover tables that a contract adds later.
 USE ROLE SECURITYADMIN;
 
 GRANT USAGE, OPERATE ON WAREHOUSE {{ warehouse | ident }} TO ROLE {{ loader | ident }};
@@ -9,8 +9,8 @@ GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ loader | ident }};
 GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ transformer | ident }};
 GRANT USAGE ON DATABASE {{ database | ident }} TO ROLE {{ reporter | ident }};
 
--- The loader writes RAW and reads it back to count and to validate; it can neither drop nor alter,
--- but for the tables that a contract lets it add columns to (onNewColumn: add), which it owns.
+-- The loader writes RAW and reads it to count and to validate; it can neither drop nor alter tables,
+-- except those to which a contract lets it add columns (onNewColumn: add), which it owns.
 GRANT USAGE ON SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};
 GRANT SELECT, INSERT, UPDATE, DELETE ON FUTURE TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};
@@ -19,7 +19,7 @@ GRANT USAGE ON FUTURE STAGES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ loa
 GRANT USAGE ON ALL FILE FORMATS IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};
 GRANT USAGE ON FUTURE FILE FORMATS IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ loader | ident }};
 
--- dbt reads RAW and creates in its own five schemas. CREATE SCHEMA IF NOT EXISTS is sent by dbt before it looks.
+-- dbt reads RAW and creates objects in its five schemas. dbt sends CREATE SCHEMA IF NOT EXISTS even if they exist.
 GRANT USAGE ON SCHEMA {{ database | ident }}.RAW TO ROLE {{ transformer | ident }};
 GRANT SELECT ON ALL TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ transformer | ident }};
 GRANT SELECT ON FUTURE TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ transformer | ident }};
@@ -27,7 +27,7 @@ GRANT SELECT ON FUTURE TABLES IN SCHEMA {{ database | ident }}.RAW TO ROLE {{ tr
 GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA {{ database | ident }}.{{ schema }} TO ROLE {{ transformer | ident }};
 {%- endfor %}
 
--- Reports read finished marts only.
+-- Reports read only marts.
 GRANT USAGE ON SCHEMA {{ database | ident }}.MARTS TO ROLE {{ reporter | ident }};
 GRANT SELECT ON ALL TABLES IN SCHEMA {{ database | ident }}.MARTS TO ROLE {{ reporter | ident }};
 GRANT SELECT ON FUTURE TABLES IN SCHEMA {{ database | ident }}.MARTS TO ROLE {{ reporter | ident }};

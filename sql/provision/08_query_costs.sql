@@ -1,5 +1,5 @@
 {%- if reads_query_costs -%}
--- What queries cost, for `cxm cost` and the history page: usage of the whole account, no text of queries and no rows.
+-- Query costs, for `cxm cost` and the history page: the usage of the whole account, without query texts or rows.
 -- https://docs.snowflake.com/en/sql-reference/snowflake-db-roles#account-usage-schema
 USE ROLE ACCOUNTADMIN;
 

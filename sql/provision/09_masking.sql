@@ -1,16 +1,16 @@
 {%- if masking %}
 -- Masking of columns about people (Enterprise Edition), by the tag RAW.PII that the contract and dbt set on them.
--- A role of its own sees them as they are. It is not granted to SYSADMIN: an administrator sees masked values too.
+-- One role sees them unmasked. It is not granted to SYSADMIN, so an administrator sees masked values too.
 USE ROLE USERADMIN;
 
 CREATE ROLE IF NOT EXISTS {{ privacy | ident }} COMMENT = 'Reads personal data as it is: for people who may';
 
 USE ROLE ACCOUNTADMIN;
 
--- The administrator's own schema: nobody else has a privilege in it, so nobody reads the key of the hash.
+-- A schema of the administrator: no other role has a privilege in it, so no other role reads the key of the hash.
 CREATE SCHEMA IF NOT EXISTS {{ database | ident }}.PRIVACY COMMENT = 'Masking policies and the key of their hash';
 
--- The key is made here, by Snowflake: it stands in no statement, no bind, no file and no log.
+-- Snowflake makes the key here, so it is in no statement, bind, file or log.
 CREATE TABLE IF NOT EXISTS {{ database | ident }}.PRIVACY.MASKING_KEY (
     ID NUMBER(1, 0) NOT NULL COMMENT '1: there is one',
     HASH_KEY VARCHAR NOT NULL COMMENT 'Goes into the hash of each value; another key, other pseudonyms',
@@ -24,7 +24,7 @@ USING (SELECT 1 AS ID) AS MADE
 WHEN NOT MATCHED THEN INSERT (ID, HASH_KEY, MADE_AT)
     VALUES (MADE.ID, SHA2(CONCAT(UUID_STRING(), UUID_STRING(), UUID_STRING(), UUID_STRING()), 512), SYSDATE());
 
--- A policy calls it with its owner's rights, no other role may call it:
+-- Policies call it with their owner's rights; no other role may call it:
 -- https://docs.snowflake.com/en/developer-guide/udf/sql/udf-sql-scalar-functions#memoizable-udfs.
 CREATE FUNCTION IF NOT EXISTS {{ database | ident }}.PRIVACY.MASK_KEY()
 RETURNS VARCHAR
@@ -32,7 +32,7 @@ MEMOIZABLE
 COMMENT = 'The key of the hash; nobody but the owner of the policies may call it'
 AS 'SELECT MIN(HASH_KEY) FROM {{ database | ident }}.PRIVACY.MASKING_KEY';
 
--- The policies themselves, one for each type a column may have, are those of flows/steps/provision/masks.py.
+-- The policies themselves, one for each type of column, are made by flows/steps/provision/masks.py.
 USE ROLE SECURITYADMIN;
 
 GRANT USAGE ON WAREHOUSE {{ warehouse | ident }} TO ROLE {{ privacy | ident }};

@@ -1,4 +1,4 @@
--- Rows of each batch in each table.
+-- The number of rows of each batch in each table.
 {% for table in tables %}
 SELECT
     {{ table | literal }} AS TABLE_NAME,

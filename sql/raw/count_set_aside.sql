@@ -1,4 +1,4 @@
--- Of each object of a batch how many rows were set aside, and under which rules; the batch id is bound.
+-- The number of rows set aside from each object of a batch, by rules; the batch id is bound.
 SELECT
     _SOURCE_FILENAME AS S3_KEY,
     _RULES AS RULES,

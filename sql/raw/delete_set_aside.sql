@@ -1,4 +1,4 @@
--- The rows of a batch that were set aside leave the table; the batch id is bound.
+-- Deletes from the table the rows of a batch that were set aside; the batch id is bound.
 DELETE FROM {{ database | ident }}.RAW.{{ table | ident }}
 WHERE
     _BATCH_ID = :1

@@ -1,4 +1,4 @@
--- Values of a batch that the batch before had not, of columns with few values; the batch and the one before are bound.
+-- Values that a batch has and the batch before lacks, in columns with few values; both batch ids are bound.
 {% for column in columns %}
 SELECT DISTINCT
     {{ column.name | literal }} AS COLUMN_NAME,

@@ -1,4 +1,4 @@
--- A batch of one table: how many rows, how many have a value in each column, and about how many different ones.
+-- Profiles a batch of one table: its rows, and for each column the values and about how many different ones.
 SELECT
     _BATCH_ID AS BATCH_ID,
     COUNT(*) AS ROW_COUNT

@@ -1,4 +1,4 @@
--- Rows of a batch that break a rule go to the table of those set aside; what is left of the batch is published.
+-- Copies the rows of a batch that break a rule to the table of rows set aside; the rest of the batch is published.
 INSERT INTO {{ database | ident }}.RAW.{{ rejected | ident }} (
 {%- for column in columns %}
     {{ column.name | ident }},

@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -127,11 +128,22 @@ def test_an_object_that_was_copied_but_not_deleted_is_finished_by_the_next_maint
 def test_prune_keeps_the_newest_validated_load_of_every_file(
     two: tuple[str, str, Path], query: Query, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from flows.cli import main
+
     first, _, _ = two
     published = {key: (p.batch_id, p.records) for key, p in ledger.published().items()}
     monkeypatch.setenv("CXM_KEEP_BATCHES", "1")
+    before = rows_of(query, first)
+    assert before > 0
+    shown = CliRunner().invoke(main, ["maintenance", "--source", "olist", "--dry-run"])
+    assert (shown.exit_code, "nothing is changed" in shown.output) == (0, True), shown.output
+    assert rows_of(query, first) == before, "a dry run deletes nothing"
+    planned = CliRunner().invoke(main, ["maintenance", "--source", "olist", "--dry-run", "--json"])
     done = run_flow("maintenance", source="olist")
     assert ("pruned", first, "OLIST_SELLERS") in {(d.action, d.batch_id, d.name) for d in done}
+    assert json.loads(planned.stdout) == [asdict(d) for d in done]
+    again = CliRunner().invoke(main, ["maintenance", "--source", "olist", "--dry-run", "--json"])
+    assert json.loads(again.stdout) == []
     assert {key: (p.batch_id, p.records) for key, p in ledger.published().items()} == published
     for (table, _), (batch, records) in published.items():
         assert rows_of(query, batch, table) == records

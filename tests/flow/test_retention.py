@@ -115,7 +115,15 @@ def test_a_load_goes_when_its_retention_is_over_also_after_a_kill(
     assert differences(bench, old, fresh, newest) == []
 
     everything = replace(source, tables=tuple(replace(t, retention=Retention(1, "day")) for t in source.tables))
-    expire(ledger, client, bucket, everything, holder)
+    both = retention.plan(ledger, everything, archive_after_days=0, keep=1, quarantined_days=0)
+    of_loads = [(d.batch_id, d.name) for d in both if d.action in ("expired", "pruned")]
+    assert len(of_loads) == len(set(of_loads)), "a load that expires is not pruned too"
+    expiring = {d.name.partition("/")[2] for d in both if d.action == "deleted"}
+    assert not [d for d in both if d.action == "archived" and d.name.partition("/")[2] in expiring]
+    assert left(bench, newest) == whole, "a plan changes nothing"
+    planned = retention.plan(ledger, everything, archive_after_days=10_000, keep=10_000, quarantined_days=10_000)
+    assert planned == expire(ledger, client, bucket, everything, holder)
+    assert {d.action for d in planned} == {"expired", "deleted"}
     assert left(bench, old) == dict.fromkeys(whole, (0, 0))
     with pytest.raises(
         ConfigurationError, match=f"batch {old} of aside: retention .* more than 3 months ago, and its objects"

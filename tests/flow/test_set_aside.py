@@ -335,7 +335,7 @@ def test_a_person_is_forgotten_among_rows_set_aside_and_lines_that_are_no_record
         "aside_visits.broken.csv.zst": 1,
     }
     forget.forget_objects(client, bucket, person, lambda _: None)
-    forget.forget_rows(ledger, person, partial(lease.fenced, ledger, info), lambda _: None, False)
+    forget.forget_rows(ledger, person, partial(lease.fenced, ledger, info), lambda _: None)
     left = {**CHAIN, "visits": CHAIN["visits"][:-1]}
     for again in (False, True):
         if again:

@@ -1,5 +1,5 @@
--- What was sent to S3 in the last so many days, by table and batch. An object of no more bytes than a part is one PUT;
--- a larger one is a request to begin, one for each part, and one to complete.
+-- The objects, bytes and requests sent to S3 in the last days, by table and batch. An object up to the size of a part
+-- is one PUT; a larger one is a request to begin, one for each part, and one to complete.
 SELECT
     SOURCE,
     BATCH_ID,

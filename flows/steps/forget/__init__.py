@@ -1,10 +1,12 @@
 """Finds and deletes a person's rows in RAW, in landed objects, and in the tables that dbt keeps.
 
     search: RAW and objects, parents first ──▶ the keys that children refer by ──▶ … until nothing new is found
-    forget: dbt's tables ──▶ objects, children first ──▶ for each source one transaction: RAW, ledger, the note
+    forget: a note of dbt's rows ──▶ dbt's tables ──▶ objects, children first ──▶ for each source one transaction: RAW, ledger,
+            a note of RAW's rows and the objects' records
 
 If killed anywhere, a second call completes it: rows that lead to others (parents, and RAW) are deleted last, and a rewritten
-object's metadata names the one it replaces. Values are bound, so they appear in no SQL text, message, log or note.
+object's metadata names the one it replaces, so that the second call's note has its records. dbt's tables are noted before
+they are changed, because the loader's note and the transformer's DELETE cannot be one transaction. Values are bound, so they appear in no SQL text, message, log or note.
 """
 
 from __future__ import annotations
@@ -66,17 +68,23 @@ class Person:
     @property
     def places(self) -> tuple[Place, ...]:
         """The places with rows, in the order of the data path; a rewritten object that is not in the ledger yet has none."""
-        rows = _folders(one for objects in self.objects.values() for one in objects)[::-1]
+        found = [(landed.place, of.records) for objects in self.objects.values() for landed, of in objects]
+        rows = _folders(found)[::-1]
         rows += [Place(f"RAW.{t}", sum(rows.values())) for (_, t), rows in self.rows.items() if rows]
-        return (*rows, *(Place(f"{s}.{t}", rows) for (s, t), (_, rows) in self.dbt_tables.items() if rows))
+        return (*rows, *self.dbt_places)
+
+    @property
+    def dbt_places(self) -> tuple[Place, ...]:
+        """The tables that dbt has built with rows of the persons."""
+        return tuple(Place(f"{s}.{t}", rows) for (s, t), (_, rows) in self.dbt_tables.items() if rows)
 
 
-def _folders(objects: Iterable[tuple[Landed, Matches]]) -> list[Place]:
-    """The folders that objects are in, by name."""
+def _folders(objects: Iterable[tuple[str, int]]) -> list[Place]:
+    """The folders that objects are in, by name. `objects`: the folder of each, and a number of records."""
     folders: dict[str, list[int]] = defaultdict(list)
-    for landed, of in objects:
-        folders[landed.place].append(of.records)
-    return [Place(place, sum(rows), len(rows)) for place, rows in sorted(folders.items())]
+    for folder, records in objects:
+        folders[folder].append(records)
+    return [Place(folder, sum(records), len(records)) for folder, records in sorted(folders.items())]
 
 
 def search(
@@ -151,7 +159,7 @@ def search_dbt_tables(
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`.
     """
     held: dict[tuple[str, str], dict[str, Key]] = defaultdict(dict)
-    for schema, table, column in run(connection, template("person/kept.sql", database=database)).rows:
+    for schema, table, column in run(connection, template("person/dbt_columns.sql", database=database)).rows:
         if (key := columns.get((str(table), str(column)))) and person.values.get(key):
             held[str(schema), str(table)][str(column)] = key
     for (schema, table), of in held.items():
@@ -213,10 +221,9 @@ def forget_rows(
     person: Person,
     fenced: Callable[[], AbstractContextManager[Callable[[], None]]],
     note: Callable[[Iterable[Place]], None],
-    anyway: bool,
 ) -> tuple[Place, ...]:
-    """Delete the person's rows of one source from RAW, and record its rewritten objects in the ledger, in one transaction.
-    `anyway`: write the note even if this source has no rows of the person.
+    """Delete the person's rows of one source from RAW, record its rewritten objects in the ledger, and call `note`, in one
+    transaction; nothing of it if the source has no rows of the person.
 
     Raises:
         BusyError: another run took over; nothing is deleted.
@@ -225,7 +232,7 @@ def forget_rows(
     holders = [h for h in person.reach.holders if h.source.name == ledger.source]
     objects = [one for h in holders for one in person.objects.get(h.name, [])]
     in_raw = any(rows for (source, _), rows in person.rows.items() if source == ledger.source)
-    if not (objects or in_raw or anyway):
+    if not (objects or in_raw):
         return ()
     done = []
     with fenced() as lock:
@@ -236,7 +243,7 @@ def forget_rows(
                     done.append(Place(f"RAW.{table}", sum(rows.values())))
         lock()
         ledger.rewritten(_changed(ledger, person, objects))
-        done += _folders(objects)
+        done += _folders((landed.place, _deleted_records(landed, of)) for landed, of in objects)
         note(done)
     return tuple(done)
 
@@ -250,6 +257,12 @@ def _delete(ledger: Ledger, holder: Holder, table: str, person: Person) -> None:
         numbers: Values = {pairs: {(key, str(number)) for key, number in lines}}
         condition, bound = person_condition([(pairs, pairs.columns)], numbers)
         run(ledger.connection, template("person/delete.sql", condition=condition, **where), bound)
+
+
+def _deleted_records(landed: Landed, of: Matches) -> int:
+    """The records deleted from an object since the ledger's row of it: by this call, and by one that was killed before."""
+    before = landed.entry["file_records"] if landed.entry and landed.replaced else None
+    return of.records if before is None else int(before) - landed.left
 
 
 def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Matches]]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 USE ROLE SYSADMIN;
 
 -- table CXM_MEDTECH.RAW.T_CASES: columns missing: HOSPITAL; PII tag of HOSPITAL is not indirect
--- Columns that the contract has and the table has not; what is there stays. IF NOT EXISTS covers its own column only.
+-- Adds columns that the contract has and the table lacks; nothing else changes. IF NOT EXISTS applies to one column.
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES ADD COLUMN
     IF NOT EXISTS HOSPITAL VARCHAR COMMENT 'Hospital: The row\'s hospital';
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES MODIFY COLUMN HOSPITAL SET TAG CXM_MEDTECH.RAW.PII = 'indirect';

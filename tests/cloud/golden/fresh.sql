@@ -54,7 +54,7 @@ CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.SNAPSHOTS COMMENT = 'dbt: slowly changin
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.SEEDS COMMENT = 'dbt: static mappings';
 
 -- tag CXM_MEDTECH.RAW.PII: does not exist
--- Whom a value points at, from the contract: on tables and columns, for masking policies and audits to find.
+-- The tag for personal data, by the contract; on tables and columns, for masking policies and audits.
 CREATE TAG IF NOT EXISTS CXM_MEDTECH.RAW.PII
     ALLOWED_VALUES 'indirect', 'direct'
     COMMENT = 'direct: names a person; indirect: points at one together with other data';
@@ -72,8 +72,8 @@ CREATE ROLE IF NOT EXISTS CXM_TRANSFORMER COMMENT = 'Reads RAW, owns STG, INT, M
 CREATE ROLE IF NOT EXISTS CXM_REPORTER COMMENT = 'Reads MARTS';
 
 -- user CXM_PIPELINE_SVC: does not exist
--- Machines log in as these, with a key pair and never a password; `cxm keys create` makes the keys. A session has the
--- one role it asks for: no secondary roles, or the loader could do what the transformer may.
+-- Service users, which log in with a key pair and never a password; `cxm keys create` makes the keys. A session has only
+-- the role that it asks for: with secondary roles the loader could do what the transformer may.
 CREATE USER IF NOT EXISTS CXM_PIPELINE_SVC
     TYPE = SERVICE
     DEFAULT_ROLE = CXM_LOADER
@@ -135,23 +135,23 @@ CREATE FILE FORMAT IF NOT EXISTS CXM_MEDTECH.RAW.CSV_FORMAT
     SKIP_HEADER = 1
     NULL_IF = ('', 'null')
     FIELD_OPTIONALLY_ENCLOSED_BY = '"'
-    -- Snowflake's default escape outside quotes is the backslash: it would eat the \ of free text.
+    -- Snowflake's default escape outside quotes is the backslash, which would drop a \ in free text.
     ESCAPE_UNENCLOSED_FIELD = NONE
     -- Inside quotes only a doubled quote escapes, as RFC 4180 and Python's csv module write it.
     ESCAPE = NONE
     -- Landing sends UTF-8, whatever a file is written in; this keeps COPY from guessing.
     ENCODING = 'UTF8'
-    -- The translation file begins with a byte-order mark: it is not part of the first header.
+    -- The translation file begins with a byte-order mark, which is not part of the first header.
     SKIP_BYTE_ORDER_MARK = TRUE
-    -- Spaces are data: staging trims, RAW keeps what the file says.
+    -- Spaces are data: RAW keeps them, staging trims them.
     TRIM_SPACE = FALSE
     -- An empty field is NULL, quoted or not, as NULL_IF says.
     EMPTY_FIELD_AS_NULL = TRUE
-    -- A blank line is a broken record, not something to pass over in silence; landing refuses it.
+    -- A blank line is a broken record, which must not be skipped silently; landing refuses it.
     SKIP_BLANK_LINES = FALSE
     -- A byte that is not UTF-8 fails the load instead of becoming a replacement character.
     REPLACE_INVALID_CHARACTERS = FALSE
-    -- The key's ending says it: .csv.zst, .csv.gz or .csv.
+    -- COPY recognizes the compression by the key's ending: .csv.zst, .csv.gz or .csv.
     COMPRESSION = AUTO
     COMMENT = 'Comma-separated UTF-8 with a header';
 
@@ -195,7 +195,8 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEDGER (
 COMMENT = 'Load ledger: a row turns to loaded in the same transaction as its COPY';
 
 -- table CXM_MEDTECH.RAW.FORGOTTEN: does not exist
--- Whose rows were taken out by `cxm forget`: a row for each value and source, never the value itself.
+-- The persons whose rows `cxm forget` deleted: a row for each value and source, never the value itself. Rows of dbt's
+-- tables have a row of their own, written before they are deleted.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.FORGOTTEN (
     REQUEST_ID VARCHAR NOT NULL COMMENT 'YYYYMMDD_HHMMSS in UTC: when `cxm forget` was started',
     SOURCE VARCHAR NOT NULL COMMENT 'The contract whose rows and objects these are',
@@ -209,7 +210,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.FORGOTTEN (
 COMMENT = 'Persons whose rows were taken out of RAW, of what dbt keeps, and of landed objects';
 
 -- table CXM_MEDTECH.RAW.LOAD_LEASE: does not exist
--- Which run may write a source's batches: one row for each source, made here, changed under the table's lock only.
+-- The run that may write a source's batches: one row for each source, created here, changed under the table's lock only.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
     SOURCE VARCHAR NOT NULL COMMENT 'The contract',
     BATCH_ID VARCHAR COMMENT 'The batch at work',
@@ -250,8 +251,8 @@ GRANT USAGE ON DATABASE CXM_MEDTECH TO ROLE CXM_TRANSFORMER;
 GRANT USAGE ON DATABASE CXM_MEDTECH TO ROLE CXM_REPORTER;
 
 -- grant CXM_MEDTECH.RAW → CXM_LOADER: missing: USAGE
--- The loader writes RAW and reads it back to count and to validate; it can neither drop nor alter,
--- but for the tables that a contract lets it add columns to (onNewColumn: add), which it owns.
+-- The loader writes RAW and reads it to count and to validate; it can neither drop nor alter tables,
+-- except those to which a contract lets it add columns (onNewColumn: add), which it owns.
 GRANT USAGE ON SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
 
 -- grant all tables in CXM_MEDTECH.RAW → CXM_LOADER: for what this plan makes
@@ -273,7 +274,7 @@ GRANT USAGE ON ALL FILE FORMATS IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
 GRANT USAGE ON FUTURE FILE FORMATS IN SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_LOADER;
 
 -- grant CXM_MEDTECH.RAW → CXM_TRANSFORMER: missing: USAGE
--- dbt reads RAW and creates in its own five schemas. CREATE SCHEMA IF NOT EXISTS is sent by dbt before it looks.
+-- dbt reads RAW and creates objects in its five schemas. dbt sends CREATE SCHEMA IF NOT EXISTS even if they exist.
 GRANT USAGE ON SCHEMA CXM_MEDTECH.RAW TO ROLE CXM_TRANSFORMER;
 
 -- grant all tables in CXM_MEDTECH.RAW → CXM_TRANSFORMER: for what this plan makes
@@ -298,7 +299,7 @@ GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA CXM_MEDTECH.SNAPSHOTS TO ROLE C
 GRANT USAGE, CREATE TABLE, CREATE VIEW ON SCHEMA CXM_MEDTECH.SEEDS TO ROLE CXM_TRANSFORMER;
 
 -- grant CXM_MEDTECH.MARTS → CXM_REPORTER: missing: USAGE
--- Reports read finished marts only.
+-- Reports read only marts.
 GRANT USAGE ON SCHEMA CXM_MEDTECH.MARTS TO ROLE CXM_REPORTER;
 
 -- grant future tables in CXM_MEDTECH.MARTS → CXM_REPORTER: missing: SELECT
@@ -317,7 +318,7 @@ GRANT DATABASE ROLE SNOWFLAKE.USAGE_VIEWER TO ROLE CXM_LOADER;
 USE ROLE SYSADMIN;
 
 -- table CXM_MEDTECH.RAW.T_CASES: does not exist
--- A file's RAW table. Data columns are VARCHAR, so that a bad value fails a rule that names it and not the load.
+-- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule, which names it, and not the load.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.T_CASES (
     CASE_ID VARCHAR COMMENT 'Case_Id: The row\'s case_id',
     SURGEON VARCHAR COMMENT 'Surgeon: The row\'s surgeon',

@@ -8,11 +8,11 @@ CREATE ROLE IF NOT EXISTS CXM_PRIVACY COMMENT = 'Reads personal data as it is: f
 USE ROLE ACCOUNTADMIN;
 
 -- schema CXM_MEDTECH.PRIVACY: does not exist
--- The administrator's own schema: nobody else has a privilege in it, so nobody reads the key of the hash.
+-- A schema of the administrator: no other role has a privilege in it, so no other role reads the key of the hash.
 CREATE SCHEMA IF NOT EXISTS CXM_MEDTECH.PRIVACY COMMENT = 'Masking policies and the key of their hash';
 
 -- table CXM_MEDTECH.PRIVACY.MASKING_KEY: does not exist
--- The key is made here, by Snowflake: it stands in no statement, no bind, no file and no log.
+-- Snowflake makes the key here, so it is in no statement, bind, file or log.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.PRIVACY.MASKING_KEY (
     ID NUMBER(1, 0) NOT NULL COMMENT '1: there is one',
     HASH_KEY VARCHAR NOT NULL COMMENT 'Goes into the hash of each value; another key, other pseudonyms',
@@ -28,7 +28,7 @@ WHEN NOT MATCHED THEN INSERT (ID, HASH_KEY, MADE_AT)
     VALUES (MADE.ID, SHA2(CONCAT(UUID_STRING(), UUID_STRING(), UUID_STRING(), UUID_STRING()), 512), SYSDATE());
 
 -- function CXM_MEDTECH.PRIVACY.MASK_KEY: does not exist
--- A policy calls it with its owner's rights, no other role may call it:
+-- Policies call it with their owner's rights; no other role may call it:
 -- https://docs.snowflake.com/en/developer-guide/udf/sql/udf-sql-scalar-functions#memoizable-udfs.
 CREATE FUNCTION IF NOT EXISTS CXM_MEDTECH.PRIVACY.MASK_KEY()
 RETURNS VARCHAR
@@ -241,7 +241,7 @@ GRANT APPLY ON TAG CXM_MEDTECH.RAW.PII TO ROLE CXM_TRANSFORMER;
 USE ROLE SYSADMIN;
 
 -- table CXM_MEDTECH.RAW.T_CASES: columns missing: POSTAL_AREA, RATING; PII tag on the table, which masks each of its columns; PII tag of SURGEON is not direct; PII tag of POSTAL_AREA is not indirect
--- Columns that the contract has and the table has not; what is there stays. IF NOT EXISTS covers its own column only.
+-- Adds columns that the contract has and the table lacks; nothing else changes. IF NOT EXISTS applies to one column.
 ALTER TABLE CXM_MEDTECH.RAW.T_CASES ADD COLUMN
     IF NOT EXISTS POSTAL_AREA VARCHAR COMMENT 'Postal_Area: The row\'s postal_area',
     IF NOT EXISTS RATING VARCHAR COMMENT 'Rating: The row\'s rating';

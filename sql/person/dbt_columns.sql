@@ -1,4 +1,4 @@
--- The text columns of tables that dbt builds; views hold nothing.
+-- The text columns of the tables that dbt has built; views store no rows.
 SELECT
     C.TABLE_SCHEMA,
     C.TABLE_NAME,
