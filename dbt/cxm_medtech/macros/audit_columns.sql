@@ -1,4 +1,4 @@
-{#- Where a row came from, the last four columns of every staging model. -#}
+{#- The audit columns, the last four of every staging model: where a row comes from. -#}
 {% macro audit_columns() -%}
     _LOAD_TIMESTAMP as loaded_at,
     _BATCH_ID as batch_id,

@@ -1,14 +1,14 @@
-{#- RAW text as staging types it. A text that is no value of its type becomes NULL, and the test casts_succeed counts those:
-    a view that stopped on one would take every row of the table with it. One macro for each logical type of the contract; what
-    they take besides the column is said by the contract's dialect and by the column's format. -#}
+{#- Casts of RAW text for staging: one macro for each logical type of the contract. A text that is no value of its type becomes
+    NULL, because an error would fail the whole view; the test casts_succeed counts those texts. The other arguments come from
+    the contract's dialect and the column's format. -#}
 
-{#- No white space around it, and NULL rather than nothing. TRIM alone takes only blanks away, and comments end in line breaks. -#}
+{#- The text without white space around it, NULL if empty. TRIM alone removes only blanks, and comments end in line breaks. -#}
 {% macro text(column) -%}
     nullif(trim({{ column }}, ' \t\r\n'), '')
 {%- endmacro %}
 
-{#- A number's text as SQL writes it. With a decimal comma, points part thousands, in groups of three and in no other way: a 1.5
-    from elsewhere is no number, and never 15. No braces: Great Expectations takes them for places to fill. -#}
+{#- A number's text in SQL's form. With a decimal comma, points may only separate groups of three digits: 1.5 is no number
+    then, and never 15. The patterns have no braces, which Great Expectations would take for placeholders. -#}
 {% macro digits(column, decimal='.') -%}
     {%- if decimal == '.' -%}
     {{ text(column) }}
@@ -25,12 +25,13 @@
     try_cast({{ digits(column, decimal) }} as number(38, 0))
 {%- endmacro %}
 
-{#- Nine places: money needs two, and nine of a degree are a tenth of a millimetre. Never a float, whose sums depend on order. -#}
+{#- Nine decimal places: money needs two, and a billionth of a degree is a tenth of a millimetre. Not FLOAT, whose sums depend
+    on the order of the rows. -#}
 {% macro number(column, decimal='.') -%}
     try_cast({{ digits(column, decimal) }} as number(38, 9))
 {%- endmacro %}
 
-{#- The formats are spelled out because a session's TIMESTAMP_INPUT_FORMAT could read the same text otherwise. -#}
+{#- The formats are explicit because a session's TIMESTAMP_INPUT_FORMAT could read the same text differently. -#}
 {% macro timestamp(column, format='YYYY-MM-DD HH24:MI:SS') -%}
     try_to_timestamp_ntz({{ text(column) }}, '{{ format }}')
 {%- endmacro %}
@@ -39,7 +40,7 @@
     try_to_date({{ text(column) }}, '{{ format }}')
 {%- endmacro %}
 
-{#- `words`: pairs of the words for yes and no; without them true and false. -#}
+{#- `words`: pairs of the words for yes and no; by default true and false. -#}
 {% macro boolean(column, words=[]) -%}
     {%- if words -%}
     case {{ text(column) }}
@@ -49,8 +50,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- The macro of a logical type by its name, for tests: dbt finds what a test calls by reading it, so each call is spelled out.
-    `how`: what the macro takes besides the column. -#}
+{#- Calls the macro of a logical type, for tests. dbt finds dependencies by parsing, so each call is written out.
+    `how`: the macro's arguments besides the column. -#}
 {% macro typed(logical_type, column, how={}) -%}
     {%- if logical_type == 'integer' -%} {{ integer(column, **how) }}
     {%- elif logical_type == 'number' -%} {{ number(column, **how) }}

@@ -1,8 +1,8 @@
 {#- When a table was last delivered, for `loaded_at_query` of a source: RAW.LOAD_LEDGER → one timestamp in UTC, or NULL.
 
-    A file that was published is a delivery; so is one that arrived and was published already (`skipped-unchanged`), as long as
-    the batch that it equals still is. Of a table with a file for each day it is the delivery of the newest day: an old day
-    that is delivered again makes nothing fresh. STARTED_AT and not FINISHED_AT: a replay is no delivery. -#}
+    A published file counts as a delivery; so does one that arrived unchanged (`skipped-unchanged`), as long as the batch with
+    the same content is published. For a table with a file for each day, only the newest day counts: an old day delivered again
+    makes nothing fresh. It reads STARTED_AT and not FINISHED_AT, because a replay is no delivery. -#}
 {% macro last_delivery(source_name, name_in_raw, by_day=false) -%}
     select max(STARTED_AT) as LAST_DELIVERY
     from (

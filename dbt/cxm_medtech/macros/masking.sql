@@ -1,7 +1,7 @@
-{#- Columns about people get the tag RAW.PII with their class (`config: {meta: {pii: …}}` in the models' YAML), where CXM_MASKING is
-    on: the masking policies that `cxm provision` sets on the tag then hold for them. A new table has the tag from the statement
-    that makes it, so that no reader ever sees it without; a table that was there before masking was gets it after its next build.
-    Views need none: they read tables that have it. -#}
+{#- If CXM_MASKING is on, columns about people get the tag RAW.PII with their class (`config: {meta: {pii: …}}` in the models'
+    YAML), and with it the masking policies that `cxm provision` sets on the tag. A new table gets the tags in the statement that
+    creates it, so that it is never readable without them; a table that is older than masking gets them after its next build.
+    Views need none, because they read tables that have them. -#}
 {% macro personal_columns() -%}
     {%- set found = {} -%}
     {%- if env_var('CXM_MASKING', 'false') == 'true' and model.get('config', {}).get('materialized') != 'view' -%}
@@ -15,7 +15,7 @@
     {{- return(found) -}}
 {%- endmacro %}
 
-{#- The columns of a model with a contract, as dbt's own macro gives them, each with its tag. -#}
+{#- The columns of a model with a contract, as dbt's own macro returns them, each with its tag. -#}
 {% macro snowflake__get_table_columns_and_constraints() -%}
     {%- set tags = personal_columns() -%}
     {%- set columns = {} -%}
@@ -33,7 +33,7 @@
     )
 {%- endmacro %}
 
-{#- A table without a contract, such as a snapshot's first: CREATE TABLE … (a WITH TAG (…), b) AS SELECT …
+{#- A table without a contract, such as a new snapshot: CREATE TABLE … (a WITH TAG (…), b) AS SELECT …
     (https://docs.snowflake.com/en/sql-reference/sql/create-table). -#}
 {% macro snowflake__create_table_as(temporary, relation, compiled_code, language='sql') -%}
     {%- set tags = {} if temporary or language != 'sql' or config.get('contract').enforced else personal_columns() -%}
@@ -54,7 +54,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- What a table that was there before lacks; the post-hook of marts and snapshots. -#}
+{#- Sets the tags that an older table lacks; the post-hook of marts and snapshots. -#}
 {% macro tag_personal_columns() -%}
     {%- set tags = personal_columns() -%}
     {%- if tags and execute -%}

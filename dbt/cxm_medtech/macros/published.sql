@@ -1,12 +1,12 @@
-{#- The rows of a source table that passed validation: RAW.OLIST_ORDERS + RAW.LOAD_LEDGER → what staging may read.
+{#- The published rows of a source table, which staging may read: RAW.OLIST_ORDERS filtered by RAW.LOAD_LEDGER.
 
-    A table loaded as `snapshot` (each file holds everything) gives its newest validated batch: the one of the greatest
-    sequence, which the load gives; a batch id orders nothing. One loaded as `append` gives of
-    each file the newest validated batch, so that a day delivered again replaces that day; where several files make up a day, of
-    each day, so that a part which is not delivered again is gone. Both are in the derived source's `meta`, thus the contract's. A batch that is landed, loaded, quarantined or undone is not seen. The choice is made when
-    the view is read, so that a verdict or an undo counts at once. Written as IN, the filter becomes a semi-join on
-    _BATCH_ID, whose few values Snowflake pushes into the scan as it runs, and a batch lies in its own micro-partitions: of a
-    snapshot table one batch is read, however many RAW keeps. -#}
+    `load: snapshot` (each file holds all rows): the newest validated batch, by its sequence; batch ids have no order.
+    `load: append`: for each file the newest validated batch, so that a day delivered again replaces that day; if several files
+    make up a day, for each day, so that a part that is not delivered again is gone.
+    Both come from the contract, by way of the derived source's `meta`. Batches that are landed, loaded, quarantined or undone
+    are left out. The filter is evaluated when the view is read, so a verdict or an undo counts at once. Written as IN, it
+    becomes a semi-join on _BATCH_ID, whose few values Snowflake pushes into the scan; a batch has its own micro-partitions, so
+    one batch of a snapshot table is read, however many RAW keeps. -#}
 {% macro published(source_name, table_name) -%}
     {%- set rows = source(source_name, table_name) -%}
     {%- if execute and load_mode(source_name, table_name) == 'append' -%}
@@ -38,22 +38,23 @@
         qualify rank() over (partition by {{ day if has_parts(source_name, table_name) else 'FILE_NAME' }} order by {{ newest_first() }}) = 1
 {%- endmacro %}
 
-{#- The key that COPY read, as RAW keeps it: once maintenance has moved an object, the ledger says archive/ instead of raw/. -#}
+{#- The key that COPY read, which RAW keeps. The ledger has archive/ instead of raw/ once maintenance has moved an object. -#}
 {% macro key_in_raw(column) -%}
     regexp_replace({{ column }}, '^archive/', 'raw/')
 {%- endmacro %}
 
-{#- The order of a source's batches. Those from before there was a sequence are the oldest, in the order of their ids. -#}
+{#- The order of a source's batches. Those without a sequence, which older versions wrote, come first, in the order of their
+    ids. -#}
 {% macro newest_first() -%}
     coalesce(BATCH_SEQUENCE, 0) desc, BATCH_ID desc
 {%- endmacro %}
 
-{#- The RAW table's name, as the ledger has it; a macro of its own because a unit test gives a source another one. -#}
+{#- The RAW table's name, as the ledger has it; a separate macro because a unit test gives a source another name. -#}
 {% macro raw_name(source_name, table_name) -%}
     {{- return(source(source_name, table_name).identifier) -}}
 {%- endmacro %}
 
-{#- Whether several files make up a day of an append table. -#}
+{#- Whether several files make up one day of an append table. -#}
 {% macro has_parts(source_name, table_name) -%}
     {%- if not execute -%}
         {{- return(false) -}}
@@ -68,7 +69,7 @@
     {%- set load = graph.sources[unique_id].config.meta.get('load') -%}
     {%- if load not in ('snapshot', 'append') -%}
         {{- exceptions.raise_compiler_error(
-            unique_id ~ ': meta.load is ' ~ load ~ ', wanted snapshot or append; run `cxm contract sync`'
+            unique_id ~ ': meta.load is ' ~ load ~ ', expected snapshot or append; run `cxm contract sync`'
         ) -}}
     {%- endif -%}
     {{- return(load) -}}

@@ -1,5 +1,5 @@
-{#- Every statement of a model, snapshot or seed carries its name in QUERY_TAG, so that QUERY_HISTORY adds up what each one costs.
-    dbt-snowflake calls these two around each node that makes a relation; its own version knows one fixed tag for each node. -#}
+{#- Sets QUERY_TAG to the name of the model, snapshot or seed, so that QUERY_HISTORY shows what each one costs. dbt-snowflake
+    calls these two macros around each node that makes a relation; its own version sets one fixed tag. -#}
 {% macro set_query_tag() -%}
     {%- do run_query("alter session set query_tag = '" ~ node_query_tag() ~ "'") -%}
     {{- return(target.query_tag) -}}

@@ -1,16 +1,16 @@
-{#- Incremental models over append tables: RAW batches → only those that the model has not.
+{#- Incremental models over append tables: they read only the batches that they do not have yet.
 
-    A batch is not only added: it can be undone, or replaced when its day is delivered again, and a delivery can correct a row of
-    an earlier day. So, when a model is built again, batches_to_read compares what the ledger publishes with what the model
-    holds:
-    - only new batches: their ids and the earliest _LOAD_TIMESTAMP they can have stand as literals in the query, which Snowflake
-      prunes on when it compiles;
-    - a batch that the model holds is published no more: everything is read, because the row that it had overwritten may lie
-      in any batch.
-    The strategy replace_batches then deletes what is published no more and merges the rest by key, in one transaction. -#}
+    Batches are not only added: one can be undone, or replaced when its day is delivered again, and a delivery can correct a row
+    of an earlier day. So each build compares the ledger's published batches with those of the model (batches_to_read):
+    - only new batches: their ids and their earliest possible _LOAD_TIMESTAMP become literals in the query, by which Snowflake
+      prunes at compile time;
+    - a batch of the model is no longer published: all batches are read, because the row that it had overwritten may be in any
+      of them.
+    The strategy replace_batches then deletes rows that are no longer published and merges the rest by key, in one
+    transaction. -#}
 
-{#- A condition on batch_id and loaded_at, for the WHERE of such a model; `tables` is a list of (source, table). Whether all is to
-    be read is asked before whether the model is there: then `dbt compile --full-refresh` needs no warehouse. -#}
+{#- A condition on batch_id and loaded_at, for the WHERE of such a model; `tables` is a list of (source, table). It checks for a
+    full refresh before it looks for the model, so that `dbt compile --full-refresh` needs no warehouse. -#}
 {% macro batches_to_read(tables) -%}
     {%- if not execute or should_full_refresh() or not is_incremental() -%}
         {{- return('true') -}}
@@ -41,7 +41,7 @@
 
         select
             published.BATCH_ID,
-            -- The ledger's clock is the loader's: a day is more than it can differ from the warehouse's.
+            -- The ledger's times are the loader's: its clock differs from the warehouse's by less than a day.
             to_varchar(dateadd(day, -1, published.STARTED_AT), 'YYYY-MM-DD HH24:MI:SS') as earliest
         from published
         full outer join held on published.BATCH_ID = held.batch_id and published.S3_KEY = held.source_filename
@@ -63,7 +63,7 @@
     split_part({{ at }}source_filename, '/', -1) || ' ' || {{ at }}batch_id
 {%- endmacro %}
 
-{#- dbt finds a strategy by the macro's name. The model's config meta.tables names its (source, table) pairs. -#}
+{#- The strategy; dbt finds it by the macro's name. The model's config meta.tables names its (source, table) pairs. -#}
 {% macro get_incremental_replace_batches_sql(arg_dict) -%}
     {%- set target_relation = arg_dict['target_relation'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | list -%}

@@ -1,4 +1,4 @@
-{#- The measures of tickets, NPS answers, visits and complaints that an account's month and HCP 360 share. -#}
+{#- The measures of tickets, NPS answers, visits and complaints, shared by account months and HCP 360. -#}
 {% macro touchpoint_measures() -%}
     count_if(touchpoint_type = 'support_ticket') as ticket_count,
         count_if(touchpoint_type = 'support_ticket' and closed_at is null) as open_ticket_count,
@@ -15,7 +15,7 @@
         count_if(touchpoint_type = 'rep_visit') as visit_count
 {%- endmacro %}
 
-{#- Which kinds of touchpoint were ever loaded, and the days that complaints are known of: one row. -#}
+{#- One row: which kinds of touchpoint were ever loaded, and the first and last day with data on complaints. -#}
 {% macro kinds_loaded() -%}
     select
         coalesce(boolor_agg(touchpoint_type = 'support_ticket'), false) as tickets,
@@ -27,12 +27,12 @@
     from {{ ref('int_touchpoints_merged') }}
 {%- endmacro %}
 
-{#- 0 where the source was loaded and has nothing of this one; NULL where nobody knows because nothing was ever loaded. -#}
+{#- The count; 0 if the source was loaded and has none for this account or HCP, NULL if nothing was ever loaded. -#}
 {% macro known_count(column, known) -%}
     iff(loaded.{{ known }}, coalesce(touchpoints.{{ column }}, 0), null) as {{ column }}
 {%- endmacro %}
 
-{#- Net promoter score, -100 to 100: the share of 9 and 10 less the share of 0 to 6. NULL without an answer. -#}
+{#- Net promoter score, -100 to 100: the share of scores 9 and 10 minus the share of 0 to 6; NULL without an answer. -#}
 {% macro net_promoter_score(promoters, detractors, responses) -%}
     ((100 * ({{ promoters }} - {{ detractors }})) / nullif({{ responses }}, 0))::number(7, 4)
 {%- endmacro %}

@@ -1,5 +1,5 @@
--- STG + INT → INT: one row per account and month, from its first month to the newest, months without anything included.
--- A shipment counts in the month it was ordered in, with its delivery and its reviews; a touchpoint in the month it occurred in.
+-- STG + INT → INT: one row per account and month, from its first month to the newest, including months without any event.
+-- A shipment, with its delivery and reviews, counts in the month of its order; a touchpoint in the month in which it occurred.
 with accounts as (
     select account_id from {{ ref('stg_olist__accounts') }}
 ),
@@ -30,7 +30,7 @@ loaded as (
     {{ kinds_loaded() }}
 ),
 
--- A review speaks of a shipment, so it counts for each account that shipped a part of it, once.
+-- A review is about a shipment, so it counts once for each account that shipped a part of it.
 shipped as (
     select
         lines.account_id,
@@ -41,7 +41,7 @@ shipped as (
         count_if(shipments.is_on_time) as on_time_shipment_count,
         count_if(shipments.days_late > 0) as late_shipment_count,
         sum(iff(shipments.days_late > 0, shipments.days_late, 0)) as days_late_sum,
-        -- A rate of complaints needs shipments of the days that complaints are known of, and no others.
+        -- The complaint rate counts only shipments ordered on days with data on complaints.
         count_if(shipments.ordered_at::date between loaded.first_complaint_on and loaded.last_complaint_on)
             as complaint_shipment_count,
         sum(lines.revenue) as revenue,

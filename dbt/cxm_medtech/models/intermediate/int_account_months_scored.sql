@@ -1,11 +1,11 @@
-{#- Weights of the components, and how many shipments, reviews, … of the mean kind are added to an account's own before it is
-    judged. data_dictionary/business_definitions.md says why. The weights need not add up to 1. -#}
+{#- Weights of the components, and how many average shipments, reviews, … are added to an account's own before it is scored.
+    data_dictionary/business_definitions.md says why. The weights need not add up to 1. -#}
 {%- set weights = {'on_time_score': 0.35, 'review_score': 0.35, 'complaint_score': 0.15, 'nps_score': 0.15} -%}
 {%- set added = {'shipments': 20, 'reviews': 10, 'complaint_shipments': 100, 'nps_responses': 10} -%}
 {%- set reasons = {
     'on_time_score': 'late deliveries', 'review_score': 'poor reviews', 'complaint_score': 'complaints', 'nps_score': 'low NPS'
 } -%}
-{#- An account with fewer delivered shipments in the window has a score, and no band that judges it. -#}
+{#- An account with fewer delivered shipments in the window has a score, but no band. -#}
 {%- set least_delivered = 5 -%}
 {%- set summed = [
     'shipment_count', 'cancelled_shipment_count', 'delivered_shipment_count', 'on_time_shipment_count', 'late_shipment_count',
@@ -15,7 +15,7 @@
 ] -%}
 
 -- INT → INT: one row per account and month with its customer-experience health, 0 (worst) to 100 (best), over the twelve months
--- that end with this one. Every figure of a row is of those months.
+-- that end with this one. Every figure of a row covers those months.
 with months as (
     select
         account_id,
@@ -43,7 +43,7 @@ twelve_months as (
     group by months.account_id, months.month_start, months.is_newest_order_month
 ),
 
--- What all accounts together had in the same months.
+-- The totals of all accounts in the same months.
 means as (
     select
         month_start,
@@ -55,7 +55,7 @@ means as (
     group by month_start
 ),
 
--- Few shipments say little: each account is drawn towards the mean, the more the less it has of its own.
+-- Few shipments say little: the fewer an account has, the closer its score is to the mean.
 drawn as (
     select
         twelve_months.account_id,
@@ -74,7 +74,7 @@ drawn as (
     inner join means on twelve_months.month_start = means.month_start
 ),
 
--- The same scales for an account and for the mean. A component that was measured of nobody is NULL.
+-- The same scales for an account and for the mean. A component without any measurement is NULL.
 components as (
     select
         account_id,

@@ -1,5 +1,5 @@
 -- STG + SEEDS → INT: one row per device with its category in English, its family and its risk class.
--- The seed's English name wins over the source's translation, which is misspelt in places and knows two categories less.
+-- The seed's English name takes precedence over the source's translation, which has spelling errors and lacks two categories.
 with devices as (
     select
         device_id,

@@ -1,4 +1,4 @@
--- INT → INT: one row per HCP with all that is known of their experience.
+-- INT → INT: one row per HCP with everything known about their experience.
 with hcps as (
     select
         hcp_id,

@@ -1,5 +1,5 @@
--- STG → INT: one row per HCP, the person; staging has one for each of their orders.
--- A person who moved is where their newest shipment went; shipment_id settles a tie, so that a rebuild gives the same row.
+-- STG → INT: one row per HCP, the person; staging has one row for each of their orders.
+-- Their place is that of the newest shipment; shipment_id breaks ties, so that a rebuild gives the same row.
 with order_keys as (
     select
         hcp_order_key,

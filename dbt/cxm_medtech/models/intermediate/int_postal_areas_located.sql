@@ -1,5 +1,5 @@
--- STG → INT: one point for each postal area. Its points repeat, and a few lie outside Brazil: those are left out, and the
--- median is not moved by what else is wrong.
+-- STG → INT: one point for each postal area. An area has many points; the few outside Brazil are left out, and the median is
+-- robust against other errors.
 with points as (
     select
         postal_area,

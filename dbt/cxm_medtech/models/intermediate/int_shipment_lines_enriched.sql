@@ -1,4 +1,4 @@
--- STG + INT → INT: one row per line of a shipment, with the HCP it went to and how its shipment was delivered.
+-- STG + INT → INT: one row per line of a shipment, with its HCP and the delivery of its shipment.
 with lines as (
     select
         shipment_id,

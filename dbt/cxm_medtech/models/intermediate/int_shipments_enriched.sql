@@ -1,5 +1,5 @@
--- STG → INT: one row per surgical case shipment with its HCP, what it held, what was paid, how it was delivered and rated.
--- Lines, payments and reviews are each summed up before they are joined: joined as they are, they would multiply each other.
+-- STG → INT: one row per surgical case shipment with its HCP, contents, payments, delivery and reviews.
+-- Lines, payments and reviews are aggregated before they are joined; otherwise they would multiply each other.
 with shipments as (
     select
         shipment_id,
@@ -63,7 +63,7 @@ select
     shipments.handed_to_carrier_at,
     shipments.delivered_to_hcp_at,
     shipments.promised_delivery_date,
-    -- A promise has no time of day: what comes on the promised day is on time.
+    -- A promise has no time of day: a delivery on the promised day is on time.
     datediff(day, shipments.ordered_at, shipments.delivered_to_hcp_at) as days_to_deliver,
     datediff(day, shipments.promised_delivery_date, shipments.delivered_to_hcp_at) as days_late,
     shipments.delivered_to_hcp_at::date <= shipments.promised_delivery_date as is_on_time,

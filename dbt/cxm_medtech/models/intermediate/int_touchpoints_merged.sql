@@ -1,5 +1,5 @@
-{#- Incremental, and a table in INT for that: days are only added, so a build reads the days it has not seen. A ticket that a
-    later day delivers again, because it was closed, replaces its earlier row. -#}
+{#- Incremental, hence a table in INT: each build reads only new days. A ticket that a later day delivers again, because it was
+    closed, replaces its earlier row. -#}
 {%- set tables = [
     ['synthetic', 'support_tickets'], ['synthetic', 'nps_responses'],
     ['synthetic', 'rep_visits'], ['synthetic', 'device_complaints'],
@@ -17,7 +17,7 @@
     meta={'tables': tables},
 ) }}
 
--- STG → INT: one row per touch of customer experience outside a shipment: a ticket, an NPS answer, a visit, a complaint.
+-- STG → INT: one row per customer-experience event outside shipments: a ticket, an NPS answer, a visit, a complaint.
 with tickets as (
     select
         'support_ticket' as touchpoint_type,

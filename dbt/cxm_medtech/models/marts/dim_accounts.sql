@@ -1,4 +1,4 @@
--- STG + INT + SEEDS → MARTS: one row per account as it is now; SNAPSHOTS.SNAP_ACCOUNTS holds how it was.
+-- STG + INT + SEEDS → MARTS: one row per account, in its current state; SNAPSHOTS.SNAP_ACCOUNTS has earlier states.
 with accounts as (
     select
         account_id,

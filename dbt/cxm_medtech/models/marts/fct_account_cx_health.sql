@@ -1,5 +1,5 @@
--- STG + INT → MARTS: one row per account with its customer-experience health, 0 (worst) to 100 (best), and what it is made of:
--- all of the twelve months that end with the month of the newest order.
+-- STG + INT → MARTS: one row per account with its customer-experience health, 0 (worst) to 100 (best), and its components:
+-- all over the twelve months that end with the month of the newest order.
 with accounts as (
     select account_id from {{ ref('stg_olist__accounts') }}
 ),
@@ -40,7 +40,7 @@ scored as (
     where is_newest_order_month
 ),
 
--- Of an account that has no order in the window, this says since when.
+-- For an account without an order in the window, this says since when.
 last_orders as (
     select
         account_id,

@@ -1,4 +1,4 @@
--- INT → MARTS: one row per account and month, from its first month on, with what the month brought and the health at its end.
+-- INT → MARTS: one row per account and month, from its first month on, with the month's counts and the health at its end.
 -- For trends: counts add up over months and accounts; a score does not.
 with months as (
     select

@@ -1,5 +1,5 @@
 -- INT + SEEDS → MARTS: one row per surgical case shipment.
--- A table, built anew: the source delivers all of its rows each time, so nothing of an earlier build is known to hold still.
+-- A table that is rebuilt in full: the source delivers all rows each time, so any row of an earlier build may have changed.
 with shipments as (
     select
         shipment_id,

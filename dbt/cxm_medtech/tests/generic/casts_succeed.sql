@@ -1,6 +1,5 @@
-{#- No published text of RAW is lost to a cast. One scan for all columns; `columns` is RAW column → logical type, or its
-    `type` and `how` the text is read.
-    A row comes back when there is any failure, with the count of each column. -#}
+{#- Fails if a cast turns a published text of RAW into NULL. One scan for all columns; `columns` is RAW column → logical type,
+    or its `type` and `how` (the cast's other arguments). Returns one row, with the failures of each column, or none. -#}
 {% test casts_succeed(model, source, table, columns) %}
 -- depends_on: {{ model }}
 with published as (

@@ -1,5 +1,5 @@
-{#- No two rows have the same values in `columns`, the key of a model whose key is more than one column. As with dbt's own
-    `unique`, and with the contract's rule, NULL equals nothing. -#}
+{#- Fails if two rows have the same values in `columns`, a key of several columns. As in dbt's own `unique`, and in the
+    contract's rule, NULL equals nothing. -#}
 {% test unique_together(model, columns) %}
 select
     {{ columns | join(', ') }},

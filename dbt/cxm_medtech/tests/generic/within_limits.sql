@@ -1,4 +1,5 @@
-{#- Values lie within the contract's limits, ends included. One scan for all columns; `limits` is column → min, max. -#}
+{#- Fails if a value is outside the contract's limits, which are inclusive. One scan for all columns; `limits` is column →
+    min, max. -#}
 {% test within_limits(model, limits) %}
 with outside as (
     select
