@@ -336,10 +336,10 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
 
 def find_bad_rows(
     batch: Batch, verdict: validate_step.Verdict, loaded: Sequence[load_step.LoadResult]
-) -> publish_step.BadRowsFound | None:
+) -> publish_step.RowsToSetAside | None:
     """The bad rows of a verdict and the broken lines, if the contract lets all of them be set aside."""
     lines = any(result.broken_lines for result in loaded)
-    return publish_step.BadRowsFound.among(read_source(batch.source.name), verdict.counted, lines)
+    return publish_step.RowsToSetAside.from_counts(read_source(batch.source.name), verdict.counted, lines)
 
 
 @step("batch pages", "Data Docs of {batch.info.batch_id}")
@@ -374,7 +374,7 @@ def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Bloc
 
 @step("publish", "publish {batch.info.batch_id}")
 def publish(
-    batch: Batch, loaded: Sequence[load_step.LoadResult], bad: publish_step.BadRowsFound | None = None
+    batch: Batch, loaded: Sequence[load_step.LoadResult], bad: publish_step.RowsToSetAside | None = None
 ) -> tuple[publish_step.SetAside, ...]:
     """Publish the loaded tables of this batch in one statement, without the `bad` rows, which are set aside.
 

@@ -234,7 +234,7 @@ def _set_aside(
 ) -> tuple[dict[str, int] | None, str]:
     """Table → rows that publishing would set aside, or None if none may be; and the reason, if they are too many."""
     lines = any(facts.broken_lines for of_table in read.values() for facts in of_table)
-    bad = publish.BadRowsFound.among(source, verdict.counted, lines)
+    bad = publish.RowsToSetAside.from_counts(source, verdict.counted, lines)
     if bad is None:
         return None, ""
     raw_names = [source.table(t.table).raw_name for t in verdict.tables]

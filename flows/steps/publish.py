@@ -43,28 +43,28 @@ class SetAside:
 
 
 @dataclass(frozen=True)
-class BadRowsFound:
-    """The bad rows of a batch, all of which the contract lets be set aside, as Great Expectations counted them."""
+class RowsToSetAside:
+    """The bad rows of a batch, as Great Expectations counted them; the contract lets all of them be set aside."""
 
     source: Source
     tables: tuple[str, ...]  # the tables of this batch
     counted: Mapping[str, Mapping[str, int]]  # table → rule → rows; without broken lines, which are set aside already
 
     @classmethod
-    def among(
+    def from_counts(
         cls, source: Source, counted: Mapping[str, Mapping[str, int]], broken_lines: bool = False
-    ) -> BadRowsFound | None:
+    ) -> RowsToSetAside | None:
         """The bad rows, if there are any (or broken lines, set aside before) and the contract lets all of them be set aside; else
         None."""
         if not any(counted.values()) and not broken_lines:
             return None
-        able = all(
+        allowed = all(
             not rules or may_set_aside(source, source.table(name), tuple(rules)) for name, rules in counted.items()
         )
-        return cls(source, tuple(counted), counted) if able else None
+        return cls(source, tuple(counted), counted) if allowed else None
 
     @property
-    def able(self) -> list[Table]:
+    def setting_aside(self) -> list[Table]:
         """The tables that may set rows aside. One without a bad row counts too: its rows may point at rows that are set aside."""
         return [table for table in self.source.tables if table.bad_rows and table.name in self.tables]
 
@@ -73,7 +73,7 @@ class BadRowsFound:
         worst = {name: max(rules.values(), default=0) for name, rules in self.counted.items()}
         return all(
             table.bad_rows.allows(worst.get(table.name, 0), of.get(table.name, 0))
-            for table in self.able
+            for table in self.setting_aside
             if table.bad_rows
         )
 
@@ -84,7 +84,7 @@ class BadRowsFound:
 
 
 def publish(
-    ledger: Ledger, info: RunInfo, tables: Sequence[str], bad: BadRowsFound | None = None, source: Source | None = None
+    ledger: Ledger, info: RunInfo, tables: Sequence[str], bad: RowsToSetAside | None = None, source: Source | None = None
 ) -> tuple[SetAside, ...]:
     """Publish these RAW tables of the batch, without the `bad` rows, and return what was set aside.
 
@@ -120,7 +120,7 @@ def publish(
         aside: tuple[SetAside, ...] = ()
         rows: Mapping[str, int] = {}
         if bad:
-            loaded = Counter({t.raw_name: 0 for t in bad.able})
+            loaded = Counter({t.raw_name: 0 for t in bad.setting_aside})
             for entry in entries:
                 loaded[entry.table] += entry.rows_loaded
             aside, rows = _counted(ledger, info, bad, loaded)
@@ -175,14 +175,14 @@ def _refuse_stranded(ledger: Ledger, others: Sequence[tuple[Table, str]]) -> Non
             )
 
 
-def _set_aside(ledger: Ledger, info: RunInfo, bad: BadRowsFound, parents: Mapping[str, Sequence[str]]) -> None:
-    for table in bad.able:
+def _set_aside(ledger: Ledger, info: RunInfo, bad: RowsToSetAside, parents: Mapping[str, Sequence[str]]) -> None:
+    for table in bad.setting_aside:
         if broken := broken_by_rules(bad.source, table, info.batch_id):
             _move(ledger, info, table, broken)
     moved = True
     while moved:  # ends, because each round removes rows
         moved = False
-        for table in bad.able:
+        for table in bad.setting_aside:
             if broken := broken_by_links(bad.source, table, info.batch_id, parents):
                 moved = bool(_move(ledger, info, table, broken)) or moved
     for table in bad.others:
@@ -214,11 +214,11 @@ def _move(ledger: Ledger, info: RunInfo, table: Table, broken: str) -> int:
 
 
 def _counted(
-    ledger: Ledger, info: RunInfo, bad: BadRowsFound, loaded: Mapping[str, int]
+    ledger: Ledger, info: RunInfo, bad: RowsToSetAside, loaded: Mapping[str, int]
 ) -> tuple[tuple[SetAside, ...], dict[str, int]]:
     """Count the rows of this batch that were set aside, by table and by object."""
     counts, rows = [], Counter[str]()
-    for table in bad.able:
+    for table in bad.setting_aside:
         sql = template("raw/count_set_aside.sql", database=ledger.database, rejected=table.rejected.raw_name)
         rules, of_table = Counter[str](), 0
         for key, broken, count in run(ledger.connection, sql, (info.batch_id,)).rows:
@@ -231,12 +231,12 @@ def _counted(
     return tuple(counts), dict(rows)
 
 
-def _check(bad: BadRowsFound | None, aside: Sequence[SetAside]) -> None:
+def _check(bad: RowsToSetAside | None, aside: Sequence[SetAside]) -> None:
     """Check that as many rows were set aside as Great Expectations counted, and no more than the contract allows."""
     if bad is None:
         return
     by_table = {one.table: one for one in aside}
-    for table in bad.able:
+    for table in bad.setting_aside:
         of_table = by_table.get(table.name)
         rules = dict(of_table.rules) if of_table else {}
         for expectation, _ in row_rules(bad.source, table):

@@ -66,7 +66,7 @@ TEST_EVENT = json.dumps(
         ('{"Message": "of SNS"}', True),
     ],
 )
-def test_a_message_says_whether_something_came(text: str, about: bool) -> None:
+def test_a_message_shows_whether_a_file_arrived(text: str, about: bool) -> None:
     assert read(text).is_about(CLINIC, "in/olist/") == about
 
 
@@ -210,7 +210,7 @@ def test_the_ingestion_identity_reads_its_queues_and_no_others(places: list[even
     enforced(run)
 
 
-def test_doctor_asks_each_queue_and_leaves_what_is_there(
+def test_doctor_checks_each_queue_and_leaves_its_messages(
     places: list[events.Watched], bucket: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import admin_clients, blocks, doctor

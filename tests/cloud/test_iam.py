@@ -349,7 +349,7 @@ def test_a_bucket_with_a_kms_key_is_refused_since_the_policies_give_no_rights_on
         list(aws_items.bucket_items(client, BUCKET, "us-east-1", True, ["olist"], PAGES))
 
 
-def test_drift_in_aws_shows_in_the_plan_with_what_was_found_and_is_mended(aws: None) -> None:
+def test_drift_in_aws_is_shown_in_the_plan_and_repaired(aws: None) -> None:
     make()
     client, iam = boto3.client("s3"), boto3.client("iam")
     closed = {**aws_items.BLOCKED, "BlockPublicPolicy": False}
@@ -463,7 +463,7 @@ def test_a_run_writes_pages_in_the_docs_place_and_can_delete_none(aws: None) -> 
     assert page["ContentType"] == "text/html; charset=utf-8"
 
 
-def test_the_secret_goes_to_the_store_and_stands_nowhere_else(aws: None) -> None:
+def test_the_secret_is_in_the_store_and_nowhere_else(aws: None) -> None:
     got = [i for i in items(holds=False) if i.kind == "access key"]
     text = provision.Plan(tuple(items(holds=False))).text()
     secret = make()["aws_secret_access_key"]

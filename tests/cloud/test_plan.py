@@ -96,7 +96,7 @@ def test_the_plan_of_a_scenario_is_what_was_agreed(scenarios: dict[str, provisio
     assert text == path.read_text()
 
 
-def test_after_each_apply_there_is_nothing_left_to_do(scenarios: dict[str, provision.Plan]) -> None:
+def test_after_each_apply_the_next_plan_is_empty(scenarios: dict[str, provision.Plan]) -> None:
     assert [(i.kind, i.name, i.why) for i in (*scenarios["second"].todo, *scenarios["after"].todo)] == []
 
 
@@ -278,7 +278,7 @@ def test_the_plan_of_masking_is_what_was_agreed(masked: dict[str, provision.Plan
     assert text == path.read_text()
 
 
-def test_masking_is_there_after_each_apply_and_the_key_in_no_text(
+def test_masking_is_set_after_each_apply_and_no_text_has_the_key(
     masked: dict[str, provision.Plan], account: Any
 ) -> None:
     assert [(i.kind, i.name, i.why) for i in (*masked["again"].todo, *masked["after"].todo)] == []

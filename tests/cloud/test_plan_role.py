@@ -166,7 +166,7 @@ def test_it_may_run_no_statement_of_any_plan_and_read_no_row_and_no_file(
     assert stage.plan(stage.admin) == before
 
 
-def test_applying_with_it_fails_at_once_and_says_which_role_is_wanted(stage: Stage, drifted: None) -> None:
+def test_applying_with_it_fails_at_once_and_names_the_role_to_use(stage: Stage, drifted: None) -> None:
     before = stage.plan(stage.admin)
     done: list[provision.Item] = []
 

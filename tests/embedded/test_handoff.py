@@ -255,7 +255,7 @@ def test_staging_types_and_trims_what_raw_holds_as_text(raw: Raw, built: BuildRe
     assert raw.sql("select sum(unit_price * 100)::integer from STG.STG_OLIST__SHIPMENT_LINES") == [(cents,)]
 
 
-def test_every_relation_stands_in_exactly_its_schema(raw: Raw, workdir: Path, built: BuildResult) -> None:
+def test_every_relation_is_in_its_schema(raw: Raw, workdir: Path, built: BuildResult) -> None:
     manifest = json.loads((workdir / "target" / "manifest.json").read_text())
     expected = {
         (node["schema"], node["alias"].upper())

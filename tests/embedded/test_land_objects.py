@@ -130,7 +130,7 @@ def test_a_large_file_is_split_between_records_with_a_header_in_each_part(
     assert {FOLDER + o.name: o.etag for o in result.objects} == s3.etags(client, bucket, FOLDER)
 
 
-def test_a_byte_order_mark_stands_in_front_of_the_file_only(client: Any, bucket: str, path: Path) -> None:
+def test_only_the_beginning_of_the_file_has_a_byte_order_mark(client: Any, bucket: str, path: Path) -> None:
     data = b"\xef\xbb\xbf" + write(path, 60_000)
     path.write_bytes(data)
     result = send(client, bucket, path, codec="none", object_bytes=2_000_000)

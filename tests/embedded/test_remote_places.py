@@ -254,7 +254,7 @@ def test_an_object_that_is_written_over_meanwhile_is_noticed(client: Any, bucket
     assert nothing_landed(client, landing_bucket)
 
 
-def test_a_bucket_that_is_not_there_or_not_ours_is_told(client: Any, far: Any, proxy: Proxy, bucket: str) -> None:
+def test_a_missing_or_foreign_bucket_is_reported(client: Any, far: Any, proxy: Proxy, bucket: str) -> None:
     with pytest.raises(
         ConfigurationError, match=r"s3://no-such-bucket-here/in: there is no such bucket; correct its name"
     ):

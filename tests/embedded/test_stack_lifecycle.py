@@ -488,7 +488,7 @@ def test_a_stack_of_which_a_server_does_not_start_stops_again(make_home: MakeHom
     assert processes(settings) == []
 
 
-def test_a_log_tells_of_this_start_and_the_one_before(make_home: MakeHome) -> None:
+def test_a_log_has_this_start_and_the_previous_one(make_home: MakeHome) -> None:
     settings = make_home()
     for _ in range(3):
         with stack.lease(settings, ["docs"]) as endpoints:

@@ -497,7 +497,7 @@ def test_bad_rows_of_other_batches_do_not_matter(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("status", "orphans"), [("loaded", 0), ("validated", 0), ("quarantined", 2), ("undone", 2)])
-def test_parents_are_those_of_the_newest_batch_that_stands(bench: Bench, status: str, orphans: int) -> None:
+def test_parents_are_those_of_the_newest_valid_batch(bench: Bench, status: str, orphans: int) -> None:
     bench.load(OLD, {"hospitals": [("h0", "SP")]}, "validated")
     bench.load("20261121_230000", {"hospitals": GOOD["hospitals"]}, status)
     bench.load(NEW, {"cases": GOOD["cases"]})
@@ -535,7 +535,7 @@ def test_a_missing_column_and_a_foreign_one_fail_and_are_named(bench: Bench) -> 
     ]
 
 
-def test_columns_in_another_order_are_a_warning_because_an_added_column_stands_last(bench: Bench) -> None:
+def test_columns_in_another_order_are_a_warning_because_an_added_column_comes_last(bench: Bench) -> None:
     bench.sql("ALTER TABLE RAW.T_HOSPITALS DROP COLUMN STATE")
     bench.sql("ALTER TABLE RAW.T_HOSPITALS ADD COLUMN STATE VARCHAR")
     bench.load(NEW, GOOD)
@@ -549,7 +549,7 @@ def test_columns_in_another_order_are_a_warning_because_an_added_column_stands_l
     ]
 
 
-def test_a_table_that_is_not_there_is_not_called_bad_data(bench: Bench) -> None:
+def test_a_missing_table_is_not_reported_as_bad_data(bench: Bench) -> None:
     bench.load(NEW, GOOD)
     bench.sql("DROP TABLE RAW.T_CASES")
     with pytest.raises(ConfigurationError, match=r"(?s)validation of t_cases.*cxm provision --apply"):
@@ -600,7 +600,7 @@ def test_the_pages_show_the_batch_hold_no_values_and_fetch_no_beacon(bench: Benc
     assert not any(b"SECRET STATUS" in p.read_bytes() for p in stored)
 
 
-def test_the_checkpoint_runs_outside_our_code_and_finds_the_newest_batch_that_stands(
+def test_the_checkpoint_runs_outside_our_code_and_reads_the_newest_valid_batch(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import great_expectations as gx

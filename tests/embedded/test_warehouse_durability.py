@@ -58,7 +58,7 @@ def own(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_account_objects_and_rows_are_there_after_a_stop_and_after_a_kill(own: Warehouse, how: signal.Signals) -> None:
+def test_account_objects_and_rows_survive_a_stop_and_a_kill(own: Warehouse, how: signal.Signals) -> None:
     with own.connect() as connection:
         for sql in ACCOUNT:
             connection.cursor().execute(sql)

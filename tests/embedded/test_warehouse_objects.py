@@ -101,7 +101,7 @@ def test_a_wrong_name_option_or_value_is_refused_with_snowflakes_number(
     assert refusal(run, sql.format(n=name("NO"))) == expected
 
 
-def test_a_storage_integration_says_who_to_trust_and_keeps_saying_it(run: Any) -> None:
+def test_a_storage_integration_shows_whom_to_trust_and_keeps_it(run: Any) -> None:
     integration = name("INT")
     text = (
         f"CREATE STORAGE INTEGRATION IF NOT EXISTS {integration} TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE "

@@ -151,7 +151,7 @@ def test_ownership_goes_to_another_role(cast: Cast) -> None:
         assert reporter.cursor().execute("SELECT A FROM MARTS.FACTS").fetchall() == [(1,)]
 
 
-def test_a_login_with_a_role_that_is_not_there_is_refused(warehouse: Warehouse) -> None:
+def test_a_login_with_a_missing_role_is_refused(warehouse: Warehouse) -> None:
     with pytest.raises(DatabaseError, match="does not exist or not authorized"):
         warehouse.connect(role="NOBODY_MADE_THIS")
 

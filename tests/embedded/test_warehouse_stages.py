@@ -62,7 +62,7 @@ def test_list_names_sizes_digests_and_times_of_what_is_under_the_path(connection
     assert names(connection, "LIST '@S/nothing here'") == []
 
 
-def test_a_stage_over_a_bucket_that_is_not_there_is_an_error(connection: Any) -> None:
+def test_a_stage_over_a_missing_bucket_is_an_error(connection: Any) -> None:
     make_stage(connection, "no-such-bucket-here")
     with pytest.raises(ProgrammingError) as refused:
         connection.cursor().execute("LIST @S")

@@ -58,7 +58,7 @@ def refused(run: Run, sql: str, errno: int) -> None:
     assert error.value.errno == errno
 
 
-def test_show_tells_of_what_the_role_has_a_privilege_on_and_of_all_to_resolve_all(
+def test_show_lists_objects_with_a_privilege_and_all_with_resolve_all(
     admin: Run, look: Run, looker: str, database: str
 ) -> None:
     assert database not in names(look("SHOW DATABASES"))

@@ -59,7 +59,7 @@ def dead() -> RunInfo:
 # What died is not forgotten -------------------------------------------------------------------------------------------
 
 
-def test_what_a_dead_run_left_is_recovered_by_whoever_comes_through_in_the_end(
+def test_a_dead_run_is_recovered_by_the_first_run_that_succeeds(
     settings: Settings, source: Source, ledger: Ledger, folder: Path
 ) -> None:
     before = batch.batches_in_raw(settings, source)

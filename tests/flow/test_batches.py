@@ -158,7 +158,7 @@ def test_what_is_no_batch_id_is_refused(batch: str, settings: Settings) -> None:
             run_flow(name, batch=batch)
 
 
-def test_a_batch_that_nobody_knows_is_refused_with_those_there_are(two: tuple[str, str, Path]) -> None:
+def test_an_unknown_batch_is_refused_with_the_known_ones(two: tuple[str, str, Path]) -> None:
     from flows.cli import main
 
     for name in ("undo", "replay"):

@@ -209,7 +209,7 @@ def test_a_key_that_was_changed_in_its_block_reaches_a_process_that_goes_on(
     assert used() == "after"
 
 
-def test_a_block_that_is_not_there_is_named_with_the_fix(settings: Settings) -> None:
+def test_a_missing_block_is_named_with_the_fix(settings: Settings) -> None:
     with pytest.raises(Exception, match=r"snowflake-connector/nowhere: not found.*cxm blocks register"):
         run_flow("provision", snowflake_block="nowhere")
 
@@ -222,7 +222,7 @@ def run_by_hand(api: httpx.Client, *arguments: str) -> tuple[int, dict[str, Any]
     return done.returncode, api.get(f"/flow_runs/{run_id[1]}").json()
 
 
-def test_a_run_started_by_hand_completes_on_the_worker_and_says_what_came_of_it(
+def test_a_run_started_by_hand_completes_on_the_worker_and_reports_its_result(
     worker: None, api: httpx.Client, query: Callable[..., Any]
 ) -> None:
     code, run = run_by_hand(api, "pipeline/olist")

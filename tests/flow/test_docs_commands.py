@@ -110,7 +110,7 @@ def _plan() -> dict[str, list[Command]]:
 PLAN = _plan()
 
 
-def test_what_is_not_run_stands_in_a_page_and_its_make_targets_exist() -> None:
+def test_commands_that_are_not_run_are_in_a_page_and_their_make_targets_exist() -> None:
     shown = {typed(c.line) for page in PAGES for c in commands(page)}
     assert set(NOT_RUN) - shown == set()
     sections = {f"{c.page}: {c.heading}" for page in PAGES for c in commands(page)}

@@ -25,7 +25,7 @@ def build(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_a_checkout_is_the_project_wherever_one_stands(tmp_path: Path) -> None:
+def test_a_checkout_is_the_project_from_any_folder(tmp_path: Path) -> None:
     assert project.find(tmp_path, None) == CHECKOUT == PROJECT
 
 
@@ -42,7 +42,7 @@ def test_a_project_is_found_from_a_folder_inside_it_and_by_name(
         project.check(tmp_path)
 
 
-def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "dbt").mkdir()
     (tmp_path / "notes.txt").write_text("ours")
     with pytest.raises(ConfigurationError, match="without a project, got dbt; name another folder"):

@@ -65,7 +65,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 @pytest.mark.soak
-def test_a_run_tells_of_its_start_and_of_what_it_wrote_or_why_it_failed(
+def test_a_run_reports_its_start_and_its_outputs_or_its_error(
     settings: Settings, receiver: Receiver, small: Path, run_pipeline: Callable[..., Any]
 ) -> None:
     summary = run_pipeline(small, force=True)

@@ -34,7 +34,7 @@ def test_nothing_is_cut_in_a_pipe(settings: Settings) -> None:
         assert f"{n:02}{'x' * 30}" in piped.output
 
 
-def test_what_is_too_wide_for_a_terminal_stands_one_value_on_a_line(
+def test_a_table_too_wide_for_the_terminal_has_one_value_per_line(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rich.console import Console

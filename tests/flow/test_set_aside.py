@@ -34,7 +34,7 @@ from flows.steps.bad_rows import find
 from flows.steps.land import land
 from flows.steps.load import load
 from flows.steps.provision import provision_warehouse
-from flows.steps.publish import BadRowsFound, SetAside, publish, quarantine
+from flows.steps.publish import RowsToSetAside, SetAside, publish, quarantine
 from flows.steps.reconcile import reconcile
 from flows.steps.replay import restore_landed as landed_before
 from flows.steps.undo import recover, undo
@@ -169,13 +169,13 @@ class Bench:
             load(ledger.connection, self.source, table, landed, holder, ledger.database, stored)
         return holder
 
-    def bad(self, files: Files) -> BadRowsFound:
+    def bad(self, files: Files) -> RowsToSetAside:
         """What Great Expectations counts: each rule by itself, over all rows."""
         counted = {
             table: dict(Counter(rule for rules in own_rules(table, rows) for rule in rules))
             for table, rows in files.items()
         }
-        return BadRowsFound(self.source, tuple(t.name for t in self.source.tables), counted)
+        return RowsToSetAside(self.source, tuple(t.name for t in self.source.tables), counted)
 
     def publish(self, info: RunInfo, files: Files, ledger: Ledger | None = None) -> tuple[SetAside, ...]:
         return publish(ledger or self.ledger(), info, [t.raw_name for t in self.source.tables], self.bad(files))
@@ -370,7 +370,7 @@ def test_published_rows_that_would_point_at_what_is_gone_are_judged_again(bench:
     of_hospitals = replace(bench, source=replace(bench.source, tables=bench.source.tables[:1]))
     changed: Files = {"hospitals": [("1", ""), ("2", "-1")]}  # ward 1, whose file did not change, is in hospital 2
     info = of_hospitals.load(changed)
-    bad = BadRowsFound(bench.source, ("hospitals",), {"hospitals": {"between(BEDS)": 1}})
+    bad = RowsToSetAside(bench.source, ("hospitals",), {"hospitals": {"between(BEDS)": 1}})
     with pytest.raises(
         DataError,
         match=r"wards: its file did not change, and 1 of its published rows point at rows that this batch takes away",
@@ -431,7 +431,7 @@ def test_a_new_column_is_set_aside_too_also_after_a_kill_between_alter_and_copy(
     assert {e.status for e in bench.ledger().entries(info.batch_id)} == {"undone"}
     sent = land(bench.client, bench.settings.bucket, source, table, path, again.batch_id, None, True)
     load(bench.connection, source, table, sent, holder, bench.settings.database, stored)
-    bad = BadRowsFound(source, ("hospitals",), {"hospitals": {"between(BEDS)": 1}})
+    bad = RowsToSetAside(source, ("hospitals",), {"hospitals": {"between(BEDS)": 1}})
     (aside,) = publish(bench.ledger(), holder, [table.raw_name], bad, source)
     assert (aside.rows, aside.of, aside.rules) == (2, 3, (("between(BEDS)", 1), ("record", 1)))
     of_batch = f"WHERE _BATCH_ID = '{again.batch_id}'"

@@ -113,7 +113,7 @@ def test_a_bad_day_is_quarantined_then_replaced_and_the_days_around_it_are_not_l
     assert published(before, after) == in_files(tmp_path, before, bad, after)
 
 
-def test_a_missing_file_quarantines_its_day_and_says_where_it_was_looked_for(
+def test_a_missing_file_quarantines_its_day_and_the_message_names_the_folder(
     shipments: Shipments, published: Callable[..., Any], tmp_path: Path
 ) -> None:
     day = date(2018, 4, 3)
@@ -125,7 +125,7 @@ def test_a_missing_file_quarantines_its_day_and_says_where_it_was_looked_for(
     assert published(day, day) == {}
 
 
-def test_a_server_that_fails_ends_the_backfill_and_the_next_one_goes_on_there(
+def test_a_server_that_fails_ends_the_backfill_and_the_next_one_continues_there(
     shipments: Shipments, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import operations

@@ -108,7 +108,7 @@ def automations(api: httpx.Client) -> Iterator[None]:
         api.delete(f"/automations/{left['id']}")
 
 
-def test_automations_are_there_to_be_tried_without_a_block_and_keep_the_actions_chosen_in_the_ui(
+def test_automations_work_without_a_block_and_keep_the_actions_chosen_in_the_ui(
     settings: Settings, api: httpx.Client, automations: None
 ) -> None:
     from flows.automations import apply

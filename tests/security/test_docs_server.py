@@ -39,7 +39,7 @@ def base(folder: Path) -> Iterator[str]:
         process.terminate()
 
 
-def test_the_root_is_a_page_that_names_what_there_is(base: str, folder: Path) -> None:
+def test_the_root_lists_the_pages(base: str, folder: Path) -> None:
     page = httpx.get(f"{base}/")
     assert page.headers["content-type"].startswith("text/html")
     assert '<a href="data_docs/">' in page.text

@@ -109,7 +109,7 @@ def test_the_command_line_of_a_shell_without_the_login_is_refused(settings: Sett
     assert "401" in done.stdout + done.stderr
 
 
-def test_the_login_stands_in_no_argument(settings: Settings) -> None:
+def test_no_process_argument_has_the_login(settings: Settings) -> None:
     password = prefect_login(settings)[1]
     seen = psutil.process_iter(["cmdline"])  # None of a process that has just ended
     assert [p.pid for p in seen if password in " ".join(p.info["cmdline"] or [])] == []

@@ -111,7 +111,7 @@ def test_what_a_policy_does_not_say_is_refused(
         fitted(table, header)
 
 
-def test_copy_of_a_file_with_other_columns_is_as_the_golden_file_says(clinic: Source) -> None:
+def test_copy_of_a_file_with_other_columns_matches_the_golden_file(clinic: Source) -> None:
     table = visits(clinic, on_new_column="add", on_missing_column="null", on_reorder="by name")
     layout = fitted(table, "rating,Ward's no,visit_no,site")
     added = render_sql.add_new_columns(table, layout.new_columns, "CXM_MEDTECH", "RAW")
@@ -119,7 +119,7 @@ def test_copy_of_a_file_with_other_columns_is_as_the_golden_file_says(clinic: So
     assert f"{added};\n\n{copied}\n" == (GOLDEN / "copy_into_evolved.sql").read_text(encoding="utf-8")
 
 
-def test_copy_of_lines_that_are_no_record_is_as_the_golden_file_says(clinic: Source) -> None:
+def test_copy_of_lines_that_are_no_record_matches_the_golden_file(clinic: Source) -> None:
     rejected = visits(clinic, bad_rows=BadRows(0.01, None, broken_lines=True)).rejected
     made = render_sql.create_table(rejected, "CXM_MEDTECH", "RAW")
     files = ["visits_list.broken.csv.zst"]

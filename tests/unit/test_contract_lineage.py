@@ -125,7 +125,7 @@ def test_the_health_score_is_made_of_all_its_components(lineage: Lineage) -> Non
     }
 
 
-def test_a_column_that_only_joins_says_so(lineage: Lineage, page: str) -> None:
+def test_a_column_used_only_for_joins_is_marked(lineage: Lineage, page: str) -> None:
     key = Ref("OLIST_CUSTOMERS", "CUSTOMER_ID")
     assert lineage.made_from(key, "MARTS") == []
     assert lineage.chosen_by(key) == ["int_hcps_deduplicated", "int_shipments_enriched"]
@@ -222,7 +222,7 @@ def test_no_text_that_can_name_a_person_reaches_a_mart_as_it_is(page: str) -> No
     assert [name for name, (how, _, pii) in rows.items() if pii.startswith("direct") and how != "computed"] == []
 
 
-def test_a_model_that_names_a_column_that_is_not_there_is_refused(
+def test_a_model_that_names_a_missing_column_is_refused(
     manifest: dict[str, Any], sources: list[Source]
 ) -> None:
     broken = json.loads(json.dumps(manifest))
@@ -235,7 +235,7 @@ def test_a_model_that_names_a_column_that_is_not_there_is_refused(
         trace(broken, sources)
 
 
-def test_the_command_tells_an_old_page_and_writes_it_anew(
+def test_the_command_recognizes_an_outdated_page_and_rewrites_it(
     manifest: dict[str, Any], page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data_dictionary").mkdir()

@@ -404,14 +404,14 @@ def test_the_sources_around_olist_have_a_file_for_each_day_and_point_into_olist(
     assert {c.name for t in source.tables for c in t.columns if c.pii == "direct"} == {"COMMENT", "NARRATIVE"}
 
 
-def test_a_relationship_into_another_contract_names_what_is_not_there(tmp_path: Path) -> None:
+def test_a_relationship_into_another_contract_names_what_is_missing(tmp_path: Path) -> None:
     shutil.copy(OLIST, tmp_path)
     to = "'olist.odcs.yaml#/schema/shops/properties/seller_id'"
     with pytest.raises(ConfigurationError, match="got table shops of olist, expected one of orders"):
         read_source(changed(tmp_path, "to: sites.site_code", f"to: {to}"))
 
 
-def test_a_contract_that_is_not_there_is_named_with_those_that_are() -> None:
+def test_a_missing_contract_is_named_with_the_existing_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.odcs\.yaml.*olist"):
         read_source("nowhere")
 

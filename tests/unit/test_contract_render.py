@@ -49,22 +49,22 @@ def statements(source: Source) -> dict[str, str]:
     return result
 
 
-def test_create_table_is_as_the_golden_file_says(clinic: Source) -> None:
+def test_create_table_matches_the_golden_file(clinic: Source) -> None:
     rendered = render_sql.create_table(clinic.table("visits"), DATABASE, "RAW")
     assert rendered + "\n" == golden("create_table.sql")
 
 
-def test_add_columns_is_as_the_golden_file_says(clinic: Source) -> None:
+def test_add_columns_matches_the_golden_file(clinic: Source) -> None:
     visits = clinic.table("visits")
     assert render_sql.add_columns(visits, visits.columns[2:], DATABASE, "RAW") + "\n" == golden("add_columns.sql")
 
 
-def test_copy_into_is_as_the_golden_file_says(clinic: Source) -> None:
+def test_copy_into_matches_the_golden_file(clinic: Source) -> None:
     rendered = render_sql.copy_into(clinic, clinic.table("visits"), DATABASE, BATCH, ["visits_list.csv", "o'b\\x.csv"])
     assert rendered + "\n" == golden("copy_into.sql")
 
 
-def test_setting_rows_aside_is_as_the_golden_file_says(clinic: Source, linter: Linter) -> None:
+def test_setting_rows_aside_matches_the_golden_file(clinic: Source, linter: Linter) -> None:
     visits = clinic.table("visits")
     broken = broken_by_rules(clinic, visits, BATCH)
     assert broken is not None
@@ -73,7 +73,7 @@ def test_setting_rows_aside_is_as_the_golden_file_says(clinic: Source, linter: L
     assert linter.parse_string(rendered).violations == []
 
 
-def test_the_dictionary_is_as_the_golden_file_says(clinic: Source) -> None:
+def test_the_dictionary_matches_the_golden_file(clinic: Source) -> None:
     assert render_dictionary.render(clinic) == {"data_dictionary/README.md": golden("README.md")}
 
 
@@ -175,7 +175,7 @@ def test_copy_takes_one_to_a_thousand_files_each_once(clinic: Source) -> None:
 
 
 @pytest.mark.parametrize("bad", ["raw", "A B", 'A"B', "1A", "A;DROP", "", "A\n", "A-B"])
-def test_a_name_that_needs_quotes_is_refused_wherever_it_stands(clinic: Source, bad: str) -> None:
+def test_a_name_that_needs_quotes_is_refused_everywhere(clinic: Source, bad: str) -> None:
     visits = clinic.table("visits")
     column = replace(visits.columns[0], name=bad)
     for render in (

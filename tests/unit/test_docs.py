@@ -57,7 +57,7 @@ def test_every_link_leads_to_something(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(rf"`([\w./-]+/[\w.-]+\.(?:{SUFFIXES}))`", page.read_text()))
     folders = (PROJECT, page.parent, PROJECT / "dbt" / "cxm_medtech")
     lost = {name for name in named if not any((folder / name).exists() for folder in folders)}

@@ -62,7 +62,7 @@ def source(**files: str) -> Source:
         ("orders_{date}.csv", "orders_2026-11-27.csv", True),
     ],
 )
-def test_a_pattern_stands_for_the_names_that_it_says(pattern: str, name: str, expected: bool) -> None:
+def test_a_pattern_matches_its_names(pattern: str, name: str, expected: bool) -> None:
     assert is_name(pattern)
     assert matches(pattern, name) is expected
 
@@ -117,7 +117,7 @@ def test_a_file_of_two_tables_is_refused_with_both_named() -> None:
         inventory(source(a="*_orders.csv", b="site_*.csv"), ["site_orders.csv"])
 
 
-def test_another_letter_case_is_found_and_said() -> None:
+def test_another_letter_case_is_reported() -> None:
     listing = inventory(source(orders="orders.csv"), ["Orders.csv.gz", "notes.txt"])
     assert [(m.expected, m.near) for m in listing.missing] == [("orders.csv", "Orders.csv.gz")]
     assert listing.summary == "Orders.csv.gz (differs in letter case from orders.csv), notes.txt"

@@ -87,7 +87,7 @@ def test_a_source_without_loads_has_no_history(olist) -> None:
     assert by_source([olist], [], NOW, DAYS) == []
 
 
-def test_what_the_ledger_says_is_text_on_the_page_and_a_link_is_of_the_web(olist) -> None:
+def test_ledger_text_is_escaped_on_the_page_and_links_are_http(olist) -> None:
     history = month(olist)
     loads: list[Load] = [replace(load, run_url="javascript:alert(1)") for load in history.loads]
     page = render([replace(history, loads=loads)], "", DAYS, "2026-11-01 12:00")
@@ -146,7 +146,7 @@ def test_the_page_has_costs_where_they_may_be_read_and_says_how_where_not(olist)
     assert '<th class="number">query seconds<th>links' in page(costs(olist, credits=False))
 
 
-def test_the_statement_that_counts_requests_is_as_the_golden_file_says() -> None:
+def test_the_statement_that_counts_requests_matches_the_golden_file() -> None:
     """One request to begin, one to end: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html."""
     rendered = template("ledger/sent.sql", database="CXM_MEDTECH", part_bytes=6291456)
     assert rendered + "\n" == (PROJECT / "tests" / "golden" / "sent.sql").read_text()

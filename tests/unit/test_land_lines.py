@@ -108,7 +108,7 @@ def test_what_is_more_than_a_line_is_refused_still(tmp_path: Path, text: bytes, 
         read_lines(tmp_path / "kits.csv", text, BadRows(0.5, None, broken_lines=True))
 
 
-def test_too_many_are_refused_as_soon_as_there_are_too_many(tmp_path: Path) -> None:
+def test_too_many_broken_lines_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"3 lines and maybe more are no record.*\(2 rows\): line 2 .*, line 3 .*, line 4 "
     ):

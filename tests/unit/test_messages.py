@@ -186,7 +186,7 @@ def test_the_cause_is_found_below_what_wraps_it() -> None:
     assert "no room on its disk" in str(meaning(error))
 
 
-def test_every_cause_stands_in_the_page() -> None:
+def test_every_cause_is_in_the_page() -> None:
     page = (PROJECT / "architecture" / "errors.md").read_text()
     rows = {
         cells[0]: cells

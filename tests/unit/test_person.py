@@ -28,7 +28,7 @@ def test_the_way_goes_to_rows_that_refer_to_the_person_and_never_back() -> None:
     assert found.sources == ("synthetic", "olist")
 
 
-def test_a_row_is_found_by_what_points_at_a_person_and_gives_what_others_point_with() -> None:
+def test_a_row_is_found_by_a_persons_keys_and_gives_the_keys_of_other_rows() -> None:
     found = {h.name: h for h in reach(ALL, [PERSON]).holders}
     customers, orders = found["OLIST_CUSTOMERS"], found["OLIST_ORDERS"]
     assert dict(customers.found_by) == {PERSON: PERSON.columns, ORDERED: ORDERED.columns}
@@ -48,7 +48,7 @@ def test_a_column_is_named_with_its_table_or_alone(named: str) -> None:
     assert key_of(OLIST, named) == PERSON
 
 
-def test_a_column_that_refers_to_another_stands_for_it() -> None:
+def test_a_referring_column_counts_as_the_column_it_refers_to() -> None:
     assert key_of(OLIST, "orders.customer_id") == ORDERED
     assert key_of(read_source("synthetic"), "support_tickets.hcp_id") == PERSON
 

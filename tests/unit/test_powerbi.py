@@ -63,7 +63,7 @@ def test_every_column_of_the_model_is_one_of_its_mart(file: Path) -> None:
     assert [t for _, t, _ in columns] == [TYPES.get(mart[source], "decimal") for _, _, source in columns]
 
 
-def test_relationships_and_measures_name_columns_that_are_there() -> None:
+def test_relationships_and_measures_name_existing_columns() -> None:
     there = {(f.stem, name) for f in TABLES for name, _, _ in _columns(f.read_text(encoding="utf-8"))}
     ends = re.findall(
         r"(?:from|to)Column: ('[^']+'|\w+)\.('[^']+'|\w+)",
@@ -76,7 +76,7 @@ def test_relationships_and_measures_name_columns_that_are_there() -> None:
     assert used <= there
 
 
-def test_between_two_tables_there_is_one_active_way() -> None:
+def test_between_two_tables_one_relationship_is_active() -> None:
     """Power BI refuses a model where a filter could reach a table in two ways."""
     text = (DEFINITION / "relationships.tmdl").read_text(encoding="utf-8")
     edges: dict[str, list[str]] = {}

@@ -139,7 +139,7 @@ KEY = read("p.HOSPITAL_ID")
 JUDGED = NEWEST.replace("ORDER BY ", "ORDER BY IFF(l.STATUS = 'loaded', 1, 0) DESC, ")
 
 
-def test_an_asset_finds_the_newest_batch_that_stands_and_a_run_names_its_own() -> None:
+def test_an_asset_reads_the_newest_valid_batch_and_a_run_names_its_own() -> None:
     texts = ", ".join(f"{read(f't.{c.name}')} AS {c.name}" for c in CASES.columns)
 
     def query(batch: str) -> str:

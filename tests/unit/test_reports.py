@@ -62,7 +62,7 @@ def report(links: Links) -> str:
     )
 
 
-def test_the_report_tells_rows_columns_and_null_rates_beside_the_batch_before() -> None:
+def test_the_report_shows_rows_columns_and_null_rates_with_those_of_the_batch_before() -> None:
     assert (
         report(Links(bucket="landing", data_docs="http://docs/index.html"))
         == f"""\
@@ -104,7 +104,7 @@ def test_on_an_account_the_report_links_to_the_s3_console_and_to_snowsight() -> 
     assert "- Look at: [dbt docs](http://docs/dbt)" in text
 
 
-def test_a_table_that_did_not_load_stands_first_with_its_reason() -> None:
+def test_a_table_that_did_not_load_comes_first_with_its_reason() -> None:
     text = render(
         Report(
             source="olist",
@@ -136,7 +136,7 @@ def test_a_table_that_did_not_load_stands_first_with_its_reason() -> None:
         (187_201, "2 d 4 h"),
     ],
 )
-def test_an_age_reads_as_one_says_it(seconds: float, said: str) -> None:
+def test_an_age_is_written_in_words(seconds: float, said: str) -> None:
     assert age(seconds) == said
 
 
@@ -192,7 +192,7 @@ def test_what_a_server_or_a_file_said_is_no_markup_in_a_report_nor_in_an_artifac
     assert made[0][0]["rows"] == "3"
 
 
-def test_the_report_tells_values_that_the_batch_before_had_not() -> None:
+def test_the_report_shows_values_that_are_new_since_the_batch_before() -> None:
     now, before = Profile("2", 9, {"STATUS": 0.0}), Profile("1", 9, {"STATUS": 0.0})
     values = {"STATUS": ("a|b", *(f"v{n}" for n in range(11)))}
     compared = [Compared("orders", now, before, values)]

@@ -60,7 +60,7 @@ def test_an_object_that_is_gone_is_called_gone_under_the_narrow_policy_too(stubb
         s3.move(client, "b", "raw/k", "archive/k")
 
 
-def test_an_object_that_is_there_and_forbidden_is_a_matter_of_rights(stubbed: Any) -> None:
+def test_an_existing_object_that_is_forbidden_is_a_missing_grant(stubbed: Any) -> None:
     client, stub = stubbed
     stub.add_response(
         "list_objects_v2", {"Contents": [{"Key": "raw/k", "Size": 1}]}, {"Bucket": "b", "Prefix": "raw/k"}

@@ -61,12 +61,12 @@ def test_a_run_imports_no_block_of_prefect_aws_or_prefect_snowflake_that_nobody_
     assert got == []
 
 
-def test_pandas_is_there_for_whoever_imports_it_after_the_connector() -> None:
+def test_pandas_can_be_imported_after_the_connector() -> None:
     code = "from flows.clients import connector; import pandas, great_expectations"
     assert imported(code, "pandas", "snowflake.connector") == ["pandas", "snowflake.connector"]
 
 
-def test_blocks_are_made_without_workers_that_are_found_by_who_wants_them() -> None:
+def test_blocks_are_made_without_importing_workers_which_can_be_imported() -> None:
     code = "from flows import deployment"
     assert imported(code, "prefect_aws", "prefect_snowflake", "snowflake.core", "aiohttp", "pandas") == [
         "prefect_aws", "prefect_snowflake",

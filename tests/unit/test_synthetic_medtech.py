@@ -199,7 +199,7 @@ def test_values_are_spread_as_documented(day: dict[str, Rows]) -> None:
     assert sum(n for _, n in most) > len(complaints) / 4, "few devices bring much of the trouble"
 
 
-def test_a_case_tells_only_what_was_known_at_noon_of_the_day_after(day: dict[str, Rows]) -> None:
+def test_a_case_has_only_what_was_known_at_noon_of_the_next_day(day: dict[str, Rows]) -> None:
     seen = Counter()
     for r in day["support_tickets"]:
         times = [r["opened_at"], r["first_response_at"], r["closed_at"]]

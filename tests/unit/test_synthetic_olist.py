@@ -181,7 +181,7 @@ def test_every_reference_has_its_row(tables: dict[str, list[list[str]]]) -> None
     assert untranslated <= {"", *vocabulary.UNTRANSLATED_CATEGORIES}
 
 
-def test_dates_stand_in_the_order_in_which_things_happen_and_stop_where_the_status_says(
+def test_dates_are_in_the_order_of_events_and_end_at_the_status(
     tables: dict[str, list[list[str]]],
 ) -> None:
     for _, _, status, purchase, approved, carrier, delivered, estimated in tables["orders"]:
@@ -209,7 +209,7 @@ def test_payments_add_up_to_the_items_and_their_freight(tables: dict[str, list[l
     assert all(paid[order] == 0 or cents <= paid[order] <= 1.12 * cents for order, cents in due.items())
 
 
-def test_the_quirks_of_the_real_files_are_there(tables: dict[str, list[list[str]]]) -> None:
+def test_generated_files_have_the_quirks_of_the_real_ones(tables: dict[str, list[list[str]]]) -> None:
     reviews = tables["order_reviews"]
     messages = [row[4] for row in reviews]
     assert sum(not m for m in messages) > 0.5 * len(messages)
@@ -301,7 +301,7 @@ def test_memory_does_not_grow_with_the_scale(tmp_path: Path) -> None:
     assert peak(4) < 1.25 * peak(0.8)  # five times the chunks
 
 
-def test_a_second_call_returns_what_is_there_without_writing(tmp_path: Path) -> None:
+def test_a_second_call_returns_the_existing_files_without_writing(tmp_path: Path) -> None:
     first = generate(tmp_path, 0.001)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     seen: list[tuple[str, int]] = []
@@ -325,7 +325,7 @@ def test_another_scale_replaces_all_files_even_when_one_table_is_asked_for(tmp_p
     assert len(records(tmp_path / FILES["sellers"])) == 3
 
 
-def test_progress_tells_the_rows_written_so_far(tmp_path: Path) -> None:
+def test_progress_reports_the_rows_written_so_far(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
     made = generate(tmp_path, 0.2, tables=["geolocation", "sellers"], progress=lambda *call: seen.append(call))
     reported = [rows for table, rows in seen if table == "geolocation"]
@@ -377,7 +377,7 @@ def test_a_marker_that_cannot_be_read_stops_the_run(tmp_path: Path, text: str) -
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
-def test_an_interrupted_run_leaves_what_was_there_and_no_half_file(
+def test_an_interrupted_run_leaves_existing_files_and_no_partial_one(
     tmp_path: Path, failure: type[BaseException]
 ) -> None:
     generate(tmp_path, 0.001)
@@ -449,7 +449,7 @@ def test_an_impossible_scale_is_refused(tmp_path: Path, scale: float) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_table_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+def test_an_unknown_table_is_refused_with_the_known_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"order: no such table; there are customers, .*orders"):
         generate(tmp_path / "out", tables=["order", "orders"])
     assert not (tmp_path / "out").exists()

@@ -36,7 +36,7 @@ def test_a_pass_changes_what_sqlglots_transform_changes() -> None:
             assert changed(tree.copy(), function, OF_NODES[name]) == tree.transform(function), name
 
 
-def test_a_text_is_trimmed_without_the_macro_that_tells_types() -> None:
+def test_a_text_is_trimmed_without_the_macro_that_detects_types() -> None:
     def rewritten(column: exp.Column) -> str:
         trimmed = corrections.trims(exp.select(exp.Trim(this=column, expression=exp.Literal.string(" "))))
         return times.rewrite(trimmed).sql(dialect="duckdb").lower()

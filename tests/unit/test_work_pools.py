@@ -61,7 +61,7 @@ def test_the_defaults_are_values_that_the_collections_schema_allows(pool: str) -
 
 
 @pools
-def test_a_value_that_does_not_fit_is_found(pool: str) -> None:
+def test_a_value_that_does_not_fit_is_reported(pool: str) -> None:
     theirs = worker(pool).get_default_base_job_template()["variables"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"env": "none"}, theirs)
