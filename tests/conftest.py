@@ -107,7 +107,7 @@ def patient_api(settings: Settings) -> Any:
 
 @contextmanager
 def webhook() -> Iterator[tuple[str, list[tuple[float, str]]]]:
-    """The address of a webhook, and the messages that it has got: when each came, by `time.monotonic`, and what it says."""
+    """The address of a webhook, and the messages that it got, each with its time by `time.monotonic` and its text."""
     got: list[tuple[float, str]] = []
 
     class Webhook(BaseHTTPRequestHandler):

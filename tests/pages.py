@@ -1,4 +1,4 @@
-"""What the pages tell one to type: a Markdown page → its commands, in order, each with its heading and the exit code it says."""
+"""Reads the commands of a Markdown page, in order, each with its heading and the exit code that the page states."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def drafted(path: Path) -> str:
-    """What the draft of a contract says of a file; an error without words for the user is a fault."""
+    """The draft of a contract for a file; an error without a message for the user is a defect."""
     try:
         profile_files([path])
     except CxmError:

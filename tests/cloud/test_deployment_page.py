@@ -56,7 +56,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
     real = blocks.snowflake_credentials
 
     def emulated(current: Settings) -> Any:
-        """The same login, at the emulator's address: JWT and key are checked there too."""
+        """The same login, at the emulator's address: JWT and key are checked by it too."""
         result = real(current)
         values = {n: getattr(result, n) for n in ("user", "private_key", "private_key_passphrase")}
         return Login("cxm-embedded", host=warehouse["host"], port=warehouse["port"], protocol="http", **values)

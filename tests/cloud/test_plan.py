@@ -54,7 +54,7 @@ def account(server: Warehouse) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:  # the stack's own is not wanted here
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:  # not those of the running stack
     return Settings(home=tmp_path_factory.mktemp("home"))
 
 

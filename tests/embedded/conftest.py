@@ -191,7 +191,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]
 
 
 def integration_for(connection: Any, bucket: str) -> str:
-    """The name of a storage integration that lets stages read the whole bucket, made if it is not there."""
+    """The name of a storage integration that lets stages read the whole bucket, created if missing."""
     name = "READS_" + bucket.replace("-", "_").upper()
     connection.cursor().execute(
         f"CREATE STORAGE INTEGRATION IF NOT EXISTS {name} TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE "

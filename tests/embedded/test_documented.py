@@ -1,4 +1,4 @@
-"""What Snowflake's documentation says of a statement, held against the embedded warehouse. Its cases are `documented/*.yaml`.
+"""Snowflake's documentation of single statements, checked against the embedded warehouse. The cases are `documented/*.yaml`.
 
 The rule: a statement gives what Snowflake documents, or is refused at once with a message that says so. `documented/README.md`
 says how a case is written.

@@ -1,4 +1,4 @@
-"""Landing against a real S3 server: what lies in the bucket is the file, whole or not at all, once."""
+"""Landing against a real S3 server: the bucket has the whole file once, or nothing."""
 
 from __future__ import annotations
 

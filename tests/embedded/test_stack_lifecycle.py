@@ -228,7 +228,7 @@ def test_objects_survive_a_restart_and_a_killed_server(make_home: MakeHome) -> N
         os.kill(killed, signal.SIGKILL)
         assert wait_until(lambda: stack.status(settings)[0].pid not in (None, killed))
         assert wait_until(lambda: state(settings)["s3"] == "running")
-        # The same endpoint: whoever has it goes on with it.
+        # The endpoint stays the same, so its clients continue.
         assert Settings(home=settings.home).stack["s3"]["endpoint"] == endpoints["s3"]["endpoint"]
         assert client.get_object(Bucket="landing", Key="raw/a.csv")["Body"].read() == b"id\n1\n"
         assert client.get_object(Bucket="landing", Key="raw/b.csv")["Body"].read() == b"id\n2\n"

@@ -343,9 +343,9 @@ def test_an_idle_transaction_in_anothers_way_is_rolled_back_and_its_session_told
         one.cursor().execute("BEGIN")
         one.cursor().execute("UPDATE IDLE.PUBLIC.T SET N = 99")
         two.cursor().execute("UPDATE IDLE.PUBLIC.T SET N = N + 1")
-        with pytest.raises(ProgrammingError, match="has been aborted and rolled back") as told:
+        with pytest.raises(ProgrammingError, match="has been aborted and rolled back") as raised:
             one.cursor().execute("COMMIT")
-        assert told.value.errno == 625
+        assert raised.value.errno == 625
         assert one.cursor().execute("SELECT N FROM IDLE.PUBLIC.T").fetchone() == (1,)
 
 

@@ -1,4 +1,4 @@
-"""The pages on the embedded warehouse name tests that are there, and count the documented cases.
+"""The pages on the embedded warehouse name existing tests, and count the documented cases.
 
 `python -m tests.embedded.test_warehouse_page` writes the count into the page.
 """

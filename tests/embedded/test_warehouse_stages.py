@@ -1,4 +1,4 @@
-"""What lies in a stage: LIST of an S3 stage against the real object store."""
+"""The files of a stage: LIST of an S3 stage against the real object store."""
 
 from __future__ import annotations
 

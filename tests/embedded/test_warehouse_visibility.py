@@ -1,4 +1,4 @@
-"""What a role is told of: SHOW, SHOW GRANTS, users' properties, INFORMATION_SCHEMA, tags."""
+"""What a role sees: SHOW, SHOW GRANTS, users' properties, INFORMATION_SCHEMA, tags."""
 
 from __future__ import annotations
 

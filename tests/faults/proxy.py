@@ -18,8 +18,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Kind = Literal[
-    "answer",  # an answer of the proxy's own; the server hears nothing
-    "reset before",  # the connection is reset before the server hears anything
+    "answer",  # the proxy answers itself; the server gets nothing
+    "reset before",  # the connection is reset before the server gets anything
     "reset mid-request",  # the server gets half of the body
     "reset during",  # the server has the whole request and works on it
     "reset after",  # the server has done it, the answer is lost

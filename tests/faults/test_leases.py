@@ -1,4 +1,4 @@
-"""A source's lease when runs die, sleep and overlap: nothing that died is forgotten, and whoever lost the lease writes no more.
+"""A source's lease when runs die, sleep and overlap: dead runs are recovered, and a run that lost the lease writes nothing more.
 
 Real processes are stopped (SIGSTOP) at a boundary for longer than their lease lasts; another run takes over; they go on.
 """
@@ -261,7 +261,7 @@ def test_a_run_that_slept_through_its_lease_writes_nothing_more(
     slept, exitcode = sleep_at(
         processes, run_ward, proxied, folder, where, at, lambda: run_beside(proxied.direct, source, tmp_path / "newer")
     )
-    assert exitcode != 0, "it hears that it lost its lease"
+    assert exitcode != 0, "it ends because it lost its lease"
     proxied.clear()
     assert batch.in_raw(proxied.direct, source, before) == batch.read_files(tmp_path / "newer", source)
     assert slept not in batch.batches_in_raw(proxied.direct, source)
@@ -307,7 +307,7 @@ IDLE = 3  # seconds after which this warehouse gives up an idle transaction in a
 def impatient(settings: Settings, source: Source, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """A warehouse of its own beside the stack's, over the same bucket, seen through a proxy.
 
-    Its objects go with it: the stack's ledger has no rows of them, and whoever reconciles after it would find that.
+    Its objects are deleted with it, because the stack's ledger has no rows for them: a later reconcile would report them.
     """
     from flows import blocks
     from flows.clients import s3
@@ -381,8 +381,8 @@ def test_a_run_that_slept_between_update_and_commit_is_given_up_and_nothing_is_w
         assert batch.published_rows(settings, source) == newer
 
 
-# What the session of such a transaction hears is not documented, and a COMMIT without a transaction is ignored
-# (https://docs.snowflake.com/en/sql-reference/sql/commit). So here the server gives it up and says nothing.
+# What the session of such a transaction gets is not documented, and a COMMIT without a transaction is ignored
+# (https://docs.snowflake.com/en/sql-reference/sql/commit). So this server aborts it without an error.
 
 
 def test_a_commit_that_was_ignored_is_noticed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,8 @@ def objects(settings: Settings) -> Callable[[], set[str]]:
 
 @pytest.fixture
 def without_days(query: Callable[..., Any]) -> Iterator[None]:
-    """Days of the other source that other tests published point at Olist rows of theirs: they are not there for one test,
-    nor in the one table that keeps them from build to build (a build of source olist leaves it as it is)."""
+    """Unpublish for one test the days of `synthetic` that other tests published, because they refer to those tests' Olist rows,
+    and empty the incremental table, which would keep them from build to build."""
     out = "UPDATE RAW.LOAD_LEDGER SET STATUS = 'undone', FIRST_ERROR = 'out of the way' WHERE SOURCE = 'synthetic'"
     query(f"{out} AND STATUS = 'validated'")
     if query("SHOW TABLES LIKE 'INT_TOUCHPOINTS_MERGED' IN SCHEMA INT"):

@@ -127,7 +127,7 @@ def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
 def test_a_published_batch_and_an_undo_are_followed_by_a_build_and_a_quarantined_one_is_not(
     published: Path, without_days: None, worker: None, api: httpx.Client, query: Query, settings: Settings
 ) -> None:
-    """Events of earlier tests are over: the trigger is there since now."""
+    """Create the trigger now, so that events of earlier tests do not fire it."""
     begun = len(builds(api))
     sellers = published / "olist_sellers_dataset.csv"
     good = sellers.read_bytes()

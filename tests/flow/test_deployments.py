@@ -89,7 +89,7 @@ def worker(settings: Settings, deployed: Any) -> Iterator[None]:
 
 
 def snapshot(api: httpx.Client) -> dict[str, Any]:
-    """Every deployment by name: what it says, and its schedules."""
+    """Every deployment by name, with its description and schedules."""
     flows = {f["id"]: f["name"] for f in api.post("/flows/filter", json={}).json()}
     volatile = {"updated", "last_polled", "status", "concurrency_limit"}
     return {
@@ -249,7 +249,7 @@ def test_a_run_started_by_hand_completes_on_the_worker_and_reports_its_result(
 def test_a_run_reads_a_bucket_and_needs_no_folder_of_the_machine(
     settings: Settings, worker: None, api: httpx.Client, tmp_path: Path, query: Callable[..., Any]
 ) -> None:
-    """As in a container: what the worker's environment names as the data folder is not there."""
+    """As in a container: the data folder of the worker's environment does not exist."""
     from flows import blocks
     from flows.doctor import places
 

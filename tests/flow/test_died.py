@@ -41,7 +41,7 @@ def api(settings: Settings) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def messages(settings: Settings, api: httpx.Client) -> Iterator[list[tuple[float, str]]]:
-    """The deployments are there, the automations tell a webhook: when each of its messages came, and what it says."""
+    """The deployments, and automations that call a webhook: its messages, each with its time and text."""
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
     from prefect.client.orchestration import get_client
 

@@ -136,7 +136,7 @@ def reader(settings: Settings, olist_published: Path, tmp_path_factory: pytest.T
 
 
 class Reader:
-    """Someone who types what a page says: `type(command)` → (exit code, output)."""
+    """Runs the commands of a page: `type(command)` → (exit code, output)."""
 
     def __init__(self, settings: Settings, data: Path, own: Path) -> None:
         self.settings, self.data, self.own = settings, data, own

@@ -46,7 +46,7 @@ def project(settings: Settings, files: list[Path], tmp_path: Path, monkeypatch: 
 
 
 def records(path: Path, nulls: tuple[str, ...]) -> list[tuple[str | None, ...]]:
-    """What Python's csv module reads, an empty field and `null` as NULL, as the file format says."""
+    """The values that Python's csv module reads, with an empty field and `null` as NULL, by the file format."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         _, *rows = csv.reader(file)
     return [tuple(None if value in ("", *nulls) else value for value in record) for record in rows]

@@ -255,7 +255,7 @@ def test_what_stays_in_an_object_keeps_its_bytes(settings: Settings, olist: Sour
         assert unpack[suffix](body) == b"".join(line for line in lines if line not in gone)
         assert (len(body), left) == (size, 1)
         (again,) = landed_objects(client, bucket, holder, {key: entry})
-        assert (again.replaced, again.left, again.etag) == (True, 1, etag), "the ledger is to hear of it yet"
+        assert (again.replaced, again.left, again.etag) == (True, 1, etag), "the ledger does not know it yet"
         assert client.head_object(Bucket=bucket, Key=key)["Metadata"]["batch-id"] == "1"
         with pytest.raises(DataError, match="somebody wrote over it"):
             rewrite(client, bucket, replace(again, etag="0" * 32), matcher, found)

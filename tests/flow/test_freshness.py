@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("flow")
 
 
 def pass_hours(query: Callable[..., Any], hours: int) -> None:
-    """So many hours pass: what the ledger and RAW say of times lies that much further back."""
+    """Let `hours` pass: move the times in the ledger and RAW back by that much."""
     query(
         f"UPDATE RAW.LOAD_LEDGER SET STARTED_AT = DATEADD('hour', -{hours}, STARTED_AT), "
         f"FINISHED_AT = DATEADD('hour', -{hours}, FINISHED_AT) WHERE SOURCE = 'olist'"

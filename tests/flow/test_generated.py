@@ -1,4 +1,4 @@
-"""Generated rows: only where there is nothing else, marked wherever they show, and never over real ones."""
+"""Generated rows: only if no other files exist, marked in every output, and never over real ones."""
 
 from __future__ import annotations
 

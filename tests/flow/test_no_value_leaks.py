@@ -207,5 +207,5 @@ def test_a_personal_value_is_nowhere_but_where_data_is(
     written["OpenLineage"] = b"\n".join(received)
     written["logs of this process"] = caplog.text.encode()
     found = {name: places for name, text in written.items() if (places := list(lines_with(text)))}
-    told = "\n".join(f"{name}: {place!r}" for name, places in found.items() for place in places[:3])
-    assert not found, f"values of people stand in {len(found)} places:\n{told}"
+    lines = "\n".join(f"{name}: {place!r}" for name, places in found.items() for place in places[:3])
+    assert not found, f"personal values in {len(found)} places:\n{lines}"

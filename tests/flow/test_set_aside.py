@@ -1,5 +1,5 @@
 """Bad rows set aside: for any files published + set aside = file, nothing bad is published and nothing good lost, also after a
-kill, an undo and a replay. What is bad is said again here, in Python, row by row."""
+kill, an undo and a replay. This module decides independently, row by row in Python, which rows are bad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Prefect UI has of a run: logs, a name that says what it is, failed task runs, the report first."""
+"""A run in the Prefect UI: logs, a telling name, failed task runs, the report first."""
 
 from __future__ import annotations
 

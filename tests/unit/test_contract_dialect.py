@@ -1,4 +1,4 @@
-"""What a contract says of a dialect: read, refused with line and nearest spelling, and carried into casts and rules."""
+"""The dialect of a contract: read, refused with line and nearest spelling, and carried into casts and rules."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from flows.errors import InfrastructureError
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[psutil.Process]]:
-    """The next dbt process, stopped as soon as it is there: it hears no polite interrupt."""
+    """The next dbt process, stopped as soon as it has started, so that it gets no interrupt."""
     monkeypatch.setattr(client, "_POLITE_SECONDS", 0.2)
     run_dbt(["--version"], {}, tmp_path, 120)  # the helper has imported dbt
     assert client._helper

@@ -1,4 +1,4 @@
-"""The lineage picture of architecture/dbt.md against the project: every model, every `ref`, and none that is not there."""
+"""The lineage picture of architecture/dbt.md against the project: every model, every `ref`, and no others."""
 
 from __future__ import annotations
 

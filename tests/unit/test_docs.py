@@ -1,4 +1,4 @@
-"""The pages: every link leads somewhere, every file they name is there, every command they show exists with its options."""
+"""The pages: every link leads somewhere, every file they name exists, every command they show exists with its options."""
 
 from __future__ import annotations
 

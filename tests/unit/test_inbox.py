@@ -1,4 +1,4 @@
-"""What a look does about the run of the look before, with a Prefect server that only says how that run ended."""
+"""How a look handles the run that the look before started, with a fake Prefect server that only knows that run's state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flows.settings import Settings
 
 
 class Server:
-    """Keeps what looks remember, makes one run for each idempotency key, and says the state of each run."""
+    """Keeps what looks remember, makes one run for each idempotency key, and returns the state of each run."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The fast reading of a file agrees with Python's csv module on every file, whatever lies at a block's edge."""
+"""The fast reading of a file agrees with Python's csv module on every file, whatever is at a block's edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A value of a column about people stands in no message about its file."""
+"""No message about a file has a value of a personal column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a contract says becomes of bad rows and of batches of unusual size: read, refused by name, shown, compared."""
+"""A contract's policies for bad rows and for batches of unusual size: read, refused by name, shown, compared."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
 
 
 def login(port: int) -> Exception:
-    """What a login says, as our error."""
+    """The error of a login, translated."""
     with pytest.raises(errors.Error) as failed:
         snowflake.connector.connect(
             account="a-b", user="u", password="p", host="127.0.0.1", port=port, protocol="http",

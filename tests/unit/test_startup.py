@@ -27,7 +27,7 @@ def test_the_command_line_imports_nothing_slow() -> None:
 
 
 def test_help_takes_less_than_three_tenths_of_a_second_of_one_core() -> None:
-    """Processor time, which other work on the machine does not change much; the best of three, once bytecode is there."""
+    """Processor time, which other work on the machine does not change much; the best of three, with bytecode compiled."""
 
     def once() -> float:
         before = os.times()
