@@ -38,9 +38,10 @@ def settings_page() -> str:
             "",
             DERIVED.format("`flows/settings.py`"),
             "",
-            "Every setting is an environment variable, and each has a default but for the account and its login. An empty\n"
-            "variable counts as not set. On a Prefect server of your own, `cxm blocks register` copies those that a run needs\n"
-            "into its variables and blocks.",
+            "Every setting is an environment variable, and all have defaults except the account and its login. An empty\n"
+            "variable counts as not set. [Deployment](deployment/README.md#2-say-which-accounts), steps 2 to 6, sets those\n"
+            "that an AWS and a Snowflake account need. On a Prefect server of your own, `cxm blocks register` copies those\n"
+            "that a run needs into its variables and blocks.",
             "",
             "| variable | takes | default | what it is |",
             "|---|---|---|---|",
