@@ -16,7 +16,7 @@ from typing import Literal
 
 from flows.contract.model import Source
 from flows.inventory import Inventory, days, inventory
-from flows.places import Entry
+from flows.places import PlaceEntry
 
 _DIGEST = 8  # hexadecimal digits of a file's digest: enough to distinguish the files of one set
 Late = Literal["joins", "waits"]
@@ -40,7 +40,7 @@ class Look:
 
     key: str
     day: date | None
-    entries: tuple[Entry, ...]
+    entries: tuple[PlaceEntry, ...]
     seen: Seen
     waits: str = ""
 
@@ -52,7 +52,7 @@ class Look:
 
 def looks(
     source: Source,
-    entries: Sequence[Entry],
+    entries: Sequence[PlaceEntry],
     before: Mapping[str, Seen],
     now: datetime,
     settle: timedelta,
@@ -82,11 +82,11 @@ def _look(
     key: str,
     day: date | None,
     of_set: Inventory,
-    files: Sequence[Entry],
+    files: Sequence[PlaceEntry],
     before: Seen | None,
     now: datetime,
     settle: timedelta,
-    marked: Entry | None,
+    marked: PlaceEntry | None,
     marker: str,
     late: Late,
 ) -> Look:
@@ -118,12 +118,12 @@ def _look(
     return look
 
 
-def digest(entry: Entry) -> str:
+def digest(entry: PlaceEntry) -> str:
     """A short hash of a file's name, size and version. It changes when somebody writes to the file."""
     text = f"{entry.name}\0{entry.size}\0{entry.version or entry.changed.isoformat()}"
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
 
 
-def is_loading(seen: Seen, entry: Entry) -> bool:
+def is_loading(seen: Seen, entry: PlaceEntry) -> bool:
     """Whether a file, unchanged as far as its place reports, is one of those that the set's run loads."""
     return digest(entry) in {seen.loading[i : i + _DIGEST] for i in range(0, len(seen.loading), _DIGEST)}

@@ -26,7 +26,7 @@ from flows.errors import CxmError
 from flows.failures import meaning
 from flows.places import DONE, Archive, Place
 from flows.settings import Settings
-from flows.steps.provision import Account, aws, snowflake
+from flows.steps.provision import AccountReader, aws, snowflake
 
 LEAST_DISK = 2 * 1024**3  # bytes: room for a warehouse of samples, logs and dbt's artifacts
 # Seconds. S3 refuses a request whose clock is off by 15 minutes, Snowflake a JWT that is one minute in the future.
@@ -268,7 +268,7 @@ def grants(settings: Settings) -> Iterator[Finding]:
     for role in (settings.loader_role, settings.transformer_role):
         on, inside = snowflake.granted_by(every, role)
         with blocks.snowflake(settings, role, {"step": "doctor"}) as connection:
-            held = Account(connection, settings).granted(role) or frozenset()
+            held = AccountReader(connection, settings).granted(role) or frozenset()
         missing = [f"{p} on {n}" for p, k, n in sorted(on - held)]
         fix = "`cxm provision --apply`"
         yield _judge(f"{role} has what it needs", not missing, ", ".join(missing) or f"{len(held)} grants", fix)

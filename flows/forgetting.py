@@ -20,8 +20,8 @@ from flows.contract.read import read_source, sources
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import forget as step
-from flows.steps.forget import Place
-from flows.steps.forget.objects import Landed
+from flows.steps.forget import PlaceRows
+from flows.steps.forget.objects import StoredObject
 
 _TAG = {"step": "forget"}
 
@@ -34,7 +34,7 @@ class Forgotten:
     persons: int
     applied: bool
     request: str
-    places: tuple[Place, ...]
+    places: tuple[PlaceRows, ...]
 
     @property
     def document(self) -> dict[str, object]:
@@ -82,10 +82,10 @@ def forget(
         hashes = step.hashes(starts, secret)
         by = f"{getpass.getuser()}@{socket.gethostname()}"
 
-        def note(name: str, places: Iterable[Place]) -> None:
+        def note(name: str, places: Iterable[PlaceRows]) -> None:
             ledgers[name].forgotten(info.batch_id, by, hashes, step.places_text(places))
 
-        def still(landed: Landed) -> None:
+        def still(landed: StoredObject) -> None:
             lease.check(ledgers[landed.holder.source.name], holders[landed.holder.source.name])
 
         if person.dbt_places:

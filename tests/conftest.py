@@ -70,7 +70,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL",
     )
     current = Settings()
-    with stack.lease(current):
+    with stack.hold_servers(current):
         os.environ.update(stack.prefect_environment(current))
         from prefect.context import refresh_global_settings_context
 

@@ -118,7 +118,7 @@ def check(
 
 
 def _read(
-    account: own.Account, place: Place, table: Table, names: Sequence[str], tell: Tell
+    account: own.CheckTables, place: Place, table: Table, names: Sequence[str], tell: Tell
 ) -> Sequence[land.FileFacts]:
     """Read the table's files with landing's reader, and keep their rows in the account.
 
@@ -154,7 +154,7 @@ def _judgeable(source: Source, table: Table, read: Container[str], unjudged: lis
     return replace(table, relationships=tuple(links), rules=rules)
 
 
-def _without_unknown_parents(source: Source, account: own.Account, names: Sequence[str], unjudged: list[str]) -> Source:
+def _without_unknown_parents(source: Source, account: own.CheckTables, names: Sequence[str], unjudged: list[str]) -> Source:
     """The source without relationships whose missing parents may have come on an earlier day; those are added to `unjudged`."""
     tables = []
     for table in source.tables:
@@ -174,7 +174,7 @@ def _without_unknown_parents(source: Source, account: own.Account, names: Sequen
     return reduced
 
 
-def _judged(account: own.Account, source: Source, table: Table, rows: int) -> TableVerdict:
+def _judged(account: own.CheckTables, source: Source, table: Table, rows: int) -> TableVerdict:
     """Evaluate the rules over a table's rows."""
     counts: list[tuple[Expectation, int, str]] = []
     on_rows: list[tuple[Expectation, str]] = []
@@ -205,7 +205,7 @@ def _judged(account: own.Account, source: Source, table: Table, rows: int) -> Ta
     )
 
 
-def _orphans(account: own.Account, source: Source, table: Table, link: Relationship) -> int:
+def _orphans(account: own.CheckTables, source: Source, table: Table, link: Relationship) -> int:
     """How many rows point at a parent that does not exist."""
     asked = [e for e in expectations(source, table) if e.rule == "relationship"]
     expectation = asked[table.relationships.index(link)]
@@ -214,7 +214,7 @@ def _orphans(account: own.Account, source: Source, table: Table, link: Relations
     return int(count)
 
 
-def _repeated(account: own.Account, table: Table, expectation: Expectation) -> int:
+def _repeated(account: own.CheckTables, table: Table, expectation: Expectation) -> int:
     """How many rows share their key with another row; keys with an empty part are not counted."""
     named = expectation.kwargs.get("column_list") or [expectation.kwargs["column"]]
     assert isinstance(named, list)
@@ -230,7 +230,7 @@ def _failure(table: Table, expectation: Expectation, count: int, observed: str) 
 
 
 def _set_aside(
-    account: own.Account, source: Source, verdict: Verdict, read: Mapping[str, Sequence[land.FileFacts]]
+    account: own.CheckTables, source: Source, verdict: Verdict, read: Mapping[str, Sequence[land.FileFacts]]
 ) -> tuple[dict[str, int] | None, str]:
     """Table → rows that publishing would set aside, or None if none may be; and the reason, if they are too many."""
     lines = any(facts.broken_lines for of_table in read.values() for facts in of_table)

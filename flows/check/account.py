@@ -53,7 +53,7 @@ _translations: dict[str, str] = {}
 _COLUMN = re.compile(r"\b[tr]\.([A-Z_][A-Z0-9_$]*)")
 
 
-class Account:
+class CheckTables:
     """The account of one check: a source's RAW tables, filled by `rows_of`; `stage` materializes them as the rules read them.
 
     It runs the same statements as a run. Queries of a batch's asset read the table that `stage` made, as with Great Expectations;
@@ -195,12 +195,12 @@ class Account:
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[Account]:
+def opened(source: Source) -> Iterator[CheckTables]:
     """An account that is deleted after the block."""
     with tempfile.TemporaryDirectory(prefix="cxm-check-") as folder:
         warehouse = Warehouse(Path(folder), memory_limit=MEMORY)
         try:
-            yield Account(warehouse, source)
+            yield CheckTables(warehouse, source)
         finally:
             warehouse.close()
 
@@ -263,7 +263,7 @@ class Rows:
 class _Connection:
     """The part of the connector's connection that `flows.clients.snowflake.run` uses."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: CheckTables) -> None:
         self._account = account
 
     def cursor(self) -> _Cursor:
@@ -271,7 +271,7 @@ class _Connection:
 
 
 class _Cursor:
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: CheckTables) -> None:
         self._account = account
 
     def __enter__(self) -> _Cursor:

@@ -157,8 +157,8 @@ def session(
     from flows.embedded import stack
 
     with console.status("starting the embedded stack"):
-        lease = stack.lease(settings, services, [service for service in services if service != "prefect"])
-        lease.__enter__()
+        servers = stack.hold_servers(settings, services, [service for service in services if service != "prefect"])
+        servers.__enter__()
     try:
         if "prefect" in services:  # its address is known before it answers, so Prefect can be imported while it starts
             os.environ.update(stack.starting_prefect_environment(settings))
@@ -173,7 +173,7 @@ def session(
         yield
     finally:
         _deliver()
-        lease.__exit__(None, None, None)
+        servers.__exit__(None, None, None)
 
 
 def prefect_server() -> str | None:

@@ -61,7 +61,7 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
     dbt.warm()
     with console.status("starting the embedded stack"):
         beside_prefect = [service for service in SERVICES if service != "prefect"]
-        with stack.lease(settings, SERVICES, beside_prefect):
+        with stack.hold_servers(settings, SERVICES, beside_prefect):
             os.environ.update(stack.starting_prefect_environment(settings))
             looked = looking(settings)
             if not is_remote(own := below(settings.data, "olist")) and not local(Path(own)).entries():

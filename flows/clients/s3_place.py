@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.clients.s3 import plain_etag, translate_error
 from flows.errors import ConfigurationError, DataError, InfrastructureError
-from flows.places import DONE, Archive, Entry, Place, Raw, resolved
+from flows.places import DONE, Archive, PlaceEntry, Place, Raw, resolved
 from flows.streams import Seekable
 from flows.unpack import DEFAULT, READ_BYTES, Limits
 
@@ -43,23 +43,23 @@ class Prefix(Place):
     def path_of(self, name: str) -> str:
         return f"s3://{self.bucket}/{self.prefix}{name}"
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PlaceEntry]:
         return [entry for entry in self._listed(self.prefix)[0] if not entry.name.startswith(".")]
 
-    def find(self, names: tuple[str, ...]) -> list[Entry]:
+    def find(self, names: tuple[str, ...]) -> list[PlaceEntry]:
         shared = os.path.commonprefix(names)  # noqa: RUF071 (of text)
         return [entry for entry in self._listed(self.prefix + shared)[0] if entry.name in names]
 
-    def only(self) -> Entry | None:
+    def only(self) -> PlaceEntry | None:
         entries, whole = self._listed(self.prefix, first=10)
         shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name != f"{DONE}/"]
         return shown[0] if whole and len(shown) == 1 else None
 
-    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+    def open_raw(self, entry: PlaceEntry, expected: str, stack: ExitStack) -> Raw:
         file = stack.enter_context(io.BufferedReader(_Object(self, entry), READ_BYTES))
         return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
 
-    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+    def dispose(self, entries: Sequence[PlaceEntry], folder: str = "") -> int:
         """Copy the object, then delete it; both only if it still is the version that was listed."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -81,7 +81,7 @@ class Prefix(Place):
             done += 1
         return done
 
-    def get(self, entry: Entry, at: int) -> Any:
+    def get(self, entry: PlaceEntry, at: int) -> Any:
         """The body of an object from byte `at` on, if it still is the version that was listed."""
         from botocore.exceptions import ClientError
 
@@ -107,11 +107,11 @@ class Prefix(Place):
         entries = self.find((name,))
         return _words(entries[0]) if entries else "no object"
 
-    def _listed(self, prefix: str, first: int = 0) -> tuple[list[Entry], bool]:
+    def _listed(self, prefix: str, first: int = 0) -> tuple[list[PlaceEntry], bool]:
         """The entries below a prefix, or only the `first` ones; and whether these are all."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        entries: list[Entry] = []
+        entries: list[PlaceEntry] = []
         asked: Any = {"Bucket": self.bucket, "Prefix": prefix, "Delimiter": "/", "MaxKeys": first or 1000}
         try:
             while True:
@@ -125,20 +125,20 @@ class Prefix(Place):
         except (ClientError, BotoCoreError) as error:
             raise _explained(error, str(self)) from error
 
-    def _folder(self, prefix: str) -> Entry:
+    def _folder(self, prefix: str) -> PlaceEntry:
         name = prefix.removeprefix(self.prefix)
-        return Entry(name, 0, datetime.fromtimestamp(0, UTC), self.path_of(name))
+        return PlaceEntry(name, 0, datetime.fromtimestamp(0, UTC), self.path_of(name))
 
-    def _entry(self, listed: Any) -> Entry:
+    def _entry(self, listed: Any) -> PlaceEntry:
         name = listed["Key"].removeprefix(self.prefix)
         changed = listed["LastModified"].astimezone(UTC)
-        return Entry(name, listed["Size"], changed, self.path_of(name), plain_etag(listed["ETag"]))
+        return PlaceEntry(name, listed["Size"], changed, self.path_of(name), plain_etag(listed["ETag"]))
 
 
 class _Object(Seekable):
     """A seekable stream of an object's bytes."""
 
-    def __init__(self, place: Prefix, entry: Entry) -> None:
+    def __init__(self, place: Prefix, entry: PlaceEntry) -> None:
         super().__init__(entry.size)
         self._place, self._entry = place, entry
         self._body: Any = None
@@ -222,7 +222,7 @@ def place(client: S3Client, address: str, limits: Limits = DEFAULT) -> Place:
     return resolved(Prefix(client, bucket, key + "/" if key else "", limits))
 
 
-def _words(entry: Entry) -> str:
+def _words(entry: PlaceEntry) -> str:
     return f"{entry.size:,} bytes with ETag {entry.version}"
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows.clients.sftp_session import Login, Session, explained, session
+from flows.clients.sftp_session import Login, SftpConnection, explained, session
 from flows.errors import DataError
-from flows.places import Archive, Entry, Place, Raw, resolved
+from flows.places import Archive, PlaceEntry, Place, Raw, resolved
 from flows.streams import Seekable
 from flows.unpack import DEFAULT, Limits
 
@@ -54,36 +54,36 @@ class Folder(Place):
     def path_of(self, name: str) -> str:
         return f"{str(self).rstrip('/')}/{name}"
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PlaceEntry]:
         import asyncssh
 
-        async def listed(client: asyncssh.SFTPClient) -> list[Entry]:
+        async def listed(client: asyncssh.SFTPClient) -> list[PlaceEntry]:
             try:
                 names = [str(name) for name in await client.listdir(self.path) if not str(name).startswith(".")]
             except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
                 return []
             # stat each name, because a listing has the attributes of links, not of their targets; at most 100 at a time.
-            entries: list[Entry | None] = []
+            entries: list[PlaceEntry | None] = []
             for start in range(0, len(names), 100):
                 entries += await asyncio.gather(*(self._entry(client, name) for name in names[start : start + 100]))
             return sorted((entry for entry in entries if entry), key=lambda entry: entry.name)
 
         return self._ask(listed, str(self))
 
-    def find(self, names: tuple[str, ...]) -> list[Entry]:
-        async def listed(client: asyncssh.SFTPClient) -> list[Entry | None]:
+    def find(self, names: tuple[str, ...]) -> list[PlaceEntry]:
+        async def listed(client: asyncssh.SFTPClient) -> list[PlaceEntry | None]:
             return list(await asyncio.gather(*(self._entry(client, name) for name in names)))
 
         return [entry for entry in self._ask(listed, str(self)) if entry]
 
-    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+    def open_raw(self, entry: PlaceEntry, expected: str, stack: ExitStack) -> Raw:
         if entry.is_folder:
             raise DataError(f"{entry.path.rstrip('/')}: a directory; {expected}")
         reader = _RemoteFile(stack.enter_context(session(self.login)), self._on_server(entry.name), entry)
         file = stack.enter_context(io.BufferedReader(reader, READ_BYTES))
         return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
 
-    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+    def dispose(self, entries: Sequence[PlaceEntry], folder: str = "") -> int:
         async def disposed(client: asyncssh.SFTPClient) -> int:
             done = 0
             if folder:
@@ -107,7 +107,7 @@ class Folder(Place):
     def _on_server(self, name: str) -> str:
         return f"{self.path.rstrip('/')}/{name}"
 
-    async def _entry(self, client: asyncssh.SFTPClient, name: str) -> Entry | None:
+    async def _entry(self, client: asyncssh.SFTPClient, name: str) -> PlaceEntry | None:
         import asyncssh
 
         try:
@@ -117,21 +117,21 @@ class Folder(Place):
         folder = about.permissions is not None and stat.S_ISDIR(about.permissions)
         changed = datetime.fromtimestamp(about.mtime or 0, UTC)
         path = self.path_of(name)
-        return Entry(name + "/" * folder, 0 if folder else about.size or 0, changed, path, str(about.mtime_ns or ""))
+        return PlaceEntry(name + "/" * folder, 0 if folder else about.size or 0, changed, path, str(about.mtime_ns or ""))
 
     def _ask(self, question: Callable[[asyncssh.SFTPClient], Coroutine[Any, Any, T]], what: str) -> T:
         with session(self.login) as shared, explained(what, self.login):
             return shared.run(question(shared.client))
 
 
-async def _opened(session: Session, path: str) -> Any:
+async def _opened(session: SftpConnection, path: str) -> Any:
     return await session.client.open(path, "rb")
 
 
 class _RemoteFile(Seekable):
     """A seekable stream of a file's bytes."""
 
-    def __init__(self, session: Session, path: str, entry: Entry) -> None:
+    def __init__(self, session: SftpConnection, path: str, entry: PlaceEntry) -> None:
         super().__init__(entry.size)
         self._session, self._entry = session, entry
         with explained(entry.path, session.login):

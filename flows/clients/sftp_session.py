@@ -80,7 +80,7 @@ def parse(
     return login, path
 
 
-class Session:
+class SftpConnection:
     """One connection, shared by several threads; it runs in the event loop of `_loop`."""
 
     def __init__(self, login: Login) -> None:
@@ -124,7 +124,7 @@ class Session:
             self._end = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._connection.close)
 
 
-_sessions: dict[Login, Session] = {}
+_sessions: dict[Login, SftpConnection] = {}
 _running: list[asyncio.AbstractEventLoop] = []
 _lock = threading.Lock()
 
@@ -141,7 +141,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 @contextmanager
-def session(login: Login) -> Iterator[Session]:
+def session(login: Login) -> Iterator[SftpConnection]:
     """Use the process's connection for a login; connects if none is open.
 
     Raises:
@@ -149,7 +149,7 @@ def session(login: Login) -> Iterator[Session]:
         InfrastructureError: the server does not answer.
     """
     with _lock:
-        shared = _sessions.setdefault(login, Session(login))
+        shared = _sessions.setdefault(login, SftpConnection(login))
     with explained(str(login), login):
         shared.run(shared.take())
     try:

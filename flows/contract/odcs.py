@@ -13,13 +13,13 @@ import yaml
 from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ValidationError
 
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 
 # libyaml's parser if PyYAML was built with it, as its wheels are: it takes a tenth of the time.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def parse(text: str, place: Place) -> OpenDataContractStandard:
+def parse(text: str, place: Position) -> OpenDataContractStandard:
     """Parse the document; every key must be known.
 
     Raises:
@@ -42,7 +42,7 @@ def parse(text: str, place: Place) -> OpenDataContractStandard:
     return contract
 
 
-def _refuse_repeated_keys(node: yaml.Node | None, place: Place) -> None:
+def _refuse_repeated_keys(node: yaml.Node | None, place: Position) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -56,7 +56,7 @@ def _refuse_repeated_keys(node: yaml.Node | None, place: Place) -> None:
             _refuse_repeated_keys(value, place)
 
 
-def _refuse_unknown_keys(given: Any, parsed: Any, at: tuple[int | str, ...], raw: Any, place: Place) -> None:
+def _refuse_unknown_keys(given: Any, parsed: Any, at: tuple[int | str, ...], raw: Any, place: Position) -> None:
     """Refuse keys that the file has and the parsed model does not: ODCS does not know them."""
     if isinstance(given, dict) and isinstance(parsed, dict):
         for key, value in given.items():

@@ -35,7 +35,7 @@ from flows.contract.model import (
     Table,
 )
 from flows.contract.odcs import parse
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 from flows.contract.read_dialect import dialect
 from flows.contract.read_files import file_name, refuse_overlaps
 from flows.contract.read_freshness import source_limits, table_limits
@@ -85,7 +85,7 @@ def _path(path_or_name: Path | str) -> Path:
 
 def _read(path: Path, chain: tuple[str, ...]) -> Source:
     """The contract at `path`; `chain` are the contracts whose references led to it."""
-    place = Place(f"{DICTIONARY}/{path.name}" if path.parent.name == DICTIONARY else str(path))
+    place = Position(f"{DICTIONARY}/{path.name}" if path.parent.name == DICTIONARY else str(path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -112,7 +112,7 @@ def _read(path: Path, chain: tuple[str, ...]) -> Source:
     return replace(source, tables=resolved, references=references)
 
 
-def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Source:
+def _source(contract: OpenDataContractStandard, name: str, place: Position) -> Source:
     """The contract, with its relationships not yet resolved."""
     place.one_of(contract.kind, "kind", ["DataContract"])
     place.one_of(contract.apiVersion, "apiVersion", ["v3.1.0"])
@@ -152,7 +152,7 @@ def _source(contract: OpenDataContractStandard, name: str, place: Place) -> Sour
     )
 
 
-def _snowflake(servers: Sequence[Server] | None, place: Place) -> Server:
+def _snowflake(servers: Sequence[Server] | None, place: Position) -> Server:
     matching = [s for s in servers or () if s.type == "snowflake"]
     if len(matching) != 1:
         place.fail(
@@ -161,7 +161,7 @@ def _snowflake(servers: Sequence[Server] | None, place: Place) -> Server:
     return matching[0]
 
 
-def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
+def _table(entry: SchemaObject, base: Dialect, place: Position) -> Table:
     place = replace(place, entry=entry.name or "without a name")
     name = place.text(entry.name, "name", "orders")
     if not _NAME.fullmatch(name):
@@ -262,13 +262,13 @@ def _table(entry: SchemaObject, base: Dialect, place: Place) -> Table:
     )
 
 
-def _flag(value: object, name: str, place: Place) -> bool:
+def _flag(value: object, name: str, place: Position) -> bool:
     if not isinstance(value, bool):
         place.fail(f"customProperties, {name}: got {show(value)}, expected true or false")
     return value
 
 
-def _column(prop: SchemaProperty, position: int, written: Dialect, place: Place) -> tuple[Column, list[Rule]]:
+def _column(prop: SchemaProperty, position: int, written: Dialect, place: Position) -> tuple[Column, list[Rule]]:
     """The column, and the rules that follow from its fields."""
     place = replace(place, property=prop.name or f"at position {position}")
     header = place.text(prop.name, "name", "order_id")
@@ -315,7 +315,7 @@ def _column(prop: SchemaProperty, position: int, written: Dialect, place: Place)
     return replace(column, reading=tuple(readings[0].items()) if readings else ()), rules
 
 
-def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Place) -> tuple[str, ...]:
+def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Position) -> tuple[str, ...]:
     parts = [p for p in entry.properties or () if p.primaryKey]
     positions = [p.primaryKeyPosition for p in parts]
     if len(parts) > 1 and sorted(positions, key=lambda n: n or 0) != list(range(1, len(parts) + 1)):
@@ -327,7 +327,7 @@ def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Place) -> 
 
 
 def _relationship(
-    given: OdcsRelationship, owner: SchemaProperty | None, table: str, place: Place
+    given: OdcsRelationship, owner: SchemaProperty | None, table: str, place: Position
 ) -> list[Relationship]:
     """One relationship, with both ends as the contract names them; `_resolved` looks up the tables and columns."""
     if owner is not None:
@@ -361,7 +361,7 @@ def _reference(text: str) -> tuple[str, str, str]:
     return parts.get("source", ""), parts["table"], parts["column"]
 
 
-def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Place) -> Table:
+def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Position) -> Table:
     """The table with RAW names at both ends of its relationships. `tables`: source ("" for the table's own) → its tables."""
     resolved = []
     for link in table.relationships:

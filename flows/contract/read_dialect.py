@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from flows.contract.dialect import DELIMITERS, ENCODINGS, Dialect
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 
 # ODCS's spelling of formats, which is the JDK's → Snowflake's.
 _DAYS = {
@@ -33,7 +33,7 @@ _NULL = re.compile(r"[^\s,'\"\[\]()](?:[^\t\r\n,'\"\[\]()]*[^\s,'\"\[\]()])?")
 _WORD = re.compile(r"[^\W_](?:[\w .+-]*[\w.+-])?|[+-]")
 
 
-def dialect(given: object, base: Dialect, place: Place) -> Dialect:
+def dialect(given: object, base: Dialect, place: Position) -> Dialect:
     """`base`, overridden by the property's value `given`.
 
     Raises:
@@ -97,7 +97,7 @@ KEYS = (
 )
 
 
-def _refuse_key(key: object, place: Place) -> NoReturn:
+def _refuse_key(key: object, place: Position) -> NoReturn:
     near = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.5)
     meant = f"; did you mean {near[0]}?" if near else ""
     place.fail(
@@ -106,11 +106,11 @@ def _refuse_key(key: object, place: Place) -> NoReturn:
     )
 
 
-def _refuse(value: object, key: str, expected: str, place: Place) -> NoReturn:
+def _refuse(value: object, key: str, expected: str, place: Position) -> NoReturn:
     place.fail(f"customProperties, dialect, {key}: got {show(value)}, expected {expected}", at=("dialect", key))
 
 
-def _one_of(value: object, key: str, known: tuple[str, ...], place: Place) -> str:
+def _one_of(value: object, key: str, known: tuple[str, ...], place: Position) -> str:
     if isinstance(value, str) and value in known:
         return value
     plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in known}
@@ -124,21 +124,21 @@ def _one_of(value: object, key: str, known: tuple[str, ...], place: Place) -> st
     _refuse(value, key, f"one of {names}{meant}", place)
 
 
-def _delimiter(value: object, place: Place) -> str:
+def _delimiter(value: object, place: Position) -> str:
     named = {name: mark for mark, name in DELIMITERS.items()}
     if isinstance(value, str):
         value = named.get(value, value)
     return "\t" if value == "\t" else _mark(value, "delimiter", place)
 
 
-def _mark(value: object, key: str, place: Place) -> str:
+def _mark(value: object, key: str, place: Position) -> str:
     if not isinstance(value, str) or not _MARK.fullmatch(value):
         also = f", or {', '.join(DELIMITERS.values())}" if key == "delimiter" else f", or {NONE}"
         _refuse(value, key, f"one character that is no letter, digit or blank{also}", place)
     return value
 
 
-def _words(value: object, key: str, place: Place) -> tuple[str, ...]:
+def _words(value: object, key: str, place: Position) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) and _NULL.fullmatch(word) for word in value):
         _refuse(
             value,
@@ -150,7 +150,7 @@ def _words(value: object, key: str, place: Place) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _booleans(value: object, place: Place) -> tuple[tuple[str, str], ...]:
+def _booleans(value: object, place: Position) -> tuple[tuple[str, str], ...]:
     pairs = [str(pair).split("/") for pair in (value if isinstance(value, list) else [value])]
     words = [word for pair in pairs for word in pair]
     yes, no = {pair[0] for pair in pairs}, {pair[-1] for pair in pairs}

@@ -7,10 +7,10 @@ from itertools import permutations
 
 from flows.contract import file_names
 from flows.contract.model import Load, Table
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 
 
-def file_name(given: object, load: Load, place: Place) -> str:
+def file_name(given: object, load: Load, place: Position) -> str:
     """The name of the table's file, or the pattern of its files.
 
     Raises:
@@ -29,7 +29,7 @@ def file_name(given: object, load: Load, place: Place) -> str:
     return given
 
 
-def refuse_overlaps(tables: Sequence[Table], place: Place) -> None:
+def refuse_overlaps(tables: Sequence[Table], place: Position) -> None:
     """Make sure that no pattern matches another table's files, and that no two tables share a folder for their objects. Overlaps
     that only certain file names show are refused by the run that meets such a file.
 

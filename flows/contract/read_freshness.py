@@ -12,12 +12,12 @@ from typing import Literal
 from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
 
 from flows.contract.model import Limits
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 
 _ENDS = ("freshness_warning", "freshness_error")
 
 
-def source_limits(contract: OpenDataContractStandard, place: Place) -> Limits:
+def source_limits(contract: OpenDataContractStandard, place: Position) -> Limits:
     """The limits of the source, for every table that has none of its own.
 
     Raises:
@@ -28,7 +28,7 @@ def source_limits(contract: OpenDataContractStandard, place: Place) -> Limits:
 
 
 def table_limits(
-    contract: OpenDataContractStandard, tables: Sequence[str], place: Place
+    contract: OpenDataContractStandard, tables: Sequence[str], place: Position
 ) -> dict[str, Limits | Literal["none"]]:
     """The limits of the tables that have their own, by table name; `none`: the table is never late.
 
@@ -53,7 +53,7 @@ def table_limits(
 
 
 def _limits(
-    agreements: Sequence[Sequence[ServiceLevelAgreementProperty]], names: Sequence[str], place: Place
+    agreements: Sequence[Sequence[ServiceLevelAgreementProperty]], names: Sequence[str], place: Position
 ) -> Limits:
     hours = []
     for entries, name in zip(agreements, names, strict=True):

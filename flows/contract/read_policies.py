@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from flows.contract.model import BadRows, Rule, Severity
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 
 _WINDOW = re.compile(r"([1-9][0-9]{0,2}) (batches|weekdays)")
 
 
-def bad_rows(given: object, place: Place) -> BadRows | None:
+def bad_rows(given: object, place: Position) -> BadRows | None:
     """How many rows that break a rule a table sets aside; None: none, the batch is quarantined.
 
     Raises:
@@ -47,7 +47,7 @@ def bad_rows(given: object, place: Place) -> BadRows | None:
     return BadRows(None if share is None else float(share), rows, lines)
 
 
-def volume(given: object, place: Place) -> list[Rule]:
+def volume(given: object, place: Position) -> list[Rule]:
     """The rule that compares a batch's number of rows with earlier batches.
 
     Raises:
@@ -73,7 +73,7 @@ def volume(given: object, place: Place) -> list[Rule]:
     return [Rule("volume", severity, arguments=arguments)]
 
 
-def beside_before(own: Mapping[str, Any], column: str, place: Place) -> list[Rule]:
+def beside_before(own: Mapping[str, Any], column: str, place: Position) -> list[Rule]:
     """The rules that compare a column's values with those of the batch published before: `newValues`, `emptyShare`.
 
     Raises:
@@ -96,11 +96,11 @@ def beside_before(own: Mapping[str, Any], column: str, place: Place) -> list[Rul
     return rules
 
 
-def _severity(keys: Mapping[str, Any], name: str, place: Place) -> Severity:
+def _severity(keys: Mapping[str, Any], name: str, place: Position) -> Severity:
     return cast(Severity, place.one_of(keys.get("severity"), f"customProperties, {name}, severity", get_args(Severity)))
 
 
-def _keys(given: object, name: str, known: tuple[str, ...], place: Place) -> dict[str, Any]:
+def _keys(given: object, name: str, known: tuple[str, ...], place: Position) -> dict[str, Any]:
     if not isinstance(given, dict) or set(given) - set(known):
         place.fail(f"customProperties, {name}: got {show(given)}, expected the keys {', '.join(known)}")
     return given

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
 
 from flows.contract.model import Retention, RetentionUnit
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 
 _NAMES = ("retention", "re")  # the standard's name and its synonym; case does not matter
 _UNITS: dict[str, RetentionUnit] = {
@@ -23,7 +23,7 @@ _UNITS: dict[str, RetentionUnit] = {
 _LONGEST: dict[RetentionUnit, int] = {"day": 36_500, "month": 1_200, "year": 100}
 
 
-def retentions(contract: OpenDataContractStandard, tables: Sequence[str], place: Place) -> dict[str, Retention]:
+def retentions(contract: OpenDataContractStandard, tables: Sequence[str], place: Position) -> dict[str, Retention]:
     """How long each table's data is kept, by table name; a table that is missing keeps its data.
 
     Raises:
@@ -54,7 +54,7 @@ def retentions(contract: OpenDataContractStandard, tables: Sequence[str], place:
     return {name: own.get(name) or of_source[0] for name in tables if of_source or name in own}
 
 
-def _retention(entry: ServiceLevelAgreementProperty, place: Place) -> Retention:
+def _retention(entry: ServiceLevelAgreementProperty, place: Position) -> Retention:
     unit = _UNITS.get(str(entry.unit).lower())
     if unit is None:
         place.fail(

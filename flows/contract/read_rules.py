@@ -10,7 +10,7 @@ from open_data_contract_standard.model import DataQuality
 
 from flows.contract.dialect import Dialect
 from flows.contract.model import Column, Rule, Severity
-from flows.contract.place import Place, show
+from flows.contract.position import Position, show
 from flows.contract.read_dialect import FORMATS
 
 _OPTIONS = {
@@ -24,7 +24,7 @@ _OPTIONS = {
 _BETWEEN = "expect_column_values_to_be_between"
 
 
-def typed_rules(column: Column, options: dict[str, Any], written: Dialect, place: Place) -> list[Rule]:
+def typed_rules(column: Column, options: dict[str, Any], written: Dialect, place: Position) -> list[Rule]:
     """The rules of logicalType and logicalTypeOptions, all of severity error, for values as the table's dialect writes them.
 
     Raises:
@@ -55,7 +55,7 @@ def typed_rules(column: Column, options: dict[str, Any], written: Dialect, place
     return rules
 
 
-def _regex(pattern: object, place: Place) -> tuple[tuple[str, object], ...]:
+def _regex(pattern: object, place: Position) -> tuple[tuple[str, object], ...]:
     ok = isinstance(pattern, str) and pattern.startswith("^") and pattern.endswith("$")
     if not isinstance(pattern, str) or not ok or "\\" in pattern or "(?" in pattern:
         place.fail(
@@ -69,7 +69,7 @@ def _regex(pattern: object, place: Place) -> tuple[tuple[str, object], ...]:
     return (("pattern", pattern),)
 
 
-def _range(options: dict[str, Any], low: str, high: str, place: Place) -> tuple[tuple[str, object], ...]:
+def _range(options: dict[str, Any], low: str, high: str, place: Position) -> tuple[tuple[str, object], ...]:
     bounds = {"max": options.get(high), "min": options.get(low)}
     for value in bounds.values():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -80,7 +80,7 @@ def _range(options: dict[str, Any], low: str, high: str, place: Place) -> tuple[
     return arguments
 
 
-def quality_rules(quality: DataQuality, column: Column | None, headers: dict[str, str], place: Place) -> list[Rule]:
+def quality_rules(quality: DataQuality, column: Column | None, headers: dict[str, str], place: Position) -> list[Rule]:
     """The rule of one entry of `quality`, for a column or (None) the table. An entry of type text is documentation: no rule.
 
     Raises:
@@ -104,7 +104,7 @@ def quality_rules(quality: DataQuality, column: Column | None, headers: dict[str
     return [replace(rule, description=(quality.description or "").strip())]
 
 
-def _table_rule(quality: DataQuality, severity: Severity, headers: dict[str, str], place: Place) -> Rule | None:
+def _table_rule(quality: DataQuality, severity: Severity, headers: dict[str, str], place: Position) -> Rule | None:
     least = quality.mustBeGreaterOrEqualTo
     if quality.mustBeGreaterThan is not None:
         least = int(quality.mustBeGreaterThan) + 1
@@ -118,7 +118,7 @@ def _table_rule(quality: DataQuality, severity: Severity, headers: dict[str, str
     return None
 
 
-def _column_rule(quality: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
+def _column_rule(quality: DataQuality, severity: Severity, column: Column, place: Position) -> Rule | None:
     if quality.type == "custom" and quality.engine == "greatExpectations":
         return _between(quality, severity, column, place)
     arguments = quality.arguments or {}
@@ -141,7 +141,7 @@ def _column_rule(quality: DataQuality, severity: Severity, column: Column, place
     return None
 
 
-def _between(quality: DataQuality, severity: Severity, column: Column, place: Place) -> Rule | None:
+def _between(quality: DataQuality, severity: Severity, column: Column, place: Position) -> Rule | None:
     # ODCS's own metrics have no range with a severity; this is the standard's form for an engine's expectation.
     implementation = quality.implementation if isinstance(quality.implementation, dict) else {}
     kwargs = implementation.get("kwargs")

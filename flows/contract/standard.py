@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from flows.contract.place import show
+from flows.contract.position import show
 from flows.errors import ConfigurationError
 
 _UNKNOWN_KEY = ("additionalProperties", "unevaluatedProperties")

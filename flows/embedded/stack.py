@@ -1,6 +1,6 @@
 """Starts, leases, stops and inspects the embedded stack; its state is in `CXM_HOME/run/stack.json`.
 
-`flows.embedded.supervisor` owns the servers; this module starts it, waits for it, and holds the lease that keeps it alive.
+`flows.embedded.supervisor` owns the servers; this module starts it, waits for it, and holds the home, which keeps it alive.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ServiceStatus:
 
 
 @contextmanager
-def lease(
+def hold_servers(
     settings: Settings, services: Sequence[str] = SERVICES, first: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Keep the servers running and healthy during the block; yields the endpoints of `run/stack.json`.
@@ -77,7 +77,7 @@ def lease(
 
 
 def wait(settings: Settings, services: Sequence[str]) -> None:
-    """Wait until these servers are healthy; the caller holds the lease.
+    """Wait until these servers are healthy; call it inside `hold_servers`.
 
     Raises:
         InfrastructureError: a server did not start; the message has the end of its log.
@@ -92,7 +92,7 @@ def up(settings: Settings, only: Sequence[str] | None = None) -> dict[str, Any]:
         ConfigurationError: a file of the home's secrets is damaged.
         InfrastructureError: a server did not start; the message has the end of its log. Servers that ran before keep running.
     """
-    with lease(settings, only or SERVICES) as endpoints:
+    with hold_servers(settings, only or SERVICES) as endpoints:
         (settings.home / "run" / "persistent").touch()
     return endpoints
 
@@ -224,7 +224,7 @@ def _starting(run: Path) -> Iterator[None]:
 
 
 def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -> IO[str]:
-    """Hold a share of the lease, have the services started, and wait until `first` run."""
+    """Hold the home, have the services started, and wait until `first` run."""
     run = _directories(settings)
     needed = {*services, *(["s3"] if "warehouse" in services else [])}
     needed |= {"s3", "warehouse", "prefect"} if WORKER in services else set()
@@ -314,7 +314,7 @@ def _wait_until_gone(settings: Settings) -> None:
     while time.monotonic() < deadline:
         if (run / "persistent").exists() or alive(read_json(run / "supervisor.json")) is None:
             break
-        if _leased(run):
+        if _is_held(run):
             break
         time.sleep(0.02)
     for process in list(_started):
@@ -322,8 +322,8 @@ def _wait_until_gone(settings: Settings) -> None:
             _started.remove(process)
 
 
-def _leased(run: Path) -> bool:
-    """Whether a command holds the lease."""
+def _is_held(run: Path) -> bool:
+    """Whether a command holds the home."""
     with (run / "lease").open("a") as probe:
         try:
             fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)

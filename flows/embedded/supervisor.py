@@ -1,7 +1,7 @@
 """Runs the embedded servers of a home, as `python -m flows.embedded.supervisor`: s3, warehouse, prefect, docs,
 and the worker of `cxm up`.
 
-It runs as long as a process holds a lease on the home (a shared lock on `run/lease`, which the kernel releases when its holder
+It runs as long as a process holds the home (a shared lock on the file `run/lease`, which the kernel releases when its holder
 dies) or `run/persistent` exists. Otherwise it stops every server and ends, so a command that crashes leaves nothing
 running. If it is killed, a keeper (a shell that waits for the end of a pipe) ends the servers; if both are killed,
 the next start does.
@@ -93,14 +93,14 @@ class Supervisor:
             signal.signal(number, self._stop)
         write_json(self.run / "supervisor.json", identity(os.getpid()))
         end_leftovers(self.run)
-        with (self.run / "lease").open("a") as lease:
+        with (self.run / "lease").open("a") as lock:
             try:
                 while not self.stopping:
                     self._tend_keeper()
                     self._start_requested()
                     for service in list(self.services.values()):
                         self._tend(service)
-                    if not self._is_needed(lease.fileno()):
+                    if not self._is_needed(lock.fileno()):
                         break
                     time.sleep(0.2 if all(s.healthy for s in self.services.values()) else 0.05)
             finally:
@@ -114,17 +114,17 @@ class Supervisor:
                     (self.run / file).unlink(missing_ok=True)
         log.info("stopped")
 
-    def _is_needed(self, lease: int) -> bool:
-        """Whether a process holds a lease, or `up` keeps the servers.
+    def _is_needed(self, lock: int) -> bool:
+        """Whether a process holds the home, or `up` keeps the servers.
 
         If not, the lock is kept, so that the next command waits until this process has ended and starts a new one.
         """
         persistent = self.run / "persistent"
-        if persistent.exists() or not taken(lease):
+        if persistent.exists() or not taken(lock):
             return True
         if not persistent.exists():
             return False
-        fcntl.flock(lease, fcntl.LOCK_UN)  # `up` wrote it and gave its lease back between the two checks
+        fcntl.flock(lock, fcntl.LOCK_UN)  # `up` wrote it and released its lock between the two checks
         return True
 
     def _stop(self, *_: object) -> None:
@@ -343,10 +343,10 @@ def answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def taken(lease: int) -> bool:
-    """Try to lock the lease exclusively, which succeeds if no process holds a share of it."""
+def taken(lock: int) -> bool:
+    """Try to lock the file exclusively, which succeeds if no process holds the home."""
     try:
-        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -81,7 +81,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchSummary:
     """A batch as a whole."""
 
     batch_id: str
@@ -141,7 +141,7 @@ class History:
         return [load for load in self.loads if load.table == table.raw_name]
 
     @cached_property
-    def batches(self) -> list[Batch]:
+    def batches(self) -> list[BatchSummary]:
         """Every batch, oldest first."""
         grouped: dict[str, list[Load]] = defaultdict(list)
         for load in self.loads:
@@ -224,12 +224,12 @@ def _day(load: Load) -> date:
     return load.file_day or load.started.date()
 
 
-def _whole(batch_id: str, group: Sequence[Load]) -> Batch:
+def _whole(batch_id: str, group: Sequence[Load]) -> BatchSummary:
     states = {load.state for load in group}
     started = min(load.started for load in group)
     finished = max((load.finished for load in group if load.finished), default=None)
     seconds = (finished - started).total_seconds() if finished else None
-    return Batch(
+    return BatchSummary(
         batch_id=batch_id,
         state=next(state for state in WORST if state in states),
         rows=sum(load.rows for load in group if load.state != "unchanged"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.contract.model import Table
-from flows.history import Batch, History, State, Volume
+from flows.history import BatchSummary, History, State, Volume
 from flows.history.cost import Costs
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -124,7 +124,7 @@ def volume(table: Table, volumes: Sequence[Volume]) -> Spec:
     )
 
 
-def seconds(batches: Sequence[Batch]) -> Spec:
+def seconds(batches: Sequence[BatchSummary]) -> Spec:
     """How long each batch took, from its first object to its verdict."""
     values = [
         {

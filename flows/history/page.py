@@ -19,7 +19,7 @@ from flows.contract.read import read_source, sources
 from flows.docs_place import DocsPlace, data_docs
 from flows.errors import CxmError
 from flows.escape import visible
-from flows.history import DAYS, TOLERANCE, WINDOW, Batch, Delivery, History, by_source, charts, cost, loads
+from flows.history import DAYS, TOLERANCE, WINDOW, BatchSummary, Delivery, History, by_source, charts, cost, loads
 from flows.history.cost import Costs, Sum
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SHOWN = 50  # newest batches in the list
 DEAREST = 15  # rows in each table of costs
 log = logging.getLogger(__name__)
-DocsOf = Callable[[str, Batch], str]  # a source and a batch → the address of its Data Docs, or empty
+DocsOf = Callable[[str, BatchSummary], str]  # a source and a batch → the address of its Data Docs, or empty
 _WORDS = {
     "published": "published",
     "unchanged": "delivered, unchanged",
@@ -85,7 +85,7 @@ def _docs_of(settings: Settings, docs: Path, now: datetime) -> DocsOf:
     return lambda source, batch: place.link(data_docs(source, batch.batch_id)) if batch.started > oldest else ""
 
 
-def _no_docs(source: str, batch: Batch) -> str:
+def _no_docs(source: str, batch: BatchSummary) -> str:
     return ""
 
 
@@ -218,7 +218,7 @@ def _delivery(one: Delivery, history: History) -> dict[str, str]:
     }
 
 
-def _batch(batch: Batch, docs: str) -> dict[str, Any]:
+def _batch(batch: BatchSummary, docs: str) -> dict[str, Any]:
     links = [("run", _link(batch.run_url)), ("Data Docs", docs if batch.state in ("published", "quarantined") else "")]
     return {
         "id": batch.batch_id,

@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.places.archive import Archive, is_archive, resolved
-from flows.places.base import DONE, Entry, File, Opened, Place, Raw
+from flows.places.base import DONE, PlaceEntry, File, Opened, Place, Raw
 from flows.places.local import Folder
 from flows.unpack import DEFAULT, Limits
 
 __all__ = [
     "DONE",
     "Archive",
-    "Entry",
+    "PlaceEntry",
     "File",
     "Folder",
     "Opened",

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
 from flows.errors import ConfigurationError, DataError
-from flows.places.base import Entry, Place, Raw, is_hidden
+from flows.places.base import PlaceEntry, Place, Raw, is_hidden
 from flows.unpack import ZIP, Bounded, Limits, raising_data_errors, unpacked
 
 # Where a tar's first header has its magic, https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html
@@ -39,15 +39,15 @@ class Archive(Place):
     def path_of(self, name: str) -> str:
         return f"{self}/{name}"
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PlaceEntry]:
         return [entry for path, entry in self._members() if not is_hidden(path)]
 
-    def find(self, names: tuple[str, ...]) -> list[Entry]:
+    def find(self, names: tuple[str, ...]) -> list[PlaceEntry]:
         # The generator's marker is a hidden file in the root and must match. macOS adds a hidden `__MACOSX/…` twin of each file,
         # with the same name; those must not.
         return [e for path, e in self._members() if e.name in names and (e.name == path or not is_hidden(path))]
 
-    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+    def open_raw(self, entry: PlaceEntry, expected: str, stack: ExitStack) -> Raw:
         whole = self._whole(expected, stack)
         member = entry.path.removeprefix(f"{self}/")
         with raising_data_errors(entry.path):
@@ -61,12 +61,12 @@ class Archive(Place):
                 file, packed = cast(BinaryIO, again), whole.size
         return Raw(entry.path, Bounded.over(entry.path, file, packed, self.limits), entry.size, whole.state)
 
-    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+    def dispose(self, entries: Sequence[PlaceEntry], folder: str = "") -> int:
         """Dispose of the archive as a whole, if it has not changed since these files were listed."""
         whole = [one for one in self.where.find((self.name,)) if entries and one.version == entries[0].version]
         return self.where.dispose(whole, folder)
 
-    def _members(self) -> list[tuple[str, Entry]]:
+    def _members(self) -> list[tuple[str, PlaceEntry]]:
         """Each file with its path within the archive; empty if the archive does not exist.
 
         Raises:
@@ -77,7 +77,7 @@ class Archive(Place):
             return []
         members = _listed(self.where, entries[0])
         return [
-            (path, Entry(PurePosixPath(path).name, size, entries[0].changed, self.path_of(path), entries[0].version))
+            (path, PlaceEntry(PurePosixPath(path).name, size, entries[0].changed, self.path_of(path), entries[0].version))
             for path, size in members
         ]
 
@@ -119,7 +119,7 @@ def _kind(raw: Raw, limits: Limits) -> str:
 
 
 @lru_cache(maxsize=8)
-def _listed(where: Place, entry: Entry) -> tuple[tuple[str, int], ...]:
+def _listed(where: Place, entry: PlaceEntry) -> tuple[tuple[str, int], ...]:
     """Path and size of an archive's files. A tar has no index, so it is read through once."""
     with ExitStack() as stack:
         raw = where.open_raw(entry, _EXPECTED, stack)

@@ -21,7 +21,7 @@ DONE = "done"  # the folder of a place into which loaded files are moved
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PlaceEntry:
     """A file or folder in a place. Listing an unchanged file twice gives equal entries."""
 
     name: str  # without folders; a folder's name ends in "/"
@@ -109,7 +109,7 @@ class Place(ABC):
         return File(self, name, "" if entry.startswith(name) else entry)
 
     @abstractmethod
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PlaceEntry]:
         """The files and folders by name, without hidden ones; empty if the place does not exist."""
 
     @abstractmethod
@@ -117,10 +117,10 @@ class Place(ABC):
         """The path of a file for messages, whether the file exists or not."""
 
     @abstractmethod
-    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+    def open_raw(self, entry: PlaceEntry, expected: str, stack: ExitStack) -> Raw:
         """Open a file as it is stored, until `stack` closes; `expected` says in messages what it should be."""
 
-    def find(self, names: tuple[str, ...]) -> list[Entry]:
+    def find(self, names: tuple[str, ...]) -> list[PlaceEntry]:
         """The files with one of these names, including hidden ones."""
         return [entry for entry in self.entries() if entry.name in names]
 
@@ -141,12 +141,12 @@ class Place(ABC):
             packed = "" if file is raw.file else kind
             yield Opened(raw.path, file, size, raw.state, before, packed)
 
-    def only(self) -> Entry | None:
+    def only(self) -> PlaceEntry | None:
         """The only entry of the place; None if it holds several, or nothing."""
         entries = [entry for entry in self.entries() if entry.name != f"{DONE}/"]  # where `dispose` moves loaded files
         return entries[0] if len(entries) == 1 else None
 
-    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+    def dispose(self, entries: Sequence[PlaceEntry], folder: str = "") -> int:
         """Move files into a folder of the place, or delete them if no folder is named. Returns how many.
 
         Files that were changed or removed since they were listed are skipped, so repeating the call changes nothing.
@@ -168,7 +168,7 @@ class Place(ABC):
         with ExitStack() as stack:
             return self.open_raw(entries[0], f"expected the file {name}", stack).file.read(most)
 
-    def _one(self, name: str, expected: str) -> Entry:
+    def _one(self, name: str, expected: str) -> PlaceEntry:
         names = packed_names(name)
         entries = self.find(names)
         if len(entries) == 1:

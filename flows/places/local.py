@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.errors import ConfigurationError, DataError
-from flows.places.base import Entry, Place, Raw
+from flows.places.base import PlaceEntry, Place, Raw
 from flows.unpack import DEFAULT, READ_BYTES, Limits
 
 
@@ -28,7 +28,7 @@ class Folder(Place):
     def path_of(self, name: str) -> str:
         return str(self.path / name)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[PlaceEntry]:
         try:
             with os.scandir(self.path) as scan:
                 names = sorted(one.name for one in scan if not one.name.startswith("."))
@@ -38,10 +38,10 @@ class Folder(Place):
             raise _refused(self.path, error, "expected a folder of CSV files") from error
         return [entry for name in names if (entry := self._entry(name))]
 
-    def find(self, names: tuple[str, ...]) -> list[Entry]:
+    def find(self, names: tuple[str, ...]) -> list[PlaceEntry]:
         return [entry for name in names if (entry := self._entry(name))]
 
-    def open_raw(self, entry: Entry, expected: str, stack: ExitStack) -> Raw:
+    def open_raw(self, entry: PlaceEntry, expected: str, stack: ExitStack) -> Raw:
         path = self.path / entry.name
         try:
             if not stat.S_ISREG(path.stat().st_mode):
@@ -56,7 +56,7 @@ class Folder(Place):
 
         return Raw(str(path), file, os.fstat(file.fileno()).st_size, state)
 
-    def dispose(self, entries: Sequence[Entry], folder: str = "") -> int:
+    def dispose(self, entries: Sequence[PlaceEntry], folder: str = "") -> int:
         done = 0
         for entry in entries:
             if self._entry(entry.name) != entry:
@@ -75,7 +75,7 @@ class Folder(Place):
             done += 1
         return done
 
-    def _entry(self, name: str) -> Entry | None:
+    def _entry(self, name: str) -> PlaceEntry | None:
         path = self.path / name
         try:
             about = path.stat()
@@ -85,7 +85,7 @@ class Folder(Place):
             raise _refused(path, error, f"expected the file {name}") from None
         folder = stat.S_ISDIR(about.st_mode)
         size = 0 if folder else about.st_size
-        return Entry(name + "/" * folder, size, _time(about), str(path), str(about.st_mtime_ns))
+        return PlaceEntry(name + "/" * folder, size, _time(about), str(path), str(about.st_mtime_ns))
 
 
 def _time(about: os.stat_result) -> datetime:

@@ -13,7 +13,7 @@ from flows.inventory import Inventory
 from flows.landing import LandResult, Published
 from flows.lease import fenced
 from flows.ledger import Ledger, RunInfo, Status
-from flows.places import Entry, Place
+from flows.places import PlaceEntry, Place
 from flows.settings import Settings
 
 
@@ -70,7 +70,7 @@ def expected(listing: Inventory, table: Table, day: date | None) -> tuple[str, .
     return () if table.optional and not missing.near else (table.file_on(day),)
 
 
-def largest_first(source: Source, listing: Inventory, entries: Sequence[Entry]) -> list[Table]:
+def largest_first(source: Source, listing: Inventory, entries: Sequence[PlaceEntry]) -> list[Table]:
     """The tables ordered by the size of their files, largest first, so that the longest work begins first."""
     sizes = {entry.name: entry.size for entry in entries}
     of_table = {t.name: sum(sizes[listing.entries[file]] for file in listing.files[t.name]) for t in source.tables}

@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(TELEMETRY_OFF, CXM_HOME=folder, CXM_TARGET="embedded")
         generate(data := Path(folder) / "olist", given.scale)
-        with stack.lease(Settings()):
+        with stack.hold_servers(Settings()):
             settings = Settings()
             os.environ.update(stack.prefect_environment(settings))
             from flows import blocks

@@ -112,7 +112,7 @@ def main() -> None:
             from flows.synthetic.olist import generate
 
             generate(data := home / "olist", given.scale)
-        with stack.lease(settings):
+        with stack.hold_servers(settings):
             os.environ.update(stack.prefect_environment(settings))
             settings = Settings()
             from flows.pipeline import provision

@@ -309,7 +309,7 @@ def running(peers: Path) -> Iterator[Bench]:
     from flows.contract.read import read_source
     from flows.steps.provision import Cloud, apply, make_plan
 
-    with stack.lease(settings, ("s3", "warehouse")) as result:
+    with stack.hold_servers(settings, ("s3", "warehouse")) as result:
         settings = Settings()
         client = blocks.s3_client(settings)
         with blocks.snowflake(settings, "ACCOUNTADMIN", {"step": "benchmark"}) as connection:

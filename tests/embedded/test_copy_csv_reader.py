@@ -25,11 +25,11 @@ from flows.embedded.warehouse.copy.csv_format import CsvFormat, OptionError
 from flows.embedded.warehouse.copy.csv_reader import read_csv
 from flows.embedded.warehouse.copy.csv_records import RowError, schema
 from flows.embedded.warehouse.copy.expressions import Expressions
-from flows.embedded.warehouse.copy.source import File
+from flows.embedded.warehouse.copy.source import StagedFile
 from flows.embedded.warehouse.copy.spool import Spooler
 from flows.embedded.warehouse.copy.target import Column
 from flows.embedded.warehouse.storage.engine import ROW_GROUP
-from flows.embedded.warehouse.translate.translation import Place, expression_sql
+from flows.embedded.warehouse.translate.translation import NameContext, expression_sql
 
 PROJECT_FORMAT = {
     "TYPE": "CSV",
@@ -346,11 +346,11 @@ def test_fields_as_text_and_facts_of_the_file_go_into_the_table_without_a_conver
     columns = [Column(name, kind, True, None) for name, kind in kinds.items()]
     target = SimpleNamespace(database="D", schema="S", named=columns)
     statement: Any = SimpleNamespace(select=select, target=target, options=SimpleNamespace(enforce_length=True))
-    file = File("s3://b/x.csv", "x.csv", 1, "e", datetime.now(UTC))
+    file = StagedFile("s3://b/x.csv", "x.csv", 1, "e", datetime.now(UTC))
     with duckdb.connect() as engine:
         session: Any = SimpleNamespace(
             now=datetime.now(UTC),
-            expression_sql=lambda node, database, schema, duck: expression_sql(node, Place(database, schema, duck)),
+            expression_sql=lambda node, database, schema, duck: expression_sql(node, NameContext(database, schema, duck)),
         )
         found = Expressions(statement, session, engine)
         items = found.of(file, Path()).items

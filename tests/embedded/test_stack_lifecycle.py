@@ -33,7 +33,7 @@ from pathlib import Path
 from flows.embedded import stack
 from flows.settings import Settings
 home, s3, docs, services = sys.argv[1:]
-with stack.lease(Settings(home=Path(home), s3_port=int(s3), docs_port=int(docs)), services.split(",")):
+with stack.hold_servers(Settings(home=Path(home), s3_port=int(s3), docs_port=int(docs)), services.split(",")):
     print("ready", flush=True)
     time.sleep(120)
 """
@@ -55,7 +55,7 @@ def make_home(tmp_path: Path) -> Iterator[MakeHome]:
 
 
 def holder(settings: Settings, services: str) -> subprocess.Popen[str]:
-    """Another process that holds a lease; returns once its servers are healthy."""
+    """Another process that holds the home; returns once its servers are healthy."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(settings.home), str(settings.s3_port), str(settings.docs_port), services],
         stdout=subprocess.PIPE,
@@ -69,7 +69,7 @@ def holder(settings: Settings, services: str) -> subprocess.Popen[str]:
 
 
 UP = (
-    HOLDER.split("with stack.lease(")[0]
+    HOLDER.split("with stack.hold_servers(")[0]
     + """
 stack.up(Settings(home=Path(home), s3_port=int(s3), docs_port=int(docs)), services.split(","))
 """
@@ -154,7 +154,7 @@ def s3_client(settings: Settings, endpoint: str) -> Any:
 
 def test_a_block_begins_when_the_first_servers_answer_and_waits_for_the_others(make_home: MakeHome) -> None:
     settings = make_home()
-    with stack.lease(settings, ("s3", "docs"), first=("docs",)) as endpoints:
+    with stack.hold_servers(settings, ("s3", "docs"), first=("docs",)) as endpoints:
         assert "docs" in endpoints
         stack.wait(settings, ("s3",))
         assert supervisor.answers(settings.s3_port, "/healthz")
@@ -165,7 +165,7 @@ def test_a_block_begins_when_the_first_servers_answer_and_waits_for_the_others(m
 def test_a_lease_has_healthy_servers_and_leaves_nothing_behind(make_home: MakeHome) -> None:
     settings = make_home()
     assert set(state(settings).values()) == {"stopped"}
-    with stack.lease(settings, ("s3", "docs")) as endpoints:
+    with stack.hold_servers(settings, ("s3", "docs")) as endpoints:
         (settings.home / "docs" / "index.html").write_text("<p>Data Docs</p>")
         assert get(endpoints["docs"]["url"]) == b"<p>Data Docs</p>"
         assert supervisor.answers(settings.s3_port, "/healthz")
@@ -192,7 +192,7 @@ def test_a_lease_has_healthy_servers_and_leaves_nothing_behind(make_home: MakeHo
 
 def test_every_server_listens_on_loopback_only(make_home: MakeHome) -> None:
     settings = make_home()
-    with stack.lease(settings, ("s3", "docs")):
+    with stack.hold_servers(settings, ("s3", "docs")):
         listening = [
             c.laddr.ip for p in processes(settings) for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN
         ]
@@ -203,7 +203,7 @@ def test_every_server_listens_on_loopback_only(make_home: MakeHome) -> None:
 def test_up_stays_until_down_and_later_services_join(make_home: MakeHome) -> None:
     settings = make_home()
     first = stack.up(settings, ["docs"])
-    with stack.lease(settings, ["docs"]):
+    with stack.hold_servers(settings, ["docs"]):
         pass
     assert state(settings)["docs"] == "running"
     both = stack.up(settings, ["s3"])
@@ -217,11 +217,11 @@ def test_up_stays_until_down_and_later_services_join(make_home: MakeHome) -> Non
 
 def test_objects_survive_a_restart_and_a_killed_server(make_home: MakeHome) -> None:
     settings = make_home()
-    with stack.lease(settings, ["s3"]) as endpoints:
+    with stack.hold_servers(settings, ["s3"]) as endpoints:
         client = s3_client(settings, endpoints["s3"]["endpoint"])
         client.create_bucket(Bucket="landing")
         client.put_object(Bucket="landing", Key="raw/a.csv", Body=b"id\n1\n")
-    with stack.lease(settings, ["s3"]) as endpoints:
+    with stack.hold_servers(settings, ["s3"]) as endpoints:
         client = s3_client(settings, endpoints["s3"]["endpoint"])
         client.put_object(Bucket="landing", Key="raw/b.csv", Body=b"id\n2\n")
         killed = endpoints["s3"]["pid"]
@@ -233,7 +233,7 @@ def test_objects_survive_a_restart_and_a_killed_server(make_home: MakeHome) -> N
         assert client.get_object(Bucket="landing", Key="raw/a.csv")["Body"].read() == b"id\n1\n"
         assert client.get_object(Bucket="landing", Key="raw/b.csv")["Body"].read() == b"id\n2\n"
     moved = settings.model_copy(update={"s3_port": settings.s3_port + 100})
-    with stack.lease(moved, ["s3"]) as endpoints:
+    with stack.hold_servers(moved, ["s3"]) as endpoints:
         assert endpoints["s3"]["endpoint"].endswith(f":{moved.s3_port}")
         client = s3_client(settings, endpoints["s3"]["endpoint"])
         assert client.get_object(Bucket="landing", Key="raw/b.csv")["Body"].read() == b"id\n2\n"
@@ -282,7 +282,7 @@ def test_a_busy_port_gives_the_next_free_one(make_home: MakeHome) -> None:
         docs.bind(("127.0.0.1", settings.docs_port))
         for taken in (http, grpc, docs):
             taken.listen()
-        with stack.lease(settings, ("s3", "docs")) as endpoints:
+        with stack.hold_servers(settings, ("s3", "docs")) as endpoints:
             assert endpoints["s3"]["endpoint"] == f"http://127.0.0.1:{settings.s3_port + 2}"
             assert endpoints["docs"]["url"].startswith(f"http://127.0.0.1:{settings.docs_port + 1}/home-")
             assert stack.status(settings)[3].note == f"port {settings.docs_port} (CXM_DOCS_PORT) was busy"
@@ -292,15 +292,15 @@ def test_a_home_keeps_its_ports_and_a_link_of_another_home_is_refused(make_home:
     """Two homes with the same settings; the one that got the next port is started alone, then the other one beside it."""
     one = make_home("one")
     two = make_home("two", s3_port=one.s3_port, docs_port=one.docs_port)
-    with stack.lease(one, ["docs"]) as first, stack.lease(two, ["docs"]) as second:
+    with stack.hold_servers(one, ["docs"]) as first, stack.hold_servers(two, ["docs"]) as second:
         links = first["docs"]["url"], second["docs"]["url"]
     assert f":{one.docs_port + 1}/" in links[1]
-    with stack.lease(two, ["docs"]) as again:
+    with stack.hold_servers(two, ["docs"]) as again:
         assert again["docs"]["url"] == links[1], "although the first port is free"
         assert get(links[1])
     for path in two.home.glob("ports.json"):
         path.unlink()  # as if its old port had been busy: it gets the port that the first home had
-    with stack.lease(two, ["docs"]) as moved:
+    with stack.hold_servers(two, ["docs"]) as moved:
         assert moved["docs"]["url"].split("/")[2] == links[0].split("/")[2]
         with pytest.raises(HTTPError) as refused:
             get(links[0])
@@ -332,9 +332,9 @@ def test_a_command_killed_while_servers_start_leaves_nothing_running(make_home: 
 def test_the_second_holder_keeps_the_servers_when_the_first_has_gone(make_home: MakeHome) -> None:
     settings = make_home()
     command = holder(settings, "docs")
-    with stack.lease(settings, ["docs"]) as endpoints:
+    with stack.hold_servers(settings, ["docs"]) as endpoints:
         kill(command)
-        time.sleep(1.0)  # five looks of the supervisor at the lease
+        time.sleep(1.0)  # five checks of the supervisor
         assert get(endpoints["docs"]["url"])
         other = holder(settings, "docs")
     # This process has left without waiting for servers that the other still uses.
@@ -350,7 +350,7 @@ def test_a_killed_supervisor_takes_its_servers_along_and_the_next_start_works(ma
     os.kill(known["supervisor"]["pid"], signal.SIGKILL)
     assert wait_until(lambda: processes(settings) == [])
     assert set(state(settings).values()) == {"stopped"}
-    with stack.lease(settings, ["s3", "docs"]) as again:
+    with stack.hold_servers(settings, ["s3", "docs"]) as again:
         assert again["docs"]["pid"] != known["docs"]["pid"]
         assert get(again["docs"]["url"])
     assert processes(settings) == []  # `up` was asked of the supervisor that was killed
@@ -361,7 +361,7 @@ def test_a_start_ends_what_a_supervisor_killed_with_its_keeper_left(make_home: M
     known = up_elsewhere(settings, "docs")
     kill_with_keeper(known)
     assert supervisor.alive(known["docs"])
-    with stack.lease(settings, ["docs"]) as again:
+    with stack.hold_servers(settings, ["docs"]) as again:
         # The left one no longer has the port.
         assert again["docs"]["url"].startswith(f"http://127.0.0.1:{settings.docs_port}/home-")
         assert supervisor.alive(known["docs"]) is None
@@ -388,7 +388,7 @@ def test_a_stranger_that_got_the_pid_of_a_dead_server_is_not_touched(make_home: 
         (settings.home / "run" / "stack.json").write_text(json.dumps({"docs": {"url": "http://127.0.0.1:1", "pid": 1}}))
         assert set(state(settings).values()) == {"stopped"}
         assert stack.down(settings) is False
-        with stack.lease(settings, ["docs"]) as endpoints:
+        with stack.hold_servers(settings, ["docs"]) as endpoints:
             assert get(endpoints["docs"]["url"])
         assert stranger.poll() is None
     finally:
@@ -399,7 +399,7 @@ def test_a_stranger_that_got_the_pid_of_a_dead_server_is_not_touched(make_home: 
 def test_the_key_pair_is_made_once_and_only_its_owner_reads_it(make_home: MakeHome) -> None:
     settings = make_home()
     secrets = settings.home / "secrets"
-    with stack.lease(settings, ["s3"]) as endpoints:
+    with stack.hold_servers(settings, ["s3"]) as endpoints:
         made = (secrets / "s3.json").read_text()
         key = json.loads(made)["identities"][0]["credentials"][0]
         s3_client(settings, endpoints["s3"]["endpoint"]).list_buckets()
@@ -411,7 +411,7 @@ def test_the_key_pair_is_made_once_and_only_its_owner_reads_it(make_home: MakeHo
                     assert key["secretKey"] not in path.read_text(errors="replace"), path
         for process in processes(settings):
             assert key["secretKey"] not in " ".join([*process.cmdline(), *process.environ().values()])
-    with stack.lease(settings, ["s3"]):
+    with stack.hold_servers(settings, ["s3"]):
         assert (secrets / "s3.json").read_text() == made
     assert make_home("other") != settings
 
@@ -421,7 +421,7 @@ def test_another_key_is_refused(make_home: MakeHome) -> None:
     from botocore.exceptions import ClientError
 
     settings = make_home()
-    with stack.lease(settings, ["s3"]) as endpoints:
+    with stack.hold_servers(settings, ["s3"]) as endpoints:
         stranger = boto3.client(
             "s3",
             endpoint_url=endpoints["s3"]["endpoint"],
@@ -439,7 +439,7 @@ def test_a_damaged_key_file_is_named_and_left_as_it_is(make_home: MakeHome) -> N
     (settings.home / "secrets" / "s3.json").write_text("{}")
     with (
         pytest.raises(ConfigurationError, match=r"s3\.json: expected an identities JSON"),
-        stack.lease(settings, ["s3"]),
+        stack.hold_servers(settings, ["s3"]),
     ):
         pass
     assert (settings.home / "secrets" / "s3.json").read_text() == "{}"
@@ -454,7 +454,7 @@ def test_servers_get_no_cloud_keys_and_no_foreign_prefect_settings(
     monkeypatch.setenv("CXM_SNOWFLAKE_PRIVATE_KEY", "secret")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     settings = make_home()
-    with stack.lease(settings, ["s3"]) as endpoints:
+    with stack.hold_servers(settings, ["s3"]) as endpoints:
         names = set(psutil.Process(endpoints["s3"]["pid"]).environ())
     assert not names & {
         "AWS_ACCESS_KEY_ID",
@@ -491,7 +491,7 @@ def test_a_stack_of_which_a_server_does_not_start_stops_again(make_home: MakeHom
 def test_a_log_has_this_start_and_the_previous_one(make_home: MakeHome) -> None:
     settings = make_home()
     for _ in range(3):
-        with stack.lease(settings, ["docs"]) as endpoints:
+        with stack.hold_servers(settings, ["docs"]) as endpoints:
             get(f"{endpoints['docs']['url']}/?{endpoints['docs']['pid']}")
     logs = settings.home / "logs"
     assert sorted(p.name for p in logs.iterdir() if p.name.startswith("docs")) == ["docs.log", "docs.log.1"]

@@ -56,7 +56,7 @@ def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> An
 
 
 def test_a_flow_runs_on_the_leased_server_and_its_history_survives_a_restart(settings: Settings) -> None:
-    with stack.lease(settings, ["prefect"]) as endpoints:
+    with stack.hold_servers(settings, ["prefect"]) as endpoints:
         with urllib.request.urlopen(endpoints["prefect"]["ui_url"], timeout=20) as page:
             assert b"<html" in page.read().lower()
         server = ask(settings, "admin/settings")["server"]
@@ -79,7 +79,7 @@ def test_a_flow_runs_on_the_leased_server_and_its_history_survives_a_restart(set
         ask(settings, "v2/concurrency_limits/", {"name": "one at a time", "limit": 1})
         slot = {"names": ["one at a time"], "slots": 1, "mode": "concurrency", "lease_duration": 60}
         taken = ask(settings, "v2/concurrency_limits/increment-with-lease", slot)
-    with stack.lease(settings, ["prefect"]):
+    with stack.hold_servers(settings, ["prefect"]):
         # A server that forgot who holds the slot would never take it back from one that was killed.
         renewed = f"v2/concurrency_limits/leases/{taken['lease_id']}/renew"
         ask(settings, renewed, {"lease_duration": 60})

@@ -50,7 +50,7 @@ def worker(settings: Settings, api: httpx.Client) -> Iterator[None]:
 
     deployment.register(settings)
     deployment.deploy()
-    with stack.lease(settings, [*SERVICES, WORKER]):
+    with stack.hold_servers(settings, [*SERVICES, WORKER]):
         yield
     delete_deployments(settings)
 

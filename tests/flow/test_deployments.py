@@ -84,7 +84,7 @@ def worker(settings: Settings, deployed: Any) -> Iterator[None]:
     from flows.embedded import stack
     from flows.embedded.supervisor import SERVICES, WORKER
 
-    with stack.lease(settings, [*SERVICES, WORKER]):
+    with stack.hold_servers(settings, [*SERVICES, WORKER]):
         yield
 
 

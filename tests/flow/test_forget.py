@@ -31,7 +31,7 @@ from flows.lease import holding
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import forget as step
-from flows.steps.forget.objects import Landed, PersonMatcher, gather, landed_objects, rewrite
+from flows.steps.forget.objects import StoredObject, PersonMatcher, gather, landed_objects, rewrite
 from flows.steps.load import load
 from flows.steps.replay import restore_landed
 from flows.steps.retention import archive
@@ -162,7 +162,7 @@ def test_a_person_is_shown_then_forgotten_and_a_replay_does_not_bring_them_back(
     # The run dies when some of the objects are written anew, and the ledger does not know of them yet.
     written: list[str] = []
 
-    def dies(client: Any, bucket: str, landed: Landed, *rest: Any) -> Any:
+    def dies(client: Any, bucket: str, landed: StoredObject, *rest: Any) -> Any:
         if len(written) == 3:
             raise DataError("killed")
         written.append(landed.key)

@@ -112,7 +112,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     ports = {f"{name}_port": free_port() for name in ("s3", "warehouse", "docs")}
     settings = Settings(home=tmp_path_factory.mktemp("other_user") / "home", **ports)  # type: ignore[arg-type]
     try:
-        with stack.lease(settings, ("s3", "warehouse", "docs")):
+        with stack.hold_servers(settings, ("s3", "warehouse", "docs")):
             yield settings
     finally:
         os.umask(before)

@@ -12,7 +12,7 @@ from flows.arrivals import Look, Seen, is_loading, looks
 from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.errors import DataError
-from flows.places import Entry, Folder
+from flows.places import PlaceEntry, Folder
 
 SETTLE = timedelta(seconds=60)
 START = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -23,11 +23,11 @@ class Inbox:
 
     def __init__(self, source: Source, **options: Any) -> None:
         self.source, self.options = source, {"marker": "", **options}
-        self.now, self.files, self.memory, self.started = START, dict[str, Entry](), dict[str, Seen](), list[set[str]]()
+        self.now, self.files, self.memory, self.started = START, dict[str, PlaceEntry](), dict[str, Seen](), list[set[str]]()
 
     def put(self, *names: str, size: int = 10) -> None:
         for name in names:
-            self.files[name] = Entry(name, size, self.now, f"/in/{name}", str(self.now.timestamp()))
+            self.files[name] = PlaceEntry(name, size, self.now, f"/in/{name}", str(self.now.timestamp()))
 
     def look(self, seconds: float = 30) -> Look | None:
         """The one set after a look, and whatever it started noted as started."""
@@ -224,7 +224,7 @@ def test_an_archive_is_moved_whole_and_the_next_one_is_found(tmp_path: Any) -> N
     assert isinstance(arrive(), Archive)
 
 
-def _digest(entry: Entry) -> str:
+def _digest(entry: PlaceEntry) -> str:
     from flows.arrivals import digest
 
     return digest(entry)

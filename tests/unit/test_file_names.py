@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flows.contract.file_names import covers, day_of, is_name, matches, stem
 from flows.contract.model import Source, Table
-from flows.contract.place import Place
+from flows.contract.position import Position
 from flows.contract.read import read_source
 from flows.contract.read_files import refuse_overlaps
 from flows.errors import ConfigurationError, DataError
@@ -173,11 +173,11 @@ def test_each_file_is_one_tables_or_ignored_and_none_is_lost(middles: set[str], 
 )  # fmt: skip
 def test_a_contract_whose_patterns_overlap_is_refused_with_both_tables_named(files: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        refuse_overlaps(source(**files).tables, Place("x.odcs.yaml"))
+        refuse_overlaps(source(**files).tables, Position("x.odcs.yaml"))
 
 
 def test_patterns_apart_are_accepted() -> None:
     apart = source(
         a="orders_{part}.csv", b="order_items_{part}.csv", c="*_c.csv", d="visits_{date}_*.csv", e="plain.csv"
     )
-    refuse_overlaps(apart.tables, Place("x.odcs.yaml"))
+    refuse_overlaps(apart.tables, Position("x.odcs.yaml"))

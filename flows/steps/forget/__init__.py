@@ -27,7 +27,7 @@ from flows.contract.person import condition as person_condition
 from flows.contract.sql import template
 from flows.landing import key_in_raw
 from flows.ledger import Ledger
-from flows.steps.forget.objects import Landed, Matches, PersonMatcher, gather, landed_objects, rewrite
+from flows.steps.forget.objects import StoredObject, Matches, PersonMatcher, gather, landed_objects, rewrite
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,7 +37,7 @@ _IN_RAW = ("loaded", "validated", "quarantined")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceRows:
     """The number of a person's rows in a place: a RAW table, a folder with a number of objects, or a dbt table."""
 
     place: str
@@ -58,7 +58,7 @@ class Person:
     lines: dict[str, list[tuple[str, int]]] = field(
         default_factory=dict
     )  # table of rows set aside → (key, row number)s
-    objects: dict[str, list[tuple[Landed, Matches]]] = field(
+    objects: dict[str, list[tuple[StoredObject, Matches]]] = field(
         default_factory=dict
     )  # RAW table → those that hold something
     dbt_tables: dict[tuple[str, str], tuple[dict[str, Key], int]] = field(
@@ -66,25 +66,25 @@ class Person:
     )  # (schema, table) → columns, rows
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[PlaceRows, ...]:
         """The places with rows, in the order of the data path; a rewritten object that is not in the ledger yet has none."""
         found = [(landed.place, of.records) for objects in self.objects.values() for landed, of in objects]
         rows = _folders(found)[::-1]
-        rows += [Place(f"RAW.{t}", sum(rows.values())) for (_, t), rows in self.rows.items() if rows]
+        rows += [PlaceRows(f"RAW.{t}", sum(rows.values())) for (_, t), rows in self.rows.items() if rows]
         return (*rows, *self.dbt_places)
 
     @property
-    def dbt_places(self) -> tuple[Place, ...]:
+    def dbt_places(self) -> tuple[PlaceRows, ...]:
         """The tables that dbt has built with rows of the persons."""
-        return tuple(Place(f"{s}.{t}", rows) for (s, t), (_, rows) in self.dbt_tables.items() if rows)
+        return tuple(PlaceRows(f"{s}.{t}", rows) for (s, t), (_, rows) in self.dbt_tables.items() if rows)
 
 
-def _folders(objects: Iterable[tuple[str, int]]) -> list[Place]:
+def _folders(objects: Iterable[tuple[str, int]]) -> list[PlaceRows]:
     """The folders that objects are in, by name. `objects`: the folder of each, and a number of records."""
     folders: dict[str, list[int]] = defaultdict(list)
     for folder, records in objects:
         folders[folder].append(records)
-    return [Place(folder, sum(records), len(records)) for folder, records in sorted(folders.items())]
+    return [PlaceRows(folder, sum(records), len(records)) for folder, records in sorted(folders.items())]
 
 
 def search(
@@ -108,7 +108,7 @@ def search(
     }
     known = {name: {str(row["s3_key"]): row for row in one.objects()} for name, one in ledgers.items()}
     # Objects are listed once per table, and read again when more keys are known.
-    listed: dict[str, list[Landed]] = {}
+    listed: dict[str, list[StoredObject]] = {}
     scanned: dict[str, int] = {}
     while True:
         before = dict(scanned)
@@ -181,7 +181,7 @@ def _query_dbt_table(
     return run(connection, sql, bound)
 
 
-def forget_in_dbt_tables(connection: SnowflakeConnection, database: str, person: Person) -> tuple[Place, ...]:
+def forget_in_dbt_tables(connection: SnowflakeConnection, database: str, person: Person) -> tuple[PlaceRows, ...]:
     """Delete the person's rows from dbt's tables, in one transaction.
 
     Raises:
@@ -193,11 +193,11 @@ def forget_in_dbt_tables(connection: SnowflakeConnection, database: str, person:
             for (schema, table), (columns, rows) in person.dbt_tables.items():
                 if rows:
                     gone = _query_dbt_table(connection, database, person, schema, table, columns, "person/delete.sql")
-                    done.append(Place(f"{schema}.{table}", int(gone.rows[0][0])))
+                    done.append(PlaceRows(f"{schema}.{table}", int(gone.rows[0][0])))
     return tuple(done)
 
 
-def forget_objects(client: S3Client, bucket: str, person: Person, still: Callable[[Landed], None]) -> None:
+def forget_objects(client: S3Client, bucket: str, person: Person, still: Callable[[StoredObject], None]) -> None:
     """Rewrite the objects with records of the person: children's before parents', and within a table the objects
     that name the person last, because they lead to the others. `still` raises if the lease of an object's source is lost.
 
@@ -213,15 +213,15 @@ def forget_objects(client: S3Client, bucket: str, person: Person, still: Callabl
             if of.records:
                 still(landed)
                 size, etag, left = rewrite(client, bucket, landed, matcher, of)
-                objects[n] = (Landed(landed.key, size, etag, holder, landed.entry, bool(landed.entry), left), of)
+                objects[n] = (StoredObject(landed.key, size, etag, holder, landed.entry, bool(landed.entry), left), of)
 
 
 def forget_rows(
     ledger: Ledger,
     person: Person,
     fenced: Callable[[], AbstractContextManager[Callable[[], None]]],
-    note: Callable[[Iterable[Place]], None],
-) -> tuple[Place, ...]:
+    note: Callable[[Iterable[PlaceRows]], None],
+) -> tuple[PlaceRows, ...]:
     """Delete the person's rows of one source from RAW, record its rewritten objects in the ledger, and call `note`, in one
     transaction; nothing of it if the source has no rows of the person.
 
@@ -240,7 +240,7 @@ def forget_rows(
             for table in (holder.name, f"{holder.name}{REJECTED}"):
                 if rows := person.rows.get((ledger.source, table)):
                     _delete(ledger, holder, table, person)
-                    done.append(Place(f"RAW.{table}", sum(rows.values())))
+                    done.append(PlaceRows(f"RAW.{table}", sum(rows.values())))
         lock()
         ledger.rewritten(_changed(ledger, person, objects))
         done += _folders((landed.place, _deleted_records(landed, of)) for landed, of in objects)
@@ -259,13 +259,13 @@ def _delete(ledger: Ledger, holder: Holder, table: str, person: Person) -> None:
         run(ledger.connection, template("person/delete.sql", condition=condition, **where), bound)
 
 
-def _deleted_records(landed: Landed, of: Matches) -> int:
+def _deleted_records(landed: StoredObject, of: Matches) -> int:
     """The records deleted from an object since the ledger's row of it: by this call, and by one that was killed before."""
     before = landed.entry["file_records"] if landed.entry and landed.replaced else None
     return of.records if before is None else int(before) - landed.left
 
 
-def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[Landed, Matches]]) -> list[dict[str, Any]]:
+def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[StoredObject, Matches]]) -> list[dict[str, Any]]:
     """The changes of ledger rows: for rewritten objects, and for others with deleted rows in RAW."""
     changed: dict[str, dict[str, Any]] = {}
     # Read again, since the lease is locked by now: an object that maintenance moved after the search has another key.
@@ -303,6 +303,6 @@ def hashes(starts: Values, secret: str) -> list[dict[str, str]]:
     ]
 
 
-def places_text(places: Iterable[Place]) -> str:
+def places_text(places: Iterable[PlaceRows]) -> str:
     """Places and their rows as JSON, for the note."""
     return json.dumps({place.place: place.rows for place in places}, separators=(",", ":"))

@@ -38,7 +38,7 @@ _TEXT = BROKEN_COLUMNS.index("_REJECTED_TEXT")
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class StoredObject:
     """An object of a table in S3. `entry`: its ledger row; None if the ledger lacks it, or has another version of it.
     `replaced`: the ledger still has the object that this one replaces."""
 
@@ -109,7 +109,7 @@ class PersonMatcher:
         ]
 
 
-def gather(client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher, values: Values) -> Matches:
+def gather(client: S3Client, bucket: str, landed: StoredObject, matcher: PersonMatcher, values: Values) -> Matches:
     """Find the person's records in an object, and add their keys, by which other rows are found, to `values`.
 
     Raises:
@@ -141,7 +141,7 @@ def gather(client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher
 
 
 def rewrite(
-    client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher, matches: Matches
+    client: S3Client, bucket: str, landed: StoredObject, matcher: PersonMatcher, matches: Matches
 ) -> tuple[int, str, int]:
     """Rewrite the object without the person's records; returns its size, ETag, and number of remaining records.
 
@@ -192,21 +192,21 @@ def rewrite(
 
 def landed_objects(
     client: S3Client, bucket: str, holder: Holder, known: Mapping[str, Mapping[str, Any]]
-) -> list[Landed]:
+) -> list[StoredObject]:
     """List the objects of a table, below `raw/` and `archive/`. `known`: key → ledger row."""
     objects = []
     for top in ("raw", "archive"):
         for key, (size, etag) in s3.stored(client, bucket, f"{top}/{holder.source.name}/{holder.table.stem}/").items():
             entry = known.get(key)
             if entry is None or (etag == entry["etag"] if entry["etag"] else size == entry["bytes"]):
-                objects.append(Landed(key, size, etag, holder, entry))
+                objects.append(StoredObject(key, size, etag, holder, entry))
                 continue
             about = _head(client, bucket, key)["Metadata"]
             if about.get(REPLACES) == _etag_of(entry):
                 left = int(about.get(RECORDS, 0))
-                objects.append(Landed(key, size, etag, holder, entry, replaced=True, left=left))
+                objects.append(StoredObject(key, size, etag, holder, entry, replaced=True, left=left))
             else:  # it was overwritten; the new content may have the person's records too
-                objects.append(Landed(key, size, etag, holder))
+                objects.append(StoredObject(key, size, etag, holder))
     return objects
 
 
@@ -214,7 +214,7 @@ def _etag_of(entry: Mapping[str, Any]) -> str:
     return str(entry["etag"] or NO_ETAG)
 
 
-def _hits(landed: Landed, matcher: PersonMatcher, record: Sequence[str], places: Sequence[_Pointing]) -> list[bool]:
+def _hits(landed: StoredObject, matcher: PersonMatcher, record: Sequence[str], places: Sequence[_Pointing]) -> list[bool]:
     """For each of the person's values in a record, whether it was given to identify the person; never for a broken line."""
     if landed.holds_broken_lines:
         return [False] if matcher.in_line(record[_TEXT]) else []
@@ -235,7 +235,7 @@ def _head(client: S3Client, bucket: str, key: str) -> Any:
 
 
 @contextmanager
-def _opened(client: S3Client, bucket: str, landed: Landed) -> Iterator[BinaryIO]:
+def _opened(client: S3Client, bucket: str, landed: StoredObject) -> Iterator[BinaryIO]:
     """Open the object's text, unpacked."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -256,7 +256,7 @@ def _opened(client: S3Client, bucket: str, landed: Landed) -> Iterator[BinaryIO]
         ) from error
 
 
-def _holds(client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher) -> bool:
+def _holds(client: S3Client, bucket: str, landed: StoredObject, matcher: PersonMatcher) -> bool:
     """Whether the object contains the bytes of one of the values."""
     assert matcher.needles
     tail = b""
@@ -269,7 +269,7 @@ def _holds(client: S3Client, bucket: str, landed: Landed, matcher: PersonMatcher
     return False
 
 
-def _records(stream: BinaryIO, landed: Landed) -> Iterator[tuple[bytes, list[str] | None, dict[str, int]]]:
+def _records(stream: BinaryIO, landed: StoredObject) -> Iterator[tuple[bytes, list[str] | None, dict[str, int]]]:
     """The records of an object, each with its bytes. The first item is the header (maybe empty bytes), with None as record and
     the positions of the RAW columns."""
     dialect = landed.dialect

@@ -23,7 +23,7 @@ from flows.docs_place import DocsPlace
 from flows.errors import ConfigurationError, InfrastructureError
 from flows.settings import Settings
 from flows.steps.provision import aws, events, service_keys, snowflake, tables
-from flows.steps.provision.account import Account
+from flows.steps.provision.account import AccountReader
 from flows.steps.provision.destroy import check_named, destroy_plan
 from flows.steps.provision.plan import ADMINISTRATOR, Action, Call, Change, Item, Plan, changes
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 __all__ = [
-    "ADMINISTRATOR", "Account", "Action", "Call", "Change", "Cloud", "Item", "Plan", "apply", "destroy",
+    "ADMINISTRATOR", "AccountReader", "Action", "Call", "Change", "Cloud", "Item", "Plan", "apply", "destroy",
     "make_destroy_plan", "make_plan", "provision_warehouse", "warehouse_plan",
 ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
             pages.place,
         )
         items += events.items(cloud.s3, cloud.sqs, names.account, places)
-    account = Account(connection, settings)
+    account = AccountReader(connection, settings)
     items += _warehouse_items(account, settings, sources, storage_role(names, settings))
     if cloud.iam and settings.storage_role_arn is None:
         items += _storage_items(cloud, names, account)
@@ -104,14 +104,14 @@ def storage_role(names: aws.Names, settings: Settings) -> str:
 
 
 def _warehouse_items(
-    account: Account, settings: Settings, sources: Sequence[Source], storage_role_arn: str
+    account: AccountReader, settings: Settings, sources: Sequence[Source], storage_role_arn: str
 ) -> Iterator[Item]:
     yield from snowflake.items(account, snowflake.statements(settings, sources, storage_role_arn))
     yield from service_keys.items(account, settings)
     yield from tables.items(account, settings, sources)
 
 
-def _storage_items(cloud: Cloud, names: aws.Names, account: Account) -> Iterator[Item]:
+def _storage_items(cloud: Cloud, names: aws.Names, account: AccountReader) -> Iterator[Item]:
     settings = account.settings
     trust = snowflake.integration_trust(account, settings.storage_integration)
     hidden = trust is None and account.find("STORAGE INTEGRATION", settings.storage_integration) is not None
@@ -124,7 +124,7 @@ def _storage_items(cloud: Cloud, names: aws.Names, account: Account) -> Iterator
 def warehouse_plan(connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]) -> Plan:
     """The plan of the warehouse alone."""
     names = aws.Names.of(settings, NO_ACCOUNT)
-    account = Account(connection, settings)
+    account = AccountReader(connection, settings)
     items = tuple(_warehouse_items(account, settings, sources, storage_role(names, settings)))
     return Plan(items, account.role, account.sees_all)
 
@@ -144,7 +144,7 @@ def apply(
     later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
     done = _do(plan.items[:later], cloud, connection, report)
     if later < len(plan.items) and cloud:  # CREATE INTEGRATION has returned it by now
-        account = Account(connection, settings)
+        account = AccountReader(connection, settings)
         known = list(_storage_items(cloud, cloud.names(settings), account))
         shown = {(change.kind, change.name) for change in done}
         done += _do([i for i in known if (i.kind, i.name) not in shown], cloud, connection, report)
@@ -259,7 +259,7 @@ def make_destroy_plan(
     Raises:
         ConfigurationError: the environment is production.
     """
-    account = Account(connection, settings)
+    account = AccountReader(connection, settings)
     names = cloud.names(settings)
     plan = destroy_plan(cloud.s3, cloud.iam, names, account, settings)
     if not cloud.sqs:

@@ -30,7 +30,7 @@ Grants = frozenset[tuple[str, str, str]]  # (privilege, kind, name); of future g
 
 
 @dataclass
-class Account:
+class AccountReader:
     """The account's objects, each read once: rows of SHOW by kind and name, results of other statements by their text."""
 
     connection: SnowflakeConnection

@@ -12,11 +12,11 @@ from flows.contract.sql import ident
 from flows.errors import ConfigurationError, DataError
 from flows.settings import Settings
 from flows.steps.provision import aws, snowflake
-from flows.steps.provision.account import Account
+from flows.steps.provision.account import AccountReader
 from flows.steps.provision.plan import Call, Item, Plan
 
 
-def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: Account, settings: Settings) -> Plan:
+def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: AccountReader, settings: Settings) -> Plan:
     """Everything of this environment that exists.
 
     Raises:
@@ -46,7 +46,7 @@ def check_named(plan: Plan, named: Collection[str]) -> None:
         raise DataError(f"{lost}: not dropped; to lose it, say so by name: {fix}")
 
 
-def _snowflake(account: Account, settings: Settings) -> Iterator[Item]:
+def _snowflake(account: AccountReader, settings: Settings) -> Iterator[Item]:
     held = ""
     if account.find("DATABASE", settings.database):
         rows = account.rows(f"SHOW TABLES IN DATABASE {ident(settings.database)}")

@@ -12,7 +12,7 @@ import re
 
 from flows.contract.sql import ident, literal
 from flows.settings import Settings
-from flows.steps.provision.account import Account
+from flows.steps.provision.account import AccountReader
 from flows.steps.provision.plan import ADMINISTRATOR, Item
 
 _POLICY_SQL = """\
@@ -65,7 +65,7 @@ _ON_TAG = re.compile(r"ALTER TAG (?P<tag>[\w.$]+)\s+SET MASKING POLICY (?P<name>
 _KEY = re.compile(r"MERGE INTO (?P<table>[\w.$]+\.MASKING_KEY) ")
 
 
-def item(account: Account, role: str, sql: str, bare: str) -> Item | None:
+def item(account: AccountReader, role: str, sql: str, bare: str) -> Item | None:
     """The item of one of these statements; None for any other."""
     if match := _FUNCTION.match(bare):
         return _function(account, role, sql, match["name"])
@@ -82,7 +82,7 @@ def _missing(role: str, kind: str, name: str, sql: str) -> Item:
     return Item(role, kind, name, "created", "does not exist", (sql,))
 
 
-def _key(account: Account, role: str, sql: str, table: str) -> Item:
+def _key(account: AccountReader, role: str, sql: str, table: str) -> Item:
     name = f"{table} of the hash"
     if table not in account.of_kind("TABLE", table.rpartition(".")[0]):
         return _missing(role, "masking key", name, sql)
@@ -94,7 +94,7 @@ def _key(account: Account, role: str, sql: str, table: str) -> Item:
     )
 
 
-def _function(account: Account, role: str, sql: str, name: str) -> Item:
+def _function(account: AccountReader, role: str, sql: str, name: str) -> Item:
     schema, _, short = name.rpartition(".")
     exists = account.find("SCHEMA", schema) is not None
     rows = account.seen(f"SHOW USER FUNCTIONS LIKE {literal(short)} IN SCHEMA {schema}") if exists else []
@@ -103,7 +103,7 @@ def _function(account: Account, role: str, sql: str, name: str) -> Item:
     return Item(role, "function", name, "unchanged") if rows else _missing(role, "function", name, sql)
 
 
-def _policy(account: Account, role: str, sql: str, name: str, body: str) -> Item:
+def _policy(account: AccountReader, role: str, sql: str, name: str, body: str) -> Item:
     if account.find("MASKING POLICY", name) is None:
         return _missing(role, "masking policy", name, sql)
     rows = account.seen(f"DESC MASKING POLICY {name}")
@@ -115,7 +115,7 @@ def _policy(account: Account, role: str, sql: str, name: str, body: str) -> Item
     return Item(role, "masking policy", name, "changed", "its body differs", (alter,))
 
 
-def _on_tag(account: Account, role: str, sql: str, tag: str, policy: str) -> Item:
+def _on_tag(account: AccountReader, role: str, sql: str, tag: str, policy: str) -> Item:
     name = f"{policy} → {tag}"
     if account.find("TAG", tag) is None or account.find("MASKING POLICY", policy) is None:
         return _missing(role, "masking policy of a tag", name, sql)

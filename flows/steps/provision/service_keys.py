@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from flows.contract.sql import ident, literal
 from flows.errors import ConfigurationError
 from flows.settings import Settings
-from flows.steps.provision.account import Account
+from flows.steps.provision.account import AccountReader
 from flows.steps.provision.plan import Item
 from flows.steps.provision.snowflake import pipeline_user, reporter_user
 
 
-def items(account: Account, settings: Settings) -> Iterator[Item]:
+def items(account: AccountReader, settings: Settings) -> Iterator[Item]:
     """The items that set the public keys of `cxm keys create` on their service users.
 
     A user that has another key keeps it: the new one goes beside it, into the free one of the two slots, so that a rotation

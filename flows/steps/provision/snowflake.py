@@ -19,7 +19,7 @@ from flows.contract.sql import literal, template
 from flows.project import SQL
 from flows.settings import Settings
 from flows.steps.provision import masks
-from flows.steps.provision.account import Account
+from flows.steps.provision.account import AccountReader
 from flows.steps.provision.plan import Item
 from flows.steps.provision.shown import members, same
 
@@ -75,7 +75,7 @@ _MONITOR = re.compile(r"ALTER WAREHOUSE (?P<warehouse>\w+) SET RESOURCE_MONITOR 
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class PlanStatement:
     """One statement of `sql/provision/` and the role that runs it; `bare` is without its comment lines."""
 
     role: str
@@ -86,7 +86,7 @@ class Statement:
         return "\n".join(line for line in self.sql.splitlines() if not line.lstrip().startswith("--")).strip()
 
 
-def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: str) -> list[Statement]:
+def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: str) -> list[PlanStatement]:
     """Every statement of `sql/provision/` in order, names filled in."""
     from snowflake.connector.util_text import split_statements
 
@@ -110,18 +110,18 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
         "privacy": settings.privacy_role,
         "sources": sources,
     }
-    result: list[Statement] = []
+    result: list[PlanStatement] = []
     role = ""
     for path in sorted((SQL / "provision").glob("*.sql")):
         text = template(f"provision/{path.name}", **values)
         for sql, _ in split_statements(StringIO(text)):
-            statement = Statement(role, (sql or "").strip().removesuffix(";").rstrip())
+            statement = PlanStatement(role, (sql or "").strip().removesuffix(";").rstrip())
             if use := re.fullmatch(r"USE ROLE (\w+)", statement.bare):
                 role = use[1]
             elif statement.bare:
                 result.append(statement)
     if settings.masking:
-        result += [Statement(who, sql) for who, sql in masks.policies(settings)]
+        result += [PlanStatement(who, sql) for who, sql in masks.policies(settings)]
     return result
 
 
@@ -135,7 +135,7 @@ def reporter_user(settings: Settings) -> str:
     return f"CXM_REPORTER_SVC{settings.env_suffix('_').upper()}"
 
 
-def items(account: Account, expected: Sequence[Statement]) -> Iterator[Item]:
+def items(account: AccountReader, expected: Sequence[PlanStatement]) -> Iterator[Item]:
     """The item of each statement; unchanged if the account already matches it."""
     making: set[tuple[str, str]] = set()  # (kind, schema) in which an object will be created
     for statement in expected:
@@ -182,7 +182,7 @@ def items(account: Account, expected: Sequence[Statement]) -> Iterator[Item]:
         yield item
 
 
-def _lease(account: Account, statement: Statement, table: str, source: str, making: set[tuple[str, str]]) -> Item:
+def _lease(account: AccountReader, statement: PlanStatement, table: str, source: str, making: set[tuple[str, str]]) -> Item:
     """The row of a source in the lease table: created or unchanged."""
     name = f"{table} of {source}"
     if ("TABLE", table.rpartition(".")[0]) in making:
@@ -197,7 +197,7 @@ def _lease(account: Account, statement: Statement, table: str, source: str, maki
 
 
 def granted_by(
-    expected: Sequence[Statement], role: str
+    expected: Sequence[PlanStatement], role: str
 ) -> tuple[frozenset[tuple[str, str, str]], frozenset[tuple[str, str, str]]]:
     """The grants of a role in the statements: (privilege, kind, name) on an object, (privilege, kind, schema) on a schema's."""
     on: set[tuple[str, str, str]] = set()
@@ -217,7 +217,7 @@ def _missing(privileges: Iterable[str]) -> str | None:
     return f"missing: {names}" if names else ""
 
 
-def _grant(statement: Statement, name: str, why: str | None) -> Item:
+def _grant(statement: PlanStatement, name: str, why: str | None) -> Item:
     """A grant's item. `why` is empty if the grant exists, None if the reading role may not see the grants."""
     if why is None:
         return Item(statement.role, "grant", name, "hidden", "SHOW GRANTS is refused")
@@ -225,7 +225,7 @@ def _grant(statement: Statement, name: str, why: str | None) -> Item:
     return Item(statement.role, "grant", name, action, why, (statement.sql,) if why else ())  # type: ignore[arg-type]
 
 
-def _granted_in(account: Account, statement: Statement, match: re.Match[str], more_to_come: bool) -> Item:
+def _granted_in(account: AccountReader, statement: PlanStatement, match: re.Match[str], more_to_come: bool) -> Item:
     privileges, role = match["privileges"].split(", "), match["role"]
     kind, schema = match["kind"], match["schema"]
     name = f"{match['scope'].lower()} {kind.lower()}s in {schema} → {role}"
@@ -243,7 +243,7 @@ def _granted_in(account: Account, statement: Statement, match: re.Match[str], mo
     return _grant(statement, name, why)
 
 
-def _created(account: Account, statement: Statement, kind: str, name: str, rest: str) -> Iterator[Item]:
+def _created(account: AccountReader, statement: PlanStatement, kind: str, name: str, rest: str) -> Iterator[Item]:
     """The object's item, then one for the properties that the reading role may not see."""
     shown = kind.lower()
     if kind == "TABLE":
@@ -260,7 +260,7 @@ def _created(account: Account, statement: Statement, kind: str, name: str, rest:
         yield Item(statement.role, shown, name, "hidden", ", ".join(unseen))
 
 
-def _compared(statement: Statement, kind: str, name: str, properties: dict[str, str], options: dict[str, str]) -> Item:
+def _compared(statement: PlanStatement, kind: str, name: str, properties: dict[str, str], options: dict[str, str]) -> Item:
     differ = {key: v for key, v in options.items() if key in properties and not same(kind, properties[key], v)}
     if not differ:
         return Item(statement.role, kind.lower(), name, "unchanged")
@@ -277,7 +277,7 @@ def _without_comments(sql: str) -> str:
     return "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
 
 
-def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
+def _properties(account: AccountReader, kind: str, name: str, row: dict[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
     """An object's properties as text, by their name in CREATE; and the names of those that the role may not see."""
     # A column that an account does not have yet cannot be compared.
     properties = {key: str(row[column] or "") for key, column in _SHOWN.get(kind, {}).items() if column in row}
@@ -295,7 +295,7 @@ def _properties(account: Account, kind: str, name: str, row: dict[str, Any]) -> 
     return properties, frozenset(hidden)
 
 
-def _own_table(account: Account, statement: Statement, name: str, rest: str) -> Item:
+def _own_table(account: AccountReader, statement: PlanStatement, name: str, rest: str) -> Item:
     """One of the pipeline's own tables: created, or altered to add missing columns."""
     database, schema, table = name.split(".")
     if name not in account.of_kind("TABLE", f"{database}.{schema}"):
@@ -317,7 +317,7 @@ def _own_table(account: Account, statement: Statement, name: str, rest: str) -> 
     return Item(statement.role, "table", name, "changed", f"columns missing: {', '.join(missing)}", (alter,))
 
 
-def integration_trust(account: Account, integration: str) -> tuple[str, str] | None:
+def integration_trust(account: AccountReader, integration: str) -> tuple[str, str] | None:
     """(Snowflake's IAM user, external id) of the storage integration; None if it does not exist or the role may not see it."""
     if account.find("STORAGE INTEGRATION", integration) is None:
         return None

@@ -13,13 +13,13 @@ from flows.contract.model import Source, Table
 from flows.contract.render_sql import add_columns, create_table
 from flows.contract.sql import ident, literal
 from flows.settings import Settings
-from flows.steps.provision.account import Account, Grants
+from flows.steps.provision.account import AccountReader, Grants
 from flows.steps.provision.plan import Action, Item
 
 _ORDER = ("none", "indirect", "direct")
 
 
-def items(account: Account, settings: Settings, sources: Sequence[Source]) -> Iterator[Item]:
+def items(account: AccountReader, settings: Settings, sources: Sequence[Source]) -> Iterator[Item]:
     """Each contract table's item."""
     comments = _columns(account, settings.database)
     tags = _tags(account, settings, sources, comments) if settings.pii_tags else None
@@ -58,7 +58,7 @@ def made(source: Source) -> list[Table]:
     return [made for t in source.tables for made in ((t, t.rejected) if t.bad_rows else (t,))]
 
 
-def _columns(account: Account, database: str) -> dict[str, dict[str, str]]:
+def _columns(account: AccountReader, database: str) -> dict[str, dict[str, str]]:
     """RAW table → column → comment."""
     if account.find("DATABASE", database) is None:
         return {}
@@ -80,7 +80,7 @@ def pii(table: Table) -> dict[str, str]:
 
 
 def _tags(
-    account: Account, settings: Settings, sources: Sequence[Source], comments: Mapping[str, Mapping[str, str]]
+    account: AccountReader, settings: Settings, sources: Sequence[Source], comments: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str] | None:
     """`DB.RAW.TABLE[.COLUMN]` → the value of its PII tag, for those that should have one; one query for all; None: not visible
     (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""

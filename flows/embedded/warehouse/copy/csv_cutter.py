@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.embedded.warehouse.copy.csv_format import CsvFormat
-from flows.embedded.warehouse.copy.csv_records import Batch, RowError, blank_line, mismatch, schema
+from flows.embedded.warehouse.copy.csv_records import ParsedChunk, RowError, blank_line, mismatch, schema
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class Cutter:
         """Whether the options and the chunk's characters let it be cut; `cut` checks its quotes."""
         return self.can and not any(e in data for e in self.special)
 
-    def cut(self, data: bytes, final: bool, records: int, line: int) -> tuple[Batch | None, int, int] | None:
+    def cut(self, data: bytes, final: bool, records: int, line: int) -> tuple[ParsedChunk | None, int, int] | None:
         """The whole records in `data`, how many bytes and how many line feeds they have; None when it needs the tokenizer.
 
         `records` were read before it, and it begins in `line`.
@@ -120,7 +120,7 @@ class Cutter:
             first, counts, numbers, lines = first[keep], counts[keep], numbers[keep], lines[keep]
         rows = self._columns(data, b, starts, ends, first, counts, numbers, lines, escaped, enclosed=quotes is not None)
         errors.sort(key=lambda e: e.record)
-        return Batch(rows, parsed, errors), used, int(np.count_nonzero(b == LF))
+        return ParsedChunk(rows, parsed, errors), used, int(np.count_nonzero(b == LF))
 
     def _regular(self, b: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: int) -> NDArray[np.int64] | None:
         """The positions of doubled quotes; None unless every quote opens at a field's start, closes at its end, or is doubled."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from flows.embedded.warehouse.copy.csv_bytes import text_of
 from flows.embedded.warehouse.copy.csv_cutter import Cutter
 from flows.embedded.warehouse.copy.csv_format import CsvFormat
-from flows.embedded.warehouse.copy.csv_records import Batch, RowError, blank_line, mismatch, schema
+from flows.embedded.warehouse.copy.csv_records import ParsedChunk, RowError, blank_line, mismatch, schema
 from flows.embedded.warehouse.copy.csv_tokenizer import Tokenizer
 
 CHUNK = 8 << 20  # bytes read at a time; a record that does not fit makes its chunk grow
@@ -34,7 +34,7 @@ def read_header(source: BinaryIO, name: str, options: CsvFormat) -> list[str]:
 
 def read_csv(
     source: BinaryIO, name: str, options: CsvFormat, width: int, *, expect: int | None = None
-) -> Iterator[Batch]:
+) -> Iterator[ParsedChunk]:
     """Read one staged file's bytes and yield its records in order.
 
     `name` is the file's name (its extension chooses the compression under AUTO); `width` is how many fields to return:
@@ -90,19 +90,19 @@ class _Reader:
         self.cutter = Cutter(options, width, expect)
         self.tokenizer = Tokenizer(options, expect)
 
-    def chunk(self, data: bytes, *, final: bool) -> tuple[Batch | None, int]:
+    def chunk(self, data: bytes, *, final: bool) -> tuple[ParsedChunk | None, int]:
         """Read the whole records in `data`; the number of bytes used comes second."""
         cut = self._cut(data, final) if self.cutter.takes(data) else None
         return self._tokenize(data, final) if cut is None else cut
 
-    def give_up(self, size: int) -> Batch:
+    def give_up(self, size: int) -> ParsedChunk:
         """The batch for a record that never ends: one error."""
         self.records += 1
         error = RowError(self.records, self.line, 1, 1, 100082, "22000",
                          f"Max LOB size (134217728) exceeded, actual size of parsed column is {size}")  # fmt: skip
-        return Batch(pa.RecordBatch.from_pylist([], schema=self.schema), 1, [error])
+        return ParsedChunk(pa.RecordBatch.from_pylist([], schema=self.schema), 1, [error])
 
-    def _cut(self, data: bytes, final: bool) -> tuple[Batch | None, int] | None:
+    def _cut(self, data: bytes, final: bool) -> tuple[ParsedChunk | None, int] | None:
         cut = self.cutter.cut(data, final, self.records, self.line)
         if cut is None:
             return None
@@ -112,7 +112,7 @@ class _Reader:
             self.line += lines
         return batch, used
 
-    def _tokenize(self, data: bytes, final: bool) -> tuple[Batch | None, int]:
+    def _tokenize(self, data: bytes, final: bool) -> tuple[ParsedChunk | None, int]:
         """Read record by record what the cutter does not take."""
         table: list[list[str | None]] = [[] for _ in range(self.width)]
         numbers: list[int] = []
@@ -167,7 +167,7 @@ class _Reader:
         self.line = line
         columns = [pa.array(numbers, pa.int64()), pa.array(lines, pa.int64())]
         columns += [pa.array(held, pa.string()) for held in table]
-        return Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), parsed, errors), position
+        return ParsedChunk(pa.RecordBatch.from_arrays(columns, schema=self.schema), parsed, errors), position
 
 
 def _shown(raw: bytes) -> str:

@@ -24,7 +24,7 @@ class RowError:
 
 
 @dataclass(slots=True)
-class Batch:
+class ParsedChunk:
     """Records read from one chunk: `rows` has columns n, line (int64) and c1 … cN (string); `parsed` counts the bad ones too."""
 
     rows: pa.RecordBatch

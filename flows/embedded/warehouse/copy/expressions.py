@@ -17,8 +17,8 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.copy.csv_reader import read_header
 from flows.embedded.warehouse.copy.faults import raising
 from flows.embedded.warehouse.copy.options import compilation, fail
-from flows.embedded.warehouse.copy.source import File
-from flows.embedded.warehouse.copy.statement import Statement
+from flows.embedded.warehouse.copy.source import StagedFile
+from flows.embedded.warehouse.copy.statement import CopyStatement
 from flows.embedded.warehouse.copy.target import Column
 from flows.embedded.warehouse.session.context import SessionContext
 
@@ -52,10 +52,10 @@ class Selection:
 class Expressions:
     """Gives the items for each file of a statement; `aux` is a connection beside the session's transaction."""
 
-    def __init__(self, statement: Statement, session: SessionContext, aux: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, statement: CopyStatement, session: SessionContext, aux: duckdb.DuckDBPyConnection) -> None:
         self.statement, self.session, self.aux = statement, session, aux
 
-    def of(self, file: File, local: Path) -> Selection:
+    def of(self, file: StagedFile, local: Path) -> Selection:
         """The selection for one file."""
         statement = self.statement
         if statement.select is not None:
@@ -70,7 +70,7 @@ class Expressions:
         items = [self._typed(c, f"c{i}") for i, c in enumerate(statement.target.named, start=1)]
         return Selection(items, width, width if statement.format.error_on_column_count_mismatch else None)
 
-    def _matched(self, file: File, local: Path) -> Selection:
+    def _matched(self, file: StagedFile, local: Path) -> Selection:
         """MATCH_BY_COLUMN_NAME: columns by the header's names; what the file does not have is NULL, what the table does not
         have is passed over (copy-into-table, MATCH_BY_COLUMN_NAME)."""
         options, every = self.statement.options, self.statement.target.every
@@ -150,7 +150,7 @@ class Expressions:
             return False
         return True
 
-    def _translated(self, node: Expr, file: File) -> str:
+    def _translated(self, node: Expr, file: StagedFile) -> str:
         """A select item in DuckDB's SQL: $n → cn, METADATA$… → the file's facts, the rest as the warehouse translates it.
 
         https://docs.snowflake.com/en/user-guide/querying-metadata#metadata-columns
@@ -171,7 +171,7 @@ class Expressions:
         target = self.statement.target
         return self.session.expression_sql(node.transform(replace), target.database, target.schema, self.aux)
 
-    def _metadata(self, name: str, file: File) -> Expr:
+    def _metadata(self, name: str, file: StagedFile) -> Expr:
         match name:
             case "METADATA$FILENAME":
                 return exp.Literal.string(file.path)

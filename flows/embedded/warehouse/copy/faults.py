@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import duckdb
 
 from flows.embedded.warehouse.copy.csv_records import RowError
-from flows.embedded.warehouse.copy.source import File
+from flows.embedded.warehouse.copy.source import StagedFile
 from flows.embedded.warehouse.copy.target import Column
 from flows.embedded.warehouse.text.engine_errors import from_duckdb
 
@@ -26,7 +26,7 @@ class Fault:
     column_name: str
     start_line: int
 
-    def text(self, file: File) -> str:
+    def text(self, file: StagedFile) -> str:
         """The error with its place, as Snowflake words it; "starts at line" when the record spans lines."""
         row = self.row
         where = f"Row {row.record}" + (f" starts at line {self.start_line}" if self.start_line != row.line else "")

@@ -24,13 +24,13 @@ from sqlglot import exp
 from flows.embedded.warehouse.copy.faults import Fault
 from flows.embedded.warehouse.copy.options import fail
 from flows.embedded.warehouse.copy.reading import Outcome, Reading
-from flows.embedded.warehouse.copy.source import File
+from flows.embedded.warehouse.copy.source import StagedFile
 from flows.embedded.warehouse.copy.spool import Spool
-from flows.embedded.warehouse.copy.statement import Statement
+from flows.embedded.warehouse.copy.statement import CopyStatement
 from flows.embedded.warehouse.session.context import SessionContext
 from flows.embedded.warehouse.session.result import Result
 from flows.embedded.warehouse.storage import load_history
-from flows.embedded.warehouse.text.grammar import ident, quote
+from flows.embedded.warehouse.text.grammar import quote_name, quote
 
 NOTHING = Result([("status", "VARCHAR")], [("Copy executed with 0 files processed.",)])
 RESULT_COLUMNS = (
@@ -54,7 +54,7 @@ def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, tree: ex
     Raises:
         ProgrammingError: with Snowflake's code, state and text; nothing was loaded and the transaction is still usable.
     """
-    load = _Load(duck, session, Statement(duck, session, tree))
+    load = _Load(duck, session, CopyStatement(duck, session, tree))
     files, skipped = load.choose()
     if not files and not skipped and not load.statement.options.validation:
         return NOTHING
@@ -65,11 +65,11 @@ def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, tree: ex
 class _Load:
     """One statement's run: which files, their outcomes, the rows into the table, the history, the answer."""
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: Statement) -> None:
+    def __init__(self, duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: CopyStatement) -> None:
         self.duck, self.session, self.statement = duck, session, statement
         self.options, self.target = statement.options, statement.target
 
-    def choose(self) -> tuple[list[File], list[File]]:
+    def choose(self) -> tuple[list[StagedFile], list[StagedFile]]:
         """The files to load, and those named in FILES that were loaded before.
 
         Load metadata decides: the same name with the same ETag within 64 days is not loaded again, unless FORCE
@@ -108,10 +108,10 @@ class _Load:
             fresh = within
         return fresh, skipped
 
-    def run(self, files: list[File], skipped: list[File], folder: Path, aux: duckdb.DuckDBPyConnection) -> Result:
+    def run(self, files: list[StagedFile], skipped: list[StagedFile], folder: Path, aux: duckdb.DuckDBPyConnection) -> Result:
         """Read the files into spools and load them, or only say what is wrong with them."""
         with suppress(duckdb.Error):
-            aux.execute(f"SET schema = {quote(f'{ident(self.target.database)}.{ident(self.target.schema)}')}")
+            aux.execute(f"SET schema = {quote(f'{quote_name(self.target.database)}.{quote_name(self.target.schema)}')}")
         reading = Reading(self.statement, self.session, aux, folder)
         outcomes = []
         for file in files:
@@ -121,11 +121,11 @@ class _Load:
             outcomes.append(outcome)
         return self._validated(outcomes, aux) if self.options.validation else self._commit(outcomes, skipped)
 
-    def _commit(self, outcomes: list[Outcome], skipped: list[File]) -> Result:
+    def _commit(self, outcomes: list[Outcome], skipped: list[StagedFile]) -> Result:
         rows: list[tuple[object, ...]] = []
         loads: list[load_history.Loaded] = []
         spools: list[Spool] = []
-        purge: list[File] = []
+        purge: list[StagedFile] = []
         for outcome in outcomes:
             first = outcome.faults[0] if outcome.faults else None
             limit, refused = self._limit(outcome)
@@ -153,7 +153,7 @@ class _Load:
             )  # fmt: skip
         for file in skipped:
             rows.append((file.url, "LOAD_SKIPPED", 0, 0, None, 1, "File was loaded before.", None, None, None))
-        names = ", ".join(ident(c.name) for c in self.statement.filled)
+        names = ", ".join(quote_name(c.name) for c in self.statement.filled)
         for spool in spools:
             with spool.query(self.duck) as query:
                 self.duck.execute(f"INSERT INTO {self.target.relation} ({names}) {query}").fetchall()
@@ -177,7 +177,7 @@ class _Load:
             return int(-at * outcome.parsed), errors > -at * outcome.parsed
         return int(at), errors >= at
 
-    def _abort(self, file: File, fault: Fault) -> NoReturn:
+    def _abort(self, file: StagedFile, fault: Fault) -> NoReturn:
         raise fail(fault.row.code, fault.row.sqlstate, fault.text(file))
 
     def _validated(self, outcomes: list[Outcome], aux: duckdb.DuckDBPyConnection) -> Result:

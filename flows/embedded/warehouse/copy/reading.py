@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.embedded.warehouse.copy.csv_reader import read_csv
-from flows.embedded.warehouse.copy.csv_records import Batch, RowError, schema
+from flows.embedded.warehouse.copy.csv_records import ParsedChunk, RowError, schema
 from flows.embedded.warehouse.copy.expressions import Expressions, Item, Selection
 from flows.embedded.warehouse.copy.faults import Fault, conversion
 from flows.embedded.warehouse.copy.options import fail
-from flows.embedded.warehouse.copy.source import File
+from flows.embedded.warehouse.copy.source import StagedFile
 from flows.embedded.warehouse.copy.spool import ROWS, Spool, Spooler, registered
-from flows.embedded.warehouse.copy.statement import Statement
+from flows.embedded.warehouse.copy.statement import CopyStatement
 from flows.embedded.warehouse.session.context import SessionContext
 from flows.embedded.warehouse.text.engine_errors import from_duckdb
 
@@ -32,7 +32,7 @@ from flows.embedded.warehouse.text.engine_errors import from_duckdb
 class Outcome:
     """What reading one file gave. `spools` hold its good rows; `faults` are those of the `failed` records to be reported."""
 
-    file: File
+    file: StagedFile
     parsed: int = 0
     loaded: int = 0
     failed: int = 0
@@ -45,14 +45,14 @@ class Reading:
     """Reads the files of one statement, one after the other; `aux` is a connection beside the session's transaction."""
 
     def __init__(
-        self, statement: Statement, session: SessionContext, aux: duckdb.DuckDBPyConnection, folder: Path
+        self, statement: CopyStatement, session: SessionContext, aux: duckdb.DuckDBPyConnection, folder: Path
     ) -> None:
         self.statement, self.session, self.aux, self.folder = statement, session, aux, folder
         self.stops = statement.options.on_error == "ABORT_STATEMENT" and not statement.options.validation
         self.expressions = Expressions(statement, session, aux)
         self.spooler = Spooler(folder, aux)
 
-    def read(self, file: File) -> Outcome:
+    def read(self, file: StagedFile) -> Outcome:
         """The file's outcome. Raises ProgrammingError for what is wrong with the statement, or a file that cannot be read."""
         self.session.check()
         local = self.statement.source.fetched(file, self.folder)
@@ -73,7 +73,7 @@ class Reading:
         outcome.faults.sort(key=lambda e: e.row.record)
         return outcome
 
-    def _batches(self, local: Path, outcome: Outcome, selection: Selection, stops: bool) -> Iterator[Batch]:
+    def _batches(self, local: Path, outcome: Outcome, selection: Selection, stops: bool) -> Iterator[ParsedChunk]:
         with local.open("rb") as stream:
             for batch in read_csv(
                 stream, outcome.file.path, self.statement.format, selection.width, expect=selection.expect
@@ -100,7 +100,7 @@ class Reading:
             outcome.spools.append(spool)
 
     def _careful(self, local: Path, outcome: Outcome, selection: Selection) -> None:
-        """Batch by batch: the records that do not convert are named and left out, the others go to the spool."""
+        """The records, chunk by chunk: those that do not convert are reported and left out, the others go to the spool."""
         items, validating = selection.items, bool(self.statement.options.validation)
         for batch in self._batches(local, outcome, selection, False):
             rows = pa.Table.from_batches([batch.rows])

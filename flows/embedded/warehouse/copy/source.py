@@ -19,7 +19,7 @@ from flows.embedded.warehouse.storage.s3 import s3_client
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class StagedFile:
     """One staged file: `url` names it in results and history, `path` is METADATA$FILENAME."""
 
     url: str
@@ -29,7 +29,7 @@ class File:
     modified: datetime
 
 
-class Source:
+class CopySource:
     """The stage or URL after FROM: lists, opens and removes its files."""
 
     def __init__(self, location: str, session: SessionContext, beside: UrlStorage) -> None:
@@ -48,7 +48,7 @@ class Source:
         self.storage = session.storage(self.url, self.stage or beside)
         self.client = s3_client(self.storage.access)
 
-    def named(self, names: Sequence[str]) -> list[File]:
+    def named(self, names: Sequence[str]) -> list[StagedFile]:
         """The files in FILES: the name is put behind the path as it is, without a slash between.
 
         A missing file stops the statement (copy-into-table, ON_ERROR = ABORT_STATEMENT).
@@ -61,7 +61,7 @@ class Source:
             files.append(one)
         return files
 
-    def listed(self) -> list[File]:
+    def listed(self) -> list[StagedFile]:
         """All files whose name starts with the path, in the order of their names; folder markers left out."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         with self._translated(f"s3://{self.bucket}/{self.prefix}"):
@@ -73,7 +73,7 @@ class Source:
             ]
         return sorted(files, key=lambda f: f.path)
 
-    def _one(self, key: str) -> File | None:
+    def _one(self, key: str) -> StagedFile | None:
         from botocore.exceptions import ClientError
 
         self.storage.check(f"s3://{self.bucket}/{key}")
@@ -84,11 +84,11 @@ class Source:
             return None
         return self._file(key, head["ContentLength"], head["ETag"], head["LastModified"])
 
-    def _file(self, key: str, size: int, etag: str, modified: datetime) -> File:
+    def _file(self, key: str, size: int, etag: str, modified: datetime) -> StagedFile:
         self.storage.check(f"s3://{self.bucket}/{key}")
-        return File(f"s3://{self.bucket}/{key}", key, size, etag.strip('"'), modified.astimezone(UTC))
+        return StagedFile(f"s3://{self.bucket}/{key}", key, size, etag.strip('"'), modified.astimezone(UTC))
 
-    def fetched(self, file: File, folder: Path) -> Path:
+    def fetched(self, file: StagedFile, folder: Path) -> Path:
         """The file's bytes as a local file: the object streamed into `folder`."""
         from botocore.exceptions import ClientError
 
@@ -103,7 +103,7 @@ class Source:
             raise fail(91016, "22000", missing(file.url)) from None
         return local
 
-    def remove(self, file: File) -> None:
+    def remove(self, file: StagedFile) -> None:
         """PURGE: "If the purge operation fails for any reason, no error is returned currently" (copy-into-table)."""
         with suppress(Exception):
             self.client.delete_object(Bucket=self.bucket, Key=file.path)

@@ -19,12 +19,12 @@ from flows.embedded.warehouse.copy.options import (
     read_options,
     url_storage,
 )
-from flows.embedded.warehouse.copy.source import Source
+from flows.embedded.warehouse.copy.source import CopySource
 from flows.embedded.warehouse.copy.target import Column, find_target
 from flows.embedded.warehouse.session.context import SessionContext
 
 
-class Statement:
+class CopyStatement:
     """One statement; `__init__` checks in the order in which Snowflake does.
 
     Raises ProgrammingError with Snowflake's code, state and text for what it says wrong.
@@ -40,7 +40,7 @@ class Statement:
         self.options = read_options(tree, session)
         self.select, location = self._from()
         self.target = find_target(duck, session, tree)
-        self.source = Source(location, session, url_storage(tree, session))
+        self.source = CopySource(location, session, url_storage(tree, session))
         self.format = self._format()
         self._check()
         if self.select is not None:

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from flows.embedded.warehouse.copy.options import compilation, fail, folded
 from flows.embedded.warehouse.session.context import SessionContext
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def find_target(duck: duckdb.DuckDBPyConnection, session: SessionContext, statem
     known = {row[0]: row for row in rows if row[3] == rows[0][3]}
     if not known:
         raise compilation(2003, "42S02", f"Table '{database}.{schema}.{table}' does not exist or not authorized.")
-    relation = f"temp.{ident(table)}" if rows[0][3] else ".".join(ident(p) for p in (database, schema, table))
+    relation = f"temp.{quote_name(table)}" if rows[0][3] else ".".join(quote_name(p) for p in (database, schema, table))
     lengths = _lengths(duck, database, schema, table)
     every = [Column(name, row[1], bool(row[2]), lengths.get(name)) for name, row in known.items()]
     return Target(database, schema, table, relation, every, _named(statement, every))

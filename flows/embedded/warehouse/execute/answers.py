@@ -16,7 +16,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.session.privileges import target_of
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.translate.translation import Place, described_relation, merge_operations
+from flows.embedded.warehouse.translate.translation import NameContext, described_relation, merge_operations
 
 Described = Sequence[tuple[object, ...]]
 
@@ -43,7 +43,7 @@ class Answer:
         return cls(result.arrow(), result.described(), count)
 
 
-def engine_sql(tree: Expr, place: Place) -> str:
+def engine_sql(tree: Expr, place: NameContext) -> str:
     """The engine's text of a translated tree."""
     if isinstance(tree, exp.Describe) and str(tree.args.get("kind") or "").upper() in ("TABLE", "VIEW"):
         tree = described_relation(tree, place)

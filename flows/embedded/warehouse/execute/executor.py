@@ -47,7 +47,7 @@ from flows.embedded.warehouse.text.statement_text import (
 )
 from flows.embedded.warehouse.translate import account_usage, corrections, functions, legal, masking, types
 from flows.embedded.warehouse.translate.bound_values import is_text
-from flows.embedded.warehouse.translate.translation import Place, require_place, split, translated
+from flows.embedded.warehouse.translate.translation import NameContext, require_place, split, translated
 from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
 
 
@@ -334,8 +334,8 @@ class Executor:
         """The tree for the engine, not run."""
         return translated(tree, self._place(), bindings)
 
-    def _place(self) -> Place:
-        return Place.of(self.conn, self.duck)
+    def _place(self) -> NameContext:
+        return NameContext.of(self.conn, self.duck)
 
     def answer(self, result: Result) -> None:
         """Make a handler's result the statement's."""

@@ -17,7 +17,7 @@ from sqlglot import Expr, exp, parse_one
 
 from flows.embedded.warehouse.session.later_parts import Part, alike
 from flows.embedded.warehouse.session.privileges import parts_of, sources, target_of
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -134,10 +134,10 @@ class Beside:
         parts = parts_of(table)
         own = {name[2] for name in self.conn.temporary_tables} | self.conn.registered.keys()
         if len(parts) == 1 and parts[0] in own:
-            return ident(parts[0]), ""
+            return quote_name(parts[0]), ""
         name = self.conn.qualify(parts)
         full = ".".join(name)
-        return (".".join(map(ident, name)) if full in self._part.wrote else ""), full
+        return (".".join(map(quote_name, name)) if full in self._part.wrote else ""), full
 
     def _copied(self, relation: str) -> str:
         if relation not in self._copies:
@@ -147,13 +147,13 @@ class Beside:
                 columns = self._part.duck.execute(f"DESCRIBE {relation}").fetchall()
                 rows = self._part.duck.execute(f"SELECT * FROM {relation}").to_arrow_table()
             defined = ", ".join(
-                f"{ident(column)} {type_}"
+                f"{quote_name(column)} {type_}"
                 + (" NOT NULL" if null == "NO" else "")
                 + (f" DEFAULT {default}" if default else "")
                 for column, type_, null, _, default, _ in columns
             )
-            self.duck.execute(f"CREATE TEMPORARY TABLE {ident(name)} ({defined})")
+            self.duck.execute(f"CREATE TEMPORARY TABLE {quote_name(name)} ({defined})")
             self.duck.register(f"{name}_rows", rows)
-            self.duck.execute(f"INSERT INTO {ident(name)} SELECT * FROM {name}_rows")
+            self.duck.execute(f"INSERT INTO {quote_name(name)} SELECT * FROM {name}_rows")
             self.duck.unregister(f"{name}_rows")
         return self._copies[relation]

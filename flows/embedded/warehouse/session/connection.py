@@ -25,7 +25,7 @@ from flows.embedded.warehouse.session.running import Statement
 from flows.embedded.warehouse.session.transaction import Transaction
 from flows.embedded.warehouse.storage.engine import Engine
 from flows.embedded.warehouse.text import errors, time_formats
-from flows.embedded.warehouse.text.grammar import ident, normalise, quote
+from flows.embedded.warehouse.text.grammar import quote_name, normalise, quote
 
 # The parameter, and the engine's variable for it: an empty one follows TIMESTAMP_OUTPUT_FORMAT.
 OUTPUT_FORMATS = {
@@ -137,7 +137,7 @@ class WarehouseConnection:
     def use_schema(self, database: str, schema: str) -> None:
         """Make a schema current."""
         stored = "_FS_INFORMATION_SCHEMA" if schema == "INFORMATION_SCHEMA" else schema
-        self.duck.execute(f"SET schema = {quote(ident(database) + '.' + ident(stored))}")
+        self.duck.execute(f"SET schema = {quote(quote_name(database) + '.' + quote_name(stored))}")
         self.database, self.schema = database, schema
 
     def leave_database(self) -> None:
@@ -148,7 +148,7 @@ class WarehouseConnection:
     def leave_schema(self) -> None:
         """Leave the current schema, stay in the database."""
         self.schema = None
-        self.duck.execute(f"SET schema = {quote(ident(self.database or 'memory') + '.main')}")
+        self.duck.execute(f"SET schema = {quote(quote_name(self.database or 'memory') + '.main')}")
 
     def refresh_namespace(self) -> None:
         """Let go of a current database or schema that another session has dropped, so that DuckDB can go on."""

@@ -10,7 +10,7 @@ from sqlglot import exp
 from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.privileges import parts_of
 from flows.embedded.warehouse.statements import tables
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.scopes import Columns, folded
 
@@ -20,11 +20,11 @@ def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table
     parts = [folded(part) for part in table.parts]
     if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has one of its own
         return None
-    name, known = ".".join(map(ident, parts)), conn.registry.columns
+    name, known = ".".join(map(quote_name, parts)), conn.registry.columns
     generation = known.generation
     # what a function such as QUERY_HISTORY answers is no table of a database
     registered = parts[0].upper().startswith("_CXM_")
-    full = "" if registered else ".".join(map(ident, conn.qualify(parts_of(table))))
+    full = "" if registered else ".".join(map(quote_name, conn.qualify(parts_of(table))))
     # a transaction that has written sees the catalogue of its first write; a temporary table is the session's own
     own = registered or conn.transaction.wrote or any(t[2] == parts[-1] for t in conn.temporary_tables)
     if not own and (cached := known.get(full)) is not None:

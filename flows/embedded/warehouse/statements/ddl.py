@@ -20,7 +20,7 @@ from flows.embedded.warehouse.statements.row_changes import engine_columns
 from flows.embedded.warehouse.statements.table_specs import TableSpec, take_apart
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate.assignments import assign
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
     try:
         _run(runner, expression, bindings)
     finally:
-        known.changed(".".join(map(ident, name)) if makes and name and not existing else "")
+        known.changed(".".join(map(quote_name, name)) if makes and name and not existing else "")
     if before is not None and target is not None and columns_of(conn, runner.duck, target) == before:
         known.restore(cached, generation)
 
@@ -183,7 +183,7 @@ def _name_taken(runner: Runner, table: exp.Create, query: exp.Query) -> None:
 
 
 def _fill(runner: Runner, rows: exp.Insert, name: tuple[str, str, str], bindings: Any) -> None:
-    runner.conn.registry.columns.forget(".".join(map(ident, name)))
+    runner.conn.registry.columns.forget(".".join(map(quote_name, name)))
     assign(rows, engine_columns(runner, name))
     try:
         runner.run(runner.typed(tables.resolve_temporary(runner.conn, rows, rows.this.this)), bindings)

@@ -18,7 +18,7 @@ from flows.embedded.warehouse.statements import tags
 from flows.embedded.warehouse.statements.objects import changed
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import Words, accept_create_prefix, ident
+from flows.embedded.warehouse.text.grammar import Words, accept_create_prefix, quote_name
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -190,7 +190,7 @@ def create_schema(conn: WarehouseConnection, words: Words) -> Result:
         if before:
             conn.require("OWNERSHIP", "SCHEMA", full)
             _drop_schema(conn, database, schema)
-        conn.duck.execute(f"CREATE SCHEMA {ident(database)}.{ident(schema)}")
+        conn.duck.execute(f"CREATE SCHEMA {quote_name(database)}.{quote_name(schema)}")
         conn.account.create(
             AccountObject(
                 "SCHEMA",
@@ -225,7 +225,7 @@ def drop_schema(conn: WarehouseConnection, words: Words) -> Result:
 def _drop_schema(conn: WarehouseConnection, database: str, schema: str) -> None:
     if (conn.database, conn.schema) == (database, schema):
         conn.leave_schema()
-    conn.duck.execute(f"DROP SCHEMA {ident(database)}.{ident(schema)} CASCADE")
+    conn.duck.execute(f"DROP SCHEMA {quote_name(database)}.{quote_name(schema)} CASCADE")
     gone = exp.Drop(
         this=exp.Table(this=exp.to_identifier(schema, True), db=exp.to_identifier(database, True)), kind="SCHEMA"
     )

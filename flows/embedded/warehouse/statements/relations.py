@@ -21,7 +21,7 @@ from flows.embedded.warehouse.statements import policies, tables, tags
 from flows.embedded.warehouse.statements.defaults import shown_default
 from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import Words, ident
+from flows.embedded.warehouse.text.grammar import Words, quote_name
 from flows.embedded.warehouse.translate import masking
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         p = item.properties if item else {}
         if kind == "TABLE":  # DuckDB's own figure still counts deleted rows
             size = conn.duck.execute(
-                f"SELECT count(*) FROM {'.'.join(map(ident, (database, schema, name)))}"
+                f"SELECT count(*) FROM {'.'.join(map(quote_name, (database, schema, name)))}"
             ).fetchall()[0][0]
         rows.append({
             "created_on": item.created_on.astimezone(UTC) if item else None, "name": name, "database_name": database,
@@ -116,7 +116,7 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         full = f"{database}.{schema}.{name}"
         if kind not in kinds or not filter_.admits(name) or not in_scope(conn, filter_, full):
             continue
-        size = conn.duck.execute(f"SELECT count(*) FROM {ident(name)}").fetchall()[0][0] if kind == "TABLE" else None
+        size = conn.duck.execute(f"SELECT count(*) FROM {quote_name(name)}").fetchall()[0][0] if kind == "TABLE" else None
         rows.append({
             "created_on": conn.temporary_since.get((database, schema, name)), "name": name, "database_name": database,
             "schema_name": schema, "kind": "TEMPORARY" if what == "TABLES" else kind,

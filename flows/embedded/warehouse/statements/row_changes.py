@@ -26,9 +26,9 @@ from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.statements.runner import Runner
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate.assignments import assign
-from flows.embedded.warehouse.translate.translation import Place, expression_sql, merge_operations
+from flows.embedded.warehouse.translate.translation import NameContext, expression_sql, merge_operations
 
 DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy, exp.MultitableInserts)
 
@@ -138,7 +138,7 @@ def engine_columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tu
     """The columns of the table that is written, with the engine's types."""
     if name is None:
         return []
-    where = ident(name[2]) if name in runner.conn.temporary_tables else ".".join(map(ident, name))
+    where = quote_name(name[2]) if name in runner.conn.temporary_tables else ".".join(map(quote_name, name))
     with contextlib.suppress(duckdb.Error):
         described = runner.duck.execute(f"SELECT * FROM {where} LIMIT 0").description
         return [(str(c[0]), str(c[1])) for c in described or []]
@@ -239,7 +239,7 @@ def copy_context(runner: Runner, bindings: Any = None) -> SessionContext:
         storage=partial(storage_of, conn),
         stage=partial(stage_info, conn),
         file_format=partial(file_format_options, conn),
-        expression_sql=lambda node, database, schema, duck: expression_sql(node, Place(database, schema, duck)),
+        expression_sql=lambda node, database, schema, duck: expression_sql(node, NameContext(database, schema, duck)),
         query_id=runner.query_id,
         bindings=bindings,
         scratch=conn.engine.directory / "tmp",

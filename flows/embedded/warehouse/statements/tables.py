@@ -19,7 +19,7 @@ from flows.embedded.warehouse.session.privileges import exists, folded, is_named
 from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.statements.table_keys import check_unclustered, rename_in_keys
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import ident, quote
+from flows.embedded.warehouse.text.grammar import quote_name, quote
 from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.legal import drops_clustering
 
@@ -69,10 +69,10 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
         conn.temporary_tables[spec.name] = spec.kind
         conn.temporary_since[spec.name] = datetime.now(UTC)
         return
-    target = ".".join(ident(p) for p in spec.name)
+    target = ".".join(quote_name(p) for p in spec.name)
     if spec.kind == "TABLE":
         for column, text in spec.columns.items():
-            conn.duck.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text)}")
+            conn.duck.execute(f"COMMENT ON COLUMN {target}.{quote_name(column)} IS {quote(text)}")
     grants = []
     for kind in ("TABLE", "VIEW"):
         if conn.account.find(kind, spec.full):
@@ -161,7 +161,7 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
             continue
         elif isinstance(action, exp.ClusterProperty):
             place = spec.name[2:] if spec.name in conn.temporary_tables else spec.name
-            columns = conn.duck.execute(f"SELECT * FROM {'.'.join(map(ident, place))} LIMIT 0").description or []
+            columns = conn.duck.execute(f"SELECT * FROM {'.'.join(map(quote_name, place))} LIMIT 0").description or []
             check_clustering(action.expressions, {str(column[0]) for column in columns})
             spec.cluster_by = clustering_text(action.expressions)
         elif drops_clustering(action):
@@ -309,8 +309,8 @@ def comment_column(conn: WarehouseConnection, name: tuple[str, str, str], column
     if not kind:
         raise errors.not_found("TABLE", ".".join(name))
     if kind == "TABLE":
-        target = ".".join(ident(p) for p in name)
-        conn.duck.execute(f"COMMENT ON COLUMN {target}.{ident(column)} IS {quote(text) if text else 'NULL'}")
+        target = ".".join(quote_name(p) for p in name)
+        conn.duck.execute(f"COMMENT ON COLUMN {target}.{quote_name(column)} IS {quote(text) if text else 'NULL'}")
     elif item := conn.account.find("VIEW", ".".join(name)):
         columns = dict(item.properties.get("columns") or {})  # type: ignore[call-overload]
         conn.account.put(replace(item, properties={**item.properties, "columns": {**columns, column: text}}))

@@ -27,7 +27,7 @@ from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.storage.information_schema import information_schema_sql
 from flows.embedded.warehouse.storage.s3 import S3Access
 from flows.embedded.warehouse.text.errors import already_exists, unsupported
-from flows.embedded.warehouse.text.grammar import ident, quote
+from flows.embedded.warehouse.text.grammar import quote_name, quote
 
 # Rows that DuckDB compresses and writes at once. It writes a full group into the file while a load runs, and the rest at COMMIT
 # into the log, from where a checkpoint writes it again: with its own 122,880, all rows of most tables went both ways. Files to
@@ -147,7 +147,7 @@ class Engine:
         file = f"{name}-{secrets.token_hex(4)}.db"
         self._attach(name, file)
         with self.duck.cursor() as duck:
-            duck.execute(f'CREATE SCHEMA IF NOT EXISTS {ident(name)}."PUBLIC"')
+            duck.execute(f'CREATE SCHEMA IF NOT EXISTS {quote_name(name)}."PUBLIC"')
         self.account.create(
             AccountObject("DATABASE", name, owner, comment, properties={"file": file, "transient": transient})
         )
@@ -160,7 +160,7 @@ class Engine:
             return
         self.account.drop("DATABASE", name)
         with self.duck.cursor() as duck:
-            duck.execute(f"DETACH {ident(name)}")
+            duck.execute(f"DETACH {quote_name(name)}")
         path = self.directory / "databases" / str(item.properties["file"])
         for file in (path, path.with_name(path.name + ".wal")):
             file.unlink(missing_ok=True)
@@ -168,7 +168,7 @@ class Engine:
     def _attach(self, name: str, file: str) -> None:
         path = self.directory / "databases" / file
         with self.duck.cursor() as duck:
-            duck.execute(f"ATTACH {quote(str(path))} AS {ident(name)} (ROW_GROUP_SIZE {ROW_GROUP})")
+            duck.execute(f"ATTACH {quote(str(path))} AS {quote_name(name)} (ROW_GROUP_SIZE {ROW_GROUP})")
             duck.execute(self.catalogue.database(name))
             duck.execute(self.catalogue.macros(name))
             duck.execute(information_schema_sql(name))
@@ -179,7 +179,7 @@ class Engine:
         with self.duck.cursor() as duck:
             for name in ("_fs_global", *self.databases()):
                 try:
-                    duck.execute(f"CHECKPOINT {ident(name)}")
+                    duck.execute(f"CHECKPOINT {quote_name(name)}")
                 except duckdb.Error:  # an open transaction: the log stays, and is replayed at the next start
                     continue
         self.duck.close()

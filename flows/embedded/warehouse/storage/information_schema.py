@@ -5,7 +5,7 @@ https://docs.snowflake.com/en/sql-reference/info-schema/tables
 
 from __future__ import annotations
 
-from flows.embedded.warehouse.text.grammar import ident, quote
+from flows.embedded.warehouse.text.grammar import quote_name, quote
 
 
 def information_schema_sql(database: str) -> str:
@@ -13,7 +13,7 @@ def information_schema_sql(database: str) -> str:
 
     Views read the account's tables in _fs_global, so they are right for every session and after a restart.
     """
-    name, home = quote(database), f"{ident(database)}._fs_information_schema"
+    name, home = quote(database), f"{quote_name(database)}._fs_information_schema"
     joined = f"""
         FROM ({{source}}) t
         LEFT JOIN _fs_global.account.objects o

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse.text.errors import no_current, not_found
-from flows.embedded.warehouse.text.grammar import ident, quote, split_name
+from flows.embedded.warehouse.text.grammar import quote_name, quote, split_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,12 +64,12 @@ class Loaded:
 
 def relation(database: str) -> str:
     """The history table's qualified name in `database`."""
-    return f"{ident(database)}.{SCHEMA}.{TABLE}"
+    return f"{quote_name(database)}.{SCHEMA}.{TABLE}"
 
 
 def install(duck: duckdb.DuckDBPyConnection, database: str) -> None:
     """Make the history table in `database` where it is missing. Call it when a database is created or attached."""
-    duck.execute(f"CREATE SCHEMA IF NOT EXISTS {ident(database)}.{SCHEMA}")
+    duck.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(database)}.{SCHEMA}")
     duck.execute(f"CREATE TABLE IF NOT EXISTS {relation(database)} ({COLUMNS})")
 
 

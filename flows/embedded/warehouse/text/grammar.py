@@ -60,7 +60,7 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def ident(name: str) -> str:
+def quote_name(name: str) -> str:
     """A quoted identifier that DuckDB reads as exactly `name`."""
     return '"' + name.replace('"', '""') + '"'
 

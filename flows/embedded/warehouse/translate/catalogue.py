@@ -11,7 +11,7 @@ from fakesnow.transforms import show
 
 from flows.embedded.warehouse.storage.engine import Catalogue
 from flows.embedded.warehouse.text.errors import RAISED
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate import macros, native
 
 
@@ -30,7 +30,7 @@ def catalogue() -> Catalogue:
 
 def _macros(catalog: str) -> str:
     """fakesnow's macros, those of `times` and what `typing` puts in."""
-    home = ident(catalog)
+    home = quote_name(catalog)
     return f"""
         {fakesnow_macros.creation_sql(catalog)};
         {macros.creation_sql(catalog)}

@@ -23,7 +23,7 @@ from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import scan, unescape
 from flows.embedded.warehouse.translate import account_usage, policy_references
 from flows.embedded.warehouse.translate.masking import CURRENT_TAG
-from flows.embedded.warehouse.translate.translation import SERVER_VERSION, Place, translated
+from flows.embedded.warehouse.translate.translation import SERVER_VERSION, NameContext, translated
 
 if TYPE_CHECKING:
     import duckdb
@@ -250,7 +250,7 @@ def _instant(conn: WarehouseConnection, expression: Expr) -> float:
     """Seconds since 1970 of a timestamp expression, asked of DuckDB beside the session's own connection."""
     select = exp.select(expression.copy())
     with conn.duck.cursor() as duck:
-        row = duck.execute(translated(select, Place.of(conn, duck)).sql(dialect="duckdb")).fetchone()
+        row = duck.execute(translated(select, NameContext.of(conn, duck)).sql(dialect="duckdb")).fetchone()
     moment = row[0] if row else None
     if moment is None:
         raise errors.invalid_value("NULL", "END_TIME_RANGE")

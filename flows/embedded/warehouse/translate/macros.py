@@ -12,7 +12,7 @@ A macro has one body for each type of its argument. What cannot be said by a bod
 from __future__ import annotations
 
 from flows.embedded.warehouse.text.errors import RAISED
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 
 # TIMESTAMP_TZ as DuckDB has it.
 ZONED = 'STRUCT("CXM_UTC" TIMESTAMP, "CXM_OFFSET" DOUBLE)'
@@ -285,7 +285,7 @@ _TABLES = (
 def creation_sql(catalog: str) -> str:
     """The statements that make the macros in a DuckDB catalog."""
     each = [_each(catalog, name, parameters) for name, parameters, _ in _MACROS if "V" in parameters.split(", ")]
-    tables = [f"CREATE OR REPLACE MACRO {ident(catalog)}.{name}({p}) AS TABLE {body}" for name, p, body in _TABLES]
+    tables = [f"CREATE OR REPLACE MACRO {quote_name(catalog)}.{name}({p}) AS TABLE {body}" for name, p, body in _TABLES]
     return ";\n".join([*(_macro(catalog, *macro) for macro in _MACROS), *each, *tables]) + ";"
 
 
@@ -293,7 +293,7 @@ def _each(catalog: str, name: str, parameters: str) -> str:
     """The same for the value of an aggregate or a window function: DuckDB cannot tell its type in time to choose a body."""
     arguments = ", ".join("X" if p == "V" else p for p in parameters.split(", "))
     return (
-        f"CREATE OR REPLACE MACRO {ident(catalog)}.{name.replace('_cxm_', '_cxm_each_')}({parameters}) AS "
+        f"CREATE OR REPLACE MACRO {quote_name(catalog)}.{name.replace('_cxm_', '_cxm_each_')}({parameters}) AS "
         f"(list_transform(list_value(V), lambda X: {name}({arguments}))[1])"
     )
 
@@ -306,4 +306,4 @@ def _macro(catalog: str, name: str, parameters: str, bodies: tuple[tuple[str, st
     for kind, body in bodies:
         typed = ", ".join(f"{p} {kind}".strip() if p == "V" else p for p in parameters.split(", "))
         overloads.append(f"({typed}) AS ({body.strip()})")
-    return f"CREATE OR REPLACE MACRO {ident(catalog)}.{name}" + ", ".join(overloads)
+    return f"CREATE OR REPLACE MACRO {quote_name(catalog)}.{name}" + ", ".join(overloads)

@@ -24,7 +24,7 @@ from flows.embedded.warehouse.session.policies import Attached
 from flows.embedded.warehouse.session.privileges import authorize, folded, is_named, parts_of, sources, target_of
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import parse
-from flows.embedded.warehouse.text.grammar import ident
+from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate import legal, types
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def type_name(shown: str) -> str:
 
 def columns_of(conn: WarehouseConnection, item: AccountObject) -> dict[str, str]:
     """A table's or view's columns with their types as errors name them."""
-    name = ".".join(map(ident, item.name.split(".", 2)))
+    name = ".".join(map(quote_name, item.name.split(".", 2)))
     known = conn.registry.columns
     columns: Any = None if conn.transaction.wrote else known.get(name)
     if columns is None:

@@ -34,7 +34,7 @@ _SUCCESS: Expr = transforms.SUCCESS_NOP
 
 
 @dataclass(frozen=True)
-class Place:
+class NameContext:
     """A statement's surroundings: what completes its names, and the connection that knows the types of a CREATE … AS."""
 
     database: str | None
@@ -43,12 +43,12 @@ class Place:
     variables: dict[str, Any] = field(default_factory=dict)  # SET writes them
 
     @classmethod
-    def of(cls, conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection) -> Place:
+    def of(cls, conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection) -> NameContext:
         """The session's, for a statement that runs on `duck`."""
         return cls(conn.database, conn.schema, duck, conn.variables)
 
 
-def translated(tree: Expr, place: Place, bindings: Any = None) -> Expr:
+def translated(tree: Expr, place: NameContext, bindings: Any = None) -> Expr:
     """The tree for DuckDB; `tree` is changed. Every name is quoted: DuckDB reserves words (AT, …) that Snowflake does not."""
     names = column_names(tree)
     result = _passes(place, bindings).applied(_prepared(tree))
@@ -68,13 +68,13 @@ def _prepared(tree: Expr) -> Expr:
     return times.rewrite(semi_structured.rewrite(tree))
 
 
-def expression_sql(node: Expr, place: Place) -> str:
+def expression_sql(node: Expr, place: NameContext) -> str:
     """One expression as DuckDB's SQL, so that it means the same in a COPY and in a query."""
     result = _passes(place, None).applied(trims(_prepared(exp.select(node))))
     return str(whole_numbers(result).expressions[0].sql(dialect="duckdb"))
 
 
-def _passes(place: Place, bindings: Any) -> Passes:
+def _passes(place: NameContext, bindings: Any) -> Passes:
     """fakesnow's transforms for a statement at this place."""
     used: Passes = FakeSnowflakeCursor._transform(_stand_in(place), Passes(), bindings)
     return used
@@ -86,7 +86,7 @@ def split(tree: Expr) -> list[Expr]:
     return statements
 
 
-def require_place(tree: Expr, place: Place) -> None:
+def require_place(tree: Expr, place: NameContext) -> None:
     """Raise 090105 or 090106 when a name in the statement cannot be completed."""
     no_database, no_schema = checks.is_unqualified_table_expression(tree)
     if no_database and place.database is None:
@@ -95,7 +95,7 @@ def require_place(tree: Expr, place: Place) -> None:
         raise errors.no_current("schema", key_command(tree))
 
 
-def described_relation(tree: Expr, place: Place) -> Expr:
+def described_relation(tree: Expr, place: NameContext) -> Expr:
     """DESCRIBE TABLE | VIEW, translated: the query that gives Snowflake's columns for it."""
     rewritten: Expr = tree.transform(lambda e: transforms.describe_table(e, place.database, place.schema))
     return rewritten
@@ -111,7 +111,7 @@ def merge_operations(merge: exp.Merge) -> list[str]:
     return [operation for operation, clauses in operations(merge).items() if clauses]
 
 
-def _stand_in(place: Place) -> Any:
+def _stand_in(place: NameContext) -> Any:
     variables = Variables()
     variables._variables = place.variables
     connection = SimpleNamespace(

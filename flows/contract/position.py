@@ -16,7 +16,7 @@ from flows.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """A position in a contract. Each method checks a value and returns it, or raises `ConfigurationError`."""
 
     file: str
