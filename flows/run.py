@@ -118,9 +118,8 @@ class PipelineError(CxmError):
         self.closed = closed
 
 
-Landing = (
-    PrefectFuture[LandResult] | LandResult
-)  # the future of a file's landing, or the result if the file was not sent
+# The future of a file's landing, or the result if the file was not sent.
+Landing = PrefectFuture[LandResult] | LandResult
 
 
 @dataclass(frozen=True)
@@ -266,7 +265,7 @@ def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
     published, over = verdict.passed, ""
     if verdict.passed or bad:
         try:
-            verdict, published = _without(verdict, tasks.publish(batch, run.fresh, bad), run.landed), True
+            verdict, published = _clear_set_aside(verdict, tasks.publish(batch, run.fresh, bad), run.landed), True
         except DataError as error:  # for example too many bad rows: quarantine the whole batch
             over = str(error)
     name = batch.source.name
@@ -277,15 +276,15 @@ def validate_and_publish(run: Run, build_pages: bool = True) -> Verdict | None:
     if published:
         return verdict
     tasks.quarantine(batch, "; ".join([over] * bool(over) + reasons))
-    paging = _paging(run, verdict) if build_pages else None
-    _report(run, "Quarantined", verdict, None, _comparing(run), tasks.write_history.submit(batch.blocks), paging)
+    paging = _start_pages(run, verdict) if build_pages else None
+    _report(run, "Quarantined", verdict, None, _start_comparison(run), tasks.write_history.submit(batch.blocks), paging)
     head = f"batch {batch.info.batch_id} quarantined: {len(reasons)} rules failed; its rows stay in RAW, unpublished"
     more = [f"- {over}"] * bool(over)
     message = "\n".join([head, *more, *reasons, f"all of these rows: `{_show(batch)}`"])
     raise PipelineError(message, run.summary(verdict), DataError.exit_code)
 
 
-def tried(run: Run) -> RunSummary:
+def validate_trial(run: Run) -> RunSummary:
     """Validate a trial and delete it; nothing is published. Rules about whole files are left out."""
     batch, name = run.batch, run.batch.source.name
     if not run.fresh:
@@ -311,8 +310,8 @@ def _show(batch: tasks.Batch) -> str:
     return f"cxm quarantine show {batch.info.batch_id} --source {batch.source.name}"
 
 
-def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, LandedTable]) -> Verdict:
-    """The verdict without the rules that were broken only by rows that have been set aside."""
+def _clear_set_aside(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, LandedTable]) -> Verdict:
+    """Return the verdict with the rules counted as passed whose bad rows have all been set aside."""
     rows = {one.table: one.rows for one in aside}
     tables = [
         replace(
@@ -330,12 +329,12 @@ def _without(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, L
     return replace(verdict, tables=tuple(tables))
 
 
-def _comparing(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
+def _start_comparison(run: Run) -> PrefectFuture[tuple[Compared, ...]] | None:
     """Start comparing the loaded tables with the batch before; None if nothing was loaded."""
     return tasks.compare.submit(run.batch, run.fresh) if run.fresh else None
 
 
-def _paging(run: Run, verdict: Verdict | None) -> PrefectFuture[Path] | None:
+def _start_pages(run: Run, verdict: Verdict | None) -> PrefectFuture[Path] | None:
     """Start building the Data Docs of the validated tables."""
     return tasks.build_batch_pages.submit(run.batch, verdict) if verdict else None
 
@@ -419,10 +418,10 @@ def _served(settings: Settings, page: Path) -> str:
 def hand_off(run: Run, verdict: Verdict | None) -> RunSummary:
     """Hand off to dbt: run its source freshness; stale data fails the run. If nothing new was loaded, the ledger is queried
     instead of starting dbt, which would take longer than the rest of the run."""
-    comparing = _comparing(run)
+    comparing = _start_comparison(run)
     if not_sent := [file for table in run.landed.values() for file in table.files if table.status != "landed"]:
         tasks.note_not_sent(run.batch, not_sent)
-    writing, paging = tasks.write_history.submit(run.batch.blocks), _paging(run, verdict)  # while dbt starts
+    writing, paging = tasks.write_history.submit(run.batch.blocks), _start_pages(run, verdict)  # while dbt starts
     judge, by = (tasks.handoff, "dbt source freshness") if run.fresh else (tasks.ages, "Freshness, asked of the ledger")
     handed = prefect_ui.facts_of(judge(run.batch, return_state=True))
     tasks.show_table(f"{run.batch.source.name}-freshness", freshness_rows(handed.sources), by)

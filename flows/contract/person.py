@@ -57,9 +57,8 @@ class Reach:
     """Every table that may hold rows of a person, each before those that it refers to."""
 
     holders: tuple[Holder, ...]
-    carried: Mapping[Key, frozenset[tuple[str, str]]] = field(
-        default_factory=dict
-    )  # key of one column → (table, column)s
+    # Key of one column → (table, column)s.
+    carried: Mapping[Key, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[str, ...]:

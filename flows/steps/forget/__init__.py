@@ -38,7 +38,7 @@ _IN_RAW = ("loaded", "validated", "quarantined")
 
 @dataclass(frozen=True, slots=True)
 class PlaceRows:
-    """The number of a person's rows in a place: a RAW table, a folder with a number of objects, or a dbt table."""
+    """The number of a person's rows in a RAW table, in a folder of the bucket with its number of objects, or in a dbt table."""
 
     place: str
     rows: int
@@ -52,18 +52,14 @@ class Person:
     reach: Reach
     starts: Values
     values: Values
-    rows: dict[tuple[str, str], dict[str, int]] = field(
-        default_factory=dict
-    )  # (source, RAW table) → object's key → rows
-    lines: dict[str, list[tuple[str, int]]] = field(
-        default_factory=dict
-    )  # table of rows set aside → (key, row number)s
-    objects: dict[str, list[tuple[StoredObject, Matches]]] = field(
-        default_factory=dict
-    )  # RAW table → those that hold something
-    dbt_tables: dict[tuple[str, str], tuple[dict[str, Key], int]] = field(
-        default_factory=dict
-    )  # (schema, table) → columns, rows
+    # (source, RAW table) → object's key → rows.
+    rows: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    # Table of rows set aside → (key, row number) of each broken line.
+    lines: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    # RAW table → the objects with records of the persons.
+    objects: dict[str, list[tuple[StoredObject, Matches]]] = field(default_factory=dict)
+    # (schema, table) → columns, rows.
+    dbt_tables: dict[tuple[str, str], tuple[dict[str, Key], int]] = field(default_factory=dict)
 
     @property
     def places(self) -> tuple[PlaceRows, ...]:

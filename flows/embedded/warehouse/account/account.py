@@ -35,9 +35,8 @@ class Account:
         self._lock = threading.RLock()
         self._objects: dict[tuple[str, str], AccountObject] = {}
         self._grants: dict[tuple[object, ...], Grant] = {}
-        self._policies: set[str] = (
-            set()
-        )  # names of masking policies; statements are rewritten only if the account has any
+        # Names of masking policies; statements are rewritten only if the account has any.
+        self._policies: set[str] = set()
         duck.execute("CREATE SCHEMA IF NOT EXISTS _fs_global.account")
         duck.execute(
             "CREATE TABLE IF NOT EXISTS _fs_global.account.objects (kind VARCHAR, name VARCHAR, owner VARCHAR, "

@@ -64,9 +64,8 @@ class Server:
         self.poll_seconds = poll_seconds
         self.sessions = OpenSessions(warehouse)
         self.registry.client_lives = self.sessions.client_lives
-        self._answers: OrderedDict[str, asyncio.Task[dict[str, Any]]] = (
-            OrderedDict()
-        )  # by query id, running and detached ones
+        # By query id; running and detached ones.
+        self._answers: OrderedDict[str, asyncio.Task[dict[str, Any]]] = OrderedDict()
         self._askers: dict[str, str] = {}  # whose they are
 
     def app(self) -> Starlette:
@@ -271,9 +270,8 @@ class Server:
             try:
                 return run(conn, executor, sql, body)
             except Error as e:
-                quotes_data = (
-                    100000 <= (e.errno or 0) < 101000
-                )  # such as a value that is not recognized, which may be personal: not logged
+                # Errors about data, such as a value that is not recognized, are not logged: the value may be personal.
+                quotes_data = 100000 <= (e.errno or 0) < 101000
                 logger.info("%s: %s", e.errno, "of query " + executor.query_id if quotes_data else e.raw_msg)
                 return failure(f"{e.errno or 603:06d}", e.sqlstate or "XX000", e.raw_msg or "", executor.query_id)
             finally:

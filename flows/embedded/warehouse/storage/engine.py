@@ -94,9 +94,8 @@ class Engine:
         for sql in catalogue.account:
             self.duck.execute(sql)
         self.account = Account(self.duck.cursor())
-        self.first_users = (
-            FirstUsers(users, self.account) if users else None
-        )  # without, sessions come from this process only
+        # Without them, only this process opens sessions.
+        self.first_users = FirstUsers(users, self.account) if users else None
         self._lock_engine()
         self.parser = duckdb.connect(config={"lambda_syntax": "ENABLE_SINGLE_ARROW", "enable_external_access": "false"})
         for database in self.account.all("DATABASE"):
