@@ -126,12 +126,9 @@ def wrap(page: str, width: int = 100) -> str:
 
 
 def _wrap_paragraph(text: str, width: int) -> list[str]:
-    whole = re.sub(
-        r"`[^`]{1,60}`", lambda span: span.group().replace(" ", "\0"), text
-    )  # a short code span stays on one line
-    whole = re.sub(
-        r"(?<=\S) (?=([-+*#>|=~]+|\d+[.)])( |$))", "\0", whole
-    )  # text that would begin a list, heading or table
+    # A short code span stays on one line, and no line begins with text that would begin a list, heading or table.
+    whole = re.sub(r"`[^`]{1,60}`", lambda span: span.group().replace(" ", "\0"), text)
+    whole = re.sub(r"(?<=\S) (?=([-+*#>|=~]+|\d+[.)])( |$))", "\0", whole)
     lines = textwrap.wrap(
         whole,
         width,

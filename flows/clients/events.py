@@ -46,14 +46,9 @@ def read(body: str, receipt: str = "") -> Message:
         document = json.loads(body)
         if document.get("Event") == "s3:TestEvent":
             return Message(receipt)
-        keys = tuple(
-            (
-                str(record["s3"]["bucket"]["name"]),
-                unquote_plus(record["s3"]["object"]["key"]),
-            )  # "red flower" is red+flower
-            for record in document["Records"]
-            if str(record["eventName"]).startswith("ObjectCreated:")
-        )
+        created = [r for r in document["Records"] if str(r["eventName"]).startswith("ObjectCreated:")]
+        # S3 writes the key "red flower" as red+flower.
+        keys = tuple((str(r["s3"]["bucket"]["name"]), unquote_plus(r["s3"]["object"]["key"])) for r in created)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Message(receipt, odd=True)
     return Message(receipt, keys)
