@@ -1,7 +1,7 @@
-"""Snowflake's messages about data → the same without the values that they quote: `Numeric value '…' is not recognized`.
+"""Removes the values that Snowflake's messages about data quote: `Numeric value '…' is not recognized`.
 
-A message does not say which column a value is of, so none is shown but where the caller knows that no column is about people.
-What helps to find it stays: the error's number, the file, its line, the row and the column's name.
+A message does not say which column the value belongs to, so values are shown only if the caller knows that no column is personal.
+What helps to find the value stays: the error's number, the file, its line, the row and the column's name.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def without_values(number: int, said: str) -> str:
 
 
 def without_values_in(text: str) -> str:
-    """The same for a text that has such a message somewhere, as the connector writes it: `100038 (22018): …`."""
-    return _ERROR.sub(lambda found: found[1] + found[2] + without_values(int(found[1]), found[3]), text)
+    """Remove the values from such messages anywhere in a text, in the connector's form: `100038 (22018): …`."""
+    return _ERROR.sub(lambda match: match[1] + match[2] + without_values(int(match[1]), match[3]), text)
 
 
 def say_no_values() -> None:
-    """Have every connection of this process raise its errors without values: for dbt, which opens its own and writes what it is
-    told into its log and its results."""
+    """Make every connection of this process raise errors without values: for dbt, which opens its own connections and writes
+    error messages into its log and its results."""
     from snowflake.connector.errors import Error
 
     raising: Any = Error.default_errorhandler

@@ -127,7 +127,7 @@ def _shape(table: Table) -> list[Expectation]:
             # Provisioning adds a new column after the audit columns. COPY and staging name their columns, so order is free.
             "warning",
             "column_order",
-            description=f"The columns must stand in the contract's order: {', '.join(names)}.",
+            description=f"The columns must be in the contract's order: {', '.join(names)}.",
         ),
     ]
 

@@ -205,7 +205,7 @@ def _property(profile: FileProfile, column: ColumnProfile, raw_name: str, busine
     for link in profile.links:
         if link.header == column.header:
             other = f"{link.source}.odcs.yaml#/schema/{link.parent}/properties/{link.parent_header}"
-            yield "        relationships: # every value is there"
+            yield "        relationships: # every value exists there"
             yield f"          - {{to: {_quoted(other) if link.source else f'{link.parent}.{link.parent_header}'}}}"
     if column.values:
         yield "        quality: # every value that was seen; the set may be larger"

@@ -27,12 +27,12 @@ def ident(name: str) -> str:
     """
     if not _IDENTIFIER.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} cannot stand unquoted as a Snowflake name; expected upper case letters, digits, _ or $, not beginning "
+            f"{name!r} cannot be used unquoted as a Snowflake name; expected upper case letters, digits, _ or $, not beginning "
             "with a digit, at most 255 characters"
         )
     if name in RESERVED:
         raise ConfigurationError(
-            f"{name} is a reserved word and cannot stand unquoted as a Snowflake name; expected another name, such as {name}_ "
+            f"{name} is a reserved word and cannot be used unquoted as a Snowflake name; expected another name, such as {name}_ "
             "(https://docs.snowflake.com/en/sql-reference/reserved-keywords)"
         )
     return name

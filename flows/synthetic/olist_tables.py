@@ -247,7 +247,7 @@ def _make_geolocation(world: World) -> _Made:
     names = as_texts([spelling for c in cities for spelling in (_plain(c.name), c.name)])
     states = as_texts([c.state for c in cities])
     centre = np.array([[round(c.latitude * 100), round(c.longitude * 100)] for c in cities], dtype=np.int64) * 10**12
-    strays = np.array([[41, -8], [-36, -64]], dtype=np.int64) * 10**14  # Portugal, Argentina: addresses found wrongly
+    strays = np.array([[41, -8], [-36, -64]], dtype=np.int64) * 10**14  # Portugal, Argentina: wrongly located addresses
     customers, sellers = world.rows["customers"], world.rows["sellers"]
     spots = round(100 * max(1.0, world.scale))  # per prefix; so few that a quarter of the rows repeat another
 

@@ -196,9 +196,9 @@ BAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "bad column name": (
         "- name: rating",
         "- name: rating%",
-        ("property rating%", "'RATING%'", "cannot stand unquoted"),
+        ("property rating%", "'RATING%'", "cannot be used unquoted"),
     ),
-    "injected column name": ("- name: rating", "- name: 'a varchar); drop table x; --'", ("cannot stand unquoted",)),
+    "injected column name": ("- name: rating", "- name: 'a varchar); drop table x; --'", ("cannot be used unquoted",)),
     "reserved word as a column": (
         "- name: rating",
         "- name: order",

@@ -187,7 +187,7 @@ def test_a_name_that_needs_quotes_is_refused_everywhere(clinic: Source, bad: str
         lambda: render_sql.copy_into(replace(clinic, stage=bad), visits, DATABASE, BATCH, ["a.csv"]),
         lambda: render_sql.copy_into(replace(clinic, file_format=bad), visits, DATABASE, BATCH, ["a.csv"]),
     ):
-        with pytest.raises(ConfigurationError, match="cannot stand unquoted"):
+        with pytest.raises(ConfigurationError, match="cannot be used unquoted"):
             render()
 
 

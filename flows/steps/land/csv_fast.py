@@ -79,8 +79,8 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
 
 
 def layout_of(line: bytes, table: Table) -> Layout | None:
-    """Where the fields of a file go that begins with this line, its end included; None where it is no header that fits. Without
-    a header they stand as the contract has them."""
+    """The layout of a file with this first line (its line end included); None if it is no header that fits. Without a header the
+    fields are in the contract's order."""
     if not table.dialect.header:
         return fit(table, table.header)
     try:

@@ -275,7 +275,7 @@ def _lock_rows(runner: Runner, name: tuple[str, str, str] | None) -> None:
 
 
 def _touch(conn: WarehouseConnection, name: tuple[str, str, str] | None) -> None:
-    """Note that rows of a table have changed; the account is told at the commit."""
+    """Note that rows of a table have changed; the account records it at the commit."""
     if name is not None and name not in conn.temporary_tables:
         conn.transaction.changed.add(".".join(name))
     if not conn.transaction.open:

@@ -206,7 +206,7 @@ def _to_object(keys: list[Any], values: list[Any]) -> dict[str, Any]:
 
 def _inserted(before: dict[str, Any], key: str, value: Any, update: Any = False) -> dict[str, Any]:
     if key in before and not update:
-        raise fail(f"OBJECT_INSERT of the key {key}, which is there already")
+        raise fail(f"OBJECT_INSERT of the key {key}, which exists already")
     return {**before, key: value}
 
 
