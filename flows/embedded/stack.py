@@ -1,4 +1,4 @@
-"""Starts, leases, stops and inspects the embedded stack; its state is in `CXM_HOME/run/stack.json`.
+"""Starts, holds, stops and inspects the embedded stack; its state is in `CXM_HOME/run/stack.json`.
 
 `flows.embedded.supervisor` owns the servers; this module starts it, waits for it, and holds the home, which keeps it alive.
 """

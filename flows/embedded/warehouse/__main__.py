@@ -1,4 +1,4 @@
-"""`python -m flows.embedded.warehouse --port P --dir DIR --users FILE [--s3-…]` → a Snowflake on 127.0.0.1:P.
+"""`python -m flows.embedded.warehouse --port P --dir DIR --users FILE [--s3-…]`: runs an emulated Snowflake on 127.0.0.1:P.
 
 Prints one line when it takes connections, logs to stdout, ends at SIGTERM or SIGINT with its files written.
 Exit codes: 0 after a stop, 2 for a wrong argument, 5 when the files or the port are in use.

@@ -1,1 +1,1 @@
-"""What the account knows: its objects, their owners and grants, users' credentials, parameters."""
+"""The registry of an account: objects, their owners and grants, users' credentials, parameters."""

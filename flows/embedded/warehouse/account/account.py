@@ -1,4 +1,4 @@
-"""The account: objects, who owns them, who may use them, kept on disk.
+"""The account's registry: its objects, their owners and privileges, kept on disk.
 
 CREATE / ALTER / DROP / GRANT / REVOKE ──Account──▶ _fs_global.account.{objects, grants} (DuckDB file) + the same in memory
 

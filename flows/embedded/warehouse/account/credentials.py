@@ -1,4 +1,4 @@
-"""A user's password and public key: kept so that the account's files give nothing away, compared at login.
+"""A user's password and public key: stored hashed, so that the account's files do not reveal them, and compared at login.
 
 password ──scrypt──▶ `salt$hash`; RSA public key ──without PEM's frame──▶ base64, and its fingerprint
 

@@ -1,4 +1,4 @@
-"""The users that an account begins with: the `--users` file ──▶ users of the account, with the passwords of that file."""
+"""The first users of an account: reads the `--users` file and creates its users, with the passwords of that file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each kind of account object may have: one table, `KINDS`, for the verbs of `objects`, which are the same for all.
+"""The properties of each kind of account object: one table, `KINDS`, for the handlers in `objects`, which are the same for all.
 
 WAREHOUSE | ROLE | USER | INTEGRATION | RESOURCE MONITOR | TAG ──KINDS──▶ properties, defaults, privilege
 

@@ -1,4 +1,4 @@
-"""The bytes of a staged file → UTF-8 text without mark and header: decompressed, transcoded.
+"""Turns the bytes of a staged file into UTF-8 text without byte-order mark and header: decompressed, transcoded.
 
 https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 """

@@ -1,4 +1,4 @@
-"""The vectorised way through a chunk: numpy finds the separators outside quotes, Arrow cuts the fields.
+"""The vectorized reader of a chunk: numpy finds the separators outside quotes, Arrow cuts the fields.
 
 chunk of whole records, quotes where a writer that follows RFC 4180 puts them ──Cutter.cut──▶ RecordBatch(n, line, c1 … cN)
 

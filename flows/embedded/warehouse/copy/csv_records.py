@@ -1,4 +1,4 @@
-"""What a reader of CSV gives: batches of records, and errors of those that could not be read."""
+"""The results of the CSV readers: chunks of records, and errors of records that could not be read."""
 
 from __future__ import annotations
 

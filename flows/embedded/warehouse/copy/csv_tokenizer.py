@@ -1,4 +1,4 @@
-"""One record at a time, with every option of a file format: for the chunks that `csv_cutter` does not take.
+"""Reads one record at a time, with every option of a file format: for the chunks that `csv_cutter` cannot read.
 
 https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 """

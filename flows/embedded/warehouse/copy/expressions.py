@@ -1,4 +1,4 @@
-"""What each target column gets, as DuckDB's SQL over the fields c1 … cN of a record and its number n.
+"""The expression for each target column, as DuckDB's SQL over the fields c1 … cN of a record and its number n.
 
 $1, t.$2, METADATA$…, expressions | columns in order | columns by the header's names ──Expressions.of──▶ [Item, …]
 """

@@ -1,4 +1,4 @@
-"""A record that is not loaded: its place in the file and Snowflake's code, state and words for it."""
+"""A record that is not loaded: its position in the file, with Snowflake's code, state and message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of a COPY INTO <table> statement → its options, as Snowflake documents them, and Snowflake's errors for the others.
+"""Parses the options of a COPY INTO <table> statement, as Snowflake documents them, with Snowflake's errors for the others.
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#optional-parameters
 """

@@ -1,4 +1,4 @@
-"""One file of a COPY: its records read, converted where they may fail to, the good ones spooled, the others reported.
+"""Reads one file of a COPY: converts the records that may fail to convert, spools the good ones, and reports the others.
 
 local file ──Reading.read──▶ Outcome: spools, counts, faults
 

@@ -1,4 +1,4 @@
-"""Where COPY's files are: a stage or a URL → the files under it, listed, fetched and removed.
+"""The location of COPY's files, a stage or a URL: lists, fetches and removes the files under it.
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#required-parameters
 """

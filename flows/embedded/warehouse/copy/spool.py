@@ -1,4 +1,4 @@
-"""Good rows on their way into the table, in files of their own: the session's transaction sees one INSERT for each.
+"""Spools good rows to files on their way into the table: the session's transaction runs one INSERT for each.
 
 Arrow batches ──Spooler.as_read──▶ an Arrow file, as they were read; ──Spooler.converted──▶ Parquet, in the target's types
 """

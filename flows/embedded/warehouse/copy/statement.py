@@ -1,4 +1,4 @@
-"""What a COPY INTO <table> says, read and checked before a file is opened: target, options, SELECT, place, format.
+"""Parses a COPY INTO <table> statement, and checks it before a file is opened: target, options, SELECT, location, format.
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
 """

@@ -1,4 +1,4 @@
-"""The table that COPY fills: its full name, its columns as DuckDB has them, and which of them the statement names."""
+"""The target table of a COPY: its full name, its columns in DuckDB, and which of them the statement names."""
 
 from __future__ import annotations
 

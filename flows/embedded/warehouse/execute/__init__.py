@@ -1,1 +1,1 @@
-"""One statement from its text to its rows."""
+"""Executes one statement, from its text to its rows."""

@@ -1,4 +1,4 @@
-"""A translated tree run by DuckDB → what Snowflake answers: rows, a count of changed rows, or one line of status.
+"""Runs a translated tree on DuckDB and returns Snowflake's result: rows, a count of changed rows, or one status line.
 
 SELECT ──▶ its rows; INSERT | UPDATE | DELETE ──▶ "number of rows …"; CREATE | ALTER | DROP | TRUNCATE ──▶ "… successfully …"
 """

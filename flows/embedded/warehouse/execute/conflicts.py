@@ -1,4 +1,4 @@
-"""A conflict with another session's commit: outside a transaction the statement runs again, where Snowflake would have waited."""
+"""Conflicts with another session's commit: outside a transaction the statement runs again, where Snowflake would have waited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Around one execution of a statement: its turn, its id, its timeout, its place in the history, Snowflake's errors.
+"""Wraps one execution of a statement: its queue, query id, timeout, history entry, and Snowflake's errors.
 
 Executor ──with executing(executor, command)──▶ whatever the statement does ──▶ QUERY_HISTORY, or a Snowflake error
 """

@@ -1,4 +1,4 @@
-"""One statement of a session, from its text to its rows.
+"""Executes one statement of a session, from its text to its rows.
 
 SQL ──find_handler──▶ account objects, grants, stages, session  (`statements`)
     ──COPY, INSERT, UPDATE, DELETE, MERGE──▶ `row_changes`

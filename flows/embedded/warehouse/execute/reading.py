@@ -1,4 +1,4 @@
-"""A statement's text as a syntax tree; a statement that no part of this warehouse runs is refused here."""
+"""Parses a statement's text into a syntax tree; a statement that no part of this warehouse runs is refused here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SET and UNSET: an expression is evaluated once, and its value, as a constant, takes the variable's place in later statements.
+"""SET and UNSET: an expression is evaluated once, and its value, as a constant, replaces the variable in later statements.
 
 SET (a, b) = (SELECT 50, 'x') ──change_variables──▶ conn.variables {A: 50, B: 'x'}
 

@@ -1,4 +1,4 @@
-"""A statement's binds as a request carries them → Python values.
+"""Converts a statement's binds from a request into Python values.
 
 {"1": {"type": "FIXED", "value": "7"}} ──read──▶ [7]; a list of values for each is an array binding: a row for each place in it
 """

@@ -1,4 +1,4 @@
-"""Checks of an HTTP request before it is read further: who sent it, how large it is, that its JSON is the protocol's.
+"""Checks an HTTP request before it is read further: its sender, its size, and that its JSON is the protocol's.
 
 request ──Doorkeeper──▶ 400 for a foreign Host, 403 for a foreign Origin; body ──read_body──▶ a JSON object, or BadRequestError
 

@@ -1,4 +1,4 @@
-"""Who logs in: user, password or key pair → the name and role that the session gets.
+"""Checks a login, by user, password or key pair, and returns the name and role of the session.
 
 An account starts with the users and passwords of the `--users` file. All others are created with CREATE USER; nobody else can
 log in.

@@ -1,4 +1,4 @@
-"""The sessions of a server: each by the token that its client got at login.
+"""The open sessions of a server, by the token that the client got at login.
 
 login request ──log_in──▶ Warehouse.connect ──▶ token; request ──token──▶ WarehouseConnection
 """

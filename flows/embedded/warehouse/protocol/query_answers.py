@@ -1,4 +1,4 @@
-"""One query request → the JSON that answers it: binds read, the statement run, its rows as Arrow or JSON.
+"""Turns a query request into its JSON answer: reads the binds, runs the statement, writes the rows as Arrow or JSON.
 
 {sqlText, bindings, describeOnly} ──run──▶ Executor ──▶ {rowtype, rowsetBase64 | rowset, queryId, …}
 

@@ -1,1 +1,1 @@
-"""Who runs a statement and where: role, namespace, transaction, locks, rights."""
+"""The session that runs a statement: role, namespace, transaction, locks, privileges."""

@@ -1,4 +1,4 @@
-"""A statement of a transaction that has written runs on a second connection first: its error ends the statement alone.
+"""Tries a statement of a transaction that has written on a second connection first, so that its error ends the statement alone.
 
 DuckDB gives a transaction up at the first error that a statement meets while it runs; on Snowflake the failed statement alone is
 rolled back (https://docs.snowflake.com/en/sql-reference/transactions#failed-statements-within-a-transaction).

@@ -1,4 +1,4 @@
-"""One Snowflake session: who runs it, its database and schema, what it has set, whether a transaction is open.
+"""One Snowflake session: its user and role, database and schema, parameters, and whether a transaction is open.
 
 login ──▶ WarehouseConnection ──▶ an executor for each statement; its state lives as long as the session's token
 

@@ -1,4 +1,4 @@
-"""What a statement handler may know of the session that runs it.
+"""The interface of a session for statement handlers.
 
 session (database, schema, role, binds) ──SessionContext──▶ copy_into(…), LIST @stage
 """

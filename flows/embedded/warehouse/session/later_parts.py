@@ -1,4 +1,4 @@
-"""What a transaction does with tables that others changed after its own first write: READ COMMITTED on DuckDB's snapshots.
+"""READ COMMITTED on DuckDB's snapshots: how a transaction handles tables that others changed after its own first write.
 
 statement of an open transaction ──▶ its first DuckDB transaction, or a later one that sees what was committed since
 

@@ -1,4 +1,4 @@
-"""Masking policies and tags as the account keeps them: which policy holds for which column.
+"""Masking policies and tags of the account: finds the policy of each column.
 
 a table's or view's column ──its own policy, else its tags and those of its table, schema and database──▶ Attached
 

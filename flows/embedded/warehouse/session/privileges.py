@@ -1,4 +1,4 @@
-"""What a statement may touch: syntax tree + current role → nothing, or 003001 (42501).
+"""Checks the privileges for a statement: syntax tree + current role → nothing, or 003001 (42501).
 
 SELECT / INSERT / UPDATE / DELETE / MERGE / COPY / CREATE / ALTER / DROP ──authorize──▶ WarehouseConnection.require
 

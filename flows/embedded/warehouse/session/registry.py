@@ -1,4 +1,4 @@
-"""What the sessions of one server share: which sessions exist, what runs, who holds which lock, what was answered and when.
+"""The state that the sessions of a server share: sessions, running statements, locks, results and their times.
 
 `Registry` is in memory and lost when the server stops; the account and the databases are on disk.
 """

@@ -1,4 +1,4 @@
-"""What a statement answers: (columns, rows) → an Arrow table and the column types that the wire protocol wants."""
+"""A statement's result: (columns, rows) → an Arrow table and the column types of the wire protocol."""
 
 from __future__ import annotations
 

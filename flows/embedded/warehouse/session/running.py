@@ -1,4 +1,4 @@
-"""Statements that run now: known by their ids, stopped by whoever may.
+"""The statements that run now: found by their ids, and stopped by those who may.
 
 SYSTEM$CANCEL_QUERY, SYSTEM$CANCEL_ALL_QUERIES, abort-request, STATEMENT_TIMEOUT_IN_SECONDS
     ──Statement.stop──▶ DuckDB's interrupt; a COPY between two batches and a statement that waits for a lock look at `check`

@@ -1,4 +1,4 @@
-"""A stage or file format by its name in a statement, completed with the session's database and schema, and checked for USAGE."""
+"""Finds a stage or file format by its name in a statement, completed with the session's database and schema; checks USAGE."""
 
 from __future__ import annotations
 

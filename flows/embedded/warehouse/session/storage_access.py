@@ -1,4 +1,4 @@
-"""Who may read S3 with the server's key: storage integration + location ──▶ the key and a check of each file, or a refusal.
+"""Checks access to S3 with the server's key: storage integration + location ──▶ the key and a check of each file, or a refusal.
 
 The server has one key of the whole object store. A statement gets it only through a storage integration that is enabled and
 whose STORAGE_ALLOWED_LOCATIONS cover the location, and none of whose STORAGE_BLOCKED_LOCATIONS does

@@ -1,4 +1,4 @@
-"""What a role may know of: SHOW's rows, a user's properties, INFORMATION_SCHEMA's rows.
+"""Which objects a role may see: rows of SHOW, a user's properties, rows of INFORMATION_SCHEMA.
 
 SHOW … ──may_show──▶ each object; SHOW GRANTS ──may_show_grant──▶ each grant; SELECT … INFORMATION_SCHEMA ──filtered──▶ SELECT
 

@@ -1,1 +1,1 @@
-"""What each statement does, a file for each family; `dispatch` picks the family of a statement."""
+"""The handlers of statements, a file for each family; `dispatch` picks the family of a statement."""

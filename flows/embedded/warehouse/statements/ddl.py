@@ -1,4 +1,4 @@
-"""CREATE, ALTER, DROP, TRUNCATE, COMMENT of tables, views and sequences: what DuckDB runs, then what the account keeps of it.
+"""CREATE, ALTER, DROP, TRUNCATE, COMMENT of tables, views and sequences: runs them on DuckDB and updates the registry.
 
 parsed DDL ──refused, answered, or taken apart (`tables`)──▶ fakesnow, DuckDB ──▶ owners, comments, keys in the account
 """

@@ -1,4 +1,4 @@
-"""Which statement is whose: the first words decide.
+"""Finds the handler of a statement by its first words.
 
 SQL text ──find_handler──▶ a handler of this package, or None: then fakesnow's way (queries, DML, tables, views) is taken
 """

@@ -1,4 +1,4 @@
-"""USE, and databases and schemas: what contains tables.
+"""USE, and statements on databases and schemas.
 
 USE … ──▶ the session; CREATE | ALTER | DROP DATABASE, SCHEMA ──▶ a DuckDB file, a DuckDB schema, the account
 

@@ -1,4 +1,4 @@
-"""Tables and views as the account sees them: SHOW TABLES | VIEWS | OBJECTS | … KEYS, DESC TABLE, INFORMATION_SCHEMA.TABLES.
+"""Tables and views in the account's registry: SHOW TABLES | VIEWS | OBJECTS | … KEYS, DESC TABLE, INFORMATION_SCHEMA.TABLES.
 
 DuckDB's catalogue + owners, comments, times, keys of the account ──▶ Snowflake's columns
 

@@ -1,4 +1,4 @@
-"""What a statement handler gets: the session, the engine's connection, methods that run a tree and set the answer.
+"""The interface for statement handlers: the session, the engine's connection, methods that run a tree and set the result.
 
 statements ──Runner──▶ execute; handlers use nothing else of the executor
 """

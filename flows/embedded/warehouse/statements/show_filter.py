@@ -1,4 +1,4 @@
-"""Which objects a SHOW statement asks for: LIKE, IN, STARTS WITH, LIMIT.
+"""Filters the objects of a SHOW statement: LIKE, IN, STARTS WITH, LIMIT.
 
 https://docs.snowflake.com/en/sql-reference/sql/show
 """

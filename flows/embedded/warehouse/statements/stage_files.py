@@ -1,4 +1,4 @@
-"""The files in a stage: LIST @stage/path ◀── the S3 server's own listing.
+"""The files in a stage: LIST @stage/path, from the S3 server's listing.
 
 https://docs.snowflake.com/en/sql-reference/sql/list
 """

@@ -1,4 +1,4 @@
-"""The options of stages and file formats: as a statement writes them ──checked──▶ as the account keeps them.
+"""The options of stages and file formats: checks those of a statement, and stores them in the account.
 
 https://docs.snowflake.com/en/sql-reference/sql/create-stage, …/create-file-format. A stage carries a file format's options.
 """

@@ -1,4 +1,4 @@
-"""What a table's DDL says besides its columns' types: comments, clustering, keys.
+"""Parses a table's DDL besides its columns' types: comments, clustering, keys.
 
 CREATE TABLE … (COMMENT, CLUSTER BY, PRIMARY KEY …) ──take_apart──▶ DDL that DuckDB runs + TableSpec, which `tables` registers
 

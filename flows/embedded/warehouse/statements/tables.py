@@ -1,4 +1,4 @@
-"""What a table's DDL says besides its columns' types: comments, clustering, keys, owners.
+"""Records a table's DDL besides its columns' types: comments, clustering, keys, owners.
 
 CREATE TABLE … (COMMENT, CLUSTER BY, PRIMARY KEY …) ──take_apart──▶ DDL that DuckDB runs + TableSpec ──register──▶ the account
 

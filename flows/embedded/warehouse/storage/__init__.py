@@ -1,1 +1,1 @@
-"""The files: one DuckDB, a file for each database, the account's own, what each table has loaded."""
+"""The files: one DuckDB, a file for each database, the account's registry, the load history of tables."""

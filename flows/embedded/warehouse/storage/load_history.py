@@ -1,4 +1,4 @@
-"""What each table has loaded: COPY INTO ─▶ <database>._fs_information_schema._cxm_load_history ─▶ LOAD_HISTORY, COPY_HISTORY().
+"""The load history of tables: COPY INTO ─▶ <database>._fs_information_schema._cxm_load_history ─▶ LOAD_HISTORY, COPY_HISTORY().
 
 The rows are in the target table's own database file and are written in COPY's transaction, so they commit, roll back and
 survive a restart together with the data. A row belongs to a table by name; `after_statement` drops a table's rows when the table

@@ -1,1 +1,1 @@
-"""The words of a statement: tokens, names, Snowflake's grammar, its reserved words and functions, its errors."""
+"""The text of statements: tokens, names, Snowflake's grammar, its reserved words and functions, its errors."""

@@ -1,4 +1,4 @@
-"""Snowflake's grammar and nothing more: what sqlglot adds to it from other dialects is a syntax error or an unknown function.
+"""Snowflake's grammar only: what sqlglot adds from other dialects is a syntax error or an unknown function.
 
 SQL text ──parse──▶ syntax tree in which every call of a function remembers how it was spelled (`spelled`)
 """

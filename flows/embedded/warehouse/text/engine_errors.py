@@ -1,4 +1,4 @@
-"""Errors of the engine and the parser, translated into Snowflake's errors and wording.
+"""Translates errors of the engine and the parser into Snowflake's errors and wording.
 
 duckdb.Error, sqlglot's ParseError ──pattern──▶ `errors`; what has no counterpart is reported without the engine's own names
 """

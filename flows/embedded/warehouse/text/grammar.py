@@ -1,4 +1,4 @@
-"""The words of a statement that no SQL parser knows well: account objects, grants, session parameters.
+"""Reads the words of statements that no SQL parser handles well: account objects, grants, session parameters.
 
 "CREATE ROLE IF NOT EXISTS r COMMENT = 'x'" ──Words──▶ accept("CREATE", "ROLE"), name(), options()
 

@@ -1,4 +1,4 @@
-"""A text read as a number by SQL's format models: ('9,999.99', '3,741.72') → 3741.72, None where it is in no alternative.
+"""Reads a text as a number by SQL's format models: ('9,999.99', '3,741.72') → 3741.72, None if no alternative matches.
 
 https://docs.snowflake.com/en/sql-reference/sql-format-models#parsing-numbers-using-fixed-position-formats-and-the-modifiers
 """

@@ -1,4 +1,4 @@
-"""PIVOT as the grouped query that it means, so that its aggregates have the types and digits that they have anywhere.
+"""Rewrites PIVOT as the equivalent grouped query, so that its aggregates have the same types and digits as elsewhere.
 
 FROM T PIVOT (AVG(A) FOR Q IN ('x' AS X))
     ──grouped──▶ FROM (SELECT * EXCLUDE (Q, A), AVG(CASE WHEN Q = 'x' THEN A END) AS X FROM T GROUP BY ALL)

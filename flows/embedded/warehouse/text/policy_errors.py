@@ -1,4 +1,4 @@
-"""What Snowflake answers where a masking policy is in the way.
+"""Snowflake's errors about masking policies.
 
 The texts: https://docs.snowflake.com/en/user-guide/security-column-ext-token-intro#error-messages. A number is documented for
 none of them; 003531 was seen on accounts.

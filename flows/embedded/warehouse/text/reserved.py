@@ -1,4 +1,4 @@
-"""A reserved word as an unquoted name ──▶ 001003, where sqlglot's parser takes it.
+"""Refuses a reserved word as an unquoted name (001003), where sqlglot's parser accepts it.
 
 https://docs.snowflake.com/en/sql-reference/reserved-keywords: reserved for every name, no name of a column, no name of a table.
 """

@@ -1,4 +1,4 @@
-"""What a statement's text shows and holds before any parser sees it: what it is, `$variables`, binds.
+"""Reads a statement's text before any parser: its kind, `$variables`, binds.
 
 "SELECT $day, ?" ──variables_inlined, with_literals──▶ "SELECT '2018-01-01', 7"; ──query_type──▶ SELECT
 """

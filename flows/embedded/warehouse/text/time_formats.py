@@ -1,4 +1,4 @@
-"""Snowflake's formats of dates and times in the engine's words: "YYYY-MM-DD HH24:MI" → "%Y-%m-%d %H:%M".
+"""Converts Snowflake's formats of dates and times to the engine's: "YYYY-MM-DD HH24:MI" → "%Y-%m-%d %H:%M".
 
 https://docs.snowflake.com/en/sql-reference/date-time-input-output#about-the-elements-used-in-input-and-output-formats
 """

@@ -1,4 +1,4 @@
-"""Snowflake's SQL as the engine's, and the engine's rows as Snowflake's clients read them."""
+"""Translates Snowflake's SQL into the engine's, and the engine's rows into the form that Snowflake's clients read."""
 
 from __future__ import annotations
 

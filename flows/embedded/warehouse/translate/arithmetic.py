@@ -1,4 +1,4 @@
-"""Arithmetic of NUMBERs as Snowflake has it: the type of a result, and decimal arithmetic where DuckDB would compute in binary.
+"""Arithmetic of NUMBERs as in Snowflake: the type of a result, and decimal arithmetic where DuckDB would compute in binary.
 
 a / b, AVG, ROUND, MEDIAN … ──▶ the type of the result; the call in the tree is replaced where its value would differ
 

@@ -1,4 +1,4 @@
-"""What an INSERT, UPDATE or MERGE puts into a column of dates, times or BINARY."""
+"""Converts the values that an INSERT, UPDATE or MERGE puts into columns of dates, times or BINARY."""
 
 from __future__ import annotations
 

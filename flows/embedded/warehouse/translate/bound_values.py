@@ -1,4 +1,4 @@
-"""The types of the values that are bound to a statement's placeholders."""
+"""The types of the values bound to a statement's placeholders."""
 
 from __future__ import annotations
 

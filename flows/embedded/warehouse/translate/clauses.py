@@ -1,4 +1,4 @@
-"""Clauses that sqlglot takes from other dialects, and `(+)`: what Snowflake's grammar does not have is refused before it is run.
+"""Refuses clauses that sqlglot takes from other dialects and Snowflake's grammar lacks; translates `(+)`.
 
 syntax tree ──check_clauses──▶ nothing, or 001003, 000002; ──outer_joins──▶ the tree, `b.x (+)` as LEFT JOIN b
 """

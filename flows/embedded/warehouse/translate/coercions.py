@@ -1,4 +1,4 @@
-"""Values where a function takes another kind: texts among numbers, LAG's default, values that become a VARIANT.
+"""Converts values where a function takes another kind: texts among numbers, LAG's default, values that become a VARIANT.
 
 https://docs.snowflake.com/en/sql-reference/data-type-conversion
 """

@@ -1,4 +1,4 @@
-"""The names that Snowflake gives a result's columns: their own text, `COUNT(*)`; DuckDB would give others."""
+"""Snowflake's names of a result's columns, such as `COUNT(*)`, where DuckDB would use others."""
 
 from __future__ import annotations
 

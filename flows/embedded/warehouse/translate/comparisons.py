@@ -1,4 +1,4 @@
-"""Values of different types together: a VARIANT or text in a comparison, and the common type of CASE, COALESCE, GREATEST.
+"""Combines values of different types: a VARIANT or text in a comparison, the common type of CASE, COALESCE, GREATEST.
 
 https://docs.snowflake.com/en/sql-reference/data-type-conversion
 """

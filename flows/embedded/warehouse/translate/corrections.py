@@ -1,4 +1,4 @@
-"""Where fakesnow's rewriting changes values: SUM, TRIM with characters, put right before it sees them.
+"""Prepares what fakesnow's rewriting would get wrong: SUM, TRIM with characters.
 
 syntax tree ──trims, sums──▶ the same tree, those calls as plain functions that fakesnow passes on to DuckDB
 fakesnow's tree ──whole_numbers──▶ the same tree, NUMBER(38,0) with 38 digits

@@ -1,4 +1,4 @@
-"""Hashes, hex, Base64 and BINARY as Snowflake has them, where DuckDB's or sqlglot's differ: as calls of `text_values`."""
+"""Hashes, hex, Base64 and BINARY as in Snowflake, where DuckDB's or sqlglot's differ: as calls of `text_values`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An expression whose parts have their types: its own type, and what DuckDB computes instead where its value would differ.
+"""Types an expression whose parts are typed, and replaces it where DuckDB's value would differ.
 
 node ──typed──▶ its type; a / b, AVG, ROUND, CAST … are replaced in the tree
 

@@ -1,4 +1,4 @@
-"""Functions that answer from the session: CURRENT_ROLE(), LAST_QUERY_ID(), RESULT_SCAN, QUERY_HISTORY.
+"""Functions that depend on the session: CURRENT_ROLE(), LAST_QUERY_ID(), RESULT_SCAN, QUERY_HISTORY.
 
 syntax tree ──rewrite──▶ the same tree with literals, and with names of Arrow tables that DuckDB reads
 

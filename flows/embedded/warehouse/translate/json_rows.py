@@ -1,4 +1,4 @@
-"""Texts that become values, and values that become rows: PARSE_JSON's own grammar, the rows of FLATTEN, groups of equal values.
+"""Parses texts into values (PARSE_JSON's own grammar), turns values into rows (FLATTEN), and groups equal values.
 
 DuckDB ──native functions `_cxm_parsed_json`, `_cxm_flattened`──▶ here
 

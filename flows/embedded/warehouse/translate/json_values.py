@@ -1,4 +1,4 @@
-"""What Snowflake's functions of arrays and objects do with values, as texts of JSON: ARRAY_INSERT('[0,2]', 1, '1') → '[0,1,2]'.
+"""Snowflake's functions of arrays and objects, on JSON texts: ARRAY_INSERT('[0,2]', 1, '1') → '[0,1,2]'.
 
 DuckDB ──native function `_cxm_json('ARRAY_INSERT', …)`──▶ here: texts in, a text or NULL out
 

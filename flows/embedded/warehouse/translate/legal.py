@@ -1,4 +1,4 @@
-"""Whether a statement is Snowflake's SQL: its functions, its types, what is in FROM. The engine's own names are unknown.
+"""Checks that a statement is Snowflake's SQL: its functions, its types, what is in FROM. The engine's own names are unknown.
 
 syntax tree ──check──▶ the same tree, IDENTIFIER('…') and TABLE('…') as the names they mean; or 001003, 002140, 002040
 DuckDB's SQL ──check_engine_sql──▶ nothing, when the engine reads from it what the tree says

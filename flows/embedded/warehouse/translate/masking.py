@@ -1,4 +1,4 @@
-"""Masking: the policy's expression replaces the masked column everywhere in a statement.
+"""Masking: replaces the masked column with the policy's expression everywhere in a statement.
 
 a query over T ──masked──▶ the same over (SELECT CASE WHEN … THEN A ELSE '***' END AS A, B FROM T) AS T
 

@@ -1,4 +1,4 @@
-"""Calls of the functions that Python gives to the engine (see `text_values`), and their arguments."""
+"""Calls of the functions that Python provides to the engine (see `text_values`), and their arguments."""
 
 from __future__ import annotations
 

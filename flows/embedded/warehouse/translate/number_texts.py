@@ -1,4 +1,4 @@
-"""Numbers written and read in SQL's format models: TO_CHAR(N, '$99.0'), TO_NUMBER('3,741.72', '9,999.99', 6, 2).
+"""Writes and reads numbers in SQL's format models: TO_CHAR(N, '$99.0'), TO_NUMBER('3,741.72', '9,999.99', 6, 2).
 
 call ──rewritten──▶ _cxm_number_text('$99.0', N, false), CAST(_cxm_number_read('9,999.99', '3,741.72', false) AS NUMBER(6, 2))
 

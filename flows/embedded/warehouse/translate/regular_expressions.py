@@ -1,4 +1,4 @@
-"""Regular expressions as Snowflake has them, where DuckDB's differ: from a position, the nth match, a group of it.
+"""Regular expressions as in Snowflake, where DuckDB's differ: from a position, the nth match, a group of it.
 
 DuckDB ──native function `_cxm_regexp_…`──▶ here: texts and numbers in, a text or a number out; NULL for NULL
 

@@ -1,4 +1,4 @@
-"""The columns of a query's result in the types that were worked out for them."""
+"""Casts the columns of a query's result to the types that were inferred for them."""
 
 from __future__ import annotations
 

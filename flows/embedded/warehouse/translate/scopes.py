@@ -1,4 +1,4 @@
-"""What the names in a query may mean: the columns of its sources, its own results, and the query around it."""
+"""The names that a query can refer to: the columns of its sources, its own results, and the query around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VARIANT, ARRAY and OBJECT, aggregates over NULL and rows of values as Snowflake has them, before fakesnow sees them.
+"""VARIANT, ARRAY and OBJECT, aggregates over NULL and rows of values as in Snowflake, before fakesnow's transforms.
 
 syntax tree ──rewrite──▶ the same tree: ARRAY_CAT(A, B) → _cxm_js2('ARRAY_CAT', A, B), (A, B) = (C, D) by columns
 

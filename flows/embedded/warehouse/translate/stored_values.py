@@ -1,4 +1,4 @@
-"""What is checked of values on their way into columns, and of the columns of CREATE TABLE: lengths, case, duplicates."""
+"""Checks values on their way into columns, and the columns of CREATE TABLE: lengths, case, duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of texts as Snowflake has them, where DuckDB's or sqlglot's differ: as calls of `text_values`.
+"""Functions of texts as in Snowflake, where DuckDB's or sqlglot's differ: as calls of `text_values`.
 
 call ──rewritten──▶ REGEXP_REPLACE(S, P, R, 2) → _cxm_regexp_replace(S, P, R, 2, 0, 'c')
 

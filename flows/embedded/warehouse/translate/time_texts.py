@@ -1,4 +1,4 @@
-"""Texts into dates and times and back: TO_DATE, TO_TIMESTAMP … with a format, TO_CHAR, and what is joined to a text.
+"""Converts texts to dates and times and back: TO_DATE, TO_TIMESTAMP … with a format, TO_CHAR, concatenation with a text.
 
 https://docs.snowflake.com/en/sql-reference/functions/to_timestamp, …/to_char, …/date-time-input-output
 """

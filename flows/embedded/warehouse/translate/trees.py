@@ -1,4 +1,4 @@
-"""A syntax tree changed node by node, from the leaves to the root, so that a change sees what its parts have become."""
+"""Changes a syntax tree node by node, from the leaves to the root, so that a change sees the changed parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snowflake's data types as arithmetic sees them, and the type of a result: (NUMBER(1,0) / NUMBER(1,0)) → NUMBER(7,6).
+"""Snowflake's data types in arithmetic, and the type of a result: (NUMBER(1,0) / NUMBER(1,0)) → NUMBER(7,6).
 
 https://docs.snowflake.com/en/sql-reference/operators-arithmetic#scale-and-precision-in-arithmetic-operations
 """

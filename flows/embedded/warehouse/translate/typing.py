@@ -1,4 +1,4 @@
-"""The type of each expression of a statement, and what DuckDB has to compute otherwise so that values and types are Snowflake's.
+"""Infers the type of each expression of a statement, and replaces expressions that DuckDB would compute differently.
 
 syntax tree ──typed──▶ the same tree: a / b, AVG, ROUND … in decimal arithmetic, texts of a checked length, results in their types
 
