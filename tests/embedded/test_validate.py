@@ -25,15 +25,12 @@ from flows.settings import Settings
 from flows.steps import validate as validate_step
 from flows.steps.profile import compare
 from flows.steps.validate import TableVerdict, Verdict, WarehouseConnection, build_pages, connection_from, validate
+from tests.contract_columns import column
 from tests.embedded.conftest import Warehouse
 
 DATABASE = "CXM_VALIDATE"
 OLD, NEW = "20261121_101500", "20261122_101500"
 PASSWORD = "pa$$w0rd-${HOME}/@:never-in-a-file"
-
-
-def column(name: str, position: int, *, required: bool = False) -> Column:
-    return Column(name, name.lower(), position, "string", name.title(), f"The {name}.", required, "internal", "none")
 
 
 HOSPITALS = Table(

@@ -20,7 +20,7 @@ from tests.conftest import olist_files, run_flow
 from tests.faults import batch
 from tests.faults.conftest import Proxied
 from tests.faults.proxy import Fault, Proxy, Request
-from tests.faults.test_kills import SECONDS, Applies, put, sql
+from tests.faults.test_kills import Applies, put, run_until_struck, sql
 
 
 def run_command(home: str, folder: str) -> None:
@@ -76,14 +76,7 @@ def test_a_run_that_is_told_to_end_cancels_its_queries_and_leaves_nothing(
             return None
         return Fault("hold", strike=lambda: os.kill(process.pid or 0, number))
 
-    proxy.rule = rule
-    process.start()
-    process.join(SECONDS)
-    alive = process.is_alive()
-    process.kill()
-    process.join()
-    assert not alive, "it did not end"
-    assert proxy.struck, f"it ended with {process.exitcode} before it was asked to"
+    run_until_struck(process, proxy, rule)
     assert process.exitcode != 0
     cancelled = [r for r in proxied.warehouse.seen if "SYSTEM$CANCEL_ALL_QUERIES" in r.sql]
     assert cancelled or where == "s3"

@@ -78,6 +78,13 @@ def kill_at(
     def rule(request: Request) -> Fault | None:
         return Fault(kind, strike=process.kill) if not proxy.struck and at(request) else None
 
+    run_until_struck(process, proxy, rule)
+    assert process.exitcode == KILLED
+    proxied.clear()
+
+
+def run_until_struck(process: Any, proxy: Proxy, rule: Callable[[Request], Fault | None]) -> None:
+    """Run the process under the proxy's rule; it has to end by itself, after the rule has struck."""
     proxy.rule = rule
     process.start()
     process.join(SECONDS)
@@ -86,8 +93,6 @@ def kill_at(
     process.join()
     assert not alive, "it neither came to the boundary nor to its end"
     assert proxy.struck, f"it ended with {process.exitcode} before the boundary"
-    assert process.exitcode == KILLED
-    proxied.clear()
 
 
 def put(request: Request) -> bool:

@@ -18,10 +18,7 @@ from flows.contract.model import AUDIT_COLUMNS, Column, Relationship, Rule, Sour
 from flows.contract.read import read_source
 from flows.contract.render_expectations import render
 from flows.errors import ConfigurationError
-
-
-def column(name: str, position: int, *, required: bool = False) -> Column:
-    return Column(name, name.lower(), position, "string", name.title(), f"The {name}.", required, "internal", "none")
+from tests.contract_columns import column
 
 
 HOSPITALS = Table(

@@ -81,6 +81,22 @@ def _group_number(group: int, parameters: str, compiled: re.Pattern[str]) -> int
     return group if group >= 0 else 1 if "e" in parameters and compiled.groups else 0
 
 
+def _matches_from(
+    subject: str | None,
+    text: str | None,
+    position: int | None,
+    occurrence: int | None,
+    parameters: str | None,
+    group: int | None,
+) -> tuple[list[re.Match[str]], int] | None:
+    """The matches from the `occurrence`-th on, and the number of the group to return; None if an argument is NULL."""
+    if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
+        return None
+    check_place(position, occurrence)
+    matches = _matches(subject, text, position, parameters)[occurrence - 1 :]
+    return matches, _group_number(group, parameters, pattern(text, parameters))
+
+
 def regexp_substr(
     subject: str | None,
     text: str | None,
@@ -89,16 +105,9 @@ def regexp_substr(
     parameters: str | None,
     group: int | None,
 ) -> str | None:
-    """REGEXP_SUBSTR; `group` is 0 for the whole match, -1 where e or a group is not given."""
-    if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
-        return None
-    check_place(position, occurrence)
-    matches = _matches(subject, text, position, parameters)
-    if len(matches) < occurrence:
-        return None
-    match = matches[occurrence - 1]
-    number = _group_number(group, parameters, match.re)
-    return match[number] if number <= match.re.groups else None
+    """REGEXP_SUBSTR; `group` is 0 for the whole match, -1 if neither e nor a group is given."""
+    matches, number = _matches_from(subject, text, position, occurrence, parameters, group) or ([], 0)
+    return matches[0][number] if matches and number <= matches[0].re.groups else None
 
 
 def regexp_substr_all(
@@ -110,11 +119,10 @@ def regexp_substr_all(
     group: int | None,
 ) -> str | None:
     """REGEXP_SUBSTR_ALL, as JSON."""
-    if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
+    hits = _matches_from(subject, text, position, occurrence, parameters, group)
+    if hits is None:
         return None
-    check_place(position, occurrence)
-    matches = _matches(subject, text, position, parameters)[occurrence - 1 :]
-    number = _group_number(group, parameters, pattern(text, parameters))
+    matches, number = hits
     return dumps([match[number] for match in matches])
 
 
