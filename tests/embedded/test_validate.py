@@ -17,7 +17,7 @@ import snowflake.connector
 from pydantic import SecretStr
 from snowflake.connector import SnowflakeConnection
 
-from flows.contract.model import Column, Relationship, Rule, Source, Table
+from flows.contract.model import Relationship, Rule, Source, Table
 from flows.contract.render_expectations import render
 from flows.contract.values import unread
 from flows.errors import ConfigurationError, InfrastructureError

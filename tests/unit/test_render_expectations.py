@@ -14,7 +14,7 @@ import yaml
 
 from flows.contract.broken_rows import broken_rows
 from flows.contract.expectations import asset_query, expectations
-from flows.contract.model import AUDIT_COLUMNS, Column, Relationship, Rule, Source, Table
+from flows.contract.model import AUDIT_COLUMNS, Relationship, Rule, Source, Table
 from flows.contract.read import read_source
 from flows.contract.render_expectations import render
 from flows.errors import ConfigurationError
