@@ -24,7 +24,7 @@ from flows.generated import source_place
 from flows.inventory import Inventory
 from flows.landing import LandResult, current, not_delivered
 from flows.ledger import RunInfo
-from flows.run import Landing, PipelineError, Run, RunSummary, hand_off, settle, validate_trial, validate_and_publish
+from flows.run import Landing, PipelineError, Run, RunSummary, hand_off, settle, validate_and_publish, validate_trial
 from flows.steps import validate
 from flows.steps.load import LoadResult
 from flows.steps.provision import Change

@@ -217,7 +217,7 @@ class Settings(BaseSettings):
         bucket, _, prefix = self.docs_at.removeprefix("s3://").partition("/")
         if bucket == self.bucket and prefix.strip("/").split("/")[0] in ("", "raw", "archive"):
             raise ValueError(
-                f"CXM_DOCS_PLACE: expected a prefix of its own, as s3://{bucket}/docs/, got {self.docs_at}, which is for landed files"
+                f"CXM_DOCS_PLACE: expected a prefix of its own, as s3://{bucket}/docs/, got {self.docs_at}, for landed files"
             )
         return self
 

@@ -154,7 +154,9 @@ def _judgeable(source: Source, table: Table, read: Container[str], unjudged: lis
     return replace(table, relationships=tuple(links), rules=rules)
 
 
-def _without_unknown_parents(source: Source, account: own.CheckTables, names: Sequence[str], unjudged: list[str]) -> Source:
+def _without_unknown_parents(
+    source: Source, account: own.CheckTables, names: Sequence[str], unjudged: list[str]
+) -> Source:
     """The source without relationships whose missing parents may have come on an earlier day; those are added to `unjudged`."""
     tables = []
     for table in source.tables:

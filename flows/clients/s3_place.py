@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.clients.s3 import plain_etag, translate_error
 from flows.errors import ConfigurationError, DataError, InfrastructureError
-from flows.places import DONE, Archive, PlaceEntry, Place, Raw, resolved
+from flows.places import DONE, Archive, Place, PlaceEntry, Raw, resolved
 from flows.streams import Seekable
 from flows.unpack import DEFAULT, READ_BYTES, Limits
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.clients.sftp_session import Login, SftpConnection, explained, session
 from flows.errors import DataError
-from flows.places import Archive, PlaceEntry, Place, Raw, resolved
+from flows.places import Archive, Place, PlaceEntry, Raw, resolved
 from flows.streams import Seekable
 from flows.unpack import DEFAULT, Limits
 
@@ -117,7 +117,9 @@ class Folder(Place):
         folder = about.permissions is not None and stat.S_ISDIR(about.permissions)
         changed = datetime.fromtimestamp(about.mtime or 0, UTC)
         path = self.path_of(name)
-        return PlaceEntry(name + "/" * folder, 0 if folder else about.size or 0, changed, path, str(about.mtime_ns or ""))
+        return PlaceEntry(
+            name + "/" * folder, 0 if folder else about.size or 0, changed, path, str(about.mtime_ns or "")
+        )
 
     def _ask(self, question: Callable[[asyncssh.SFTPClient], Coroutine[Any, Any, T]], what: str) -> T:
         with session(self.login) as shared, explained(what, self.login):

@@ -10,18 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.places.archive import Archive, is_archive, resolved
-from flows.places.base import DONE, PlaceEntry, File, Opened, Place, Raw
+from flows.places.base import DONE, File, Opened, Place, PlaceEntry, Raw
 from flows.places.local import Folder
 from flows.unpack import DEFAULT, Limits
 
 __all__ = [
     "DONE",
     "Archive",
-    "PlaceEntry",
     "File",
     "Folder",
     "Opened",
     "Place",
+    "PlaceEntry",
     "Raw",
     "below",
     "is_archive",

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, cast
 
 from flows.errors import ConfigurationError, DataError
-from flows.places.base import PlaceEntry, Place, Raw, is_hidden
+from flows.places.base import Place, PlaceEntry, Raw, is_hidden
 from flows.unpack import ZIP, Bounded, Limits, raising_data_errors, unpacked
 
 # Where a tar's first header has its magic, https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html
@@ -77,7 +77,10 @@ class Archive(Place):
             return []
         members = _listed(self.where, entries[0])
         return [
-            (path, PlaceEntry(PurePosixPath(path).name, size, entries[0].changed, self.path_of(path), entries[0].version))
+            (
+                path,
+                PlaceEntry(PurePosixPath(path).name, size, entries[0].changed, self.path_of(path), entries[0].version),
+            )
             for path, size in members
         ]
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.errors import ConfigurationError, DataError
-from flows.places.base import PlaceEntry, Place, Raw
+from flows.places.base import Place, PlaceEntry, Raw
 from flows.unpack import DEFAULT, READ_BYTES, Limits
 
 

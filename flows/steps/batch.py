@@ -13,7 +13,7 @@ from flows.inventory import Inventory
 from flows.landing import LandResult, Published
 from flows.lease import fenced
 from flows.ledger import Ledger, RunInfo, Status
-from flows.places import PlaceEntry, Place
+from flows.places import Place, PlaceEntry
 from flows.settings import Settings
 
 

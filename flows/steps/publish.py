@@ -84,7 +84,11 @@ class RowsToSetAside:
 
 
 def publish(
-    ledger: Ledger, info: RunInfo, tables: Sequence[str], bad: RowsToSetAside | None = None, source: Source | None = None
+    ledger: Ledger,
+    info: RunInfo,
+    tables: Sequence[str],
+    bad: RowsToSetAside | None = None,
+    source: Source | None = None,
 ) -> tuple[SetAside, ...]:
     """Publish these RAW tables of the batch, without the `bad` rows, and return what was set aside.
 

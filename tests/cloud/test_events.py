@@ -1,4 +1,4 @@
-"""S3's events for an inbox, on moto's S3, SQS and IAM: what the plan creates, what each identity may do, how messages are read."""
+"""S3's events for an inbox, on moto's S3, SQS and IAM: what the plan creates, what each identity may do, how messages read."""
 
 from __future__ import annotations
 

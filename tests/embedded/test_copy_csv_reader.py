@@ -350,7 +350,9 @@ def test_fields_as_text_and_facts_of_the_file_go_into_the_table_without_a_conver
     with duckdb.connect() as engine:
         session: Any = SimpleNamespace(
             now=datetime.now(UTC),
-            expression_sql=lambda node, database, schema, duck: expression_sql(node, NameContext(database, schema, duck)),
+            expression_sql=lambda node, database, schema, duck: expression_sql(
+                node, NameContext(database, schema, duck)
+            ),
         )
         found = Expressions(statement, session, engine)
         items = found.of(file, Path()).items

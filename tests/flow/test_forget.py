@@ -31,7 +31,7 @@ from flows.lease import holding
 from flows.ledger import Ledger, RunInfo
 from flows.settings import Settings
 from flows.steps import forget as step
-from flows.steps.forget.objects import StoredObject, PersonMatcher, gather, landed_objects, rewrite
+from flows.steps.forget.objects import PersonMatcher, StoredObject, gather, landed_objects, rewrite
 from flows.steps.load import load
 from flows.steps.replay import restore_landed
 from flows.steps.retention import archive

@@ -12,7 +12,7 @@ from flows.arrivals import Look, Seen, is_loading, looks
 from flows.contract.model import Source
 from flows.contract.read import read_source
 from flows.errors import DataError
-from flows.places import PlaceEntry, Folder
+from flows.places import Folder, PlaceEntry
 
 SETTLE = timedelta(seconds=60)
 START = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -23,7 +23,12 @@ class Inbox:
 
     def __init__(self, source: Source, **options: Any) -> None:
         self.source, self.options = source, {"marker": "", **options}
-        self.now, self.files, self.memory, self.started = START, dict[str, PlaceEntry](), dict[str, Seen](), list[set[str]]()
+        self.now, self.files, self.memory, self.started = (
+            START,
+            dict[str, PlaceEntry](),
+            dict[str, Seen](),
+            list[set[str]](),
+        )
 
     def put(self, *names: str, size: int = 10) -> None:
         for name in names:

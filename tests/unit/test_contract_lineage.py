@@ -222,9 +222,7 @@ def test_no_text_that_can_name_a_person_reaches_a_mart_as_it_is(page: str) -> No
     assert [name for name, (how, _, pii) in rows.items() if pii.startswith("direct") and how != "computed"] == []
 
 
-def test_a_model_that_names_a_missing_column_is_refused(
-    manifest: dict[str, Any], sources: list[Source]
-) -> None:
+def test_a_model_that_names_a_missing_column_is_refused(manifest: dict[str, Any], sources: list[Source]) -> None:
     broken = json.loads(json.dumps(manifest))
     node = broken["nodes"]["model.cxm_medtech.dim_devices"]
     node["compiled_code"] = node["compiled_code"].replace("photos", "pictures")

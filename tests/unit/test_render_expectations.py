@@ -20,7 +20,6 @@ from flows.contract.render_expectations import render
 from flows.errors import ConfigurationError
 from tests.contract_columns import column
 
-
 HOSPITALS = Table(
     "hospitals",
     "T_HOSPITALS",

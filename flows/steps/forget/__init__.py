@@ -6,7 +6,8 @@
 
 If killed anywhere, a second call completes it: rows that lead to others (parents, and RAW) are deleted last, and a rewritten
 object's metadata names the one it replaces, so that the second call's note has its records. dbt's tables are noted before
-they are changed, because the loader's note and the transformer's DELETE cannot be one transaction. Values are bound, so they appear in no SQL text, message, log or note.
+they are changed, because the loader's note and the transformer's DELETE cannot be one transaction. Values are bound, so they
+appear in no SQL text, message, log or note.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from flows.contract.person import condition as person_condition
 from flows.contract.sql import template
 from flows.landing import key_in_raw
 from flows.ledger import Ledger
-from flows.steps.forget.objects import StoredObject, Matches, PersonMatcher, gather, landed_objects, rewrite
+from flows.steps.forget.objects import Matches, PersonMatcher, StoredObject, gather, landed_objects, rewrite
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

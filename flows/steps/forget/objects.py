@@ -214,7 +214,9 @@ def _etag_of(entry: Mapping[str, Any]) -> str:
     return str(entry["etag"] or NO_ETAG)
 
 
-def _hits(landed: StoredObject, matcher: PersonMatcher, record: Sequence[str], places: Sequence[_Pointing]) -> list[bool]:
+def _hits(
+    landed: StoredObject, matcher: PersonMatcher, record: Sequence[str], places: Sequence[_Pointing]
+) -> list[bool]:
     """For each of the person's values in a record, whether it was given to identify the person; never for a broken line."""
     if landed.holds_broken_lines:
         return [False] if matcher.in_line(record[_TEXT]) else []

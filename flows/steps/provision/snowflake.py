@@ -182,7 +182,9 @@ def items(account: AccountReader, expected: Sequence[PlanStatement]) -> Iterator
         yield item
 
 
-def _lease(account: AccountReader, statement: PlanStatement, table: str, source: str, making: set[tuple[str, str]]) -> Item:
+def _lease(
+    account: AccountReader, statement: PlanStatement, table: str, source: str, making: set[tuple[str, str]]
+) -> Item:
     """The row of a source in the lease table: created or unchanged."""
     name = f"{table} of {source}"
     if ("TABLE", table.rpartition(".")[0]) in making:
@@ -260,7 +262,9 @@ def _created(account: AccountReader, statement: PlanStatement, kind: str, name: 
         yield Item(statement.role, shown, name, "hidden", ", ".join(unseen))
 
 
-def _compared(statement: PlanStatement, kind: str, name: str, properties: dict[str, str], options: dict[str, str]) -> Item:
+def _compared(
+    statement: PlanStatement, kind: str, name: str, properties: dict[str, str], options: dict[str, str]
+) -> Item:
     differ = {key: v for key, v in options.items() if key in properties and not same(kind, properties[key], v)}
     if not differ:
         return Item(statement.role, kind.lower(), name, "unchanged")
@@ -277,7 +281,9 @@ def _without_comments(sql: str) -> str:
     return "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
 
 
-def _properties(account: AccountReader, kind: str, name: str, row: dict[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
+def _properties(
+    account: AccountReader, kind: str, name: str, row: dict[str, Any]
+) -> tuple[dict[str, str], frozenset[str]]:
     """An object's properties as text, by their name in CREATE; and the names of those that the role may not see."""
     # A column that an account does not have yet cannot be compared.
     properties = {key: str(row[column] or "") for key, column in _SHOWN.get(kind, {}).items() if column in row}

@@ -30,7 +30,7 @@ from flows.embedded.warehouse.copy.statement import CopyStatement
 from flows.embedded.warehouse.session.context import SessionContext
 from flows.embedded.warehouse.session.result import Result
 from flows.embedded.warehouse.storage import load_history
-from flows.embedded.warehouse.text.grammar import quote_name, quote
+from flows.embedded.warehouse.text.grammar import quote, quote_name
 
 NOTHING = Result([("status", "VARCHAR")], [("Copy executed with 0 files processed.",)])
 RESULT_COLUMNS = (
@@ -108,7 +108,9 @@ class _Load:
             fresh = within
         return fresh, skipped
 
-    def run(self, files: list[StagedFile], skipped: list[StagedFile], folder: Path, aux: duckdb.DuckDBPyConnection) -> Result:
+    def run(
+        self, files: list[StagedFile], skipped: list[StagedFile], folder: Path, aux: duckdb.DuckDBPyConnection
+    ) -> Result:
         """Read the files into spools and load them, or only say what is wrong with them."""
         with suppress(duckdb.Error):
             aux.execute(f"SET schema = {quote(f'{quote_name(self.target.database)}.{quote_name(self.target.schema)}')}")

@@ -25,7 +25,7 @@ from flows.embedded.warehouse.session.running import Statement
 from flows.embedded.warehouse.session.transaction import Transaction
 from flows.embedded.warehouse.storage.engine import Engine
 from flows.embedded.warehouse.text import errors, time_formats
-from flows.embedded.warehouse.text.grammar import quote_name, normalise, quote
+from flows.embedded.warehouse.text.grammar import normalise, quote, quote_name
 
 # The parameter, and the engine's variable for it: an empty one follows TIMESTAMP_OUTPUT_FORMAT.
 OUTPUT_FORMATS = {

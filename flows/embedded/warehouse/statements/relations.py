@@ -116,7 +116,9 @@ def show(conn: WarehouseConnection, words: Words) -> Result:
         full = f"{database}.{schema}.{name}"
         if kind not in kinds or not filter_.admits(name) or not in_scope(conn, filter_, full):
             continue
-        size = conn.duck.execute(f"SELECT count(*) FROM {quote_name(name)}").fetchall()[0][0] if kind == "TABLE" else None
+        size = (
+            conn.duck.execute(f"SELECT count(*) FROM {quote_name(name)}").fetchall()[0][0] if kind == "TABLE" else None
+        )
         rows.append({
             "created_on": conn.temporary_since.get((database, schema, name)), "name": name, "database_name": database,
             "schema_name": schema, "kind": "TEMPORARY" if what == "TABLES" else kind,

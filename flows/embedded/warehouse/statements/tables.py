@@ -19,7 +19,7 @@ from flows.embedded.warehouse.session.privileges import exists, folded, is_named
 from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.statements.table_keys import check_unclustered, rename_in_keys
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import quote_name, quote
+from flows.embedded.warehouse.text.grammar import quote, quote_name
 from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.legal import drops_clustering
 

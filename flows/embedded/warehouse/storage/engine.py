@@ -27,7 +27,7 @@ from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.storage.information_schema import information_schema_sql
 from flows.embedded.warehouse.storage.s3 import S3Access
 from flows.embedded.warehouse.text.errors import already_exists, unsupported
-from flows.embedded.warehouse.text.grammar import quote_name, quote
+from flows.embedded.warehouse.text.grammar import quote, quote_name
 
 # Rows that DuckDB compresses and writes at once. It writes a full group into the file while a load runs, and the rest at COMMIT
 # into the log, from where a checkpoint writes it again: with its own 122,880, all rows of most tables went both ways. Files to

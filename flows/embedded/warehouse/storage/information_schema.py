@@ -5,7 +5,7 @@ https://docs.snowflake.com/en/sql-reference/info-schema/tables
 
 from __future__ import annotations
 
-from flows.embedded.warehouse.text.grammar import quote_name, quote
+from flows.embedded.warehouse.text.grammar import quote, quote_name
 
 
 def information_schema_sql(database: str) -> str:

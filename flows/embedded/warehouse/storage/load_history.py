@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse.text.errors import no_current, not_found
-from flows.embedded.warehouse.text.grammar import quote_name, quote, split_name
+from flows.embedded.warehouse.text.grammar import quote, quote_name, split_name
 
 if TYPE_CHECKING:
     import duckdb
