@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.contract import read, sync
 from flows.contract.model import Source
 from flows.contract.read import read_source
-from flows.settings import Settings
+from flows.settings import PROJECT, Settings
 from tests.conftest import olist_files, run_flow
 
 
@@ -76,3 +78,29 @@ def olist_published(settings: Settings, tmp_path_factory: pytest.TempPathFactory
     olist_files(directory, scale=0.002, seed=77)
     run_flow("pipeline", source="olist", data=str(directory), force=True)
     return directory
+
+
+@pytest.fixture
+def other_project(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Callable[[Path], None]], Path]]:
+    """`other_project(change)` → a copy of the contracts and of what derives from them, which `change(copy)` has changed before
+    it is synced; the flows read the copy until the test ends."""
+    from flows import tasks  # once the environment names the stack's Prefect server
+
+    def make(change: Callable[[Path], None]) -> Path:
+        copy = tmp_path / "project"
+        for folder in ("data_dictionary", "expectations", "dbt"):
+            ignored = shutil.ignore_patterns("target", "logs", "uncommitted")
+            shutil.copytree(PROJECT / folder, copy / folder, ignore=ignored)
+        change(copy)
+        sync.sync(copy)
+        monkeypatch.setattr(read, "PROJECT", copy)
+        monkeypatch.setattr(read.sources, "__defaults__", (copy,))
+        monkeypatch.setattr(tasks, "PROJECT", copy)
+        return copy
+
+    yield make
+    # dbt considers a YAML file unchanged if it has the modification time that it had two parses ago, and would continue with the
+    # copy's file when it reads the project's own again.
+    shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from flows.contract import read, sync
-from flows.settings import PROJECT, Settings
+from flows.contract import sync
+from flows.settings import Settings
 from tests.conftest import olist_files, run_flow
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -78,28 +77,24 @@ def test_a_quarantine_names_the_rows_and_show_prints_and_exports_them(
 
 
 @pytest.fixture
-def tolerant(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def tolerant(other_project: Callable[[Callable[[Path], None]], Path]) -> Path:
     """A copy of the project whose olist contract sets aside bad rows of lines, and of orders; the flows read the copy."""
-    from flows import tasks
 
-    copy = tmp_path / "project"
-    for folder in ("data_dictionary", "expectations", "dbt"):
-        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    contract = copy / "data_dictionary" / "olist.odcs.yaml"
-    text = contract.read_text(encoding="utf-8")
-    for name in ("orders", "order_items", "order_payments", "order_reviews"):
-        head, result, rest = text.partition(f"  - name: {name}\n")
-        assert result
-        lines = ", brokenLines: true" * (name == "order_items")
-        policy = f"- {{property: badRows, value: {{policy: set-aside, maxRows: 12{lines}}}}}"
-        text = head + result + rest.replace("    customProperties:\n", f"    customProperties:\n      {policy}\n", 1)
-    contract.write_text(text, encoding="utf-8")
-    sync.check_standard(copy)
-    sync.sync(copy)
-    monkeypatch.setattr(read, "PROJECT", copy)
-    monkeypatch.setattr(tasks, "PROJECT", copy)
-    yield copy
-    shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)  # as in test_fifth_table
+    def set_aside(copy: Path) -> None:
+        contract = copy / "data_dictionary" / "olist.odcs.yaml"
+        text = contract.read_text(encoding="utf-8")
+        for name in ("orders", "order_items", "order_payments", "order_reviews"):
+            head, result, rest = text.partition(f"  - name: {name}\n")
+            assert result
+            lines = ", brokenLines: true" * (name == "order_items")
+            policy = f"- {{property: badRows, value: {{policy: set-aside, maxRows: 12{lines}}}}}"
+            text = (
+                head + result + rest.replace("    customProperties:\n", f"    customProperties:\n      {policy}\n", 1)
+            )
+        contract.write_text(text, encoding="utf-8")
+        sync.check_standard(copy)
+
+    return other_project(set_aside)
 
 
 @pytest.mark.soak

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from flows.contract import drafts, read, sync
+from flows.contract import drafts
 from flows.contract.dialect import Dialect
-from flows.settings import PROJECT, Settings
+from flows.settings import Settings
 from flows.steps import build, dbt
 from flows.steps.draft import profile_files
 from tests.conftest import run_flow
@@ -37,23 +36,14 @@ def export(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def project(settings: Settings, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the contracts and of what derives from them, with a drafted contract more; the flows read the copy."""
-    from flows import tasks  # once the environment names the stack's Prefect server
+def project(export: Path, other_project: Callable[[Callable[[Path], None]], Path]) -> Path:
+    """A copy of the project with one more contract, drafted from the export; the flows read the copy."""
 
-    copy = tmp_path / "project"
-    for folder in ("data_dictionary", "expectations", "dbt"):
-        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    text = drafts.add_entries(copy, "klinik", profile_files([export], "klinik"))
-    (copy / "data_dictionary" / "klinik.odcs.yaml").write_text(text, encoding="utf-8")
-    sync.sync(copy)
-    monkeypatch.setattr(read, "PROJECT", copy)
-    monkeypatch.setattr(read.sources, "__defaults__", (copy,))
-    monkeypatch.setattr(tasks, "PROJECT", copy)
-    yield copy
-    shutil.rmtree(
-        settings.home / "dbt" / "target", ignore_errors=True
-    )  # dbt keeps what it parsed, by path and time of change
+    def draft(copy: Path) -> None:
+        text = drafts.add_entries(copy, "klinik", profile_files([export], "klinik"))
+        (copy / "data_dictionary" / "klinik.odcs.yaml").write_text(text, encoding="utf-8")
+
+    return other_project(draft)
 
 
 @pytest.mark.soak

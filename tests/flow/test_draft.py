@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.contract import drafts, read, sync
+from flows.contract import drafts
 from flows.contract.read import read_source
-from flows.settings import PROJECT, Settings
+from flows.settings import Settings
 from flows.steps import build, dbt
 from flows.steps.draft import profile_files
 from tests import awkward
@@ -28,21 +27,14 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def project(settings: Settings, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the contracts and of what derives from them, with a drafted contract more; the flows read the copy."""
-    from flows import tasks  # once the environment names the stack's Prefect server
+def project(files: list[Path], other_project: Callable[[Callable[[Path], None]], Path]) -> Path:
+    """A copy of the project with one more contract, drafted from the files; the flows read the copy."""
 
-    copy = tmp_path / "project"
-    for folder in ("data_dictionary", "expectations", "dbt"):
-        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    text = drafts.add_entries(copy, "clinic", profile_files(files, "clinic"))
-    (copy / "data_dictionary" / "clinic.odcs.yaml").write_text(text, encoding="utf-8")
-    sync.sync(copy)
-    monkeypatch.setattr(read, "PROJECT", copy)
-    monkeypatch.setattr(read.sources, "__defaults__", (copy,))
-    monkeypatch.setattr(tasks, "PROJECT", copy)
-    yield copy
-    shutil.rmtree(settings.home / "dbt" / "target")  # dbt keeps what it parsed, by path and time of change
+    def draft(copy: Path) -> None:
+        text = drafts.add_entries(copy, "clinic", profile_files(files, "clinic"))
+        (copy / "data_dictionary" / "clinic.odcs.yaml").write_text(text, encoding="utf-8")
+
+    return other_project(draft)
 
 
 def records(path: Path, nulls: tuple[str, ...]) -> list[tuple[str | None, ...]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.contract import read, sync
-from flows.settings import PROJECT, Settings
+from flows.settings import Settings
 from flows.synthetic.medtech import generate
 from flows.synthetic.shipments import read_shipments
 from tests.conftest import run_flow
@@ -43,22 +41,14 @@ ENTRY = """\
 
 
 @pytest.fixture
-def project(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of what derives from contracts and of the contracts, one with a table more, synced; the flows read the copy."""
-    from flows import tasks  # once the environment names the stack's Prefect server
+def project(other_project: Callable[[Callable[[Path], None]], Path]) -> Path:
+    """A copy of the project whose contract `synthetic` has one more table; the flows read the copy."""
 
-    copy = tmp_path / "project"
-    for folder in ("data_dictionary", "expectations", "dbt"):
-        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    contract = copy / "data_dictionary" / "synthetic.odcs.yaml"
-    contract.write_text(contract.read_text(encoding="utf-8") + ENTRY, encoding="utf-8")
-    sync.sync(copy)
-    monkeypatch.setattr(read, "PROJECT", copy)
-    monkeypatch.setattr(tasks, "PROJECT", copy)
-    yield copy
-    # dbt takes a YAML file for unchanged if it has the time of change that it had two parses ago, and so would go on
-    # with the copy's when it reads the project's own again.
-    shutil.rmtree(settings.home / "dbt" / "target")
+    def add_table(copy: Path) -> None:
+        contract = copy / "data_dictionary" / "synthetic.odcs.yaml"
+        contract.write_text(contract.read_text(encoding="utf-8") + ENTRY, encoding="utf-8")
+
+    return other_project(add_table)
 
 
 @pytest.mark.soak
