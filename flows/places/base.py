@@ -35,11 +35,6 @@ class PlaceEntry:
         """Whether this is a folder. Runs do not descend into folders."""
         return self.name.endswith("/")
 
-    @property
-    def contract_name(self) -> str:
-        """The file's name in the contract: without `.gz` and the like."""
-        return next((self.name.removesuffix(s) for s in SUFFIXES if self.name.endswith(s)), self.name)
-
 
 @dataclass(slots=True)
 class Raw:

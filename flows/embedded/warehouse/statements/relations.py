@@ -165,7 +165,7 @@ def show_keys(conn: WarehouseConnection, words: Words) -> Result:
             if key != kind:
                 continue
             shown = str(name) if name else f"SYS_CONSTRAINT_{zlib.crc32(f'{item.name}.{number}'.encode()):010d}"
-            rows += _key_rows(conn, item, shown, columns, reference)
+            rows += _key_rows(item, shown, columns, reference)
     if what == "EXPORTED":
         rows = [
             r for r in rows if f"{r['pk_database_name']}.{r['pk_schema_name']}.{r['pk_table_name']}".startswith(place)
@@ -179,9 +179,7 @@ def _keys(item: AccountObject) -> list[list[object]]:
     return keys
 
 
-def _key_rows(
-    conn: WarehouseConnection, item: AccountObject, name: str, columns: object, reference: list[object]
-) -> list[dict[str, object]]:
+def _key_rows(item: AccountObject, name: str, columns: object, reference: list[object]) -> list[dict[str, object]]:
     database, schema, short = item.name.split(".", 2)
     assert isinstance(columns, list)
     at = item.created_on.astimezone(UTC)
