@@ -11,12 +11,25 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from snowflake.connector import SnowflakeConnection
 from snowflake.connector.constants import QueryStatus
 from snowflake.connector.errors import Error, ProgrammingError
 
 from tests.embedded.conftest import Warehouse
 
 LONG = "WITH RECURSIVE R AS (SELECT 1 AS N UNION ALL SELECT N + 1 FROM R WHERE N < 100000000) SELECT MAX(N) FROM R"
+
+Sessions = tuple[SnowflakeConnection, SnowflakeConnection]
+
+
+@pytest.fixture
+def sessions(warehouse: Warehouse, database: str) -> Iterator[Sessions]:
+    """Two sessions in one empty database."""
+    with (
+        warehouse.connect(database=database, schema="PUBLIC") as one,
+        warehouse.connect(database=database, schema="PUBLIC") as two,
+    ):
+        yield one, two
 
 
 @pytest.fixture(scope="module")
@@ -43,64 +56,55 @@ def test_thirty_two_sessions_make_tables_write_and_read_at_once(warehouse: Wareh
         assert list(pool.map(work, range(32))) == [5] * 32
 
 
-def test_two_sessions_load_two_tables_in_their_own_transactions(warehouse: Warehouse, database: str) -> None:
-    with (
-        warehouse.connect(database=database, schema="PUBLIC") as one,
-        warehouse.connect(database=database, schema="PUBLIC") as two,
-    ):
-        one.cursor().execute("CREATE TABLE A (ID INT)")
-        one.cursor().execute("CREATE TABLE B (ID INT)")
-        one.cursor().execute("CREATE TABLE LEDGER (NAME VARCHAR)")
-        for connection in (one, two):
-            connection.cursor().execute("BEGIN")
-        one.cursor().execute("INSERT INTO A VALUES (1)")
-        two.cursor().execute("INSERT INTO B VALUES (2)")
-        one.cursor().execute("INSERT INTO LEDGER VALUES ('A')")
-        two.cursor().execute("INSERT INTO LEDGER VALUES ('B')")
-        two.cursor().execute("COMMIT")
-        # what the other has not committed is not seen
-        assert two.cursor().execute("SELECT NAME FROM LEDGER").fetchall() == [("B",)]
-        one.cursor().execute("COMMIT")
-        assert two.cursor().execute("SELECT NAME FROM LEDGER ORDER BY 1").fetchall() == [("A",), ("B",)]
+def test_two_sessions_load_two_tables_in_their_own_transactions(sessions: Sessions) -> None:
+    one, two = sessions
+    one.cursor().execute("CREATE TABLE A (ID INT)")
+    one.cursor().execute("CREATE TABLE B (ID INT)")
+    one.cursor().execute("CREATE TABLE LEDGER (NAME VARCHAR)")
+    for connection in (one, two):
+        connection.cursor().execute("BEGIN")
+    one.cursor().execute("INSERT INTO A VALUES (1)")
+    two.cursor().execute("INSERT INTO B VALUES (2)")
+    one.cursor().execute("INSERT INTO LEDGER VALUES ('A')")
+    two.cursor().execute("INSERT INTO LEDGER VALUES ('B')")
+    two.cursor().execute("COMMIT")
+    # what the other has not committed is not seen
+    assert two.cursor().execute("SELECT NAME FROM LEDGER").fetchall() == [("B",)]
+    one.cursor().execute("COMMIT")
+    assert two.cursor().execute("SELECT NAME FROM LEDGER ORDER BY 1").fetchall() == [("A",), ("B",)]
 
 
-def test_an_update_waits_for_the_transaction_that_changes_the_same_table(warehouse: Warehouse, database: str) -> None:
-    with (
-        warehouse.connect(database=database, schema="PUBLIC") as one,
-        warehouse.connect(database=database, schema="PUBLIC") as two,
-    ):
-        one.cursor().execute("CREATE TABLE T AS SELECT 1::INT AS ID, 0::INT AS N")
-        one.cursor().execute("BEGIN")
-        one.cursor().execute("UPDATE T SET N = N + 1")
-        done = threading.Event()
+def test_an_update_waits_for_the_transaction_that_changes_the_same_table(sessions: Sessions) -> None:
+    one, two = sessions
+    one.cursor().execute("CREATE TABLE T AS SELECT 1::INT AS ID, 0::INT AS N")
+    one.cursor().execute("BEGIN")
+    one.cursor().execute("UPDATE T SET N = N + 1")
+    done = threading.Event()
 
-        def update() -> None:
-            two.cursor().execute("UPDATE T SET N = N + 10")
-            done.set()
+    def update() -> None:
+        two.cursor().execute("UPDATE T SET N = N + 10")
+        done.set()
 
-        waiting = threading.Thread(target=update)
-        waiting.start()
-        assert not done.wait(0.5)
-        one.cursor().execute("COMMIT")
-        assert done.wait(10)
-        waiting.join()
-        assert one.cursor().execute("SELECT N FROM T").fetchone() == (11,)
+    waiting = threading.Thread(target=update)
+    waiting.start()
+    assert not done.wait(0.5)
+    one.cursor().execute("COMMIT")
+    assert done.wait(10)
+    waiting.join()
+    assert one.cursor().execute("SELECT N FROM T").fetchone() == (11,)
 
 
-def test_a_lock_that_is_not_given_back_within_lock_timeout_is_an_error(warehouse: Warehouse, database: str) -> None:
-    with (
-        warehouse.connect(database=database, schema="PUBLIC") as one,
-        warehouse.connect(database=database, schema="PUBLIC") as two,
-    ):
-        one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID")
-        one.cursor().execute("BEGIN")
-        one.cursor().execute("DELETE FROM T")
-        two.cursor().execute("ALTER SESSION SET LOCK_TIMEOUT = 1")
-        with pytest.raises(ProgrammingError) as refused:
-            two.cursor().execute("DELETE FROM T")
-        assert (refused.value.errno, refused.value.sqlstate) == (625, "57014")
-        one.cursor().execute("ROLLBACK")
-        assert two.cursor().execute("DELETE FROM T").rowcount == 1
+def test_a_lock_that_is_not_given_back_within_lock_timeout_is_an_error(sessions: Sessions) -> None:
+    one, two = sessions
+    one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID")
+    one.cursor().execute("BEGIN")
+    one.cursor().execute("DELETE FROM T")
+    two.cursor().execute("ALTER SESSION SET LOCK_TIMEOUT = 1")
+    with pytest.raises(ProgrammingError) as refused:
+        two.cursor().execute("DELETE FROM T")
+    assert (refused.value.errno, refused.value.sqlstate) == (625, "57014")
+    one.cursor().execute("ROLLBACK")
+    assert two.cursor().execute("DELETE FROM T").rowcount == 1
 
 
 def test_counting_in_many_sessions_loses_no_update(warehouse: Warehouse, database: str) -> None:
@@ -204,19 +208,16 @@ def test_a_client_that_gives_up_waiting_has_its_statement_cancelled(warehouse: W
         assert connection.get_query_status(query_id) is QueryStatus.FAILED_WITH_ERROR
 
 
-def test_a_statement_that_waits_for_a_lock_can_be_cancelled(warehouse: Warehouse, database: str) -> None:
-    with (
-        warehouse.connect(database=database, schema="PUBLIC") as one,
-        warehouse.connect(database=database, schema="PUBLIC") as two,
-    ):
-        one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID")
-        one.cursor().execute("BEGIN")
-        one.cursor().execute("DELETE FROM T")
-        thread, outcome = in_background(lambda: two.cursor().execute("DELETE FROM T"))
-        time.sleep(0.3)
-        one.cursor().execute(f"SELECT SYSTEM$CANCEL_ALL_QUERIES({two.session_id})")
-        ends_cancelled(thread, outcome)
-        one.cursor().execute("ROLLBACK")
+def test_a_statement_that_waits_for_a_lock_can_be_cancelled(sessions: Sessions) -> None:
+    one, two = sessions
+    one.cursor().execute("CREATE TABLE T AS SELECT 1 AS ID")
+    one.cursor().execute("BEGIN")
+    one.cursor().execute("DELETE FROM T")
+    thread, outcome = in_background(lambda: two.cursor().execute("DELETE FROM T"))
+    time.sleep(0.3)
+    one.cursor().execute(f"SELECT SYSTEM$CANCEL_ALL_QUERIES({two.session_id})")
+    ends_cancelled(thread, outcome)
+    one.cursor().execute("ROLLBACK")
 
 
 def test_another_users_statement_is_not_for_everyone_to_cancel(warehouse: Warehouse, database: str) -> None:
@@ -232,80 +233,65 @@ def test_another_users_statement_is_not_for_everyone_to_cancel(warehouse: Wareho
         admin.cursor().execute(f"SELECT SYSTEM$CANCEL_QUERY('{query_id}')")
 
 
-def test_two_transactions_that_wait_for_each_other_are_a_deadlock_that_the_later_loses(
-    warehouse: Warehouse, database: str
-) -> None:
-    with (
-        warehouse.connect(database=database, schema="PUBLIC") as one,
-        warehouse.connect(database=database, schema="PUBLIC") as two,
-    ):
-        for table in ("A", "B"):
-            one.cursor().execute(f"CREATE TABLE {table} AS SELECT 0::INT AS N")
-        for connection, table in ((one, "A"), (two, "B")):
-            connection.cursor().execute("BEGIN")
-            connection.cursor().execute(f"UPDATE {table} SET N = 1")
-        thread, outcome = in_background(lambda: one.cursor().execute("UPDATE B SET N = 2"))
-        time.sleep(0.3)
-        with pytest.raises(ProgrammingError, match="deadlock") as victim:
-            two.cursor().execute("UPDATE A SET N = 2")
-        assert (victim.value.errno, victim.value.sqlstate) == (625, "57014")
-        assert thread.is_alive()  # the victim's transaction keeps its locks until it ends
-        two.cursor().execute("ROLLBACK")
-        thread.join(10)
-        assert not isinstance(outcome[0], Error)
-        one.cursor().execute("COMMIT")
-        assert one.cursor().execute("SELECT A.N, B.N FROM A, B").fetchall() == [(1, 2)]
+def test_two_transactions_that_wait_for_each_other_are_a_deadlock_that_the_later_loses(sessions: Sessions) -> None:
+    one, two = sessions
+    for table in ("A", "B"):
+        one.cursor().execute(f"CREATE TABLE {table} AS SELECT 0::INT AS N")
+    for connection, table in ((one, "A"), (two, "B")):
+        connection.cursor().execute("BEGIN")
+        connection.cursor().execute(f"UPDATE {table} SET N = 1")
+    thread, outcome = in_background(lambda: one.cursor().execute("UPDATE B SET N = 2"))
+    time.sleep(0.3)
+    with pytest.raises(ProgrammingError, match="deadlock") as victim:
+        two.cursor().execute("UPDATE A SET N = 2")
+    assert (victim.value.errno, victim.value.sqlstate) == (625, "57014")
+    assert thread.is_alive()  # the victim's transaction keeps its locks until it ends
+    two.cursor().execute("ROLLBACK")
+    thread.join(10)
+    assert not isinstance(outcome[0], Error)
+    one.cursor().execute("COMMIT")
+    assert one.cursor().execute("SELECT A.N, B.N FROM A, B").fetchall() == [(1, 2)]
 
 
-def test_a_transaction_that_only_read_changes_what_another_has_committed_since(
-    warehouse: Warehouse, database: str
-) -> None:
-    with (
-        warehouse.connect(database=database, schema="PUBLIC") as one,
-        warehouse.connect(database=database, schema="PUBLIC") as two,
-    ):
-        one.cursor().execute("CREATE TABLE T AS SELECT 1::INT AS ID, 0::INT AS N")
+def test_a_transaction_that_only_read_changes_what_another_has_committed_since(sessions: Sessions) -> None:
+    one, two = sessions
+    one.cursor().execute("CREATE TABLE T AS SELECT 1::INT AS ID, 0::INT AS N")
+    one.cursor().execute("BEGIN")
+    assert one.cursor().execute("SELECT N FROM T").fetchone() == (0,)
+    two.cursor().execute("UPDATE T SET N = 10")
+    assert one.cursor().execute("SELECT N FROM T").fetchone() == (10,)
+    one.cursor().execute("UPDATE T SET N = N + 1")
+    one.cursor().execute("COMMIT")
+    assert two.cursor().execute("SELECT N FROM T").fetchone() == (11,)
+
+
+def test_a_transaction_that_has_written_sees_and_changes_what_others_committed_since(sessions: Sessions) -> None:
+    one, two = sessions
+    one.cursor().execute("CREATE TABLE A (ID INT)")
+    one.cursor().execute("CREATE TABLE LEDGER AS SELECT 1 AS ID, 'landed' AS STATUS UNION ALL SELECT 2, 'landed'")
+    one.cursor().execute("CREATE TABLE LEASE AS SELECT 'olist' AS SOURCE, 1 AS TOKEN")
+    for verb in ("ROLLBACK", "COMMIT"):
         one.cursor().execute("BEGIN")
-        assert one.cursor().execute("SELECT N FROM T").fetchone() == (0,)
-        two.cursor().execute("UPDATE T SET N = 10")
-        assert one.cursor().execute("SELECT N FROM T").fetchone() == (10,)
-        one.cursor().execute("UPDATE T SET N = N + 1")
-        one.cursor().execute("COMMIT")
-        assert two.cursor().execute("SELECT N FROM T").fetchone() == (11,)
-
-
-def test_a_transaction_that_has_written_sees_and_changes_what_others_committed_since(
-    warehouse: Warehouse, database: str
-) -> None:
-    with (
-        warehouse.connect(database=database, schema="PUBLIC") as one,
-        warehouse.connect(database=database, schema="PUBLIC") as two,
-    ):
-        one.cursor().execute("CREATE TABLE A (ID INT)")
-        one.cursor().execute("CREATE TABLE LEDGER AS SELECT 1 AS ID, 'landed' AS STATUS UNION ALL SELECT 2, 'landed'")
-        one.cursor().execute("CREATE TABLE LEASE AS SELECT 'olist' AS SOURCE, 1 AS TOKEN")
-        for verb in ("ROLLBACK", "COMMIT"):
-            one.cursor().execute("BEGIN")
-            one.cursor().execute("INSERT INTO A VALUES (1)")
-            two.cursor().execute("UPDATE LEASE SET TOKEN = 2")
-            two.cursor().execute("UPDATE LEDGER SET STATUS = 'loaded' WHERE ID = 2")
-            assert one.cursor().execute("SELECT TOKEN FROM LEASE").fetchone() == (2,)
-            assert one.cursor().execute("UPDATE LEASE SET TOKEN = TOKEN + 1").rowcount == 1
-            two.cursor().execute("UPDATE LEDGER SET STATUS = 'validated' WHERE ID = 2")
-            assert one.cursor().execute("UPDATE LEDGER SET STATUS = 'loaded' WHERE ID = 1").rowcount == 1
-            assert one.cursor().execute("SELECT TOKEN FROM LEASE").fetchone() == (3,)
-            assert one.cursor().execute("SELECT STATUS FROM LEDGER ORDER BY ID").fetchall() == [
-                ("loaded",),
-                ("validated",),
-            ]
-            assert one.cursor().execute("SELECT COUNT(*) FROM A").fetchone() == (1,)
-            assert two.cursor().execute("SELECT TOKEN, (SELECT COUNT(*) FROM A) FROM LEASE").fetchone() == (2, 0)
-            two.cursor().execute("ALTER SESSION SET LOCK_TIMEOUT = 1")
-            with pytest.raises(ProgrammingError):
-                two.cursor().execute("UPDATE LEASE SET TOKEN = 9")
-            one.cursor().execute(verb)
-            after = two.cursor().execute("SELECT TOKEN, (SELECT COUNT(*) FROM A) FROM LEASE").fetchone()
-            assert after == ((3, 1) if verb == "COMMIT" else (2, 0))
+        one.cursor().execute("INSERT INTO A VALUES (1)")
+        two.cursor().execute("UPDATE LEASE SET TOKEN = 2")
+        two.cursor().execute("UPDATE LEDGER SET STATUS = 'loaded' WHERE ID = 2")
+        assert one.cursor().execute("SELECT TOKEN FROM LEASE").fetchone() == (2,)
+        assert one.cursor().execute("UPDATE LEASE SET TOKEN = TOKEN + 1").rowcount == 1
+        two.cursor().execute("UPDATE LEDGER SET STATUS = 'validated' WHERE ID = 2")
+        assert one.cursor().execute("UPDATE LEDGER SET STATUS = 'loaded' WHERE ID = 1").rowcount == 1
+        assert one.cursor().execute("SELECT TOKEN FROM LEASE").fetchone() == (3,)
+        assert one.cursor().execute("SELECT STATUS FROM LEDGER ORDER BY ID").fetchall() == [
+            ("loaded",),
+            ("validated",),
+        ]
+        assert one.cursor().execute("SELECT COUNT(*) FROM A").fetchone() == (1,)
+        assert two.cursor().execute("SELECT TOKEN, (SELECT COUNT(*) FROM A) FROM LEASE").fetchone() == (2, 0)
+        two.cursor().execute("ALTER SESSION SET LOCK_TIMEOUT = 1")
+        with pytest.raises(ProgrammingError):
+            two.cursor().execute("UPDATE LEASE SET TOKEN = 9")
+        one.cursor().execute(verb)
+        after = two.cursor().execute("SELECT TOKEN, (SELECT COUNT(*) FROM A) FROM LEASE").fetchone()
+        assert after == ((3, 1) if verb == "COMMIT" else (2, 0))
 
 
 def test_the_lock_of_a_client_that_was_killed_goes_to_whoever_waits(warehouse: Warehouse, database: str) -> None:
