@@ -13,8 +13,8 @@ USE ROLE SECURITYADMIN;
 GRANT MONITOR ON USER {{ pipeline_user | ident }} TO ROLE {{ plan_role | ident }};
 GRANT MONITOR ON USER {{ reporter_user | ident }} TO ROLE {{ plan_role | ident }};
 
--- SELECT … INFORMATION_SCHEMA needs a warehouse and USAGE on the database, and shows the tables on which the role has a
--- privilege. REFERENCES shows a table's structure and not its data.
+-- SELECT … INFORMATION_SCHEMA needs a warehouse and USAGE on the database, and shows the tables on which the role has
+-- a privilege. REFERENCES shows a table's structure and not its data.
 -- https://docs.snowflake.com/en/sql-reference/info-schema#general-usage-notes
 -- https://docs.snowflake.com/en/user-guide/security-access-control-privileges#table-privileges
 GRANT USAGE ON WAREHOUSE {{ warehouse | ident }} TO ROLE {{ plan_role | ident }};

@@ -5,8 +5,8 @@ CREATE ROLE IF NOT EXISTS {{ loader | ident }} COMMENT = 'Writes RAW: COPY INTO 
 CREATE ROLE IF NOT EXISTS {{ transformer | ident }} COMMENT = 'Reads RAW, owns STG, INT, MARTS, SNAPSHOTS and SEEDS';
 CREATE ROLE IF NOT EXISTS {{ reporter | ident }} COMMENT = 'Reads MARTS';
 
--- Service users, which log in with a key pair and never a password; `cxm keys create` makes the keys. A session has only
--- the role that it asks for: with secondary roles the loader could do what the transformer may.
+-- Service users, which log in with a key pair and never a password; `cxm keys create` makes the keys. A session has
+-- only the role that it asks for: with secondary roles the loader could do what the transformer may.
 CREATE USER IF NOT EXISTS {{ pipeline_user | ident }}
     TYPE = SERVICE
     DEFAULT_ROLE = {{ loader | ident }}

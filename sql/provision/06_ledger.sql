@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.FORGOTTEN (
 )
 COMMENT = 'Persons whose rows were taken out of RAW, of what dbt keeps, and of landed objects';
 
--- The run that may write a source's batches: one row for each source, created here, changed under the table's lock only.
+-- The run that may write a source's batches: a row for each source, created here, changed under the table's lock only.
 CREATE TABLE IF NOT EXISTS {{ database | ident }}.RAW.LOAD_LEASE (
     SOURCE VARCHAR NOT NULL COMMENT 'The contract',
     BATCH_ID VARCHAR COMMENT 'The batch at work',

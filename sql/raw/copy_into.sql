@@ -1,5 +1,5 @@
 -- Loads one batch of one table. FILES names every file, because ABORT_STATEMENT stops for a missing file only if it is
--- named. The scan time is TIMESTAMP_LTZ, which a cast would turn into the session's local time; so it becomes UTC first.
+-- named. The scan time is TIMESTAMP_LTZ, which a cast would turn into the session's local time: it becomes UTC first.
 -- noqa: disable=AL01,AL03,CP02,RF03,ST06
 COPY INTO {{ database | ident }}.{{ schema | ident }}.{{ table | ident }} (
 {%- for column in columns %}

@@ -1,4 +1,4 @@
--- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule, which names it, and not the load.
+-- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule that names it, not the load.
 CREATE TABLE IF NOT EXISTS {{ database | ident }}.{{ schema | ident }}.{{ table | ident }} (
 {%- for column in columns %}
     {{ column.name | ident }} VARCHAR COMMENT {{ column.comment | literal }},

@@ -1,4 +1,4 @@
--- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule, which names it, and not the load.
+-- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule that names it, not the load.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.CLINIC_VISITS_REJECTED (
     VISIT_NO VARCHAR COMMENT 'Visit number: Counts an HCP\'s visits.',
     SITE_CODE VARCHAR COMMENT 'Site code: Where it was.',
@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.CLINIC_VISITS_REJECTED (
 COMMENT = 'Visit, set aside: One row for each visit\nand site.';
 
 -- Loads one batch of one table. FILES names every file, because ABORT_STATEMENT stops for a missing file only if it is
--- named. The scan time is TIMESTAMP_LTZ, which a cast would turn into the session's local time; so it becomes UTC first.
+-- named. The scan time is TIMESTAMP_LTZ, which a cast would turn into the session's local time: it becomes UTC first.
 -- noqa: disable=AL01,AL03,CP02,RF03,ST06
 COPY INTO CXM_MEDTECH.RAW.CLINIC_VISITS_REJECTED (
     _RULES,

@@ -3,7 +3,7 @@ ALTER TABLE CXM_MEDTECH.RAW.CLINIC_VISITS ADD COLUMN
     IF NOT EXISTS WARD_S_NO VARCHAR COMMENT 'Came with visits_list.csv as Ward\'s no';
 
 -- Loads one batch of one table. FILES names every file, because ABORT_STATEMENT stops for a missing file only if it is
--- named. The scan time is TIMESTAMP_LTZ, which a cast would turn into the session's local time; so it becomes UTC first.
+-- named. The scan time is TIMESTAMP_LTZ, which a cast would turn into the session's local time: it becomes UTC first.
 -- noqa: disable=AL01,AL03,CP02,RF03,ST06
 COPY INTO CXM_MEDTECH.RAW.CLINIC_VISITS (
     RATING,

@@ -1,4 +1,4 @@
--- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule, which names it, and not the load.
+-- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule that names it, not the load.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.CLINIC_VISITS (
     VISIT_NO VARCHAR COMMENT 'Visit number: Counts an HCP\'s visits.',
     SITE_CODE VARCHAR COMMENT 'Site code: Where it was.',

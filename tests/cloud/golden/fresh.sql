@@ -72,8 +72,8 @@ CREATE ROLE IF NOT EXISTS CXM_TRANSFORMER COMMENT = 'Reads RAW, owns STG, INT, M
 CREATE ROLE IF NOT EXISTS CXM_REPORTER COMMENT = 'Reads MARTS';
 
 -- user CXM_PIPELINE_SVC: does not exist
--- Service users, which log in with a key pair and never a password; `cxm keys create` makes the keys. A session has only
--- the role that it asks for: with secondary roles the loader could do what the transformer may.
+-- Service users, which log in with a key pair and never a password; `cxm keys create` makes the keys. A session has
+-- only the role that it asks for: with secondary roles the loader could do what the transformer may.
 CREATE USER IF NOT EXISTS CXM_PIPELINE_SVC
     TYPE = SERVICE
     DEFAULT_ROLE = CXM_LOADER
@@ -210,7 +210,7 @@ CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.FORGOTTEN (
 COMMENT = 'Persons whose rows were taken out of RAW, of what dbt keeps, and of landed objects';
 
 -- table CXM_MEDTECH.RAW.LOAD_LEASE: does not exist
--- The run that may write a source's batches: one row for each source, created here, changed under the table's lock only.
+-- The run that may write a source's batches: a row for each source, created here, changed under the table's lock only.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.LOAD_LEASE (
     SOURCE VARCHAR NOT NULL COMMENT 'The contract',
     BATCH_ID VARCHAR COMMENT 'The batch at work',
@@ -318,7 +318,7 @@ GRANT DATABASE ROLE SNOWFLAKE.USAGE_VIEWER TO ROLE CXM_LOADER;
 USE ROLE SYSADMIN;
 
 -- table CXM_MEDTECH.RAW.T_CASES: does not exist
--- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule, which names it, and not the load.
+-- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule that names it, not the load.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.T_CASES (
     CASE_ID VARCHAR COMMENT 'Case_Id: The row\'s case_id',
     SURGEON VARCHAR COMMENT 'Surgeon: The row\'s surgeon',

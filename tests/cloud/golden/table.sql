@@ -2,7 +2,7 @@
 USE ROLE SYSADMIN;
 
 -- table CXM_MEDTECH.RAW.T_KITS: does not exist
--- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule, which names it, and not the load.
+-- The RAW table of a file. Data columns are VARCHAR, so that a bad value fails a rule that names it, not the load.
 CREATE TABLE IF NOT EXISTS CXM_MEDTECH.RAW.T_KITS (
     KIT_ID VARCHAR COMMENT 'Kit_Id: The row\'s kit_id',
     _LOAD_TIMESTAMP TIMESTAMP_NTZ COMMENT 'When COPY began to read the file, in UTC',

@@ -1,4 +1,4 @@
--- INT + SEEDS → MARTS: one row per HCP (the person), with all their measures. No place finer than the city, because reports need none.
+-- INT + SEEDS → MARTS: one row per HCP (the person), with all their measures. No place finer than the city: reports need none.
 with hcps as (
     select
         hcp_id,
