@@ -121,9 +121,11 @@ def combine_by_value(query: exp.SetOperation, items: Sequence[Item]) -> None:
 
 
 def distinct_by_value(node: Expr) -> None:
-    """COUNT(DISTINCT V), and PARTITION BY V."""
+    """COUNT(DISTINCT V), APPROX_COUNT_DISTINCT(V), MODE(V), and PARTITION BY V."""
     if isinstance(node, exp.Distinct) and isinstance(node.parent, exp.AggFunc):
         values = list(node.expressions)
+    elif isinstance(node, (exp.ApproxDistinct, exp.Mode)) and isinstance(node.this, Expr):
+        values = [node.this]
     elif isinstance(node, exp.Window):
         values = list(node.args.get("partition_by") or [])
     else:
