@@ -18,10 +18,10 @@ import yaml
 from snowflake.connector.constants import FIELD_ID_TO_NAME
 from snowflake.connector.errors import Error
 
-from tests.embedded.conftest import Warehouse
+from tests.embedded.conftest import ObjectStore, Warehouse, integration_for, made_bucket
 
 CASES = Path(__file__).with_name("documented")
-KEYS = {"sql", "before", "rows", "types", "names", "columns", "error", "message", "refused", "known", "page"}
+KEYS = {"sql", "before", "files", "rows", "types", "names", "columns", "error", "message", "refused", "known", "page"}
 REFUSED = 2  # 000002: legal on Snowflake, and not here
 _numbers = itertools.count(1)
 
@@ -56,7 +56,17 @@ def shared(warehouse: Warehouse, database: str) -> Iterator[Any]:
         yield connection
 
 
-@pytest.mark.parametrize("case", [_parameter(case) for case in cases()])
+@pytest.fixture(scope="module")
+def bucket(loading_warehouse: Warehouse, s3_server: ObjectStore) -> Iterator[str]:
+    """The bucket that the cases with files load from, and a database of theirs."""
+    with loading_warehouse.connect() as connection, made_bucket(s3_server.client(), "documented") as name:
+        connection.cursor().execute("CREATE DATABASE DOCUMENTED")
+        integration_for(connection, name)
+        yield name
+        connection.cursor().execute("DROP DATABASE DOCUMENTED")
+
+
+@pytest.mark.parametrize("case", [_parameter(case) for case in cases() if "files" not in case])
 def test_a_statement_gives_what_is_documented_or_is_refused(
     case: dict[str, Any], warehouse: Warehouse, database: str, shared: Any
 ) -> None:
@@ -69,6 +79,25 @@ def test_a_statement_gives_what_is_documented_or_is_refused(
         cursor.execute(f"CREATE SCHEMA {schema}")
         for sql in case["before"]:
             cursor.execute(sql.replace("{unique}", schema))
+        _check(case, cursor, schema)
+
+
+@pytest.mark.parametrize("case", [_parameter(case) for case in cases() if "files" in case])
+def test_a_statement_over_files_gives_what_is_documented_or_is_refused(
+    case: dict[str, Any], loading_warehouse: Warehouse, bucket: str, s3_server: ObjectStore
+) -> None:
+    schema = f"F{next(_numbers)}"
+    url = f"s3://{bucket}/{schema}/"
+    s3 = s3_server.client()
+    for name, text in case["files"].items():
+        s3.put_object(Bucket=bucket, Key=f"{schema}/{name}", Body=text.encode())
+    with loading_warehouse.connect(database="DOCUMENTED") as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE SCHEMA {schema}")
+        cursor.execute(f"CREATE STAGE ST URL = '{url}' STORAGE_INTEGRATION = {integration_for(connection, bucket)}")
+        case = _named(_named(case, url, "{url}"), schema)
+        for sql in case["before"]:
+            cursor.execute(sql)
         _check(case, cursor, schema)
 
 
@@ -96,13 +125,13 @@ def _check(case: dict[str, Any], cursor: Any, unique: str) -> None:
         assert shown == case["types"]
 
 
-def _named(part: Any, unique: str) -> Any:
-    """A case, or a part of it, with the name of its schema in place of {unique}."""
+def _named(part: Any, name: str, place: str = "{unique}") -> Any:
+    """A case, or a part of it, with a name in place of {unique}, which is that of its schema, or of {url}."""
     if isinstance(part, dict):
-        return {key: _named(value, unique) for key, value in part.items()}
+        return {key: _named(value, name, place) for key, value in part.items()}
     if isinstance(part, list):
-        return [_named(value, unique) for value in part]
-    return part.replace("{unique}", unique) if isinstance(part, str) else part
+        return [_named(value, name, place) for value in part]
+    return part.replace(place, name) if isinstance(part, str) else part
 
 
 def _plain(value: Any) -> Any:

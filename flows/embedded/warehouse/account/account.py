@@ -75,6 +75,11 @@ class Account:
         """The object, or None."""
         return self._objects.get((kind, name))
 
+    def owned_by(self, role: str) -> list[AccountObject]:
+        """The objects that a role owns."""
+        with self._lock:
+            return [o for o in self._objects.values() if o.owner == role]
+
     def all(self, kind: str) -> list[AccountObject]:
         """Every object of a kind, by name."""
         with self._lock:

@@ -88,6 +88,13 @@ FIXED = frozenset(
         "TWO_DIGIT_CENTURY_START",
         "WEEK_OF_YEAR_POLICY",
         "WEEK_START",
+        "JSON_INDENT",
+        "ROWS_PER_RESULTSET",
+        "SEARCH_PATH",
+        "STRICT_JSON_OUTPUT",
+        "TIMESTAMP_DAY_IS_ALWAYS_24H",
+        "TRANSACTION_ABORT_ON_ERROR",
+        "UNSUPPORTED_DDL_ACTION",
     }
 )
 

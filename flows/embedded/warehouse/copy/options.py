@@ -129,8 +129,12 @@ def _dotted(node: Any, session: SessionContext) -> str:
 
 def read_options(statement: exp.Copy, session: SessionContext) -> Options:
     options: dict[str, Any] = {}
+    named: set[str] = set()
     for param in statement.args.get("params") or []:
         name = param.this.name.upper()
+        if name in named or (name == "TRUNCATECOLUMNS" and "ENFORCE_LENGTH" in named):
+            raise compilation(1006, "42601", f"conflicting values for copy option '{name}'")
+        named.add(name)
         if name == "FILE_FORMAT":
             options["file_format"] = file_format(param, session)
             continue

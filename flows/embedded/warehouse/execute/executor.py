@@ -188,7 +188,7 @@ class Executor:
                 with self._apart(tree, bindings):
                     self.run(tree, bindings)
             if isinstance(tree, exp.Show) and self.rows is not None:
-                self.rows = visibility.shown_columns(conn, self.rows)
+                self.rows = visibility.shown_columns(conn, self.rows, tree)
                 self.rowcount = self.rows.num_rows
 
     def _let_go(self) -> None:

@@ -18,7 +18,7 @@ from flows.embedded.warehouse.account.account import GLOBAL_KINDS
 from flows.embedded.warehouse.account.objects import ACCOUNTADMIN, Grant
 from flows.embedded.warehouse.session.privileges import exists, parts_of, sources
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import quote
+from flows.embedded.warehouse.text.grammar import like, quote
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -117,21 +117,27 @@ def check_shown(conn: WarehouseConnection, tree: exp.Show) -> None:
         raise errors.cannot_perform()
 
 
-def shown_columns(conn: WarehouseConnection, rows: Any) -> Any:
-    """SHOW COLUMNS without the columns of tables and views that the role has no privilege on
-    (https://docs.snowflake.com/en/sql-reference/sql/show-columns#usage-notes)."""
-    names = [
-        rows.schema.names.index(n) if n in rows.schema.names else -1
-        for n in ("database_name", "schema_name", "table_name")
-    ]
-    if -1 in names:
+def shown_columns(conn: WarehouseConnection, rows: Any, tree: exp.Show) -> Any:
+    """SHOW COLUMNS without those that LIKE leaves out and those of tables and views that the role has no privilege on; whether a
+    column takes NULL and a view's own comments in Snowflake's words
+    (https://docs.snowflake.com/en/sql-reference/sql/show-columns)."""
+    if rows.num_rows == 0 or "column_name" not in rows.schema.names:
         return rows
-    rows = _ordered(conn, rows)
-    if ACCOUNTADMIN in conn.active_roles():
-        return rows
-    full = [".".join(parts) for parts in zip(*(rows.column(i).to_pylist() for i in names), strict=True)]
+    shown = _ordered(conn, rows).to_pylist()
+    pattern = tree.args.get("like")
+    everyone = ACCOUNTADMIN in conn.active_roles()
     seen = {o.name for kind in ("TABLE", "VIEW") for o in conn.account.all(kind) if conn.may_see(kind, o.name)}
-    return rows.filter(pa.array([name in seen for name in full], pa.bool_()))
+    views = {o.name: o.properties.get("columns") for o in conn.account.all("VIEW")}
+    kept = []
+    for row in shown:
+        full = ".".join(str(row[n]) for n in ("database_name", "schema_name", "table_name"))
+        if (everyone or full in seen) and (pattern is None or like(pattern.name, str(row["column_name"]))):
+            comments = views.get(full)
+            comment = comments.get(row["column_name"]) if isinstance(comments, dict) else None
+            null = "NOT_NULL" if row["null?"] == "false" else row["null?"]
+            type_ = str(row["data_type"]).replace('_LTZ","nullable"', '_LTZ","precision":0,"scale":9,"nullable"')
+            kept.append({**row, "data_type": type_, "null?": null, "comment": comment or row["comment"]})
+    return pa.Table.from_pylist(kept, schema=rows.schema)
 
 
 def _ordered(conn: WarehouseConnection, rows: Any) -> Any:

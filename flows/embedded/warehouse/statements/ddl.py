@@ -17,6 +17,7 @@ from flows.embedded.warehouse.session.result import status
 from flows.embedded.warehouse.statements import table_masks, tables
 from flows.embedded.warehouse.statements.columns import columns_of
 from flows.embedded.warehouse.statements.row_changes import engine_columns
+from flows.embedded.warehouse.statements.table_keys import check_references
 from flows.embedded.warehouse.statements.table_specs import TableSpec, take_apart
 from flows.embedded.warehouse.storage import load_history
 from flows.embedded.warehouse.text import errors
@@ -57,6 +58,10 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
     gone = [conn.qualify(parts_of(t)) for t in expression.args.get("tables") or [] if isinstance(t, exp.Table)]
     before = exists(conn, name) if name and kind in ("TABLE", "VIEW") else ""
     for new in _made(conn, expression, name):
+        if name and new[:2] != name[:2]:
+            if not conn.has_schema(*new[:2]):
+                raise errors.not_found("SCHEMA", ".".join(new[:2]))
+            raise errors.unsupported(f"RENAME TO another schema ({'.'.join(new)})")
         if other := spelled_otherwise(conn, new):
             raise errors.unsupported(f"{new[2]} beside {other}: names that differ by case alone")
     spec = None
@@ -73,8 +78,9 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         if before and expression.args.get("exists"):
             runner.answer(status(f"{spec.name[2]} already exists, statement succeeded."))
             return
-        if before and not spec.replaces and not spec.temporary:
+        if not spec.replaces and _taken(conn, spec, before):
             raise errors.already_exists(spec.full)
+        check_references(conn, runner.duck, spec.name, spec.keys)
         _refuse_stage_sources(expression)
     elif isinstance(expression, exp.Create) and kind not in ("SEQUENCE",):
         raise errors.unsupported(f"CREATE {kind}")
@@ -106,7 +112,7 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
     else:
         made = target if isinstance(expression, exp.Create) else None
         rows = _taken_rows(runner, expression, name, spec)
-        if isinstance(expression, exp.Create) and kind == "VIEW":
+        if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
             _check_named(expression)
         expression = runner.typed(tables.resolve_temporary(conn, expression, made))
         if isinstance(expression, exp.Create) and kind == "VIEW":
@@ -134,6 +140,14 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         tables.altered(conn, spec, expression)
     elif isinstance(expression, exp.TruncateTable):
         conn.account.changed(".".join(conn.qualify(parts_of(t))) for t in original.expressions)
+
+
+def _taken(conn: WarehouseConnection, spec: TableSpec, before: str) -> bool:
+    """Whether a name is taken: a temporary table and a permanent one may share theirs
+    (https://docs.snowflake.com/en/user-guide/tables-temp-transient#potential-naming-conflicts-with-other-table-types)."""
+    if spec.name not in conn.temporary_tables:
+        return bool(before) and not spec.temporary
+    return spec.temporary or any(conn.account.find(kind, spec.full) for kind in ("TABLE", "VIEW"))
 
 
 def _run_part(runner: Runner, part: Expr, bindings: Any) -> None:
@@ -242,12 +256,14 @@ def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool) -> None:
         raise errors.unsupported(f"CLONE of {name[2]}, which has defaults or NOT NULL")
 
 
-def _check_named(view: exp.Create) -> None:
-    """Each column of a view has a name (https://docs.snowflake.com/en/sql-reference/sql/create-view#required-parameters)."""
-    if isinstance(view.this, exp.Schema) or not isinstance(view.expression, exp.Select):
+def _check_named(made: exp.Create) -> None:
+    """Each column of a view, or of a table made of a query, has a name
+    (https://docs.snowflake.com/en/sql-reference/sql/create-view#required-parameters)."""
+    query = made.expression.unnest() if isinstance(made.expression, exp.Subquery) else made.expression
+    if isinstance(made.this, exp.Schema) or not isinstance(query, exp.Select):
         return
-    for column in view.expression.expressions:
-        if not (isinstance(column, (exp.Alias, exp.Column, exp.Dot, exp.JSONExtract)) or column.is_star):
+    for column in query.expressions:
+        if not (isinstance(column.unnest(), (exp.Alias, exp.Column, exp.Dot, exp.JSONExtract)) or column.is_star):
             raise errors.missing_column_name()
 
 

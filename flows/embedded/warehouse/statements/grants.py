@@ -218,9 +218,13 @@ def _owns_scope(conn: WarehouseConnection, name: str) -> bool:
 
 
 def _may_grant(conn: WarehouseConnection, privilege: str, kind: str, name: str) -> None:
-    """Owner, MANAGE GRANTS, or the privilege WITH GRANT OPTION."""
+    """Owner (of the schema, where access is managed), MANAGE GRANTS, or the privilege WITH GRANT OPTION
+    (https://docs.snowflake.com/en/user-guide/security-access-control-configure#creating-managed-access-schemas)."""
+    schema = conn.account.find("SCHEMA", ".".join(name.split(".", 2)[:2])) if name.count(".") > 1 else None
+    managed = schema is not None and bool(schema.properties.get("managed"))
     if conn.may("MANAGE GRANTS", "ACCOUNT", "") or (
-        kind != "ACCOUNT" and conn.account.owner(kind, name) in conn.active_roles()
+        kind != "ACCOUNT"
+        and (schema.owner if managed and schema else conn.account.owner(kind, name)) in conn.active_roles()
     ):
         return
     roles = conn.active_roles()

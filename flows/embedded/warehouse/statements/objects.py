@@ -208,6 +208,9 @@ def drop(conn: WarehouseConnection, words: Words) -> Result:
     if kind.name == "ROLE" and name in SYSTEM_ROLES:
         raise errors.insufficient(kind.name, name)
     conn.require("OWNERSHIP", kind.name, name)
+    if kind.name == "ROLE":  # https://docs.snowflake.com/en/sql-reference/sql/drop-role#usage-notes
+        for item in conn.account.owned_by(name):
+            conn.account.own(item, conn.role, keep=True)
     conn.account.drop(kind.name, name)
     if kind.name == "WAREHOUSE" and conn.warehouse == name:
         conn.warehouse = None

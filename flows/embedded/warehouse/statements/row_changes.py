@@ -44,6 +44,10 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
     if isinstance(expression, exp.Update):
         _bare_targets(expression)
     overwrites = isinstance(expression, exp.Insert) and bool(expression.args.get("overwrite"))
+    if overwrites and any(
+        conn.qualify(parts_of(t)) == written for t in expression.expression.find_all(exp.Table) if is_named(t)
+    ):
+        raise errors.unsupported("INSERT OVERWRITE of a table from itself (write another table, then ALTER … RENAME)")
     if overwrites or isinstance(expression, (exp.Update, exp.Delete, exp.Merge)):
         _lock_rows(runner, written)
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS, shown
 from flows.embedded.warehouse.session.result import Result, status, table
-from flows.embedded.warehouse.statements.show_filter import like
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import Words, quote
+from flows.embedded.warehouse.text.grammar import Words, like, quote
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection

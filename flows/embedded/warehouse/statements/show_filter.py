@@ -5,12 +5,11 @@ https://docs.snowflake.com/en/sql-reference/sql/show
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.embedded.warehouse.text import errors
-from flows.embedded.warehouse.text.grammar import Words
+from flows.embedded.warehouse.text.grammar import Words, like
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -42,12 +41,6 @@ class ShowFilter:
         return rows if self.limit is None else rows[: self.limit]
 
 
-def like(pattern: str, text: str) -> bool:
-    """SQL LIKE with % and _, ignoring case, as SHOW … LIKE does."""
-    regex = "".join(".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
-    return re.fullmatch(regex, text, re.IGNORECASE | re.DOTALL) is not None
-
-
 def show_filter(words: Words) -> ShowFilter:
     """What follows the plural: [LIKE '…'] [IN …] [STARTS WITH '…'] [LIMIT n [FROM '…']]."""
     if words.accept("HISTORY"):  # rows of dropped objects, which are not kept here
@@ -63,6 +56,8 @@ def show_filter(words: Words) -> ShowFilter:
     limit, after = None, None
     if words.accept("LIMIT"):
         limit = int(str(words.value()))
+        if limit < 1:
+            raise errors.syntax(str(limit))
         if words.accept("FROM"):
             after = words.string()
     words.finish()

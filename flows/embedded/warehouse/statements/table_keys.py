@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import duckdb
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text.grammar import quote_name
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
@@ -41,3 +44,25 @@ def check_unclustered(conn: WarehouseConnection, full: str, action: Expr) -> Non
         if re.search(rf"\b{re.escape(old)}\b", key, re.IGNORECASE):
             what = "dropped" if new is None else "renamed"
             raise errors.unsupported(f"a column of the clustering key {key} {what} (DROP CLUSTERING KEY first)")
+
+
+def check_references(
+    conn: WarehouseConnection,
+    duck: duckdb.DuckDBPyConnection,
+    own: tuple[str, str, str],
+    keys: Sequence[Sequence[object]],
+) -> None:
+    """A foreign key refers to columns that are there (https://docs.snowflake.com/en/sql-reference/sql/create-table-constraint)."""
+    for _, _, _, *reference in keys:
+        if len(reference) < 2 or not isinstance(reference[0], list) or not isinstance(reference[1], list):
+            continue
+        name = conn.qualify([str(part) for part in reference[0]])
+        if name == own or not reference[1]:
+            continue
+        try:
+            described = duck.execute(f"SELECT * FROM {'.'.join(map(quote_name, name))} LIMIT 0").description or []
+        except duckdb.Error:
+            continue  # a missing table is refused where rights are looked at
+        for column in reference[1]:
+            if column not in {str(one[0]) for one in described}:
+                raise errors.invalid_identifier(str(column))

@@ -204,6 +204,8 @@ def _check_identity(column: exp.ColumnDef, kind: Expr, spec: TableSpec) -> None:
     type_ = declared(column.args["kind"]) if column.args.get("kind") is not None else None
     if type_ is not None and type_.kind not in ("NUMBER", "FLOAT"):
         raise errors.default_type(folded(column.this))
+    if any(isinstance(kind.args.get(key), exp.Neg) for key in ("start", "increment")):
+        raise errors.unsupported("AUTOINCREMENT that counts down or begins below zero")
     if kind.args.get("order"):
         spec.ordered.append(folded(column.this))
 
@@ -218,12 +220,26 @@ def _check_default(column: exp.ColumnDef, value: Expr) -> None:
         kind = "VARCHAR" if value.is_string else "NUMBER"
     elif isinstance(value, exp.Boolean):
         kind = "BOOLEAN"
+    if type_ is not None and type_.kind in _NOT_MADE_OF and isinstance(value, _NOT_MADE_OF[type_.kind]):
+        raise errors.default_type(folded(column.this))
     if type_ is None or not kind:
         return
     if kind != ("NUMBER" if type_.kind == "FLOAT" else type_.kind):
         raise errors.default_type(folded(column.this))
     if type_.length and len(value.name) > type_.length and kind == "VARCHAR":
         raise errors.too_long(value.name)
+
+
+_TEXTS = (exp.Upper, exp.Lower, exp.DPipe, exp.Concat, exp.Uuid)
+_STAMPS = (exp.CurrentTimestamp, exp.Localtimestamp)
+# The functions whose values a column of a kind does not take as its DEFAULT.
+_NOT_MADE_OF: dict[str, tuple[type[Expr], ...]] = {
+    "VARCHAR": (exp.CurrentDate, exp.CurrentTime, *_STAMPS),
+    "DATE": (*_TEXTS, *_STAMPS, exp.CurrentTime),
+    "TIME": (*_TEXTS, *_STAMPS, exp.CurrentDate),
+    "TIMESTAMP_NTZ": (*_TEXTS, exp.CurrentTime), "TIMESTAMP_LTZ": (*_TEXTS, exp.CurrentTime),
+    "TIMESTAMP_TZ": (*_TEXTS, exp.CurrentTime), "NUMBER": _TEXTS, "FLOAT": _TEXTS, "BOOLEAN": _TEXTS,
+}  # fmt: skip
 
 
 def tag_values(clause: exp.Tags) -> dict[str, str]:

@@ -18,9 +18,10 @@ from flows.embedded.warehouse.account.objects import AccountObject, Grant
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, target_of
 from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.statements.table_keys import check_unclustered, rename_in_keys
-from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text import errors, write_errors
 from flows.embedded.warehouse.text.grammar import quote, quote_name
 from flows.embedded.warehouse.translate import types
+from flows.embedded.warehouse.translate.expressions import declared
 from flows.embedded.warehouse.translate.legal import drops_clustering
 
 if TYPE_CHECKING:
@@ -187,12 +188,20 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
 
 
 def _check_added(column: exp.ColumnDef) -> None:
-    """A default of ADD COLUMN is a constant (https://docs.snowflake.com/en/sql-reference/sql/alter-table#parameters)."""
+    """A default of ADD COLUMN is a constant of the column's own kind
+    (https://docs.snowflake.com/en/sql-reference/sql/alter-table#table-column-actions-tablecolumnaction)."""
+    type_ = declared(column.args["kind"]) if column.args.get("kind") is not None else None
     for default in column.find_all(exp.DefaultColumnConstraint):
-        if default.find(exp.Func, exp.Column, exp.Query) and not isinstance(default.this, exp.Cast):
-            raise errors.unsupported(
-                f"ADD COLUMN with DEFAULT {default.this.sql(dialect='snowflake')} (a constant is expected)"
-            )
+        value = default.this.this if isinstance(default.this, exp.Neg) else default.this
+        if not isinstance(value, (exp.Literal, exp.Boolean, exp.Null)):
+            raise write_errors.invalid_default(default.this.sql(dialect="snowflake").upper())
+        if isinstance(value, exp.Literal):
+            given = types.text(len(value.name) or 1) if value.is_string else types.of_literal(value.name)
+        else:
+            given = types.BOOLEAN if isinstance(value, exp.Boolean) else types.NULL
+        kinds = {given.kind, type_.kind if type_ else given.kind}
+        if given != types.NULL and len(kinds) > 1 and kinds != {"NUMBER", "FLOAT"}:
+            raise write_errors.wrong_type(str(type_), str(given), folded(column.this))
 
 
 def _check_type_change(conn: WarehouseConnection, spec: TableSpec, action: exp.AlterColumn) -> None:

@@ -8,6 +8,10 @@ from __future__ import annotations
 from flows.embedded.warehouse.text.grammar import quote, quote_name
 
 
+def _yes(prop: str) -> str:
+    return f"CASE WHEN json_extract_string(o.properties, '$.{prop}') = 'true' THEN 'YES' ELSE 'NO' END"
+
+
 def information_schema_sql(database: str) -> str:
     """INFORMATION_SCHEMA.TABLES, VIEWS and SCHEMATA of a database with owners, times and comments; fakesnow's have none.
 
@@ -38,7 +42,7 @@ def information_schema_sql(database: str) -> str:
             {name} AS TABLE_CATALOG, t.schema_name AS TABLE_SCHEMA, t.table_name AS TABLE_NAME, coalesce(o.owner,
             'ACCOUNTADMIN') AS TABLE_OWNER,
             CASE t.kind WHEN 'TABLE' THEN 'BASE TABLE' ELSE 'VIEW' END AS TABLE_TYPE,
-            CASE WHEN json_extract_string(o.properties, '$.transient') = 'true' THEN 'YES' ELSE 'NO' END AS IS_TRANSIENT,
+            CASE WHEN t.kind = 'TABLE' THEN {_yes("transient")} END AS IS_TRANSIENT,
             json_extract_string(o.properties, '$.cluster_by') AS CLUSTERING_KEY,
             t.estimated_size::BIGINT AS ROW_COUNT, CASE t.kind WHEN 'TABLE' THEN 0::BIGINT END AS BYTES,
             CASE t.kind WHEN 'TABLE' THEN
@@ -64,8 +68,8 @@ def information_schema_sql(database: str) -> str:
         CREATE OR REPLACE VIEW {home}._fs_schemata AS SELECT
             {name} AS CATALOG_NAME,
             CASE WHEN s.schema_name = '_fs_information_schema' THEN 'INFORMATION_SCHEMA' ELSE s.schema_name END AS SCHEMA_NAME,
-            coalesce(o.owner, 'ACCOUNTADMIN') AS SCHEMA_OWNER, 'NO' AS IS_TRANSIENT, 'NO' AS IS_MANAGED_ACCESS,
-            1 AS RETENTION_TIME,
+            coalesce(o.owner, 'ACCOUNTADMIN') AS SCHEMA_OWNER, {_yes("transient")} AS IS_TRANSIENT,
+            {_yes("managed")} AS IS_MANAGED_ACCESS, 1 AS RETENTION_TIME,
             NULL::VARCHAR AS DEFAULT_CHARACTER_SET_CATALOG, NULL::VARCHAR AS DEFAULT_CHARACTER_SET_SCHEMA,
             NULL::VARCHAR AS DEFAULT_CHARACTER_SET_NAME, NULL::VARCHAR AS SQL_PATH, o.created_on AS CREATED,
             o.created_on AS LAST_ALTERED,

@@ -131,6 +131,27 @@ class _Parser(SnowflakeParser):
 
         return super()._parse_csv(part, sep)
 
+    def _parse_primary(self) -> Expr | None:
+        # neither 'a' 'b' nor 1 AS 'x'
+        if (
+            self._curr
+            and self._curr.token_type == TokenType.STRING
+            and self._next
+            and self._next.token_type == TokenType.STRING
+        ):
+            self.raise_error("Unexpected string", self._next)
+        return super()._parse_primary()
+
+    def _parse_alias(self, this: Expr | None, explicit: bool = False) -> Expr | None:
+        if (
+            self._curr
+            and self._curr.token_type == TokenType.ALIAS
+            and self._next
+            and self._next.token_type == TokenType.STRING
+        ):
+            self.raise_error("Unexpected string", self._next)
+        return super()._parse_alias(this, explicit)
+
     def _parse_bracket(self, this: Expr | None = None) -> Expr | None:
         # DuckDB's ARRAY[1, 2] and MAP {'a': 1} are no constants of Snowflake's
         word = self._prev.text.upper() if self._prev and self._prev.token_type != TokenType.IDENTIFIER else ""

@@ -271,3 +271,10 @@ def accept_create_prefix(words: Words) -> bool:
     """Move past CREATE [OR REPLACE]; whether it replaces."""
     words.expect("CREATE")
     return words.accept("OR", "REPLACE")
+
+
+def like(pattern: str, text: str) -> bool:
+    """SQL LIKE with % and _, ignoring case, as SHOW … LIKE does."""
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)  # \_ and \% stand for themselves
+    regex = "".join(".*" if c == "%" else "." if c == "_" else re.escape(c[-1]) for c in parts)
+    return re.fullmatch(regex, text, re.IGNORECASE | re.DOTALL) is not None

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.translate.written_types import ASSIGNED
+
 _T = exp.DataType.Type
 _OF_ENGINE = {
     "DATE": _T.DATE,
@@ -47,7 +49,9 @@ def _assign(value: Expr, kind: object) -> None:
     words = isinstance(bare, (exp.Column, exp.Var)) and bare.name.upper() == "DEFAULT"
     if kind is None or words or isinstance(bare, (exp.Null, exp.Placeholder)):
         return
-    bare.replace(exp.Cast(this=bare.copy(), to=exp.DataType(this=kind, nested=False)))
+    made = exp.Cast(this=bare.copy(), to=exp.DataType(this=kind, nested=False))
+    made.meta[ASSIGNED] = True
+    bare.replace(made)
 
 
 def _selects(query: object) -> list[exp.Select]:

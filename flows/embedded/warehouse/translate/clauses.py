@@ -63,6 +63,8 @@ def _check_select(select: exp.Select) -> None:
         raise errors.syntax("USING SAMPLE")
     if select.args.get("into") is not None:
         raise errors.syntax("INTO")
+    if select.args.get("offset") is not None and not isinstance(select.args.get("limit"), (exp.Limit, exp.Fetch)):
+        raise errors.syntax("OFFSET")  # https://docs.snowflake.com/en/sql-reference/constructs/limit#syntax
     if select.args.get("locks"):
         raise errors.unsupported("SELECT … FOR UPDATE")
 

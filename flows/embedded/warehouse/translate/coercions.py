@@ -71,6 +71,14 @@ _PARTS_OF_DATES = (
 )  # fmt: skip
 
 
+def refuse_paths(node: Expr) -> None:
+    """A path into what is no VARIANT, OBJECT or ARRAY (https://docs.snowflake.com/en/user-guide/querying-semistructured)."""
+    if isinstance(node, exp.JSONExtract) and node.args.get("variant_extract"):
+        type_ = type_of(node.this)
+        if type_ is not None and type_.kind in types.SCALAR:
+            raise errors.argument_types("GET", f"{type_}, VARCHAR")
+
+
 def read_texts(node: Expr) -> None:
     """A text where a function takes numbers: ABS('-3')
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
@@ -129,6 +137,12 @@ def put_in_variant(node: Expr) -> None:
     if _to_variant(node):
         node.meta[_VALUE] = node.this.copy()
         parts = [node.this]
+        type_ = type_of(node.this)
+        if type_ is not None and type_.kind == "NUMBER" and not type_.scale and not isinstance(node.this, exp.Literal):
+            node.this.replace(
+                decimal(node.this.copy(), types.INTEGER)
+            )  # a short one would be 42.0 in the engine's JSON
+            return
     elif isinstance(node, (exp.Array, exp.ArrayConstructCompact)) or name == "ARRAY_CONSTRUCT_COMPACT":
         parts = list(node.expressions)
     elif isinstance(node, (exp.Struct, exp.JSONObject)):

@@ -15,6 +15,8 @@ def column_names(query: Expr) -> list[str | None]:
 
 def column_name(column: Expr) -> str | None:
     """The name that Snowflake gives a result's column, or None when the column has one of its own."""
+    if isinstance(column, exp.Paren) and isinstance(bare := column.unnest(), exp.Column) and not bare.is_star:
+        return bare.name if bare.this.args.get("quoted") else bare.name.upper()
     has_name = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
     if has_name or column.find(exp.Placeholder):
         return None

@@ -28,6 +28,7 @@ from flows.embedded.warehouse.translate.coercions import (
     kind_in_variant,
     put_in_variant,
     read_texts,
+    refuse_paths,
     refuse_times,
     shifted,
 )
@@ -149,6 +150,7 @@ def typed(node: Expr) -> Type | None:
     distinct_by_value(node)
     from_last(node)
     refuse_times(node)
+    refuse_paths(node)
     read_texts(node)
     put_in_variant(node)
     for make in (

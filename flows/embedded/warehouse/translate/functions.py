@@ -76,7 +76,10 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
     elif name == "CURRENT_SCHEMA":
         text = conn.schema
     elif name == "CURRENT_SCHEMAS":
-        text = json.dumps([f"{conn.database}.{conn.schema}"] if conn.schema else [])
+        names = dict.fromkeys(
+            n for n in (conn.schema, "PUBLIC") if n and conn.database and conn.has_schema(conn.database, n)
+        )
+        text = json.dumps([f"{conn.database}.{n}" for n in names])
     elif name == "CURRENT_ROLE":
         text = conn.role
     elif name == "CURRENT_USER":

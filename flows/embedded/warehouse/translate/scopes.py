@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import Expr, exp
 
-from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.text import errors, write_errors
 from flows.embedded.warehouse.translate.typed_nodes import type_of
 from flows.embedded.warehouse.translate.types import Type
 
@@ -21,6 +21,8 @@ class Scope:
     outer: Scope | None = None
     results: Columns = field(default_factory=dict)
     made: dict[str, Expr] = field(default_factory=dict)  # what the results of a SELECT list are computed by
+    doubled: set[str] = field(default_factory=set)  # the names that two of its results have
+    twice: set[tuple[str, str]] = field(default_factory=set)  # (source, column) that a subquery has several times
 
 
 @dataclass
@@ -45,9 +47,13 @@ def resolved(column: exp.Column, scope: Scope) -> Type | None:
     here: Scope | None = scope
     while here is not None:
         sources = [c for alias, c in here.sources if not table or alias == table]
+        if here.twice and any(name == n and table in ("", alias) for alias, n in here.twice):
+            raise write_errors.ambiguous(name)
         matching = [c[name] for c in sources if c is not None and name in c]
         if matching:
             return matching[0]
+        if not table and name in here.doubled:
+            raise write_errors.ambiguous(name)
         if not table and name in here.results:
             return here.results[name]
         if name == "ROWID" and None not in sources:  # DuckDB has one
@@ -97,6 +103,53 @@ def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
     return {names[i] if i < len(names) else item.name: item.type for i, item in enumerate(items)}
 
 
+def several(items: list[Item]) -> set[str]:
+    """The names that more than one column of a result has."""
+    names = [item.name for item in items]
+    return {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+
+
+def merged(stars: list[Item], select: exp.Select) -> list[Item]:
+    """What a star means where joins USING columns, or NATURAL ones, have these columns once."""
+    joins = select.args.get("joins") or []
+    once = {folded(column) for join in joins for column in join.args.get("using") or []}
+    if any(str(join.args.get("method") or "").upper() == "NATURAL" for join in joins):
+        once |= several(stars)
+    if not once:
+        return stars
+    names = [item.name for item in stars]
+    return [item for i, item in enumerate(stars) if item.name not in once or item.name not in names[:i]]
+
+
+def check_order(order: Expr | None, items: list[Item] | None, union: bool = False) -> None:
+    """ORDER BY a name that two columns of the result have, or that a set operation has not
+    (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
+    if order is None or not items:
+        return
+    twice = several([item for item in items if item.node is not None])
+    if not twice and not union:
+        return
+    names = {item.name for item in items}
+    for ordered in order.expressions:
+        key = ordered.this if isinstance(ordered, exp.Ordered) else ordered
+        if isinstance(key, exp.Column) and not key.args.get("table"):
+            if folded(key.this) in twice:
+                raise write_errors.ambiguous(folded(key.this))
+            if union and folded(key.this) not in names:
+                raise errors.invalid_identifier(key.sql(dialect="snowflake", comments=False))
+
+
+def check_star(half: Expr, items: list[Item], made: list[Item]) -> None:
+    """The columns of a * cannot be cast one by one, so those of another kind than the set operation's are refused
+    (https://docs.snowflake.com/en/sql-reference/operators-query#general-usage-notes)."""
+    if isinstance(half, exp.Select) and any(column.is_star for column in half.expressions):
+        for item, to in zip(items, made, strict=True):
+            if item.type and to.type and {item.type.kind, to.type.kind} == {"NUMBER", "VARCHAR"}:
+                raise errors.unsupported(
+                    f"{item.name} of a * in a set operation of numbers and texts (name the columns)"
+                )
+
+
 def star(projection: Expr, scope: Scope) -> list[Item] | None:
     """What `*` or `t.*` means; None when a source's columns are not known.
 
@@ -109,6 +162,8 @@ def star(projection: Expr, scope: Scope) -> list[Item] | None:
     table = (
         folded(projection.args["table"]) if isinstance(projection, exp.Column) and projection.args.get("table") else ""
     )
+    if any(table in ("", alias) for alias, _ in scope.twice):
+        raise errors.unsupported("* of a subquery with two columns of one name (name its columns)")
     matching = [c for alias, c in scope.sources if not table or alias == table]
     left_out = [folded(_identifier(e)) for e in all_.args.get("except_") or []]
     names = {folded(_identifier(a.this)): folded(a.args["alias"]) for a in all_.args.get("rename") or []}

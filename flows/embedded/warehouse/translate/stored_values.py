@@ -24,8 +24,9 @@ def name_columns(schema: Expr) -> None:
             kind = declared(type_) if type_ is not None else None
             if (
                 type_ is not None
-                and type_.this in (exp.DataType.Type.CHAR, exp.DataType.Type.NCHAR)
+                and type_.this in (exp.DataType.Type.CHAR, exp.DataType.Type.NCHAR, exp.DataType.Type.NVARCHAR)
                 and kind is not None
+                and kind.length
             ):
                 column.set("kind", exp.DataType.build(f"VARCHAR({kind.length})", dialect="snowflake"))
 
@@ -34,17 +35,6 @@ def check_case(name: str, columns: Columns) -> None:
     """Raises 000904 for the name of a column that is spelled in another case."""
     if name not in columns and any(n.upper() == name.upper() for n in columns):
         raise errors.invalid_identifier(name if name.isupper() else f'"{name}"')
-
-
-def check_rows(values: exp.Values) -> None:
-    """The first row says what a column is: a text below a number has to be one
-    (https://docs.snowflake.com/en/sql-reference/sql/insert#multi-row-insert-using-explicitly-specified-values)."""
-    rows = [row.expressions for row in values.expressions if isinstance(row, exp.Tuple)]
-    kinds = [type_.kind if (type_ := type_of(cell)) else "" for cell in rows[0]] if rows else []
-    for row in rows[1:]:
-        for cell, kind in zip(list(row), kinds, strict=False):
-            if kind == "NUMBER" and (type_ := type_of(cell)) is not None and type_.kind == "VARCHAR":
-                cell.replace(call_of("_cxm_numeric_text", cell.copy()))
 
 
 def limit(cell: Expr, length: int) -> None:

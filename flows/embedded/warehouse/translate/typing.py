@@ -29,16 +29,21 @@ from flows.embedded.warehouse.translate.scopes import (
     Columns,
     Item,
     Scope,
+    check_order,
+    check_star,
     computed_again,
     folded,
+    merged,
     renamed,
     replacements,
     resolved,
+    several,
     star,
 )
-from flows.embedded.warehouse.translate.stored_values import check_case, check_rows, limit, limit_changes, name_columns
+from flows.embedded.warehouse.translate.stored_values import check_case, limit, limit_changes, name_columns
 from flows.embedded.warehouse.translate.typed_nodes import make_exact, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
+from flows.embedded.warehouse.translate.written_types import check_changes, check_items, check_rows, convert, converts
 
 LENGTHS = "cxm_lengths"  # of the VARCHAR(n) columns that CREATE TABLE … AS takes over
 # What makes a text of a known length (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar).
@@ -82,17 +87,20 @@ class Typing:
 
     def _insert(self, tree: exp.Insert) -> None:
         """INSERT: what goes into a VARCHAR(n) is not longer."""
-        self.query(tree.expression, None, {})
-        if isinstance(tree.expression, exp.Values):
-            check_rows(tree.expression)
-        columns = self._table(tree.this.this if isinstance(tree.this, exp.Schema) else tree.this)
-        if columns is None:
-            return
+        items = self.query(tree.expression, None, {})
+        columns = self._table(tree.this.this if isinstance(tree.this, exp.Schema) else tree.this) or {}
         names = [folded(c) for c in tree.this.expressions] if isinstance(tree.this, exp.Schema) else list(columns)
+        to = [(name, columns.get(name)) for name in names]
+        if isinstance(tree.expression, exp.Values):
+            check_rows(tree.expression, to)
+        if not columns:
+            return
         for name in names:
             check_case(name, columns)
         lengths = [type_.length if (type_ := columns.get(n)) else 0 for n in names]
-        if not any(lengths):
+        found = [] if isinstance(tree.expression, exp.Values) else check_items(items, to)
+        different = any(converts(type_, columns.get(n)) for type_, n in zip(found, names, strict=False))
+        if not any(lengths) and not different:
             return
         if isinstance(tree.expression, exp.Values):
             for row in tree.expression.expressions:
@@ -105,8 +113,11 @@ class Typing:
                 inner.set("with_", None)
         source = exp.alias_(exp.Subquery(this=inner.copy()), "_s", table=[f"c{i}" for i in range(len(names))])
         outer = exp.select(*(exp.column(f"c{i}", table="_s") for i in range(len(names)))).from_(source)
-        for cell, length in zip(list(outer.expressions), lengths, strict=True):
-            limit(cell, length)
+        for place, (cell, length) in enumerate(zip(list(outer.expressions), lengths, strict=True)):
+            if place < len(found):
+                set_type(cell, found[place])
+                convert(cell, columns.get(names[place]))
+            limit(outer.expressions[place], length)
         if clause is not None:
             outer.set("with_", clause)
         tree.set("expression", outer)
@@ -130,16 +141,9 @@ class Typing:
                 elif isinstance(source, Expr):
                     self._source(source, scope, ctes)
         self._joins(tree, scope, ctes)
-        for key in ("expressions", "on", "where", "whens"):
-            part = tree.args.get(key)
-            for node in part if isinstance(part, list) else [part]:
-                if isinstance(node, Expr):
-                    self._walk(node, scope, ctes)
-        target = (
-            self._table(tree.this)
-            if isinstance(tree.this, exp.Table) and isinstance(tree.this.this, exp.Identifier)
-            else None
-        )
+        named = isinstance(tree.this, exp.Table) and isinstance(tree.this.this, exp.Identifier)
+        target = (self._table(tree.this) if named else None) or {}
+        check_changes(tree, target, lambda node: self._walk(node, scope, ctes))
         if target:
             limit_changes(tree, target)
 
@@ -193,9 +197,10 @@ class Typing:
             return left
         made = [Item(a.name, types.common([a.type, b.type]), query) for a, b in zip(left, right, strict=True)]
         for half, items in ((query.this, left), (query.expression, right)):
-            _check_star(half, items, made)
+            check_star(half, items, made)
             give_types(half, [item.type for item in made])
         combine_by_value(query, made)
+        check_order(query.args.get("order"), made, union=True)
         return made
 
     def _values(self, query: exp.Values, outer: Scope | None, ctes: Mapping[str, Columns | None]) -> list[Item] | None:
@@ -222,7 +227,7 @@ class Typing:
                     self._walk(instead, scope, ctes)
                     make_exact(instead.this)
                 stars = star(projection, scope)
-                items = None if items is None or stars is None else items + stars
+                items = None if items is None or stars is None else items + merged(stars, select)
                 continue
             name = column_name(projection)
             before = "" if name is None else projection.sql(dialect="snowflake")
@@ -242,10 +247,13 @@ class Typing:
             make_exact(made.unalias())
             made = select.expressions[place]
             if isinstance(made, exp.Alias):
+                if shown in scope.results:
+                    scope.doubled.add(shown)
                 scope.results.setdefault(shown, type_)
                 scope.made.setdefault(shown, made.this)
             if items is not None:
                 items.append(Item(shown, type_, made))
+        check_order(select.args.get("order"), items)
         for key in ("where", "group", "having", "qualify", "order", "windows"):
             clause = select.args.get(key)
             for node in clause if isinstance(clause, list) else [clause]:
@@ -285,6 +293,8 @@ class Typing:
         if isinstance(source, (exp.Subquery, exp.Values)):
             items = self.query(source, scope.outer, ctes)
             columns = renamed(items, alias) if not source.args.get("pivots") else None
+            if items and columns is not None and len(columns) < len(items):
+                scope.twice |= {(folded(alias.this) if alias and alias.this else "", name) for name in several(items)}
         elif isinstance(source, (exp.Lateral, exp.TableFromRows)):
             columns = self._rows_of(source, scope, ctes)
         else:
@@ -332,14 +342,3 @@ def _key_type(key: Expr, items: list[Item] | None) -> Type | None:
     if isinstance(key, exp.Literal) and key.name.isdigit() and items and 0 < int(key.name) <= len(items):
         return items[int(key.name) - 1].type
     return type_of(key)
-
-
-def _check_star(half: Expr, items: list[Item], made: list[Item]) -> None:
-    """The columns of a * cannot be cast one by one, so those of another kind than the set operation's are refused
-    (https://docs.snowflake.com/en/sql-reference/operators-query#general-usage-notes)."""
-    if isinstance(half, exp.Select) and any(column.is_star for column in half.expressions):
-        for item, to in zip(items, made, strict=True):
-            if item.type and to.type and {item.type.kind, to.type.kind} == {"NUMBER", "VARCHAR"}:
-                raise errors.unsupported(
-                    f"{item.name} of a * in a set operation of numbers and texts (name the columns)"
-                )
