@@ -104,8 +104,9 @@ def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
 
 
 def several(items: list[Item]) -> set[str]:
-    """The names that more than one column of a result has."""
-    names = [item.name for item in items]
+    """The names that more than one column of a result has; an expression without an alias has its own text as its name."""
+    named = (type(None), exp.Alias, exp.Column, exp.SetOperation)
+    names = [item.name for item in items if isinstance(item.node, named)]
     return {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
 
 
