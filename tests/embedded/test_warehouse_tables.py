@@ -239,7 +239,7 @@ def test_after_a_failure_what_came_before_and_after_is_committed(connection: Any
 
 
 def test_merge_counts_what_it_did_and_refuses_a_row_that_matches_twice(run: Any, database: str) -> None:
-    run("CREATE TABLE T AS SELECT 1 AS ID, 'old' AS V UNION ALL SELECT 2, 'old' UNION ALL SELECT 3, 'old'")
+    run("CREATE TABLE T AS SELECT 1 AS ID, 'old'::VARCHAR AS V UNION ALL SELECT 2, 'old' UNION ALL SELECT 3, 'old'")
     run("CREATE TABLE S AS SELECT 1 AS ID, 'new' AS V UNION ALL SELECT 3, 'gone' UNION ALL SELECT 4, 'added'")
     run("BEGIN")
     counted = run(
