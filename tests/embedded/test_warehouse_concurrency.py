@@ -268,7 +268,9 @@ def test_a_transaction_that_only_read_changes_what_another_has_committed_since(s
 def test_a_transaction_that_has_written_sees_and_changes_what_others_committed_since(sessions: Sessions) -> None:
     one, two = sessions
     one.cursor().execute("CREATE TABLE A (ID INT)")
-    one.cursor().execute("CREATE TABLE LEDGER AS SELECT 1 AS ID, 'landed'::VARCHAR AS STATUS UNION ALL SELECT 2, 'landed'")
+    one.cursor().execute(
+        "CREATE TABLE LEDGER AS SELECT 1 AS ID, 'landed'::VARCHAR AS STATUS UNION ALL SELECT 2, 'landed'"
+    )
     one.cursor().execute("CREATE TABLE LEASE AS SELECT 'olist' AS SOURCE, 1 AS TOKEN")
     for verb in ("ROLLBACK", "COMMIT"):
         one.cursor().execute("BEGIN")
