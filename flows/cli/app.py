@@ -211,11 +211,8 @@ def _compare(settings: Settings) -> Plan | None:
     from flows import admin_clients, blocks
     from flows.embedded import provisioned
 
-    schemas = [source.schema for source in admin_clients.contracts()]
     admin = admin_clients.administrator(settings)
-    if provisioned.is_complete(
-        settings, schemas, lambda: blocks.s3_client(admin), lambda: admin_clients.connection(admin)
-    ):
+    if provisioned.is_complete(settings, lambda: blocks.s3_client(admin), lambda: admin_clients.connection(admin)):
         return None
     plan = admin_clients.plan(settings)
     if not plan.todo:

@@ -30,7 +30,6 @@ FILE = "provisioned.json"
 
 def is_complete(
     settings: Settings,
-    schemas: Sequence[str],
     s3_client: Callable[[], Any],
     connect: Callable[[], AbstractContextManager[SnowflakeConnection]],
 ) -> bool:
@@ -39,14 +38,14 @@ def is_complete(
         known = json.loads((settings.home / FILE).read_text())
     except (OSError, ValueError):
         return False
-    if not isinstance(known, dict) or known.get("fingerprint") != fingerprint(settings):
+    if not isinstance(known, dict) or "schemas" not in known or known.get("fingerprint") != fingerprint(settings):
         return False
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         s3_client().head_bucket(Bucket=settings.bucket)
         with connect() as connection:
-            return known.get("tables") == _tables(settings, schemas, connection)
+            return known.get("tables") == _tables(settings, known["schemas"], connection)
     except (
         CxmError,
         BotoCoreError,
@@ -57,7 +56,8 @@ def is_complete(
 
 def remember(settings: Settings, schemas: Sequence[str], connection: SnowflakeConnection) -> None:
     """Write down that a comparison has found nothing to do, or that everything was done."""
-    known = {"fingerprint": fingerprint(settings), "tables": _tables(settings, schemas, connection)}
+    tables = _tables(settings, schemas, connection)
+    known = {"fingerprint": fingerprint(settings), "schemas": list(schemas), "tables": tables}
     path = settings.home / FILE
     made = path.with_suffix(".new")
     made.write_text(json.dumps(known))

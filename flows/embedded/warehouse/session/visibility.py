@@ -123,33 +123,36 @@ def shown_columns(conn: WarehouseConnection, rows: Any, tree: exp.Show) -> Any:
     (https://docs.snowflake.com/en/sql-reference/sql/show-columns)."""
     if rows.num_rows == 0 or "column_name" not in rows.schema.names:
         return rows
-    shown = _ordered(conn, rows).to_pylist()
     pattern = tree.args.get("like")
     everyone = ACCOUNTADMIN in conn.active_roles()
     seen = {o.name for kind in ("TABLE", "VIEW") for o in conn.account.all(kind) if conn.may_see(kind, o.name)}
     views = {o.name: o.properties.get("columns") for o in conn.account.all("VIEW")}
     kept = []
-    for row in shown:
+    for row in rows.to_pylist():
         full = ".".join(str(row[n]) for n in ("database_name", "schema_name", "table_name"))
         if (everyone or full in seen) and (pattern is None or like(pattern.name, str(row["column_name"]))):
             comments = views.get(full)
             comment = comments.get(row["column_name"]) if isinstance(comments, dict) else None
             null = "NOT_NULL" if row["null?"] == "false" else row["null?"]
             type_ = str(row["data_type"]).replace('_LTZ","nullable"', '_LTZ","precision":0,"scale":9,"nullable"')
-            kept.append({**row, "data_type": type_, "null?": null, "comment": comment or row["comment"]})
+            counts = _autoincrement(conn, full, row)
+            kept.append(
+                {
+                    **row,
+                    "data_type": type_,
+                    "null?": null,
+                    "comment": comment or row["comment"],
+                    "autoincrement": counts,
+                }
+            )
     return pa.Table.from_pylist(kept, schema=rows.schema)
 
 
-def _ordered(conn: WarehouseConnection, rows: Any) -> Any:
-    """SHOW COLUMNS with ORDER for an AUTOINCREMENT that was made with it
+def _autoincrement(conn: WarehouseConnection, table: str, row: dict[str, Any]) -> Any:
+    """How SHOW COLUMNS describes an AUTOINCREMENT: with ORDER if it was made with it
     (https://docs.snowflake.com/en/sql-reference/sql/show-columns#output)."""
-    place = rows.schema.names.index("autoincrement") if "autoincrement" in rows.schema.names else -1
-    shown = rows.column(place).to_pylist() if place >= 0 else []
-    if not any(shown):
-        return rows
-    parts = [rows.column(name).to_pylist() for name in ("database_name", "schema_name", "table_name", "column_name")]
-    for row, (*table, column) in enumerate(zip(*parts, strict=True)):
-        item = conn.account.find("TABLE", ".".join(table)) if shown[row] else None
-        if item is not None and column in (item.properties.get("ordered") or []):  # type: ignore[operator]
-            shown[row] = shown[row].removesuffix("NOORDER") + "ORDER"
-    return rows.set_column(place, "autoincrement", pa.array(shown, pa.string()))
+    shown = row.get("autoincrement")
+    item = conn.account.find("TABLE", table) if shown else None
+    if item is not None and row["column_name"] in (item.properties.get("ordered") or []):  # type: ignore[operator]
+        return str(shown).removesuffix("NOORDER") + "ORDER"
+    return shown

@@ -132,25 +132,17 @@ class _Parser(SnowflakeParser):
         return super()._parse_csv(part, sep)
 
     def _parse_primary(self) -> Expr | None:
-        # neither 'a' 'b' nor 1 AS 'x'
-        if (
-            self._curr
-            and self._curr.token_type == TokenType.STRING
-            and self._next
-            and self._next.token_type == TokenType.STRING
-        ):
-            self.raise_error("Unexpected string", self._next)
+        self._refuse_string_after(TokenType.STRING)  # 'a' 'b'
         return super()._parse_primary()
 
     def _parse_alias(self, this: Expr | None, explicit: bool = False) -> Expr | None:
-        if (
-            self._curr
-            and self._curr.token_type == TokenType.ALIAS
-            and self._next
-            and self._next.token_type == TokenType.STRING
-        ):
-            self.raise_error("Unexpected string", self._next)
+        self._refuse_string_after(TokenType.ALIAS)  # 1 AS 'x'
         return super()._parse_alias(this, explicit)
+
+    def _refuse_string_after(self, kind: TokenType) -> None:
+        after = self._next if self._curr and self._curr.token_type == kind else None
+        if after and after.token_type == TokenType.STRING:
+            self.raise_error("Unexpected string", after)
 
     def _parse_bracket(self, this: Expr | None = None) -> Expr | None:
         # DuckDB's ARRAY[1, 2] and MAP {'a': 1} are no constants of Snowflake's
