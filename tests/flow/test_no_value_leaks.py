@@ -32,16 +32,18 @@ zqxvtwice,Ann Zqxvtwice,770033077,Rome,1.770177014,1977-01-14,2026-01-01 10:11:1
 zqxvlarge,Eve Zqxvlarge,77000555555,Zqxvothercity,-77.10577017,1977-77-15,2026-77-01 10:11:16,maybezqxv,C
 zqxvempty,,,,,,,,
 """
-# What is planted, as it is found in any text: case is of no matter.
+# What is planted, as it appears in any text, in any case. Each is what no id holds by chance: a UUID of version 7 had "1977-77".
 MARKERS = (
     b"zqxv",
-    b"77001000",
+    b"770010001",
+    b"770010002",
+    b"770010009",
     b"770033077",
     b"770005555",
     b"1.77017701",
     b"77.10577017",
     b"1977-01-1",
-    b"1977-77",
+    b"1977-77-15",
     b"2026-01-01 10:11:1",
 )
 
