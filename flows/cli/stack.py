@@ -38,6 +38,8 @@ def up(only: tuple[str, ...], as_json: bool) -> None:
 
     The worker runs deployed flows, on their schedules or by hand (`prefect deployment run pipeline/olist --watch`). With
     --only nothing is deployed.
+
+    A process of some 400 MB has the imports done, and `cxm run` is forked from it: with the stack up a run starts at once.
     """
     from flows.embedded import stack
     from flows.embedded.supervisor import SERVICES, WORKER

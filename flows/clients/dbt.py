@@ -33,7 +33,56 @@ _LISTEN_SECONDS = 0.1  # between two reads of dbt's output, if anything listens
 _FOR_DBT = ("CXM_DBT_THREADS", "CXM_QUERY_TAG")  # variables that profiles.yml reads and a user may set
 
 _one_command = threading.Lock()
-_helper: subprocess.Popen[str] | None = None
+
+
+class _Fork:
+    """A helper that this process forked, with what is used of a `subprocess.Popen`."""
+
+    def __init__(self, pid: int, stdin: TextIO, stdout: TextIO) -> None:
+        self.pid, self.stdin, self.stdout = pid, stdin, stdout
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def wait(self) -> int:
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._code
+
+    def kill(self) -> None:
+        if self._code is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+_helper: subprocess.Popen[str] | _Fork | None = None
+
+
+def fork() -> None:
+    """Fork the helper from this process, which has imported dbt and has no other thread (`flows.preloaded`)."""
+    global _helper
+    from flows.clients.dbt_helper import serve
+
+    asks, answers = os.pipe(), os.pipe()
+    sys.stdout.flush()
+    if pid := os.fork():
+        os.close(asks[0])
+        os.close(answers[1])
+        _helper = _Fork(pid, os.fdopen(asks[1], "w", encoding="utf-8"), os.fdopen(answers[0], encoding="utf-8"))
+        return
+    try:
+        for ours, theirs in ((asks[0], 0), (answers[1], 1)):
+            os.dup2(ours, theirs)
+        os.closerange(3, 64)  # the other ends among them: the helper ends when its caller's are closed
+        inherited = {**_inherited(), **TELEMETRY_OFF}
+        os.environ.clear()
+        os.environ.update(inherited)
+        serve()
+    finally:
+        os._exit(1)
 
 
 def warm() -> None:

@@ -34,6 +34,7 @@ from typing import Any
 import psutil
 
 from flows.embedded import object_store, prefect_server
+from flows.embedded.preloaded import CODE_HAS_CHANGED
 from flows.errors import InfrastructureError
 
 SERVICES = ("s3", "warehouse", "prefect", "docs")  # the services that a command leases
@@ -83,6 +84,7 @@ class Supervisor:
         self.ports = Ports()
         self.services: dict[str, Service] = {}
         self.keeper: subprocess.Popen[bytes] | None = None
+        self.preloaded: subprocess.Popen[bytes] | None = None
         self.stopping = False
 
     def main(self) -> None:
@@ -100,6 +102,7 @@ class Supervisor:
                     self._start_requested()
                     for service in list(self.services.values()):
                         self._tend(service)
+                    self._tend_preloaded()
                     if not self._is_needed(lock.fileno()):
                         break
                     time.sleep(0.2 if all(s.healthy for s in self.services.values()) else 0.05)
@@ -107,8 +110,7 @@ class Supervisor:
                 (self.run / "stack.json").unlink(missing_ok=True)
                 self._end_worker()  # before the servers, so that its runs can give their leases back
                 end(s.process for s in self.services.values())
-                if self.keeper:
-                    end([self.keeper])
+                end(process for process in (self.preloaded, self.keeper) if process)
                 # supervisor.json stays: a process that waits for this one to end identifies it by that file.
                 for file in ("processes.json", "wanted.json", "failed.json", "persistent"):
                     (self.run / file).unlink(missing_ok=True)
@@ -263,12 +265,24 @@ class Supervisor:
             )
             self._record()
 
+    def _tend_preloaded(self) -> None:
+        """Once the worker runs, and so the stack stays: start the process that commands are forked from; start it again only
+        when it ended because the code has changed."""
+        if not (WORKER in self.services and self.services[WORKER].healthy):
+            return
+        if self.preloaded is None or self.preloaded.poll() == CODE_HAS_CHANGED:
+            command = [sys.executable, "-m", "flows.preloaded", str(self.home)]
+            prefect = {"PREFECT_HOME": str(self.home / "prefect"), "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}
+            self.preloaded = self._spawn("preloaded", command, prefect)  # a command brings its own address and login
+            self._record()
+
     def _record(self) -> None:
         """Record the processes and, for healthy ones, their addresses."""
         services = self.services.values()
         processes = {s.name: {**identity(s.process.pid), "port": s.port} for s in services}
-        if self.keeper:
-            processes["keeper"] = identity(self.keeper.pid)
+        for name, process in (("preloaded", self.preloaded), ("keeper", self.keeper)):
+            if process:
+                processes[name] = identity(process.pid)
         write_json(self.run / "processes.json", processes)
         endpoints = {s.name: {**s.endpoint, "pid": s.process.pid} for s in services if s.announced}
         if endpoints:

@@ -117,8 +117,10 @@ class Sitting:
         with contextlib.suppress(OSError, ValueError, psutil.Error):
             supervisor = psutil.Process(json.loads((self.home / "run" / "supervisor.json").read_text())["pid"])
             for process in supervisor.children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    result[process.pid] = sum(process.cpu_times()[:2])
+                with contextlib.suppress(
+                    psutil.Error
+                ):  # with its children that have ended: runs, in forks of one of them
+                    result[process.pid] = sum(process.cpu_times()[:4])
         return result
 
     @contextlib.contextmanager

@@ -1,0 +1,119 @@
+"""Runs a command in a fork of the preloaded process of `cxm up`, which has done the slow imports: arguments → exit code.
+
+this process ──arguments, folder, environment, its three files──▶ `flows.preloaded` ──fork──▶ the command
+             ──signals──────────────────────────────────────────▶
+             ◀──exit code─────────────────────────────────────────
+
+Only the standard library and what names the project is imported here: this process waits, and does nothing else. If it is killed,
+the command is killed too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+SOCKET = "preloaded.sock"  # in CXM_HOME/run; only its owner may connect
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CODE_HAS_CHANGED = 75  # exit code of the preloaded process: the code on disk is not the one that it imported
+ACCEPTED = b"+"
+ENDED = struct.Struct("!i")  # the exit code; of a command that a signal ended, the signal's number, negative
+
+
+def run_preloaded(arguments: Sequence[str]) -> int | None:
+    """Run `cxm arguments` in a fork of the home's preloaded process; None if there is none, or it does not fit."""
+    from flows.project import PROJECT
+
+    home = Path(os.environ.get("CXM_HOME") or PROJECT / ".cxm").expanduser().resolve()
+    request = {
+        "arguments": list(arguments),
+        "folder": os.getcwd(),  # noqa: PTH109 - a string is what is sent
+        "umask": _umask(),
+        "environment": dict(os.environ),
+        "project": str(PROJECT),
+        "python": sys.executable,
+    }
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.settimeout(2)
+            connection.connect(str(home / "run" / SOCKET))
+            _send(connection, request)
+            if connection.recv(1) != ACCEPTED:
+                return None
+        except OSError:  # nothing listens, the path is longer than a socket's may be, or the process is busy
+            return None
+        connection.settimeout(None)
+        return _wait(connection)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _send(connection: socket.socket, request: Mapping[str, Any]) -> None:
+    document = json.dumps(request).encode()
+    socket.send_fds(connection, [struct.pack("!I", len(document))], [0, 1, 2])
+    connection.sendall(document)
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """A request and the three files that came with it.
+
+    Raises:
+        OSError: it did not arrive whole.
+    """
+    head, files, _, _ = socket.recv_fds(connection, 4, 3)
+    try:
+        left = struct.unpack("!I", head)[0] if len(head) == 4 else 0
+        parts = []
+        while left:
+            if not (part := connection.recv(min(left, 1 << 16))):
+                raise OSError("the request ended early")
+            parts.append(part)
+            left -= len(part)
+        request: dict[str, Any] = json.loads(b"".join(parts))
+        if len(files) != 3:
+            raise OSError(f"{len(files)} files, expected 3")
+    except (OSError, ValueError) as error:
+        for file in files:
+            os.close(file)
+        raise OSError(str(error)) from error
+    return request, list(files)
+
+
+def _wait(connection: socket.socket) -> int:
+    """Forward signals until the command has ended; its exit code. Ends by the signal that ended the command."""
+
+    def forward(number: int, _: object) -> None:
+        with suppress(OSError):
+            connection.send(bytes([number]))
+
+    for number in FORWARDED:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, forward)
+    answer = b""
+    while len(answer) < ENDED.size:
+        if not (part := connection.recv(ENDED.size - len(answer))):
+            print(  # noqa: T201 - click is not imported
+                "error: the process that ran this command ended without an exit code; see what it did with `cxm batches`, "
+                "then run it again",
+                file=sys.stderr,
+            )
+            return 5
+        answer += part
+    code: int = ENDED.unpack(answer)[0]
+    if code < 0:
+        with suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
