@@ -126,6 +126,8 @@ def test_tables_are_renamed_cloned_and_dropped(run: Any, database: str) -> None:
         "CREATE FILE FORMAT F ENCODING = 'IBM420'", "CREATE FILE FORMAT F ENCODING = 'UTF32'",
         "CREATE FILE FORMAT F COMPRESSION = DEFLATE", "CREATE FILE FORMAT F COMPRESSION = RAW_DEFLATE",
         "ALTER ACCOUNT SET TIMEZONE = 'UTC'",
+        "SHOW LOCKS", "SHOW TRANSACTIONS", "SELECT SYSTEM$ABORT_TRANSACTION(1)", "SELECT SYSTEM$ABORT_SESSION(1)",
+        "SELECT * FROM TABLE(VALIDATE(T, JOB_ID => '_last'))",
     ],
 )  # fmt: skip
 def test_what_nobody_sends_here_is_refused_by_name(run: Any, sql: str) -> None:
