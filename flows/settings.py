@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     restarts_per_hour: int = Field(0, ge=0, le=12)
     """How often per hour an automation restarts a crashed, deployed run of `pipeline`. 0: never; the next scheduled run loads."""
     archive_after_days: int = Field(90, ge=0)
-    """Days after which the objects of batches with a verdict move from `raw/` to `archive/`."""
+    """Days after which the objects of a batch that was published, quarantined or undone move from `raw/` to `archive/`."""
     keep_batches: int = Field(30, ge=1)
     """How many of a file's newest validated loads stay in RAW."""
     keep_quarantined_days: int = Field(30, ge=0)

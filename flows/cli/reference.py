@@ -39,9 +39,11 @@ def settings_page() -> str:
             DERIVED.format("`flows/settings.py`"),
             "",
             "Every setting is an environment variable, and all have defaults except the account and its login. An empty\n"
-            "variable counts as not set. [Deployment](deployment/README.md#2-say-which-accounts), steps 2 to 6, sets those\n"
-            "that an AWS and a Snowflake account need. On a Prefect server of your own, `cxm blocks register` copies those\n"
-            "that a run needs into its variables and blocks.",
+            "variable counts as not set. Set them for the process that reads them: the shell in which you type `cxm` or\n"
+            "`make`, and, for deployed runs, the worker's process or the container of the run. A run reads them when it\n"
+            "starts. [Deployment](deployment/README.md#2-say-which-accounts), steps 2 to 6, sets those that an AWS and a\n"
+            "Snowflake account need. On a Prefect server of your own, `cxm blocks register` copies those that a run needs\n"
+            "into its variables and blocks.",
             "",
             "| variable | takes | default | what it is |",
             "|---|---|---|---|",
