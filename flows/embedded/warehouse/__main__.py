@@ -80,6 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=options.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
         # a client keeps its sockets open while it lives, so a closed socket shows that it was killed
         timeout_keep_alive=int(IDLE.total_seconds()),

@@ -44,6 +44,7 @@ class Transaction:
         self.open = False
         self.id = 0
         self.wrote = False
+        self.catalogue = 0  # generation of the known columns when it began
         self.lost = False  # DuckDB has aborted it
         self.changed: set[str] = set()
         self.aborted = 0  # number of the transaction that was rolled back while idle
@@ -52,6 +53,7 @@ class Transaction:
     def begin(self) -> None:
         """Open a transaction; when one is open already it goes on."""
         if not self.open:
+            self.catalogue = self._conn.registry.columns.generation
             with self._uninterrupted():
                 self.parts.begin()
                 self._duck.execute("BEGIN TRANSACTION")

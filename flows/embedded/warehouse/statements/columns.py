@@ -25,8 +25,9 @@ def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table
     # what a function such as QUERY_HISTORY answers is no table of a database
     registered = parts[0].upper().startswith("_CXM_")
     full = "" if registered else ".".join(map(quote_name, conn.qualify(parts_of(table))))
-    # a transaction that has written sees the catalogue of its first write; a temporary table is the session's own
-    own = registered or conn.transaction.wrote or any(t[2] == parts[-1] for t in conn.temporary_tables)
+    # a transaction that has written sees the catalogue of its begin; a temporary table is the session's own
+    older = conn.transaction.wrote and conn.transaction.catalogue != generation
+    own = registered or older or any(t[2] == parts[-1] for t in conn.temporary_tables)
     if not own and (cached := known.get(full)) is not None:
         return cast(Columns, cached)
     try:

@@ -16,6 +16,7 @@ from flows.embedded.warehouse.session.privileges import exists, folded, is_named
 from flows.embedded.warehouse.session.result import status
 from flows.embedded.warehouse.statements import table_masks, tables
 from flows.embedded.warehouse.statements.columns import columns_of
+from flows.embedded.warehouse.statements.query_columns import check_different, check_named, keep_columns
 from flows.embedded.warehouse.statements.row_changes import engine_columns
 from flows.embedded.warehouse.statements.table_keys import check_references
 from flows.embedded.warehouse.statements.table_specs import TableSpec, take_apart
@@ -113,12 +114,12 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         made = target if isinstance(expression, exp.Create) else None
         rows = _taken_rows(runner, expression, name, spec)
         if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
-            _check_named(expression)
+            check_named(expression)
         expression = runner.typed(tables.resolve_temporary(conn, expression, made))
         if isinstance(expression, exp.Create) and kind == "VIEW":
-            _keep_columns(runner, expression)
+            keep_columns(runner, expression)
         elif isinstance(expression, exp.Create) and kind == "TABLE":
-            _check_different(runner, expression.args.get("expression"))
+            check_different(runner, expression.args.get("expression"))
         parts = _one_by_one(expression)
         with runner.atomic() if len(parts) > 1 or rows is not None else contextlib.nullcontext():
             for part in parts:
@@ -254,61 +255,6 @@ def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool) -> None:
     ).fetchone()
     if lost:
         raise errors.unsupported(f"CLONE of {name[2]}, which has defaults or NOT NULL")
-
-
-def _check_named(made: exp.Create) -> None:
-    """Each column of a view, or of a table made of a query, has a name
-    (https://docs.snowflake.com/en/sql-reference/sql/create-view#required-parameters)."""
-    query = made.expression.unnest() if isinstance(made.expression, exp.Subquery) else made.expression
-    if isinstance(made.this, exp.Schema) or not isinstance(query, exp.Select):
-        return
-    for column in query.expressions:
-        if not (isinstance(column.unnest(), (exp.Alias, exp.Column, exp.Dot, exp.JSONExtract)) or column.is_star):
-            raise errors.missing_column_name()
-
-
-def _check_different(runner: Runner, query: object) -> None:
-    """No two columns of one name (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes); the engine would
-    number them."""
-    select = query.unnest() if isinstance(query, exp.Subquery) else query
-    if not isinstance(select, exp.Select):
-        return
-    names = [folded(column.args["alias"] if isinstance(column, exp.Alias) else column.this)
-             for column in select.expressions
-             if isinstance(column, (exp.Alias, exp.Column)) and not column.is_star]  # fmt: skip
-    if any(column.is_star for column in select.expressions):
-        try:
-            empty = runner.translated(select.copy()).limit(0).sql(dialect="duckdb")  # type: ignore[attr-defined]
-            names = [str(c[0]) for c in runner.duck.execute(empty).description or []]
-        except duckdb.Error:
-            return  # the statement itself will say why
-    for name in names:
-        if names.count(name) > 1:
-            raise errors.duplicate_column(name)
-
-
-def _keep_columns(runner: Runner, view: exp.Create) -> None:
-    """A view keeps the columns that its query has when it is made: later changes to a table are not propagated
-    (https://docs.snowflake.com/en/sql-reference/sql/create-view#usage-notes). `view` is changed in place."""
-    query = view.expression
-    if not isinstance(query, exp.Query):
-        return
-    listed = view.this.expressions if isinstance(view.this, exp.Schema) else []
-    if not listed:
-        _check_different(runner, query)
-    stars = any(column.is_star for select in query.find_all(exp.Select) for column in select.expressions)
-    if not listed and not stars:
-        return
-    try:
-        sql = runner.translated(query.copy()).sql(dialect="duckdb")
-        names = [str(c[0]) for c in runner.duck.execute(f"SELECT * FROM ({sql}) LIMIT 0").description or []]
-    except duckdb.Error:
-        return  # running the statement raises the error
-    if listed and len(listed) != len(names):
-        raise errors.column_list_mismatch()
-    if stars and len(set(names)) == len(names):
-        columns = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
-        view.set("expression", exp.select(*columns).from_(query.copy().subquery("CXM_VIEW")))
 
 
 def _made(conn: WarehouseConnection, expression: Expr, name: tuple[str, str, str] | None) -> list[tuple[str, str, str]]:
