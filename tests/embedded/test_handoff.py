@@ -403,6 +403,7 @@ def test_few_shipments_neither_condemn_an_account_nor_tie_with_others(raw: Raw, 
     assert all(reason for _, reason in worst)
 
 
+@pytest.mark.soak
 def test_the_months_of_an_account_add_up_and_carry_the_score_of_their_day(raw: Raw, built: BuildResult) -> None:
     status = {order[0]: order for order in raw.rows["orders"]}
     shipments = {(item[3], item[0]) for item in raw.rows["order_items"]}
@@ -454,6 +455,7 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float | Decimal) and abs(value) >= 10_000 else str(value)
 
 
+@pytest.mark.soak
 def test_marts_follow_quarantine_publication_and_undo(
     raw: Raw, project: Path, workdir: Path, built: BuildResult
 ) -> None:
@@ -521,6 +523,7 @@ def test_all_sql_that_dbt_compiled_is_snowflake_sql(workdir: Path, built: BuildR
             assert not list(statement.find_all(exp.Command)), file
 
 
+@pytest.mark.soak
 def test_sqlfluff_parses_every_model_as_snowflake_sql(workdir: Path, built: BuildResult) -> None:
     linter = Linter(config=FluffConfig(overrides={"dialect": "snowflake", "templater": "raw"}))
     models = [

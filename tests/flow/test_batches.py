@@ -87,6 +87,7 @@ def test_replay_again_leaves_each_row_once(two: tuple[str, str, Path], query: Qu
     assert run_flow("reconcile") == ()
 
 
+@pytest.mark.soak
 def test_an_archived_batch_can_be_replayed(
     two: tuple[str, str, Path],
     query: Query,
