@@ -74,7 +74,7 @@ def _lengths(duck: duckdb.DuckDBPyConnection, database: str, schema: str, table:
             duck.execute(
                 "SELECT ext_column_name, ext_character_maximum_length "
                 "FROM _fs_global._fs_information_schema._fs_columns_ext WHERE ext_table_catalog = ? "
-                "AND ext_table_schema = ? AND ext_table_name = ?",
+                "AND ext_table_schema = ? AND ext_table_name = ? AND ext_character_maximum_length > 0",
                 [database, schema, table],
             ).fetchall()
         )

@@ -16,6 +16,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.session.privileges import target_of
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate.result_types import KINDS, shown_kind
 from flows.embedded.warehouse.translate.translation import NameContext, described_relation, merge_operations
 
 Described = Sequence[tuple[object, ...]]
@@ -64,7 +65,19 @@ def run_tree(tree: Expr, sql: str, duck: duckdb.DuckDBPyConnection, bindings: An
         return Answer.of(status(_done(tree)))
     rows: pa.Table = duck.to_arrow_table()
     described = [(c[0], str(c[1]), "YES", None, None, None) for c in duck.description or []]
-    return Answer(rows, described, rows.num_rows)
+    return Answer(*_with_kinds(tree, rows, described), rows.num_rows)
+
+
+def _with_kinds(tree: Expr, rows: pa.Table, described: list[Any]) -> tuple[pa.Table, Described]:
+    """ARRAY and OBJECT, which the engine has as JSON, under their own names: in a query's columns, or in what DESCRIBE says of them."""
+    query = tree.this if isinstance(tree, exp.Describe) else tree
+    kinds = query.meta.get(KINDS) if isinstance(query, exp.Query) else None
+    if not kinds or len(kinds) != (rows.num_rows if isinstance(tree, exp.Describe) else len(described)):
+        return rows, described
+    if not isinstance(tree, exp.Describe):
+        return rows, [(n, shown_kind(t, kind), *rest) for (n, t, *rest), kind in zip(described, kinds, strict=True)]
+    names = [shown_kind(name, kind) for name, kind in zip(rows.column(1).to_pylist(), kinds, strict=True)]
+    return rows.set_column(1, rows.schema.field(1), pa.array(names, rows.schema.field(1).type)), described
 
 
 def _counted(tree: Expr, count: int) -> Result:

@@ -27,7 +27,7 @@ from flows.embedded.warehouse.execute.variables import change_variables
 from flows.embedded.warehouse.session import visibility
 from flows.embedded.warehouse.session.beside import Beside, beside, cannot_fail
 from flows.embedded.warehouse.session.connection import WarehouseConnection
-from flows.embedded.warehouse.session.privileges import authorize, parts_of, sources, target_of
+from flows.embedded.warehouse.session.privileges import authorize, look_in_public, parts_of, sources, target_of
 from flows.embedded.warehouse.session.result import Result, status
 from flows.embedded.warehouse.session.running import Statement
 from flows.embedded.warehouse.statements import tables
@@ -48,7 +48,7 @@ from flows.embedded.warehouse.text.statement_text import (
 from flows.embedded.warehouse.translate import account_usage, corrections, functions, legal, masking, types
 from flows.embedded.warehouse.translate.bound_values import is_text
 from flows.embedded.warehouse.translate.translation import NameContext, require_place, split, translated
-from flows.embedded.warehouse.translate.typing import LENGTHS, Typing
+from flows.embedded.warehouse.translate.typing import Typing
 
 
 class Executor:
@@ -164,7 +164,7 @@ class Executor:
             copy(self, tree, bindings)
             return
         require_place(tree, self._place())
-        authorize(conn, tree := account_usage.rewrite(conn, tree))
+        authorize(conn, tree := look_in_public(conn, account_usage.rewrite(conn, tree)))
         tree = visibility.filtered(conn, masking.masked(conn, tree))
         tree = load_history.rewrite(
             tree, conn.database, conn.schema, datetime.now(UTC), lambda name: visibility.sees_table(conn, name)
@@ -315,7 +315,7 @@ class Executor:
         return ready, bindings if ready.find(exp.Placeholder) else None
 
     def _run_translated(self, tree: Expr, bindings: Any) -> None:
-        lengths = [*tree.meta.get(LENGTHS, {}).items(), *(tree.args.pop("text_lengths", None) or [])]
+        lengths = [*tree.meta.get(types.LENGTHS, {}).items(), *(tree.args.pop("text_lengths", None) or [])]
         tree.args.pop("table_comment", None)
         duck = self.duck
         if self._beside is not None:

@@ -95,6 +95,21 @@ def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
     return str(row[0]) if row else ""
 
 
+def look_in_public(conn: WarehouseConnection, expression: Expr) -> Expr:
+    """The statement, changed in place: what it reads by a name alone, and the current schema lacks, is in PUBLIC if that has it
+    (https://docs.snowflake.com/en/sql-reference/name-resolution#unqualified-objects)."""
+    if conn.database is None or conn.schema in (None, "PUBLIC"):
+        return expression
+    target = None if isinstance(expression, (exp.Query, exp.Describe)) else target_of(expression)
+    for table in sources(expression, target):
+        parts = parts_of(table)
+        if len(parts) > 1 or any(t[2] == parts[0] for t in conn.temporary_tables) or exists(conn, conn.qualify(parts)):
+            continue
+        if exists(conn, (conn.database, "PUBLIC", parts[0])):
+            table.set("db", exp.to_identifier("PUBLIC", quoted=True))
+    return expression
+
+
 def spelled_otherwise(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
     """A table, view or sequence whose name differs by case alone, or "": two objects on Snowflake, one to DuckDB."""
     full, home = ".".join(name), f"{name[0]}.{name[1]}."

@@ -35,9 +35,9 @@ def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table
     except duckdb.Error:
         return None
     columns = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
-    if types.VARCHAR in columns.values() and not registered:
-        lengths = tables.lengths(conn, conn.qualify(parts_of(table)))
-        columns |= {n: types.text(lengths[n]) for n, t in columns.items() if t == types.VARCHAR and n in lengths}
+    if {types.VARCHAR, types.Type("VARIANT")} & set(columns.values()) and not registered:
+        kept = tables.lengths(conn, conn.qualify(parts_of(table)))
+        columns |= {n: types.as_declared(t, kept[n]) for n, t in columns.items() if n in kept}
     if not own:
         known.keep(full, columns, generation)
     return columns

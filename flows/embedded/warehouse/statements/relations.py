@@ -22,7 +22,7 @@ from flows.embedded.warehouse.statements.defaults import shown_default
 from flows.embedded.warehouse.statements.show_filter import in_scope, show_filter
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import Words, quote_name
-from flows.embedded.warehouse.translate import masking
+from flows.embedded.warehouse.translate import masking, types
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.account.objects import AccountObject
@@ -248,9 +248,10 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
         """,
         ["temp", "main", name[2]] if temporary else [*name],
     ).fetchall()
+    kept = conn.temporary_lengths.get(name, {})
     rows = [
         {
-            "name": column, "type": type_, "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N",
+            "name": column, "type": _of_temporary(type_, kept.get(column)), "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N",
             "default": shown_default(conn, default, column in ordered),
             "primary key": "Y" if column in primary else "N", "unique key": "Y" if column in unique else "N", "check": None,
             "expression": None, "comment": comments.get(column) or comment,
@@ -259,6 +260,13 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
         for column, type_, nullable, default, comment in described
     ]  # fmt: skip
     return table(rows, _DESCRIBED)  # type: ignore[arg-type]
+
+
+def _of_temporary(shown: str, kept: int | None) -> str:
+    """The type of a temporary table's column, whose length or mark the session has."""
+    if kept is None or not (shown.startswith("VARCHAR") or shown == "VARIANT"):
+        return shown
+    return str(types.as_declared(types.Type("VARIANT") if shown == "VARIANT" else types.VARCHAR, kept))
 
 
 def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:

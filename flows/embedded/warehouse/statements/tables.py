@@ -116,7 +116,7 @@ def write_comment(conn: WarehouseConnection, name: tuple[str, str, str], comment
 
 def write_lengths(conn: WarehouseConnection, name: tuple[str, str, str], lengths: list[tuple[str, int]]) -> None:
     """Lengths of VARCHAR columns, written apart from the session's transaction, which may have its rows elsewhere."""
-    rows = [[*name, column, size, min(size * 4, 16777216)] for column, size in lengths]
+    rows = [[*name, column, size, min(max(size, 0) * 4, 16777216)] for column, size in lengths]
     with conn.engine.duck.cursor() as duck:
         duck.executemany(
             "INSERT INTO _fs_global._fs_information_schema._fs_columns_ext VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
@@ -128,7 +128,7 @@ def write_lengths(conn: WarehouseConnection, name: tuple[str, str, str], lengths
 
 
 def lengths(conn: WarehouseConnection, name: tuple[str, str, str]) -> dict[str, int]:
-    """The lengths of a table's VARCHAR columns that have one."""
+    """The lengths of a table's VARCHAR columns that have one, and the marks of its semi-structured ones (`types.MARKS`)."""
     if name in conn.temporary_tables:
         return conn.temporary_lengths.get(name, {})
     with conn.engine.duck.cursor() as duck:

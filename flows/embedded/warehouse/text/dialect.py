@@ -16,6 +16,7 @@ from sqlglot.parsers.snowflake import SnowflakeParser
 from sqlglot.tokenizer_core import TokenType
 
 from flows.embedded.warehouse.text.errors import argument_count, syntax, unsupported_type
+from flows.embedded.warehouse.text.function_arity import check_count, is_counted
 from flows.embedded.warehouse.text.function_names import KNOWN_FUNCTIONS
 from flows.embedded.warehouse.text.grammar import scan
 from flows.embedded.warehouse.text.pivot import grouped
@@ -29,6 +30,8 @@ _OWN_GRAMMAR = (
     "CAST", "TRY_CAST", "CEIL", "FLOOR", "CHAR", "CHR", "DATE_PART", "DECODE", "EXTRACT", "INITCAP", "LISTAGG", "MAX_BY",
     "MIN_BY", "OBJECT_CONSTRUCT_KEEP_NULL", "POSITION", "SUBSTR", "SUBSTRING",
 )  # fmt: skip
+_OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
+_CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
 _NO_QUERY = (TokenType.FROM, TokenType.SUMMARIZE, TokenType.DESCRIBE)
 
 
@@ -84,6 +87,27 @@ class _Parser(SnowflakeParser):
         if name in _FOREIGN_TYPES and self._curr.token_type == TokenType.VAR:
             raise unsupported_type(name)
         return super()._parse_types(check_func, schema, allow_identifiers, with_collation)
+
+    def _parse_function_call(self, *args: Any, **kwargs: Any) -> Expr | None:
+        """A call, whose arguments are counted as they are written."""
+        place, name = self._index, self._curr.text.upper() if self._curr else ""
+        made: Expr | None = super()._parse_function_call(*args, **kwargs)
+        if made is not None and is_counted(name) and (count := self._written_arguments(place + 1)) is not None:
+            check_count(name, count)
+        return made
+
+    def _written_arguments(self, place: int) -> int | None:
+        """The number of arguments between the parenthesis at this place and its own end, None where there is none."""
+        tokens, depth, count = self._tokens, 0, 0
+        if place >= len(tokens) or tokens[place].token_type != TokenType.L_PAREN:
+            return None
+        for at in range(place, len(tokens)):
+            kind = tokens[at].token_type
+            depth += (kind in _OPENING) - (kind in _CLOSING)
+            if not depth:
+                return 0 if at == place + 1 else count + 1
+            count += kind == TokenType.COMMA and depth == 1
+        return None
 
     def validate_expression(self, expression: Any, args: list[Any] | None = None) -> Any:
         """sqlglot's check, whose error knows the function when its arguments are too few or too many."""

@@ -76,6 +76,11 @@ def arithmetic(node: Expr) -> Type | None:
         node.this.replace(decimal(node.this.copy(), types.number(_NARROW + 1, a.scale)))
     if not isinstance(node, exp.Mul):
         return set_type(node, made)
+    if (
+        made.scale < a.scale + b.scale and a.precision + b.precision > types.DIGITS
+    ):  # the engine has not the digits between
+        texts = (exp.cast(part.copy(), "VARCHAR") for part in (node.this, node.expression))
+        return replaced(node, decimal(call_of("_cxm_product", *texts, exp.Literal.number(made.scale)), made), made)
     if made.scale < a.scale + b.scale:
         return replaced(node, decimal(node.copy(), made), made)
     return set_type(node, made)
@@ -225,6 +230,8 @@ def text_summed(node: Expr) -> Type | None:
         number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
         return replaced(node, call_of("quantile_cont", number, node.args["quantile"].copy()), types.FLOAT)
     bits = isinstance(node, (exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg))
+    if bits and (type_ := type_of(node.this)) and type_.kind == "NUMBER":
+        return set_type(node, types.INTEGER)
     if bits and (type_ := type_of(node.this)) and type_.kind in ("VARCHAR", "FLOAT"):
         number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
         node.set("this", exp.cast(call_of("ROUND", number), exp.DataType.build("BIGINT")))

@@ -12,7 +12,7 @@ from fakesnow.transforms import show
 from flows.embedded.warehouse.storage.engine import Catalogue
 from flows.embedded.warehouse.text.errors import RAISED
 from flows.embedded.warehouse.text.grammar import quote_name
-from flows.embedded.warehouse.translate import macros, native
+from flows.embedded.warehouse.translate import macros, native, types
 
 
 def catalogue() -> Catalogue:
@@ -75,10 +75,16 @@ def _division(name: str, whole: str, home: str) -> str:
 def _remade(sql: str) -> str:
     """fakesnow's views made anew, with this package's types of timestamps."""
     zoned = "when columns.data_type='TIMESTAMP WITH TIME ZONE' then "
-    return sql.replace("create view if not exists", "create or replace view").replace(
+    made = sql.replace("create view if not exists", "create or replace view").replace(
         f"{zoned}'TIMESTAMP_TZ'",
         f"{zoned}'TIMESTAMP_LTZ' when contains(columns.data_type, 'CXM_UTC') then 'TIMESTAMP_TZ'",
     )
+    kept = "ext_character_maximum_length"
+    marks = " ".join(f"when {mark} then '{kind}'" for kind, mark in types.MARKS.items())
+    made = made.replace("then 'VARIANT'", f"then case {kept} {marks} else 'VARIANT' end")
+    for column in (kept, "ext_character_octet_length"):  # a mark is no length
+        made = made.replace(f"{column} as", f"case when columns.data_type='VARCHAR' then {column} end as")
+    return made
 
 
 # AUTOINCREMENT is a default of the engine's, and CURRENT_TIMESTAMP has another name there.

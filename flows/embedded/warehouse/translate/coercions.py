@@ -53,6 +53,16 @@ def from_last(node: Expr) -> None:
 def refuse_times(node: Expr) -> None:
     """What no date or time function takes: the year of a TIME, three arguments with a zone in the third
     (https://docs.snowflake.com/en/sql-reference/functions/year#arguments, …/convert_timezone#arguments)."""
+    if isinstance(node, _OF_DATES):
+        for key in ("this", "expression"):  # a number is an instant where it is cast, and nowhere else
+            type_ = type_of(value) if isinstance(value := node.args.get(key), Expr) else None
+            counted = key == "expression" and isinstance(node, _COUNTING)
+            if type_ is not None and type_.kind in ("NUMBER", "FLOAT", "BOOLEAN") and not counted:
+                raise errors.argument_types(type(node).__name__.upper(), str(type_))
+            if counted and type_ is not None and type_.kind == "VARCHAR" and isinstance(value, Expr):
+                value.replace(call_of("_cxm_int64", text_as_number(value, types.INTEGER)))
+    if isinstance(node, exp.Rand) and node.this is not None:
+        raise errors.unsupported("RANDOM with a seed (its numbers would be others)")
     if isinstance(node, _PARTS_OF_DATES) and type_of(node.this) == Type("TIME"):
         raise errors.argument_types(type(node).__name__.upper(), "TIME(9)")
     if isinstance(node, exp.ConvertTimezone) and node.args.get("source_tz") is not None:
@@ -65,6 +75,13 @@ def refuse_times(node: Expr) -> None:
         raise errors.argument_types("-", f"{type_}(9), {type_}(9)")
 
 
+_COUNTING = (exp.DateAdd, exp.TimestampAdd, exp.TimeAdd, exp.TsOrDsAdd, exp.AddMonths)
+_OF_DATES = (
+    *_COUNTING, exp.DateDiff, exp.TimestampDiff, exp.TimeDiff, exp.DateTrunc, exp.TimestampTrunc, exp.Extract, exp.MonthsBetween,
+    exp.Year, exp.Quarter, exp.Month, exp.Week, exp.Day, exp.DayOfMonth, exp.DayOfWeek, exp.DayOfWeekIso, exp.DayOfYear,
+    exp.WeekOfYear, exp.YearOfWeek, exp.YearOfWeekIso, exp.Dayname, exp.Monthname, exp.LastDay, exp.Hour, exp.Minute, exp.Second,
+    exp.NextDay, exp.PreviousDay,
+)  # fmt: skip
 _PARTS_OF_DATES = (
     exp.Year, exp.Quarter, exp.Month, exp.Week, exp.Day, exp.DayOfMonth, exp.DayOfWeek, exp.DayOfWeekIso, exp.DayOfYear,
     exp.WeekOfYear, exp.YearOfWeek, exp.YearOfWeekIso, exp.Dayname, exp.Monthname, exp.LastDay,
@@ -82,6 +99,12 @@ def refuse_paths(node: Expr) -> None:
 def read_texts(node: Expr) -> None:
     """A text where a function takes numbers: ABS('-3')
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
+    if isinstance(node, _OF_BITS):
+        for value in (node.this, node.args.get("expression")):
+            if (type_ := type_of(value)) is not None and type_.kind == "VARCHAR" and isinstance(value, Expr):
+                value.replace(call_of("_cxm_int64", text_as_number(value, types.INTEGER)))
+                set_type(node.this, types.INTEGER)
+        return
     if not isinstance(node, _OF_NUMBERS):
         return
     exact = isinstance(node, (exp.Abs, exp.Sign, exp.Ceil, exp.Floor, exp.Round, exp.Trunc))
@@ -95,6 +118,7 @@ def read_texts(node: Expr) -> None:
             value.replace(text_as_float(value))
 
 
+_OF_BITS = (exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot)
 _OF_NUMBERS = (
     exp.Abs, exp.Sign, exp.Ceil, exp.Floor, exp.Round, exp.Trunc, exp.Sqrt, exp.Pow, exp.Exp, exp.Ln, exp.Log, exp.Cbrt,
     exp.Sin, exp.Cos, exp.Tan, exp.Atan, exp.Degrees, exp.Radians,
@@ -104,6 +128,9 @@ _OF_NUMBERS = (
 _OF_VARIANTS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY")
 _VALUE = "cxm_value"  # of a cast to VARIANT: what was cast
 FLOATS = "cxm_floats"  # of an object: the keys whose values are FLOATs
+
+
+_VALUE_AT = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2, "OBJECT_INSERT": 2}  # which argument is put in
 
 
 def _to_variant(node: Expr) -> bool:
@@ -145,6 +172,8 @@ def put_in_variant(node: Expr) -> None:
             return
     elif isinstance(node, (exp.Array, exp.ArrayConstructCompact)) or name == "ARRAY_CONSTRUCT_COMPACT":
         parts = list(node.expressions)
+    elif name in _VALUE_AT and len(node.expressions) > _VALUE_AT[name]:
+        parts = [node.expressions[_VALUE_AT[name]]]
     elif isinstance(node, (exp.Struct, exp.JSONObject)):
         pairs = [p for p in node.expressions if isinstance(p, (exp.PropertyEQ, exp.JSONKeyValue))]
         node.meta[FLOATS] = [p.this for p in pairs if type_of(p.expression) == types.FLOAT]

@@ -29,6 +29,9 @@ _KINDS_AS_TYPES = {
 
 def compared(node: Expr) -> Type | None:
     """A VARIANT, or a text, beside a value of another type is cast to it: V:name = 'x', A = '1.5'."""
+    if (query := _queried(node)) is not None:
+        _beside_query(node, query)
+        return set_type(node, types.BOOLEAN)
     if isinstance(node, (exp.Between, exp.In)):
         others = [node.args["low"], node.args["high"]] if isinstance(node, exp.Between) else node.expressions
         _as_beside(node.this, type_of(node.this), type_of(next(iter(others), None)))
@@ -50,7 +53,7 @@ def compared(node: Expr) -> Type | None:
     if not isinstance(node, _COMPARISONS):
         return None
     a, b = type_of(node.this), type_of(node.expression)
-    if isinstance(node, (exp.EQ, exp.NEQ)) and a is not None and a == b and a.kind in ("VARIANT", "ARRAY", "OBJECT"):
+    if isinstance(node, (exp.EQ, exp.NEQ)) and a is not None and b is not None and {a.kind, b.kind} <= _SEMI_STRUCTURED:
         for side in (node.this, node.expression):  # 1 is 1.0, and an object's keys have no order
             side.replace(call_of("_cxm_same_json", call_of("_cxm_js", side.copy())))
         return set_type(node, types.BOOLEAN)
@@ -58,6 +61,34 @@ def compared(node: Expr) -> Type | None:
     _as_beside(node.expression, b, a)
     _texts_beside([node.this, node.expression])
     return set_type(node, types.BOOLEAN)
+
+
+_SEMI_STRUCTURED = {"VARIANT", "ARRAY", "OBJECT"}
+
+
+def _queried(node: Expr) -> Expr | None:
+    """The query of V IN (SELECT …), V = ANY (SELECT …)."""
+    held = node.args.get("query") if isinstance(node, exp.In) else None
+    if isinstance(node, _COMPARISONS) and isinstance(node.expression, (exp.Any, exp.All)):
+        held = node.expression.this
+    return held if isinstance(held, exp.Query) else None
+
+
+def _beside_query(node: Expr, query: Expr) -> None:
+    """A VARIANT or a text beside the rows of a query is cast as beside a single value; what is not done here is refused."""
+    a, b = type_of(node.this), type_of(query)
+    if a is None or b is None:
+        return
+    if a.kind in _SEMI_STRUCTURED and b.kind not in _SEMI_STRUCTURED:
+        _as_beside(node.this, a, b)
+    elif b.kind in _SEMI_STRUCTURED:
+        raise errors.unsupported(f"a comparison with a query of {b.kind} (cast its column)")
+    elif b.kind == "VARCHAR" and a.kind not in ("VARCHAR", "NULL"):
+        raise errors.unsupported(f"a comparison of a {a.kind} with a query of texts (cast its column)")
+    else:
+        stand_in = exp.Cast(this=exp.null(), to=exp.DataType.build("VARCHAR"))
+        set_type(stand_in, b)
+        _texts_beside([node.this, stand_in])
 
 
 def _texts_beside(values: list[Expr]) -> None:
@@ -137,6 +168,8 @@ def branches(node: Expr) -> Type | None:
         parts = [node.args["true"], node.args.get("false")]
     elif isinstance(node, (exp.Coalesce, exp.Greatest, exp.Least)):
         parts = [node.this, *node.expressions]
+    elif isinstance(node, exp.Nvl2):
+        parts = [node.args["true"], node.args.get("false")]
     values = [v for v in parts if isinstance(v, Expr)]
     if not values:
         return None

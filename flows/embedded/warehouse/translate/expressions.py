@@ -34,6 +34,7 @@ from flows.embedded.warehouse.translate.coercions import (
 )
 from flows.embedded.warehouse.translate.comparisons import branches, compared
 from flows.embedded.warehouse.translate.grouping import distinct_by_value
+from flows.embedded.warehouse.translate.made_types import made_type
 from flows.embedded.warehouse.translate.typed_nodes import call_of, decimal, make_whole, replaced, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
 
@@ -137,10 +138,12 @@ def typed(node: Expr) -> Type | None:
         make_whole(node.args.get(name), "_cxm_int32" if isinstance(node, exp.Pad) else "_cxm_int64")
     if isinstance(node, _OF_TEXT):
         _make_text(node.this)
-        if isinstance(node, (exp.Contains, exp.StartsWith, exp.EndsWith)):
-            _make_text(node.expression)
+        if isinstance(node, (exp.Contains, exp.StartsWith, exp.EndsWith, exp.StrPosition, exp.Levenshtein)):
+            _make_text(node.args.get("substr") or node.expression)
         if type_of(node.args.get("expression")) == types.NULL:
-            node.set("expression", exp.cast(exp.null(), "VARCHAR"))
+            counted = isinstance(node, (exp.Left, exp.Right, exp.Pad))
+            whole = "_cxm_int32" if isinstance(node, exp.Pad) else "_cxm_int64"
+            node.set("expression", call_of(whole, exp.null()) if counted else exp.cast(exp.null(), "VARCHAR"))
     if isinstance(node, exp.Anonymous) and str(node.this).upper() == "TRUNC" and len(node.expressions) == 2:
         value, digits = node.expressions
         if (type_ := type_of(value)) is not None and type_.kind in ("NUMBER", "FLOAT"):  # sqlglot could not know it
@@ -179,7 +182,8 @@ def _literal(node: exp.Literal) -> Type | None:
 _OF_TEXT = (
     exp.Upper, exp.Lower, exp.Initcap, exp.Trim, exp.Reverse, exp.Length, exp.Substring, exp.Left, exp.Right, exp.Replace,
     exp.Contains, exp.StartsWith, exp.EndsWith, exp.SplitPart, exp.Pad, exp.Repeat, exp.Like, exp.ILike, exp.RegexpLike,
-    exp.RegexpReplace, exp.RegexpCount, exp.RegexpInstr, exp.Translate, exp.Split,
+    exp.RegexpReplace, exp.RegexpCount, exp.RegexpInstr, exp.Translate, exp.Split, exp.Ascii, exp.Unicode, exp.StrPosition,
+    exp.Levenshtein, exp.RegexpExtract, exp.RegexpExtractAll, exp.Strtok, exp.Soundex, exp.MD5, exp.SHA, exp.SHA2,
 )  # fmt: skip
 
 
@@ -200,18 +204,24 @@ def _typeof(node: Expr) -> Type | None:
         return None
     argument = node.expressions[0]
     type_ = type_of(argument)
-    if (
-        type_ is None
-        or (type_.kind == "VARCHAR" and not type_.length)
-        or type_.kind not in ("NUMBER", "VARCHAR", "NULL", "FLOAT", "BOOLEAN")
-    ):
+    # a NUMBER's size is that of the values, which are known of a constant alone, and otherwise of what was a text before
+    most = int(argument.name.replace(".", "")) if isinstance(argument, exp.Literal) and not argument.is_string else -1
+    if isinstance(argument, (exp.Cast, exp.Coalesce)) and type_ and "_CXM_DIGITS(" in argument.sql(dialect="snowflake"):
+        most = 10**type_.precision - 1
+    if type_ is None or (type_.kind == "VARCHAR" and not type_.length) or (type_.kind == "NUMBER" and most < 0):
         raise errors.unsupported(f"SYSTEM$TYPEOF({argument.sql(dialect='snowflake')})")
-    size = {"FLOAT": "DOUBLE", "BOOLEAN": "SB1"}.get(type_.kind, "LOB")
+    size = _SIZES.get(type_.kind, "LOB")
     if type_.kind == "NUMBER":
-        most = int(argument.name.replace(".", "")) if isinstance(argument, exp.Literal) else 10**type_.precision - 1
         size = next((f"SB{n}" for n in (1, 2, 4, 8) if most < 1 << (8 * n - 1)), "SB16")
-    text = exp.Literal.string(f"{type_}[{size}]")
+    scale = "(9)" if type_.kind.startswith("TIME") else ""
+    text = exp.Literal.string(f"{type_}{scale}[{size}]")
     return replaced(node, text, Type("VARCHAR", length=len(text.name)))
+
+
+_SIZES = {
+    "FLOAT": "DOUBLE", "BOOLEAN": "SB1", "DATE": "SB4", "TIME": "SB8", "TIMESTAMP_NTZ": "SB16", "TIMESTAMP_LTZ": "SB16",
+    "TIMESTAMP_TZ": "SB16",
+}  # fmt: skip
 
 
 def declared(to: exp.DataType) -> Type | None:
@@ -286,6 +296,8 @@ def _simple(node: Expr) -> Type | None:
             raise errors.invalid_part(unit, "TIME_SLICE of a DATE")
     if isinstance(node, exp.Nullif):
         return type_of(node.this)
+    if (by_name := made_type(node)) is not None:
+        return by_name
     if isinstance(node, (exp.JSONExtract, exp.ParseJSON, exp.ToVariant, exp.GetExtract, exp.Bracket)):
         return Type("VARIANT")
     if isinstance(node, exp.ToNumber):
@@ -306,7 +318,8 @@ def _simple(node: Expr) -> Type | None:
     if isinstance(node, exp.Extract) and "nano" in node.name.lower():
         return types.INTEGER
     if isinstance(node, _OF_BITS):
-        return Type("BINARY") if (type_ := type_of(node.this)) and type_.kind == "BINARY" else None
+        kind = type_.kind if (type_ := type_of(node.this)) else ""
+        return Type("BINARY") if kind == "BINARY" else types.INTEGER if kind in ("NUMBER", "VARCHAR", "FLOAT") else None
     if isinstance(node, _COUNTS):
         return types.COUNTED
     if isinstance(node, _FLOATS):
@@ -322,6 +335,10 @@ def _simple(node: Expr) -> Type | None:
         return None
     if isinstance(node, _YES_OR_NO):
         return types.BOOLEAN
+    if isinstance(node, (exp.DPipe, exp.Concat)):
+        parts = [node.this, node.expression] if isinstance(node, exp.DPipe) else node.expressions
+        if all((type_ := type_of(part)) is not None and type_.kind == "BINARY" for part in parts):
+            return Type("BINARY")
     if isinstance(node, _TO_TEXT):
         return types.VARCHAR
     return types.NULL if isinstance(node, exp.Null) else None

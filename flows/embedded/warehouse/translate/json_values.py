@@ -74,7 +74,7 @@ def text_of(value: Any) -> str | None:
     """A value as TO_VARCHAR writes it: a text without its quotes."""
     if value is None or isinstance(value, str):
         return value
-    return _number(Decimal(value)) if isinstance(value, Exponent) else dumps(value)
+    return f"{float(value):.10g}" if isinstance(value, Exponent) else dumps(value)  # a FLOAT's text
 
 
 def kind_of(value: Any) -> str:
@@ -265,6 +265,8 @@ _OTHERS: dict[str, Callable[..., Any]] = {
     "GET": _got,
     "TO_ARRAY": lambda v: v if isinstance(v, list) else [v],
     "TO_OBJECT": lambda v: _object(v, "TO_OBJECT"),
+    "_CXM_ONLY_ARRAY": lambda v: _array(v, "an ARRAY column"),
+    "_CXM_ONLY_OBJECT": lambda v: _object(v, "an OBJECT column"),
     "ARRAY_GENERATE_RANGE": _range,
     "GET_IGNORE_CASE": _ignoring_case,
     "STRTOK_TO_ARRAY": _tokens,

@@ -41,7 +41,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_no_part", "PART, NAME", (("", "_cxm_fail('001045', '22023', 'SQL compilation error:' || chr(10) || '''' || PART || "
         "''' is not a valid date/time component for function ' || NAME || ' and type TIME')"),)),
     # ---- semi-structured: NAME is a function of `json_values.call`, its arguments are texts of JSON
-    ("_cxm_js", "J", (("", "CAST(to_json(J) AS VARCHAR)"),)),
+    ("_cxm_js", "J", (("", "CASE WHEN typeof(J) = 'JSON' THEN CAST(J AS VARCHAR) ELSE CAST(to_json(J) AS VARCHAR) END"),)),
     ("_cxm_digits_of", "N", (("", "CAST(N AS VARCHAR)"),)),
     ("_cxm_is_float", "N", (("", "typeof(N) IN ('DOUBLE', 'FLOAT')"),)),
     ("_cxm_substr", "S, N", (("", """list_transform([{'S': CAST(S AS VARCHAR), 'N': CAST(N AS BIGINT)}], lambda R: CASE WHEN R.N < -length(R.S)
@@ -64,7 +64,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_js2", "NAME, A, B", (("", "CAST(_cxm_json2(NAME, A, B) AS JSON)"),)),
     ("_cxm_js3", "NAME, A, B, C", (("", "CAST(_cxm_json3(NAME, A, B, C) AS JSON)"),)),
     ("_cxm_js_many", "NAME, L", (("", "CAST(_cxm_json_many(NAME, L) AS JSON)"),)),
-    ("_cxm_array_of", "L", (("", "coalesce(to_json(list_transform(list_filter(L, lambda X: X IS NOT NULL), lambda X: CAST(X AS JSON))), CAST('[]' AS JSON))"),)),
+    ("_cxm_array_of", "L", (("", "CAST('[' || coalesce(array_to_string(list_filter(L, lambda X: X IS NOT NULL), ','), '') || ']' AS JSON)"),)),
     ("_cxm_array_all", "L", (("", """list_transform([L], lambda K: CASE WHEN len(list_filter(K, lambda X: X IS NULL)) > 0 THEN
         _cxm_fail('000002', '0A000', 'Unsupported feature ''a NULL in ARRAY_CONSTRUCT (undefined)'' in the embedded warehouse')
         ELSE CAST('[' || array_to_string(K, ',') || ']' AS JSON) END)[1]"""),)),
@@ -103,7 +103,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_plain", "V", (("", "CASE WHEN typeof(V) = 'JSON' THEN json_extract_string(TRY_CAST(V AS JSON), '$') ELSE CAST(V AS VARCHAR) END"),)),
     # ---- from one kind to another
     ("_cxm_local", "V", ((ZONED, "V.CXM_UTC + to_minutes(CAST(V.CXM_OFFSET AS BIGINT))"), ("", "V"))),
-    ("_cxm_zoned", "V, O", (("", "{'CXM_UTC': V, 'CXM_OFFSET': CAST(O AS DOUBLE)}"),)),
+    ("_cxm_zoned", "V, O", (("", "CASE WHEN V IS NOT NULL AND O IS NOT NULL THEN {'CXM_UTC': V, 'CXM_OFFSET': CAST(O AS DOUBLE)} END"),)),
     ("_cxm_at", "V", (("", "_cxm_zoned(timezone('UTC', V), datediff('minute', timezone('UTC', V), CAST(V AS TIMESTAMP)))"),)),
     ("_cxm_try_ntz", "V", (
         ("TIMESTAMP", "V"), ("DATE", "CAST(V AS TIMESTAMP)"), ("TIMESTAMP WITH TIME ZONE", "CAST(V AS TIMESTAMP)"),
@@ -134,9 +134,13 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
              "'Invalid argument types for function ''TO_DATE'': (' || typeof(V) || ')') ELSE CAST(_cxm_wall(_cxm_plain(V)) AS DATE) END"),
     )),
     ("_cxm_try_time", "V", (
-        ("TIME", "V"), ("TIMESTAMP", "CAST(V AS TIME)"), ("TIMESTAMP WITH TIME ZONE", "CAST(CAST(V AS TIMESTAMP) AS TIME)"),
+        ("TIME", "V"), ("DATE", "_cxm_fail('001044', '42P13', 'SQL compilation error:' || chr(10) || "
+            "'Invalid argument types for function ''TO_TIME'': (DATE)')"),
+        ("TIMESTAMP", "CAST(V AS TIME)"), ("TIMESTAMP WITH TIME ZONE", "CAST(CAST(V AS TIMESTAMP) AS TIME)"),
         (ZONED, "CAST(_cxm_local(V) AS TIME)"),
-        ("", "coalesce(_cxm_wall_time(_cxm_plain(V)), CAST(_cxm_wall(_cxm_plain(V)) AS TIME))"),
+        ("", f"CASE WHEN {_NUMBERS} OR typeof(V) IN ('BOOLEAN', 'DATE') THEN _cxm_fail('001044', '42P13', 'SQL compilation error:' || chr(10) || "
+             "'Invalid argument types for function ''TO_TIME'': (' || typeof(V) || ')') "
+             "ELSE coalesce(_cxm_wall_time(_cxm_plain(V)), CAST(_cxm_wall(_cxm_plain(V)) AS TIME)) END"),
     )),
     *(
         (f"_cxm_{kind}", "V", (("", f"CASE WHEN V IS NULL THEN NULL ELSE coalesce(_cxm_try_{kind}(V), _cxm_fail('{number}', '22007', "
@@ -171,7 +175,8 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         CASE WHEN isnan(V) THEN 'NaN' WHEN isinf(V) THEN CASE WHEN V > 0 THEN 'inf' ELSE '-inf' END
         WHEN V = 0 THEN '0'
         WHEN abs(V) < 1e15 AND V = trunc(V) THEN CAST(CAST(V AS HUGEINT) AS VARCHAR)
-        WHEN abs(V) BETWEEN 1e-4 AND 1e15 THEN regexp_replace(CAST(round(V, 9) AS VARCHAR), '\.0$', '')
+        WHEN abs(V) BETWEEN 1e-4 AND 1e15
+            THEN regexp_replace(CAST(round(V, 9 + CAST(greatest(0, ceil(-log10(abs(V)) - 1e-12)) AS INTEGER)) AS VARCHAR), '\.0$', '')
         ELSE regexp_replace(printf('%.9e', V), '\.?0*e', 'e') END"""),)),
     ("_cxm_text", "V", (
         ("DATE", "strftime(V, coalesce(getvariable('cxm_date'), '%Y-%m-%d'))"),
@@ -204,7 +209,8 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         "_cxm_fail('100038', '22018', 'Numeric value ''' || S || ''' is not recognized') END"),)),
     ("_cxm_bytes", "V", (("BLOB", "octet_length(V)"), ("", "strlen(CAST(V AS VARCHAR))"))),
     ("_cxm_encoded", "N", (("", "encode(CAST(N AS VARCHAR))"),)),
-    ("_cxm_binary", "V", (("BLOB", "V"), ("", "unhex(CAST(V AS VARCHAR))"))),
+    ("_cxm_binary", "V", (("BLOB", "V"), ("", "unhex(CASE WHEN length(CAST(V AS VARCHAR)) % 2 = 1 THEN _cxm_fail('100115', '22000', "
+        "'The following string is not a legal hex-encoded value: ''' || CAST(V AS VARCHAR) || chr(39)) ELSE CAST(V AS VARCHAR) END)"))),
     # ---- arithmetic
     ("_cxm_trunc", "P, V", (
         ("DATE", "CAST(date_trunc(P, V) AS DATE)"), ("TIMESTAMP", "date_trunc(P, V)"), ("TIMESTAMP WITH TIME ZONE", "date_trunc(P, V)"),
@@ -261,7 +267,8 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_minutes", "V", (
         (ZONED, "CAST(V.CXM_OFFSET AS BIGINT)"), ("TIMESTAMP WITH TIME ZONE", "datediff('minute', timezone('UTC', V), CAST(V AS TIMESTAMP))"),
     )),
-    ("_cxm_moved", "Z, V", (("", "_cxm_zoned(timezone('UTC', V), datediff('minute', timezone('UTC', V), timezone(Z, V)))"),)),
+    ("_cxm_moved", "Z, V", (("", "CASE WHEN V IS NOT NULL AND Z IS NOT NULL "
+        "THEN _cxm_zoned(timezone('UTC', V), datediff('minute', timezone('UTC', V), timezone(Z, V))) END"),)),
     ("_cxm_weekday", "S", (("", "CASE lower(trim(S))[1:2] WHEN 'mo' THEN 1 WHEN 'tu' THEN 2 WHEN 'we' THEN 3 WHEN 'th' THEN 4 WHEN 'fr' THEN 5 "
         "WHEN 'sa' THEN 6 WHEN 'su' THEN 7 ELSE _cxm_fail('100040', '22007', 'Day of week ''' || S || ''' is not recognized') END"),)),
     ("_cxm_next_day", "V, S", (("", "CAST(V + CAST(((_cxm_weekday(S) - isodow(V) + 6) % 7) + 1 AS INTEGER) AS DATE)"),)),

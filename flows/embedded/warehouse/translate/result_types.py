@@ -14,6 +14,14 @@ from flows.embedded.warehouse.translate.typed_nodes import decimal, type_of
 from flows.embedded.warehouse.translate.types import Type
 
 
+KINDS = "cxm_kinds"  # of a query: the kind of each column of its result, "" where it is not known
+
+
+def shown_kind(name: str, kind: str) -> str:
+    """A column's type, ARRAY or OBJECT where Snowflake has these: the engine has JSON, a struct or a list."""
+    return kind if kind in ("ARRAY", "OBJECT") else name
+
+
 def give_types(query: Expr, types_: Sequence[Type | None]) -> None:
     """Each column of a query's result, and of the halves of a UNION, cast to its NUMBER; `query` is changed in place."""
     while isinstance(query, exp.Subquery):

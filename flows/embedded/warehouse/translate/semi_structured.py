@@ -27,7 +27,8 @@ _CALLS = {
     "ARRAY_INSERT": (3, 3), "ARRAY_INTERSECTION": (2, 2), "ARRAY_MAX": (1, 1), "ARRAY_MIN": (1, 1), "ARRAY_PREPEND": (2, 2),
     "ARRAY_REMOVE": (2, 2), "ARRAY_REMOVE_AT": (2, 2), "ARRAY_REVERSE": (1, 1), "ARRAY_SLICE": (3, 3), "ARRAY_SORT": (1, 3),
     "GET_IGNORE_CASE": (2, 2), "OBJECT_INSERT": (3, 4), "OBJECT_KEYS": (1, 1), "OBJECT_DELETE": (2, 99), "OBJECT_PICK": (2, 99),
-    "STRTOK_TO_ARRAY": (1, 2), "TO_ARRAY": (1, 1), "TO_OBJECT": (1, 1), "ARRAYS_ZIP": (1, 99),
+    "STRTOK_TO_ARRAY": (1, 2), "TO_ARRAY": (1, 1), "TO_OBJECT": (1, 1), "ARRAYS_ZIP": (1, 99), "_CXM_ONLY_ARRAY": (1, 1),
+    "_CXM_ONLY_OBJECT": (1, 1),
 }  # fmt: skip
 # IS_… by what `_cxm_typeof` says (https://docs.snowflake.com/en/sql-reference/functions/is_double-real).
 _NUMBERS = ("INTEGER", "DECIMAL", "DOUBLE")

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors
+from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.expressions import declared
-from flows.embedded.warehouse.translate.scopes import Columns, folded
+from flows.embedded.warehouse.translate.scopes import Columns, Item, folded
 from flows.embedded.warehouse.translate.typed_nodes import call_of, type_of
+
+
+# What makes a text of a known length (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar).
+_OF_LENGTH = (exp.Column, exp.Literal, exp.Case, exp.If, exp.Coalesce, exp.SetOperation)
+
+
+def kept_lengths(tree: Expr, items: Sequence[Item]) -> dict[str, int]:
+    """What is kept of the columns that a CREATE or ALTER makes: lengths of a query's texts, `types.MARKS` of ARRAY, OBJECT, VARIANT."""
+    parts = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
+    names = [folded(part.this if isinstance(part, exp.ColumnDef) else part) for part in parts]
+    kept: dict[str, int] = {}
+    for name, item in zip(names if len(names) == len(items) else [item.name for item in items], items, strict=True):
+        taken = item.node is None or isinstance(item.node.unalias(), _OF_LENGTH)
+        length = item.type.length if item.type is not None and taken else 0
+        mark = types.MARKS.get(item.type.kind) if item.type is not None else None
+        kept[name] = (
+            (length or types.LONGEST_TEXT) if mark is None else mark
+        )  # nothing is left of what OR REPLACE replaces
+    for column in [*parts, *(tree.args.get("actions") or [])]:
+        type_ = declared(column.kind) if isinstance(column, exp.ColumnDef) and column.kind is not None else None
+        if type_ is not None and type_.kind in types.MARKS:
+            kept[folded(column.this)] = types.MARKS[type_.kind]
+    return kept
 
 
 def name_columns(schema: Expr) -> None:

@@ -176,6 +176,18 @@ def float_text(number: float | None, digits: int | None) -> str | None:
     return f"{Decimal(number).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP, Context(prec=400)):f}"
 
 
+def product(a: str | None, b: str | None, scale: int | None) -> str | None:
+    """The product of two NUMBERs of which not all digits fit into 38
+    (https://docs.snowflake.com/en/sql-reference/operators-arithmetic#multiplication)."""
+    if a is None or b is None or scale is None:
+        return None
+    exact = Context(prec=200)
+    made = exact.multiply(Decimal(a), Decimal(b)).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, exact)
+    if len(made.as_tuple().digits) > 38:
+        raise fail(f"Number out of representable range: type FIXED[SB16](38,{scale}), value {made}", 100046, "22003")
+    return f"{made:f}"
+
+
 def character(code: int | None) -> str | None:
     """CHR (https://docs.snowflake.com/en/sql-reference/functions/chr#usage-notes)."""
     if code is None:
@@ -272,6 +284,7 @@ FUNCTIONS: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
     ("_cxm_decoded", decoded, (_T, _T, "BOOLEAN", _T), _T),
     ("_cxm_rounded_float", rounded_float, (_T, "DOUBLE", _N), "DOUBLE"),
     ("_cxm_float_text", float_text, ("DOUBLE", _N), _T),
+    ("_cxm_product", product, (_T, _T, _N), _T),
     ("_cxm_character", character, (_N,), _T),
     ("_cxm_half_of_md5", half_of_md5, (_T, "BOOLEAN"), _T),
     ("_cxm_base64_text", base64_text, ("BLOB", _N, _T), _T),

@@ -10,6 +10,7 @@ import re
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.text import errors, time_formats
+from flows.embedded.warehouse.translate.native_calls import is_binary
 from flows.embedded.warehouse.translate.time_calls import TEXTS, call
 
 # Conversion functions, which `dialect` leaves as plain calls: their kind, and whether what cannot be converted is NULL.
@@ -102,6 +103,14 @@ def as_text(node: Expr) -> Expr:
 
 def joined_texts(node: Expr) -> Expr:
     """A piece of a text that is none itself is written as TO_VARCHAR writes it."""
+    if isinstance(node, exp.DPipe) and (is_binary(node.this) or is_binary(node.expression)):
+        if not (is_binary(node.this) and is_binary(node.expression)):
+            raise errors.unsupported("|| of a BINARY and another type")
+        return node
+    if isinstance(node, exp.Concat) and any(map(is_binary, node.expressions)):
+        if not all(map(is_binary, node.expressions)):
+            raise errors.unsupported("CONCAT of a BINARY and another type")
+        return node
     if isinstance(node, exp.DPipe):
         for key in ("this", "expression"):
             node.set(key, _piece(node.args[key]))

@@ -112,6 +112,8 @@ def _cast(node: exp.Cast) -> Expr:
     if isinstance(value.unnest(), (exp.Null, exp.Placeholder)):
         if kind == _T.TIMESTAMPTZ and isinstance(value.unnest(), exp.Placeholder):
             return call("tz", exp.cast(value, "TIMESTAMPLTZ"))
+        if kind == _T.TIMESTAMPTZ:
+            node.set("to", exp.DataType.build(ZONED, dialect="duckdb"))
         return node
     if kind in TEXTS:
         if not isinstance(value, exp.Literal) and not _is_text(value):

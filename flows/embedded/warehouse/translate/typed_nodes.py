@@ -66,8 +66,14 @@ def make_whole(argument: object, function: str) -> None:
     for node in argument if isinstance(argument, list) else [argument]:
         bare = node.unnest() if isinstance(node, Expr) else None
         bare = bare.this if isinstance(bare, exp.Neg) else bare
-        if isinstance(node, Expr) and numeric(type_of(node)) and not isinstance(bare, exp.Literal):
-            node.replace(call_of(function, node.copy()))
+        if (
+            isinstance(node, Expr)
+            and numeric(type_of(node))
+            and not (isinstance(bare, exp.Literal) and bare.name.isdigit())
+        ):
+            made = call_of(function, node.copy())
+            node.replace(made)
+            set_type(made, types.INTEGER)
 
 
 def make_exact(node: Expr) -> None:

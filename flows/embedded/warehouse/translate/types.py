@@ -15,6 +15,9 @@ SCALAR = (
     "NUMBER", "FLOAT", "VARCHAR", "BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY",
 )  # fmt: skip
 LONGEST_TEXT = 16_777_216  # VARCHAR without a length
+LENGTHS = "cxm_lengths"  # of a CREATE or ALTER: the lengths of its VARCHAR(n) columns, and the marks
+# What is kept in place of a length for a column that the engine has as JSON.
+MARKS = {"VARIANT": 0, "ARRAY": -1, "OBJECT": -2}
 _MOST_DIGITS_AFTER_POINT = 12
 _MORE_DIGITS_OF_A_QUOTIENT = 6
 
@@ -47,6 +50,13 @@ def number(precision: int, scale: int = 0) -> Type:
 def text(length: int = 0) -> Type:
     """VARCHAR(length); without one 0."""
     return Type("VARCHAR", length=length)
+
+
+def as_declared(type_: Type | None, kept: int) -> Type | None:
+    """The type of a column that the engine has as `type_`, and for which this length or mark was kept."""
+    if type_ == Type("VARIANT"):
+        return Type(next((kind for kind, mark in MARKS.items() if mark == kept), "VARIANT"))
+    return text(kept) if type_ == Type("VARCHAR") and kept > 0 else type_
 
 
 INTEGER = number(DIGITS)

@@ -24,7 +24,7 @@ from flows.embedded.warehouse.translate.column_names import column_name, named
 from flows.embedded.warehouse.translate.comparisons import make_condition, refuse_zoned
 from flows.embedded.warehouse.translate.expressions import typed
 from flows.embedded.warehouse.translate.grouping import combine_by_value, take_by_value
-from flows.embedded.warehouse.translate.result_types import give_types, name_nulls
+from flows.embedded.warehouse.translate.result_types import KINDS, give_types, name_nulls
 from flows.embedded.warehouse.translate.scopes import (
     Columns,
     Item,
@@ -40,14 +40,16 @@ from flows.embedded.warehouse.translate.scopes import (
     several,
     star,
 )
-from flows.embedded.warehouse.translate.stored_values import check_case, limit, limit_changes, name_columns
+from flows.embedded.warehouse.translate.stored_values import (
+    check_case,
+    kept_lengths,
+    limit,
+    limit_changes,
+    name_columns,
+)
 from flows.embedded.warehouse.translate.typed_nodes import make_exact, set_type, type_of
 from flows.embedded.warehouse.translate.types import Type
 from flows.embedded.warehouse.translate.written_types import check_changes, check_items, check_rows, convert, converts
-
-LENGTHS = "cxm_lengths"  # of the VARCHAR(n) columns that CREATE TABLE … AS takes over
-# What makes a text of a known length (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar).
-_OF_LENGTH = (exp.Column, exp.Literal, exp.Case, exp.If, exp.Coalesce, exp.SetOperation)
 
 _FLATTENED: Columns = {
     "SEQ": types.INTEGER, "KEY": types.VARCHAR, "PATH": types.VARCHAR, "INDEX": types.INTEGER, "VALUE": Type("VARIANT"),
@@ -71,14 +73,11 @@ class Typing:
             self._result(tree)
         elif isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Query):
             self._result(tree.this)
-        elif isinstance(tree, exp.Create):
+        elif isinstance(tree, (exp.Create, exp.Alter)):
             name_columns(tree.this)
-            if isinstance(tree.expression, exp.Query):
-                items = self._result(tree.expression)
-                name_nulls(items)
-                # a column that is taken over keeps its length
-                taken = [i for i in items if i.type and (i.node is None or isinstance(i.node.unalias(), _OF_LENGTH))]
-                tree.meta[LENGTHS] = {i.name: i.type.length for i in taken if i.type and i.type.length}
+            items = self._result(tree.expression) if isinstance(tree.expression, exp.Query) else []
+            name_nulls(items)
+            tree.meta[types.LENGTHS] = kept_lengths(tree, items)
         elif isinstance(tree, exp.Insert) and isinstance(tree.expression, (exp.Query, exp.Values)):
             self._insert(tree)
         elif isinstance(tree, (exp.Update, exp.Delete, exp.Merge)):
@@ -126,6 +125,7 @@ class Typing:
         """A query whose result goes to the client: its columns get Snowflake's types."""
         items = self.query(query, None, {})
         give_types(query, [i.type for i in items] if items else [])
+        query.meta[KINDS] = [i.type.kind if i.type else "" for i in items or []]
         return items or []
 
     def _change(self, tree: Expr) -> None:

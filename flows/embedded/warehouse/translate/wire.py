@@ -8,7 +8,6 @@ nearest that has one.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +33,8 @@ def row_type(described: Sequence[Sequence[Any]]) -> list[ColumnInfo]:
     for info, (_, type_, *_rest) in zip(infos, described, strict=True):
         if is_zoned(str(type_)):
             info["type"] = "timestamp_tz"
+        elif str(type_) in ("ARRAY", "OBJECT"):
+            info["type"] = str(type_).lower()
         elif info["type"] == "timestamp_tz":
             info["type"] = "timestamp_ltz"
     return infos
@@ -51,7 +52,7 @@ def _plain(type_: str) -> str:
         return type_
     if type_.startswith("ENUM"):
         return "VARCHAR"
-    if re.match(r"STRUCT|MAP|UNION", type_) or type_.endswith("]"):
+    if re.match(r"STRUCT|MAP|UNION|ARRAY$|OBJECT$", type_) or type_.endswith("]"):
         return "JSON"
     return _NEAREST.get(type_, "VARCHAR")
 
@@ -94,12 +95,12 @@ def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
         return _whole(column)
     if info["type"] == "real":
         return column.cast(pa.float64())
-    if info["type"] == "variant":
+    if info["type"] in ("variant", "array", "object"):
         return pa.array([_shown(value) for value in column.to_pylist()], pa.string())
-    if info["type"] in ("text", "variant") and not pa.types.is_string(kind):
+    if info["type"] == "text" and not pa.types.is_string(kind):
         if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_dictionary(kind):
             return column.cast(pa.string())
-        return pa.array([_text(v, info["type"] == "variant") for v in column.to_pylist()], pa.string())
+        return pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.string())
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return column.cast(pa.binary())
     return column
@@ -125,12 +126,6 @@ def _shown(value: Any) -> str | None:
     if not isinstance(parsed, (dict, list)):
         return json_values.dumps(parsed) if isinstance(parsed, json_values.Exponent) else str(value)
     return json_values.pretty(parsed)
-
-
-def _text(value: Any, as_json: bool) -> str | None:
-    if value is None:
-        return None
-    return json.dumps(value, default=str, ensure_ascii=False) if as_json else str(value)
 
 
 def _timestamps(column: pa.Array, offsets: pa.Array | None = None, nulls: pa.Array | None = None) -> pa.Array:

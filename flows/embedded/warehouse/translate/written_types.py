@@ -39,6 +39,8 @@ _TAKEN: dict[str, tuple[str, ...]] = {
     "TIMESTAMP_TZ": ("VARCHAR", "DATE", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ"),
     "BINARY": ("VARCHAR",),
     "VARIANT": ("NUMBER", "FLOAT", "BOOLEAN", "BINARY", "OBJECT", "ARRAY", *_TIMES),
+    "ARRAY": (),
+    "OBJECT": (),
 }
 
 
@@ -80,6 +82,8 @@ _CONVERTED: dict[str, tuple[str, ...]] = {
     "BOOLEAN": ("VARCHAR", "VARIANT"),
     "NUMBER": ("VARCHAR", "VARIANT"),
     "FLOAT": ("VARIANT",),
+    "ARRAY": ("VARIANT",),
+    "OBJECT": ("VARIANT",),
 }
 
 
@@ -91,6 +95,9 @@ def converts(value: Type | None, to: Type | None) -> bool:
 def convert(cell: Expr, to: Type | None) -> None:
     """A value on its way into a column, cast as by `cell::type` where the engine would not."""
     if not converts(type_of(cell), to) or to is None or cell.find(exp.Placeholder):
+        return
+    if to.kind in ("ARRAY", "OBJECT"):  # a VARIANT that holds one
+        cell.replace(call_of(f"_CXM_ONLY_{to.kind}", cell.copy()))
         return
     name = {"NUMBER": str(to), "FLOAT": "DOUBLE"}.get(to.kind, to.kind)
     made = exp.Cast(this=cell.copy(), to=exp.DataType.build(name, dialect="snowflake"))
