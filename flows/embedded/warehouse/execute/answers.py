@@ -69,7 +69,7 @@ def run_tree(tree: Expr, sql: str, duck: duckdb.DuckDBPyConnection, bindings: An
 
 
 def _with_kinds(tree: Expr, rows: pa.Table, described: list[Any]) -> tuple[pa.Table, Described]:
-    """ARRAY and OBJECT, which the engine has as JSON, under their own names: in a query's columns, or in what DESCRIBE says of them."""
+    """ARRAY and OBJECT under their own names, where the engine has JSON: a query's columns, or what DESCRIBE says of them."""
     query = tree.this if isinstance(tree, exp.Describe) else tree
     kinds = query.meta.get(KINDS) if isinstance(query, exp.Query) else None
     if not kinds or len(kinds) != (rows.num_rows if isinstance(tree, exp.Describe) else len(described)):

@@ -251,7 +251,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
     kept = conn.temporary_lengths.get(name, {})
     rows = [
         {
-            "name": column, "type": _of_temporary(type_, kept.get(column)), "kind": "COLUMN", "null?": "Y" if nullable == "YES" else "N",
+            "name": column, "type": _of_temporary(type_, kept.get(column)), "kind": "COLUMN",
+            "null?": "Y" if nullable == "YES" else "N",
             "default": shown_default(conn, default, column in ordered),
             "primary key": "Y" if column in primary else "N", "unique key": "Y" if column in unique else "N", "check": None,
             "expression": None, "comment": comments.get(column) or comment,

@@ -91,8 +91,14 @@ class _Parser(SnowflakeParser):
     def _parse_function_call(self, *args: Any, **kwargs: Any) -> Expr | None:
         """A call, whose arguments are counted as they are written."""
         place, name = self._index, self._curr.text.upper() if self._curr else ""
+        of_value = self._prev is not None and self._prev.token_type == TokenType.DOT  # 'a'.UPPER(), which is no call
         made: Expr | None = super()._parse_function_call(*args, **kwargs)
-        if made is not None and is_counted(name) and (count := self._written_arguments(place + 1)) is not None:
+        if (
+            made is not None
+            and not of_value
+            and is_counted(name)
+            and (count := self._written_arguments(place + 1)) is not None
+        ):
             check_count(name, count)
         return made
 

@@ -13,7 +13,6 @@ from flows.embedded.warehouse.translate.scopes import Item, folded
 from flows.embedded.warehouse.translate.typed_nodes import decimal, type_of
 from flows.embedded.warehouse.translate.types import Type
 
-
 KINDS = "cxm_kinds"  # of a query: the kind of each column of its result, "" where it is not known
 
 

@@ -12,13 +12,12 @@ from flows.embedded.warehouse.translate.expressions import declared
 from flows.embedded.warehouse.translate.scopes import Columns, Item, folded
 from flows.embedded.warehouse.translate.typed_nodes import call_of, type_of
 
-
 # What makes a text of a known length (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar).
 _OF_LENGTH = (exp.Column, exp.Literal, exp.Case, exp.If, exp.Coalesce, exp.SetOperation)
 
 
 def kept_lengths(tree: Expr, items: Sequence[Item]) -> dict[str, int]:
-    """What is kept of the columns that a CREATE or ALTER makes: lengths of a query's texts, `types.MARKS` of ARRAY, OBJECT, VARIANT."""
+    """What is kept of the columns that a CREATE or ALTER makes: lengths of a query's texts, `types.MARKS` of the others."""
     parts = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
     names = [folded(part.this if isinstance(part, exp.ColumnDef) else part) for part in parts]
     kept: dict[str, int] = {}
