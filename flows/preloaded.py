@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flows.embedded.preloaded import ACCEPTED, CODE_HAS_CHANGED, ENDED, FORWARDED, SOCKET, receive
+from flows.embedded.preloaded import ACCEPTED, CODE_HAS_CHANGED, ENDED, FORWARDED, GO, SOCKET, receive
 from flows.project import PACKAGE, PROJECT
 
 _REQUEST_SECONDS = 2.0
@@ -53,10 +53,11 @@ def serve(home: Path) -> None:
             with connection:
                 connection.settimeout(_REQUEST_SECONDS)
                 try:
-                    request, files = receive(connection)
-                except OSError:
+                    request = receive(connection)
+                    files = _accept(connection) if _fits(request) else []
+                except OSError:  # the caller has gone, or waited long enough and runs the command itself
                     continue
-                if _fits(request) and _fork(connection, files):
+                if files and _fork(connection, files):
                     break  # in the command's process
                 for file in files:
                     os.close(file)
@@ -109,10 +110,21 @@ def _reap(*_: object) -> None:
             pass
 
 
+def _accept(connection: socket.socket) -> list[int]:
+    """The caller's three files, which it gives when it still waits.
+
+    Raises:
+        OSError: it does not.
+    """
+    connection.sendall(ACCEPTED)
+    go, files, _, _ = socket.recv_fds(connection, 1, 3)
+    if go != GO:
+        raise OSError("the caller has gone")
+    return list(files)
+
+
 def _fork(connection: socket.socket, files: list[int]) -> bool:
     """Fork the keeper, and from it the command; True in the command's process, False in this one."""
-    with suppress(OSError):
-        connection.sendall(ACCEPTED)
     if os.fork():
         return False
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

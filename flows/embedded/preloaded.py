@@ -24,7 +24,7 @@ from typing import Any
 SOCKET = "preloaded.sock"  # in CXM_HOME/run; only its owner may connect
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CODE_HAS_CHANGED = 75  # exit code of the preloaded process: the code on disk is not the one that it imported
-ACCEPTED = b"+"
+ACCEPTED, GO = b"+", b"!"  # a command is forked after both: a caller that waits no longer runs it itself
 ENDED = struct.Struct("!i")  # the exit code; of a command that a signal ended, the signal's number, negative
 
 
@@ -48,6 +48,7 @@ def run_preloaded(arguments: Sequence[str]) -> int | None:
             _send(connection, request)
             if connection.recv(1) != ACCEPTED:
                 return None
+            socket.send_fds(connection, [GO], [0, 1, 2])
         except OSError:  # nothing listens, the path is longer than a socket's may be, or the process is busy
             return None
         connection.settimeout(None)
@@ -62,33 +63,30 @@ def _umask() -> int:
 
 def _send(connection: socket.socket, request: Mapping[str, Any]) -> None:
     document = json.dumps(request).encode()
-    socket.send_fds(connection, [struct.pack("!I", len(document))], [0, 1, 2])
-    connection.sendall(document)
+    connection.sendall(struct.pack("!I", len(document)) + document)
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """A request and the three files that came with it.
+def receive(connection: socket.socket) -> dict[str, Any]:
+    """A request.
 
     Raises:
         OSError: it did not arrive whole.
     """
-    head, files, _, _ = socket.recv_fds(connection, 4, 3)
+    size: int = struct.unpack("!I", _exactly(connection, 4))[0]
     try:
-        left = struct.unpack("!I", head)[0] if len(head) == 4 else 0
-        parts = []
-        while left:
-            if not (part := connection.recv(min(left, 1 << 16))):
-                raise OSError("the request ended early")
-            parts.append(part)
-            left -= len(part)
-        request: dict[str, Any] = json.loads(b"".join(parts))
-        if len(files) != 3:
-            raise OSError(f"{len(files)} files, expected 3")
-    except (OSError, ValueError) as error:
-        for file in files:
-            os.close(file)
+        request: dict[str, Any] = json.loads(_exactly(connection, size))
+    except ValueError as error:
         raise OSError(str(error)) from error
-    return request, list(files)
+    return request
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    result = b""
+    while len(result) < size:
+        if not (part := connection.recv(size - len(result))):
+            raise OSError("the request ended early")
+        result += part
+    return result
 
 
 def _wait(connection: socket.socket) -> int:

@@ -72,6 +72,16 @@ def commands(preloaded: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(preloaded.pid).children(recursive=True)
 
 
+def forks_of(run: subprocess.Popen[str], preloaded: subprocess.Popen[bytes]) -> int:
+    """How many processes were forked until the command ended."""
+    seen = 0
+    while run.poll() is None:
+        seen = max(seen, len(commands(preloaded)))
+        time.sleep(0.005)
+    run.communicate()
+    return seen
+
+
 def test_a_run_is_forked_and_gives_the_same_document(
     preloaded: subprocess.Popen[bytes], environment: dict[str, str], small: Path, settings: Settings
 ) -> None:
@@ -161,12 +171,23 @@ def test_an_environment_of_its_own_runs_in_its_own_process(
     """Prefect reads its variables when it is imported, so another profile must not meet an import that is done."""
     for own in ({"PREFECT_PROFILE": "other"}, {"PYTHONWARNINGS": "error::UserWarning"}, {"HOME": "/"}):
         run = start({**environment, **own}, "--source", "nothing")
-        seen = 0
-        while run.poll() is None:
-            seen = max(seen, len(commands(preloaded)))
-            time.sleep(0.005)
-        run.communicate()
-        assert (run.returncode, seen) == (2, 0), own
+        assert (forks_of(run, preloaded), run.returncode) == (0, 2), own
+
+
+def test_a_busy_process_is_not_waited_for_and_runs_nothing_late(
+    preloaded: subprocess.Popen[bytes], environment: dict[str, str]
+) -> None:
+    """A command that both ran would load twice."""
+    preloaded.send_signal(signal.SIGSTOP)
+    run = start(environment, "--source", "nothing")
+    run.communicate(timeout=PATIENCE)
+    assert run.returncode == 2
+    preloaded.send_signal(signal.SIGCONT)
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert not commands(preloaded)
+        time.sleep(0.005)
+    assert forks_of(start(environment, "--source", "nothing"), preloaded)  # it goes on
 
 
 def test_changed_code_is_never_run_old(preloaded: subprocess.Popen[bytes], environment: dict[str, str]) -> None:
