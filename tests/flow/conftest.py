@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,27 +81,34 @@ def olist_published(settings: Settings, tmp_path_factory: pytest.TempPathFactory
     return directory
 
 
-@pytest.fixture
-def other_project(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Callable[[Path], None]], Path]]:
-    """`other_project(change)` → a copy of the contracts and of what derives from them, which `change(copy)` has changed before
-    it is synced; the flows read the copy until the test ends."""
+@contextmanager
+def project_copy(settings: Settings, copy: Path, change: Callable[[Path], None], *modules: Any) -> Iterator[Path]:
+    """A copy of the contracts and of what derives from them, which `change(copy)` has changed before it is synced; meanwhile the
+    flows read the copy, and so do `modules`, which have the project's folder as PROJECT."""
     from flows import tasks  # once the environment names the stack's Prefect server
 
-    def make(change: Callable[[Path], None]) -> Path:
-        copy = tmp_path / "project"
-        for folder in ("data_dictionary", "expectations", "dbt"):
-            ignored = shutil.ignore_patterns("target", "logs", "uncommitted")
-            shutil.copytree(PROJECT / folder, copy / folder, ignore=ignored)
-        change(copy)
-        sync.sync(copy)
-        monkeypatch.setattr(read, "PROJECT", copy)
-        monkeypatch.setattr(read.sources, "__defaults__", (copy,))
-        monkeypatch.setattr(tasks, "PROJECT", copy)
-        return copy
-
-    yield make
+    for folder in ("data_dictionary", "expectations", "dbt"):
+        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
+    change(copy)
+    sync.sync(copy)
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (read, tasks, *modules):
+            patched.setattr(module, "PROJECT", copy)
+        patched.setattr(read.sources, "__defaults__", (copy,))
+        yield copy
     # dbt considers a YAML file unchanged if it has the modification time that it had two parses ago, and would continue with the
     # copy's file when it reads the project's own again.
     shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)
+
+
+@pytest.fixture
+def other_project(settings: Settings, tmp_path: Path) -> Iterator[Callable[[Callable[[Path], None]], Path]]:
+    """`other_project(change)` → the project's copy (`project_copy`), which the flows read until the test ends."""
+    with ExitStack() as until_the_test_ends:
+        yield lambda change: until_the_test_ends.enter_context(project_copy(settings, tmp_path / "project", change))
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy the CSV files of a folder into another one."""
+    for file in source.glob("*.csv"):
+        shutil.copyfile(file, target / file.name)

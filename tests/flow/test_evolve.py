@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from flows.contract import read, sync
+from flows.contract import sync
 from flows.errors import ConfigurationError
-from flows.settings import PROJECT, Settings
+from flows.settings import Settings
 from flows.steps import build, dbt
 from tests.conftest import run_flow
+from tests.flow.conftest import project_copy
+from tests.flow.contracts import entry, head
 
 pytestmark = pytest.mark.xdist_group("flow")
 
@@ -31,75 +32,21 @@ POLICIES = {
     "hollow": "{property: allowEmpty, value: true}",
 }
 COLUMNS = ("id", "name", "score")
-HEAD = """\
-apiVersion: v3.1.0
-kind: DataContract
-id: trial
-name: trial
-version: 1.0.0
-status: active
-description: {purpose: "What each policy lets in."}
-servers:
-  - server: raw
-    type: snowflake
-    account: ${CXM_SNOWFLAKE_ACCOUNT}
-    database: CXM_MEDTECH
-    schema: RAW
-    customProperties:
-      - {property: stage, value: TRIAL_S3_STAGE}
-      - {property: fileFormat, value: CSV_FORMAT}
-slaProperties:
-  - {id: freshness_warning, property: freshness, value: 26, unit: h}
-  - {id: freshness_error, property: freshness, value: 50, unit: h}
-schema:
-"""
-
-
-def entry(table: str, policy: str) -> str:
-    properties = "".join(
-        f"""\
-      - name: {name}
-        businessName: {table} {name}
-        description: A value.
-        logicalType: string
-        {"primaryKey: true" if name == "id" else "required: false"}
-        classification: internal
-        customProperties: [{{property: pii, value: none}}]
-"""
-        for name in COLUMNS
-    )
-    return f"""\
-  - name: {table}
-    physicalName: TRIAL_{table.upper()}
-    businessName: {table} row
-    description: A row.
-    customProperties:
-      - {{property: fileName, value: {table}.csv}}
-      - {{property: loadMode, value: snapshot}}
-      - {policy}
-    properties:
-{properties}"""
 
 
 @pytest.fixture(scope="module")
 def project(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the project's contracts and of what derives from them, with the trial's; the flows read the copy."""
-    from flows import new_columns, tasks  # once the environment names the stack's Prefect server
+    from flows import new_columns  # once the environment names the stack's Prefect server
 
-    copy = tmp_path_factory.mktemp("evolve") / "project"
-    for folder in ("data_dictionary", "expectations", "dbt"):
-        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    text = HEAD + "".join(entry(table, policy) for table, policy in POLICIES.items())
-    (copy / "data_dictionary" / "trial.odcs.yaml").write_text(text, encoding="utf-8")
-    sync.sync(copy)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(read, "PROJECT", copy)
-        patched.setattr(read.sources, "__defaults__", (copy,))
-        patched.setattr(tasks, "PROJECT", copy)
-        patched.setattr(new_columns, "PROJECT", copy)
+    def add(copy: Path) -> None:
+        tables = "".join(entry("trial", table, COLUMNS, [policy]) for table, policy in POLICIES.items())
+        text = head("trial", "What each policy lets in.") + tables
+        (copy / "data_dictionary" / "trial.odcs.yaml").write_text(text, encoding="utf-8")
+
+    with project_copy(settings, tmp_path_factory.mktemp("evolve") / "project", add, new_columns) as copy:
         run_flow("provision")
         yield copy
-    shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)  # dbt keeps what it parsed, by path and time
 
 
 def write(folder: Path, table: str, header: str, *records: str) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from flows.contract import read, sync
+from flows.contract import sync
 from flows.settings import PROJECT, Settings
 from tests.conftest import run_flow
+from tests.flow.conftest import project_copy
 
 pytestmark = [pytest.mark.xdist_group("flow"), pytest.mark.soak]
 
@@ -72,23 +73,18 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 
 
 @pytest.fixture
-def project(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(settings: Settings, tmp_path: Path) -> Iterator[Path]:
     """A copy of the project with the contract of people; the flows read the copy."""
-    from flows import marts, tasks
+    from flows import marts
     from flows import settings as own
 
-    copy = tmp_path / "project"
-    for folder in ("data_dictionary", "expectations", "dbt"):
-        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    shutil.copy(Path(__file__).with_name("people.odcs.yaml"), copy / "data_dictionary")
-    shutil.copy(PROJECT / "prefect.yaml", copy)
-    sync.check_standard(copy)
-    sync.sync(copy)
-    for module in (read, tasks, marts, own):
-        monkeypatch.setattr(module, "PROJECT", copy)
-    monkeypatch.setattr(read.sources, "__defaults__", (copy,))
-    yield copy
-    shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)  # as in test_fifth_table
+    def add(copy: Path) -> None:
+        shutil.copy(Path(__file__).with_name("people.odcs.yaml"), copy / "data_dictionary")
+        shutil.copy(PROJECT / "prefect.yaml", copy)
+        sync.check_standard(copy)
+
+    with project_copy(settings, tmp_path / "project", add, marts, own) as copy:
+        yield copy
 
 
 def files(folder: Path, people: str = PEOPLE, visits: str = "zqxvkey1,Dr Zqxvgood\n", header: str = HEADER) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,11 +20,11 @@ from hypothesis import strategies as st
 
 from flows import lease
 from flows.clients import s3
-from flows.contract import read, sync
+from flows.contract import read
 from flows.inventory import inventory
 from flows.landing import LandedTable, current
 from flows.ledger import Ledger, RunInfo
-from flows.settings import PROJECT, Settings
+from flows.settings import Settings
 from flows.steps import build, dbt
 from flows.steps.land import land
 from flows.steps.load import load
@@ -33,7 +32,8 @@ from flows.steps.publish import publish
 from flows.steps.reconcile import reconcile
 from flows.steps.undo import recover
 from tests.conftest import run_flow
-from tests.flow.test_evolve import HEAD
+from tests.flow.conftest import project_copy
+from tests.flow.contracts import entry, head
 from tests.flow.test_ledger_machine import Killed, Life, Mortal
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -42,62 +42,38 @@ Query = Callable[..., list[tuple[Any, ...]]]
 
 DAY = date(2026, 1, 1)
 TABLES = {
-    "orders": ('"orders_*.csv"', "snapshot", ""),
-    "visits": ('"visits_{date}_{part}.csv"', "append", "- {property: optional, value: true}"),
-    "sites": ("sites.csv", "snapshot", "- {property: optional, value: true}"),
+    "orders": ("orders_*.csv", "snapshot", []),
+    "visits": ("visits_{date}_{part}.csv", "append", ["{property: optional, value: true}"]),
+    "sites": ("sites.csv", "snapshot", ["{property: optional, value: true}"]),
 }
 
 
-def entry(table: str) -> str:
-    file, load, more = TABLES[table]
-    link = "\n        relationships: [{to: sites.id}]" if table == "orders" else ""
-    return f"""\
-  - name: {table}
-    physicalName: TRIAL_{table.upper()}
-    businessName: {table} row
-    description: A row.
-    customProperties:
-      - {{property: fileName, value: {file}}}
-      - {{property: loadMode, value: {load}}}
-      - {{property: onReorder, value: by name}}
-      {more}
-    properties:
-      - name: id
-        businessName: Id
-        description: The key.
-        logicalType: string
-        primaryKey: true
-        classification: internal
-        customProperties: [{{property: pii, value: none}}]
-      - name: site
-        businessName: Site
-        description: Where.
-        logicalType: string
-        required: false
-        classification: internal
-        customProperties: [{{property: pii, value: none}}]{link}
-"""
+def contract() -> str:
+    tables = (
+        entry(
+            "parts",
+            table,
+            ("id", "site"),
+            ["{property: onReorder, value: by name}", *more],
+            file=file,
+            load=load,
+            refers={"site": "sites.id"} if table == "orders" else None,
+        )
+        for table, (file, load, more) in TABLES.items()
+    )
+    return head("parts", "Tables of several files, and optional ones.") + "".join(tables)
 
 
 @pytest.fixture(scope="module")
 def project(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the project with the contract of parts; the flows read the copy."""
-    from flows import tasks  # once the environment names the stack's Prefect server
 
-    copy = tmp_path_factory.mktemp("parts") / "project"
-    for folder in ("data_dictionary", "expectations", "dbt"):
-        shutil.copytree(PROJECT / folder, copy / folder, ignore=shutil.ignore_patterns("target", "logs", "uncommitted"))
-    text = HEAD.replace("id: trial", "id: parts").replace("name: trial", "name: parts").replace("TRIAL_S3", "PARTS_S3")
-    text += "".join(map(entry, TABLES)).replace("TRIAL_", "PARTS_")
-    (copy / "data_dictionary" / "parts.odcs.yaml").write_text(text, encoding="utf-8")
-    sync.sync(copy)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(read, "PROJECT", copy)
-        patched.setattr(read.sources, "__defaults__", (copy,))
-        patched.setattr(tasks, "PROJECT", copy)
+    def add(copy: Path) -> None:
+        (copy / "data_dictionary" / "parts.odcs.yaml").write_text(contract(), encoding="utf-8")
+
+    with project_copy(settings, tmp_path_factory.mktemp("parts") / "project", add) as copy:
         run_flow("provision")
         yield copy
-    shutil.rmtree(settings.home / "dbt" / "target", ignore_errors=True)  # dbt keeps what it parsed, by path and time
 
 
 @dataclass

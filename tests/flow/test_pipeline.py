@@ -11,6 +11,7 @@ import pytest
 
 from flows.contract.model import Source
 from flows.errors import DataError
+from tests.flow.conftest import copy_files
 
 ROWS = {
     "olist_customers_dataset.csv": 8_135,
@@ -122,8 +123,7 @@ def test_provisioning_again_changes_nothing(loaded: Any, query: Callable[..., An
 def test_a_file_that_changed_is_loaded_and_the_others_are_not(
     loaded: Any, sample: Path, tmp_path: Path, run_pipeline: Callable[..., Any], query: Callable[..., Any]
 ) -> None:
-    for file in sample.glob("*.csv"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    copy_files(sample, tmp_path)
     sellers = tmp_path / "olist_sellers_dataset.csv"
     sellers.write_bytes(sellers.read_bytes() + b'"%s","01001","sao paulo","SP"\n' % (b"f" * 32))
     changed = run_pipeline(tmp_path)
@@ -136,8 +136,7 @@ def test_a_file_that_changed_is_loaded_and_the_others_are_not(
 def test_a_broken_rule_quarantines_the_batch_and_a_good_file_takes_over(
     loaded: Any, sample: Path, tmp_path: Path, run_pipeline: Callable[..., Any], query: Callable[..., Any]
 ) -> None:
-    for file in sample.glob("*.csv"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    copy_files(sample, tmp_path)
     orders = tmp_path / "olist_orders_dataset.csv"
     good = orders.read_bytes()
     orders.write_bytes(good.replace(b",delivered,", b",teleported,", 1))

@@ -170,7 +170,7 @@ def test_copy_takes_one_to_a_thousand_files_each_once(clinic: Source) -> None:
     most = [f"part{n}.csv" for n in range(1000)]
     assert "'part999.csv'" in render_sql.copy_into(clinic, visits, DATABASE, BATCH, most)
     for files in ([], [*most, "one_more.csv"], ["a.csv", "a.csv"]):
-        with pytest.raises(ConfigurationError, match="COPY wants 1 to 1000"):
+        with pytest.raises(ConfigurationError, match="expected 1 to 1000 for one COPY"):
             render_sql.copy_into(clinic, visits, DATABASE, BATCH, files)
 
 
