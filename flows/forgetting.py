@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from flows import blocks, lease
+from flows.batch_ids import make_batch_id
 from flows.contract import person as contract
 from flows.contract.person import Values
 from flows.contract.read import read_source, sources
@@ -62,7 +63,7 @@ def forget(
         starts.setdefault(contract.key_of(contracts[source_name], column), set()).add((value.strip(" "),))
     reach = contract.reach(list(contracts.values()), starts)
     columns = contract.dbt_key_columns(settings.project, reach)
-    info = RunInfo(f"{datetime.now(UTC):%Y%m%d_%H%M%S}")
+    info = RunInfo(make_batch_id(datetime.now(UTC)))
     secret = settings.forget_hash_key.get_secret_value() if apply else ""
     client = blocks.s3_client(settings)
     with ExitStack() as held:

@@ -20,13 +20,14 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import blocks, prefect_ui, tasks
+from flows.batch_ids import make_batch_id
 from flows.clients.snowflake import run as run_sql
 from flows.contract.read import read_source, sources
 from flows.contract.sql import template
 from flows.docs_place import DBT_DOCS, DocsPlace
 from flows.errors import ConfigurationError, CxmError, DataError
 from flows.escape import code, markdown
-from flows.pipeline import batch_id, run_info
+from flows.pipeline import run_info
 from flows.reports import age
 from flows.settings import PROJECT, Settings
 from flows.steps import build as build_step
@@ -47,7 +48,7 @@ class BuildError(DataError):
 
 
 def _run_name() -> str:
-    return f"dbt-build-{batch_id(prefect_ui.expected_start())}"
+    return f"dbt-build-{make_batch_id(prefect_ui.expected_start())}"
 
 
 class _Node:

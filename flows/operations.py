@@ -11,10 +11,11 @@ from typing import Literal
 from prefect import flow
 
 from flows import prefect_ui, progress, tasks
+from flows.batch_ids import check_batch_id
 from flows.contract.read import read_source, sources
 from flows.errors import ConfigurationError, CxmError, DataError, StaleError
 from flows.generated import source_place
-from flows.pipeline import checked_batch_id, one_day, run_info
+from flows.pipeline import one_day, run_info
 from flows.reports import freshness_rows
 from flows.run import PipelineError
 from flows.steps.dbt import SourceFreshness
@@ -35,7 +36,7 @@ def undo(
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
-    gone = tasks.undo(source, checked_batch_id(batch), run_info(), tasks.Blocks(aws_block, snowflake_block))
+    gone = tasks.undo(source, check_batch_id(batch), run_info(), tasks.Blocks(aws_block, snowflake_block))
     if not gone:
         return prefect_ui.ended(f"batch {batch}: nothing of it is in RAW", gone)
     prefect_ui.table_artifact(f"{source}-undo", gone, f"Undone: batch {batch}")

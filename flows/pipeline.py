@@ -6,11 +6,10 @@ reporting are in `run`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cache, partial
 
 from prefect import flow
@@ -18,6 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from flows import lineage_events, prefect_ui, tasks
+from flows.batch_ids import check_batch_id, make_batch_id
 from flows.contract.model import Table
 from flows.errors import ConfigurationError
 from flows.generated import source_place
@@ -32,24 +32,19 @@ from flows.task_runner import ConfiguredTaskRunner
 from flows.work import Work, working
 
 
-def batch_id(start: datetime) -> str:
-    """`YYYYMMDD_HHMMSS` in UTC: local time would repeat an hour each autumn."""
-    return start.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
-
-
 def run_info(batch: str | None = None) -> RunInfo:
     """The RunInfo of this flow run for `batch`; by default the batch is named by the run's expected start."""
-    return RunInfo(batch or batch_id(prefect_ui.expected_start()), str(flow_run.id or ""), str(flow_run.ui_url or ""))
+    return RunInfo(
+        batch or make_batch_id(prefect_ui.expected_start()), str(flow_run.id or ""), str(flow_run.ui_url or "")
+    )
 
 
 def _run_name() -> str:
-    return f"{flow_run.parameters.get('source', 'olist')}-{batch_id(prefect_ui.expected_start())}"
+    return f"{flow_run.parameters.get('source', 'olist')}-{make_batch_id(prefect_ui.expected_start())}"
 
 
 def _provision_name() -> str:
-    return (
-        f"{'provision' if flow_run.parameters.get('apply', True) else 'plan'}-{batch_id(prefect_ui.expected_start())}"
-    )
+    return f"{'provision' if flow_run.parameters.get('apply', True) else 'plan'}-{make_batch_id(prefect_ui.expected_start())}"
 
 
 @flow(name="pipeline", flow_run_name=prefect_ui.name_run(_run_name), task_runner=ConfiguredTaskRunner())  # type: ignore[arg-type]
@@ -185,7 +180,7 @@ def replay(
     """
     where = tasks.Blocks(aws_block, snowflake_block)
     try:
-        with working(source, run_info(checked_batch_id(batch)), where) as work:
+        with working(source, run_info(check_batch_id(batch)), where) as work:
             opened = tasks.reopen_batch(source, work.info, work.left, where)
             work.info = opened.info
             tasks.prepare_handoff(where)
@@ -200,17 +195,6 @@ def replay(
             return prefect_ui.ended(summary.outcome, summary)
     except PipelineError as error:
         return prefect_ui.failed(error)  # type: ignore[no-any-return]
-
-
-def checked_batch_id(text: str) -> str:
-    """Return `text` if it is a batch id.
-
-    Raises:
-        ConfigurationError: it is not one.
-    """
-    if not re.fullmatch(r"[0-9]{8}_[0-9]{6}", text):
-        raise ConfigurationError(f"batch id: got {text!r}, expected YYYYMMDD_HHMMSS; `cxm batches` lists them")
-    return text
 
 
 @flow(name="provision", flow_run_name=prefect_ui.name_run(_provision_name))

@@ -203,9 +203,9 @@ def _planned_maintenance(settings: Settings, source: str | None) -> Sequence[Mai
 
 def source_of(batch: str, source: str | None) -> str:
     from flows import blocks, ledger
-    from flows.pipeline import checked_batch_id
+    from flows.batch_ids import check_batch_id
 
     settings = current_settings()
-    checked_batch_id(batch)
+    check_batch_id(batch)
     with blocks.snowflake(settings, settings.loader_role, {"step": "batches"}) as connection:
         return ledger.batch_source(connection, settings.database, batch, source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from flows.batch_ids import check_batch_id
 from flows.contract.dialect import Dialect
 from flows.contract.fit import Layout, fit
 from flows.contract.model import Column, Source, Table
@@ -17,8 +18,7 @@ from flows.errors import ConfigurationError
 # https://docs.snowflake.com/en/sql-reference/sql/copy-into-table: FILES takes at most this many names.
 MOST_FILES = 1000
 
-# Both are used unquoted in the stage's path, so no other characters are allowed.
-_BATCH_ID = re.compile(r"[0-9]{8}_[0-9]{6}")
+# It is used unquoted in the stage's path, so no other characters are allowed.
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
 
@@ -80,14 +80,13 @@ def copy_into(
     Raises:
         ConfigurationError: the batch id is not YYYYMMDD_HHMMSS, or `files` is empty, too long, or has a name twice.
     """
-    if not _BATCH_ID.fullmatch(batch_id):
-        raise ConfigurationError(f"batch id: got {batch_id!r}, expected YYYYMMDD_HHMMSS")
+    check_batch_id(batch_id)
     if not _FOLDER.fullmatch(table.stem):
         raise ConfigurationError(f"{table.name}: file name {table.file!r}, expected letters, digits and _ before .csv")
     if not 1 <= len(files) <= MOST_FILES or len(set(files)) != len(files):
         raise ConfigurationError(
-            f"{table.raw_name}: got {len(files)} file names, {len(set(files))} of them distinct; COPY wants 1 to {MOST_FILES}, "
-            "each once; load the rest as another batch"
+            f"{table.raw_name}: got {len(files)} file names, {len(set(files))} of them distinct; expected 1 to {MOST_FILES} "
+            "for one COPY, each once; load the rest as another batch"
         )
     file_format = (dialect or table.dialect).file_format(source.file_format)
     return template(

@@ -10,6 +10,7 @@ from sqlglot import exp
 from flows.embedded.warehouse.session.connection import WarehouseConnection
 from flows.embedded.warehouse.session.privileges import parts_of
 from flows.embedded.warehouse.statements import tables
+from flows.embedded.warehouse.storage import described
 from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate import types
 from flows.embedded.warehouse.translate.scopes import Columns, folded
@@ -31,10 +32,9 @@ def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table
     if not own and (cached := known.get(full)) is not None:
         return cast(Columns, cached)
     try:
-        described = duck.execute(f"SELECT * FROM {name} LIMIT 0").description
+        columns = {column: types.of_engine(type_) for column, type_ in described.columns(duck, name)}
     except duckdb.Error:
         return None
-    columns = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
     if {types.VARCHAR, types.Type("VARIANT")} & set(columns.values()) and not registered:
         kept = tables.lengths(conn, conn.qualify(parts_of(table)))
         columns |= {n: types.as_declared(t, kept[n]) for n, t in columns.items() if n in kept}

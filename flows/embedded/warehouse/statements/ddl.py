@@ -20,7 +20,7 @@ from flows.embedded.warehouse.statements.query_columns import check_different, c
 from flows.embedded.warehouse.statements.row_changes import engine_columns
 from flows.embedded.warehouse.statements.table_keys import check_references
 from flows.embedded.warehouse.statements.table_specs import TableSpec, take_apart
-from flows.embedded.warehouse.storage import load_history
+from flows.embedded.warehouse.storage import described, load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate.assignments import assign
@@ -187,10 +187,8 @@ def _taken_rows(
 def _name_taken(runner: Runner, table: exp.Create, query: exp.Query) -> None:
     """CREATE TABLE C (A, B) AS SELECT …: names alone; `table` is changed in place."""
     names = [part.this if isinstance(part, exp.ColumnDef) else part for part in table.this.expressions]
-    described = runner.duck.execute(
-        f"SELECT * FROM ({runner.translated(query.copy()).sql(dialect='duckdb')}) LIMIT 0"
-    ).description
-    if len(described or []) != len(names):
+    sql = runner.translated(query.copy()).sql(dialect="duckdb")
+    if len(described.columns(runner.duck, f"({sql})")) != len(names):
         raise errors.column_list_mismatch()
     alias = exp.TableAlias(this=exp.to_identifier("CXM_TAKEN"), columns=[name.copy() for name in names])
     table.set("expression", exp.select("*").from_(exp.Subquery(this=query.copy(), alias=alias)))

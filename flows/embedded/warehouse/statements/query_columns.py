@@ -12,6 +12,7 @@ from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.session.privileges import is_named
 from flows.embedded.warehouse.statements.columns import columns_of
+from flows.embedded.warehouse.storage import described
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate.scopes import folded
 
@@ -93,7 +94,7 @@ def keep_columns(runner: Runner, view: exp.Create) -> None:
         return
     try:
         sql = runner.translated(query.copy()).sql(dialect="duckdb")
-        names = [str(c[0]) for c in runner.duck.execute(f"SELECT * FROM ({sql}) LIMIT 0").description or []]
+        names = [column for column, _ in described.columns(runner.duck, f"({sql})")]
     except duckdb.Error:
         return  # running the statement raises the error
     if listed and len(listed) != len(names):

@@ -24,7 +24,7 @@ from flows.embedded.warehouse.session.stage_lookup import file_format_options, s
 from flows.embedded.warehouse.session.storage_access import storage_of
 from flows.embedded.warehouse.statements import tables
 from flows.embedded.warehouse.statements.runner import Runner
-from flows.embedded.warehouse.storage import load_history
+from flows.embedded.warehouse.storage import described, load_history
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import quote_name
 from flows.embedded.warehouse.translate.assignments import assign
@@ -144,8 +144,7 @@ def engine_columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tu
         return []
     where = quote_name(name[2]) if name in runner.conn.temporary_tables else ".".join(map(quote_name, name))
     with contextlib.suppress(duckdb.Error):
-        described = runner.duck.execute(f"SELECT * FROM {where} LIMIT 0").description
-        return [(str(c[0]), str(c[1])) for c in described or []]
+        return described.columns(runner.duck, where)
     return []
 
 

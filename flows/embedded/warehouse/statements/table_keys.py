@@ -11,6 +11,7 @@ import duckdb
 from sqlglot import Expr, exp
 
 from flows.embedded.warehouse.statements import table_masks
+from flows.embedded.warehouse.storage import described
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import quote_name
 
@@ -52,7 +53,7 @@ def check_references(
     own: tuple[str, str, str],
     keys: Sequence[Sequence[object]],
 ) -> None:
-    """A foreign key refers to columns that are there (https://docs.snowflake.com/en/sql-reference/sql/create-table-constraint)."""
+    """A foreign key refers to existing columns (https://docs.snowflake.com/en/sql-reference/sql/create-table-constraint)."""
     for _, _, _, *reference in keys:
         if len(reference) < 2 or not isinstance(reference[0], list) or not isinstance(reference[1], list):
             continue
@@ -60,9 +61,9 @@ def check_references(
         if name == own or not reference[1]:
             continue
         try:
-            described = duck.execute(f"SELECT * FROM {'.'.join(map(quote_name, name))} LIMIT 0").description or []
+            existing = {column for column, _ in described.columns(duck, ".".join(map(quote_name, name)))}
         except duckdb.Error:
             continue  # a missing table is refused where rights are looked at
         for column in reference[1]:
-            if column not in {str(one[0]) for one in described}:
+            if column not in existing:
                 raise errors.invalid_identifier(str(column))

@@ -18,6 +18,7 @@ from flows.embedded.warehouse.account.objects import AccountObject, Grant
 from flows.embedded.warehouse.session.privileges import exists, folded, is_named, parts_of, target_of
 from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.statements.table_keys import check_unclustered, rename_in_keys
+from flows.embedded.warehouse.storage import described
 from flows.embedded.warehouse.text import errors, write_errors
 from flows.embedded.warehouse.text.grammar import quote, quote_name
 from flows.embedded.warehouse.translate import types
@@ -162,8 +163,8 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
             continue
         elif isinstance(action, exp.ClusterProperty):
             place = spec.name[2:] if spec.name in conn.temporary_tables else spec.name
-            columns = conn.duck.execute(f"SELECT * FROM {'.'.join(map(quote_name, place))} LIMIT 0").description or []
-            check_clustering(action.expressions, {str(column[0]) for column in columns})
+            columns = described.columns(conn.duck, ".".join(map(quote_name, place)))
+            check_clustering(action.expressions, {column for column, _ in columns})
             spec.cluster_by = clustering_text(action.expressions)
         elif drops_clustering(action):
             spec.unclustered = True

@@ -219,7 +219,7 @@ def spread(node: Expr) -> Type | None:
 
 
 _SPREADS = (exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
-_NO_NUMBERS = ("BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY", "ARRAY", "OBJECT")
+_NO_NUMBERS = ("BOOLEAN", *types.TIMES, "BINARY", "ARRAY", "OBJECT")
 
 
 def text_summed(node: Expr) -> Type | None:

@@ -125,7 +125,7 @@ _OF_NUMBERS = (
 )  # fmt: skip
 
 
-_OF_VARIANTS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY")
+_OF_VARIANTS = (*types.TIMES, "BINARY")
 _VALUE = "cxm_value"  # of a cast to VARIANT: what was cast
 FLOATS = "cxm_floats"  # of an object: the keys whose values are FLOATs
 

@@ -53,7 +53,12 @@ def compared(node: Expr) -> Type | None:
     if not isinstance(node, _COMPARISONS):
         return None
     a, b = type_of(node.this), type_of(node.expression)
-    if isinstance(node, (exp.EQ, exp.NEQ)) and a is not None and b is not None and {a.kind, b.kind} <= _SEMI_STRUCTURED:
+    if (
+        isinstance(node, (exp.EQ, exp.NEQ))
+        and a is not None
+        and b is not None
+        and {a.kind, b.kind} <= types.SEMI_STRUCTURED
+    ):
         for side in (node.this, node.expression):  # 1 is 1.0, and an object's keys have no order
             side.replace(call_of("_cxm_same_json", call_of("_cxm_js", side.copy())))
         return set_type(node, types.BOOLEAN)
@@ -61,9 +66,6 @@ def compared(node: Expr) -> Type | None:
     _as_beside(node.expression, b, a)
     _texts_beside([node.this, node.expression])
     return set_type(node, types.BOOLEAN)
-
-
-_SEMI_STRUCTURED = {"VARIANT", "ARRAY", "OBJECT"}
 
 
 def _queried(node: Expr) -> Expr | None:
@@ -79,9 +81,9 @@ def _beside_query(node: Expr, query: Expr) -> None:
     a, b = type_of(node.this), type_of(query)
     if a is None or b is None:
         return
-    if a.kind in _SEMI_STRUCTURED and b.kind not in _SEMI_STRUCTURED:
+    if a.kind in types.SEMI_STRUCTURED and b.kind not in types.SEMI_STRUCTURED:
         _as_beside(node.this, a, b)
-    elif b.kind in _SEMI_STRUCTURED:
+    elif b.kind in types.SEMI_STRUCTURED:
         raise errors.unsupported(f"a comparison with a query of {b.kind} (cast its column)")
     elif b.kind == "VARCHAR" and a.kind not in ("VARCHAR", "NULL"):
         raise errors.unsupported(f"a comparison of a {a.kind} with a query of texts (cast its column)")
@@ -116,12 +118,12 @@ def _texts_beside(values: list[Expr]) -> None:
             value.replace(exp.Cast(this=value.copy(), to=to_time))
 
 
-_OF_TEXTS = ("BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ")
+_OF_TEXTS = ("BOOLEAN", *types.TIMES)
 _DIGITS_OF_TEXT = 12  # behind the point of a text that is compared with a number
 # What the engine reads as Snowflake does: it stays a constant, by which whole blocks of rows are passed over.
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?|\d\d:\d\d:\d\d")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.I)
-_NO_CONDITIONS = ("DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY", "ARRAY", "OBJECT")
+_NO_CONDITIONS = (*types.TIMES, "BINARY", "ARRAY", "OBJECT")
 
 
 def refuse_zoned(where: str, types_: Iterable[Type | None]) -> None:

@@ -187,7 +187,7 @@ _OF_TEXT = (
 )  # fmt: skip
 
 
-_WRITTEN = ("NUMBER", "FLOAT", "BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "VARIANT")
+_WRITTEN = ("NUMBER", "FLOAT", "BOOLEAN", *types.TIMES, "VARIANT")
 
 
 def _make_text(value: object) -> None:

@@ -15,14 +15,13 @@ from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.translate.column_names import column_name, named
 from flows.embedded.warehouse.translate.scopes import Item, folded
 from flows.embedded.warehouse.translate.typed_nodes import call_of, set_type, type_of
-from flows.embedded.warehouse.translate.types import Type
+from flows.embedded.warehouse.translate.types import SEMI_STRUCTURED, Type
 
-_KINDS = ("VARIANT", "ARRAY", "OBJECT")
 _SETS = ("cube", "rollup", "grouping_sets")
 
 
 def is_variant(type_: Type | None) -> bool:
-    return type_ is not None and type_.kind in _KINDS
+    return type_ is not None and type_.kind in SEMI_STRUCTURED
 
 
 def as_one(value: Expr) -> Expr:

@@ -22,6 +22,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.session import policies
 from flows.embedded.warehouse.session.policies import Attached
 from flows.embedded.warehouse.session.privileges import authorize, folded, is_named, parts_of, sources, target_of
+from flows.embedded.warehouse.storage import described
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import parse
 from flows.embedded.warehouse.text.grammar import quote_name
@@ -63,8 +64,7 @@ def columns_of(conn: WarehouseConnection, item: AccountObject) -> dict[str, str]
     known = conn.registry.columns
     columns: Any = None if conn.transaction.wrote else known.get(name)
     if columns is None:
-        described = conn.duck.execute(f"SELECT * FROM {name} LIMIT 0").description
-        columns = {str(c[0]): types.of_engine(str(c[1])) for c in described or []}
+        columns = {column: types.of_engine(type_) for column, type_ in described.columns(conn.duck, name)}
     return {column: type_name(type_.kind) if type_ else "" for column, type_ in columns.items()}
 
 

@@ -47,7 +47,7 @@ _AS = {
 
 # ARRAY_CONTAINS compares these only after a cast to VARIANT
 # (https://docs.snowflake.com/en/sql-reference/functions/array_contains#usage-notes).
-_NOT_SOUGHT = ("VARCHAR", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY")
+_NOT_SOUGHT = ("VARCHAR", *types.TIMES, "BINARY")
 
 
 def rewrite(expression: Expr) -> Expr:

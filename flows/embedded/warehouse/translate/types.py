@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 DIGITS = 38
-# The kinds that are not semi-structured.
-SCALAR = (
-    "NUMBER", "FLOAT", "VARCHAR", "BOOLEAN", "DATE", "TIME", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ", "BINARY",
-)  # fmt: skip
+TIMESTAMPS = ("TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ")
+TIMES = ("DATE", "TIME", *TIMESTAMPS)  # Snowflake's date and time types
+SCALAR = ("NUMBER", "FLOAT", "VARCHAR", "BOOLEAN", *TIMES, "BINARY")
+SEMI_STRUCTURED = frozenset({"VARIANT", "ARRAY", "OBJECT"})
 LONGEST_TEXT = 16_777_216  # VARCHAR without a length
 LENGTHS = "cxm_lengths"  # of a CREATE or ALTER: the lengths of its VARCHAR(n) columns, and the marks
 # What is kept in place of a length for a column that the engine has as JSON.

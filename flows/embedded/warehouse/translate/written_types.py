@@ -23,22 +23,20 @@ from flows.embedded.warehouse.translate.types import Type
 ASSIGNED = "cxm_assigned"  # of a cast that `assignments` puts around a value
 
 _PLAIN_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)\s*")
-_STAMPS = ("TIMESTAMP_NTZ", "TIMESTAMP_LTZ", "TIMESTAMP_TZ")
-_TIMES = ("DATE", "TIME", *_STAMPS)
 # The kinds of values that a column of each kind takes besides its own, NULL and VARIANT.
 _TAKEN: dict[str, tuple[str, ...]] = {
     "NUMBER": ("FLOAT", "VARCHAR"),
     "FLOAT": ("NUMBER", "VARCHAR"),
     "BOOLEAN": ("NUMBER", "FLOAT", "VARCHAR"),
-    "VARCHAR": ("NUMBER", "FLOAT", "BOOLEAN", *_TIMES),
-    "DATE": ("VARCHAR", *_STAMPS),
-    "TIME": ("VARCHAR", *_STAMPS),
+    "VARCHAR": ("NUMBER", "FLOAT", "BOOLEAN", *types.TIMES),
+    "DATE": ("VARCHAR", *types.TIMESTAMPS),
+    "TIME": ("VARCHAR", *types.TIMESTAMPS),
     # a TIMESTAMP_TZ is taken by its own kind alone
     "TIMESTAMP_NTZ": ("VARCHAR", "DATE", "TIMESTAMP_LTZ"),
     "TIMESTAMP_LTZ": ("VARCHAR", "DATE", "TIMESTAMP_NTZ"),
     "TIMESTAMP_TZ": ("VARCHAR", "DATE", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ"),
     "BINARY": ("VARCHAR",),
-    "VARIANT": ("NUMBER", "FLOAT", "BOOLEAN", "BINARY", "OBJECT", "ARRAY", *_TIMES),
+    "VARIANT": ("NUMBER", "FLOAT", "BOOLEAN", "BINARY", "OBJECT", "ARRAY", *types.TIMES),
     "ARRAY": (),
     "OBJECT": (),
 }
@@ -54,7 +52,7 @@ def check_written(value: Type | None, to: Type | None, column: str) -> None:
 
 def _shown(type_: Type) -> str:
     """A type as Snowflake's messages write it."""
-    if type_.kind == "TIME" or type_.kind in _STAMPS:
+    if type_.kind == "TIME" or type_.kind in types.TIMESTAMPS:
         return f"{type_}(9)"
     return f"{type_}(8388608)" if type_.kind == "BINARY" else str(type_)
 
@@ -77,8 +75,8 @@ def check_items(items: Sequence[Item] | None, to: Sequence[tuple[str, Type | Non
 
 # The kinds of values that the engine would write to a column of a kind as something else, or not at all.
 _CONVERTED: dict[str, tuple[str, ...]] = {
-    "VARCHAR": ("FLOAT", "TIME", "VARIANT", *_STAMPS),
-    "VARIANT": ("NUMBER", "FLOAT", "BOOLEAN", *_TIMES),
+    "VARCHAR": ("FLOAT", "TIME", "VARIANT", *types.TIMESTAMPS),
+    "VARIANT": ("NUMBER", "FLOAT", "BOOLEAN", *types.TIMES),
     "BOOLEAN": ("VARCHAR", "VARIANT"),
     "NUMBER": ("VARCHAR", "VARIANT"),
     "FLOAT": ("VARIANT",),
@@ -181,7 +179,7 @@ def _one_type(cells: Sequence[Expr], kinds: set[str], to: Type | None) -> None:
             if (type_ := written(cell)) is not None and type_.kind == "VARCHAR":
                 _as_number(cell)
         return
-    odd = kinds & {"BOOLEAN", *_TIMES}
+    odd = kinds & {"BOOLEAN", *types.TIMES}
     if not odd or not kinds - odd or to is None:
         return
     if kinds & {"NUMBER", "FLOAT"}:

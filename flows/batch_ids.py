@@ -1,0 +1,24 @@
+"""The batch id: the start of the run that brings the batch, in UTC, as `YYYYMMDD_HHMMSS`. It names a batch and does not order."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from flows.errors import ConfigurationError
+
+
+def make_batch_id(start: datetime) -> str:
+    """The batch id of a run's start, in UTC because local time repeats an hour each autumn."""
+    return start.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
+
+
+def check_batch_id(text: str) -> str:
+    """Return `text` if it is a batch id. It then has no character that an S3 key or a stage's path would need quotes for.
+
+    Raises:
+        ConfigurationError: it is not one.
+    """
+    if not re.fullmatch(r"[0-9]{8}_[0-9]{6}", text):
+        raise ConfigurationError(f"batch id: got {text!r}, expected YYYYMMDD_HHMMSS; `cxm batches` lists them")
+    return text
