@@ -1,4 +1,5 @@
-"""The batch id: the start of the run that brings the batch, in UTC, as `YYYYMMDD_HHMMSS`. It names a batch and does not order."""
+"""The batch id: the start of the run that brings the batch, in UTC, as `YYYYMMDD_HHMMSS`. It is a name; the
+order of batches is BATCH_SEQUENCE."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ def make_batch_id(start: datetime) -> str:
 
 
 def check_batch_id(text: str) -> str:
-    """Return `text` if it is a batch id. It then has no character that an S3 key or a stage's path would need quotes for.
+    """Return `text` if it is a batch id. It may then be used unquoted in S3 keys and in a stage's path.
 
     Raises:
         ConfigurationError: it is not one.

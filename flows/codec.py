@@ -1,6 +1,6 @@
 """Bytes → fewer bytes: what an object's key ends in, and how its content is made.
 
-COPY tells the compression from the key's ending (COMPRESSION = AUTO,
+COPY recognizes the compression by the key's ending (COMPRESSION = AUTO,
 https://docs.snowflake.com/en/sql-reference/sql/create-file-format). Each object is one zstd frame or one gzip member.
 """
 
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from flows.settings import CodecName
 
-# From this size on the compressor has threads of its own; below, tables side by side keep the cores busy.
+# From this size on the compressor has threads of its own; smaller files of several tables are compressed at the same time.
 THREADS_FROM_BYTES = 1024 * 1024 * 1024
 # Level 1 sends no more bytes than 3 does on rows of ids, dates and numbers, for half of the time.
 LEVEL = 1
 
 
 class Compressor(Protocol):
-    """What zlib calls a compression object."""
+    """A compression object, as zlib has it: it takes bytes and returns compressed ones."""
 
     def compress(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
@@ -36,7 +36,7 @@ class _Plain:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """`suffix` goes behind `.csv`; a file over `split_bytes` is split; `media_type` as HTTP has it."""
+    """How objects are compressed. `suffix` follows `.csv` in the key; a file over `split_bytes` becomes several objects."""
 
     name: CodecName
     suffix: str
@@ -44,7 +44,7 @@ class Codec:
     media_type: str
 
     def compressor(self, size: int) -> Compressor:
-        """A new one, for one object of a file of `size` bytes."""
+        """A new compressor for one object; `size` is the file's bytes."""
         match self.name:
             case "zstd":
                 import zstandard

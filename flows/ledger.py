@@ -268,7 +268,8 @@ class Ledger:
             self._run("forgotten", request, self.source, places, done_by, json.dumps(some))
 
     def archivable(self, days: int) -> list[dict[str, Any]]:
-        """Objects under `raw/` whose batch got its verdict more than `days` ago: batch_id, s3_key, bytes, etag."""
+        """Objects under `raw/` of batches that were published, quarantined or undone more than `days` days ago: batch_id, s3_key,
+        bytes, etag."""
         return self._run("archivable", self.source, days).dicts()
 
     def prunable(

@@ -65,7 +65,7 @@ def serve(home: Path) -> None:
 
 
 def code_version() -> tuple[int, int, int]:
-    """What tells another state of the code: files of the package, the newest change of one, the last change of a package."""
+    """A value that changes with the code: the number of its files, the newest change of one, the last change of a package."""
     count = newest = 0
     folders = [str(PACKAGE)]
     while folders:
@@ -85,7 +85,7 @@ def _preload() -> None:
     from flows.cli.app import quiet_environment
 
     quiet_environment()
-    gc.disable()  # modules are no garbage
+    gc.disable()  # modules are never garbage, so a child need not look at them
     import flows.clients.connector
 
     import dbt.adapters.snowflake  # isort: skip

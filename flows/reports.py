@@ -92,7 +92,7 @@ def _facts(report: Report) -> str:
             f"- Checkpoint: {rules:,} rules, {broken} broken, {warned} {'warning' if warned == 1 else 'warnings'}"
         )
     if report.ignored:
-        lines.append(f"- Ignored, beside the contract's files: {markdown(report.ignored)}")
+        lines.append(f"- Not of this contract, ignored: {markdown(report.ignored)}")
     docs = (
         ("Data Docs", report.links.data_docs),
         ("dbt docs", report.links.dbt_docs),

@@ -184,7 +184,7 @@ def open_batch(
     if info.limit:
         prefect_ui.tag_run("trial")
     if listing.ignored:
-        get_run_logger().info("%s: ignored, beside the files of the contract: %s", place, listing.summary)
+        get_run_logger().info("%s: not of this contract, ignored: %s", place, listing.summary)
     return replace(batch.of(batch_step.largest_first(source, listing, entries)), published=published), listing
 
 
@@ -210,7 +210,7 @@ def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Bl
 def _cleared(gone: Sequence[undo_step.UndoneTable]) -> None:
     for one in gone:
         get_run_logger().warning(
-            "batch %s had no verdict, its run is gone: %s rows taken out of RAW.%s", one.batch_id, one.rows, one.table
+            "batch %s: its run ended without a verdict; deleted %s rows from RAW.%s", one.batch_id, one.rows, one.table
         )
 
 

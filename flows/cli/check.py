@@ -101,7 +101,7 @@ def _show(console: Console, report: Report) -> None:
             "rows": f"{f.rows:,}" if f.rules else "",
             "packed": f.packed,
             "columns": f.columns,
-            "rules": f"{f.rules} judged" + _rule_counts(f) if f.rules else "",
+            "rules": f"{f.rules} checked" + _rule_counts(f) if f.rules else "",
             "": f.status,
         }
         for f in report.files
@@ -120,7 +120,7 @@ def _show(console: Console, report: Report) -> None:
     if report.ignored:
         console.print(f"Not of this contract, ignored: {terminal(report.ignored)}", soft_wrap=True)
     unjudged = ", ".join((*report.unjudged, "freshness, and whether these files are published already"))
-    console.print(f"Not judged, since it takes the account: {terminal(unjudged)}", soft_wrap=True)
+    console.print(f"Not checked, because it needs the warehouse: {terminal(unjudged)}", soft_wrap=True)
     verdict = (
         "[green]good[/]: a run would publish them" if report.passed else "[red]bad[/]: a run would not publish them"
     )

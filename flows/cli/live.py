@@ -131,11 +131,11 @@ def show_summary(console: Console, summary: RunSummary) -> None:
         if t.columns:
             console.print(f"{t.table}: columns {terminal(t.columns)}", soft_wrap=True)
     if summary.ignored:
-        console.print(f"Ignored, beside the contract's files: {terminal(summary.ignored)}", soft_wrap=True)
+        console.print(f"Not of this contract, ignored: {terminal(summary.ignored)}", soft_wrap=True)
     if summary.trial:
         console.print(
             f"[yellow]A trial[/] of the first {summary.trial:,} rows of each file: nothing is published, nothing of it "
-            "is left. Not judged: relationships, numbers of rows, freshness.",
+            "is left. Not checked: relationships, numbers of rows, freshness.",
             soft_wrap=True,
         )
     if summary.unchanged and summary.published:

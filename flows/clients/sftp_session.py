@@ -228,13 +228,13 @@ def _unknown_host(login: Login, seen: list[Any]) -> str:
     host = login.host if login.port == 22 else f"[{login.host}]:{login.port}"
     if not seen:
         return (
-            f"{login}: shows none of the host keys of CXM_SFTP_KNOWN_HOSTS; ask whoever runs it for its key, and set it "
+            f"{login}: has none of the host keys of CXM_SFTP_KNOWN_HOSTS; ask its operator for its key, and set it "
             f"to the line `{host} TYPE KEY`"
         )
     line = f"{host} {seen[0].export_public_key().decode().strip()}"
     return (
         f"{login}: its host key is unknown: expected one of CXM_SFTP_KNOWN_HOSTS, got {seen[0].get_fingerprint()}; compare that "
-        f"fingerprint with what whoever runs the server says, then set CXM_SFTP_KNOWN_HOSTS='{line}'"
+        f"fingerprint with the one that the server's operator gives you, then set CXM_SFTP_KNOWN_HOSTS='{line}'"
     )
 
 

@@ -13,7 +13,7 @@ NOT_RECOGNIZED = 100038  # the number of a value that its type does not read
 # Messages about data have the numbers 100000 to 100999; these of them quote names, delimiters and sizes, and no value:
 # https://docs.snowflake.com/en/sql-reference/functions/validate, …/data-load-considerations-load
 _QUOTE_NO_VALUE = frozenset((100016, 100068, 100072, 100080, 100082, 100088, 100089, 100112))
-# Where COPY found it, and its advice: always at the end.
+# The place of the value, and COPY's advice: always at the end.
 _PLACE = re.compile(
     r"\s+File '[^']*', line \d+, character \d+\s+Row \d+(?: starts at line \d+)?, column [^\n]*\s*(?:If you would like to.*)?\Z",
     re.S,

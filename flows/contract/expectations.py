@@ -53,7 +53,7 @@ def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
     privilege (https://docs.snowflake.com/en/sql-reference/sql/create-table#access-control-requirements). A constant batch id
     lets Snowflake skip the other batches' partitions, a subquery does not
     (https://docs.snowflake.com/en/user-guide/tables-clustering-micropartitions#query-pruning), so a run gives the id.
-    Columns that a rule judges are read as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
+    Columns that a rule checks are read as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
     rule asks for it, `…__VALUE`, what staging makes of the text, and `…__UNREAD`, the text that breaks the rule of type.
     """
     texts = {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}

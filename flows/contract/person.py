@@ -178,7 +178,7 @@ def dbt_key_columns(project: Path, reached: Reach) -> dict[tuple[str, str], Key]
     page = project / PATH
     if not page.exists():
         raise ConfigurationError(
-            f"{page}: not found; `cxm contract lineage` writes it, and it says where dbt keeps keys"
+            f"{page}: not found; it says where dbt keeps keys, and `cxm contract lineage` writes it"
         )
     _, _, text = page.read_text(encoding="utf-8").partition("## From file to mart")
     made_of: dict[tuple[str, str], set[tuple[str, str]]] = {}

@@ -203,7 +203,7 @@ def _table(entry: SchemaObject, base: Dialect, place: Position) -> Table:
     aside = bad_rows(own.get("badRows"), place)
     if aside and aside.broken_lines and written.line_end == "cr":
         place.fail(
-            "customProperties, dialect, lineEnd: got cr beside `brokenLines`, which judges lines that end in LF; remove "
+            "customProperties, dialect, lineEnd: got cr beside `brokenLines`, which expects lines that end in LF; remove "
             "one of them",
             at=("dialect", "lineEnd"),
         )

@@ -50,12 +50,12 @@ def is_complete(
         CxmError,
         BotoCoreError,
         ClientError,
-    ):  # the database is gone, for example: the comparison says what is missing
+    ):  # the database does not exist, for example: the comparison says what is missing
         return False
 
 
 def remember(settings: Settings, schemas: Sequence[str], connection: SnowflakeConnection) -> None:
-    """Write down that a comparison has found nothing to do, or that everything was done."""
+    """Record that the environment is complete: a comparison had nothing to do, or everything was done."""
     tables = _tables(settings, schemas, connection)
     known = {"fingerprint": fingerprint(settings), "schemas": list(schemas), "tables": tables}
     path = settings.home / FILE

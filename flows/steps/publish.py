@@ -247,8 +247,8 @@ def _check(bad: RowsToSetAside | None, aside: Sequence[SetAside]) -> None:
             judged, moved = bad.counted.get(table.name, {}).get(expectation.name, 0), rules.get(expectation.name, 0)
             if judged != moved:
                 raise DataError(
-                    f"{table.name}: {expectation.name}: Great Expectations counted {judged:,} rows, {moved:,} were to be set "
-                    "aside; nothing was; run `cxm contract sync`, then `cxm replay` the batch"
+                    f"{table.name}: {expectation.name}: Great Expectations counted {judged:,} rows, {moved:,} would be set "
+                    "aside; none was; run `cxm contract sync`, then `cxm replay` the batch"
                 )
         if not of_table or table.bad_rows is None:
             continue

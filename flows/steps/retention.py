@@ -110,7 +110,8 @@ def _archived(key: str) -> str:
 
 
 def archive(ledger: Ledger, client: S3Client, bucket: str, info: RunInfo, days: int) -> tuple[MaintenanceAction, ...]:
-    """Move the objects of batches with a verdict older than `days` days to the archive: copy, verify, record, delete.
+    """Archive the objects of batches that were published, quarantined or undone more than `days` days ago: copy, verify, record,
+    delete.
 
     If interrupted, a second call finishes with objects that are in both places.
 

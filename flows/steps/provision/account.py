@@ -89,7 +89,7 @@ class AccountReader:
         rows = self.seen(f"DESC {kind} {name}")
         if rows is None:
             return None
-        # DESC USER answers with a column `value`, and its page speaks of `property_value`, as that of every other object.
+        # DESC USER answers with a column `value`, while its page, and DESC of every other object, have `property_value`.
         return {str(r["property"]): str(r["value"] if "value" in r else r["property_value"]) for r in rows}
 
     def parameters(self, kind: str, name: str) -> dict[str, str] | None:

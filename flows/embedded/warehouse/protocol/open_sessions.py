@@ -37,7 +37,7 @@ _CLIENT_PARAMETERS = (
 
 
 class OpenSessions:
-    """What is logged in to one warehouse."""
+    """The sessions that are logged in to one warehouse."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
@@ -50,7 +50,7 @@ class OpenSessions:
         return len(self._by_token)
 
     def may_renew(self, token: str, master: str) -> bool:
-        """Whether a session's token is renewed for whoever shows this master token."""
+        """Whether this master token may renew the session's token."""
         return (
             secrets.compare_digest(self._masters.get(token, "").encode(), master.encode()) and token in self._by_token
         )
@@ -111,7 +111,7 @@ class OpenSessions:
         return conn
 
     def end(self, token: str) -> None:
-        """Forget a session; closing it is the caller's."""
+        """Forget a session; the caller closes it."""
         with self._lock:
             self._by_token.pop(token, None)
             self._masters.pop(token, None)
@@ -134,7 +134,7 @@ class OpenSessions:
             conn.close()
 
     def client_lives(self, conn: WarehouseConnection) -> bool:
-        """False when every socket that the session's requests came over is closed: its client has ended without a word.
+        """False when every socket that the session's requests came over is closed: its client has ended without logging out.
 
         This never notices a client that opens a socket for each request.
         """

@@ -63,7 +63,7 @@ class SessionContext:
     `bindings` are the values of server-side binds, in order (or the named ones, as a mapping).
     `now` is the statement's start, UTC with time zone. In autocommit the caller opens a transaction around a COPY and ends it.
     `scratch` is the folder for files that the engine may read for a while.
-    `check` raises when the statement has been cancelled or ran out of time; whoever takes long calls it between two steps.
+    `check` raises when the statement has been cancelled or ran out of time; what takes long calls it between two steps.
     """
 
     database: str | None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def storage_of(conn: WarehouseConnection, url: str, of: StageInfo | UrlStorage) -> Storage:
     """How to read `url`, a stage's own or the one in a COPY statement.
 
-    A stage's integration is used with the stage's right: whoever has USAGE on the stage needs none on the integration. COPY
+    A stage's integration is used with the stage's right: a role that has USAGE on the stage needs none on the integration. COPY
     from a URL needs USAGE on it (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#additional-cloud-provider-parameters).
 
     Raises:
@@ -78,6 +78,6 @@ def locations(conn: WarehouseConnection, integration: str, *, usage: bool) -> Ca
 
 
 def _covers(place: str, url: str) -> bool:
-    """Whether all that starts with `url` lies in `place`, a folder or bucket. A bucket's name alone is its root."""
+    """Whether everything that starts with `url` is in `place`, a folder or bucket. A bucket's name alone is its root."""
     folder = place.rstrip("/") + "/"
     return place == "*" or url.startswith(folder) or (url.count("/") == 2 and url + "/" == folder)

@@ -51,7 +51,7 @@ class Transaction:
         self.parts = LaterParts(conn.registry.commits, duck)
 
     def begin(self) -> None:
-        """Open a transaction; when one is open already it goes on."""
+        """Open a transaction; does nothing if one is open."""
         if not self.open:
             self.catalogue = self._conn.registry.columns.generation
             with self._uninterrupted():

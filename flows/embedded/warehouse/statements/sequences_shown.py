@@ -24,7 +24,7 @@ _COLUMNS: list[str | tuple[str, str]] = [
 
 
 def show(conn: WarehouseConnection, words: Words) -> Result:
-    """SHOW SEQUENCES [LIKE …] [IN …] [STARTS WITH …] [LIMIT …]: those that the role may know of."""
+    """SHOW SEQUENCES [LIKE …] [IN …] [STARTS WITH …] [LIMIT …]: the sequences that the role may see."""
     words.expect("SHOW", "SEQUENCES")
     filter_ = show_filter(words)
     found = conn.duck.execute(

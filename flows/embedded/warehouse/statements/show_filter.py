@@ -33,7 +33,7 @@ class ShowFilter:
         return self.starts is None or name.startswith(self.starts)
 
     def cut(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
-        """The rows that LIMIT leaves; FROM begins them behind the names that come before its text
+        """The rows that LIMIT leaves; FROM leaves out the names that sort before its text
         (https://docs.snowflake.com/en/sql-reference/sql/show-tables#parameters)."""
         if self.after is not None:
             at = next((i for i, row in enumerate(rows) if str(row["name"]) >= self.after), len(rows))
@@ -65,7 +65,7 @@ def show_filter(words: Words) -> ShowFilter:
 
 
 def in_scope(conn: WarehouseConnection, filter_: ShowFilter, name: str) -> bool:
-    """Whether an object in a schema lies where SHOW … IN looks: the given place, else the current schema or database."""
+    """Whether an object in a schema is where SHOW … IN looks: the given place, else the current schema or database."""
     database, schema, _ = name.split(".", 2)
     if filter_.scope_kind == "ACCOUNT":
         return True

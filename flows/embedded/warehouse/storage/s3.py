@@ -36,7 +36,7 @@ class S3Access:
                 if pair.get("accessKey") and pair.get("secretKey"):
                     return cls(endpoint.rstrip("/"), pair["accessKey"], pair["secretKey"])
         raise ValueError(
-            f"{path}: no identity with an accessKey and a secretKey found; expected SeaweedFS's identities JSON "
+            f"{path}: no identity with an accessKey and a secretKey; expected SeaweedFS's identities JSON "
             '({"identities": [{"credentials": [{"accessKey": …, "secretKey": …}]}]})'
         )
 

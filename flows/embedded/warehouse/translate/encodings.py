@@ -26,7 +26,8 @@ def _half_of_md5(upper: bool) -> Callable[[Expr], Expr]:
 
 
 def _decoded_binary(kind: str, attempt: bool) -> Callable[[Expr], Expr]:
-    """HEX_DECODE_BINARY and its kin (https://docs.snowflake.com/en/sql-reference/functions/hex_decode_binary)."""
+    """HEX_DECODE_BINARY, BASE64_DECODE_BINARY and their TRY_ forms
+    (https://docs.snowflake.com/en/sql-reference/functions/hex_decode_binary)."""
     return lambda node: native(
         "decoded_binary", as_text(node.this), exp.Literal.string(kind), exp.Boolean(this=attempt)
     )

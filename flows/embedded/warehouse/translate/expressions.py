@@ -61,7 +61,7 @@ _NARROW = 18
 # What the operand of a cast that is written twice may hold.
 _PLAIN = (exp.Column, exp.Identifier, exp.Literal, exp.Nullif, exp.Trim, exp.Replace, exp.Paren)
 
-# Arguments that DuckDB wants as a whole number, where a NUMBER(38,0) is a decimal: (function, its arguments).
+# Arguments that DuckDB expects as a whole number, where a NUMBER(38,0) is a decimal: (function, its arguments).
 _WHOLE: dict[type[Expr], tuple[str, ...]] = {
     exp.Substring: ("start", "length"), exp.Left: ("expression",), exp.Right: ("expression",), exp.Pad: ("expression",),
     exp.Repeat: ("times",), exp.Space: ("this",), exp.SplitPart: ("part_index",), exp.DateAdd: ("expression",),

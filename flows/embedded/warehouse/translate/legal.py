@@ -241,7 +241,8 @@ def _check_ordered(window: exp.Window) -> None:
 
 
 def _check_unordered(window: exp.Window) -> None:
-    """MEDIAN and its kin look at the whole partition (https://docs.snowflake.com/en/sql-reference/functions/median#syntax)."""
+    """MEDIAN, MODE, LISTAGG and percentiles take the whole partition, so OVER has no ORDER BY
+    (https://docs.snowflake.com/en/sql-reference/functions/median#syntax)."""
     call = window.this
     while isinstance(call, (exp.IgnoreNulls, exp.RespectNulls, exp.WithinGroup)):
         call = call.this

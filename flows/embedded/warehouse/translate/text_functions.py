@@ -79,7 +79,7 @@ def _reversed(node: Expr) -> Expr:
 
 
 def _holds(name: str) -> Callable[[Expr], Expr]:
-    """CONTAINS and its kin, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/contains#arguments)."""
+    """CONTAINS, STARTSWITH and ENDSWITH, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/contains#arguments)."""
 
     def made(node: Expr) -> Expr:
         if not is_binary(node.this) or not is_binary(node.expression):

@@ -242,7 +242,7 @@ def of_binary(name: str, value: bytes | None, a: int | None, b: int | None, othe
 
 
 def binary_place(name: str, value: bytes | None, part: bytes | None, start: int | None) -> int | None:
-    """POSITION of bytes in bytes, from 1, 0 where they are not; CONTAINS and its kin as 1 or 0."""
+    """POSITION of bytes in bytes, from 1, 0 where they are not; CONTAINS, STARTSWITH and ENDSWITH as 1 or 0."""
     if value is None or part is None or start is None:
         return None
     if name == "POSITION":

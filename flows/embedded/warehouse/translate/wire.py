@@ -68,7 +68,7 @@ def encode(table: pa.Table, rowtype: list[ColumnInfo]) -> str:
 
 
 def _logical(sent: pa.DataType, engine_type: pa.DataType, info: ColumnInfo) -> pa.DataType:
-    """fakesnow's schema function wants the timestamp or time it will describe, and the array's own type otherwise."""
+    """fakesnow's schema function expects the timestamp or time that it will describe, otherwise the array's own type."""
     if info["type"] == "timestamp_tz":
         return pa.timestamp("us", tz="UTC")
     if pa.types.is_timestamp(engine_type):
