@@ -45,7 +45,7 @@ def entry(
     properties = "".join(
         f"""\
       - name: {name}
-        businessName: {table} {name}
+        businessName: {name}
         description: A value.
         logicalType: string
         {"primaryKey: true" if name == columns[0] else "required: false"}

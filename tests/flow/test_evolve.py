@@ -187,7 +187,7 @@ def test_the_patch_that_is_shown_brings_the_new_column_into_staging(
     environment = dbt.dbt_environment(blocks.with_login(settings))
     built = build.build(project / "dbt" / "cxm_medtech", environment, settings.home / "dbt", "stg_trial__grown_rows")
     assert built.clean, built.problems
-    assert query("SELECT GROWN_ID, WARD_S_NO FROM STG.STG_TRIAL__GROWN_ROWS ORDER BY 1") == [("a", "W1"), ("b", None)]
+    assert query("SELECT ID, WARD_S_NO FROM STG.STG_TRIAL__GROWN_ROWS ORDER BY 1") == [("a", "W1"), ("b", None)]
 
     # The first batch is older than the column: loaded again it has none.
     batch = delivered.first.batch_id
