@@ -111,7 +111,7 @@ def webhook() -> Iterator[tuple[str, list[tuple[float, str]]]]:
     got: list[tuple[float, str]] = []
 
     class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name that http.server wants
+        def do_POST(self) -> None:  # the name that http.server calls
             got.append((time.monotonic(), self.rfile.read(int(self.headers["Content-Length"])).decode()))
             self.send_response(204)
             self.end_headers()

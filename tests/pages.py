@@ -57,4 +57,4 @@ def check_cxm(words: list[str], line: str) -> None:
         group = group.commands[rest.pop(0)]
     assert not isinstance(group, click.Group) or rest in ([], ["--help"]), line
     if not isinstance(group, click.Group):
-        group.make_context("cxm", rest)  # an option that is not there raises
+        group.make_context("cxm", rest)  # an option that does not exist raises

@@ -53,7 +53,7 @@ class _Ahead:
 def serve() -> None:
     """Serve requests until standard input ends; one with a command is answered by two numbers (process id, exit code)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the command; the helper serves the next one
-    gc.disable()  # modules are no garbage, so that Python need look for some in them neither now nor in each child
+    gc.disable()  # modules are never garbage, so Python need not search them, now or in each child
     import flows.clients.connector  # noqa: F401 - first, so that dbt's adapter imports the connector without pandas
 
     import dbt.adapters.snowflake  # isort: skip

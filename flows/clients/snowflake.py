@@ -88,7 +88,7 @@ _STAGE_REFUSED = re.compile(
     r"\b40[0134]\b|AccessDenied|Access Denied|NoSuchBucket|Invalid|SignatureDoesNotMatch|not allowed"
 )
 # What COPY says of a file's records and casts of a value: each number with where its message is printed. A number that was seen
-# nowhere is no data's fault: the run fails and nothing is quarantined.
+# nowhere is not the data's fault: the run fails and nothing is quarantined.
 _DATA = frozenset(
     (
         # Pages of https://docs.snowflake.com/en/sql-reference

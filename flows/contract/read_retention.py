@@ -27,7 +27,7 @@ def retentions(contract: OpenDataContractStandard, tables: Sequence[str], place:
     """How long each table's data is kept, by table name; a table that is missing keeps its data.
 
     Raises:
-        ConfigurationError: an entry names what is no table, a table has two, or a value or unit does not fit.
+        ConfigurationError: an entry names something that is not a table, a table has two, or a value or unit does not fit.
     """
     of_source: list[Retention] = []
     own: dict[str, Retention] = {}

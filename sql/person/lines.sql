@@ -1,4 +1,4 @@
--- Broken lines, which are no CSV record, as they are in their files.
+-- Broken lines, which are not CSV records, as they are in their files.
 SELECT
     _SOURCE_FILENAME,
     _SOURCE_ROW_NUMBER,

@@ -240,7 +240,7 @@ def prepared(project: Path, data: Path | None) -> Sitting:
             generate(folder, scale)
             (
                 folder / MARKER
-            ).unlink()  # taken for real: generated rows never stand over real ones, and the sample may be real
+            ).unlink()  # taken for real: generated rows never replace real ones, and the sample may be real
     own = HOME / "data" / "olist"
     shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(sample, own)

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.history [--batches 100] [--scale 0.01]
 
 Starts a stack of its own in a temporary home. The same nine tables come in again and again, forced. Prints a table of medians in
-seconds over the first and the last batches (those that are validated; what lies between is published without a look).
+seconds over the first and the last batches (those that are validated; those between are published without validation).
 """
 
 from __future__ import annotations

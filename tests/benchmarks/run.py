@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.run PEERS_ENVIRONMENT [--rounds 5] [--only land,line,load,ten]
 
-Every number is of a whole process, from its start to its end: wall time and peak resident memory as the kernel tells them. The
+Every number is of a whole process, from its start to its end: wall time and peak resident memory as the kernel reports them. The
 peers of a group take turns, so that what else the machine does hits all of them. Each result is looked at in the bucket or the
 database before it counts: all rows, or the benchmark ends.
 """
@@ -300,7 +300,7 @@ def again(bench: Bench) -> tuple[dict[str, float], dict[str, Any]]:
 
 @contextmanager
 def running(peers: Path) -> Iterator[Bench]:
-    """A stack of the benchmark's own: S3 and warehouse, provisioned, gone at the end."""
+    """A stack of the benchmark's own: S3 and warehouse, provisioned, and deleted at the end."""
     shutil.rmtree(HOME / "home", ignore_errors=True)
     os.environ.update(TELEMETRY_OFF, CXM_HOME=str(HOME / "home"), CXM_TARGET="embedded")
     os.environ.update({name: str(port) for name, port in PORTS.items() if name.startswith("CXM_")})

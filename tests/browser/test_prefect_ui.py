@@ -142,7 +142,7 @@ def test_the_run_page_opens_with_the_log_and_its_artifacts_are_the_report_and_a_
     assert leads
     assert step
     assert leads["y"] < step["y"]  # read from the top, the report comes first
-    assert "Landing " not in page.content()  # the bars of landing are gone
+    assert "Landing " not in page.content()  # the progress bars of landing have been deleted
 
 
 def test_the_automations_page_says_what_each_does(page: Any, settings: Any) -> None:

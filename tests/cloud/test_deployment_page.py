@@ -101,7 +101,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
         call = partial(CliRunner().invoke, main, shlex.split(line)[1:])
         with monkeypatch.context() as patched:
             if line.startswith("cxm run"):
-                # What is sent has to lie where the emulated Snowflake reads, and dbt has to find that Snowflake.
+                # Files have to be sent to where the emulated Snowflake reads, and dbt has to connect to that Snowflake.
                 patched.setattr(blocks, "s3_client", lambda _: own_s3)
                 patched.setattr(dbt, "dbt_environment", lambda s: {**dbt_environment(settings), **names(s)})
             result = enforced(call) if line == "cxm doctor" else call()

@@ -58,7 +58,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> bool:
 
 
 def items(holds: bool = True, principal: str | None = None) -> list[provision.Item]:
-    """Everything that provisioning wants of AWS, as it differs now."""
+    """Every change that provisioning would make on AWS now."""
     client, iam = boto3.client("s3"), boto3.client("iam")
     return [
         *aws_items.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),

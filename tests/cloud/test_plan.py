@@ -105,7 +105,7 @@ def test_no_statement_of_any_plan_drops_or_replaces(scenarios: dict[str, provisi
     bare = ["\n".join(x for x in s.splitlines() if not x.lstrip().startswith("--")).strip() for s in statements]
 
     assert {s.split()[0] for s in bare} == {"CREATE", "ALTER", "GRANT", "COMMENT", "MERGE"}
-    assert not [s for s in bare if s.startswith("MERGE") and "WHEN MATCHED" in s], "a lease's row that is there stays"
+    assert not [s for s in bare if s.startswith("MERGE") and "WHEN MATCHED" in s], "an existing lease row stays"
     assert not [s for s in bare if " OR REPLACE " in s or (s.startswith("ALTER") and " DROP " in s)]
 
 
@@ -222,7 +222,7 @@ def test_each_dialect_in_use_has_a_file_format_of_its_own_and_its_drift_is_in_th
     several = source(*(table(dialect, name=f"t{n}") for n, dialect in enumerate(DIALECTS.values())))
     plan = provision.warehouse_plan(account, settings, [several])
     made = [str(s) for i in plan.todo if i.kind == "file format" for s in i.steps]
-    # The default's is there, and what lies in S3 is UTF-8: an encoding makes no file format.
+    # The default's format exists, and objects in S3 are UTF-8, so an encoding makes no file format.
     assert len(made) == len({d.file_format("F") for d in DIALECTS.values()}) - 1
     parsed = Linter(dialect="snowflake").parse_string(";\n".join(made) + ";\n")
     assert [str(v) for v in parsed.violations] == []

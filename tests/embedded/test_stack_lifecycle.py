@@ -105,7 +105,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def processes(settings: Settings) -> list[psutil.Process]:
-    """Every process of this home, found by what it was started with and not by what we wrote down."""
+    """Every process of this home, found by its command line and not by the files that the stack writes."""
     result = []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""Validation over the wire: every kind of rule fails on a row that breaks it, only the batch's own rows are judged, and the
+"""Validation over the wire: every kind of rule fails on a row that breaks it, only the batch's own rows are checked, and the
 committed project, the working copy and the pages hold neither changes nor secrets."""
 
 from __future__ import annotations
@@ -488,7 +488,7 @@ def test_bad_rows_of_other_batches_do_not_matter(bench: Bench) -> None:
     bad = [("nonsense", "x", "h9", "?", "soon", "free", "far")] * 2
     bench.load(OLD, {"hospitals": [("h9", "SP")], "cases": bad}, "validated")
     bench.load(NEW, GOOD)
-    bench.load("20261123_101500", {"cases": bad})  # a later run has loaded, and is judged by itself
+    bench.load("20261123_101500", {"cases": bad})  # a later run has loaded, and is validated on its own
     assert broken(bench.judge(NEW)) == []
     assert not bench.judge("20261123_101500", [CASES]).passed
 

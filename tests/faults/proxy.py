@@ -100,7 +100,7 @@ class Proxy:
     """A listener on loopback in front of `port`; `rule` is asked once for each request, in the proxy's thread.
 
     `whole`: the request's body is read before the rule is asked (a statement is known by its text); without it the rule is
-    asked as soon as the head is there, so a fault can strike in the middle of an upload.
+    asked as soon as the head has arrived, so a fault can strike in the middle of an upload.
     """
 
     def __init__(self, port: int, whole: bool) -> None:

@@ -226,7 +226,7 @@ def test_an_answer_that_breaks_off_in_its_headers_is_asked_for_again(
 ) -> None:
     """Without a body nothing else shows it: half of the headers would pass for all of them."""
     before = batch.batches_in_raw(proxied.direct, source)
-    lost = once(Fault("reset after"), lambda r: r.method == "PUT")  # after it, S3 is asked what lies at the key
+    lost = once(Fault("reset after"), lambda r: r.method == "PUT")  # after it, S3 is asked which object the key has
     half = once(Fault("truncate"), lambda r: r.method == cut)
     proxied.s3.rule = lambda request: lost(request) or half(request)
     assert settle(

@@ -51,7 +51,7 @@ def folder(tmp_path: Path, source: Source, request: pytest.FixtureRequest) -> Pa
 
 
 def dead() -> RunInfo:
-    """A run whose process, on this host, is gone."""
+    """A run whose process on this host has ended."""
     info = batch.new_run()
     return RunInfo(info.batch_id, f"dead-{info.batch_id}", holder=f"{os.uname().nodename}/4194304/1.00")
 

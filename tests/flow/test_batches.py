@@ -380,7 +380,7 @@ def test_what_was_loaded_last_is_read_whenever_its_run_was_to_start(
 
     def run(hours: int) -> Any:
         monkeypatch.setattr(prefect_ui, "expected_start", lambda: now + timedelta(hours=hours))
-        # New orders with new customers and items: judged against another batch's they would all be orphans.
+        # New orders with new customers and items: validated against another batch's they would all be orphans.
         return run_flow("pipeline", data=str(olist_files(tmp_path / str(hours), scale=0.001, seed=5000 + hours)))
 
     before = ledger.published()

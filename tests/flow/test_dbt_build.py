@@ -100,7 +100,7 @@ def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
         assert time.monotonic() < deadline
         time.sleep(0.5)
 
-    # Its table is gone: the view of it cannot be made, and the seed still is.
+    # Its table was dropped: its view cannot be made, but the seed is.
     query("ALTER TABLE RAW.OLIST_GEOLOCATION RENAME TO RAW.GEOLOCATION_AWAY")
     try:
         with pytest.raises(BuildError, match=rf"model {MODEL}: .*OLIST_GEOLOCATION") as failed:

@@ -83,7 +83,7 @@ def test_every_link_of_a_run_opens_after_its_home_is_gone(
     from flows import marts
 
     assert marts.write_dbt_docs(Settings()) == f"{site}/dbt_docs/index.html"  # the end of a `dbt-build`
-    batch = run_pipeline(small, force=True).batch_id  # a table that another test published is judged again
+    batch = run_pipeline(small, force=True).batch_id  # a table that another test published is validated again
     assert (container / "docs" / "data_docs" / "index.html").exists()
     shutil.rmtree(container)
 

@@ -150,7 +150,7 @@ def test_a_person_is_shown_then_forgotten_and_a_replay_does_not_bring_them_back(
     run_batch(settings, olist, small, second)
 
     search = partial(traces, settings, query, LOADED, (first.batch_id, second.batch_id))
-    # Both batches hold the orders; they lie in archive/ and in raw/.
+    # Both batches have the orders; their objects are under archive/ and raw/.
     expected = {f"RAW.{table}": rows for table, rows in planted.items()} | {"RAW.OLIST_ORDERS": 4}
     expected |= {f"archive/olist/{table.lower()}_dataset/": rows for table, rows in planted.items()}
     expected |= {"raw/olist/olist_orders_dataset/": 2}
@@ -159,7 +159,7 @@ def test_a_person_is_shown_then_forgotten_and_a_replay_does_not_bring_them_back(
     assert len(search()) == len(expected), "so the search below would see them"
     before = published(settings)
 
-    # The run dies when some of the objects are written anew, and the ledger does not know of them yet.
+    # The run dies when some objects have been rewritten and the ledger has not recorded them yet.
     written: list[str] = []
 
     def dies(client: Any, bucket: str, landed: StoredObject, *rest: Any) -> Any:

@@ -55,7 +55,7 @@ def test_generated_rows_are_marked_and_never_stand_over_real_ones(
     (made,) = json.loads(cxm("batches", "--json").output)
     assert made["is_generated"] is True
 
-    # A batch of real rows is published, and its files are gone again.
+    # A batch of real rows is published, and its files are deleted again.
     with blocks.ledger(Settings(), "olist", {"step": "test"}) as real:
         row = {"table_name": "OLIST_ORDERS", "file_name": "o.csv", "bytes": 1, "content_sha256": "0" * 64}
         real.insert(RunInfo("29990101_000000"), "validated", [row])

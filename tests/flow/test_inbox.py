@@ -61,7 +61,7 @@ def deployment(client: Any) -> Iterator[UUID]:
 
 @pytest.fixture
 def looked(settings: Settings, deployment: UUID) -> Iterator[Callable[..., Any]]:
-    """`looked(folder, **options)` → what one look found; nothing is known of looks before the test."""
+    """`looked(folder, **options)` → the result of one look; what earlier looks remembered was deleted."""
     from prefect.variables import Variable
 
     from flows.inbox import inbox

@@ -271,7 +271,7 @@ class Batches(RuleBasedStateMachine):
     # How ------------------------------------------------------------------------------------------------------------
 
     def survives(self, work: Callable[[Ledger, Any], None], dies: int | None) -> bool:
-        """True where the work came to its end; whatever happened, the session is gone afterwards."""
+        """True if the work was finished; in any case the session is closed afterwards."""
         life = Life(dies)
         with self.connection() as connection:
             ledger = Ledger(Mortal(connection, life), self.settings.database, self.source.name)  # type: ignore[arg-type]

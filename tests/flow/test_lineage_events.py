@@ -41,7 +41,7 @@ class Receiver(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Receiver
 
-    def do_POST(self) -> None:  # the name that http.server wants
+    def do_POST(self) -> None:  # the name that http.server calls
         time.sleep(self.server.seconds)
         assert self.path == "/api/v1/lineage"
         self.server.events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))

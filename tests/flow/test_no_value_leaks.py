@@ -52,7 +52,7 @@ MARKERS = (
 class Receiver(BaseHTTPRequestHandler):
     """Takes OpenLineage events."""
 
-    def do_POST(self) -> None:  # the name that http.server wants
+    def do_POST(self) -> None:  # the name that http.server calls
         self.server.got.append(self.rfile.read(int(self.headers["Content-Length"])))  # type: ignore[attr-defined]
         self.send_response(201)
         self.end_headers()
@@ -195,7 +195,7 @@ def test_a_personal_value_is_nowhere_but_where_data_is(
     cxm("contract", "draft", "drafted", str(data / "people.csv"), str(data / "visits.csv"))
     _deliver()
 
-    # Where it may be: RAW and what dbt makes of it, and what lies in S3.
+    # Where it may be: RAW, what dbt builds from it, and the objects in S3.
     kept = ("s3", "warehouse")
     for path in sorted(settings.home.rglob("*")):
         if path.is_file() and path.relative_to(settings.home).parts[0] not in kept:

@@ -156,7 +156,7 @@ def test_a_tables_files_are_loaded_replaced_undone_and_replayed_as_one(
     assert again.unchanged
     assert {line.load for line in again.tables} == {f"unchanged since {first.batch_id}"}
 
-    # A part is gone, one is new, one is the same; the day comes again with one part; the optional sites do not come.
+    # A part is missing, one is new, one is the same; the day is delivered again with one part; no optional sites.
     (tmp_path / "orders_2.csv.gz").unlink()
     (tmp_path / "orders_Zürich (2).csv").unlink()
     place.write("orders_3.csv", "d,s2")
@@ -245,7 +245,7 @@ def test_a_trial_is_judged_published_never_and_cleared_away(
         "SELECT BATCH_ID, STATUS FROM RAW.LOAD_LEDGER WHERE SOURCE = 'parts' AND STATUS = 'validated'",
     )
     published = query(views)
-    # The first record of each file is good, and that it may point at what is not among the first is not judged.
+    # The first record of each file is good; that it may refer to a record that is not among the first is not checked.
     trial = place.run(limit=1)
     assert (trial.trial, trial.published) == (1, False)
     assert tables(trial) == {"orders": (2, 2, "loaded"), "visits": (0, 0, "not delivered"), "sites": (1, 1, "loaded")}

@@ -19,7 +19,7 @@ Query = Callable[..., list[tuple[Any, ...]]]
 
 @pytest.fixture
 def remembered(settings: Settings) -> Settings:
-    """The stack after a run that found it complete."""
+    """The stack after a run for which it was complete."""
     (settings.home / FILE).unlink(missing_ok=True)
     complete(settings, looking(settings))
     if looking(settings).result() is not None:  # changes were made
@@ -28,7 +28,7 @@ def remembered(settings: Settings) -> Settings:
 
 
 def compared(settings: Settings) -> list[str]:
-    """What the comparison wants to change."""
+    """What the comparison would change."""
     plan = looking(settings).result()
     assert plan is not None, "nothing was compared"
     return [item.name for item in plan.todo]

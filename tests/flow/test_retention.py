@@ -88,7 +88,7 @@ def test_a_load_goes_when_its_retention_is_over_also_after_a_kill(
         f" CONTENT_SHA256, DATEADD('day', -1, SYSDATE()) FROM RAW.LOAD_LEDGER WHERE {key}",
     )
 
-    # Killed when the objects are gone and the ledger does not know: the next try finishes.
+    # Killed after the objects were deleted and before the ledger recorded it: the next try finishes.
     with monkeypatch.context() as patched:
         patched.setattr(retention.s3, "delete", killed_after(retention.s3.delete))
         with pytest.raises(Killed):

@@ -52,7 +52,7 @@ WARDS = st.lists(st.tuples(whole, st.one_of(st.just(""), whole)), min_size=1, ma
 SEEN = st.sampled_from(["", "2018-02-28", "2018-02-30", "0001-01-01", " 2018-03-01"])
 VISITS = st.lists(st.tuples(whole, SEEN, st.sampled_from(["", "Dr A", "Dr Who"])), min_size=1, max_size=8)
 FILES = st.fixed_dictionaries({"hospitals": HOSPITALS, "wards": WARDS, "visits": VISITS})
-# Lines that are no record, each put before a row, the rest after the last.
+# Broken lines, each put before a row, the rest after the last.
 NO_RECORDS = ["", "1", '"2', '3,"', '1,"x"y,', "1,2,3,4,5", ",,,,"]
 LINES = st.fixed_dictionaries(
     {name: st.lists(st.sampled_from(NO_RECORDS), max_size=3) for name in ("hospitals", "wards", "visits")}
@@ -274,7 +274,7 @@ def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None
     assert reconcile(bench.ledger(), bench.client, bench.settings.bucket, bench.source) == ()
 
     stored = partial(s3.etags, bench.client, bench.settings.bucket)
-    for _ in range(2):  # after an undo, and over what is there
+    for _ in range(2):  # after an undo, and over existing rows
         landed = landed_before(bench.ledger(), bench.client, bench.settings.bucket, bench.source, info.batch_id, info)
         for table in bench.source.tables:
             again = landed[table.name]

@@ -28,7 +28,7 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
 
     (before,) = query("SELECT CURRENT_TIMESTAMP()")
     with monkeypatch.context() as other:
-        other.setenv("CXM_ENV", "sqltest")  # an environment of which nothing is there yet: every CREATE is sent
+        other.setenv("CXM_ENV", "sqltest")  # an environment of which nothing exists yet: every CREATE is sent
         run_flow("provision")
     summary = run_pipeline(small)
     sent = query(

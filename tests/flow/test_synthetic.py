@@ -143,7 +143,7 @@ def test_a_server_that_fails_ends_the_backfill_and_the_next_one_continues_there(
         return summary
 
     monkeypatch.setattr(operations, "one_day", run)
-    monkeypatch.setattr(operations.tasks, "build_pages", lambda *_: None)  # nothing was judged
+    monkeypatch.setattr(operations.tasks, "build_pages", lambda *_: None)  # nothing was validated
     error = backfill(tmp_path, first, last)
     assert error.exit_code == InfrastructureError.exit_code
     assert "days after 2018-05-02 were not tried" in str(error)

@@ -33,7 +33,7 @@ def cxm(*arguments: str, allow: tuple[int, ...] = (0,)) -> Any:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[str]:
-    """An environment of its own, provisioned, and gone afterwards however the tests end."""
+    """An environment of its own, provisioned, and deleted afterwards however the tests end."""
     name = os.environ.get("CXM_ENV", "prod")
     assert name != "prod", "CXM_ENV: got prod, expected the name of a test environment, e.g. live"
     try:

@@ -100,7 +100,7 @@ def test_an_integration_needs_usage_and_reads_its_locations_only(landing: Landin
     for place in ("/", "/secret/", "/rawer/", "/raw/private/", "/raw/../secret/"):
         assert landing.refused(f"CREATE STAGE MINE URL = '{root}{place}' {uses}").errno == NOT_ALLOWED, place
     landing.run(f"CREATE STAGE MINE URL = '{root}/raw/' {uses}")
-    assert landing.refused("COPY INTO T FROM @MINE").errno == NOT_ALLOWED  # one of its files lies in the blocked folder
+    assert landing.refused("COPY INTO T FROM @MINE").errno == NOT_ALLOWED  # one of its files is in the blocked folder
     for file in ("../secret/x.csv", "private/x.csv", "a/../../secret/x.csv"):
         assert landing.refused(f"COPY INTO T FROM @MINE FILES = ('{file}')").errno == NOT_ALLOWED, file
     assert landing.refused(f"ALTER STAGE MINE SET URL = '{root}/secret/'").errno == NOT_ALLOWED

@@ -106,7 +106,7 @@ def test_the_same_set_twice_starts_nothing_and_a_new_delivery_does(inbox: Inbox,
     inbox.files.update(before)  # put back as it was
     inbox.settled()
     assert len(inbox.started) == 1
-    inbox.put(*names)  # the same names, delivered anew
+    inbox.put(*names)  # the same names, delivered again
     inbox.settled()
     assert len(inbox.started) == 2
 

@@ -1,4 +1,4 @@
-"""A file whose columns are not the contract's: what each policy lets in, where COPY then reads, and the contract's patch."""
+"""A file whose columns are not the contract's: what each policy allows, where COPY then reads, and the contract's patch."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_records_are_counted_by_the_files_own_header(clinic: Source, tmp_path: P
     with pytest.raises(DataError, match=r"line 3: 2 fields, expected 3 \(x, site, visit_no\)"):
         inspect(path, table)
     path.write_text("x,site,visit_no\na,ABC\r1,1\n")
-    with pytest.raises(DataError, match="bare CR"):  # judged by the csv module
+    with pytest.raises(DataError, match="bare CR"):  # compared with the csv module
         inspect(path, table)
 
 

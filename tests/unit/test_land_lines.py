@@ -1,4 +1,4 @@
-"""Lines that are no record are set aside one by one: no good line goes with them, none of them goes along unseen."""
+"""Broken lines are set aside one by one: no good line is set aside with them, and none of them is loaded."""
 
 from __future__ import annotations
 

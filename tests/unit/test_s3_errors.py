@@ -1,4 +1,4 @@
-"""What S3 answers → whose fault it is, and what maintenance makes of an object that is gone."""
+"""S3's answers → the class of the error; and what maintenance does about an object that no longer exists."""
 
 from __future__ import annotations
 

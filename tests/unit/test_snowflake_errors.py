@@ -127,7 +127,7 @@ def test_a_lock_or_a_statement_that_took_too_long_is_tried_again(number: int, me
         (100016, DataError),  # field delimiter found while expecting record delimiter
         (100038, DataError),  # numeric value is not recognized
         (100080, DataError),  # number of columns in the file
-        (91016, DataError),  # a file that COPY names is not there
+        (91016, DataError),  # a file that COPY names does not exist
         (100088, DataError),  # an empty field in a NOT NULL column
         (100067, ConfigurationError),  # a value too long for this version of the client
         (100089, ConfigurationError),  # Failed to access remote file: access denied

@@ -1,4 +1,4 @@
-"""Servers that are gone end a run: who is silent is named once, who never answered is not waited for, the goodbye is short."""
+"""Servers that do not answer end a run: a silent one is named once, one that never answered is not waited for."""
 
 from __future__ import annotations
 

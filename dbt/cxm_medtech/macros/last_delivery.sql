@@ -2,7 +2,7 @@
 
     A published file counts as a delivery; so does one that arrived unchanged (`skipped-unchanged`), as long as the batch with
     the same content is published. For a table with a file for each day, only the newest day counts: an old day delivered again
-    makes nothing fresh. It reads STARTED_AT and not FINISHED_AT, because a replay is no delivery. -#}
+    makes nothing fresh. It reads STARTED_AT and not FINISHED_AT, because a replay is not a delivery. -#}
 {% macro last_delivery(source_name, name_in_raw, by_day=false) -%}
     select max(STARTED_AT) as LAST_DELIVERY
     from (

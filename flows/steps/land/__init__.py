@@ -160,7 +160,7 @@ def inspect(
     """Check a file like `land`, but send nothing; its blocks are passed to `write`, as in `read`.
 
     Raises:
-        DataError: as `read`, or the file does not exist, is no file, or may not be read.
+        DataError: as `read`, or the file does not exist, is not a file, or may not be read.
     """
     with _open(_file(file), table) as opened:
         return read(_file(file).name, opened, table, write, restart, report)

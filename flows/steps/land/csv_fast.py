@@ -79,7 +79,7 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
 
 
 def layout_of(line: bytes, table: Table) -> Layout | None:
-    """The layout of a file with this first line (its line end included); None if it is no header that fits. Without a header the
+    """The layout of a file with this first line (its line end included); None if the header does not fit. Without a header the
     fields are in the contract's order."""
     if not table.dialect.header:
         return fit(table, table.header)

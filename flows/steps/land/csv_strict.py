@@ -14,7 +14,7 @@ from flows.errors import DataError
 from flows.sniff import delimiter_of, encoding_of
 from flows.steps.land.csv_fast import BOM, MAX_FIELD_CHARACTERS, Block
 
-# A line (not a record: quoted fields may span lines) longer than this is no CSV line of ours; it bounds memory. The longest
+# A line (not a record: quoted fields may span lines) longer than this is refused; it bounds memory. The longest
 # field alone has 64 MiB, of characters of four bytes; a VARCHAR holds 128 MB in all.
 MAX_LINE_BYTES = 128 * 1024 * 1024
 RECORDS_AT_ONCE = 10_000
@@ -206,7 +206,7 @@ def _check_header(path: str, header: list[str], table: Table) -> None:
 
 def _may_be_a_record(fields: list[str], table: Table) -> bool:
     """Whether the first line of a file has personal data for all that can be seen: none of its fields, parted by whatever mark,
-    is the name of a column. A word of a name says nothing: New York City is no column `city`."""
+    is the name of a column. A word of a name says nothing: New York City is not a column `city`."""
     parts = {
         part.strip(" '\"\u00ef\u00bb\u00bf\ufeff").lower() for field in fields for part in re.split(r"[,;|\t]", field)
     }

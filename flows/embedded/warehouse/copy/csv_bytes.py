@@ -80,5 +80,5 @@ class _Transcoded(io.RawIOBase):
         return size
 
 
-# Bytes that are no text in the file's character set become a lone surrogate, whose UTF-8 is refused at its place.
+# Bytes that are not text in the file's character set become a lone surrogate, whose UTF-8 is refused at its place.
 codecs.register_error("cxm-invalid", lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]

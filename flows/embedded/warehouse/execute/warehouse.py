@@ -18,7 +18,7 @@ from flows.embedded.warehouse.translate.catalogue import catalogue
 class Warehouse:
     """An engine on a folder, and its sessions.
 
-    Raises duckdb.IOException when another process has the files open, OSError or ValueError for a `users` file that is none.
+    Raises duckdb.IOException when another process has the files open, OSError or ValueError for an unreadable `users` file.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class BadRequestError(Exception):
-    """A request that is no request of the protocol; `status` is the answer's."""
+    """A request that does not follow the protocol; `status` is the answer's."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ async def read_body(request: Request, packed: int = PACKED, unpacked: int = UNPA
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        raise BadRequestError("The request's body is no JSON text.") from None
+        raise BadRequestError("The request's body is not JSON.") from None
     return as_object(body, "the request's body")
 
 

@@ -128,7 +128,7 @@ def spelled_otherwise(conn: WarehouseConnection, name: tuple[str, str, str]) -> 
 
 
 def authorize(conn: WarehouseConnection, expression: Expr) -> None:
-    """Raise 002003 for the first name that is no object of the account, 003001 (42501) for one that the role may not use so.
+    """Raise 002003 for the first name that is not an object of the account, 003001 (42501) for one that the role may not use so.
 
     Names are those of the registry, letter for letter: what the engine alone knows, its catalogs and files, does not exist.
     """

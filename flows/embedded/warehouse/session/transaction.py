@@ -31,7 +31,7 @@ class Owner(Protocol):
     registry: Registry
     statement: Statement | None
     last_statement: float
-    lock: Any  # a threading.RLock, which is no type
+    lock: Any  # a threading.RLock, which is not a type
 
 
 class Transaction:

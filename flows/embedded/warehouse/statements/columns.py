@@ -23,7 +23,7 @@ def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table
         return None
     name, known = ".".join(map(quote_name, parts)), conn.registry.columns
     generation = known.generation
-    # what a function such as QUERY_HISTORY answers is no table of a database
+    # what a function such as QUERY_HISTORY answers is not a table of a database
     registered = parts[0].upper().startswith("_CXM_")
     full = "" if registered else ".".join(map(quote_name, conn.qualify(parts_of(table))))
     # a transaction that has written sees the catalogue of its begin; a temporary table is the session's own

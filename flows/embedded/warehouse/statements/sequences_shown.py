@@ -1,6 +1,6 @@
 """SHOW SEQUENCES: DuckDB's sequences + owners, comments and times of the account ──▶ Snowflake's columns.
 
-Those that AUTOINCREMENT makes are no objects of their own (https://docs.snowflake.com/en/sql-reference/sql/show-sequences).
+Those that AUTOINCREMENT makes are not objects, so they are not shown (https://docs.snowflake.com/en/sql-reference/sql/show-sequences).
 """
 
 from __future__ import annotations

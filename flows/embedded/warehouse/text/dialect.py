@@ -68,7 +68,7 @@ class _Parser(SnowflakeParser):
         "TO_CHAR": _to_char, "TO_VARCHAR": _to_char,
     }  # fmt: skip
     FUNCTION_PARSERS: ClassVar = {k: v for k, v in SnowflakeParser.FUNCTION_PARSERS.items() if k in _OWN_GRAMMAR}
-    # & | ^ and <=> are no operators of Snowflake's (https://docs.snowflake.com/en/sql-reference/operators)
+    # & | ^ and <=> are not operators in Snowflake (https://docs.snowflake.com/en/sql-reference/operators)
     BITWISE: ClassVar = {}
     EQUALITY: ClassVar = {k: v for k, v in SnowflakeParser.EQUALITY.items() if k != TokenType.NULLSAFE_EQ}
 
@@ -175,7 +175,7 @@ class _Parser(SnowflakeParser):
             self.raise_error("Unexpected string", after)
 
     def _parse_bracket(self, this: Expr | None = None) -> Expr | None:
-        # DuckDB's ARRAY[1, 2] and MAP {'a': 1} are no constants of Snowflake's
+        # DuckDB's ARRAY[1, 2] and MAP {'a': 1} are not constants in Snowflake
         word = self._prev.text.upper() if self._prev and self._prev.token_type != TokenType.IDENTIFIER else ""
         opens = {"ARRAY": (TokenType.L_BRACKET,), "MAP": (TokenType.L_BRACKET, TokenType.L_BRACE)}.get(word, ())
         before = self._tokens[self._index - 2].token_type if self._index > 1 else None
@@ -184,7 +184,7 @@ class _Parser(SnowflakeParser):
         return super()._parse_bracket(this)
 
     def _parse_select_query(self, *args: Any, **kwargs: Any) -> Expr | None:
-        # DuckDB's `FROM t`, `(SUMMARIZE t)` and `(DESCRIBE t)` are no queries
+        # DuckDB's `FROM t`, `(SUMMARIZE t)` and `(DESCRIBE t)` are not queries in Snowflake
         if self._curr and self._curr.token_type in _NO_QUERY:
             return None
         return super()._parse_select_query(*args, **kwargs)
@@ -197,7 +197,7 @@ class EmbeddedSnowflake(Snowflake):
     Parser = _Parser
 
     class Tokenizer(Snowflake.Tokenizer):
-        """Names of foreign types are plain names; == is no operator."""
+        """Names of foreign types are plain names; == is not an operator."""
 
         KEYWORDS: ClassVar = {
             k: v for k, v in Snowflake.Tokenizer.KEYWORDS.items() if k != "==" and k not in _FOREIGN_TYPES
@@ -229,7 +229,7 @@ def parse(sql: str) -> Expr:
 
 
 def _refuse_hex_numbers(sql: str, text: str) -> None:
-    """0x1F is no constant (https://docs.snowflake.com/en/sql-reference/data-types-numeric#numeric-constants)."""
+    """0x1F is not a constant (https://docs.snowflake.com/en/sql-reference/data-types-numeric#numeric-constants)."""
     for token in scan(sql):
         following = sql[token.end : token.end + 1]
         if token.kind == "number" and token.text in ("0", "-0") and following in ("x", "X"):
@@ -256,7 +256,7 @@ def _recursive(clause: exp.With) -> None:
 
 
 def _without_dual(from_: exp.From) -> None:
-    """FROM DUAL is no table (https://docs.snowflake.com/en/sql-reference/constructs/from)."""
+    """FROM DUAL reads no table (https://docs.snowflake.com/en/sql-reference/constructs/from)."""
     table, select = from_.this, from_.parent
     plain = isinstance(table, exp.Table) and len(table.parts) == 1 and table.name.upper() == "DUAL"
     if (
@@ -269,7 +269,7 @@ def _without_dual(from_: exp.From) -> None:
 
 
 def _by_all(order: exp.Order) -> None:
-    """ORDER BY ALL is no column (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
+    """ORDER BY ALL does not name a column (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
     first = order.expressions[0].this if len(order.expressions) == 1 else None
     if (
         isinstance(first, exp.Column)
@@ -281,7 +281,7 @@ def _by_all(order: exp.Order) -> None:
 
 
 def spelled(call: exp.Func) -> str | None:
-    """How a function's name is written in the statement, upper case unless it is quoted; None for what is no call by name."""
+    """How a function's name is written in the statement, upper case unless it is quoted; None for what is not a call by name."""
     if isinstance(call, exp.Anonymous):
         name = call.this
         if isinstance(name, Expr):

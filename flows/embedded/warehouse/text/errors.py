@@ -28,7 +28,7 @@ def not_found(kind: str, name: str) -> ProgrammingError:
 
 
 def no_object(name: str) -> ProgrammingError:
-    """002003: a query names what is no table or view, or none that the role may know of."""
+    """002003: a query names something that is not a table or view, or that the role may not see."""
     return compilation(f"Object '{name}' does not exist or not authorized.", 2003, "42S02")
 
 
@@ -68,7 +68,7 @@ def unsupported(feature: str) -> ProgrammingError:
 
 
 def syntax(unexpected: str, position: int = 0) -> ProgrammingError:
-    """001003: the text is no statement; `position` counts characters from the start of the statement."""
+    """001003: the text is not a statement; `position` counts characters from the start of the statement."""
     shown = unexpected if len(unexpected) <= 80 else unexpected[:77] + "..."
     return compilation(f"syntax error line 1 at position {position} unexpected '{shown}'.", 1003, "42000")
 
@@ -94,7 +94,7 @@ def duplicate_column(name: str) -> ProgrammingError:
 
 
 def not_positive(what: str, given: int) -> ProgrammingError:
-    """100050: a place in a text, or a number of buckets, that is no positive whole number."""
+    """100050: a place in a text, or a number of buckets, that is not a positive whole number."""
     return ProgrammingError(
         msg=f"Invalid {what}: {given} (a positive whole number is expected)", errno=100050, sqlstate="22023"
     )
@@ -187,7 +187,7 @@ def no_order(function: str) -> ProgrammingError:
 
 
 def no_condition(type_: str, text: str) -> ProgrammingError:
-    """002016: what is no BOOLEAN, and cannot become one, where a condition is expected."""
+    """002016: something that is not a BOOLEAN, and cannot become one, where a condition is expected."""
     return compilation(f"Invalid data type [{type_}] for predicate [{text}]", 2016, "22023")
 
 

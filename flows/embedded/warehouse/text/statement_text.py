@@ -118,7 +118,7 @@ def _check_replaces(words: Words) -> None:
 
 
 def _check_insert(words: Words) -> None:
-    """MySQL's INSERT INTO t SET a = 1 is no Snowflake SQL (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
+    """MySQL's INSERT INTO t SET a = 1 is not Snowflake SQL (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
     at = 1
     while words.upper(at) in ("OVERWRITE", "INTO"):
         at += 1
@@ -129,7 +129,7 @@ def _check_insert(words: Words) -> None:
 
 
 def refused_description(words: Words) -> ProgrammingError:
-    """The error for a DESCRIBE of what is not here; that of a query or a file is no statement
+    """The error for a DESCRIBE of what is not supported; DESCRIBE of a query or a file is not a statement
     (https://docs.snowflake.com/en/sql-reference/sql/desc)."""
     text = words.sql
     words.take()

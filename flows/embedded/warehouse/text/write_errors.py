@@ -28,6 +28,6 @@ def wrong_in_values(type_: str) -> ProgrammingError:
 
 
 def invalid_default(text: str) -> ProgrammingError:
-    """002263: ADD COLUMN with a DEFAULT that is no constant
+    """002263: ADD COLUMN with a DEFAULT that is not a constant
     (https://docs.snowflake.com/en/sql-reference/sql/alter-table#table-column-actions-tablecolumnaction)."""
     return compilation(f"Invalid column default expression [{text}]", 2263, "22000")

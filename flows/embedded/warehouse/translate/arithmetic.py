@@ -282,7 +282,7 @@ def rounded(node: Expr) -> Type | None:
 
 
 def _rounded_by(node: Expr, type_: Type) -> Type | None:
-    """ROUND and TRUNC to a number of digits that is no constant: as many digits as before."""
+    """ROUND and TRUNC to a number of digits that is not a constant: as many digits as before."""
     if not isinstance(node, (exp.Round, exp.Trunc)):
         raise errors.unsupported(f"{type(node).__name__.upper()} to a number of digits that is no constant")
     made = types.number(type_.precision + 1, type_.scale)

@@ -72,7 +72,7 @@ def _whole(text: str | None) -> int | None:
     try:
         return None if text is None else int(Decimal(text).to_integral_value(ROUND_HALF_UP))
     except (InvalidOperation, OverflowError, ValueError):
-        return None  # what is no number is NULL here
+        return None  # what is not a number is NULL here
 
 
 _T = "VARCHAR"

@@ -101,7 +101,7 @@ def _of_sequence(column: str) -> str:
 
 
 def _defaults_worded(sql: str) -> str:
-    """INFORMATION_SCHEMA.COLUMNS, in which an identity is no default
+    """INFORMATION_SCHEMA.COLUMNS, in which an identity is not a default
     (https://docs.snowflake.com/en/sql-reference/info-schema/columns#columns)."""
     columns = "select * from _fs_global._fs_information_schema._fs_columns where"
     worded = (

@@ -19,7 +19,7 @@ _FOREIGN = {"returning": "RETURNING", "default": "DEFAULT", "conflict": "ON CONF
 
 
 def check_clauses(node: Expr) -> None:
-    """Raise for one node of a tree that is no Snowflake SQL, or that would give other rows here than on Snowflake."""
+    """Raise for one node of a tree that is not Snowflake SQL, or that would give other rows here than on Snowflake."""
     if isinstance(node, _ROW_CHANGES):
         for argument, word in _FOREIGN.items():
             if node.args.get(argument):
@@ -70,7 +70,7 @@ def _check_select(select: exp.Select) -> None:
 
 
 def _check_limit(node: exp.Limit | exp.Fetch) -> None:
-    """Constants; '' and NULL are no limit (https://docs.snowflake.com/en/sql-reference/constructs/limit#parameters)."""
+    """Constants; '' and NULL mean no limit (https://docs.snowflake.com/en/sql-reference/constructs/limit#parameters)."""
     options = node.args.get("limit_options")
     if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
         raise errors.syntax("PERCENT" if options.args.get("percent") else "WITH TIES")

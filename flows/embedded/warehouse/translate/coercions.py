@@ -89,7 +89,7 @@ _PARTS_OF_DATES = (
 
 
 def refuse_paths(node: Expr) -> None:
-    """A path into what is no VARIANT, OBJECT or ARRAY (https://docs.snowflake.com/en/user-guide/querying-semistructured)."""
+    """A path into what is not a VARIANT, OBJECT or ARRAY (https://docs.snowflake.com/en/user-guide/querying-semistructured)."""
     if isinstance(node, exp.JSONExtract) and node.args.get("variant_extract"):
         type_ = type_of(node.this)
         if type_ is not None and type_.kind in types.SCALAR:

@@ -191,7 +191,7 @@ _WRITTEN = ("NUMBER", "FLOAT", "BOOLEAN", *types.TIMES, "VARIANT")
 
 
 def _make_text(value: object) -> None:
-    """What is no text where a function takes texts is written as one: UPPER(1), LEFT(CURRENT_DATE, 4)
+    """What is not a text where a function takes texts is written as one: UPPER(1), LEFT(CURRENT_DATE, 4)
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     type_ = type_of(value)
     if isinstance(value, Expr) and type_ is not None and type_.kind in _WRITTEN:

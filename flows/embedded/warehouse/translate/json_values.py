@@ -273,7 +273,7 @@ _OTHERS: dict[str, Callable[..., Any]] = {
 }
 
 
-# Where a NULL becomes an element of an array, which is no JSON.
+# Where a NULL becomes an element of an array, which is not JSON.
 _UNDEFINED = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2}
 
 

@@ -51,7 +51,7 @@ _NAMING = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.Describe)
 def check(expression: Expr, bindings: Any = None) -> Expr:
     """The statement with its IDENTIFIER('…') and TABLE('…') as plain names.
 
-    Raises ProgrammingError: 001003 for what is no Snowflake SQL, 002140 for an unknown function, 002040 for an unknown type.
+    Raises ProgrammingError: 001003 for what is not Snowflake SQL, 002140 for an unknown function, 002040 for an unknown type.
     """
     expression = changed(expression, lambda node: identifier(node, bindings))
     if expression.find(exp.MatchRecognize):

@@ -242,7 +242,7 @@ def _call_functions(conn: WarehouseConnection, select: Expr, place: str) -> None
 
 
 def check_body(conn: WarehouseConnection, body: str, arguments: tuple[str, ...], place: str) -> None:
-    """Raise for a body that is no expression of Snowflake's over the policy's arguments, or reads what its owner may not."""
+    """Raise for a body that is not a Snowflake expression over the policy's arguments, or reads what its owner may not."""
     select = _body(body).copy()
     if not isinstance(select, exp.Select) or len(select.expressions) != 1 or len(select.args.get("joins") or []):
         raise errors.syntax(body)

@@ -18,7 +18,7 @@ _OF_BINARY = ("HEX", "BASE64", "UTF-8", "UTF8")
 
 
 def written(node: exp.ToChar) -> Expr:
-    """TO_CHAR with a format, of a number; `node` itself if it is no number, or may be none."""
+    """TO_CHAR with a format, of a number; `node` itself if it is not a number, or may not be one."""
     how, value = constant_text(node.args.get("format")), node.this
     if how is None or isinstance(value.unnest(), (exp.Null, exp.Placeholder)):
         return node

@@ -154,7 +154,7 @@ def check_star(half: Expr, items: list[Item], made: list[Item]) -> None:
 def star(projection: Expr, scope: Scope) -> list[Item] | None:
     """What `*` or `t.*` means; None when a source's columns are not known.
 
-    Raises 000904 for a name in EXCLUDE, RENAME or REPLACE that is no column
+    Raises 000904 for a name in EXCLUDE, RENAME or REPLACE that is not a column
     (https://docs.snowflake.com/en/sql-reference/sql/select#parameters).
     """
     all_ = projection if isinstance(projection, exp.Star) else projection.this
