@@ -114,8 +114,7 @@ class Account:
         (https://docs.snowflake.com/en/sql-reference/sql/grant-privilege#considerations).
         """
         with self._lock:
-            self.put(item)
-            granted = [Grant("OWNERSHIP", item.kind, item.name, "ROLE", item.owner, False, True, item.owner)]
+            granted: list[Grant] = []
             for scope in (item.name.rpartition(".")[0], item.name.split(".")[0]):
                 futures = [
                     g for g in self._grants.values() if g.future and g.on_kind == item.kind and g.on_name == scope
@@ -125,9 +124,14 @@ class Account:
                     for g in futures
                     if g.privilege != "OWNERSHIP"
                 ]
+                owners = [g.to_name for g in futures if g.privilege == "OWNERSHIP"]
+                item = replace(item, owner=owners[-1]) if owners else item
                 if futures:
                     break
-            self.grant(granted)
+            self.put(item)
+            self.grant(
+                [Grant("OWNERSHIP", item.kind, item.name, "ROLE", item.owner, False, True, item.owner), *granted]
+            )
 
     def drop(self, kind: str, name: str) -> None:
         """Forget an object, everything inside it (database, schema) and all grants on and to it."""

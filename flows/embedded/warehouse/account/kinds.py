@@ -37,6 +37,16 @@ def _count(value: object) -> object:
     return 0 if value is None else int(str(value))
 
 
+def _at_least(least: int, most: int | None = None) -> Check:
+    def check(value: object) -> object:
+        number = _count(value)
+        if not isinstance(number, int) or number < least or (most is not None and number > most):
+            raise ValueError
+        return number
+
+    return check
+
+
 def _text(value: object) -> object:
     return value if value is None else str(value)
 
@@ -85,11 +95,14 @@ KINDS: dict[str, Kind] = {
             "CREATE WAREHOUSE",
             {
                 "WAREHOUSE_SIZE": _size, "WAREHOUSE_TYPE": _one_of("STANDARD", "SNOWPARK-OPTIMIZED"),
-                "AUTO_SUSPEND": _count, "AUTO_RESUME": _flag, "INITIALLY_SUSPENDED": _flag, "MAX_CLUSTER_COUNT": _count,
-                "MIN_CLUSTER_COUNT": _count, "SCALING_POLICY": _one_of("STANDARD", "ECONOMY"), "RESOURCE_MONITOR": _text,
-                "ENABLE_QUERY_ACCELERATION": _flag, "QUERY_ACCELERATION_MAX_SCALE_FACTOR": _count,
-                "MAX_CONCURRENCY_LEVEL": _count, "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS": _count,
-                "STATEMENT_TIMEOUT_IN_SECONDS": _count, "RESOURCE_CONSTRAINT": _text, "GENERATION": _one_of("1", "2"),
+                "AUTO_SUSPEND": _at_least(0), "AUTO_RESUME": _flag, "INITIALLY_SUSPENDED": _flag,
+                "MAX_CLUSTER_COUNT": _at_least(1), "MIN_CLUSTER_COUNT": _at_least(1),
+                "SCALING_POLICY": _one_of("STANDARD", "ECONOMY"), "RESOURCE_MONITOR": _text,
+                "ENABLE_QUERY_ACCELERATION": _flag,
+                "QUERY_ACCELERATION_MAX_SCALE_FACTOR": _at_least(0, 100),
+                "MAX_CONCURRENCY_LEVEL": _at_least(1), "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS": _at_least(0),
+                "STATEMENT_TIMEOUT_IN_SECONDS": _at_least(0, 604800), "RESOURCE_CONSTRAINT": _text,
+                "GENERATION": _one_of("1", "2"),
             },
             {
                 "WAREHOUSE_SIZE": "XSMALL", "WAREHOUSE_TYPE": "STANDARD", "AUTO_SUSPEND": 600, "AUTO_RESUME": True,
@@ -148,6 +161,23 @@ def accept_kind(words: Words) -> Kind | None:
         if words.accept(*name.split()):
             return kind
     return None
+
+
+# What a user with TYPE = SERVICE has not (https://docs.snowflake.com/en/user-guide/admin-user-management#types-of-users).
+_OF_PERSONS = ("PASSWORD", "FIRST_NAME", "LAST_NAME", "MUST_CHANGE_PASSWORD")
+
+
+def check_together(kind: Kind, properties: Mapping[str, object]) -> None:
+    """Properties that do not go together. Raises 001008 for a warehouse with fewer clusters at most than at least
+    (https://docs.snowflake.com/en/sql-reference/sql/create-warehouse#optional-properties-objectproperties), 001420 for what
+    only a person has."""
+    most, least = properties.get("MAX_CLUSTER_COUNT"), properties.get("MIN_CLUSTER_COUNT")
+    if kind.name == "WAREHOUSE" and isinstance(most, int) and isinstance(least, int) and least > most:
+        raise errors.invalid_value(least, "MIN_CLUSTER_COUNT")
+    if kind.name == "USER" and properties.get("TYPE") == "SERVICE":
+        for name in _OF_PERSONS:
+            if properties.get(name) not in (None, False):
+                raise errors.invalid_property(name, "USER with TYPE = SERVICE")
 
 
 def checked(kind: Kind, options: Mapping[str, object]) -> tuple[dict[str, object], str | None]:

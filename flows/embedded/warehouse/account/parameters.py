@@ -99,6 +99,11 @@ FIXED = frozenset(
 )
 
 
+# The largest values of parameters that have one (https://docs.snowflake.com/en/sql-reference/parameters).
+_MOST = {"JSON_INDENT": 16, "STATEMENT_TIMEOUT_IN_SECONDS": 604800, "WEEK_OF_YEAR_POLICY": 1, "WEEK_START": 7,
+         "TWO_DIGIT_CENTURY_START": 2100}  # fmt: skip
+
+
 def check_parameter(name: str, value: object) -> object:
     """The value in the parameter's type; None means UNSET.
 
@@ -118,6 +123,8 @@ def check_parameter(name: str, value: object) -> object:
         if not str(value).isdigit():
             raise errors.invalid_value(value, name)
         value = int(str(value))
+        if value > _MOST.get(name, value):
+            raise errors.invalid_value(value, name)
     else:
         value = str(value)
     if name == "QUERY_TAG" and len(str(value)) > 2000:

@@ -34,7 +34,7 @@ class CopyStatement:
         for place in tree.args.get("files") or []:
             if isinstance(place.this, exp.Literal) and not place.this.name.startswith("s3://"):
                 raise compilation(1011, "42601", f"invalid URL prefix found in: '{place.this.name}'")
-        if not isinstance(tree.this, (exp.Table, exp.Schema)) or isinstance(tree.this.this, exp.Var):
+        if not isinstance(tree.this, (exp.Table, exp.Schema)) or isinstance(tree.this.this, (exp.Var, exp.Literal)):
             raise fail(2, "0A000", "Unsupported feature 'COPY INTO <location>'.")
         self.tree = tree
         self.options = read_options(tree, session)
@@ -121,6 +121,9 @@ class CopyStatement:
             raise compilation(
                 2019, "0A000", "Insufficient data for MATCH_BY_COLUMN_NAME: CSV needs PARSE_HEADER = TRUE."
             )
+        if options.match_by == "NONE" and self.format.parse_header:
+            # https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv: PARSE_HEADER
+            raise compilation(2019, "0A000", "Invalid file format PARSE_HEADER: it is for MATCH_BY_COLUMN_NAME alone.")
         if options.pattern is not None:
             try:
                 re.compile(options.pattern)

@@ -10,6 +10,7 @@ from sqlglot import Expr, exp
 from flows.embedded.warehouse.statements.row_changes import DML
 from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.dialect import parse
+from flows.embedded.warehouse.text.grammar import Words
 from flows.embedded.warehouse.text.reserved import refuse_reserved
 from flows.embedded.warehouse.text.statement_text import refused, variables_inlined, with_numbered_binds
 from flows.embedded.warehouse.translate.translation import strips_clustering
@@ -31,6 +32,11 @@ _TAKEN = (
 
 def read(command: str, variables: Mapping[str, Any]) -> Expr:
     """The tree of a statement, its session variables put in. Raises ProgrammingError for what is refused by its kind."""
+    words = Words(command)
+    if words.accept("START", "TRANSACTION", "NAME"):  # https://docs.snowflake.com/en/sql-reference/sql/begin#syntax
+        words.part()
+        words.finish()
+        return exp.Transaction()
     tree = parse(with_numbered_binds(variables_inlined(command, variables)))
     if isinstance(tree, exp.Alias) and tree.this.name.upper() == "START":
         return exp.Transaction()

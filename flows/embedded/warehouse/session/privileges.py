@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import Expr, exp
 
+from flows.embedded.warehouse.account.objects import ACCOUNTADMIN
 from flows.embedded.warehouse.text import errors
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def place_of(conn: WarehouseConnection, table: exp.Table) -> tuple[str, str, str
     """(database, schema, name) of a name whose database and schema exist, or 002003; 003001 without USAGE."""
     database, schema, name = conn.qualify(parts_of(table))
     if conn.account.find("DATABASE", database) is None:
+        if database == "SNOWFLAKE" and ACCOUNTADMIN in conn.active_roles():
+            raise errors.unsupported(f"{database}.{schema}.{name} (QUERY_ATTRIBUTION_HISTORY is here)")
         raise errors.not_found("DATABASE", database)
     if not conn.has_schema(database, schema):
         raise errors.not_found("SCHEMA", f"{database}.{schema}")

@@ -18,7 +18,9 @@ from flows.embedded.warehouse.statements import table_masks, tables
 from flows.embedded.warehouse.statements.columns import columns_of
 from flows.embedded.warehouse.statements.query_columns import check_different, check_named, keep_columns
 from flows.embedded.warehouse.statements.row_changes import engine_columns
+from flows.embedded.warehouse.statements.table_changes import one_by_one
 from flows.embedded.warehouse.statements.table_keys import check_references
+from flows.embedded.warehouse.statements.table_like import with_columns_of
 from flows.embedded.warehouse.statements.table_specs import TableSpec, take_apart
 from flows.embedded.warehouse.storage import described, load_history
 from flows.embedded.warehouse.text import errors
@@ -63,6 +65,8 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
             if not conn.has_schema(*new[:2]):
                 raise errors.not_found("SCHEMA", ".".join(new[:2]))
             raise errors.unsupported(f"RENAME TO another schema ({'.'.join(new)})")
+        if new == name and isinstance(expression, exp.Alter):
+            raise errors.already_exists(".".join(new))
         if other := spelled_otherwise(conn, new):
             raise errors.unsupported(f"{new[2]} beside {other}: names that differ by case alone")
     spec = None
@@ -72,8 +76,11 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
         if name[1] == "INFORMATION_SCHEMA" or not conn.has_schema(*name[:2]):
             raise errors.not_found("SCHEMA", f"{name[0]}.{name[1]}")
     if isinstance(expression, exp.Create) and kind in ("TABLE", "VIEW"):
+        expression = with_columns_of(conn, expression)
         if (clone := expression.find(exp.Clone)) is not None:
-            _check_clone(runner, clone, bool(expression.find(exp.TemporaryProperty)))
+            _check_clone(
+                runner, clone, *(expression.find(p) is not None for p in (exp.TemporaryProperty, exp.TransientProperty))
+            )
         spec = take_apart(conn, expression)
         table_masks.complete(conn, spec, original)
         if before and expression.args.get("exists"):
@@ -83,8 +90,14 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
             raise errors.already_exists(spec.full)
         check_references(conn, runner.duck, spec.name, spec.keys)
         _refuse_stage_sources(expression)
-    elif isinstance(expression, exp.Create) and kind not in ("SEQUENCE",):
+    elif isinstance(expression, exp.Create) and kind != "SEQUENCE":
         raise errors.unsupported(f"CREATE {kind}")
+    elif kind == "SEQUENCE" and name and expression.args.get("exists"):
+        known = conn.account.find("SEQUENCE", ".".join(name)) is not None
+        if known == isinstance(expression, exp.Create):
+            dropped = f"Drop statement executed successfully ({name[2]} already dropped)."
+            runner.answer(status(f"{name[2]} already exists, statement succeeded." if known else dropped))
+            return
     elif isinstance(expression, exp.Drop):
         if kind not in ("TABLE", "VIEW", "SEQUENCE"):
             raise errors.unsupported(f"DROP {kind}")
@@ -120,7 +133,7 @@ def _run(runner: Runner, expression: Expr, bindings: Any) -> None:
             keep_columns(runner, expression)
         elif isinstance(expression, exp.Create) and kind == "TABLE":
             check_different(runner, expression.args.get("expression"))
-        parts = _one_by_one(expression)
+        parts = one_by_one(expression)
         with runner.atomic() if len(parts) > 1 or rows is not None else contextlib.nullcontext():
             for part in parts:
                 runner.retried(partial(_run_part, runner, part, None if rows is not None else bindings))
@@ -207,21 +220,6 @@ def _fill(runner: Runner, rows: exp.Insert, name: tuple[str, str, str], bindings
     runner.answer(status(f"Table {name[2]} successfully created."))
 
 
-def _one_by_one(expression: Expr) -> list[Expr]:
-    """ALTER TABLE … DROP COLUMN A, B, which the engine takes one at a time
-    (https://docs.snowflake.com/en/sql-reference/sql/alter-table#syntax)."""
-    actions = expression.args.get("actions") or []
-    drop = actions[0] if isinstance(expression, exp.Alter) and len(actions) == 1 else None
-    names = drop.args.get("tables") or [] if isinstance(drop, exp.Drop) else []
-    if len(names) < 2:
-        return [expression]
-    made: list[Expr] = []
-    for name in names:
-        made.append(expression.copy())
-        made[-1].args["actions"][0].set("tables", [name.copy()])
-    return made
-
-
 def _check_referenced(conn: WarehouseConnection, gone: list[tuple[str, str, str]]) -> None:
     """RESTRICT drops no table that foreign keys refer to (https://docs.snowflake.com/en/sql-reference/sql/drop-table#parameters)."""
     for item in conn.account.all("TABLE"):
@@ -236,9 +234,9 @@ def _check_referenced(conn: WarehouseConnection, gone: list[tuple[str, str, str]
                 )
 
 
-def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool) -> None:
-    """A clone is made by a query here, which takes no defaults and no NOT NULL along; a view has none, and a temporary table no
-    permanent one (https://docs.snowflake.com/en/sql-reference/sql/create-clone#general-usage-notes)."""
+def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool, transient: bool) -> None:
+    """A clone is made by a query here, which takes no defaults and no NOT NULL along; a view has none, a temporary or transient
+    table no permanent one (https://docs.snowflake.com/en/sql-reference/sql/create-clone#general-usage-notes)."""
     if not isinstance(clone.this, exp.Table):
         return
     name = runner.conn.qualify(parts_of(clone.this))
@@ -246,6 +244,9 @@ def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool) -> None:
         raise errors.wrong_kind("VIEW", "TABLE")
     if name in runner.conn.temporary_tables and not temporary:
         raise errors.unsupported(f"a permanent CLONE of the temporary table {name[2]}")
+    source = runner.conn.account.find("TABLE", ".".join(name))
+    if source and source.properties.get("transient") and not (temporary or transient):
+        raise errors.unsupported(f"a permanent CLONE of the transient table {name[2]} (CREATE TRANSIENT TABLE … CLONE)")
     lost = runner.duck.execute(
         "SELECT 1 FROM duckdb_columns() WHERE (database_name, schema_name, table_name) = (?, ?, ?) "
         "AND (column_default IS NOT NULL OR NOT is_nullable) LIMIT 1",

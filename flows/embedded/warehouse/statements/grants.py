@@ -101,6 +101,8 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
     targets, future = _targets(conn, words)
     words.expect("TO" if give else "FROM")
     to_kind, to_name = grantee(conn, words)
+    if to_kind == "USER":
+        raise errors.unsupported("privileges that are granted to a user (grant them to a role)")
     option = give and words.accept("WITH", "GRANT", "OPTION")
     current = words.accept_any("COPY CURRENT GRANTS", "REVOKE CURRENT GRANTS")
     words.accept_any("CASCADE", "RESTRICT")

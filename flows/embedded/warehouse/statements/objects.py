@@ -9,7 +9,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.embedded.warehouse.account.kinds import Kind, accept_kind, checked
+from flows.embedded.warehouse.account.kinds import Kind, accept_kind, check_together, checked
 from flows.embedded.warehouse.account.objects import SYSTEM_ROLES, AccountObject
 from flows.embedded.warehouse.account.parameters import SESSION_DEFAULTS
 from flows.embedded.warehouse.session.result import Result, status
@@ -97,6 +97,7 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
         conn.require("OWNERSHIP", kind.name, name)
         conn.account.drop(kind.name, name)
     state = {**kind.defaults, **properties}
+    check_together(kind, state)
     if kind.name == "WAREHOUSE":
         state["STATE"] = "SUSPENDED" if state.pop("INITIALLY_SUSPENDED", False) else "STARTED"
     elif kind.name == "INTEGRATION":
@@ -130,13 +131,13 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
             return status()
         raise errors.not_found(kind.name, parts[-1])
     if kind.name == "WAREHOUSE" and (verb := words.accept_any("SUSPEND", "RESUME", "ABORT ALL QUERIES")):
-        words.accept("IF", "SUSPENDED")
+        if_suspended = words.accept("IF", "SUSPENDED")
         words.finish()
         conn.require("OPERATE", kind.name, name)
         if verb != "ABORT ALL QUERIES":
             state = "SUSPENDED" if verb == "SUSPEND" else "STARTED"
-            if item.properties.get("STATE") == state and verb == "SUSPEND":
-                raise errors.cannot_suspend(name)
+            if item.properties.get("STATE") == state and not if_suspended:
+                raise errors.cannot_suspend(name) if verb == "SUSPEND" else errors.cannot_resume(name)
             conn.account.put(replace(item, properties={**item.properties, "STATE": state}))
         return status()
     if kind.name == "WAREHOUSE":
@@ -186,6 +187,7 @@ def changed(kind: Kind, item: AccountObject, words: Words) -> AccountObject:
         words.expect("SET")
         fresh, said = checked(kind, _options(kind, words))
         properties.update(fresh)
+        check_together(kind, properties)
         comment = comment if said is None else said
     words.finish()
     return replace(item, properties=properties, comment=comment)

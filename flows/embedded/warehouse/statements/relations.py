@@ -278,8 +278,10 @@ def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
     """
     words.expect("ALTER")
     kind = words.accept_any("TABLE", "VIEW")
-    words.accept("IF", "EXISTS")
+    if_exists = words.accept("IF", "EXISTS")
     name = conn.qualify(words.name(), f"ALTER {kind}")
+    if if_exists and not exists(conn, name):
+        return status()
     column = ""
     comments: dict[str, str] = {}
     if words.accept_any("ALTER", "MODIFY"):
@@ -295,7 +297,8 @@ def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
             column = words.part()
     if comments:
         words.accept(")")
-        words.finish()
+        if not words.at_end:  # other changes too
+            return None
         _owned(conn, kind, name)
         for one, text in comments.items():
             tables.comment_column(conn, name, one, text)

@@ -79,10 +79,9 @@ def _bare_targets(update: exp.Update) -> None:
     """SET T.A = … of the target T is SET A = … (https://docs.snowflake.com/en/sql-reference/sql/update#examples)."""
     for pair in update.expressions:
         column = pair.this if isinstance(pair, exp.EQ) else None
-        if isinstance(column, exp.Column) and column.table.upper() in (
-            update.this.name.upper(),
-            update.this.alias.upper(),
-        ):
+        if isinstance(column, exp.Column) and column.table:
+            if column.table.upper() != update.this.alias_or_name.upper():
+                raise errors.invalid_identifier(column.sql(dialect="snowflake"))
             column.set("table", None)
 
 

@@ -118,6 +118,8 @@ def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -
             properties[key] = file_format_clause(conn, value)
         elif key == "CREDENTIALS":
             properties["HAS_CREDENTIALS"] = True
+        elif key == "DIRECTORY" and isinstance(value, Mapping) and value.get("ENABLE"):
+            raise errors.unsupported("directory tables (DIRECTORY = (ENABLE = TRUE))")
         elif key in ("ENCRYPTION", "DIRECTORY", "COPY_OPTIONS", "TAG", "USE_PRIVATELINK_ENDPOINT"):
             properties[key] = value
         else:

@@ -85,6 +85,8 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
         elif isinstance(prop, exp.TemporaryProperty):
             spec.temporary = True
             remaining.append(prop)
+        elif isinstance(prop, exp.GlobalProperty):  # GLOBAL TEMPORARY is TEMPORARY
+            continue
         elif isinstance(prop, exp.SecureProperty):
             spec.secure = True
         elif isinstance(prop, exp.Property) and prop.name.upper() in DROPPED_PROPERTIES:

@@ -19,14 +19,14 @@ from flows.embedded.warehouse.session.privileges import exists, folded, is_named
 from flows.embedded.warehouse.statements import table_masks
 from flows.embedded.warehouse.statements.table_keys import check_unclustered, rename_in_keys
 from flows.embedded.warehouse.storage import described
-from flows.embedded.warehouse.text import errors, write_errors
+from flows.embedded.warehouse.text import errors
 from flows.embedded.warehouse.text.grammar import quote, quote_name
 from flows.embedded.warehouse.translate import types
-from flows.embedded.warehouse.translate.expressions import declared
 from flows.embedded.warehouse.translate.legal import drops_clustering
 
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
+from flows.embedded.warehouse.statements.table_changes import check_added, check_type_change, unset
 from flows.embedded.warehouse.statements.table_specs import (
     DROPPED_PROPERTIES,
     TableSpec,
@@ -151,13 +151,13 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
     for action in expression.args.get("actions") or []:
         check_unclustered(conn, spec.full, action)
         if isinstance(action, exp.ColumnDef):
-            _check_added(action)
+            check_added(action)
             take_column_apart(action, spec)
         elif isinstance(action, exp.AlterColumn) and action.args.get("default") is not None:
             # https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes: a sequence only, not emulated
             raise errors.unsupported("ALTER COLUMN … SET DEFAULT")
         elif isinstance(action, exp.AlterColumn) and action.args.get("dtype") is not None:
-            _check_type_change(conn, spec, action)
+            check_type_change(conn, spec, action)
         elif isinstance(action, exp.AlterColumn) and (comment := action.args.get("comment")):
             spec.columns[folded(action.this)] = comment.name
             continue
@@ -166,6 +166,9 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
             columns = described.columns(conn.duck, ".".join(map(quote_name, place)))
             check_clustering(action.expressions, {column for column, _ in columns})
             spec.cluster_by = clustering_text(action.expressions)
+        elif isinstance(action, exp.Set) and action.args.get("unset"):
+            unset(action, spec)
+            continue
         elif drops_clustering(action):
             spec.unclustered = True
             continue
@@ -186,40 +189,6 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
         remaining.append(action)
     expression.set("actions", remaining)
     return spec
-
-
-def _check_added(column: exp.ColumnDef) -> None:
-    """A default of ADD COLUMN is a constant of the column's own kind
-    (https://docs.snowflake.com/en/sql-reference/sql/alter-table#table-column-actions-tablecolumnaction)."""
-    type_ = declared(column.args["kind"]) if column.args.get("kind") is not None else None
-    for default in column.find_all(exp.DefaultColumnConstraint):
-        value = default.this.this if isinstance(default.this, exp.Neg) else default.this
-        if not isinstance(value, (exp.Literal, exp.Boolean, exp.Null)):
-            raise write_errors.invalid_default(default.this.sql(dialect="snowflake").upper())
-        if isinstance(value, exp.Literal):
-            given = types.text(len(value.name) or 1) if value.is_string else types.of_literal(value.name)
-        else:
-            given = types.BOOLEAN if isinstance(value, exp.Boolean) else types.NULL
-        kinds = {given.kind, type_.kind if type_ else given.kind}
-        if given != types.NULL and len(kinds) > 1 and kinds != {"NUMBER", "FLOAT"}:
-            raise write_errors.wrong_type(str(type_), str(given), folded(column.this))
-
-
-def _check_type_change(conn: WarehouseConnection, spec: TableSpec, action: exp.AlterColumn) -> None:
-    """Only a longer text: https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes."""
-    to = action.args["dtype"]
-    length = next((int(p.name) for p in to.expressions if p.name.isdigit()), 16777216)
-    with conn.engine.duck.cursor() as duck:
-        row = duck.execute(
-            "SELECT ext_character_maximum_length FROM _fs_global._fs_information_schema._fs_columns_ext "
-            "WHERE ext_table_catalog = ? AND ext_table_schema = ? AND ext_table_name = ? AND ext_column_name = ?",
-            [*spec.name, folded(action.this)],
-        ).fetchone()
-    text = to.this in (exp.DataType.Type.VARCHAR, exp.DataType.Type.TEXT)
-    if row is None or not text or length < (row[0] or 16777216):
-        raise errors.unsupported(
-            f"ALTER COLUMN … SET DATA TYPE {to.sql(dialect='snowflake')} (only a longer VARCHAR is here)"
-        )
 
 
 def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -> None:

@@ -32,6 +32,11 @@ _OWN_GRAMMAR = (
 )  # fmt: skip
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
+# What ends a list; before FROM a comma may be left over (https://docs.snowflake.com/en/sql-reference/sql/select#usage-notes).
+_BEHIND_LISTS = (
+    TokenType.R_PAREN, TokenType.WHERE, TokenType.GROUP_BY, TokenType.HAVING, TokenType.QUALIFY, TokenType.ORDER_BY,
+    TokenType.LIMIT, TokenType.SEMICOLON,
+)  # fmt: skip
 _NO_QUERY = (TokenType.FROM, TokenType.SUMMARIZE, TokenType.DESCRIBE)
 
 
@@ -115,6 +120,40 @@ class _Parser(SnowflakeParser):
             count += kind == TokenType.COMMA and depth == 1
         return None
 
+    def _parse_limit(self, *args: Any, **kwargs: Any) -> Expr | None:
+        limit = super()._parse_limit(*args, **kwargs)
+        if isinstance(limit, exp.Limit) and limit.args.get("offset") is not None:
+            self.raise_error("Unexpected ,")  # LIMIT 1, 2 is MySQL's
+        return limit
+
+    # `ALTER TABLE t DROP b` drops a column (https://docs.snowflake.com/en/sql-reference/sql/alter-table#syntax)
+    ALTER_DROP_REQUIRES_COLUMN: ClassVar = False
+    ALTER_PARSERS: ClassVar = {
+        **SnowflakeParser.ALTER_PARSERS,
+        "ALTER": lambda self: self._parse_column_changes(),
+        "MODIFY": lambda self: self._parse_column_changes(),
+    }
+
+    def _parse_column_changes(self) -> list[Expr] | None:
+        """`ALTER [(] [COLUMN] a …, [COLUMN] b … [)]` (https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#syntax)."""
+        wrapped = self._match(TokenType.L_PAREN)
+        changes = [self._parse_column_change()]
+        while self._match(TokenType.COMMA):
+            self._match_texts(("ALTER", "MODIFY"))
+            changes.append(self._parse_column_change())
+        if wrapped:
+            self._match_r_paren()
+        return None if None in changes else [change for change in changes if change is not None]
+
+    def _parse_column_change(self) -> Expr | None:
+        start = self._index
+        self._match(TokenType.COLUMN)
+        column = self._parse_field(any_token=True)
+        if self._match_text_seq("UNSET", "COMMENT"):
+            return self.expression(exp.AlterColumn(this=column, comment=exp.Literal.string("")))
+        self._retreat(start)
+        return self._parse_alter_table_alter()
+
     def validate_expression(self, expression: Any, args: list[Any] | None = None) -> Any:
         """sqlglot's check, whose error knows the function when its arguments are too few or too many."""
         if args and len(args) > 1 and isinstance(expression, exp.ArrayAgg):  # sqlglot passes over the others
@@ -155,7 +194,8 @@ class _Parser(SnowflakeParser):
         def part() -> Any:  # sqlglot passes over what is missing between two commas
             if self._curr and self._curr.token_type == sep:
                 self.raise_error("Expected an expression")
-            if self._curr and self._prev.token_type == sep and self._curr.token_type == TokenType.R_PAREN:
+            ends = self._curr is None or self._curr.token_type in _BEHIND_LISTS
+            if self._prev and self._prev.token_type == sep and ends:
                 self.raise_error("Expected an expression")
             return parse_method()
 
@@ -200,7 +240,9 @@ class EmbeddedSnowflake(Snowflake):
         """Names of foreign types are plain names; == is not an operator."""
 
         KEYWORDS: ClassVar = {
-            k: v for k, v in Snowflake.Tokenizer.KEYWORDS.items() if k != "==" and k not in _FOREIGN_TYPES
+            k: v
+            for k, v in Snowflake.Tokenizer.KEYWORDS.items()
+            if k not in ("==", "ISNULL", "NOTNULL") and k not in _FOREIGN_TYPES
         }
 
 

@@ -55,6 +55,7 @@ _COMPILED = (
     (r"Referenced update column (\S+) not found", "invalid identifier '{}'", 904, "42000"),
     (r'does not have a column with name "(.+?)"', "invalid identifier '{}'", 904, "42000"),
     (r'Referenced column "(.+?)" was not found because', "invalid identifier '{}'", 904, "42000"),
+    (r'Column "(.+?)" does not exist on (?:left|right) side of join', "invalid identifier '{}'", 904, "42000"),
     (r'Ambiguous reference to column name "(.+?)"', "ambiguous column name '{}'", 2028, "42601"),
     (r'Column "(.+?)" in EXCLUDE list not found', "invalid identifier '{}'", 904, "42000"),
     (r'Multiple assignments to same column "(.+?)"', "duplicate column name '{}'", 2025, "42S21"),

@@ -233,6 +233,11 @@ def cannot_suspend(name: str) -> ProgrammingError:
     )
 
 
+def cannot_resume(name: str) -> ProgrammingError:
+    """090063: ALTER WAREHOUSE … RESUME of one that runs, without IF SUSPENDED."""
+    return ProgrammingError(msg=f"Invalid state. Warehouse '{name}' cannot be resumed.", errno=90063, sqlstate="22000")
+
+
 def role_not_assigned(role: str, user: str, known: bool) -> ProgrammingError:
     """003013 / 002003: USE ROLE of a role that the user does not hold, or that does not exist."""
     if not known:

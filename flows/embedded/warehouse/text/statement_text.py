@@ -91,6 +91,10 @@ def check_form(words: Words) -> None:
         raise errors.unsupported(summary(words.sql))
     if words.sees("UNDROP"):
         raise errors.unsupported(summary(words.sql))
+    if words.sees("MERGE") and _has(words, "ALL", "BY", "NAME"):
+        raise errors.unsupported("MERGE … ALL BY NAME")
+    if "->>" in words.sql and _has(words, "-", ">", ">"):
+        raise errors.unsupported("the flow operator ->>")
     if (count := statement_count(words.sql)) > 1:
         raise errors.several_statements(count)
     if words.sees("CREATE", "OR", "ALTER"):
@@ -108,6 +112,14 @@ def check_form(words: Words) -> None:
         raise words.unexpected()
 
 
+def _has(words: Words, *wanted: str) -> bool:
+    """Whether these words stand in the statement, one behind the other."""
+    texts: list[str] = []
+    while words.peek(len(texts)) is not None:
+        texts.append(words.upper(len(texts)) or words.peek(len(texts)).text)  # type: ignore[union-attr]
+    return any(tuple(texts[at : at + len(wanted)]) == wanted for at in range(len(texts)))
+
+
 def _check_replaces(words: Words) -> None:
     """OR REPLACE and IF NOT EXISTS exclude each other (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes)."""
     at = 3
@@ -119,13 +131,16 @@ def _check_replaces(words: Words) -> None:
 
 def _check_insert(words: Words) -> None:
     """MySQL's INSERT INTO t SET a = 1 is not Snowflake SQL (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
+    if words.upper(1) not in ("INTO", "OVERWRITE", "ALL", "FIRST", "OR"):
+        words.take()
+        raise words.unexpected()
     at = 1
     while words.upper(at) in ("OVERWRITE", "INTO"):
         at += 1
     while (token := words.peek(at)) is not None and words.upper(at + 1) == ".":
         at += 2
-    if token is not None and words.upper(at + 1) == "SET":
-        raise errors.syntax("SET", words.peek(at + 1).start)  # type: ignore[union-attr]
+    if token is not None and (word := words.upper(at + 1)) in ("SET", "TABLE"):
+        raise errors.syntax(word, words.peek(at + 1).start)  # type: ignore[union-attr]
 
 
 def refused_description(words: Words) -> ProgrammingError:

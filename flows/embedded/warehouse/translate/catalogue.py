@@ -100,17 +100,32 @@ def _of_sequence(column: str) -> str:
     return f"(SELECT max({column})::VARCHAR FROM duckdb_sequences() WHERE lower(column_default) = lower({called}))"
 
 
+def _empty(names: str, type_: str = "VARCHAR") -> str:
+    return ", ".join(f"NULL::{type_} AS {name}" for name in names.split())
+
+
+# The columns of https://docs.snowflake.com/en/sql-reference/info-schema/columns in that order; those that it calls not applicable
+# are NULL. DATA_TYPE_ALIAS is not here: a column's type is not kept as it was written.
+_COLUMNS = f"""
+    TABLE_CATALOG, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, {_DEFAULT} AS COLUMN_DEFAULT, IS_NULLABLE, DATA_TYPE,
+    CHARACTER_MAXIMUM_LENGTH, CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_PRECISION_RADIX, NUMERIC_SCALE,
+    {_empty("DATETIME_PRECISION", "BIGINT")}, {_empty("INTERVAL_TYPE")}, {_empty("INTERVAL_PRECISION", "BIGINT")},
+    {_empty("CHARACTER_SET_CATALOG CHARACTER_SET_SCHEMA CHARACTER_SET_NAME COLLATION_CATALOG COLLATION_SCHEMA COLLATION_NAME")},
+    {_empty("DOMAIN_CATALOG DOMAIN_SCHEMA DOMAIN_NAME UDT_CATALOG UDT_SCHEMA UDT_NAME SCOPE_CATALOG SCOPE_SCHEMA SCOPE_NAME")},
+    {_empty("MAXIMUM_CARDINALITY", "BIGINT")}, {_empty("DTD_IDENTIFIER")}, 'NO' AS IS_SELF_REFERENCING,
+    CASE WHEN {_IS_IDENTITY} THEN 'YES' ELSE 'NO' END AS IS_IDENTITY, {_empty("IDENTITY_GENERATION")},
+    CASE WHEN {_IS_IDENTITY} THEN {_of_sequence("start_value")} END AS IDENTITY_START,
+    CASE WHEN {_IS_IDENTITY} THEN {_of_sequence("increment_by")} END AS IDENTITY_INCREMENT,
+    {_empty("IDENTITY_MAXIMUM IDENTITY_MINIMUM")}, IDENTITY_CYCLE AS IDENTITY_CYCLE, IDENTITY_ORDERED,
+    {_empty("SCHEMA_EVOLUTION_RECORD")}, COMMENT
+"""
+
+
 def _defaults_worded(sql: str) -> str:
     """INFORMATION_SCHEMA.COLUMNS, in which an identity is not a default
     (https://docs.snowflake.com/en/sql-reference/info-schema/columns#columns)."""
     columns = "select * from _fs_global._fs_information_schema._fs_columns where"
-    worded = (
-        f"select * replace ({_DEFAULT} AS COLUMN_DEFAULT, CASE WHEN {_IS_IDENTITY} THEN 'YES' ELSE 'NO' END AS IS_IDENTITY, "
-        f"CASE WHEN {_IS_IDENTITY} THEN {_of_sequence('start_value')} END AS IDENTITY_START, "
-        f"CASE WHEN {_IS_IDENTITY} THEN {_of_sequence('increment_by')} END AS IDENTITY_INCREMENT) "
-        "from _fs_global._fs_information_schema._fs_columns where"
-    )
-    return sql.replace(columns, worded)
+    return sql.replace(columns, f"select {_COLUMNS} from _fs_global._fs_information_schema._fs_columns where")
 
 
 def _numbered(sql: str) -> str:

@@ -12,6 +12,7 @@ from flows.embedded.warehouse.text import errors
 _MOST_SAMPLED = 1_000_000
 _LONGEST_NAME = 255
 _JOINS = ("SEMI", "ANTI")
+_METHODS = {"ROW": "BERNOULLI", "BLOCK": "SYSTEM"}  # the other names of SAMPLE's methods
 _ROW_CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 # What those have beside Snowflake's own clauses: argument of the tree → the word of the text.
 _FOREIGN = {"returning": "RETURNING", "default": "DEFAULT", "conflict": "ON CONFLICT", "alternative": "OR", "with_": "WITH",
@@ -24,6 +25,10 @@ def check_clauses(node: Expr) -> None:
         for argument, word in _FOREIGN.items():
             if node.args.get(argument):
                 raise errors.syntax(word)
+        if isinstance(node, exp.Insert):
+            _check_insert(node)
+    elif isinstance(node, exp.Create) and isinstance(node.expression, (exp.Values, exp.Table)):
+        raise errors.syntax("AS: a SELECT is expected behind it")
     elif isinstance(node, exp.Select):
         _check_select(node)
     elif isinstance(node, (exp.Limit, exp.Fetch)):
@@ -34,8 +39,20 @@ def check_clauses(node: Expr) -> None:
         raise errors.syntax(f"{node.args['kind']} JOIN")
     elif isinstance(node, exp.TableSample):
         _check_sample(node)
+    elif isinstance(node, exp.Values):
+        _check_values(node)
+    elif isinstance(node, (exp.HistoricalData, exp.Changes)):
+        raise errors.unsupported("time travel (AT | BEFORE) and CHANGES: only what a table holds now can be read")
     elif isinstance(node, exp.CTE):
         _check_cte(node)
+    elif isinstance(node, exp.Order) and isinstance(node.parent, exp.Query):
+        _without_constants(node)
+    elif isinstance(node, exp.Between) and node.args.get("symmetric") is not None:
+        raise errors.syntax("SYMMETRIC" if node.args["symmetric"] else "ASYMMETRIC")
+    elif isinstance(node, exp.In) and not any(
+        node.args.get(key) for key in ("expressions", "query", "unnest", "field")
+    ):
+        raise errors.syntax("()")
     elif isinstance(node, (exp.BitwiseLeftShift, exp.BitwiseRightShift)) and "requires_int128" not in node.args:
         raise errors.syntax("<<" if isinstance(node, exp.BitwiseLeftShift) else ">>")
     elif isinstance(node, exp.DataType) and node.this == exp.DataType.Type.ARRAY and node.expressions:
@@ -46,6 +63,29 @@ def check_clauses(node: Expr) -> None:
         raise errors.unsupported("a column that is computed from others")
     elif isinstance(node, exp.Identifier):
         check_length(node.name)
+
+
+def _check_insert(insert: exp.Insert) -> None:
+    """The target has no other name, and the rows come from VALUES or a query
+    (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
+    if isinstance(insert.this, exp.Table) and insert.this.alias:
+        raise errors.syntax(insert.this.alias)
+    if isinstance(insert.expression, exp.Table):
+        raise errors.syntax("TABLE")
+
+
+def _without_constants(order: exp.Order) -> None:
+    """A constant that is no position orders nothing; `order` is changed in place."""
+    left = [
+        part
+        for part in order.expressions
+        if not isinstance(part.this, (exp.Null, exp.Boolean))
+        and not (isinstance(part.this, exp.Literal) and (part.this.is_string or not part.this.name.isdigit()))
+    ]
+    if len(left) < len(order.expressions):
+        order.set("expressions", left)
+        if not left and order.parent is not None:
+            order.parent.set("order", None)
 
 
 def check_length(name: str) -> None:
@@ -75,6 +115,10 @@ def _check_limit(node: exp.Limit | exp.Fetch) -> None:
     if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
         raise errors.syntax("PERCENT" if options.args.get("percent") else "WITH TIES")
     count = node.args.get("expression") or node.args.get("count")
+    if isinstance(node, exp.Fetch) and count is None:
+        raise errors.syntax("ROW")
+    if isinstance(count, exp.Literal) and not count.is_string and not count.name.isdigit():
+        raise errors.syntax(count.name)
     if isinstance(count, exp.Literal) and count.is_string and not count.name:
         count.replace(exp.Null())
     elif isinstance(count, (exp.Binary, exp.Func, exp.Column, exp.Query)):
@@ -82,13 +126,19 @@ def _check_limit(node: exp.Limit | exp.Fetch) -> None:
 
 
 def _check_set_operation(node: exp.SetOperation) -> None:
-    """ALL is UNION's alone (https://docs.snowflake.com/en/sql-reference/operators-query)."""
+    """ALL is UNION's alone, ORDER BY and LIMIT of a single query need parentheses
+    (https://docs.snowflake.com/en/sql-reference/operators-query)."""
+    if isinstance(node.this, exp.Select) and any(node.this.args.get(key) for key in ("order", "limit", "offset")):
+        raise errors.syntax(node.key.upper())
     if not isinstance(node, exp.Union) and node.args.get("distinct") is False:
         raise errors.unsupported(f"{node.key.upper()} ALL")
 
 
 def _check_sample(sample: exp.TableSample) -> None:
     """https://docs.snowflake.com/en/sql-reference/constructs/sample: blocks neither by number of rows nor of a subquery."""
+    method = sample.args.get("method")
+    if method is not None and str(method).upper() in _METHODS:
+        sample.set("method", exp.var(_METHODS[str(method).upper()]))
     size = sample.args.get("size")
     if isinstance(size, exp.Literal) and float(size.name or 0) > _MOST_SAMPLED:
         raise errors.syntax(f"{size.name} ROWS ({_MOST_SAMPLED} at most)")
@@ -102,14 +152,62 @@ def _check_sample(sample: exp.TableSample) -> None:
 def _check_cte(cte: exp.CTE) -> None:
     """As many columns as its query; a recursive one is a UNION ALL (https://docs.snowflake.com/en/sql-reference/constructs/with)."""
     query = cte.this
+    if cte.args.get("materialized") is not None:
+        raise errors.syntax("MATERIALIZED")
     clause = cte.parent
     if isinstance(query, exp.Union) and isinstance(clause, exp.With) and clause.args.get("recursive"):
         named = (table.name.upper() for table in query.expression.find_all(exp.Table) if not table.args.get("db"))
-        if query.args.get("distinct") is not False and cte.alias.upper() in named:
-            raise errors.unsupported("a recursive WITH with UNION (UNION ALL is expected)")
+        if cte.alias.upper() in named:
+            if query.args.get("distinct") is not False:
+                raise errors.unsupported("a recursive WITH with UNION (UNION ALL is expected)")
+            _check_recursive(query.expression)
     columns = cte.args["alias"].columns if cte.args.get("alias") is not None else []
     if columns and isinstance(query, exp.Select) and not query.is_star and len(columns) != len(query.expressions):
         raise errors.column_list_mismatch()
+
+
+def _check_recursive(query: Expr) -> None:
+    """The recursive part joins and filters, no more: with an aggregate it would never end
+    (https://docs.snowflake.com/en/sql-reference/constructs/with#usage-notes)."""
+    if not isinstance(query, exp.Select):
+        return
+    clauses = [
+        key for key in ("distinct", "group", "having", "order", "limit", "offset", "qualify") if query.args.get(key)
+    ]
+    if clauses or any(column.find(exp.AggFunc, exp.Window) for column in query.expressions):
+        what = clauses[0].upper() if clauses else "an aggregate or a window function"
+        raise errors.unsupported(f"{what} in the recursive part of a WITH")
+
+
+def _check_values(values: exp.Values) -> None:
+    """A list of names has one for each column (https://docs.snowflake.com/en/sql-reference/constructs/values#parameters)."""
+    alias = values.args.get("alias")
+    names = alias.columns if isinstance(alias, exp.TableAlias) else []
+    row = values.expressions[0] if values.expressions else None
+    width = len(row.expressions) if isinstance(row, exp.Tuple) else 1
+    if names and len(names) != width:
+        raise errors.unsupported(f"VALUES of {width} columns with names for {len(names)} of them")
+
+
+def check_qualifiers(tree: Expr) -> None:
+    """A column's table has the name that the statement gives it, case included: 000904 for "x".A of a table X
+    (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
+    columns = [column for column in tree.find_all(exp.Column) if column.args.get("table") is not None]
+    if not columns:
+        return
+    names: set[str] = set()
+    for source in tree.find_all(exp.Table, exp.Subquery, exp.CTE, exp.Lateral, exp.Values, exp.Pivot):
+        alias = source.args.get("alias")
+        own = alias.this if isinstance(alias, exp.TableAlias) else alias
+        for name in (own, source.this if isinstance(source, exp.Table) else None):
+            if isinstance(name, exp.Identifier):
+                names.add(name.name if name.args.get("quoted") else name.name.upper())
+    alike = {name.casefold() for name in names}
+    for column in columns:
+        table = column.args["table"]
+        name = table.name if table.args.get("quoted") else table.name.upper()
+        if name not in names and name.casefold() in alike:
+            raise errors.invalid_identifier(column.sql(dialect="snowflake"))
 
 
 def outer_joins(tree: Expr) -> Expr:

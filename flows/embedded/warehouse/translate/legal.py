@@ -23,7 +23,7 @@ from flows.embedded.warehouse.text.function_names import (
     REFUSED_FUNCTIONS,
 )
 from flows.embedded.warehouse.text.grammar import split_name
-from flows.embedded.warehouse.translate.clauses import check_clauses, outer_joins
+from flows.embedded.warehouse.translate.clauses import check_clauses, check_qualifiers, outer_joins
 from flows.embedded.warehouse.translate.passes import changed
 
 _T = exp.DataType.Type
@@ -34,6 +34,7 @@ _TYPES = frozenset({
     _T.TIMESTAMPNTZ, _T.TIMESTAMPTZ, _T.VARIANT, _T.OBJECT, _T.ARRAY, _T.MAP, _T.GEOGRAPHY, _T.GEOMETRY, _T.VECTOR, _T.FILE,
     _T.DECFLOAT, _T.INTERVAL, _T.NULL, _T.UNKNOWN,
 })  # fmt: skip
+_NOT_HERE = (_T.GEOGRAPHY, _T.GEOMETRY, _T.MAP, _T.DECFLOAT, _T.FILE)
 _LONGEST = 134_217_728  # characters of a VARCHAR
 _SHOWN = ("COLUMNS",)  # the others have handlers; SHOW FUNCTIONS would have to list those built in
 # A part of a date, the name of a stage: what sqlglot writes into the engine's SQL unchanged.
@@ -53,7 +54,7 @@ def check(expression: Expr, bindings: Any = None) -> Expr:
 
     Raises ProgrammingError: 001003 for what is not Snowflake SQL, 002140 for an unknown function, 002040 for an unknown type.
     """
-    expression = changed(expression, lambda node: identifier(node, bindings))
+    expression = changed(expression, lambda node: _identified(node, bindings))
     if expression.find(exp.MatchRecognize):
         raise errors.unsupported("MATCH_RECOGNIZE")
     for call in list(expression.find_all(exp.Func)):
@@ -65,9 +66,18 @@ def check(expression: Expr, bindings: Any = None) -> Expr:
         _check_node(node, expression)
         check_clauses(node)
     outer_joins(expression)
+    check_qualifiers(expression)
     if isinstance(expression, exp.Insert) and isinstance(expression.expression, exp.Values):
         _check_inserted(expression.expression)
     return expression
+
+
+def _identified(node: Expr, bindings: Any) -> Expr:
+    """IDENTIFIER('…') as the name it means, with its alias."""
+    named: Expr = identifier(node, bindings)
+    if named is not node and isinstance(node, exp.Table) and isinstance(named, exp.Table) and node.args.get("alias"):
+        named.set("alias", node.args["alias"].copy())
+    return named
 
 
 def _check_inserted(values: exp.Values) -> None:
@@ -205,6 +215,8 @@ def _check_type(node: exp.DataType) -> None:
     )
     if node.this in (_T.BINARY, _T.VARBINARY) and sizes and isinstance(node.parent, exp.ColumnDef):
         raise errors.unsupported(f"{node.sql(dialect='snowflake')} as a column's type (BINARY holds the same)")
+    if node.this in _NOT_HERE:
+        raise errors.unsupported(f"the type {node.sql(dialect='snowflake')}")
     if node.this not in _TYPES or wrong:
         raise errors.unsupported_type(node.sql(dialect="snowflake"))
 
