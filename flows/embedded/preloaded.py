@@ -33,23 +33,25 @@ def run_preloaded(arguments: Sequence[str]) -> int | None:
     from flows.project import PROJECT
 
     home = Path(os.environ.get("CXM_HOME") or PROJECT / ".cxm").expanduser().resolve()
-    request = {
-        "arguments": list(arguments),
-        "folder": os.getcwd(),  # noqa: PTH109 - a string is what is sent
-        "umask": _umask(),
-        "environment": dict(os.environ),
-        "project": str(PROJECT),
-        "python": sys.executable,
-    }
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
+            request = {
+                "arguments": list(arguments),
+                "folder": os.getcwd(),  # noqa: PTH109 - a string is what is sent
+                "umask": _umask(),
+                "environment": dict(os.environ),
+                "project": str(PROJECT),
+                "python": sys.executable,
+            }
             connection.settimeout(2)
             connection.connect(str(home / "run" / SOCKET))
             _send(connection, request)
             if connection.recv(1) != ACCEPTED:
                 return None
             socket.send_fds(connection, [GO], [0, 1, 2])
-        except OSError:  # nothing listens, the path is longer than a socket's may be, or the process is busy
+        except (
+            OSError
+        ):  # nothing listens, the path is longer than a socket's may be, the process is busy, the folder is gone
             return None
         connection.settimeout(None)
         return _wait(connection)

@@ -15,6 +15,7 @@ import pytest
 from snowflake.connector.errors import ProgrammingError
 
 from flows.embedded.warehouse.session import running
+from flows.embedded.warehouse.session.known_columns import KnownColumns
 from flows.embedded.warehouse.session.later_parts import Commits
 from flows.embedded.warehouse.session.transaction import Transaction
 from tests.embedded.conftest import ObjectStore, Warehouse, integration_for
@@ -89,7 +90,8 @@ def test_a_stop_that_meets_the_begin_of_a_transaction_leaves_none_behind(monkeyp
         pass
 
     with duckdb.connect() as duck:
-        registry = SimpleNamespace(commits=Commits(), locks=SimpleNamespace(release=lambda _: None))
+        locks = SimpleNamespace(release=lambda _: None)
+        registry = SimpleNamespace(commits=Commits(), columns=KnownColumns(), locks=locks)
         session: Any = Session(session_id=1, registry=registry, interrupt=duck.interrupt)
         transaction = Transaction(session, duck)
         for _ in range(1000):

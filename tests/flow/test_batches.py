@@ -111,6 +111,7 @@ def test_an_archived_batch_can_be_replayed(
     assert run_flow("reconcile") == ()
 
 
+@pytest.mark.soak
 def test_an_object_that_was_copied_but_not_deleted_is_finished_by_the_next_maintenance(
     two: tuple[str, str, Path], settings: Settings, ledger: Ledger, objects: Callable[[], set[str]]
 ) -> None:
