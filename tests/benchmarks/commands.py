@@ -135,7 +135,11 @@ class Sitting:
         with httpx.Client(auth=auth, timeout=30) as client:
 
             def answer(method: str, path: str, **more: Any) -> Any:
-                answered = client.request(method, api + path, **more).raise_for_status()
+                answered = client.request(method, api + path, **more)
+                while answered.status_code == 503:  # SQLite behind it has another writer
+                    time.sleep(1)
+                    answered = client.request(method, api + path, **more)
+                answered.raise_for_status()
                 return answered.json() if answered.content else None
 
             yield answer
