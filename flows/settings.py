@@ -76,14 +76,14 @@ class Settings(BaseSettings):
     data: Location = Location(str(PROJECT / "data"))
     """The place with one folder for each source: a folder, `s3://bucket/prefix` or `sftp://user@host/path`."""
     source_places: Annotated[tuple[str, ...], NoDecode] = ()
-    """More places that runs read files from besides `CXM_DATA`, separated by blanks. `cxm provision` grants reading those on S3,
+    """More places that runs read files from besides `CXM_DATA`, separated by spaces. `cxm provision` grants reading those on S3,
     and `cxm doctor` checks each."""
     inbox_after: After = "left"
     """What `inbox` does with published files: `left` leaves them, `done` moves them to `done/<batch>/` in their place, `delete`
     deletes them. On S3, `cxm provision` grants just that."""
     inbox_events: bool = False
     """Whether S3 notifies `inbox` of new files in `CXM_DATA`, through an SQS queue for each source that `cxm provision` makes.
-    The place is then listed after an event, and hourly; otherwise each poll lists it."""
+    With `true` the place is listed after each event and once an hour, with `false` at every poll."""
     sftp_user: str | None = None
     """The user for SFTP addresses that name none."""
     sftp_secret: SecretStr | None = None
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     """The role that sees personal data unmasked if `CXM_MASKING` is on."""
     forget_key: SecretStr | None = None
     """The key of the hashes by which `cxm forget` records the persons it deleted. Make one with `openssl rand -hex 32`
-    and keep it forever. None: the home's own key on the embedded target; on an account `--apply` is refused."""
+    and keep it forever. None: the home's own key on the embedded target; on a real account `--apply` is refused then."""
     snowflake_account: str | None = None
     """The account, `<organization>-<name>`."""
     snowflake_user: str | None = None
@@ -188,8 +188,8 @@ class Settings(BaseSettings):
     or the address of a Dask scheduler, `tcp://host:8786`."""
 
     openlineage_namespace: str | None = None
-    """The namespace of the jobs in OpenLineage events; none: no events. Where they go is the client library's own configuration,
-    `OPENLINEAGE_URL` and its like."""
+    """The namespace of the jobs in OpenLineage events; none: no events. The client library decides where they go, by
+    `OPENLINEAGE_URL` and its other variables."""
 
     @field_validator(
         "bucket",
