@@ -1,4 +1,4 @@
-"""Ten CSV files, each with things that files from elsewhere have and nobody describes: for `cxm contract draft`."""
+"""Ten CSV files with oddities that real files have and nobody documents, for the tests of `cxm contract draft`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = 120
 
 
 def write(folder: Path) -> list[Path]:
-    """The ten files in `folder`; what is awkward in each is in the name of the function that makes it."""
+    """Write the ten files into `folder`; the name of the function that makes a file says what is awkward in it."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {
         "accents.csv": accents_spaces_and_marks(),

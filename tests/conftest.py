@@ -1,4 +1,4 @@
-"""What every test may ask for: the real sample rows, and one embedded stack per process (S3, warehouse, Prefect server)."""
+"""Fixtures for every test: the real sample rows, and one embedded stack per process (S3, warehouse, Prefect server)."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def sample() -> Path:
 
 
 def free_port() -> int:
-    """A port that is free now, drawn from many so that runs beside each other do not meet, and from below those that the system
-    gives to outgoing connections; a stack takes the next free one."""
+    """Return a port that is free now: from a wide range, so that runs side by side do not collide, and below the ports that the
+    system gives to outgoing connections; a stack takes the next free one."""
     while True:
         port = random.randrange(12_000, 32_000)
         with socket.socket() as probe:
@@ -88,8 +88,8 @@ def prefect_login(settings: Settings) -> tuple[str, str]:
 
 
 def patient_api(settings: Settings) -> Any:
-    """An httpx client of the server's REST API; SQLite behind it answers 503 while another writer is at work, so that is tried
-    again."""
+    """Return an httpx client of the server's REST API that retries a 503: SQLite behind it causes one while another writer is at
+    work."""
     import httpx
 
     class Patient(httpx.HTTPTransport):
@@ -107,7 +107,7 @@ def patient_api(settings: Settings) -> Any:
 
 @contextmanager
 def webhook() -> Iterator[tuple[str, list[tuple[float, str]]]]:
-    """The address of a webhook, and the messages that it got, each with its time by `time.monotonic` and its text."""
+    """Serve a webhook: its address, and the messages that it got, each with its time by `time.monotonic` and its text."""
     got: list[tuple[float, str]] = []
 
     class Webhook(BaseHTTPRequestHandler):
@@ -131,7 +131,7 @@ def webhook() -> Iterator[tuple[str, list[tuple[float, str]]]]:
 
 
 def run_flow(name: str, **parameters: Any) -> Any:
-    """Run a flow of `flows.pipeline`, `flows.operations` or `flows.marts` in this process; its result, or its error raised."""
+    """Run a flow of `flows.pipeline`, `flows.operations` or `flows.marts` here; return its result or raise its error."""
     from flows import marts, operations, pipeline
 
     flow = getattr(pipeline, name, None) or getattr(operations, name, None) or getattr(marts, name)
@@ -142,7 +142,7 @@ def run_flow(name: str, **parameters: Any) -> Any:
 
 
 def hold_builds(settings: Settings, enabled: bool = False) -> None:
-    """Keep published batches from starting `dbt-build` on the worker, whose minutes the other tests need; or let them again."""
+    """Keep published batches from starting `dbt-build` on the worker, which other tests need; `enabled` allows it again."""
     with patient_api(settings) as api:
         automations = api.post("/automations/filter", json={}).raise_for_status().json()
         builds = [one for one in automations if one["name"].startswith("dbt-build")]
@@ -152,7 +152,7 @@ def hold_builds(settings: Settings, enabled: bool = False) -> None:
 
 
 def delete_deployments(settings: Settings) -> None:
-    """Leave no deployment whose schedule fires into the tests that follow, and no automation."""
+    """Delete all automations and deployments, so that none fires during later tests."""
     with patient_api(settings) as api:
         for kind in ("automations", "deployments"):
             for one in api.post(f"/{kind}/filter", json={}).raise_for_status().json():
@@ -160,7 +160,7 @@ def delete_deployments(settings: Settings) -> None:
 
 
 def olist_files(directory: Path, scale: float, seed: int) -> Path:
-    """Olist-shaped files as a user's own, without the marker of generated ones: `directory`."""
+    """Write Olist-shaped files as a user would have them, without the marker of generated ones; return `directory`."""
     from flows.generated import MARKER
     from flows.synthetic.olist import generate
 

@@ -1,4 +1,4 @@
-"""Dialects and files written in them, for tests: what landing sends is what COPY reads, cell by cell as Python's csv module."""
+"""Dialects, files written in them, and Python's csv module as the judge of what landing sends and COPY reads, cell by cell."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def source(*tables: Table) -> Source:
 
 
 def file_format(dialect: Dialect) -> str:
-    """The statement that makes the file format of a dialect, as provisioning sends it."""
+    """Return the CREATE FILE FORMAT statement of a dialect, as provisioning sends it."""
     owner = source(table(dialect))
     name = dialect.file_format(owner.file_format)
     made = (s.bare for s in statements(Settings(), [owner], "arn:aws:iam::000000000000:role/r"))
@@ -40,7 +40,7 @@ def file_format(dialect: Dialect) -> str:
 
 
 def written(rows: list[list[str]], dialect: Dialect, quoting: int = csv.QUOTE_MINIMAL) -> bytes:
-    """A file of a header, unless the dialect has none, and rows, as the csv module's writer writes it."""
+    """Write a file with the csv module: a header, unless the dialect has none, and the rows."""
     end = {"lf": "\n", "cr": "\r"}[dialect.line_end]
     text = io.StringIO(newline="")
     marks = {"quotechar": dialect.quote} if dialect.quote else {"quotechar": None}
@@ -60,7 +60,7 @@ def written(rows: list[list[str]], dialect: Dialect, quoting: int = csv.QUOTE_MI
 
 
 def by_csv(data: bytes, dialect: Dialect) -> Rows:
-    """What the csv module reads of a file; a null word and an empty field are None."""
+    """Read a file with the csv module; a null word or an empty field is None."""
     text = data.decode(dialect.codec).removeprefix("\ufeff")
     # A CR ends a line where the dialect says so; elsewhere only LF does, after which csv is given the next line.
     lines = re.findall(r"[^\r]*\r|[^\r]+\Z", text) if dialect.line_end == "cr" else io.StringIO(text, newline="\n")
@@ -96,7 +96,7 @@ anything = st.builds(
 
 
 def sent(path: Path, of: Table) -> bytes:
-    """The bytes that landing sends of a file, unpacked."""
+    """Return the bytes that landing sends for a file, before compression."""
     from flows.places import local
     from flows.steps.land import read
 

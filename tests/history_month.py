@@ -1,4 +1,4 @@
-"""A month of olist's loads to look at: each day at 06:00, but for a bad day, a missing day and a day of twice the rows."""
+"""A month of olist's loads for the history page: daily at 06:00, with a bad day, a missing day and a day of twice the orders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST = datetime(2026, 10, 2, 6, tzinfo=UTC)
 
 
 def month(source: Source) -> History:
-    """That month, up to the noon after its last day."""
+    """Return the history of that month, as of noon on the day after it."""
     loads = []
     for number in range(DAYS):
         if number == MISSING:
@@ -47,7 +47,7 @@ def month(source: Source) -> History:
 
 
 def costs(source: Source, credits: bool = True) -> Costs:
-    """What that month cost, the doubled day twice as much; `credits`: on a warehouse that is billed."""
+    """Return what that month cost, twice as much on the doubled day; `credits`: whether the warehouse is billed."""
     queries = []
     for number in range(DAYS):
         started = FIRST + timedelta(days=number)

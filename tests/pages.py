@@ -50,7 +50,7 @@ def commands(page: Path) -> list[Command]:
 
 
 def check_cxm(words: list[str], line: str) -> None:
-    """The words after `cxm` name a command that exists, with options that it has."""
+    """Assert that the words after `cxm` name an existing command, with options that it has."""
     group: click.Command = main
     rest = list(words)
     while isinstance(group, click.Group) and rest and rest[0] in group.commands:

@@ -30,20 +30,20 @@ class SftpServer:
 
     @property
     def known_hosts(self) -> str:
-        """The line by which a client knows the server."""
+        """The server's line for a client's known_hosts file."""
         return f"[127.0.0.1]:{self.port} {self.host_key.export_public_key().decode()}"
 
     @property
     def private_key(self) -> str:
-        """The user's key, as a file holds it."""
+        """The user's private key, as the text of a key file."""
         return self.key.export_private_key().decode()
 
     def address(self, path: str = "") -> str:
-        """Where a folder of the server is."""
+        """Return the address of a folder of the server."""
         return f"sftp://{USER}@127.0.0.1:{self.port}/{path}"
 
     def close(self) -> None:
-        """Stop, with every connection."""
+        """Stop the server and close every connection."""
 
         async def end() -> None:
             self._server.close()

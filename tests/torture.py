@@ -1,8 +1,8 @@
-"""`python -m tests.torture FOLDER…`: every CSV file below, through the draft, landing and COPY's reader: exact, or refused.
+"""`python -m tests.torture FOLDER…` puts every CSV file below through draft, landing and COPY's reader: read exactly, or refused.
 
 Each file is read with four delimiters, three encodings, with and without a header: what landing accepts has to come out of COPY
-as Python's csv module reads it, cell by cell. The counts are of each file's own dialect: the delimiter that cuts its first record
-into most fields. Collections to run it over, and what came of it: tests/README.md.
+as Python's csv module reads it, cell by cell. The counts are for each file's own dialect, with the delimiter that cuts its first
+record into most fields. Collections to run it on, and the results: tests/README.md.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ DIALECTS = [
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file in a dialect."""
+    """The result of reading a file in a dialect."""
 
     kind: Literal["exact", "refused", "wrong"]
     why: str = ""
 
 
 def outcome(path: Path, data: bytes, dialect: Dialect) -> Outcome:
-    """Land the file and read what would be sent as COPY does, with a contract that its first record makes."""
+    """Land the file with a contract made from its first record, and read what would be sent as COPY does."""
     first = first_record(data, dialect)
     if not first:
         return Outcome("refused", "no first record")
@@ -70,12 +70,12 @@ def outcome(path: Path, data: bytes, dialect: Dialect) -> Outcome:
 
 
 def is_name(header: str) -> bool:
-    """Whether a contract may have a column that files call so."""
+    """Return whether a contract may have a column with this header."""
     return bool(header.strip()) and header.splitlines() == [header]
 
 
 def first_record(data: bytes, dialect: Dialect) -> list[str]:
-    """The fields of the first record; none where it cannot be read."""
+    """Return the fields of the first record; none if it cannot be read."""
     try:
         text = data.decode(dialect.codec).removeprefix("\ufeff")
         return next(csv.reader(io.StringIO(text, newline="\n"), **dialect.csv), [])
@@ -84,7 +84,7 @@ def first_record(data: bytes, dialect: Dialect) -> list[str]:
 
 
 def table_of(file: str, first: list[str], dialect: Dialect) -> Table:
-    """A table with a column of text for each field."""
+    """Return a table with a text column for each field."""
     columns = tuple(
         Column(f"C{n}", name if dialect.header else f"c{n}", n, "string", f"c{n}", "…", False, "internal", "none")
         for n, name in enumerate(first, 1)
@@ -93,7 +93,7 @@ def table_of(file: str, first: list[str], dialect: Dialect) -> Table:
 
 
 def own_dialect(data: bytes) -> Dialect:
-    """How the file seems to be written."""
+    """Guess the dialect of a file: its encoding, and the delimiter that gives the most fields."""
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     encoding = "utf-16" if utf16 else "utf-8" if is_utf8(data) else "windows-1252"
     every = [one for one in DIALECTS if one.encoding == encoding and one.header]
@@ -110,7 +110,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def drafted(path: Path) -> str:
-    """The draft of a contract for a file; an error without a message for the user is a defect."""
+    """Draft a contract for a file; return `drafted`, `refused`, or `fault: …` for an error without a message for the user."""
     try:
         profile_files([path])
     except CxmError:
@@ -121,13 +121,13 @@ def drafted(path: Path) -> str:
 
 
 def files(folders: list[Path]) -> Iterator[Path]:
-    """Every file below that is named as CSV."""
+    """Yield every file in the folders and below whose name is that of a CSV file."""
     for folder in folders:
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and NAMES.search(path.name))
 
 
 def main(folders: list[Path]) -> int:
-    """Print the counts, and each file that came out wrong; how many did."""
+    """Print the counts and each wrong result; return how many are wrong."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     counts: collections.Counter[str] = collections.Counter()
     wrong = tried = 0

@@ -1,4 +1,4 @@
-"""Servers for the tests of the embedded stack: a warehouse process on a free port, spoken to with the real connector."""
+"""Servers for the tests of the embedded stack: S3, and a warehouse on a free port that tests reach with the real connector."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Whom the tests' warehouses know from the start: the administrator, who may take on any role.
+# The user that the tests' warehouses know from the start: an administrator, who may use any role.
 ADMINISTRATOR, PASSWORD = "CXM_TEST", "embedded"
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
+    """Return a TCP port on loopback that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -35,8 +35,8 @@ def free_port() -> int:
 
 @dataclass
 class Warehouse:
-    """A running warehouse process; `arguments` are those after --port, --dir and --users. `users` is the file with those whom it
-    knows from the start, by default an administrator alone; everyone else is made with CREATE USER."""
+    """A running warehouse process; `arguments` are those after --port, --dir and --users. `users` is the file of users that it
+    knows from the start, by default an administrator only; all others are made with CREATE USER."""
 
     directory: Path
     arguments: list[str] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Warehouse:
         raise AssertionError(f"the warehouse did not start:\n{self.log()}")
 
     def log(self) -> str:
-        """Everything it has written so far."""
+        """Return everything it has written so far."""
         return (self.directory.parent / f"{self.directory.name}.log").read_text(errors="replace")
 
     def stop(self, how: int = signal.SIGTERM) -> int:
@@ -89,7 +89,7 @@ class Warehouse:
         return self.process.wait(30)
 
     def connect(self, **options: Any) -> Any:
-        """A connection of the real connector, as the administrator unless `user` and `password` say otherwise."""
+        """Connect with the real connector, as the administrator unless `user` and `password` say otherwise."""
         import snowflake.connector
 
         assert self.users is not None
@@ -107,14 +107,14 @@ class Warehouse:
 
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """One warehouse without S3 for all tests of the session; each test makes a database of its own."""
+    """One warehouse without S3 for all tests of the session; each test makes its own database."""
     server = Warehouse(tmp_path_factory.mktemp("warehouse") / "state").start()
     yield server
     server.stop()
 
 
 def ports_for_weed(count: int) -> list[int]:
-    """Free ports whose number plus 10000, where SeaweedFS puts its gRPC, is free too."""
+    """Find free ports whose number plus 10000, where SeaweedFS puts its gRPC, is free too."""
     result: list[int] = []
     while len(result) < count:
         port = random.randrange(20_000, 32_000)
@@ -137,7 +137,7 @@ class ObjectStore:
     identity: Path
 
     def client(self) -> Any:
-        """A boto3 client of it."""
+        """Return a boto3 client of it."""
         from flows.embedded.warehouse.storage.s3 import S3Access, s3_client
 
         return s3_client(S3Access.from_identity_file(self.endpoint, self.identity))
@@ -191,7 +191,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]
 
 
 def integration_for(connection: Any, bucket: str) -> str:
-    """The name of a storage integration that lets stages read the whole bucket, created if missing."""
+    """Create a storage integration that lets stages read the whole bucket, if missing; return its name."""
     name = "READS_" + bucket.replace("-", "_").upper()
     connection.cursor().execute(
         f"CREATE STORAGE INTEGRATION IF NOT EXISTS {name} TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE "

@@ -1,4 +1,4 @@
-"""What the tests of the flows share: the pipeline as a call, the bucket's keys, small files to break."""
+"""Fixtures for the tests of the flows: the pipeline as a call, the bucket's keys, small files to break."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def without_days(query: Callable[..., Any]) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def olist() -> Source:
-    """The contract."""
+    """The contract of olist."""
     return read_source("olist")
 
 
@@ -73,7 +73,7 @@ small.seed = 0  # type: ignore[attr-defined]
 
 @pytest.fixture(scope="module")
 def olist_published(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of generated Olist files whose ids are the ones published now: what days of the other sources point at."""
+    """A folder of generated Olist files that are published now: days of the other sources refer to their ids."""
 
     directory = tmp_path_factory.mktemp("published") / "olist"
     olist_files(directory, scale=0.002, seed=77)
@@ -83,8 +83,8 @@ def olist_published(settings: Settings, tmp_path_factory: pytest.TempPathFactory
 
 @contextmanager
 def project_copy(settings: Settings, copy: Path, change: Callable[[Path], None], *modules: Any) -> Iterator[Path]:
-    """A copy of the contracts and of what derives from them, which `change(copy)` has changed before it is synced; meanwhile the
-    flows read the copy, and so do `modules`, which have the project's folder as PROJECT."""
+    """Copy the contracts and what derives from them, apply `change(copy)` and sync the copy; in the block the flows read it, and
+    so do `modules`, which have the project's folder as PROJECT."""
     from flows import tasks  # once the environment names the stack's Prefect server
 
     for folder in ("data_dictionary", "expectations", "dbt"):

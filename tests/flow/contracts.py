@@ -1,4 +1,4 @@
-"""Contracts of the tests' own: a document's head and its tables, as text."""
+"""The text of contracts for tests: a document's head and its tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 
 def head(source: str, purpose: str) -> str:
-    """The document up to `schema:`, to which entries are added."""
+    """Return the document up to `schema:`; append entries to it."""
     return f"""\
 apiVersion: v3.1.0
 kind: DataContract
@@ -41,7 +41,7 @@ def entry(
     load: str = "snapshot",
     refers: Mapping[str, str] | None = None,
 ) -> str:
-    """A table of columns of text, the first its key. `policies`: more custom properties; `refers`: column → `table.column`."""
+    """Return a table of text columns, the first the key. `policies`: custom properties; `refers`: column → `table.column`."""
     properties = "".join(
         f"""\
       - name: {name}

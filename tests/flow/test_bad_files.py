@@ -1,4 +1,4 @@
-"""A bad file fails the run by name; RAW, ledger and S3 are as before, or marked; the other tables still finish."""
+"""A bad file fails the run, which names it; RAW and S3 have nothing of it; the other tables finish, but stay unpublished."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-# `make test` takes one of each kind through the whole flow; tests/unit/test_land.py looks at each of them.
+# `make test` takes one of each kind through the whole flow; tests/unit/test_land.py checks all of them.
 ALWAYS = ("missing column", "missing file", "Latin-1 bytes", "too few fields", "byte-order mark")
 
 

@@ -21,7 +21,7 @@ ITEMS = "olist_order_items_dataset.csv"
 
 
 def show(*words: str) -> Any:
-    """`cxm quarantine show …` in this process."""
+    """Run `cxm quarantine show …` in this process; return its output."""
     from flows.cli import main
 
     done = CliRunner().invoke(main, ["quarantine", "show", *words], catch_exceptions=False)
@@ -30,7 +30,7 @@ def show(*words: str) -> Any:
 
 
 def change(folder: Path, file: str, row: int, **values: str) -> None:
-    """Other values in a row of a file, which counts from 1."""
+    """Put other values into a row of a file; rows count from 1."""
     path = folder / file
     with path.open(encoding="utf-8-sig", newline="") as opened:
         rows = list(csv.DictReader(opened))
@@ -78,7 +78,8 @@ def test_a_quarantine_names_the_rows_and_show_prints_and_exports_them(
 
 @pytest.fixture
 def tolerant(other_project: Callable[[Callable[[Path], None]], Path]) -> Path:
-    """A copy of the project whose olist contract sets aside bad rows of lines, and of orders; the flows read the copy."""
+    """A copy of the project whose olist contract sets aside bad rows of orders and of three tables that refer to them; the flows
+    read the copy."""
 
     def set_aside(copy: Path) -> None:
         contract = copy / "data_dictionary" / "olist.odcs.yaml"
@@ -152,7 +153,7 @@ def test_bad_rows_are_set_aside_and_the_good_ones_published_until_they_are_too_m
         run_pipeline(folder)
     batch = caught.value.summary.batch_id
     of_batch = f"SELECT DISTINCT _RULES FROM {rejected} WHERE _BATCH_ID = '{batch}'"
-    assert query(of_batch) == [("record",)]  # what was no record before it came; no row of the quarantined batch
+    assert query(of_batch) == [("record",)]  # the broken line, set aside by the load; no row of the quarantined batch
     assert run_flow("reconcile", source="olist") == ()
 
 

@@ -1,4 +1,4 @@
-"""The way back: undo, replay, archive, prune; what reconcile finds; one run at a time."""
+"""Undo, replay, archive and prune; what reconcile finds; one run at a time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def two(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[s
 
 @pytest.fixture
 def ledger(settings: Settings) -> Iterator[Ledger]:
-    """The ledger of olist, over a connection of its own."""
+    """The ledger of olist, over its own connection."""
     from flows import blocks
 
     with blocks.snowflake(settings, settings.loader_role, {"step": "test"}) as connection:
@@ -274,7 +274,7 @@ def test_the_lease_of_a_process_that_is_gone_is_free(two: tuple[str, str, Path],
     mine = RunInfo("20991231_000005", "mine")
     lease.take(ledger, dead, 10)
     assert lease.take(ledger, far, 10)[1] == (dead.batch_id,)
-    with pytest.raises(BusyError):  # of a process on another host nothing is known until its time is up
+    with pytest.raises(BusyError):  # whether a process on another host is alive is unknown until its lease expires
         lease.take(ledger, mine, 10)
     elsewhere = RunInfo("20991231_000004", "far", holder="a-third-host/1/1.00")
     assert lease.take(ledger, elsewhere, 1 / 60)[1] == (dead.batch_id,), "noted until it is recovered"

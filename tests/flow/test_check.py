@@ -1,4 +1,4 @@
-"""`cxm check` and the checkpoint say the same of the same bad files: rule by rule, row by row."""
+"""`cxm check` and the checkpoint report the same for the same bad files: rule by rule, row by row."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def broken(folder: Path) -> None:
     for row, time in enumerate(TIMES, 1):
         change(folder / ORDERS, row, order_purchase_timestamp=time, order_approved_at=time)
     change(folder / ORDERS, 13, order_status="lost")
-    change(folder / ORDERS, 14, order_status=" delivered\t")  # staging trims: right
+    change(folder / ORDERS, 14, order_status=" delivered\t")  # staging trims it: valid
     change(folder / ORDERS, 15, order_status="Delivered")
     change(folder / ORDERS, 16, order_status="null")
     change(folder / ORDERS, 17, customer_id="0" * 32)
-    change(folder / ORDERS, 18, order_id="A" * 32)  # not the pattern, and items that point at nothing
+    change(folder / ORDERS, 18, order_id="A" * 32)  # breaks the pattern, and its items refer to nothing
     change(folder / ORDERS, 19, order_id="e" * 32)
     change(folder / ORDERS, 20, order_id=" " + "e" * 32)  # the same id, trimmed
     change(folder / CUSTOMERS, 3, customer_city=" \t ", customer_zip_code_prefix="1")
@@ -82,7 +82,7 @@ def test_check_and_the_checkpoint_find_the_same_in_the_same_files(
         assert facts(file.warnings) == facts(judged.warnings), judged.table
     assert {f.table for f in report.files} == {t.table for t in verdicts[0].tables}
     assert sum(len(f.broken) for f in report.files) > 12
-    # The first rows of each are those that the run's message names.
+    # The run's message names the first rows of each rule.
     assert "row 1 (PRICE is '1e400')" in str(caught.value)
     price = next(r for f in report.files for r in f.broken if r.rule == "order_items.number(PRICE)")
     assert price.rows[0].summary == "row 1 (PRICE is '1e400')"

@@ -1,4 +1,4 @@
-"""The marts built by the same Prefect: after a published batch and an undo by themselves, none after a quarantined one."""
+"""Prefect builds the marts by itself after a published batch and after an undo, and not after a quarantined batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import delete_deployments, hold_builds, olist_files, prefect
 pytestmark = pytest.mark.xdist_group("flow")
 
 Query = Callable[..., list[tuple[Any, ...]]]
-# Two nodes whose tests look at nothing else.
+# Two nodes whose tests read no other node.
 MODEL, SEED = "stg_olist__postal_area_locations", "brazilian_states"
 CHOSEN = f"{MODEL} {SEED}"
 ENDED = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}}}
@@ -100,7 +100,7 @@ def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
         assert time.monotonic() < deadline
         time.sleep(0.5)
 
-    # Its table was dropped: its view cannot be made, but the seed is.
+    # The model's table is renamed away: its view cannot be made, the seed still is.
     query("ALTER TABLE RAW.OLIST_GEOLOCATION RENAME TO RAW.GEOLOCATION_AWAY")
     try:
         with pytest.raises(BuildError, match=rf"model {MODEL}: .*OLIST_GEOLOCATION") as failed:
@@ -127,7 +127,7 @@ def test_each_node_is_a_task_run_with_its_log_and_a_failed_one_is_tried_alone(
 def test_a_published_batch_and_an_undo_are_followed_by_a_build_and_a_quarantined_one_is_not(
     published: Path, without_days: None, worker: None, api: httpx.Client, query: Query, settings: Settings
 ) -> None:
-    """Create the trigger now, so that events of earlier tests do not fire it."""
+    """The fixture `worker` creates the trigger only now, so that events of earlier tests do not fire it."""
     begun = len(builds(api))
     sellers = published / "olist_sellers_dataset.csv"
     good = sellers.read_bytes()

@@ -1,4 +1,4 @@
-"""The flows as a user of Prefect has them: registered, deployed, run by a worker, by hand and on a schedule."""
+"""The flows as a Prefect user sees them: registered, deployed, run by a worker, by hand and on a schedule."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WANTED = {
 
 
 def prefect(*arguments: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
-    """The `prefect` command, as in a terminal."""
+    """Run the `prefect` command as in a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
         cwd=PROJECT,
@@ -80,7 +80,7 @@ def deployed(settings: Settings, files: Path, api: httpx.Client) -> Iterator[Any
 
 @pytest.fixture(scope="module")
 def worker(settings: Settings, deployed: Any) -> Iterator[None]:
-    """The worker of `cxm up`, started and found well as the stack does it; gone with the stack of this process."""
+    """The worker of `cxm up`, started and health-checked as the stack does it; it ends with the stack of this process."""
     from flows.embedded import stack
     from flows.embedded.supervisor import SERVICES, WORKER
 
@@ -89,7 +89,7 @@ def worker(settings: Settings, deployed: Any) -> Iterator[None]:
 
 
 def snapshot(api: httpx.Client) -> dict[str, Any]:
-    """Every deployment by name, with its description and schedules."""
+    """Return every deployment by name: the fields that do not change by themselves, its schedules, its concurrency limit."""
     flows = {f["id"]: f["name"] for f in api.post("/flows/filter", json={}).json()}
     volatile = {"updated", "last_polled", "status", "concurrency_limit"}
     return {
@@ -215,7 +215,7 @@ def test_a_missing_block_is_named_with_the_fix(settings: Settings) -> None:
 
 
 def run_by_hand(api: httpx.Client, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """`prefect deployment run … --watch`: its exit status, and the flow run."""
+    """Run `prefect deployment run … --watch`; return its exit status and the flow run."""
     done = prefect("deployment", "run", *arguments, "--watch", "--watch-timeout", "300", seconds=330)
     run_id = re.search(r"UUID: (\S+)", done.stdout)
     assert run_id, done.stdout + done.stderr
@@ -306,7 +306,7 @@ def test_cxm_run_reads_an_archive_on_an_sftp_server_and_says_why_it_cannot(
         summary = json.loads(said)
         assert (len(summary["tables"]), {t["error"] for t in summary["tables"]}) == (9, {""})
         assert sum(t["rows_raw"] for t in summary["tables"]) == sum(t["rows_file"] for t in summary["tables"]) > 0
-        # Byte for byte what is published now: the folder, in place of its only file.
+        # The folder in place of its only file: byte for byte what is published already.
         code, said = run(server.address())
         assert code == 0, said
         assert all(t["load"].startswith("unchanged since ") for t in json.loads(said)["tables"])

@@ -1,4 +1,4 @@
-"""A hospital's export, semicolons, Windows-1252, decimal comma, dd/MM/yyyy, Ja and Nein, gzipped: from draft to staging."""
+"""A hospital's export (semicolons, Windows-1252, decimal comma, dd/MM/yyyy, Ja and Nein, gzip) goes from draft to staging."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_drafted_dialect_is_loaded_validated_built_and_right_in_staging(
     def formats() -> set[str]:
         return {row[1] for row in query("SHOW FILE FORMATS IN SCHEMA CXM_MEDTECH.RAW")}
 
-    before = formats()  # other tests' dialects have theirs
+    before = formats()  # those of other tests' dialects
     run_flow("provision")
     asked = {"CSV_FORMAT", Dialect(delimiter=";").file_format("CSV_FORMAT")}
     assert formats() == before | asked
@@ -72,13 +72,13 @@ def test_a_drafted_dialect_is_loaded_validated_built_and_right_in_staging(
         (f"A{n}", Decimal(f"1{n:03}.25"), date(2024, n % 12 + 1, n % 28 + 1), n % 2 == 0, f"José; der {n}.")
         for n in range(ROWS)
     ]
-    # The same bytes again are no news; by another dialect they are.
+    # The same bytes again are unchanged; in another dialect they are loaded.
     assert run_flow("pipeline", source="klinik", data=str(export.parent)).unchanged
     contract = project / "data_dictionary" / "klinik.odcs.yaml"
     contract.write_text(contract.read_text().replace("encoding: windows-1252", "encoding: iso-8859-1"))
     again = run_flow("pipeline", source="klinik", data=str(export.parent))
     assert [t.load for t in again.tables] == ["loaded"]
-    # A replay reads what was landed by what it was landed with, whatever the contract says now.
+    # A replay reads what was landed in the dialect it was landed with, whatever the contract says now.
     contract.write_text(contract.read_text().replace("delimiter: semicolon", "delimiter: tab"))
     replayed = run_flow("replay", source="klinik", batch=again.batch_id)
     assert [(t.load, t.rows_raw) for t in replayed.tables] == [("loaded", ROWS)]

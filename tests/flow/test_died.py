@@ -1,8 +1,8 @@
-"""`kill -9` of a deployed run's process, and of its worker with it: Crashed, somebody is notified, and the next run is whole.
+"""After `kill -9` of a deployed run, or of its worker too, it is Crashed, somebody is notified, and the next run loads it all.
 
-The worker is one of the test's own, as a service of the system would start it, with a work pool of its own: tests before it may
-have left the stack's worker running, which would take the runs of the other pool. In production a run is called dead nine minutes
-after its last heartbeat, of one every three minutes; here after forty seconds, of one every thirty.
+The test starts its own worker, as a system service would, with its own work pool: earlier tests may have left the stack's worker
+running, which would take the runs of the usual pool. In production a run is declared dead nine minutes after its last heartbeat
+(one every three minutes); here after forty seconds (one every thirty).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def messages(settings: Settings, api: httpx.Client) -> Iterator[list[tuple[float
 
 @pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[Callable[[], psutil.Process]]:
-    """Starts a worker; what is left of it and of its runs goes with the test."""
+    """`start_worker()` starts a worker; at the test's end it is killed, with its runs."""
     started: list[psutil.Process] = []
 
     def start() -> psutil.Process:
@@ -85,7 +85,7 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[], psutil.Process]]:
 
 
 def kill(*processes: psutil.Process) -> None:
-    """`kill -9`."""
+    """Send SIGKILL to the processes and wait for them."""
     for one in processes:
         one.kill()
     psutil.wait_procs(processes, timeout=10)

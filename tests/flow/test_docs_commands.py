@@ -1,7 +1,7 @@
-"""The commands that the pages show, run as they are: on the tests' stack, or from `make up` on in a home of their own.
+"""The commands that the pages show are run as they are: on the tests' stack, or from `make up` on in their own home.
 
-What a page leaves to its reader (a batch, a folder) is put in; what cannot be run here is listed with the reason. The page of the
-two accounts has its own test, tests/cloud/test_deployment_page.py.
+What a page leaves to its reader (a batch, a folder) is filled in; what cannot be run here is listed with the reason. The page of
+the two accounts has its own test, tests/cloud/test_deployment_page.py.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ NOT_RUN = {
     "cxm forget": "needs a person; tests/flow/test_forget.py runs it",
     "cxm down && cxm up": "`make down` and `make up`, which are run, do the same",
 }
-# What the reader puts in for words of the pages; a week and a month of days, and the full size, are made short here.
+# Shortened here: a week and a month of days, and the full size.
 SMALLER = {"--to 2018-03-07": "--to 2018-03-01", "--to 2018-03-31": "--to 2018-03-03", "--scale 1 ": "--scale 0.001 "}
 SECONDS = 300
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 def typed(line: str) -> str:
-    """`.venv/bin/cxm run` → `cxm run`: both are the program beside this Python."""
+    """Shorten `.venv/bin/cxm run` to `cxm run`: both are the program beside this Python."""
     return re.sub(r"(\.\./)*\.venv/bin/", "", line)
 
 
 def elsewhere() -> dict[str, str]:
-    """An environment that knows nothing of the tests' stack, with ports for another."""
+    """Return an environment without the tests' stack, with ports for another one."""
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("CXM_", "PREFECT_"))}
     ports = {f"CXM_{n}_PORT": str(free_port()) for n in ("S3", "WAREHOUSE", "PREFECT", "DOCS", "WORKER")}
     return {**kept, **ports, "PATH": PATH}
@@ -81,9 +81,9 @@ def _is_elsewhere(command: Command) -> bool:
 
 
 def _plan() -> dict[str, list[Command]]:
-    """What to run of each page; apart from it, what is between `make up` and `make down`.
+    """Return what to run of each page; the part from `make up` to `make down` is a separate entry.
 
-    A command that an earlier page or a block has is run there; words that begin another command are only its name.
+    A command that an earlier page or a block shows is run there; words that begin another command only name it.
     """
     plan: dict[str, list[Command]] = {}
     seen: set[str] = set()
@@ -208,7 +208,7 @@ class Reader:
         for text in process.stdout:
             said += text
             if not stopped and " worker start " in line and "started!" in text:
-                os.killpg(process.pid, signal.SIGINT)  # it would work on until Ctrl-C
+                os.killpg(process.pid, signal.SIGINT)  # it would run until Ctrl-C
                 impatient.start()
                 stopped = True
         late.cancel()
@@ -216,7 +216,7 @@ class Reader:
         return 0 if process.wait() and stopped else process.returncode, said
 
 
-LONG = (  # runs of the pipeline, of three days, of a stack of its own, a build of all nodes
+LONG = (  # pages that run the pipeline, three days, their own stack or a build of all nodes
     "CONTRIBUTING.md",
     "README.md",
     "README.md, from make up on",
@@ -250,7 +250,7 @@ def test_the_steps_that_add_a_table_end_in_its_rows_in_dbt(tmp_path: Path) -> No
     steps = [typed(c.line) for c in commands(PROJECT / "architecture" / "add_a_table.md") if not c.inline]
     assert 3 < len(steps) < 10
     said: dict[str, str] = {}
-    for step in ["cxm run", *steps]:  # `make run`, which the page wants first, is that within an environment of its own
+    for step in ["cxm run", *steps]:  # `make run`, which the page asks for first, is this in its own environment
         done = subprocess.run(
             ["sh", "-c", step], cwd=project, env=environment, text=True, timeout=SECONDS,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

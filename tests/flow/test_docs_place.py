@@ -1,4 +1,4 @@
-"""Pages outlive the run: a container's home is deleted after it, and every link of its artifacts still opens, without the web."""
+"""Pages outlive the run: after its container's home is deleted, every link of its artifacts still opens, without the web."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Site(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site(settings: Settings) -> Iterator[str]:
-    """Its address."""
+    """The address of the user's web server."""
     handler = partial(Site, client=blocks.s3_client(settings), bucket=settings.bucket)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -107,13 +107,13 @@ def test_every_link_of_a_run_opens_after_its_home_is_gone(
         suite = urljoin(link, re.search(r'href="([^"]*expectations/[^"]*)"', pages[link])[1])  # type: ignore[index]
         pages[suite] = opened(suite)
         assert urljoin(link, "../../../../index.html") == index
-    # `batches` of the history lead to the Data Docs of each batch.
+    # Each batch in the history links to its Data Docs.
     assert f"{site}/olist/{batch}/data_docs/index.html" in pages[f"{site}/history/index.html"]
     assert "OLIST_ORDERS" in pages[f"{site}/history/index.html"].partition('id="cost"')[2]
     for link, page in pages.items():
         if link.endswith(
             "dbt_docs/index.html"
-        ):  # it builds its own: of what is in the page, nothing is fetched elsewhere
+        ):  # its scripts build it, and nothing that they hold is fetched from elsewhere
             page = re.sub(r"<script\b.*?</script>", "", page, flags=re.S)
             page = page.replace("""<link rel="canonical" href="/overview/"/>""", "")
             page = re.sub(r"""<link rel="shortcut icon"[^>]*>""", "", page)
@@ -146,7 +146,7 @@ def test_what_loads_cost_is_known_by_step_and_table(settings: Settings, query: C
 
 
 def without_scripts(page: str) -> str:
-    """The page without the texts of its scripts, in which a library may write an address that nothing asks for."""
+    """Return the page without the text of its scripts, in which a library may write an address that is never requested."""
     return re.sub(r"(<script\b(?![^>]*\bsrc=)[^>]*>).*?</script>", r"\1", page, flags=re.S)
 
 

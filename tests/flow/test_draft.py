@@ -38,7 +38,7 @@ def project(files: list[Path], other_project: Callable[[Callable[[Path], None]],
 
 
 def records(path: Path, nulls: tuple[str, ...]) -> list[tuple[str | None, ...]]:
-    """The values that Python's csv module reads, with an empty field and `null` as NULL, by the file format."""
+    """Read the values with Python's csv module; an empty field or a null word is None, as the file format makes it NULL."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         _, *rows = csv.reader(file)
     return [tuple(None if value in ("", *nulls) else value for value in record) for record in rows]
@@ -81,6 +81,6 @@ def test_ten_awkward_files_are_published_and_staged_without_a_change(
     )
     assert built.clean, built.problems
     assert built.passed > len(files)
-    assert by_file["numbers.csv"].dialect.nulls == ("null", "n/a")  # nothing else in its column is no number
+    assert by_file["numbers.csv"].dialect.nulls == ("null", "n/a")  # the only value in its column that is not a number
     counted = query("SELECT COUNT(*), COUNT(DISTINCT VISIT_ID) FROM STG.STG_CLINIC__ACCENTS")
     assert counted == [(awkward.ROWS, awkward.ROWS)]

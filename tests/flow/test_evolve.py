@@ -1,4 +1,4 @@
-"""Files whose columns or records are not as always: each policy of the contract on the running stack, and the way back."""
+"""Files with other columns than usual or no records: each policy of the contract on the running stack, then undo and replay."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COLUMNS = ("id", "name", "score")
 
 @pytest.fixture(scope="module")
 def project(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the project's contracts and of what derives from them, with the trial's; the flows read the copy."""
+    """A copy of the project's contracts and of what derives from them, plus the contract `trial`; the flows read the copy."""
     from flows import new_columns  # once the environment names the stack's Prefect server
 
     def add(copy: Path) -> None:
@@ -61,7 +61,7 @@ def in_raw(query: Query, table: str, batch: str, columns: str = "ID, NAME, SCORE
 
 
 def artifact(settings: Settings, key: str) -> str:
-    """The newest artifact's text."""
+    """Return the text of the newest artifact with this key."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -148,7 +148,7 @@ def test_such_a_batch_is_unchanged_undone_and_loaded_again_as_any_other(delivere
     assert run_flow("reconcile", source="trial") == ()
     run_flow("undo", batch=batch, source="trial")
     assert in_raw(query, "grown", batch, "ID") == []
-    query(f"UPDATE RAW.LOAD_LEDGER SET FILE_COLUMNS = NULL WHERE BATCH_ID = '{batch}'")  # as rows before there was one
+    query(f"UPDATE RAW.LOAD_LEDGER SET FILE_COLUMNS = NULL WHERE BATCH_ID = '{batch}'")  # as before the column existed
     run_flow("replay", batch=batch, source="trial")
     check_second(query, batch)
     assert run_flow("reconcile", source="trial") == ()
@@ -173,7 +173,7 @@ def test_what_no_policy_lets_in_is_refused_before_anything_of_it_is_seen(
 def test_the_patch_that_is_shown_brings_the_new_column_into_staging(
     settings: Settings, project: Path, delivered: Delivered, query: Query
 ) -> None:
-    """The file is the same, and so is where its fields go."""
+    """After the patch the same file is unchanged, because its fields go into the same columns."""
     from flows import blocks
 
     run_flow("replay", batch=delivered.second.batch_id, source="trial")
@@ -189,7 +189,7 @@ def test_the_patch_that_is_shown_brings_the_new_column_into_staging(
     assert built.clean, built.problems
     assert query("SELECT ID, WARD_S_NO FROM STG.STG_TRIAL__GROWN_ROWS ORDER BY 1") == [("a", "W1"), ("b", None)]
 
-    # The first batch is older than the column: loaded again it has none.
+    # The first batch is older than the column: replayed, it has NULL there.
     batch = delivered.first.batch_id
     replayed = run_flow("replay", batch=batch, source="trial")
     assert {t.columns for t in replayed.tables if t.table == "grown"} == {"missing, NULL in RAW: Ward's no"}

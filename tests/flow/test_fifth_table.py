@@ -1,4 +1,4 @@
-"""A schema entry more in a copy of the contract: the pipeline makes the table, loads, validates, documents, hands it off."""
+"""One more schema entry in the contract: provisioning creates the table, the pipeline loads, validates and documents it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person is forgotten: RAW, landed objects, ledger; killed on the way; replayed; and nothing of them anywhere afterwards."""
+"""`cxm forget` deletes a person from RAW, landed objects and dbt's tables, also after a kill; a replay brings nothing back."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def rows_of(path: Path) -> list[list[str]]:
 
 
 def plant(folder: Path) -> dict[str, int]:
-    """A person with two orders, made of copies of other rows; how many rows each RAW table gets."""
+    """Add a person with two orders, copied from other rows; return how many rows each RAW table gets."""
     changes: dict[str, list[dict[str, str]]] = {
         "olist_customers_dataset": [
             {"customer_id": key, "customer_unique_id": PERSON} for key in ORDER_KEYS
@@ -101,7 +101,7 @@ def forget(*more: str, **code: int) -> dict[str, Any]:
 
 
 def traces(settings: Settings, query: Query, tables: Iterable[str], batches: Iterable[str] = ()) -> list[str]:
-    """Those tables, and objects (of these batches, or all), in which something of the person is."""
+    """Return those tables, and objects (of these batches, or all), that hold something of the person."""
     found = {
         table
         for table in tables
@@ -120,7 +120,7 @@ def traces(settings: Settings, query: Query, tables: Iterable[str], batches: Ite
 
 @contextmanager
 def at_work(settings: Settings, source: Source, batch_id: str) -> Iterator[tuple[Ledger, RunInfo]]:
-    """The source's ledger, and a run that holds its lease."""
+    """Yield the source's ledger and a run that holds its lease."""
     with (
         blocks.ledger(settings, source.name, {"step": "test"}) as ledger,
         holding(ledger, replace(new_run(), batch_id=batch_id), settings.lease_minutes) as info,
@@ -286,7 +286,7 @@ def test_an_object_is_replaced_only_if_it_is_the_one_that_was_read(settings: Set
 
 
 def in_tables(query: Query) -> list[str]:
-    """Every table and view of the database in which something of the person is."""
+    """Return every table and view of the database that holds something of the person."""
     names = query("SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES")
     held = [f"{schema}.{name}" for schema, name in names if schema != "INFORMATION_SCHEMA"]
     rows = {name: query(f"SELECT * FROM {name}") for name in held}
@@ -294,8 +294,8 @@ def in_tables(query: Query) -> list[str]:
 
 
 def in_files(home: Path) -> list[str]:
-    """Every file of a home in which something of the person is, but where the servers keep tables and objects: there deleted
-    bytes may stay until they are written over."""
+    """Return every file of a home that holds something of the person, except where the servers keep tables and objects: deleted
+    bytes may stay there until they are overwritten."""
     found = []
     for path in sorted(home.rglob("*")):
         if path.is_file() and path.relative_to(home).parts[0] not in ("s3", "warehouse"):
@@ -327,7 +327,7 @@ def publish_both(run_pipeline: Callable[..., Any], small: Path, days: Path) -> s
 
 
 def build_hcps(settings: Settings) -> None:
-    """Build the dbt tables that hold persons, and what they are made of."""
+    """Build the dbt tables that hold persons, and the models that they read."""
     from flows.steps import build, dbt
 
     environment = dbt.dbt_environment(blocks.with_login(settings))
@@ -339,7 +339,7 @@ def build_hcps(settings: Settings) -> None:
 
 
 def noted_requests(query: Query) -> dict[str, list[dict[str, int]]]:
-    """The notes of `cxm forget`: request → rows by place, of each source."""
+    """Return the notes of `cxm forget`: request → rows by place, for each source."""
     notes: dict[str, list[dict[str, int]]] = {}
     for request, _, places in query("SELECT DISTINCT REQUEST_ID, SOURCE, PLACES FROM RAW.FORGOTTEN"):
         notes.setdefault(request, []).append(json.loads(places))

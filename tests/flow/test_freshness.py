@@ -1,4 +1,4 @@
-"""How old a table is: the age of its last delivery, as `dbt source freshness` says. The ledger's clock is moved."""
+"""A table is as old as its last delivery, as `dbt source freshness` reports it; the tests move the ledger's times back."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_a_source_that_nobody_loaded_is_not_late(data: Path) -> None:
 def test_an_archive_in_the_folder_loads_as_its_files_do(
     data: Path, small: Path, monkeypatch: pytest.MonkeyPatch, query: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
-    """Kaggle's download as it comes, one file of it packed once more; the files unpacked are then unchanged."""
+    """Kaggle's download as it comes, with one of its files gzipped; the unpacked files are unchanged afterwards."""
     monkeypatch.setenv("CXM_ENV", "packed")
     with zipfile.ZipFile(data / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(small.glob("*.csv")):

@@ -1,4 +1,4 @@
-"""`inbox` on the running stack: a set that came starts its run once, over kills too; what was published is moved."""
+"""`inbox` on the running stack: a complete set of files starts one run, also after kills; published files are moved."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flows.settings import Settings
 pytestmark = pytest.mark.xdist_group("flow")
 SELLERS = "olist_sellers_dataset.csv"
 
-# A look that dies as by SIGKILL: before it asks for the run, or after the server has made it and before that is noted.
+# A look killed by SIGKILL: before it asks for the run, or after the server has created the run and before that is noted.
 KILLED = """
 import os, signal, sys
 from flows import inbox
@@ -48,7 +48,7 @@ def client(settings: Settings) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def deployment(client: Any) -> Iterator[UUID]:
-    """`pipeline/olist`, as `prefect deploy` makes it, without a pool: its runs are started by the tests."""
+    """`pipeline/olist`, as `prefect deploy` makes it, without a pool: the tests start its runs."""
     from flows.pipeline import pipeline
 
     flow_id = client.create_flow(pipeline)
@@ -61,7 +61,7 @@ def deployment(client: Any) -> Iterator[UUID]:
 
 @pytest.fixture
 def looked(settings: Settings, deployment: UUID) -> Iterator[Callable[..., Any]]:
-    """`looked(folder, **options)` → the result of one look; what earlier looks remembered was deleted."""
+    """`looked(folder, **options)` → the result of one look; what the looks remember is deleted after the test."""
     from prefect.variables import Variable
 
     from flows.inbox import inbox
@@ -71,7 +71,7 @@ def looked(settings: Settings, deployment: UUID) -> Iterator[Callable[..., Any]]
 
 
 def runs(client: Any, deployment: UUID) -> list[Any]:
-    """The runs that were made of the deployment and not begun."""
+    """Return the deployment's runs that have not begun."""
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
     result = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])))
@@ -79,7 +79,7 @@ def runs(client: Any, deployment: UUID) -> list[Any]:
 
 
 def execute(run: Any) -> None:
-    """Run it, in this process."""
+    """Execute the flow run in this process."""
     from prefect.flow_engine import run_flow
 
     from flows.pipeline import pipeline
@@ -168,7 +168,7 @@ def test_odd_arrivals_are_each_loaded_exactly_once(
         return "; ".join(one.summary for one in looked(inbox, **options))
 
     def loaded() -> str:
-        """Look until a run starts, and execute it; how it ended."""
+        """Look until a run is created, execute it and return the name of its last state."""
         while not (new := [run for run in runs(client, deployment) if run.id not in done]):
             time.sleep(1)
             for moment in ("before", "after"):

@@ -56,7 +56,7 @@ def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_the_wheel_installed_elsewhere_runs_the_sample(tmp_path: Path) -> None:
-    """Without the development packages: what flows/ imports comes by what the wheel asks for, in the lock's versions."""
+    """The wheel's own dependencies suffice, in the lock's versions and without the development packages."""
     python = tmp_path / "env" / "bin" / "python"
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "env"], check=True)
     install = [UV, "pip", "install", "--quiet", "--python", python, "-c", "requirements.lock", build(tmp_path)]

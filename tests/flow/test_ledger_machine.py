@@ -1,7 +1,7 @@
-"""Any sequence of runs, crashes, undos, replays and forced loads leaves each row once, and the ledger true.
+"""Any sequence of runs, crashes, undos, replays and forced loads leaves each row in RAW once, and the ledger correct.
 
-A crash ends a run before or after any of its requests to S3 or the warehouse, as a killed process would: nothing more is
-sent, and the session's open transaction goes with it.
+A crash ends a run before or after any of its requests to S3 or the warehouse, as if its process were killed: nothing more is
+sent, and the session's open transaction ends with it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Killed(BaseException):
 
 
 class Life:
-    """So many requests are left, each with a moment before it and one after it."""
+    """Counts the moments that a process has left: one before each of its requests, and one after."""
 
     def __init__(self, moments: int | None) -> None:
         self.left = moments
@@ -97,7 +97,7 @@ moments = st.one_of(st.none(), st.integers(0, 70))
 
 
 class Batches(RuleBasedStateMachine):
-    """Two tables of one source; `brought` knows what each batch read, `verdicts` what was last decided about it."""
+    """Two tables of one source; `brought` holds what each batch read, `good` and `undone` what was last decided about it."""
 
     settings: Settings
     source: Source
@@ -106,7 +106,7 @@ class Batches(RuleBasedStateMachine):
     def start(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.brought: dict[str, dict[str, list[tuple[str | None, ...]]]] = {}
-        self.good: set[str] = set()  # batches whose audit said yes, if they came so far
+        self.good: set[str] = set()  # batches that pass their rules, if their run gets that far
         self.undone: set[str] = set()
         self.version = 0
         self.files_change()
@@ -268,10 +268,10 @@ class Batches(RuleBasedStateMachine):
                 assert newest.batch_id not in self.undone
                 assert self.in_raw(newest.batch_id)[table] == self.brought[newest.batch_id][table]
 
-    # How ------------------------------------------------------------------------------------------------------------
+    # Helpers --------------------------------------------------------------------------------------------------------
 
     def survives(self, work: Callable[[Ledger, Any], None], dies: int | None) -> bool:
-        """True if the work was finished; in any case the session is closed afterwards."""
+        """Do the work and return whether it finished; the session is closed in any case."""
         life = Life(dies)
         with self.connection() as connection:
             ledger = Ledger(Mortal(connection, life), self.settings.database, self.source.name)  # type: ignore[arg-type]
@@ -295,7 +295,7 @@ class Batches(RuleBasedStateMachine):
         return [tuple(value or None for value in record) for record in records]
 
     def in_raw(self, batch: str | None = None) -> dict[str, Any]:
-        """RAW as it is: batch → table → rows in file order; of one batch: table → rows."""
+        """Read RAW: batch → table → rows in file order; for one batch: table → rows."""
         if not hasattr(self, "folder"):
             return {}
         result: dict[str, dict[str, list[tuple[str | None, ...]]]] = {}
@@ -322,7 +322,7 @@ def machine(settings: Settings) -> type[Batches]:
 
 
 def explore(machine: type[Batches], examples: int, steps: int, seeded: int | None = None) -> None:
-    """Run the machine; with a seed always the same interleavings, to see one again."""
+    """Run the machine; a seed repeats the same interleavings, to reproduce a failure."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine if seeded is None else seed(seeded)(machine),
         settings=hypothesis_settings(
@@ -343,7 +343,7 @@ def test_any_short_sequence_keeps_raw_and_ledger_true(machine: type[Batches]) ->
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(8))
 def test_many_long_sequences_keep_raw_and_ledger_true(part: int, machine: type[Batches]) -> None:
-    """Thousands of steps in all. CXM_MACHINE_SEED=… draws other ones, or those of a failure again: the seed is shown."""
+    """Thousands of steps in all. The seed is printed; CXM_MACHINE_SEED=… sets it, to repeat a failure."""
     start = int(os.environ.get("CXM_MACHINE_SEED", time.time_ns() % 10**6))
     print(f"CXM_MACHINE_SEED={start}")  # noqa: T201
     explore(machine, 16, 25, start + part)

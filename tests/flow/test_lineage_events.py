@@ -25,7 +25,7 @@ KEY = "a-key-of-the-receiver"
 
 
 class Receiver(ThreadingHTTPServer):
-    """What came, and how long an answer takes."""
+    """Receives events: `events` and `keys` hold what came, `seconds` is how long an answer takes."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []

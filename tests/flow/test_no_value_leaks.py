@@ -1,4 +1,4 @@
-"""The hunt: values planted in columns about people are found nowhere but where data is, whatever goes wrong with them."""
+"""Values planted in columns about people are found only where data is kept, whatever goes wrong with them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ zqxvtwice,Ann Zqxvtwice,770033077,Rome,1.770177014,1977-01-14,2026-01-01 10:11:1
 zqxvlarge,Eve Zqxvlarge,77000555555,Zqxvothercity,-77.10577017,1977-77-15,2026-77-01 10:11:16,maybezqxv,C
 zqxvempty,,,,,,,,
 """
-# What is planted, as it appears in any text, in any case. Each is what no id holds by chance: a UUID of version 7 had "1977-77".
+# What is planted, as it appears in any text, in either letter case. No id may hold one by chance: a UUIDv7 held "1977-77".
 MARKERS = (
     b"zqxv",
     b"770010001",
@@ -95,7 +95,7 @@ def files(folder: Path, people: str = PEOPLE, visits: str = "zqxvkey1,Dr Zqxvgoo
 
 
 def lines_with(data: bytes) -> Iterator[str]:
-    """Each place where a marker is, with what is around it."""
+    """Yield each place where a marker occurs, with the text around it."""
     low = data.lower()
     for marker in MARKERS:
         at = -1
@@ -128,7 +128,7 @@ def test_a_personal_value_is_nowhere_but_where_data_is(
         return done.output
 
     def load(*messages: str, kind: type[CxmError] = PipelineError, **changed: str) -> str:
-        """Run the pipeline on changed files; the batch."""
+        """Run the pipeline on changed files; return the batch."""
         files(data, **changed)
         if not messages:
             return str(run_flow("pipeline", source="people", data=str(data)).batch_id)
@@ -167,7 +167,7 @@ def test_a_personal_value_is_nowhere_but_where_data_is(
     cxm("check", "--source", "people", "--data", str(data))
     cxm("check", "--source", "people", "--data", str(data), "--json")
 
-    # dbt, by a model that casts what is no number.
+    # dbt: a model that casts text that is not a number.
     model = project / "dbt" / "cxm_medtech" / "models" / "staging" / "people" / "casts_a_name.sql"
     model.write_text(
         "{{ config(materialized='table') }}\nselect name::number as n from {{ source('people', 'people') }}\n"
@@ -195,7 +195,7 @@ def test_a_personal_value_is_nowhere_but_where_data_is(
     cxm("contract", "draft", "drafted", str(data / "people.csv"), str(data / "visits.csv"))
     _deliver()
 
-    # Where it may be: RAW, what dbt builds from it, and the objects in S3.
+    # Personal values may be in RAW, in what dbt builds from it, and in the objects in S3.
     kept = ("s3", "warehouse")
     for path in sorted(settings.home.rglob("*")):
         if path.is_file() and path.relative_to(settings.home).parts[0] not in kept:

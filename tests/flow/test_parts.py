@@ -91,7 +91,7 @@ class Place:
         return run_flow("pipeline", source="parts", data=str(self.folder), day=DAY, **parameters)
 
     def raw(self, table: str, batch: str) -> list[tuple[Any, ...]]:
-        """(file, row's number, id) of a batch's rows."""
+        """Return (file, row number, id) of a batch's rows."""
         rows = self.query(
             "SELECT SPLIT_PART(_SOURCE_FILENAME, '/', -1), _SOURCE_ROW_NUMBER, ID "
             f"FROM RAW.PARTS_{table.upper()} WHERE _BATCH_ID = '{batch}' ORDER BY 1, 2"
@@ -99,7 +99,7 @@ class Place:
         return [tuple(row) for row in rows]
 
     def ledger(self, batch: str) -> set[tuple[Any, ...]]:
-        """(file, status, records, rows loaded) of a batch."""
+        """Return (file, status, records, rows loaded) of a batch."""
         return set(
             self.query(
                 "SELECT FILE_NAME, STATUS, FILE_RECORDS, ROWS_LOADED FROM RAW.LOAD_LEDGER "
@@ -108,7 +108,7 @@ class Place:
         )
 
     def staged(self, model: str) -> list[str]:
-        """The ids that dbt's staging view shows: what is published now."""
+        """Return the ids that dbt's staging view shows: what is published now."""
         return [row[0] for row in self.query(f"SELECT ID FROM STG.{model} ORDER BY 1")]
 
 
@@ -181,7 +181,7 @@ def test_a_tables_files_are_loaded_replaced_undone_and_replayed_as_one(
     assert place.staged("STG_PARTS__ORDERS_ROWS") == ["a", "b", "d"]
     assert run_flow("reconcile", source="parts") == ()
 
-    # One byte of one part: the table is sent whole.
+    # One byte of one part has changed: the whole table is sent.
     place.write("orders_3.csv", "e,s2")
     place.write("orders_4.csv", "f,nowhere")
     with pytest.raises(Exception, match=r"relationship\(SITE\) SITE: 1 rows: orders_4\.csv\.zst: row 1"):
@@ -245,7 +245,7 @@ def test_a_trial_is_judged_published_never_and_cleared_away(
         "SELECT BATCH_ID, STATUS FROM RAW.LOAD_LEDGER WHERE SOURCE = 'parts' AND STATUS = 'validated'",
     )
     published = query(views)
-    # The first record of each file is good; that it may refer to a record that is not among the first is not checked.
+    # The first record of each file is good; whether it refers to a record beyond the first ones is not checked.
     trial = place.run(limit=1)
     assert (trial.trial, trial.published) == (1, False)
     assert tables(trial) == {"orders": (2, 2, "loaded"), "visits": (0, 0, "not delivered"), "sites": (1, 1, "loaded")}

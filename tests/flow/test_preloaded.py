@@ -1,4 +1,4 @@
-"""`cxm run` in a fork of the preloaded process: what a user sees is what it is without one."""
+"""`cxm run` in a fork of the preloaded process: the user sees the same as without it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def wait_for(true: Callable[[], Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def environment(settings: Settings) -> dict[str, str]:
-    """A user's, without what Prefect and others read when they are imported."""
+    """A user's environment, without the variables that Prefect and others read when they are imported."""
     return {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "PYTHON", "DBT_", "GX_"))}
 
 
 @pytest.fixture(scope="module")
 def processes(settings: Settings, environment: dict[str, str]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Those that were started; the last one may still run."""
+    """The preloaded processes that were started; the last one may still run."""
     started: list[subprocess.Popen[bytes]] = []
     yield started
     for process in started:
@@ -56,7 +56,7 @@ def processes(settings: Settings, environment: dict[str, str]) -> Iterator[list[
 def preloaded(
     settings: Settings, environment: dict[str, str], processes: list[subprocess.Popen[bytes]]
 ) -> subprocess.Popen[bytes]:
-    """The one of the module, started anew if a test ended it."""
+    """The module's preloaded process, started again if a test ended it."""
     if processes and processes[-1].poll() is None:
         return processes[-1]
     (settings.home / "run" / SOCKET).unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def preloaded(
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("preloaded") / "small"
     generate(folder, 0.01)
-    (folder / MARKER).unlink()  # another module may have published real rows, over which no generated ones are loaded
+    (folder / MARKER).unlink()  # another module may have published real rows, which generated ones never replace
     return folder
 
 
@@ -84,12 +84,12 @@ def start(environment: dict[str, str], *arguments: str, cwd: Path = PROJECT) -> 
 
 
 def commands(preloaded: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The processes forked for commands."""
+    """Return the processes forked for commands."""
     return psutil.Process(preloaded.pid).children(recursive=True)
 
 
 def forks_of(run: subprocess.Popen[str], preloaded: subprocess.Popen[bytes]) -> int:
-    """How many processes were forked until the command ended."""
+    """Return the largest number of forked processes seen at once until the command ended."""
     seen = 0
     while run.poll() is None:
         seen = max(seen, len(commands(preloaded)))
@@ -101,7 +101,7 @@ def forks_of(run: subprocess.Popen[str], preloaded: subprocess.Popen[bytes]) -> 
 def test_a_run_is_forked_and_gives_the_same_document(
     preloaded: subprocess.Popen[bytes], environment: dict[str, str], small: Path, settings: Settings
 ) -> None:
-    """A relative folder is the caller's; the output is the caller's pipe and nothing else is in it."""
+    """A relative folder is one of the caller's; the output goes to the caller's pipe, and nothing else does."""
     assert stat.S_IMODE((settings.home / "run" / SOCKET).stat().st_mode) == 0o700
     run = start(environment, "--data", small.name, "--force", "--json", cwd=small.parent)
     wait_for(lambda: commands(preloaded))
@@ -135,7 +135,7 @@ def test_messages_and_exit_codes_are_the_same_without_it(
 def test_a_signal_to_the_command_ends_the_run(
     preloaded: subprocess.Popen[bytes], environment: dict[str, str], small: Path, number: int
 ) -> None:
-    """As without it: Ctrl-C and `kill`; the lease is free for the next run."""
+    """Ctrl-C and `kill` work as without it; the lease is free for the next run."""
     run = start(environment, "--data", str(small), "--force")
     wait_for(lambda: commands(preloaded))
     time.sleep(1.5)
@@ -166,7 +166,7 @@ def test_a_killed_command_takes_its_fork_along(
 def test_a_killed_fork_is_reported(
     preloaded: subprocess.Popen[bytes], environment: dict[str, str], small: Path
 ) -> None:
-    """The command ends by the signal that ended its fork; without its keeper it says what to do."""
+    """The command ends by the signal that ended its fork; if its keeper was killed, it says what to do."""
     for killed, code in ((-1, -signal.SIGKILL), (0, 5)):
         run = start(environment, "--data", str(small), "--force")
         processes = wait_for(lambda: len(commands(preloaded)) > 1 and commands(preloaded))
@@ -185,7 +185,7 @@ def test_a_killed_fork_is_reported(
 def test_an_environment_of_its_own_runs_in_its_own_process(
     preloaded: subprocess.Popen[bytes], environment: dict[str, str]
 ) -> None:
-    """Prefect reads its variables when it is imported, so another profile must not meet an import that is done."""
+    """Prefect reads its variables when it is imported, so another profile needs a process that has not imported it."""
     for own in ({"PREFECT_PROFILE": "other"}, {"PYTHONWARNINGS": "error::UserWarning"}, {"HOME": "/"}):
         run = start({**environment, **own}, "--source", "nothing")
         assert (forks_of(run, preloaded), run.returncode) == (0, 2), own
@@ -194,7 +194,7 @@ def test_an_environment_of_its_own_runs_in_its_own_process(
 def test_a_busy_process_is_not_waited_for_and_runs_nothing_late(
     preloaded: subprocess.Popen[bytes], environment: dict[str, str]
 ) -> None:
-    """A command that both ran would load twice."""
+    """If both processes ran the command, it would load twice."""
     preloaded.send_signal(signal.SIGSTOP)
     run = start(environment, "--source", "nothing")
     run.communicate(timeout=PATIENCE)
@@ -218,7 +218,7 @@ def test_changed_code_is_never_run_old(preloaded: subprocess.Popen[bytes], envir
 
 @pytest.mark.soak
 def test_up_starts_it_and_down_ends_it(tmp_path: Path, environment: dict[str, str]) -> None:
-    """It is up once the worker is; killed, the next command runs without it; `down` leaves none."""
+    """After `cxm up` it runs, and a command in it answers as usual; after `cxm down` it is gone."""
     ports = {f"CXM_{name}_PORT": str(free_port()) for name in ("S3", "WAREHOUSE", "PREFECT", "DOCS", "WORKER")}
     home = tmp_path / "h"
     own = {**environment, **ports, "CXM_HOME": str(home)}

@@ -1,4 +1,4 @@
-"""A run compares the embedded environment with what is expected when something may have changed, and only then."""
+"""A run compares the embedded environment with what is expected only when something may have changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Query = Callable[..., list[tuple[Any, ...]]]
 
 @pytest.fixture
 def remembered(settings: Settings) -> Settings:
-    """The stack after a run for which it was complete."""
+    """The stack after a run that found it complete."""
     (settings.home / FILE).unlink(missing_ok=True)
     complete(settings, looking(settings))
     if looking(settings).result() is not None:  # changes were made
@@ -28,7 +28,7 @@ def remembered(settings: Settings) -> Settings:
 
 
 def compared(settings: Settings) -> list[str]:
-    """What the comparison would change."""
+    """Compare, and return the names of what would be changed."""
     plan = looking(settings).result()
     assert plan is not None, "nothing was compared"
     return [item.name for item in plan.todo]

@@ -1,4 +1,4 @@
-"""Retention by the contract: a load whose time is over goes as a whole, rows and objects, also after a kill; nothing else."""
+"""Retention by the contract: an expired load is deleted whole, rows and objects, also after a kill; nothing else is deleted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES: Files = {"hospitals": [("1", "2"), ("2", "-1")], "wards": [("1", "1")], "
 
 
 def published(bench: Bench, source: Source, days_ago: int) -> str:  # noqa: F811
-    """A published batch that was delivered so many days ago."""
+    """Publish a batch that was delivered so many days ago; return its id."""
     info = bench.load(FILES)
     bench.publish(info, FILES)
     ledger = bench.ledger()
@@ -37,7 +37,7 @@ def published(bench: Bench, source: Source, days_ago: int) -> str:  # noqa: F811
 
 
 def left(bench: Bench, batch: str) -> dict[str, tuple[int, int]]:  # noqa: F811
-    """RAW table → rows of a batch, set aside ones too, and objects in S3, in both places."""
+    """Return table → how many rows a batch has, with those set aside, and how many objects, under raw/ and archive/."""
     keys = [
         o["Key"]
         for top in ("raw", "archive")
@@ -103,7 +103,7 @@ def test_a_load_goes_when_its_retention_is_over_also_after_a_kill(
     reason = "retention of the contract: its last delivery is more than 3 months ago"
     assert (entry.status, entry.key, entry.error) == ("undone", None, reason)
 
-    # Killed at any statement: rows and the word on them go together, and before the objects.
+    # Killed at any statement: rows go together with their ledger entry, and before the objects.
     shorter = replace(source, tables=(replace(hospitals, retention=Retention(79, "day")),))
     states = []
     for moment in (2, 6, 10, 14, 18, 200):

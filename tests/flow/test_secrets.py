@@ -1,4 +1,4 @@
-"""Known secrets are planted, everything is run, and everything that was written, said or started is searched for them."""
+"""Known secrets are planted, everything is run, and everything that was written, printed or started is searched for them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OTHERS = {"AWS_SECRET_ACCESS_KEY": "planted-aws-5c1", "PREFECT_API_AUTH_STRING":
 
 @pytest.fixture(scope="module")
 def planted(settings: Settings) -> dict[str, bytes]:
-    """Blocks named `planted` that hold an S3 secret and an encrypted key; what is secret in them, by name."""
+    """Save blocks named `planted` that hold an S3 secret and an encrypted key; return their secrets and the stack's, by name."""
     from prefect_aws import AwsCredentials
     from prefect_snowflake import SnowflakeConnector
 
@@ -102,8 +102,8 @@ class Holder:
 def watched(
     arguments: list[str], environment: dict[str, str], secrets: Mapping[str, bytes]
 ) -> tuple[bytes, set[bytes], dict[Holder, set[str]], int]:
-    """Run `cxm`, with a umask that takes nothing away; what it said, the arguments of every process that it and the stack had,
-    those whose environment holds a secret with its names, its exit code."""
+    """Run `cxm` with umask 0; return its output, the arguments of every process meanwhile, the processes whose environment holds
+    a secret, with the secrets' names, and its exit code."""
     command = [str(Path(sys.executable).parent / "cxm"), *arguments]
     process = subprocess.Popen(
         command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, umask=0
@@ -119,7 +119,7 @@ def watched(
             values = "\n".join((one.info["environ"] or {}).values()).encode(errors="replace")
             if held := {name for name, secret in secrets.items() if secret in values}:
                 key = (one.pid, one.info["create_time"])
-                if key not in known or known[key].line != line:  # between fork and exec it bears its parent's line
+                if key not in known or known[key].line != line:  # between fork and exec it has its parent's line
                     parent = known[key].parent if key in known else _line_of(one.info["ppid"])
                     mine = one.pid != process.pid and one.info["ppid"] == os.getpid()
                     known[key] = Holder(line, parent, mine)
@@ -173,8 +173,8 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
     of_dbt = {"password of CXM_TRANSFORMER_SVC"}
 
     def allowed(holder: Holder) -> set[str]:
-        """What it may hold. A helper of Python's multiprocessing belongs to the process that started it."""
-        # The fault tests' fork server and its tracker: this process names the stack's login in its own environment.
+        """Return the secrets that it may hold. A helper of Python's multiprocessing belongs to the process that started it."""
+        # The fault tests' fork server and its tracker: this process has the stack's login in its own environment.
         if holder.of_this_process and " multiprocessing." in holder.line:
             return set(planted)
         if " multiprocessing.resource_tracker " in holder.line:
@@ -189,7 +189,7 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
 
     places: dict[str, bytes] = {"terminal": b"\n".join(said), "process arguments": b"\n".join(arguments)}
     for path in (*settings.home.rglob("*"), *tmp_path.rglob("*")):
-        # Where the embedded object store's identity is kept, readable by its owner only.
+        # All but secrets/, where the embedded object store's identity is kept, readable by its owner only.
         if path.is_file() and settings.home / "secrets" not in path.parents:
             places[str(path)] = path.read_bytes()
     for name in ("prefect", "dbt", "docs", "expectations", "logs", "warehouse", "run"):
@@ -201,7 +201,7 @@ def test_no_secret_is_written_said_or_passed_in_the_open(
 
 
 def test_a_server_of_the_stack_gets_no_secret_that_it_does_not_need(tmp_path: Path) -> None:
-    """A stack that is started with every secret setting in the environment, umask 000."""
+    """This holds even if the stack is started with every secret setting in the environment, and with umask 000."""
     home = tmp_path / "home"
     ports = {f"CXM_{name}_PORT": str(free_port()) for name in ("S3", "WAREHOUSE", "DOCS")}
     environment = {**os.environ, **SETTINGS, **ports, "CXM_HOME": str(home), **OTHERS}

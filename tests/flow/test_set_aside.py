@@ -1,5 +1,5 @@
-"""Bad rows set aside: for any files published + set aside = file, nothing bad is published and nothing good lost, also after a
-kill, an undo and a replay. This module decides independently, row by row in Python, which rows are bad."""
+"""Bad rows set aside: for any files, published + set aside = file; nothing bad is published and nothing good is lost, also after
+a kill, an undo and a replay. This module decides independently, row by row in Python, which rows are bad."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ NONE: Lines = {"hospitals": [], "wards": [], "visits": []}
 
 
 def number(text: str) -> int | None:
-    """The whole number that a text is."""
+    """Return the whole number that a text holds, or None."""
     result = text.strip()
     return int(result) if result.lstrip("+").isdigit() and len(result) < 19 else None
 
@@ -75,7 +75,7 @@ def is_day(text: str) -> bool:
 
 
 def own_rules(table: str, rows: Sequence[Row]) -> list[set[str]]:
-    """Which rules each row breaks by itself or with others of its table."""
+    """Return which rules each row breaks by itself or with others of its table."""
     broken: list[set[str]] = [set() for _ in rows]
     key = {"hospitals": "HOSPITAL_ID", "wards": "WARD_ID", "visits": "WARD"}[table]
     times = Counter(number(row[0]) for row in rows)
@@ -98,7 +98,7 @@ def own_rules(table: str, rows: Sequence[Row]) -> list[set[str]]:
 
 
 def expected(files: Files) -> dict[str, list[set[str]]]:
-    """Table → for each row the rules that it breaks in the end: its own, or that it points at nothing that is published."""
+    """Return table → for each row the rules that it breaks in the end: its own, or that it refers to nothing published."""
     broken = {table: own_rules(table, rows) for table, rows in files.items()}
     for child, column, at, parent in (("wards", "HOSPITAL", 1, "hospitals"), ("visits", "WARD", 0, "wards")):
         there = {number(row[0]) for row, bad in zip(files[parent], broken[parent], strict=True) if not bad}
@@ -109,7 +109,7 @@ def expected(files: Files) -> dict[str, list[set[str]]]:
 
 
 def write(path: Path, header: Sequence[str], rows: Sequence[Row], lines: Sequence[str]) -> None:
-    """A file of these rows, each line before one of them."""
+    """Write a file of these rows, with each of the lines before one of them and the rest at the end."""
     left = list(lines)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -122,7 +122,7 @@ def write(path: Path, header: Sequence[str], rows: Sequence[Row], lines: Sequenc
 
 
 def numbered(rows: int, lines: int) -> list[int]:
-    """The numbers of the lines that are no record, in a file that `write` wrote."""
+    """Return the line numbers of the broken lines in a file that `write` wrote."""
     before = [2 + 2 * n for n in range(min(lines, rows))]
     return before + [2 + rows + n for n in range(rows, lines)]
 
@@ -138,7 +138,7 @@ class Bench:
 
     @contextmanager
     def mortal(self, life: Life) -> Iterator[Ledger]:
-        """A ledger whose connection ends with the life, and its open transaction with it."""
+        """Yield a ledger whose connection ends with the life, and its open transaction with it."""
         from flows import blocks
 
         with blocks.snowflake(self.settings, self.settings.loader_role, {"step": "test"}) as connection:
@@ -158,7 +158,7 @@ class Bench:
         return RunInfo(f"2027{n:04d}_000000", f"run-{n}", holder=f"{os.uname().nodename}/4194304/{n}.00")
 
     def load(self, files: Files, lines: Lines = NONE) -> RunInfo:
-        """A batch of these files, with lines that are no record in them, loaded and without a verdict."""
+        """Land and load a batch of these files, with broken lines in them; it has no verdict yet."""
         info, ledger = self.info(), self.ledger()
         holder, _ = lease.take(ledger, info, 10)
         stored = partial(s3.etags, self.client, self.settings.bucket)
@@ -170,7 +170,7 @@ class Bench:
         return holder
 
     def bad(self, files: Files) -> RowsToSetAside:
-        """What Great Expectations counts: each rule by itself, over all rows."""
+        """Return what Great Expectations counts: each rule by itself, over all rows."""
         counted = {
             table: dict(Counter(rule for rules in own_rules(table, rows) for rule in rules))
             for table, rows in files.items()
@@ -203,7 +203,7 @@ def bench(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None:
-    """One batch through load, a kill, the verdict, undo and replay."""
+    """Take one batch through load, a kill, the verdict, undo and replay."""
     bad = expected(files)
     good = {t: [n for n, rules in enumerate(of, 1) if not rules] for t, of in bad.items()}
     aside = {t: [(n, "; ".join(sorted(rules))) for n, rules in enumerate(of, 1) if rules] for t, of in bad.items()}
@@ -217,7 +217,7 @@ def check(bench: Bench, files: Files, moments: int, lines: Lines = NONE) -> None
     with suppress(Killed, DataError), bench.mortal(Life(moments)) as dying:
         bench.publish(info, files, dying)
     entries = bench.ledger().entries(info.batch_id)
-    if {e.status for e in entries} == {"loaded"}:  # killed before COMMIT: as if nothing had been
+    if {e.status for e in entries} == {"loaded"}:  # killed before COMMIT: as if nothing had happened
         assert bench.everywhere(info.batch_id) == (whole_file, none)
     if too_many:
         with pytest.raises(DataError, match=r"more than the contract sets aside|less than the 1 rows"):
@@ -293,7 +293,7 @@ def explore(bench: Bench, examples: int) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
-        phases=(Phase.generate,),  # to make a failure smaller would take minutes
+        phases=(Phase.generate,),  # shrinking a failure would take minutes
     )
     @given(files=FILES, moments=st.integers(0, 60), lines=LINES)
     def any_files(files: Files, moments: int, lines: Lines) -> None:
@@ -302,7 +302,7 @@ def explore(bench: Bench, examples: int) -> None:
     any_files()
 
 
-ROUNDED: Files = {  # a 1.5 is no second 2
+ROUNDED: Files = {  # 1.5 does not count as a second 2
     "hospitals": [("1.5", ""), ("+2", ""), ("1", "1e400")],
     "wards": [("1", "2"), ("2", "1.5")],
     "visits": [("1", "", "")],

@@ -1,4 +1,4 @@
-"""A table whose file is split loads as one: every row once, a ledger row for each object, one COPY for as many as FILES takes."""
+"""A table whose file is split loads as one: every row once, a ledger row per object, one COPY for as many as FILES takes."""
 
 from __future__ import annotations
 

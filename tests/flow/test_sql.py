@@ -12,7 +12,7 @@ import sqlglot
 from sqlfluff.core import FluffConfig, Linter
 from sqlglot import exp
 
-# sqlglot has no grammar for these and keeps their text as a Command; sqlfluff has, and is asked below.
+# sqlglot has no grammar for these and keeps their text as a Command; sqlfluff has one and parses them below.
 NO_GRAMMAR_IN_SQLGLOT = re.compile(
     r"GRANT|SHOW|ALTER SESSION|ALTER WAREHOUSE|CREATE (ROLE|USER|RESOURCE MONITOR)|ALTER TABLE \S+ MODIFY COLUMN \S+ SET TAG"
 )
@@ -28,7 +28,7 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
 
     (before,) = query("SELECT CURRENT_TIMESTAMP()")
     with monkeypatch.context() as other:
-        other.setenv("CXM_ENV", "sqltest")  # an environment of which nothing exists yet: every CREATE is sent
+        other.setenv("CXM_ENV", "sqltest")  # an environment in which nothing exists yet: every CREATE is sent
         run_flow("provision")
     summary = run_pipeline(small)
     sent = query(
@@ -69,7 +69,7 @@ def test_every_statement_of_a_run_parses_as_snowflake_sql(
 
 
 def reads_whole_table(text: str) -> bool:
-    """True where a query names a contract's RAW table and no batch in the WHERE beside it; a COPY and DDL read no rows."""
+    """Return whether a query reads a contract's RAW table without a batch in its WHERE; COPY and DDL read no rows."""
     try:
         parsed = sqlglot.parse_one(text, read="snowflake")
     except sqlglot.errors.ParseError:
@@ -85,7 +85,7 @@ def reads_whole_table(text: str) -> bool:
 
 
 def normal(text: str) -> str:
-    """One statement of each shape is enough: literals, ids, the names of RAW tables and their columns, white space are folded."""
+    """Reduce a statement to its shape, since one of each is enough: fold literals, ids, names in RAW, white space."""
     folded = re.sub(r"'[^']*'|\b[0-9a-f_]{12,}\b|\d+", "?", text)
     folded = re.sub(r"(\bRAW\.|\bCOLUMN )\w+", r"\1?", folded)
     return " ".join(folded.split())

@@ -1,4 +1,4 @@
-"""Days of the systems around the shipments on the running stack: loaded in order, quarantined, replaced, passed over."""
+"""Days of `synthetic` on the running stack: loaded in order, quarantined, replaced, skipped if unchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def source() -> Source:
 
 @pytest.fixture
 def published(source: Source, query: Query) -> Callable[[date, date], dict[str, list[tuple[Any, ...]]]]:
-    """`published(first, last)` → the rows that dbt may read, by file name: of each file its newest validated batch."""
+    """`published(first, last)` → the rows that dbt may read, by file name: those of each file's newest validated batch."""
 
     def read(first: date, last: date) -> dict[str, list[tuple[Any, ...]]]:
         result = {}
@@ -57,7 +57,7 @@ def published(source: Source, query: Query) -> Callable[[date, date], dict[str, 
 
 
 def in_files(folder: Path, *days: date) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of the days' files, an empty field as None."""
+    """Read the rows of the days' files, an empty field as None."""
     result = {}
     for day in days:
         for path in folder.glob(f"*_{day}.csv"):
@@ -68,7 +68,7 @@ def in_files(folder: Path, *days: date) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def backfill(folder: Path, first: date, last: date, source: str = "synthetic") -> Any:
-    """The flow's days; of one that fails the error with its days."""
+    """Run the flow; return its days, or if it fails its error, which has its days."""
     from flows import operations
 
     state = operations.backfill(source, first, last, data=str(folder), return_state=True)

@@ -35,7 +35,7 @@ def rows(folder: Path, table: str, days: tuple[date, ...]) -> list[dict[str, str
 
 
 def counted(folder: Path, *days: date) -> dict[str, tuple[tuple[int, ...], float | None]]:
-    """Account → its measures and net promoter score, counted in the files of these days."""
+    """Return account → its measures and net promoter score, counted in the files of these days."""
     tickets, surveys = rows(folder, "support_tickets", days), rows(folder, "nps_responses", days)
     visits, complaints = rows(folder, "rep_visits", days), rows(folder, "device_complaints", days)
     counts = [

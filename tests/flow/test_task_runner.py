@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("flow")
 
 
 def imported_tasks() -> bool:
-    """Whether this process has run a task of ours: only its arrival imports the module."""
+    """Return whether this process has run a task of ours: only a task that arrives imports the module."""
     import sys
 
     return "flows.tasks" in sys.modules

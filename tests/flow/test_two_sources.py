@@ -20,7 +20,7 @@ DAY = date(2018, 4, 11)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """`cxm run …` in a process of its own, on the running stack."""
+    """Start `cxm run …` in its own process, on the running stack."""
     command = [str(Path(sys.executable).with_name("cxm")), "run", "--json", *arguments]
     return subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -28,7 +28,7 @@ def api(settings: Settings) -> httpx.Client:
 
 
 def ask(api: httpx.Client, path: str, condition: Callable[[Any], bool], **body: Any) -> Any:
-    """What the server answers once `condition` is true of it: logs and task runs come in a moment after they happen."""
+    """Ask the server until `condition` is true of its answer, for 30 s at most: logs and task runs arrive a moment late."""
     deadline = time.monotonic() + 30
     while True:
         answer = api.post(path, json=body).json()
@@ -54,7 +54,7 @@ def test_a_run_from_a_terminal_has_in_the_ui_what_a_deployed_one_has(
     run_id = summary["flow_run_url"].rsplit("/", 1)[1]
     of_run = {"flow_run_id": {"any_": [run_id]}}
 
-    # Nothing was to be provisioned, so nothing but the batch is in the list of runs.
+    # Nothing had to be provisioned, so the batch is the only new run in the list.
     assert {run["id"] for run in api.post("/flow_runs/filter", json={}).json()} - before == {run_id}
 
     lines = ask(api, "/logs/filter", lambda one: any("Finished in state Failed" in one["message"] for one in one),
@@ -71,10 +71,10 @@ def test_a_run_from_a_terminal_has_in_the_ui_what_a_deployed_one_has(
     (validate,) = (task for task in tasks if task["name"].startswith("validate"))
     assert validate["state"]["message"] == "rules of error severity are broken: orders"
 
-    # Nothing is on the run's page beside its report but a table for each step; the log, which the page opens with, names it.
+    # Beside its report the run's page has only a table for each step; the log, with which the page opens, names the report.
     artifacts = {one["key"]: one for one in api.post("/artifacts/filter", json={"artifacts": of_run}).json()}
     assert set(artifacts) == {"olist-report", "olist-land", "olist-load", "olist-validation", "olist-broken-rows"}
-    # The page has the run's own artifacts first, then those of its tasks: the report leads, alone.
+    # The page lists the run's own artifacts first, then those of its tasks: the report comes first, alone.
     assert [key for key, one in artifacts.items() if one["task_run_id"] is None] == ["olist-report"]
     assert artifacts["olist-report"]["description"].startswith("The report. Quarantined: 9 tables, ")
     assert "**Quarantined**" in artifacts["olist-report"]["data"]
@@ -102,7 +102,7 @@ def test_a_name_typed_for_a_run_is_kept_and_a_drawn_one_makes_way(
 
 @pytest.fixture
 def automations(api: httpx.Client) -> Iterator[None]:
-    """The automations that the test makes go with it, or they would fire into the tests that follow."""
+    """Delete the automations after the test, or they would fire during later tests."""
     yield
     for left in api.post("/automations/filter", json={}).json():
         api.delete(f"/automations/{left['id']}")
