@@ -1,8 +1,8 @@
-"""pip's own configuration → uv's variables, then uv: set-up asks the index, and trusts the certificates, that pip does here.
+"""Runs uv with pip's configuration, so that set-up uses the index and the certificates that pip uses here.
 
     .venv/bin/python .ci/uv.py pip sync requirements.lock
 
-uv reads neither pip.conf nor PIP_*. What is set for uv already stays (https://docs.astral.sh/uv/reference/environment/).
+uv reads neither pip.conf nor PIP_*. Variables already set for uv stay (https://docs.astral.sh/uv/reference/environment/).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-# pip's option → uv's variable; the value's words are joined as uv wants them.
+# pip's option → uv's variable and the separator that uv expects between several values.
 NAMES = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
     "extra-index-url": ("UV_INDEX", " "),
@@ -27,7 +27,7 @@ NAMES = {
 
 
 def of_pip(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """uv's variables for what `pip config list` prints; of an option in several sections pip's order of precedence holds."""
+    """Return uv's variables for what `pip config list` prints; an option in several sections follows pip's precedence."""
     found = dict(_options(listed))
     if "UV_INDEX_URL" in environment:  # uv's older name
         found.pop("index-url", None)
@@ -37,13 +37,13 @@ def of_pip(listed: str, environment: Mapping[str, str]) -> dict[str, str]:
         if found.get(option) and variable not in environment
     }
     if "UV_INDEX" in variables and "UV_INDEX_STRATEGY" not in environment:
-        # pip looks at all of its indexes, uv at the first that has the package at all.
+        # pip looks at all of its indexes, uv only at the first that has the package.
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return variables
 
 
 def _options(listed: str) -> Iterator[tuple[str, str]]:
-    """(option, value) in the order in which later ones win: global, then install, then the environment."""
+    """Yield (option, value) so that later ones win: global, then install, then the environment."""
     lines = [line.partition("=") for line in listed.splitlines() if "=" in line]
     order = ("global", "install", ":env:")
     for section in order:

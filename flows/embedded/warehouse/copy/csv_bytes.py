@@ -16,7 +16,7 @@ from flows.embedded.warehouse.text import errors
 
 
 def text_of(source: Any, name: str, options: CsvFormat) -> tuple[Any, int]:
-    """A stream of the text behind the header, and how many lines the header took. `name` chooses the compression under AUTO."""
+    """Open the text after the header; return its stream and the header's lines. Under AUTO, `name` shows a deflated file."""
     stream = _decompressed(source, name, options.compression)
     if options.encoding != "utf-8":
         invalid = "replace" if options.replace_invalid_characters else "cxm-invalid"
@@ -26,7 +26,7 @@ def text_of(source: Any, name: str, options: CsvFormat) -> tuple[Any, int]:
         peeked.read(3)
     lines = 0
     while lines < options.skip_header and peeked.readline():
-        # The header is whole lines whatever the delimiters are: "it simply skips the specified number of CRLF-delimited
+        # The header is whole lines, whatever the delimiters: "it simply skips the specified number of CRLF-delimited
         # lines in the file" (create-file-format, SKIP_HEADER).
         lines += 1
     return peeked, lines
@@ -60,7 +60,7 @@ def _decompressed(source: Any, name: str, compression: str) -> Any:
 
 
 class _Transcoded(io.RawIOBase):
-    """Text of another character set as UTF-8; UTF-16 drops its own mark."""
+    """A stream of text in another character set, as UTF-8; UTF-16's own byte-order mark is dropped."""
 
     def __init__(self, source: Any, encoding: str, invalid: str) -> None:
         self._source, self._left = source, b""
@@ -80,5 +80,5 @@ class _Transcoded(io.RawIOBase):
         return size
 
 
-# Bytes that are not text in the file's character set become a lone surrogate, whose UTF-8 is refused at its place.
+# Bytes that are invalid in the file's character set become a lone surrogate: its UTF-8 is invalid, so the error names its place.
 codecs.register_error("cxm-invalid", lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 chunk of whole records, quotes where a writer that follows RFC 4180 puts them ──Cutter.cut──▶ RecordBatch(n, line, c1 … cN)
 
-Anything else, a stray quote, an escape character, a delimiter of several bytes, is for `csv_tokenizer`, ten times slower.
+`csv_tokenizer`, ten times slower, reads all others: those with a stray quote, an escape character, a delimiter of several bytes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Cutter:
         return self.can and not any(e in data for e in self.special)
 
     def cut(self, data: bytes, final: bool, records: int, line: int) -> tuple[ParsedChunk | None, int, int] | None:
-        """The whole records in `data`, how many bytes and how many line feeds they have; None when it needs the tokenizer.
+        """Cut the whole records in `data`; return them, their bytes and their line feeds, or None when the tokenizer is needed.
 
-        `records` were read before it, and it begins in `line`.
+        `records` is the number of records before `data`, `line` the line in which it begins.
         """
         delimiter = self.options.field_delimiter
         assert delimiter is not None
@@ -58,7 +58,7 @@ class Cutter:
         quotes: NDArray[np.int64] | None = None
         if self.options.enclosed_by is not None and self.options.enclosed_by in data:
             quotes = np.flatnonzero(b == self.options.enclosed_by[0])
-            # Inside or outside an enclosed field is the parity of the quotes so far; a doubled quote leaves and enters.
+            # An odd number of quotes so far means inside an enclosed field; a doubled quote leaves it and enters it again.
             ends = ends[(np.searchsorted(quotes, ends) & 1) == 0]
         is_last = b[ends] == LF
         last = np.flatnonzero(is_last)  # index of each record's last field
@@ -123,7 +123,10 @@ class Cutter:
         return ParsedChunk(rows, parsed, errors), used, int(np.count_nonzero(b == LF))
 
     def _regular(self, b: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: int) -> NDArray[np.int64] | None:
-        """The positions of doubled quotes; None unless every quote opens at a field's start, closes at its end, or is doubled."""
+        """Return the positions of doubled quotes.
+
+        None unless every quote opens a field at its start, closes it at its end, or is doubled.
+        """
         if len(quotes) % 2:
             return None
         opening, closing = quotes[0::2], quotes[1::2]
@@ -151,7 +154,7 @@ class Cutter:
         if enclosed:
             quoted = (b[starts] == self.options.enclosed_by[0]) & (ends > starts)  # type: ignore[index]
             starts, ends = starts + quoted, ends - quoted
-        # One string array over the whole chunk: fields at even places, what separates them at odd ones.
+        # One string array over the whole chunk: fields at even positions, separators at odd ones.
         offsets = np.empty(2 * len(starts), dtype=np.int32)
         offsets[0::2], offsets[1::2] = starts, ends
         pieces = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))

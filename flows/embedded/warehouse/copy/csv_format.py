@@ -1,4 +1,4 @@
-"""The options of a CSV file format, by name as a statement gives them → `CsvFormat`, which refuses what Snowflake does not know.
+"""Reads the options of a CSV file format into `CsvFormat`, and refuses those that Snowflake refuses or that are not supported.
 
 https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 """
@@ -20,13 +20,13 @@ ENCODINGS = {
     "ISO885915": "iso8859-15", "WINDOWS1250": "cp1250", "WINDOWS1251": "cp1251", "WINDOWS1252": "cp1252",
     "WINDOWS1253": "cp1253", "WINDOWS1254": "cp1254", "WINDOWS1255": "cp1255", "WINDOWS1256": "cp1256",
 }  # fmt: skip
-# Snowflake's that are not read here.
+# Snowflake's other character sets, which are not supported here.
 _OTHER_ENCODINGS = (
     "BIG5", "EUCJP", "EUCKR", "GB18030", "IBM420", "IBM424", "IBM949", "ISO2022CN", "ISO2022JP", "ISO2022KR", "KOI8R", "SHIFTJIS",
     "UTF32", "UTF32BE", "UTF32LE", "WINDOWS874", "WINDOWS949",
 )  # fmt: skip
 COMPRESSIONS = ("AUTO", "GZIP", "BZ2", "ZSTD", "NONE")
-# Snowflake's that are not read here, and the ending of such a file.
+# Snowflake's other compressions, which are not supported here, and the extension of such a file.
 OTHER_COMPRESSIONS = {"BROTLI": ".br", "DEFLATE": ".deflate", "RAW_DEFLATE": ".raw_deflate"}
 
 
@@ -125,7 +125,7 @@ class CsvFormat:
 
 
 def compression(value: object) -> str:
-    """COMPRESSION's value, one of COMPRESSIONS. Raises OptionError."""
+    """Return COMPRESSION's value, one of COMPRESSIONS. Raises OptionError."""
     chosen = "NONE" if value is None else str(value).upper()
     if chosen in OTHER_COMPRESSIONS:
         raise OptionError("COMPRESSION", value, "gzip, zstd and bzip2 are read here")
@@ -135,7 +135,7 @@ def compression(value: object) -> str:
 
 
 def codec(value: object) -> str:
-    """The Python codec of ENCODING's value. Raises OptionError."""
+    """Return the Python codec for ENCODING's value. Raises OptionError."""
     spelled = re.sub(r"[^A-Z0-9]", "", str(value).upper())
     if spelled in _OTHER_ENCODINGS:
         raise OptionError("ENCODING", value, "this character set is not read here")
@@ -158,7 +158,7 @@ _ESCAPED = {"n": b"\n", "r": b"\r", "t": b"\t", "b": b"\b", "f": b"\f", "0": b"\
 
 
 def _bytes(value: object) -> bytes:
-    r"""An option's value as bytes: common escapes, octal `\\ooo` and hex `\\xhh` or `0xhh` are read, as documented."""
+    r"""Convert an option's value to bytes, with common escapes, octal `\\ooo` and hex `\\xhh` or `0xhh`, as documented."""
     text = str(value)
     if re.fullmatch(r"(?:0x[0-9A-Fa-f]{2})+", text):
         return bytes.fromhex(text.replace("0x", ""))

@@ -1,8 +1,8 @@
-"""CSV as Snowflake's COPY reads it: bytes of one staged file → Arrow batches of text columns c1 … cN.
+"""Reads CSV as Snowflake's COPY does: bytes of one staged file → Arrow batches of text columns c1 … cN.
 
     raw bytes ─csv_bytes─▶ text without mark and header ─▶ chunks of whole records ─▶ RecordBatch(n, line, c1 … cN)
 
-Two ways through a chunk, with the same answer: `csv_cutter`, and for what it leaves record by record through `csv_tokenizer`.
+`csv_cutter` reads a chunk if it can, otherwise `csv_tokenizer` reads it record by record; both give the same result.
 
 Options and defaults: https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv
 """
@@ -23,11 +23,11 @@ from flows.embedded.warehouse.copy.csv_tokenizer import Tokenizer
 CHUNK = 8 << 20  # bytes read at a time; a record that does not fit makes its chunk grow
 MAX_RECORD = (
     160 << 20
-)  # beyond Snowflake's 128 MB for one value, an enclosed field without its closing quote is given up
+)  # more than Snowflake's 128 MB for one value: then reading gives up on an enclosed field without its closing quote
 
 
 def read_header(source: BinaryIO, name: str, options: CsvFormat) -> list[str]:
-    """The names in the file's first record, for PARSE_HEADER; empty for an empty file."""
+    """Return the names in the file's first record, for PARSE_HEADER; an empty list for an empty file."""
     stream, _ = text_of(source, name, options)
     return _header(stream, options)[0]
 
@@ -68,7 +68,7 @@ def read_csv(
 
 
 def _header(stream: Any, options: CsvFormat) -> tuple[list[str], bytes, int]:
-    """The first record's fields, the bytes read behind it, and the number of lines that it took."""
+    """Read the first record; return its fields, the bytes read after it, and its number of lines."""
     tokenizer = Tokenizer(options)
     buffer = b""
     while True:
@@ -81,7 +81,7 @@ def _header(stream: Any, options: CsvFormat) -> tuple[list[str], bytes, int]:
 
 
 class _Reader:
-    """Reads chunks that start at a record's first byte; keeps how many records and lines were seen."""
+    """Reads chunks that start at a record's first byte, and counts records and lines."""
 
     def __init__(self, options: CsvFormat, width: int, expect: int | None, line: int) -> None:
         self.options, self.width, self.expect = options, width, expect
@@ -91,12 +91,12 @@ class _Reader:
         self.tokenizer = Tokenizer(options, expect)
 
     def chunk(self, data: bytes, *, final: bool) -> tuple[ParsedChunk | None, int]:
-        """Read the whole records in `data`; the number of bytes used comes second."""
+        """Read the whole records in `data`; return them and the number of bytes that they have."""
         cut = self._cut(data, final) if self.cutter.takes(data) else None
         return self._tokenize(data, final) if cut is None else cut
 
     def give_up(self, size: int) -> ParsedChunk:
-        """The batch for a record that never ends: one error."""
+        """Return a chunk with one error, for a record that does not end."""
         self.records += 1
         error = RowError(self.records, self.line, 1, 1, 100082, "22000",
                          f"Max LOB size (134217728) exceeded, actual size of parsed column is {size}")  # fmt: skip
@@ -113,7 +113,7 @@ class _Reader:
         return batch, used
 
     def _tokenize(self, data: bytes, final: bool) -> tuple[ParsedChunk | None, int]:
-        """Read record by record what the cutter does not take."""
+        """Read, record by record, a chunk that the cutter cannot read."""
         table: list[list[str | None]] = [[] for _ in range(self.width)]
         numbers: list[int] = []
         lines: list[int] = []
@@ -171,7 +171,7 @@ class _Reader:
 
 
 def _shown(raw: bytes) -> str:
-    """Bytes in an error message the way Snowflake writes them: text where it is ASCII, 0xNN elsewhere."""
+    """Write bytes as Snowflake's error messages do: ASCII as text, other bytes as 0xNN; at most 100 bytes."""
     return "".join(chr(c) if 32 <= c < 127 else f"0x{c:02X}" for c in raw[:100])
 
 

@@ -33,13 +33,13 @@ class ParsedChunk:
 
 
 def schema(width: int) -> pa.Schema:
-    """The Arrow schema of a batch with `width` text columns: n, line, c1 … c`width`."""
+    """Return the Arrow schema of a chunk's rows with `width` text columns: n, line, c1 … c`width`."""
     fields = [pa.field("n", pa.int64()), pa.field("line", pa.int64())]
     return pa.schema(fields + [pa.field(f"c{i}", pa.string()) for i in range(1, width + 1)])
 
 
 def blank_line(record: int, line: int) -> RowError:
-    """Blank lines are errors unless SKIP_BLANK_LINES is TRUE (create-file-format: "produce an end-of-record error")."""
+    """Return the error of a blank line, for SKIP_BLANK_LINES = FALSE (create-file-format: "produce an end-of-record error")."""
     return RowError(record, line, 1, 1, 100068, "22000", "End of record reached while expected to parse column")
 
 

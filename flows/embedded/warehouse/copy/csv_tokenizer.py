@@ -30,7 +30,7 @@ class Record:
 
 
 class Tokenizer:
-    """The exact reading of any option set, one record at a time."""
+    """Reads one record at a time, with any combination of options."""
 
     def __init__(self, options: CsvFormat, expect: int | None = None) -> None:
         self.options, self.expect = options, expect
@@ -63,7 +63,7 @@ class Tokenizer:
         self.lookahead = max(len(options.field_delimiter or b""), len(options.record_delimiter or b""), 2)
 
     def record(self, data: bytes, position: int, final: bool) -> Record | None:
-        """The record that starts at `position`; None when `data` may end before it does and is not `final`."""
+        """Read the record that starts at `position`; None when more data is needed, which cannot be if `data` is `final`."""
         fields: list[Field] = []
         quote = self.options.enclosed_by
         while True:
@@ -128,14 +128,14 @@ class Tokenizer:
                 return Record(fields, position)
 
     def outside_record(self, data: bytes, position: int, final: bool) -> int | None:
-        """Where the record delimiter after `position` ends, whatever comes before it."""
+        """Return where the next record delimiter ends, whatever comes before it; None if that is not within `data`."""
         match = self.record_delimiter.search(data, position)
         if match is None or (match.end() + self.lookahead > len(data) and not final):
             return None
         return match.end()
 
     def _closing(self, data: bytes, position: int, final: bool) -> int | None:
-        """The position of the enclosed field's closing quote; -1 when the file ends first, None when more is needed."""
+        """Find the enclosed field's closing quote; return -1 when the file ends before it, None when more data is needed."""
         quote = self.options.enclosed_by or b""
         while match := self.inside.search(data, position):
             if match.group() == quote and self.escape_in != quote:
@@ -159,7 +159,7 @@ class Tokenizer:
         return Field(raw, start, False)
 
     def text(self, part: Field) -> bytes:
-        """The field's bytes with escapes and doubled quotes resolved."""
+        """Return the field's bytes with escapes and doubled quotes resolved."""
         raw = part.raw
         quote = self.options.enclosed_by
         escape = self.escape_in if part.enclosed else self.escape_out
@@ -172,11 +172,11 @@ class Tokenizer:
         return raw
 
     def value(self, part: Field) -> str | None:
-        """The field as COPY loads it; None for SQL NULL. Raises UnicodeDecodeError when it is not UTF-8."""
+        """Return the field as COPY loads it, None for SQL NULL. Raises UnicodeDecodeError when it is not UTF-8."""
         if not part.raw and not part.enclosed and self.options.empty_field_as_null:
             return None
         text = self.text(part)
-        # \N is Snowflake's default NULL_IF under an escape character \, so what the file has counts too.
+        # Snowflake's default NULL_IF is \N while \ is also the escape character, so the field is compared unresolved too.
         if text in self.options.null_if or part.raw in self.options.null_if:
             return None
         return text.decode("utf-8", "replace" if self.options.replace_invalid_characters else "strict")

@@ -22,17 +22,20 @@ from flows.embedded.warehouse.copy.statement import CopyStatement
 from flows.embedded.warehouse.copy.target import Column
 from flows.embedded.warehouse.session.context import SessionContext
 
-# A column's type, as DuckDB has it → the function that reads a text into it.
+# DuckDB's type of a column → Snowflake's function that converts a text to it.
 _CONVERSIONS = {
     "DATE": "TO_DATE", "TIME": "TO_TIME", "TIMESTAMP": "TO_TIMESTAMP_NTZ", "TIMESTAMP WITH TIME ZONE": "TO_TIMESTAMP_LTZ",
 }  # fmt: skip
 DEFAULT_TEXT_BYTES = 16 << 20  # VARCHAR without a length
-_FIELD = re.compile(r"c\d+", re.IGNORECASE)  # what the warehouse translates comes in upper case
+_FIELD = re.compile(r"c\d+", re.IGNORECASE)  # the warehouse's translation writes names in upper case
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a target column gets: DuckDB's expression over c1 … cN as written, cast, cast and checked, and when it is refused."""
+    """What a target column gets, in DuckDB's SQL over c1 … cN.
+
+    `raw` is as written, `plain` is cast, `typed` is cast and checked; `broken` is the condition under which it is refused.
+    """
 
     raw: str
     plain: str
@@ -42,7 +45,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The items of the filled columns for one file, how many fields they need, and how many a record must have, if it must."""
+    """The items of the filled columns for one file; `width`: the fields they need; `expect`: the fields a record must have."""
 
     items: list[Item]
     width: int
@@ -50,13 +53,13 @@ class Selection:
 
 
 class Expressions:
-    """Gives the items for each file of a statement; `aux` is a connection beside the session's transaction."""
+    """Gives the items for each file of a statement; `aux` is a connection outside the session's transaction."""
 
     def __init__(self, statement: CopyStatement, session: SessionContext, aux: duckdb.DuckDBPyConnection) -> None:
         self.statement, self.session, self.aux = statement, session, aux
 
     def of(self, file: StagedFile, local: Path) -> Selection:
-        """The selection for one file."""
+        """Return the selection for one file."""
         statement = self.statement
         if statement.select is not None:
             nodes = [item.this if isinstance(item, exp.Alias) else item for item in statement.select.expressions]
@@ -71,8 +74,8 @@ class Expressions:
         return Selection(items, width, width if statement.format.error_on_column_count_mismatch else None)
 
     def _matched(self, file: StagedFile, local: Path) -> Selection:
-        """MATCH_BY_COLUMN_NAME: columns by the header's names; what the file does not have is NULL, what the table does not
-        have is passed over (copy-into-table, MATCH_BY_COLUMN_NAME)."""
+        """Match columns by the header's names: a column missing from the file is NULL, one missing from the table is ignored
+        (copy-into-table, MATCH_BY_COLUMN_NAME)."""
         options, every = self.statement.options, self.statement.target.every
         try:
             with local.open("rb") as stream:
@@ -98,7 +101,7 @@ class Expressions:
         )
 
     def _typed(self, column: Column, expression: str) -> Item:
-        """`expression` cast to the column's type, with the checks that Snowflake makes on a value."""
+        """Cast `expression` to the column's type, with Snowflake's checks of the value."""
         text = expression
         if _FIELD.fullmatch(expression):
             text = self._read(column, expression)
@@ -119,9 +122,9 @@ class Expressions:
         return Item(expression, value, typed, " OR ".join(broken))
 
     def _read(self, column: Column, field: str) -> str:
-        """A field as a query converts a text: the automatic forms of dates and times, the words of a BOOLEAN
+        """Convert a field as a query converts a text: dates and times in the automatic formats, words for a BOOLEAN
         (https://docs.snowflake.com/en/sql-reference/date-time-input-output#supported-formats-for-auto-detection,
-        …/sql-reference/functions/to_boolean); 1_000 is a number for DuckDB alone."""
+        …/sql-reference/functions/to_boolean). 1_000 is refused; only DuckDB reads it as a number."""
         if column.type.startswith("DECIMAL") or column.type == "DOUBLE":
             return f"CASE WHEN contains({field}, '_') THEN '_' ELSE {field} END"
         if column.type == "BOOLEAN":
@@ -134,8 +137,8 @@ class Expressions:
         return self.session.expression_sql(call, target.database, target.schema, self.aux)
 
     def sure(self, column: Column, item: Item) -> bool:
-        """Whether every record converts that has no field of more than DEFAULT_TEXT_BYTES: a field or a constant as text, or
-        the record's number."""
+        """Whether the item converts for every record whose fields are within DEFAULT_TEXT_BYTES: it is a field for a text
+        column, the record's number, or a constant that converts."""
         if not column.nullable:
             return False
         if column.type == "VARCHAR" and (column.length or DEFAULT_TEXT_BYTES) < DEFAULT_TEXT_BYTES:
@@ -151,7 +154,7 @@ class Expressions:
         return True
 
     def _translated(self, node: Expr, file: StagedFile) -> str:
-        """A select item in DuckDB's SQL: $n → cn, METADATA$… → the file's facts, the rest as the warehouse translates it.
+        """Translate a select item to DuckDB's SQL: $n → cn, METADATA$… → its value, the rest as the warehouse does in queries.
 
         https://docs.snowflake.com/en/user-guide/querying-metadata#metadata-columns
         """

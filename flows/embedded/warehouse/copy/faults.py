@@ -27,7 +27,7 @@ class Fault:
     start_line: int
 
     def text(self, file: StagedFile) -> str:
-        """The error with its place, as Snowflake words it; "starts at line" when the record spans lines."""
+        """Write the error with its place, as Snowflake words it; "starts at line" when the record spans lines."""
         row = self.row
         where = f"Row {row.record}" + (f" starts at line {self.start_line}" if self.start_line != row.line else "")
         return (
@@ -42,14 +42,14 @@ class Fault:
 
 
 def raising(code: int, value: str) -> str:
-    """DuckDB's SQL that raises an error which `conversion` reads again."""
+    """Return DuckDB SQL that raises an error, which `conversion` recognises."""
     return f"error('{_RAISED}{code}:' || {value})"
 
 
 def conversion(column: Column, fault: duckdb.Error, value: object) -> tuple[int, str, str]:
-    """DuckDB's error about one value for `column` → Snowflake's code, state and message.
+    """Translate DuckDB's error about one value for `column` to Snowflake's code, state and message.
 
-    `value` is what was to be converted; None when already the SELECT's own expression failed.
+    `value` is the value to convert; None when the SELECT's own expression failed.
     """
     message = str(fault)
     if _RAISED in message:

@@ -1,10 +1,10 @@
-"""COPY INTO <table>, as Snowflake documents it.
+"""Runs COPY INTO <table>, as Snowflake documents it.
 
     @stage[/path] ─list, PATTERN, history─▶ files ─csv_reader─▶ $1 … $n ─SELECT, casts─▶ spool ─INSERT─▶ table + load history
 
-Every file is read on a connection of its own into a spool, converted unless its values cannot fail to convert; only then does
-the session's transaction see an INSERT. So a COPY that fails leaves an open transaction as it was, which Snowflake promises and
-DuckDB alone does not give
+Files are read into spools on a second connection, and converted there unless no value can fail to convert; only then does the
+session's transaction run an INSERT for each spool. So a COPY that fails leaves an open transaction as it was, as Snowflake
+promises; DuckDB alone does not
 (https://docs.snowflake.com/en/sql-reference/transactions#failed-statements-within-a-transaction).
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
@@ -46,9 +46,9 @@ VALIDATION_COLUMNS = (
 
 
 def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, tree: exp.Copy) -> Result:
-    """Run one COPY INTO <table>; `tree` is sqlglot's of it in the Snowflake dialect.
+    """Run one COPY INTO <table>; `tree` is sqlglot's syntax tree of it in the Snowflake dialect.
 
-    The caller's transaction, if one is open, is neither committed nor ended; without one the caller opens it around.
+    It runs in the caller's transaction, which it neither commits nor rolls back; the caller opens one if none is open.
     https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
 
     Raises:
@@ -63,14 +63,14 @@ def copy_into(duck: duckdb.DuckDBPyConnection, session: SessionContext, tree: ex
 
 
 class _Load:
-    """One statement's run: which files, their outcomes, the rows into the table, the history, the answer."""
+    """Runs one statement: chooses files, reads them, inserts the rows, records the load history and returns the result."""
 
     def __init__(self, duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: CopyStatement) -> None:
         self.duck, self.session, self.statement = duck, session, statement
         self.options, self.target = statement.options, statement.target
 
     def choose(self) -> tuple[list[StagedFile], list[StagedFile]]:
-        """The files to load, and those named in FILES that were loaded before.
+        """Choose the files; return those to load, and those named in FILES that were loaded before.
 
         Load metadata decides: the same name with the same ETag within 64 days is not loaded again, unless FORCE
         (https://docs.snowflake.com/en/user-guide/data-load-considerations-load#load-metadata).
@@ -111,7 +111,7 @@ class _Load:
     def run(
         self, files: list[StagedFile], skipped: list[StagedFile], folder: Path, aux: duckdb.DuckDBPyConnection
     ) -> Result:
-        """Read the files into spools and load them, or only say what is wrong with them."""
+        """Read the files into spools and load them, or with VALIDATION_MODE only report their rows or errors."""
         with suppress(duckdb.Error):
             aux.execute(f"SET schema = {quote(f'{quote_name(self.target.database)}.{quote_name(self.target.schema)}')}")
         reading = Reading(self.statement, self.session, aux, folder)
@@ -166,7 +166,7 @@ class _Load:
         return Result(RESULT_COLUMNS, rows)
 
     def _limit(self, outcome: Outcome) -> tuple[int, bool]:
-        """error_limit as reported, and whether the file is skipped.
+        """Return error_limit as reported, and whether the file is skipped.
 
         SKIP_FILE_<n> skips at n errors or more, SKIP_FILE_<n>% above n percent (copy-into-table#copy-options-copyoptions).
         """
@@ -183,7 +183,7 @@ class _Load:
         raise fail(fault.row.code, fault.row.sqlstate, fault.text(file))
 
     def _validated(self, outcomes: list[Outcome], aux: duckdb.DuckDBPyConnection) -> Result:
-        """VALIDATION_MODE: nothing is loaded; the rows, or the errors as VALIDATE() lists them
+        """Return the result of VALIDATION_MODE, which loads nothing: the rows, or the errors as VALIDATE() lists them
         (copy-into-table#optional-parameters, https://docs.snowflake.com/en/sql-reference/functions/validate#output)."""
         mode = str(self.options.validation)
         if mode.endswith("_ROWS"):

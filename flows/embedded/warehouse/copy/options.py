@@ -1,4 +1,4 @@
-"""Parses the options of a COPY INTO <table> statement, as Snowflake documents them, with Snowflake's errors for the others.
+"""Parses the options of a COPY INTO <table> statement as Snowflake documents them; raises Snowflake's errors for invalid ones.
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#optional-parameters
 """
@@ -24,17 +24,17 @@ METADATA = (
 
 
 def fail(code: int, state: str, message: str) -> ProgrammingError:
-    """The error that the connector would raise."""
+    """Return the error that the connector would raise."""
     return ProgrammingError(msg=message, errno=code, sqlstate=state)
 
 
 def compilation(code: int, state: str, message: str) -> ProgrammingError:
-    """A statement that does not compile."""
+    """Return the error for a statement that does not compile."""
     return fail(code, state, f"SQL compilation error:\n{message}")
 
 
 def invalid(name: str, value: object) -> ProgrammingError:
-    """The error for a value that the option does not take."""
+    """Return the error for a value that the option does not take."""
     return compilation(1008, "22023", f"invalid value [{value}] for parameter '{name}'")
 
 
@@ -45,7 +45,7 @@ class Options:
     files: tuple[str, ...] | None = None
     pattern: str | None = None
     on_error: str = "ABORT_STATEMENT"
-    skip_at: float | None = None  # SKIP_FILE_<n>: errors; SKIP_FILE_<n>%: share of the rows, negative
+    skip_at: float | None = None  # SKIP_FILE_<n>: number of errors; SKIP_FILE_<n>%: minus their share of the records
     force: bool = False
     purge: bool = False
     size_limit: int | None = None
@@ -59,7 +59,7 @@ class Options:
 
 
 def _value(node: Any, session: SessionContext) -> Any:
-    """An option's value as Python: str, int, float, bool, None for NULL, list for a parenthesised list; binds resolved."""
+    """Convert an option's value to str, int, float, bool, None for NULL, or a list if in parentheses; binds are resolved."""
     match node:
         case exp.Boolean():
             return bool(node.this)
@@ -83,7 +83,7 @@ def _value(node: Any, session: SessionContext) -> Any:
 
 
 def bound(node: exp.Placeholder, session: SessionContext) -> Any:
-    """The value bound to `?` or `:n`, by its place in the statement."""
+    """Return the value bound to a placeholder: by name, by the number of `:n`, or by the place of `?` in the statement."""
     bindings = session.bindings
     if isinstance(bindings, Mapping):
         key = str(node.this or node.name)
@@ -99,7 +99,7 @@ def bound(node: exp.Placeholder, session: SessionContext) -> Any:
 
 
 def file_format(param: exp.CopyParameter, session: SessionContext) -> dict[str, object]:
-    """FILE_FORMAT = (FORMAT_NAME = … options | TYPE = … options) or FILE_FORMAT = name → option names and values.
+    """Read FILE_FORMAT = (FORMAT_NAME = … options | TYPE = … options), or FILE_FORMAT = name, into option names and values.
 
     Options beside FORMAT_NAME change the named format for this statement (copy-into-table#optional-parameters calls the two
     mutually exclusive and the result of both "unexpected behavior"; this is what accounts do).
@@ -142,7 +142,7 @@ def read_options(statement: exp.Copy, session: SessionContext) -> Options:
             options["include_metadata"] = _include_metadata(param.expression)
             continue
         if name == "STORAGE_INTEGRATION":
-            continue  # url_storage reads it, at any place
+            continue  # `url_storage` reads it, wherever the statement has it
         value = _value(param.expression, session)
         word = str(value).upper()
         match name:
@@ -179,7 +179,7 @@ def read_options(statement: exp.Copy, session: SessionContext) -> Options:
 
 
 def url_storage(statement: exp.Copy, session: SessionContext) -> UrlStorage:
-    """STORAGE_INTEGRATION = name or CREDENTIALS = (…) of a COPY from a URL
+    """Read STORAGE_INTEGRATION = name or CREDENTIALS = (…) of a COPY from a URL
     (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#additional-cloud-provider-parameters)."""
     beside = statement.args.get("credentials")
     integration = beside.args.get("storage") if beside is not None else None
@@ -205,7 +205,7 @@ def _boolean(name: str, value: object) -> bool:
 
 
 def _on_error(word: str) -> tuple[str, float | None]:
-    """ON_ERROR's five forms (copy-into-table#copy-options-copyoptions): the mode and, for SKIP_FILE_<n>[%], its limit."""
+    """Read ON_ERROR's five forms (copy-into-table#copy-options-copyoptions): the mode and, for SKIP_FILE_<n>[%], its limit."""
     if word in ("ABORT_STATEMENT", "CONTINUE", "SKIP_FILE"):
         return word, 1 if word == "SKIP_FILE" else None
     match = re.fullmatch(r"SKIP_FILE_(\d+)(%?)", word)
@@ -226,5 +226,5 @@ def _include_metadata(node: Any) -> tuple[tuple[str, str], ...]:
 
 
 def folded(identifier: Any) -> str:
-    """An identifier's name as Snowflake stores it: upper case unless it is in double quotes."""
+    """Return an identifier's name as Snowflake stores it: upper case unless it is in double quotes."""
     return str(identifier.name) if identifier.args.get("quoted") else str(identifier.name).upper()

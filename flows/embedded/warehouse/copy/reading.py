@@ -2,7 +2,7 @@
 
 local file ──Reading.read──▶ Outcome: spools, counts, faults
 
-The whole file goes in one piece. When a value does not convert, a second reading goes batch by batch and finds which.
+The whole file is read at once. If a value does not convert, the file is read again, chunk by chunk, to find which.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from flows.embedded.warehouse.text.engine_errors import from_duckdb
 
 @dataclass(slots=True)
 class Outcome:
-    """What reading one file gave. `spools` hold its good rows; `faults` are those of the `failed` records to be reported."""
+    """The result of reading one file: `spools` hold its good rows, `faults` the errors to report of its `failed` records."""
 
     file: StagedFile
     parsed: int = 0
@@ -42,7 +42,7 @@ class Outcome:
 
 
 class Reading:
-    """Reads the files of one statement, one after the other; `aux` is a connection beside the session's transaction."""
+    """Reads the files of one statement, one after the other; `aux` is a connection outside the session's transaction."""
 
     def __init__(
         self, statement: CopyStatement, session: SessionContext, aux: duckdb.DuckDBPyConnection, folder: Path
@@ -53,7 +53,7 @@ class Reading:
         self.spooler = Spooler(folder, aux)
 
     def read(self, file: StagedFile) -> Outcome:
-        """The file's outcome. Raises ProgrammingError for what is wrong with the statement, or a file that cannot be read."""
+        """Read one file. Raises ProgrammingError for an error in the statement, and for a file that cannot be read."""
         self.session.check()
         local = self.statement.source.fetched(file, self.folder)
         try:
@@ -88,7 +88,7 @@ class Reading:
                     return
 
     def _fast(self, local: Path, outcome: Outcome, selection: Selection) -> None:
-        """The whole file in one go; raises duckdb.Error when a record does not convert."""
+        """Read the whole file at once; raises duckdb.Error when a record does not convert."""
         batches = (b.rows for b in self._batches(local, outcome, selection, self.stops))
         items, columns = selection.items, schema(selection.width)
         if all(self.expressions.sure(c, i) for c, i in zip(self.statement.filled, items, strict=True)):
@@ -100,7 +100,7 @@ class Reading:
             outcome.spools.append(spool)
 
     def _careful(self, local: Path, outcome: Outcome, selection: Selection) -> None:
-        """The records, chunk by chunk: those that do not convert are reported and left out, the others go to the spool."""
+        """Read chunk by chunk: report and leave out the records that do not convert, spool the others."""
         items, validating = selection.items, bool(self.statement.options.validation)
         for batch in self._batches(local, outcome, selection, False):
             rows = pa.Table.from_batches([batch.rows])
@@ -120,7 +120,7 @@ class Reading:
                 outcome.spools.append(self.spooler.converted(rows, items))
 
     def _bad_records(self, rows: pa.Table, items: Sequence[Item]) -> list[int]:
-        """The numbers of the records in `rows` that do not convert or break a column's rule, in order."""
+        """Return the numbers of the records in `rows` that do not convert or break a column's rule, in order."""
         # A row value is NULL only where TRY caught an error in it.
         failing = [f"try(row({item.plain})) IS NULL" for item in items]
         failing += [f"coalesce(try({item.broken}), false)" for item in items if item.broken]
@@ -129,7 +129,7 @@ class Reading:
                 numbers = self.aux.execute(f"SELECT n FROM {ROWS} WHERE {' OR '.join(failing)} ORDER BY n").fetchall()
                 return [number for (number,) in numbers]
             except duckdb.BinderException:
-                # TRY refuses what is volatile, such as RANDOM() or UUID_STRING().
+                # TRY refuses volatile functions, such as RANDOM() or UUID_STRING().
                 return [n for i, n in enumerate(rows["n"].to_pylist()) if self._fails(rows.slice(i, 1), items)]
 
     def _fails(self, row: pa.Table, items: Sequence[Item]) -> bool:
@@ -141,7 +141,7 @@ class Reading:
         return False
 
     def _bad_value(self, row: pa.Table, items: Sequence[Item]) -> Fault:
-        """Which column of a row did not convert, in Snowflake's words."""
+        """Find the first column of a row that does not convert; return the error in Snowflake's words."""
         record, line, filled = row["n"][0].as_py(), row["line"][0].as_py(), self.statement.filled
         position, code, state, text = 0, 100132, "22000", "The record could not be converted"
         with registered(self.aux, row):
@@ -157,7 +157,7 @@ class Reading:
         return Fault(error, f'"{self.statement.target.table}"["{filled[position].name}":{position + 1}]', line)
 
     def _located(self, error: RowError) -> Fault:
-        """A reading error with its column's name; in a SELECT the columns are those of the stage."""
+        """Add the column's name to a reading error; with a SELECT the columns are those of the stage."""
         target = self.statement.target
         if self.statement.select is not None:
             name = f'"TRANSIENT_STAGE_TABLE"[{error.column}]'

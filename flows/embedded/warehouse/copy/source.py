@@ -1,4 +1,4 @@
-"""The location of COPY's files, a stage or a URL: lists, fetches and removes the files under it.
+"""The location of COPY's files, a stage or a URL: lists, downloads and deletes the files under it.
 
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#required-parameters
 """
@@ -30,7 +30,7 @@ class StagedFile:
 
 
 class CopySource:
-    """The stage or URL after FROM: lists, opens and removes its files."""
+    """The stage or URL after FROM: lists, downloads and deletes its files."""
 
     def __init__(self, location: str, session: SessionContext, beside: UrlStorage) -> None:
         self.stage: StageInfo | None = None
@@ -49,7 +49,7 @@ class CopySource:
         self.client = s3_client(self.storage.access)
 
     def named(self, names: Sequence[str]) -> list[StagedFile]:
-        """The files in FILES: the name is put behind the path as it is, without a slash between.
+        """Return the files in FILES: each name is appended to the path as it is, without a slash.
 
         A missing file stops the statement (copy-into-table, ON_ERROR = ABORT_STATEMENT).
         """
@@ -62,7 +62,7 @@ class CopySource:
         return files
 
     def listed(self) -> list[StagedFile]:
-        """All files whose name starts with the path, in the order of their names; folder markers left out."""
+        """Return all files whose name starts with the path, sorted by name; folder markers are left out."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         with self._translated(f"s3://{self.bucket}/{self.prefix}"):
             files = [
@@ -89,13 +89,13 @@ class CopySource:
         return StagedFile(f"s3://{self.bucket}/{key}", key, size, etag.strip('"'), modified.astimezone(UTC))
 
     def fetched(self, file: StagedFile, folder: Path) -> Path:
-        """The file's bytes as a local file: the object streamed into `folder`."""
+        """Download the file into `folder`; return the path of the local file."""
         from botocore.exceptions import ClientError
 
         local = folder / "source"
         try:
             with self._translated(file.url), local.open("wb") as out:
-                # The ETag pins the bytes that were listed: an object replaced in between is a missing file.
+                # The ETag pins the bytes that were listed: an object replaced since then is reported as missing.
                 body = self.client.get_object(Bucket=self.bucket, Key=file.path, IfMatch=f'"{file.etag}"')["Body"]
                 for chunk in body.iter_chunks(1 << 20):
                     out.write(chunk)
@@ -104,13 +104,14 @@ class CopySource:
         return local
 
     def remove(self, file: StagedFile) -> None:
-        """PURGE: "If the purge operation fails for any reason, no error is returned currently" (copy-into-table)."""
+        """Delete the file (PURGE): "If the purge operation fails for any reason, no error is returned currently"
+        (copy-into-table)."""
         with suppress(Exception):
             self.client.delete_object(Bucket=self.bucket, Key=file.path)
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
-        """S3 faults other than a missing key become Snowflake's 'Failure using stage area'."""
+        """Translate S3 errors other than a missing key into Snowflake's 'Failure using stage area'."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -125,7 +126,7 @@ class CopySource:
 
 
 def missing(name: str) -> str:
-    """Snowflake's message for a missing staged file (091016)."""
+    """Return Snowflake's message for a missing staged file (091016)."""
     return (
         f"Remote file '{name}' was not found. If you are running a copy command, please make sure files are not deleted "
         "when they are being loaded or files are not being loaded into two different tables concurrently with auto purge option."
@@ -133,7 +134,7 @@ def missing(name: str) -> str:
 
 
 def split_stage(text: str) -> tuple[str, str]:
-    """`DB."Sch/ema".STAGE/path/x` → the stage's name as written and the path behind its slash."""
+    """Split `DB."Sch/ema".STAGE/path/x` into the stage's name as written and the path after its slash."""
     match = re.match(r'((?:"(?:[^"]|"")*"|[^/".]+|\.)+)(?:/(.*))?$', text, re.DOTALL)
     if not match:
         raise compilation(1003, "42000", f"syntax error: '@{text}' is not a stage reference")

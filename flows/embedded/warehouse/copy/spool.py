@@ -1,4 +1,4 @@
-"""Spools good rows to files on their way into the table: the session's transaction runs one INSERT for each.
+"""Writes good rows to files (spools) on their way into the table: the session's transaction runs one INSERT for each file.
 
 Arrow batches ──Spooler.as_read──▶ an Arrow file, as they were read; ──Spooler.converted──▶ Parquet, in the target's types
 """
@@ -19,39 +19,39 @@ from flows.embedded.warehouse.copy.expressions import DEFAULT_TEXT_BYTES, Item
 from flows.embedded.warehouse.storage.engine import ROW_GROUP
 from flows.embedded.warehouse.text.grammar import quote
 
-ROWS = "cxm_copy_source"  # what the engine calls the rows that it reads
-# A larger batch leaves a remainder, and DuckDB then builds its row groups again: it compresses them twice, and the file grows by
-# both.
+ROWS = "cxm_copy_source"  # the name under which the engine reads Arrow rows
+# A larger Arrow batch leaves a remainder, and DuckDB then builds its row groups again: it compresses them twice, and the file
+# grows by both copies.
 _MOST_ROWS = ROW_GROUP
 
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """Good rows in a file: those of the target (Parquet), or as they were read (Arrow), with the select list over them."""
+    """Good rows in a file: in the target's types (Parquet), or as they were read (Arrow), to be converted by `select`."""
 
     path: Path
     select: str = "*"
 
     @contextmanager
     def query(self, duck: duckdb.DuckDBPyConnection) -> Iterator[str]:
-        """The SELECT that gives the target's rows."""
+        """Yield the SELECT that returns the target's rows."""
         if self.path.suffix == ".parquet":
             yield f"SELECT {self.select} FROM read_parquet({quote(str(self.path))})"
         else:
-            # Not mapped into memory: its pages would count as this process's.
+            # Not mapped into memory: its pages would count as this process's memory.
             with pa.OSFile(str(self.path)) as file, registered(duck, pa.ipc.open_stream(file)):
                 yield f"SELECT {self.select} FROM {ROWS}"
 
 
 class Spooler:
-    """Writes spools into a folder; `aux` is a connection beside the session's transaction."""
+    """Writes spools into a folder; `aux` is a connection outside the session's transaction."""
 
     def __init__(self, folder: Path, aux: duckdb.DuckDBPyConnection) -> None:
         self.folder, self.aux = folder, aux
         self._numbers = itertools.count()
 
     def converted(self, rows: pa.Table | pa.RecordBatchReader, items: Sequence[Item]) -> Spool:
-        """The converted rows in a new file; raises duckdb.Error when one does not convert."""
+        """Write the rows, converted, to a new file; raises duckdb.Error when one does not convert."""
         target = self.folder / f"{next(self._numbers)}.parquet"
         selected = ", ".join(f"{item.typed} AS p{i}" for i, item in enumerate(items))
         with registered(self.aux, rows):
@@ -61,7 +61,7 @@ class Spooler:
         return Spool(target)
 
     def as_read(self, batches: Iterable[pa.RecordBatch], columns: pa.Schema, select: str) -> Spool:
-        """The rows as they are in a new file; raises duckdb.Error when a field is longer than a VARCHAR holds."""
+        """Write the rows as they are to a new file; raises duckdb.Error when a field is longer than a VARCHAR holds."""
         target = self.folder / f"{next(self._numbers)}.arrows"
         with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, columns) as writer:
             for batch in batches:

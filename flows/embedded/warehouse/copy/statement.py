@@ -25,9 +25,9 @@ from flows.embedded.warehouse.session.context import SessionContext
 
 
 class CopyStatement:
-    """One statement; `__init__` checks in the order in which Snowflake does.
+    """One parsed statement; `__init__` checks in the order in which Snowflake does.
 
-    Raises ProgrammingError with Snowflake's code, state and text for what it says wrong.
+    Raises ProgrammingError with Snowflake's code, state and text for an invalid statement.
     """
 
     def __init__(self, duck: duckdb.DuckDBPyConnection, session: SessionContext, tree: exp.Copy) -> None:
@@ -53,14 +53,14 @@ class CopyStatement:
         return self.target.named if self.options.match_by == "NONE" else self.target.every
 
     def _from(self) -> tuple[exp.Select | None, str]:
-        """FROM's stage or URL, and the SELECT around it if there is one.
+        """Return the SELECT in FROM, None without one, and the stage or URL.
 
         "COPY statement only supports simple SELECT": no WHERE, JOIN, GROUP BY, ORDER BY, LIMIT, DISTINCT
         (https://docs.snowflake.com/en/user-guide/data-load-transform#unsupported-filters-and-limits).
         """
         files = self.tree.args.get("files") or []
         if len(files) != 1:
-            # Without FROM the table's own stage is read (copy-into-table, "the FROM clause is not required").
+            # Without FROM, COPY reads the table's own stage (copy-into-table, "the FROM clause is not required").
             target = self.tree.this.find(exp.Table)
             return None, "@" + ".".join([*(p.sql(dialect="snowflake") for p in target.parts[:-1]), f"%{target.name}"])
         source = files[0]
@@ -90,7 +90,7 @@ class CopyStatement:
         raise compilation(1011, "42601", f"invalid URL prefix found in: {source.sql(dialect='snowflake')}")
 
     def _format(self) -> CsvFormat:
-        """The file format: the statement's options, else the stage's, else the defaults
+        """Return the file format: the statement's options, else the stage's, else the defaults
         (https://docs.snowflake.com/en/user-guide/data-load-prepare#overriding-default-file-format-options)."""
         chosen = self.options.file_format
         if chosen is None:

@@ -15,7 +15,7 @@ from flows.embedded.warehouse.text.grammar import quote_name
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A target column: DuckDB's name and type, whether NULL fits, and the VARCHAR length in characters where declared."""
+    """A target column: DuckDB's name and type, whether it may be NULL, and the VARCHAR length in characters where declared."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """The table; `named` are the columns of the statement's list, in its order, or all. `relation` is its name for the engine."""
+    """The target table: `relation` is its name for the engine, `named` the columns that the statement lists, or all."""
 
     database: str
     schema: str
@@ -36,7 +36,10 @@ class Target:
 
 
 def find_target(duck: duckdb.DuckDBPyConnection, session: SessionContext, statement: exp.Copy) -> Target:
-    """The statement's table. Raises 090105, 090106 without a current database or schema, 002003 or 000904 for an unknown name."""
+    """Find the statement's table.
+
+    Raises 090105 or 090106 without a current database or schema, 002003 or 000904 for an unknown table or column.
+    """
     database, schema, table = _full_name(session, statement)
     rows = duck.execute(
         "SELECT column_name, data_type, is_nullable, database_name = 'temp' FROM duckdb_columns() WHERE table_name = ? "
@@ -44,7 +47,7 @@ def find_target(duck: duckdb.DuckDBPyConnection, session: SessionContext, statem
         "ORDER BY database_name <> 'temp', column_index",
         [table, database, schema],
     ).fetchall()
-    # A temporary table hides a permanent one of its name.
+    # A temporary table hides a permanent one of the same name.
     known = {row[0]: row for row in rows if row[3] == rows[0][3]}
     if not known:
         raise compilation(2003, "42S02", f"Table '{database}.{schema}.{table}' does not exist or not authorized.")
