@@ -1,7 +1,7 @@
 """Opens an administrator's connections from settings: AWS clients, a Snowflake connection, the block for the access key.
 
 An administrator logs in with the AWS SDK's own chain (SSO, profile, environment) and with CXM_SNOWFLAKE_USER and its key, unless
-blocks are named. The runs' own blocks are a result of provisioning, so it cannot log in with them.
+blocks are named. Provisioning makes the users and keys of the runs' own blocks, so it cannot log in with those.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ BLOCK = "cxm"  # the block's name in `cxm blocks register` and the deployments
 
 
 def contracts() -> list[Source]:
-    """Every contract of the project."""
+    """Read every contract of the project."""
     return [read_source(name) for name in contract_names()]
 
 
 def administrator(settings: Settings, aws_block: str | None = None, snowflake_block: str | None = None) -> Settings:
-    """`settings` with the administrator's logins instead of the runs' own."""
+    """Return `settings` with the administrator's logins instead of the runs' own. Without CXM_SNOWFLAKE_USER the Snowflake block
+    of the settings stays."""
     own_block = None if settings.snowflake_user else settings.snowflake_block
     return settings.model_copy(update={"aws_block": aws_block, "snowflake_block": snowflake_block or own_block})
 
 
 @contextmanager
 def connection(settings: Settings, step: str = "provision", role: str = ADMINISTRATOR) -> Iterator[SnowflakeConnection]:
-    """The Snowflake connection for provisioning, with the administrator's role, or for a plan `settings.plan_role`."""
+    """Open a Snowflake connection for provisioning, with the administrator's role, or for a plan with `settings.plan_role`."""
     with blocks.snowflake(settings, role, {"step": step}) as opened:
         yield opened
 
 
 def cloud(settings: Settings, key_block: str | None = None) -> Cloud:
-    """The clients of the AWS account; for a server that has only S3, only that client.
+    """Create the clients of the AWS account; for a server that has only S3, only the S3 client.
 
     `key_block`: the AwsCredentials block that stores the ingestion user's access key.
     """
@@ -79,7 +80,7 @@ def plan(
 
 
 def aws_session(settings: Settings) -> Any:
-    """A boto3 session with the administrator's login."""
+    """Create a boto3 session with the administrator's login."""
     return blocks.aws_session(settings)
 
 

@@ -59,7 +59,7 @@ def looks(
     marker: str = "",
     late: Late = "joins",
 ) -> list[Look]:
-    """Decide what to do about each set of a source that has files in a place; the oldest day first.
+    """Decide what to do about each set of a source that has files in the place, the oldest day first.
 
     Raises:
         DataError: a file's name does not say which table it belongs to.
@@ -119,11 +119,11 @@ def _look(
 
 
 def digest(entry: PlaceEntry) -> str:
-    """A short hash of a file's name, size and version. It changes when somebody writes to the file."""
+    """Return a short hash of a file's name, size and version. It changes when somebody writes to the file."""
     text = f"{entry.name}\0{entry.size}\0{entry.version or entry.changed.isoformat()}"
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
 
 
 def is_loading(seen: Seen, entry: PlaceEntry) -> bool:
-    """Whether a file, unchanged as far as its place reports, is one of those that the set's run loads."""
+    """Return whether a file is one of those that the set's run loads, unchanged as far as its place reports."""
     return digest(entry) in {seen.loading[i : i + _DIGEST] for i in range(0, len(seen.loading), _DIGEST)}

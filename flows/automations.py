@@ -60,8 +60,8 @@ NOBODY = "It notifies nobody yet: choose Edit, then Actions, then Send a notific
 
 
 def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[AutomationCore, ...]:
-    """The five automations. Those that notify use the block of that id; without one they do nothing, and the event feed only
-    shows when they fired."""
+    """Return the five automations. Those that notify use the block with the id `block`; without it they do nothing, and only the
+    event feed shows that they fired."""
 
     def automation(name: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
         if block is None:
@@ -127,7 +127,7 @@ def expected(block: UUID | None, silence: timedelta = SILENCE) -> tuple[Automati
 
 
 def restart(per_hour: int, lease: timedelta) -> AutomationCore:
-    """The automation that starts a crashed run of `pipeline` again with its parameters, after its lease has expired.
+    """Return the automation that starts a crashed run of `pipeline` again with its parameters, after its lease has expired.
 
     A trigger that fired does not fire again within `within`, and events of that time are dropped
     (https://docs.prefect.io/v3/concepts/event-triggers). So a run that always crashes is not restarted endlessly.
@@ -163,7 +163,7 @@ def _automation(name: str, description: str, trigger: EventTrigger, action: Acti
 
 
 def _proactive(after: set[str], expect: set[str], match: ResourceSpecification, within: timedelta) -> EventTrigger:
-    """Fires when a deployment's run, after one of the `after` events, has no `expect` event and no end `within` a time."""
+    """Return a trigger that fires when a run has neither an `expect` event nor an end `within` a time after an `after` event."""
     return EventTrigger(
         after=after,
         expect=expect | {f"prefect.flow-run.{state}" for state in ENDS},
@@ -231,7 +231,7 @@ def _apply(client: SyncPrefectClient, automation: AutomationCore) -> Applied:
 
 
 def _definition(automation: AutomationCore) -> dict[str, Any]:
-    """An automation's own fields in a comparable form: without those that the server adds, and with sets in a fixed order."""
+    """Return an automation's own fields in a comparable form: without the server's own fields, and with sets in a fixed order."""
     trigger = automation.trigger
     assert isinstance(trigger, EventTrigger)
     return {

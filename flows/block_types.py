@@ -38,10 +38,11 @@ __all__ = [
     "aws_credentials", "load", "load_aws", "load_snowflake", "readable", "snowflake_credentials",
 ]  # fmt: skip
 
-# Every connection of a run asks for its block; a rotated key reaches a long-lived Dask worker after this long.
+# Seconds for which a loaded block is reused, because every connection of a run asks for it. A rotated key reaches a long-lived
+# Dask worker after this time.
 BLOCK_SECONDS = 300.0
 
-_loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, until when it is current
+_loaded: dict[tuple[str, str], tuple[Any, float]] = {}  # (block type, name) → the block, and until when it is reused
 
 
 class SnowflakeEndpointCredentials(SnowflakeCredentials):  # type: ignore[misc]  # the package has no types
@@ -62,7 +63,7 @@ def load(kind: Any, name: str, fix: str = "`cxm blocks register` saves it") -> A
     """Load a block of a type; a block loaded within the last `BLOCK_SECONDS` is reused.
 
     Raises:
-        ConfigurationError: there is no such block.
+        ConfigurationError: the block does not exist.
     """
     key = (kind.get_block_type_slug(), name)
     loaded, until = _loaded.get(key, (None, 0.0))
@@ -77,26 +78,26 @@ def load(kind: Any, name: str, fix: str = "`cxm blocks register` saves it") -> A
 
 
 def load_aws(name: str) -> AwsCredentials:
-    """The AwsCredentials block of that name.
+    """Load the AwsCredentials block of that name.
 
     Raises:
-        ConfigurationError: there is no such block.
+        ConfigurationError: the block does not exist.
     """
     return cast(AwsCredentials, load(AwsCredentials, name))
 
 
 def load_snowflake(name: str) -> SnowflakeCredentials:
-    """The login of the SnowflakeConnector block of that name.
+    """Load the login of the SnowflakeConnector block of that name.
 
     Raises:
-        ConfigurationError: there is no such block, or its key cannot be read.
+        ConfigurationError: the block does not exist, or its key cannot be read.
     """
     # A connector keeps its credentials' extra fields, so this login works for the embedded endpoint too.
     return readable(cast(SnowflakeCredentials, load(SnowflakeConnector, name).credentials))
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:
-    """An AwsCredentials block made from settings: the embedded object store's, or the AWS SDK's own chain."""
+    """Make an AwsCredentials block from settings, with the embedded object store's key or for the AWS SDK's own chain."""
     parameters = AwsClientParameters(**s3_parameters(settings))
     if settings.target != "embedded":  # the AWS SDK's own chain: instance role, SSO, environment
         return AwsCredentials(region_name=settings.aws_region, aws_client_parameters=parameters)
@@ -110,7 +111,7 @@ def aws_credentials(settings: Settings) -> AwsCredentials:
 
 
 def snowflake_credentials(login: Login) -> SnowflakeCredentials:
-    """A block with this login."""
+    """Make a block with this login."""
     names = ("account", "user", "password", "private_key", "private_key_passphrase", "host", "port", "protocol")
     kind = SnowflakeEndpointCredentials if login.host else SnowflakeCredentials
     # Only the fields that were set, because get_client passes on exactly those.
@@ -118,7 +119,7 @@ def snowflake_credentials(login: Login) -> SnowflakeCredentials:
 
 
 def readable(credentials: SnowflakeCredentials) -> SnowflakeCredentials:
-    """The login with its private key, if any, normalized by `read_private_key`: forms in the Prefect UI drop line ends."""
+    """Return the login with its private key, if any, normalized by `read_private_key`: forms in the Prefect UI drop line ends."""
     path, text = credentials.private_key_path, credentials.private_key
     if path is None and text is None:
         return credentials

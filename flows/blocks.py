@@ -1,4 +1,4 @@
-"""Clients and connections from settings, or from the login in a Prefect block (`flows.block_types`).
+"""Opens clients and connections with the login of the settings, or with the one in a Prefect block (`flows.block_types`).
 
 If a flow's parameter, `CXM_AWS_BLOCK` (AwsCredentials) or `CXM_SNOWFLAKE_BLOCK` (SnowflakeConnector) names a block, it is loaded
 from the Prefect server. Otherwise the settings are enough (the embedded stack's endpoint, or an account's key pair), and
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
 _lock = threading.Lock()
-_s3_clients: dict[Any, Any] = {}  # by the block, or by the S3 settings
-_live: dict[int, int] = {}  # connections in use → their Snowflake session ids
+_s3_clients: dict[Any, Any] = {}  # by the block that they log in with, or by the S3 settings
+_live: dict[int, int] = {}  # `id` of a connection in use → its Snowflake session id
 
 
 class ConnectionPool:
-    """Idle Snowflake connections, by their login and target. Its methods are thread-safe."""
+    """Idle Snowflake connections by home, role, database, warehouse and block. Its methods are thread-safe."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[tuple[str | None, ...], deque[SnowflakeConnection]] = defaultdict(deque)
 
     def take(self, key: tuple[str | None, ...], tag: Mapping[str, str]) -> SnowflakeConnection | None:
-        """A connection whose session is still alive, with its query tag set; None if the pool has none."""
+        """Return a connection whose session is still alive, with its query tag set; None if the pool has none."""
         while True:
             try:
                 connection = self._idle[key].pop()
@@ -68,8 +68,8 @@ _pool = ConnectionPool()
 
 
 def s3_client(settings: Settings) -> S3Client:
-    """The process's shared S3 client for these settings: boto3 clients are thread-safe, and creating one is slow. If the key in
-    the block changes, a new client is used after five minutes at most.
+    """Return the process's shared S3 client for these settings, because boto3 clients are thread-safe and creating one is slow.
+    If the key in the block changes, a new client is used after five minutes at most.
 
     Raises:
         ConfigurationError: the block does not exist, or no stack runs in an embedded home.
@@ -94,7 +94,7 @@ def s3_client(settings: Settings) -> S3Client:
 
 
 def aws_session(settings: Settings) -> Any:
-    """A boto3 session with the login of `s3_client`."""
+    """Create a boto3 session with the login of `s3_client`."""
     if not settings.aws_block:
         return login.aws_session(settings)
     from flows import block_types
@@ -103,12 +103,13 @@ def aws_session(settings: Settings) -> Any:
 
 
 def sqs_client(settings: Settings) -> Any:
-    """An SQS client with the login of `s3_client`."""
+    """Create an SQS client with the login of `s3_client`."""
     return aws_session(settings).client("sqs", region_name=settings.aws_region)
 
 
 def snowflake_credentials(settings: Settings) -> login.Login:
-    """The Snowflake login: from a named SnowflakeConnector block, for the embedded warehouse, or a service user's key pair.
+    """Return the Snowflake login: that of the named SnowflakeConnector block, of the embedded warehouse, or of a service user
+    with a key pair.
 
     Raises:
         ConfigurationError: the block does not exist; or account, user or key is missing (the message names the variable).
@@ -122,7 +123,7 @@ def snowflake_credentials(settings: Settings) -> login.Login:
 
 
 def with_login(settings: Settings) -> Settings:
-    """`settings` with the login's account, user and normalized key filled in, for dbt, which reads environment variables."""
+    """Return `settings` with the login's account, user and normalized key filled in, for dbt, which reads the environment."""
     if settings.target == "embedded":
         return settings
     credentials = snowflake_credentials(settings)
@@ -143,8 +144,8 @@ def snowflake(
 ) -> Iterator[SnowflakeConnection]:
     """Open a connection; `tag` becomes the session's JSON query tag.
 
-    The connection is closed at the end of the block; if `pooled`, it goes back into a pool until `close_pool`: a login takes
-    about a second on Snowflake, and every task needs a connection.
+    At the end of the `with` block the connection is closed. If `pooled` and no error was raised, it goes into a pool instead,
+    until `close_pool`: a login takes about a second on Snowflake, and every task needs a connection.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
@@ -191,7 +192,7 @@ def _log_in(settings: Settings, role: str, tag: Mapping[str, str]) -> SnowflakeC
 
 @contextmanager
 def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], pooled: bool = False) -> Iterator[Ledger]:
-    """The ledger of a source, with the loader's role, over a connection from `snowflake`.
+    """Open the ledger of a source, with the loader's role, over a connection from `snowflake`.
 
     Raises:
         ConfigurationError, InfrastructureError: the login failed; the message says why.
@@ -204,7 +205,7 @@ def ledger(settings: Settings, source_name: str, tag: Mapping[str, str], pooled:
 def holding(
     settings: Settings, source_name: str, tag: Mapping[str, str], info: RunInfo
 ) -> Iterator[tuple[Ledger, RunInfo]]:
-    """Hold and renew a source's lease during the block; yields the source's ledger and the run with its token.
+    """Hold and renew a source's lease during the `with` block; yields the source's ledger and the run with its token.
 
     Raises:
         BusyError: another run works on this source, or took over.

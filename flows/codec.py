@@ -1,4 +1,4 @@
-"""Bytes → fewer bytes: what an object's key ends in, and how its content is made.
+"""Compresses landed objects: the ending of an object's key, and the compressor of its content.
 
 COPY recognizes the compression by the key's ending (COMPRESSION = AUTO,
 https://docs.snowflake.com/en/sql-reference/sql/create-file-format). Each object is one zstd frame or one gzip member.
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from flows.settings import CodecName
 
-# From this size on the compressor has threads of its own; smaller files of several tables are compressed at the same time.
+# From this size on a compressor uses several threads. Smaller files need none, because several are compressed at the same time.
 THREADS_FROM_BYTES = 1024 * 1024 * 1024
-# Level 1 sends no more bytes than 3 does on rows of ids, dates and numbers, for half of the time.
+# On rows of ids, dates and numbers, level 1 sends no more bytes than level 3 and takes half the time.
 LEVEL = 1
 
 
@@ -44,7 +44,7 @@ class Codec:
     media_type: str
 
     def compressor(self, size: int) -> Compressor:
-        """A new compressor for one object; `size` is the file's bytes."""
+        """Create a compressor for one object; `size` is the file's bytes."""
         match self.name:
             case "zstd":
                 import zstandard

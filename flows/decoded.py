@@ -76,7 +76,7 @@ class Decoded(Rewindable):
         return (text.removeprefix(_MARK) if first else text).encode()
 
     def _codec(self, data: bytes) -> str:
-        """The codec to decode with. UTF-16's byte order is taken from the file's mark; without a mark it would be a guess."""
+        """Return the codec to decode with. UTF-16's byte order is read from the file's mark; without one it would be a guess."""
         if self._dialect.encoding != "utf-16":
             return self._dialect.codec
         codec = _UTF16_MARKS.get(data[:2])
@@ -88,7 +88,7 @@ class Decoded(Rewindable):
         return codec or "utf-16-le"
 
     def _refuse_utf8(self, data: bytes) -> None:
-        """Raise DataError if the whole file is UTF-8: text of another encoding that is not pure ASCII almost never is."""
+        """Raise DataError if the whole file is UTF-8, which text of another encoding almost never is, unless it is pure ASCII."""
         self._is_ascii = self._is_ascii and data.isascii()
         if self._utf8 is None:
             return

@@ -1,7 +1,7 @@
 """Registers with a Prefect API what deployments need: blocks, variables, the work pool, and the deployments.
 
-Everything is named `cxm` and is created or updated; registering again changes nothing. The Prefect server encrypts the secrets in
-blocks.
+Every name is `cxm` or begins with it. What exists is updated, so registering may be repeated. The Prefect server encrypts the
+secrets in blocks.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def register(settings: Settings, pool_type: PoolType | None = None) -> tuple[Reg
 
 
 def deploy() -> None:
-    """`prefect --no-prompt deploy --all` in the project.
+    """Run `prefect --no-prompt deploy --all` in the project.
 
     Raises:
-        InfrastructureError: it failed; the message has its output.
+        InfrastructureError: it failed; the message has the end of its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
@@ -126,7 +126,7 @@ def hold_back(settings: Settings) -> tuple[str, ...]:
 
 
 def _blocks(settings: Settings) -> list[Registered]:
-    # The settings may name the blocks that are written here.
+    # Without blocks: the settings may name the very blocks that are written here.
     own = settings.model_copy(update={"aws_block": None, "snowflake_block": None})
     aws = _with_kept_key(block_types.aws_credentials(own))
     snowflake = block_types.snowflake_credentials(blocks.snowflake_credentials(own))
@@ -143,7 +143,7 @@ def _blocks(settings: Settings) -> list[Registered]:
 
 
 def _with_kept_key(aws: AwsCredentials) -> AwsCredentials:
-    """`aws`, or the existing block if only that one has a key, which `cxm provision --apply` stored."""
+    """Return `aws`; if it has no key, the existing block, in which `cxm provision --apply` may have stored one."""
     if aws.aws_access_key_id is None:
         with suppress(ValueError):
             return AwsCredentials.load(NAME, _sync=True)
@@ -183,8 +183,8 @@ def _variables(settings: Settings) -> list[Registered]:
 
 
 def _is_stale(current: str, settings: Settings) -> bool:
-    """Whether the folder in the variable has generated files, which only the embedded target may load, or is one of this
-    machine's homes and no longer exists."""
+    """Return whether the folder in the variable has generated files, which only the embedded target may load, or was in this home
+    and no longer exists."""
     if is_remote(current):
         return False
     folder = Path(current)
@@ -230,7 +230,7 @@ def _make_pool(client: SyncPrefectClient, name: str) -> list[Registered]:
 
 
 def _is_bare(client: SyncPrefectClient, pool: WorkPool) -> bool:
-    """Whether the pool still has Prefect's default template, as when a worker created the pool and nobody has changed it."""
+    """Return whether the pool still has Prefect's default template: a worker created the pool, and nobody has changed it."""
     kinds = [kind for package in client.read_worker_metadata().values() for kind in package.values()]
     defaults = [kind["default_base_job_configuration"] for kind in kinds if kind["type"] == pool.type]
     if pool.type == ProcessWorker.type:

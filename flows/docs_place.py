@@ -1,4 +1,4 @@
-"""Where pages are published that outlive a run (`s3://bucket/docs/<source>/<batch>/…`), and the links to them."""
+"""The docs place, where pages that outlive a run are published (`s3://bucket/docs/<source>/<batch>/…`), and the links to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DocsPlace:
 
     @classmethod
     def of(cls, settings: Settings) -> DocsPlace | None:
-        """The place in the settings; None if this machine's stack serves the pages."""
+        """Return the place in the settings; None if this machine's stack serves the pages."""
         if not settings.docs_at:
             return None
         bucket, _, prefix = settings.docs_at.removeprefix("s3://").partition("/")
@@ -31,8 +31,8 @@ class DocsPlace:
         return cls(bucket, f"{prefix}/" if prefix else "", settings.aws_region, site)
 
     def link(self, page: str) -> str:
-        """The link to a page, by its path below the prefix. It has no signature, so it does not expire while the page exists,
-        and it works for users who may read the page."""
+        """Return the link to a page, given its path below the prefix. It has no signature, so it does not expire while the page
+        exists, and it works for users who may read the page."""
         if self.site:
             return f"{self.site}/{quote(page)}"
         key = quote(f"{self.prefix}{page}")
@@ -40,5 +40,5 @@ class DocsPlace:
 
 
 def data_docs(source: str, batch_id: str, page: str = "index.html") -> str:
-    """The path of a batch's Data Docs below the prefix."""
+    """Return the path, below the prefix, of a page of a batch's Data Docs."""
     return f"{source}/{batch_id}/data_docs/{page}"

@@ -1,4 +1,4 @@
-"""Checks the accounts, keys, grants and versions that a run needs; each finding has a fix.
+"""Checks the accounts, keys, grants and versions that a run needs; each failed check comes with a fix.
 
 Checks log in as a run does, not as an administrator. They write only one empty object under `raw/`, and one in each place from
 which an inbox moves files; both are deleted at once.
@@ -59,7 +59,7 @@ def examine(settings: Settings) -> tuple[Finding, ...]:
 
 
 def _got_and_fix(error: Exception) -> tuple[str, str]:
-    """The finding and the fix for a check that raised `error`."""
+    """Return the finding and the fix for a check that raised `error`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, BotoCoreError):
@@ -85,7 +85,7 @@ def _judge(check: str, good: bool, got: str, fix: str) -> Finding:
 
 
 def packages(_: Settings) -> Iterator[Finding]:
-    """Whether the installed packages have the versions that the project requires."""
+    """Check that the installed packages have the versions that the project requires."""
     from packaging.requirements import Requirement
 
     wrong = []
@@ -101,7 +101,7 @@ def packages(_: Settings) -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Whether the disk has enough space for state, logs and dbt's artifacts."""
+    """Check that the disk has enough space for state, logs and dbt's artifacts."""
     place = settings.home if settings.home.exists() else settings.home.parent
     free = shutil.disk_usage(place).free
     good = free >= LEAST_DISK
@@ -109,7 +109,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 
 def bucket(settings: Settings) -> Iterator[Finding]:
-    """The bucket, its region, the clock, and the ingestion identity's permissions: those that it needs, and no more."""
+    """Check the bucket, its region, the clock, and that the ingestion identity has the permissions that it needs, and no more."""
     from botocore.exceptions import ClientError
 
     client = blocks.s3_client(settings)
@@ -150,7 +150,7 @@ def bucket(settings: Settings) -> Iterator[Finding]:
 
 
 def _allowed(client: Any, bucket: str, operation: str, **arguments: Any) -> bool:
-    """Whether S3 allows the operation; False if it refuses for lack of permission."""
+    """Return whether S3 allows the operation; False if it refuses for lack of permission."""
     from botocore.exceptions import ClientError
 
     try:
@@ -163,7 +163,8 @@ def _allowed(client: Any, bucket: str, operation: str, **arguments: Any) -> bool
 
 
 def places(settings: Settings) -> Iterator[Finding]:
-    """Every remote place can be listed and its first file read; on S3 also written to, if CXM_INBOX_AFTER requires that."""
+    """Check that every remote place can be listed and its first file read; on S3 also that an inbox may move or delete files in
+    it, if CXM_INBOX_AFTER requires that."""
     for text in settings.remote_places:
         try:
             place = located.place(settings, text)
@@ -179,7 +180,7 @@ def places(settings: Settings) -> Iterator[Finding]:
 
 
 def _clearing(settings: Settings, text: str, place: Place) -> Iterator[Finding]:
-    """An inbox may move or delete published files in a place on S3; tried with an empty object."""
+    """Check, with an empty object, that an inbox may move or delete published files in a place on S3."""
     if settings.inbox_after == "left" or not isinstance(place, Prefix):
         return
     key = {"Key": f"{place.prefix}{DONE}/cxm-doctor-probe"}
@@ -195,7 +196,7 @@ def _clearing(settings: Settings, text: str, place: Place) -> Iterator[Finding]:
 
 
 def inbox_queues(settings: Settings) -> Iterator[Finding]:
-    """If S3 sends events to `inbox`: each source's queue can be read. Its messages are left in it."""
+    """Check that each source's queue can be read, if S3 sends events to `inbox`. Its messages stay in it."""
     if not settings.inbox_events:
         yield Finding("inbox events", "skipped", "CXM_INBOX_EVENTS is off: each look lists the place")
         return
@@ -211,7 +212,7 @@ def inbox_queues(settings: Settings) -> Iterator[Finding]:
 
 
 def identity(settings: Settings) -> Iterator[Finding]:
-    """The AWS identity that runs log in with."""
+    """Check that the AWS identity that runs log in with is one of the pipeline's."""
     if settings.target == "embedded":
         yield Finding("AWS identity", "skipped", "the embedded object store is no AWS account")
         return
@@ -221,7 +222,7 @@ def identity(settings: Settings) -> Iterator[Finding]:
 
 
 def login(settings: Settings) -> Iterator[Finding]:
-    """The Snowflake login, its region compared with the bucket's, the warehouse, the clock."""
+    """Check the Snowflake login, its region against the bucket's, the warehouse, and the clock."""
     credentials = blocks.snowflake_credentials(settings)
     if settings.target != "embedded":
         good = credentials.resolve_private_key() is not None
@@ -250,7 +251,7 @@ def _skew(check: str, at: datetime) -> Finding:
 
 
 def stages(settings: Settings) -> Iterator[Finding]:
-    """Each stage points at the prefix where files land, and can be listed through its integration."""
+    """Check that each stage points at the prefix where files land, and can be listed through its integration."""
     with blocks.snowflake(settings, settings.loader_role, {"step": "doctor"}) as connection:
         for source in admin_clients.contracts():
             name = f"{ident(settings.database)}.{ident(source.schema)}.{ident(source.stage)}"
@@ -263,7 +264,8 @@ def stages(settings: Settings) -> Iterator[Finding]:
 
 
 def grants(settings: Settings) -> Iterator[Finding]:
-    """The roles of a run have the grants of `sql/provision/`, and no more; the transformer also owns the objects it created."""
+    """Check that a run's roles have the grants of `sql/provision/` and no more, besides the transformer's ownership of the
+    objects that it created."""
     every = snowflake.statements(settings, admin_clients.contracts(), "-")
     for role in (settings.loader_role, settings.transformer_role):
         on, inside = snowflake.granted_by(every, role)
@@ -283,7 +285,7 @@ def grants(settings: Settings) -> Iterator[Finding]:
 
 
 def prefect_api(_: Settings) -> Iterator[Finding]:
-    """The Prefect API is reachable, and has this client's version."""
+    """Check that the Prefect API is reachable, and has this client's major and minor version."""
     import prefect
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL

@@ -1,4 +1,4 @@
-"""The error classes of the pipeline. A message names what was got, what was expected, and the fix; the class sets the exit code.
+"""The error classes of the pipeline. A message says what was got, what was expected, and the fix; the class sets the exit code.
 
 Transient errors may be retried, data errors quarantine a batch and are never retried, configuration errors fail at once.
 """
@@ -33,7 +33,7 @@ class DataError(CxmError):
 
 
 class StaleError(CxmError):
-    """Data loaded, but a source is older than its contract allows. Exit code 4."""
+    """A source's last delivery is longer ago than its contract allows; what was loaded stays published. Exit code 4."""
 
     exit_code = 4
 
@@ -43,4 +43,5 @@ class InfrastructureError(CxmError):
 
 
 class BusyError(CxmError):
-    """Another run works on the same source; nothing was done, and an immediate retry would not help. Exit code 5."""
+    """Another run works on the source, or took it over; nothing more is written, and a retry at once would not help. Exit code
+    5."""

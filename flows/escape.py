@@ -8,7 +8,7 @@
 | a terminal that rich writes to | `terminal` |
 | a person who reads a message or a log | `visible`, `one_line` |
 
-SQL has its own two, `ident` and `literal` of `flows.contract.sql`.
+For SQL, use `ident` and `literal` of `flows.contract.sql`.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ import re
 import textwrap
 
 # The marks by which dbt decides to call Jinja; and text that dbt takes for a call, even without braces, in a test's arguments
-# (add_rendered_test_kwargs in dbt/clients/jinja.py of dbt-core 1.12). Jinja makes \n of every line end and drops the last.
+# (add_rendered_test_kwargs in dbt/clients/jinja.py of dbt-core 1.12). Jinja turns every line end into \n and drops the last.
 _JINJA = re.compile(r"\{[{%#]|[#}%]\}|^\s*(env_var|ref|var|source|doc)\s*\(.*\)\s*$|\r|\n\Z", re.S)
-# Jinja reads strings like Python, so any character can be written as its number: then the text has no mark of Jinja.
+# Jinja reads strings as Python does, so any character can be written as its number, and the text then has none of the marks.
 _IN_JINJA_STRING = re.compile(r"[\\'\"{}%#\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _BEGINS_A_BLOCK = re.compile(r"^(?=[-+](\s|$)|#{1,6}(\s|$)|---|===|~~~)")
 _BEGINS_A_LIST = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def visible(text: str) -> str:
-    r"""`text` with invisible and terminal control characters escaped as in Python: \x1b, \xa0; line ends and tabs stay."""
+    r"""Escape invisible and terminal control characters in `text` as Python does: \x1b, \xa0; line ends and tabs stay."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def one_line(text: str) -> str:
-    """`text` on one line, visible."""
+    """Put `text` on one line, and escape its invisible characters."""
     return visible(" ".join(text.split()))
 
 
 def jinja(text: str) -> str:
-    """`text` in a form that dbt renders to `text`: unchanged, or as a Jinja string if Jinja might interpret it.
+    """Write `text` so that dbt renders it to `text`: unchanged, or as a Jinja string if Jinja might interpret it.
 
-    `{% raw %}` would not do: the text may hold its end.
+    `{% raw %}` would not do, because the text may contain its end.
     """
     if not _JINJA.search(text):
         return text
@@ -53,7 +53,8 @@ def _numbered(character: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` for a paragraph or cell of GitHub's Markdown, on one line: code spans stay, other markup, links, HTML escaped."""
+    """Escape `text` for a paragraph or cell of GitHub's Markdown, on one line. Code spans stay; other markup, links and HTML are
+    shown as text."""
     text = one_line(text)
     parts = text.split("`")
     spans = len(parts) % 2 and all(parts[1::2]) and not re.search(r"[\\|<>&]", text)
@@ -71,7 +72,7 @@ def _plain(text: str) -> str:
 
 
 def code(text: str, in_table: bool = False) -> str:
-    """`text` as a Markdown code span; in a table the bar is escaped too, since it would end the cell."""
+    """Write `text` as a Markdown code span; in a table the bar is escaped too, since it would end the cell."""
     text = visible(text).replace("\n", "\\n").replace("\t", "\\t")
     if in_table and "\\|" in text:  # renderers differ on a backslash before an escaped bar
         return f"<code>{_plain(text)}</code>"
@@ -81,25 +82,25 @@ def code(text: str, in_table: bool = False) -> str:
 
 
 def code_block(text: str, language: str = "") -> str:
-    """`text` as a Markdown code block."""
+    """Write `text` as a Markdown code block."""
     fence = "`" * max(3, max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence}{language}\n{visible(text).rstrip()}\n{fence}"
 
 
 def html(text: str) -> str:
-    """`text` escaped for HTML."""
+    """Escape `text` for HTML."""
     return standard.escape(visible(text), quote=False)
 
 
 def terminal(text: str) -> str:
-    """`text` escaped for rich's markup, such as [bold], and without escape sequences."""
+    """Escape `text` for rich's markup, such as [bold], and its escape sequences for the terminal."""
     from rich.markup import escape
 
     return escape(visible(text))
 
 
 def wrap(page: str, width: int = 100) -> str:
-    """A Markdown page with its paragraphs and list items wrapped; tables, code, headings and HTML stay as they are."""
+    """Wrap the paragraphs and list items of a Markdown page; tables, code, headings and HTML stay as they are."""
     wrapped: list[str] = []
     paragraph: list[str] = []
     in_code = False

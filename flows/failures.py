@@ -1,4 +1,4 @@
-"""Translates exceptions of this machine and of Prefect's API into ours: what happened, where, and the fix.
+"""Translates exceptions of the operating system and of Prefect's API into `CxmError`s: what happened, where, and the fix.
 
 Errors of Snowflake and S3 are classified where they are called, in `flows.clients`.
 """
@@ -17,7 +17,7 @@ _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 def meaning(error: BaseException) -> CxmError | None:
-    """The error for the user; None if the exception is a bug, whose traceback says more."""
+    """Translate an exception into the error for the user; None if it is a bug, whose traceback says more."""
     for one in _chain(error):
         if isinstance(one, CxmError):
             return one
@@ -29,7 +29,7 @@ def meaning(error: BaseException) -> CxmError | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and the chain of its causes."""
+    """Yield the error and the chain of its causes."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen

@@ -54,8 +54,8 @@ def forget(
 
     Raises:
         BusyError: a run works on one of the sources.
-        ConfigurationError: a column is not in the source or not personal; CXM_FORGET_KEY is not set; as the steps.
-        DataError, InfrastructureError: as the steps; repeating the call completes the work.
+        ConfigurationError: a column is not in the source or not personal; CXM_FORGET_KEY is not set; or a step raises it.
+        DataError, InfrastructureError: a step raises it; repeating the call completes the work.
     """
     contracts = {name: read_source(name) for name in sources()}
     starts: Values = {}

@@ -21,7 +21,7 @@ FIRST_RUN_SCALE = 0.05  # 78 thousand rows, 6 MB: seconds on a laptop; `--scale 
 
 
 def is_generated(place: Place, files: Iterable[str]) -> bool:
-    """Whether most of these files were generated, by the names and sizes in the marker.
+    """Return whether most of these files were generated, by the names and sizes in the marker.
 
     Most, not all: a set in which one file was edited still counts as generated, and a file that is the same in every set (the
     category names) does not make the user's own files next to an old marker count as generated.
@@ -35,7 +35,7 @@ def is_generated(place: Place, files: Iterable[str]) -> bool:
 
 
 def _made(place: Place) -> dict[str, int]:
-    """File name → bytes in the marker of a place; empty if the marker cannot be read."""
+    """Read file name → bytes from a place's marker; empty if it cannot be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         marker = json.loads(place.read_small(MARKER) or b"")
         if "files" in marker:  # Olist-shaped files
@@ -45,8 +45,8 @@ def _made(place: Place) -> dict[str, int]:
 
 
 def source_place(settings: Settings, source: str) -> str:
-    """The default place of a source's files: `data/<source>`; if that folder is empty,
-    the files that `cxm run` and `cxm up` generated, if the target may load such."""
+    """Return the default place of a source's files: `data/<source>`; if that folder is empty and the target may load generated
+    files, those that `cxm run` and `cxm up` generated."""
     own = below(settings.data, source)
     if settings.may_generate and not is_remote(own) and not local(Path(own)).entries():
         made = generated_folder(settings) / source
@@ -55,5 +55,5 @@ def source_place(settings: Settings, source: str) -> str:
 
 
 def generated_folder(settings: Settings, scale: float = FIRST_RUN_SCALE) -> Path:
-    """The home's folder of generated files, `olist/` in it."""
+    """Return the home's folder of generated files, which contains `olist/`."""
     return settings.home / "generated" / f"{scale:g}"

@@ -76,7 +76,7 @@ def inbox(
             at once, without waiting for settle_seconds.
         after: what happens to files once they are published: they are `left`, moved to `done/<batch>/` in their place (`done`),
             or deleted (`delete`); by default CXM_INBOX_AFTER.
-        late: a file that comes after its set was loaded `joins`, as a batch of its own, or `waits` for the others' next files.
+        late: a file that comes after its set was loaded `joins` (as its own batch), or `waits` for the others' next files.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
     """
@@ -136,7 +136,7 @@ class _Notifications:
 
     @classmethod
     def of(cls, settings: Settings, source: str, where: str) -> _Notifications | None:
-        """Wait for messages. None if this place has no events and is listed at each poll."""
+        """Wait for messages. Returns None if this place has no events and is listed at each poll."""
         if not settings.inbox_events or where != source_place(settings, source):
             return None
         bucket, prefix = settings.inbox_place(source)
@@ -151,7 +151,7 @@ class _Notifications:
         return f"{_variable(self.source)}_listed"
 
     def needs_listing(self, memory: Mapping[str, Seen], now: datetime) -> bool:
-        """Whether an event came, a set is incomplete or not yet settled, or the last listing is an hour old."""
+        """Return whether an event came, a set's run has not started yet, or the last listing is an hour old."""
         last = Variable.get(self._variable, default=None)
         due = not last or now - datetime.fromisoformat(str(last)) >= LISTED_EVERY
         return self.has_come or due or any(not seen.run for seen in memory.values())
@@ -164,7 +164,7 @@ class _Notifications:
 
 
 def _summary(place: Place | str, seen: Sequence[SetSeen]) -> str:
-    """The poll's result in one line."""
+    """Describe the poll's result in one line."""
     if not seen:
         return f"{place}: no file of the source"
     parts = [
@@ -178,7 +178,7 @@ def _summary(place: Place | str, seen: Sequence[SetSeen]) -> str:
 def _start_run(source: str, where: str, look: Look, at: datetime) -> FlowRun:
     """Start the run of this set, or get it if it was started before.
 
-    A batch id is the second of its run's expected start, so each run gets a second of its own."""
+    A batch id is the second of its run's expected start, so each run gets its own second."""
     name = f"pipeline/{source}"
     parameters = {"data": where, **({"day": look.key} if look.key else {})}
     key = "/".join(("inbox", source, look.key, look.seen.fingerprint, str(look.seen.tries)))
@@ -195,7 +195,7 @@ def _start_run(source: str, where: str, look: Look, at: datetime) -> FlowRun:
 
 
 def _final_state(run: str) -> Literal["", "ended", "crashed"]:
-    """How a run ended; empty while it has not. A run that the server no longer knows counts as ended."""
+    """Return how a run ended; empty while it has not. A run that the server no longer knows counts as ended."""
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(UUID(run)).state
@@ -207,7 +207,7 @@ def _final_state(run: str) -> Literal["", "ended", "crashed"]:
 
 
 def _dispose(settings: Settings, source: str, place: Place, key: str, seen: Seen, after: After) -> SetSeen:
-    """Move or delete the files that a run published. Files that it did not publish stay, to be replaced by corrected ones."""
+    """Move or delete the files that a run published. Files that it did not publish stay until a user corrects them."""
     with blocks.ledger(settings, source, {"step": "inbox", "flow_run": seen.run}) as ledger:
         batches = ledger.of_run(seen.run)
     if not batches or any(states - _PUBLISHED for states in batches.values()):

@@ -40,8 +40,8 @@ class Ignored:
 class Inventory:
     """The files of a source in a place.
 
-    `files`: contract name of each table → the names of its files, sorted, without `.gz` and the like, in Unicode's composed form
-    (NFC); empty if it has none. `entries`: those names → the names as the place spells them."""
+    `files`: contract name of each table → the names of its files, sorted, without an ending such as `.gz`, in Unicode's composed
+    form (NFC); empty if it has none. `entries`: those names → the names as the place spells them."""
 
     files: Mapping[str, tuple[str, ...]]
     entries: Mapping[str, str]
@@ -89,7 +89,7 @@ def inventory(source: Source, names: Iterable[str], day: date | None = None) -> 
 
 
 def days(source: Source, names: Iterable[str]) -> tuple[date, ...]:
-    """The days for which one of these names is a file of the source, in order."""
+    """List the days for which one of these names is a file of the source, in order."""
     entries = _entries(names)
     covered = {file_names.day_of(table.file, name) for table in source.tables if table.daily for name in entries}
     return tuple(sorted(day for day in covered if day))
@@ -100,7 +100,7 @@ def _on(table: Table, day: date | None) -> str:
 
 
 def _entries(names: Iterable[str]) -> dict[str, str]:
-    """File names as the contract spells them → as the place spells them.
+    """Map file names as the contract spells them to the names as the place spells them.
 
     If a file exists twice, plain and packed, the plain name wins: opening it reports both."""
     by_name: dict[str, str] = {}
@@ -125,7 +125,7 @@ def _missing(table: Table, expected: str, entries: Mapping[str, str]) -> Missing
 
 
 def _ignored(source: Source, name: str, entries: Mapping[str, str]) -> Ignored:
-    """An ignored file with its hint.
+    """Return an ignored file with its hint.
 
     Raises:
         DataError: the name matches a table's pattern except for letter case; ignoring it would silently leave out rows.

@@ -16,12 +16,12 @@ BROKEN = ".broken"  # in the name of the object with a file's broken lines: orde
 
 
 def names_broken_lines(key: str) -> bool:
-    """Whether an object of that name or key holds broken lines: lines of a file that are not valid records."""
+    """Return whether the object of that name or key holds broken lines: lines of a file that are not valid records."""
     return f"{BROKEN}.csv" in key
 
 
 def key_in_raw(key: str) -> str:
-    """The key of an object in RAW's rows: the one that COPY read, under `raw/`, even if the object was archived since."""
+    """Return the key that RAW's rows have for an object: the one that COPY read, under `raw/`, even if it was archived since."""
     return f"raw/{key.partition('/')[2]}"
 
 
@@ -72,7 +72,7 @@ LandStatus = Literal["landed", "unchanged", "not delivered"]
 class LandResult:
     """One file of a table: sent (`landed`) as one object or several, or equal to its last validated load (`unchanged`, since
     batch `since`; then there are no objects), or missing although the table is optional (`not delivered`). `bytes`, `records`
-    (with the lines that are none), `sha256` (hex) and `layout` are those of the file itself."""
+    (with the broken lines), `sha256` (hex) and `layout` are those of the file itself."""
 
     table: str
     raw_name: str
@@ -100,7 +100,7 @@ class LandResult:
 
     @property
     def of_broken_lines(self) -> tuple[LandedObject, ...]:
-        """The object with the broken lines; None if there are none."""
+        """The object with the broken lines; empty if the file has none."""
         return tuple(o for o in self.objects if o.holds_broken_lines)
 
     @property
@@ -122,7 +122,7 @@ class LandedTable:
 
     @classmethod
     def of(cls, landed: LandedTable | LandResult) -> LandedTable:
-        """The table of a single file."""
+        """Return the table of a single file's result; a table is returned as it is."""
         return landed if isinstance(landed, LandedTable) else cls((landed,))
 
     @property
@@ -187,13 +187,13 @@ class LandedTable:
 
 
 def not_delivered(source: Source, table: Table, day: date | None, batch_id: str) -> LandResult:
-    """The result for an optional table without a file."""
+    """Return the result for an optional table without a file."""
     folder = object_folder(source, table, batch_id)
     return LandResult(table.name, table.raw_name, table.file_on(day), folder, (), 0, 0, "", "not delivered")
 
 
 def current(published: Mapping[tuple[str, str], Published], table: Table, day: date | None) -> dict[str, Published]:
-    """The files whose rows are published for a table: those of its newest batch, for a daily table the newest of the day."""
+    """Return the files whose rows are published for a table: those of its newest batch, or of the day's newest if it is daily."""
     by_file = {
         file: load
         for (raw_name, file), load in published.items()
@@ -211,13 +211,13 @@ def _is_of(file: str, table: Table, day: date | None) -> bool:
 
 
 def object_folder(source: Source, table: Table, batch_id: str) -> str:
-    """The folder of a file's objects: `raw/<source>/<file stem>/<batch id>/`."""
+    """Return the folder of a file's objects: `raw/<source>/<file stem>/<batch id>/`."""
     return f"raw/{source.name}/{table.stem}/{batch_id}/"
 
 
 def object_name(file: str) -> str:
-    """A file's name in its objects' keys: characters other than letters, digits, `_` and `-` become `=` and the hex digits of
-    their bytes, so that names stay distinct, also from the numbered parts of a split file (`.0001`)."""
+    """Encode a file's name for its objects' keys: characters other than letters, digits, `_` and `-` become `=` and the hex
+    digits of their bytes, so that names stay distinct, also from the numbered parts of a split file (`.0001`)."""
     spelt = re.sub(
         r"[^A-Za-z0-9_-]", lambda match: "".join(f"={b:02X}" for b in match[0].encode()), file[: -len(".csv")]
     )

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 # Threads of one run queue here rather than on the server, which fails when more than 20 statements wait for one lock.
 _turn = threading.Lock()
 
-# Seconds after which a transaction's COMMIT is confirmed. A server aborts a transaction that is idle for minutes, not for less.
+# Seconds; the COMMIT of a longer transaction is confirmed. A server aborts a transaction that is idle for minutes, not for less.
 _LONG = 60
 
 
@@ -54,8 +54,8 @@ class Held:
     locked_at: datetime = datetime.min  # when its lock was last taken, by this transaction or one that committed
 
     def belongs_to(self, info: RunInfo) -> bool:
-        """Whether this run holds the lease. The process is compared as well as the token: if the server aborted the transaction
-        in which this run took the lease, another run may have got the same token."""
+        """Return whether this run holds the lease. The process is compared as well as the token: if the server aborted the
+        transaction in which this run took the lease, another run may have got the same token."""
         return (self.holder, self.flow_run_id, self.token) == (info.holder, info.flow_run_id, info.token)
 
 
@@ -125,7 +125,8 @@ def take(ledger: Ledger, info: RunInfo, minutes: float, on_batch: bool = True) -
 
     A lease is free when it was given back, when it has expired, or when its process ran on this host and has ended. The same flow
     run (a retry, maybe on another host) takes its own lease again. The open batches stay noted until `recovered`, so that a
-    retry gets them again; the run's own batch is left for the run after it.
+    retry gets them again; the run's own batch stays noted for the run after it, and is not returned. Without `on_batch` the lease
+    names no batch, so that none is to be recovered if the run dies.
 
     Raises:
         BusyError: another run works on this source. The message names it, because only its process (same host) or the lease's
@@ -150,7 +151,7 @@ def take(ledger: Ledger, info: RunInfo, minutes: float, on_batch: bool = True) -
 
 
 def _batches_to_recover(held: Held) -> tuple[str, ...]:
-    """The batches to recover: those already noted, and the one the holder was working on."""
+    """Return the batches to recover: those already noted, and the one the holder was working on."""
     return tuple(sorted({*held.to_recover, *([held.batch_id] if held.batch_id else [])}))
 
 
@@ -270,9 +271,9 @@ def unlock(ledger: Ledger) -> str | None:
 
 
 class Heartbeat:
-    """Renews the lease while its holder works, in a thread and on a connection of its own.
+    """Renews the lease while its holder works, in its own thread and on its own connection.
 
-    `lost` is the reason it could not: another run took over, or the warehouse did not answer for as long as a lease lasts. The
+    `lost` is the error if it could not: another run took over, or the warehouse did not answer for as long as a lease lasts. The
     thread then calls `tell` with it, once.
     """
 
@@ -339,7 +340,8 @@ def holding(ledger: Ledger, info: RunInfo, minutes: float) -> Iterator[RunInfo]:
 
 
 def _is_gone(holder: str) -> bool:
-    """Whether the holder ran on this host and its process has ended. False for other hosts, whose processes cannot be seen."""
+    """Return whether the holder ran on this host and its process has ended. False for other hosts, whose processes are not
+    visible from here."""
     host, pid, start = holder.rsplit("/", 2)
     if host != socket.gethostname():
         return False

@@ -42,7 +42,7 @@ _ROWS_AT_ONCE = 10_000
 
 @cache
 def this_process() -> str:
-    """A name for this process that is never used twice: `host/pid/start`."""
+    """Return a name for this process that no other process ever has: `host/pid/start`."""
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
@@ -55,7 +55,7 @@ class RunInfo:
     flow_run_url: str = ""
     is_generated: bool = False  # its files were made by `cxm generate`
     holder: str = field(default_factory=this_process)  # passed to tasks, which may run in other processes
-    limit: int = 0  # above 0: a trial of so many first records of each file, never published
+    limit: int = 0  # above 0: a trial of the first `limit` records of each file, never published
     token: int = 0  # the lease's token: fences this run's writes and orders its batch; 0 before it has the lease
 
 
@@ -83,7 +83,7 @@ class Entry:
     sequence: int = 0  # the batch's position among the source's batches, as `Published.sequence`
 
 
-# How the reason begins that the ledger has of a load which the contract's retention deleted.
+# The beginning of the ledger's reason for a load that was deleted because of the contract's retention.
 EXPIRED = "retention of the contract:"
 # The statuses that undo can start from.
 UNDOABLE: tuple[Status, ...] = ("landed", "loaded", "validated", "quarantined")
@@ -101,7 +101,7 @@ class Ledger:
         return run(self.connection, template(f"ledger/{name}.sql", database=self.database, **places), values)
 
     def published(self) -> dict[tuple[str, str], Published]:
-        """(RAW table name, file name) → its newest validated load."""
+        """Read (RAW table name, file name) → its newest validated load."""
         return {
             (row["table_name"], row["file_name"]): Published(
                 row["batch_id"],
@@ -115,14 +115,14 @@ class Ledger:
         }
 
     def of_run(self, flow_run_id: str) -> dict[str, set[Status]]:
-        """The batches that a flow run loaded → the current statuses of their rows."""
+        """Read the batches that a flow run loaded → the current statuses of their rows."""
         states: dict[str, set[Status]] = {}
         for batch_id, status in self._run("of_run", self.source, flow_run_id).rows:
             states.setdefault(str(batch_id), set()).add(status)
         return states
 
     def entries(self, batch_id: str, table: str | None = None) -> list[Entry]:
-        """The rows of a batch, or of one RAW table in it, ordered by table and key."""
+        """Read the rows of a batch, or of one RAW table in it, ordered by table and key."""
         return [
             Entry(
                 table=row["table_name"],
@@ -211,10 +211,10 @@ class Ledger:
         reason: str | None = None,
         table: str | None = None,
     ) -> None:
-        """Give a new status, with a reason, to those rows of the batch whose status is in `before`.
+        """Set a new status, with a reason, on those rows of the batch whose status is in `before`.
 
         Raises:
-            BusyError: other than `expected` rows changed, so another run wrote them. Do not commit.
+            BusyError: not exactly `expected` rows changed, so another run wrote them. Do not commit.
         """
         marked = self._run(
             "mark", self.source, batch_id, status, reason[:4000] if reason else None, table, before=tuple(before)
@@ -231,7 +231,7 @@ class Ledger:
         self._run("forget_objects", self.source, batch_id)
 
     def unfinished(self) -> list[str]:
-        """Batches without a verdict, oldest first."""
+        """List batches without a verdict, oldest first."""
         return [str(row[0]) for row in self._run("unfinished", self.source).rows]
 
     def refuse_generated(self, what: str, own: str) -> None:
@@ -252,24 +252,24 @@ class Ledger:
             )
 
     def objects(self) -> list[dict[str, Any]]:
-        """Every object in the ledger: batch_id, table_name, file_name, s3_key, bytes, etag, status, rows_loaded, file_records,
-        file_columns, file_dialect."""
+        """Read every object in the ledger: batch_id, table_name, file_name, s3_key, bytes, etag, status, rows_loaded,
+        file_records, file_columns, file_dialect."""
         return self._run("objects", self.source).dicts()
 
     def rewritten(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Record what is left of objects (s3_key, bytes, etag, records_gone, rows_gone, aside_gone). Call it in the transaction
-        that takes their rows out of RAW."""
+        that deletes their rows from RAW."""
         for some in _slices([{k.upper(): v for k, v in row.items() if v is not None} for row in objects]):
             self._run("rewritten", self.source, json.dumps(some))
 
     def forgotten(self, request: str, done_by: str, values: Sequence[Mapping[str, str]], places: str) -> None:
-        """Record whose rows were taken out: for each value its column_name and value_hash. `places`: JSON, place → rows."""
+        """Record whose rows were deleted: for each value its column_name and value_hash. `places`: JSON, place → rows."""
         for some in _slices([{k.upper(): v for k, v in row.items()} for row in values]):
             self._run("forgotten", request, self.source, places, done_by, json.dumps(some))
 
     def archivable(self, days: int) -> list[dict[str, Any]]:
-        """Objects under `raw/` of batches that were published, quarantined or undone more than `days` days ago: batch_id, s3_key,
-        bytes, etag."""
+        """Read the objects under `raw/` of batches that were published, quarantined or undone more than `days` days ago:
+        batch_id, s3_key, bytes, etag."""
         return self._run("archivable", self.source, days).dicts()
 
     def prunable(
@@ -279,7 +279,7 @@ class Ledger:
         tables: Sequence[Table] = (),
         without: Sequence[tuple[str, str]] = (),
     ) -> list[tuple[str, str]]:
-        """The loads to prune, as (batch id, RAW table): all but the newest `keep` of each file, and old quarantined ones.
+        """List the loads to prune, as (batch id, RAW table): all but the newest `keep` of each file, and old quarantined ones.
         `tables` are the contract's; loads in `without` do not count, as if they were deleted."""
         rows = self._run(
             "prunable", self.source, keep, quarantined_days, loaded_as=_loaded_as(tables), without=without
@@ -287,7 +287,7 @@ class Ledger:
         return list(dict.fromkeys((row["batch_id"], row["table_name"]) for row in rows))
 
     def expired(self, tables: Sequence[Table]) -> list[tuple[str, str]]:
-        """The loads whose retention by the contract is over, as (batch id, RAW table). `tables` are the contract's."""
+        """List the loads whose retention by the contract is over, as (batch id, RAW table). `tables` are the contract's."""
         limits = [
             {"table": t.raw_name, "value": t.retention.value, "unit": t.retention.unit} for t in tables if t.retention
         ]
@@ -308,13 +308,13 @@ class Ledger:
 def batches(
     connection: SnowflakeConnection, database: str, source: str | None, batch_id: str | None = None, limit: int = 20
 ) -> list[dict[str, Any]]:
-    """The newest batches of a source, or of all sources, newest first. `sql/ledger/batches.sql` names the columns."""
+    """Read the newest batches of a source, or of all sources, newest first. `sql/ledger/batches.sql` names the columns."""
     sql = template("ledger/batches.sql", database=database, limit=int(limit))
     return run(connection, sql, (source, batch_id)).dicts()
 
 
 def batch_source(connection: SnowflakeConnection, database: str, batch_id: str, source: str | None) -> str:
-    """The source that a batch belongs to.
+    """Find the source that a batch belongs to.
 
     Raises:
         ConfigurationError: no source has that batch (the message lists the newest), or several have and none is named.
@@ -332,7 +332,7 @@ def batch_source(connection: SnowflakeConnection, database: str, batch_id: str, 
 
 
 def _loaded_as(tables: Sequence[Table]) -> str:
-    """SQL for the unit that a newer load replaces: the file, or for a table of several files, all of them or all of a day."""
+    """Write SQL for the unit that a newer load replaces: the file, or if a table has several files, all of them or a day's."""
     whens = [
         f"WHEN {literal(table.raw_name)} THEN {day_in('FILE_NAME') if table.daily else literal('')}"
         for table in tables

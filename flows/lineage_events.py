@@ -2,7 +2,7 @@
 
     s3://<bucket> raw/<source>/<file stem> ──job <flow>.<source>──▶ snowflake://<account> <database>.RAW.<table>
 
-Off unless CXM_OPENLINEAGE_NAMESPACE names the jobs' namespace. Where events go is the client library's own configuration
+Off unless CXM_OPENLINEAGE_NAMESPACE names the jobs' namespace. The client library's own configuration says where events go
 (OPENLINEAGE_URL, OPENLINEAGE_API_KEY, openlineage.yml …). If the receiver does not answer, a run waits seconds and warns.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PATIENCE = 5.0  # seconds that a run waits for the receiver
 PRODUCER = "urn:medtech-cxm"
-Written = Mapping[str, tuple[int, int]]  # table → rows and bytes that came
+Written = Mapping[str, tuple[int, int]]  # table → rows and bytes that the run loaded
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Parent:
 def report_run(
     settings: Settings, source: Source, info: RunInfo, flow: str, parent: Parent | None = None
 ) -> Iterator[Callable[[Written], None]]:
-    """Send START; on an error in the block FAIL with its message, on a cancellation ABORT. The function that it yields
-    sends COMPLETE."""
+    """Send START before the `with` block; FAIL with the message if the block raises an error, ABORT if it is cancelled. The
+    function that it yields sends COMPLETE."""
     if not settings.openlineage_namespace:
         yield lambda written: None
         return
@@ -136,7 +136,7 @@ class _Run:
         return facets
 
     def _input(self, table: Table) -> InputDataset:
-        """The input dataset: a table's objects, named by their prefix without the batch, which is the version."""
+        """Return the input dataset: a table's objects, named by their prefix without the batch, which is the version."""
         from openlineage.client.event_v2 import InputDataset
         from openlineage.client.facet_v2 import dataset_version_dataset
         from openlineage.client.naming.dataset import S3
@@ -152,7 +152,7 @@ class _Run:
         from openlineage.client.event_v2 import OutputDataset
         from openlineage.client.facet_v2 import output_statistics_output_dataset, schema_dataset
 
-        # As dbt's own integration names them, so that its models follow from these tables.
+        # Named as dbt's own integration names them, so that a lineage tool joins these tables to its models.
         namespace = f"snowflake://{blocks.snowflake_credentials(self.settings).account}"
         outputs = []
         for table in self.source.tables:

@@ -15,7 +15,7 @@ from flows.unpack import Limits
 
 
 def place(settings: Settings, text: str) -> Place:
-    """The place of that name; a folder that holds only an archive means the archive.
+    """Open the place of that name; a folder that holds only an archive means the archive.
 
     Raises:
         ConfigurationError: the kind of place is unknown, it may not be listed, or a login is refused.
@@ -37,7 +37,7 @@ def place(settings: Settings, text: str) -> Place:
 
 
 def _secret(settings: Settings) -> SecretStr | None:
-    """The SFTP key or password, from the Prefect Secret block or the setting."""
+    """Read the SFTP key or password from the Prefect Secret block or the setting."""
     if not settings.sftp_block:
         return settings.sftp_secret
     from prefect.blocks.system import Secret

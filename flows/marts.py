@@ -1,6 +1,6 @@
-"""The flow `dbt-build`: STG, INT, MARTS and SNAPSHOTS after a batch was published, a task run for each node of dbt.
+"""The flow `dbt-build`: builds STG, INT, MARTS and SNAPSHOTS after a batch was published, with a task run for each dbt node.
 
-dbt runs once, in a process of its own (decisions 9 and 17): its log starts, fills and ends the task run of a node.
+dbt runs once, in its own process (decisions 9 and 17). The events of its log start, fill and end the nodes' task runs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Node:
 
 @task(name="dbt node", task_run_name="{node.title}", cache_policy=NO_CACHE, persist_result=False)
 def show_node(node: _Node) -> Any:
-    """The task run of one dbt node: logs its messages while it runs, and ends in its final state."""
+    """Show a dbt node as a task run: log its messages while it runs, and end in its final state."""
     logger = get_run_logger()
     while (said := node.said.get()) is not None:
         level = (
@@ -129,7 +129,7 @@ def dbt_build(
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
 
     Raises:
-        BuildError: nodes failed, or tests of severity error were broken; the message names them.
+        BuildError: nodes or tests of severity error failed; the message names them.
     """
     if done := prefect_ui.newer_run({"source": source, "select": select, "retry": retry}):
         return prefect_ui.ended(f"nothing to do: {done} began later and built the same", BuildResult((), 0.0))
@@ -181,7 +181,7 @@ def write_dbt_docs(settings: Settings) -> str:
 
 
 def summarize(result: BuildResult) -> str:
-    """The build in one line: "35 built, 214 tests held, 2 warned, in 41 s"."""
+    """Describe the build in one line: "35 built, 214 tests held, 2 warned, in 41 s"."""
     tests = sum(node.kind in ("test", "unit_test") and node.outcome == "pass" for node in result.nodes)
     if not result.nodes:
         return "nothing to build"
@@ -195,7 +195,7 @@ def summarize(result: BuildResult) -> str:
 
 
 def build_report(result: BuildResult, chosen: str, rows: Mapping[str, int | None], docs: str = "") -> str:
-    """The report of a build: nodes with rows and seconds, tests that warned, failures.
+    """Render the report of a build: nodes with rows and seconds, tests that warned, failures.
 
     `rows`: SCHEMA.NAME of a table → its number of rows now. `docs`: the link to the dbt docs.
     """
@@ -271,7 +271,7 @@ def _selector(settings: Settings, source: str) -> str | None:
 
 
 def _relations(settings: Settings) -> dict[str, int | None]:
-    """SCHEMA.NAME of every table and view that the transformer sees → its number of rows, None if unknown."""
+    """Read SCHEMA.NAME of every table and view that the transformer sees → its number of rows, None if unknown."""
     tag = {"flow_run": run_info().flow_run_id, "step": "dbt-build"}
     with blocks.snowflake(settings, settings.transformer_role, tag) as connection:
         rows = run_sql(connection, template("relations.sql", database=settings.database), ()).dicts()
