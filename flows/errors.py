@@ -43,5 +43,4 @@ class InfrastructureError(CxmError):
 
 
 class BusyError(CxmError):
-    """Another run works on the source, or took it over; nothing more is written, and a retry at once would not help. Exit code
-    5."""
+    """Another run works on the source or took it over; nothing more is written, a retry at once would not help. Exit code 5."""

@@ -1,5 +1,5 @@
-"""The flows besides the daily run: undo, maintenance, reconcile, freshness and backfill: delete a batch, archive and prune,
-compare S3 with the ledger and RAW, report the age of the data, load past days."""
+"""The flows besides the daily run: `undo` deletes a batch, `maintenance` archives and prunes, `reconcile` compares S3 with the
+ledger and RAW, `freshness` reports the age of the data, `backfill` loads past days."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def freshness(
 ) -> tuple[SourceFreshness, ...]:
     """Run dbt's source freshness: how long ago each table was last delivered. Nothing is loaded.
 
+    A source without any published batch is not late: the run completes and says so.
+
     Args:
         source: the contract.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.
-
-    A source without any published batch is not late: the run completes and says so.
 
     Raises:
         StaleError: a table's last delivery is longer ago than its contract allows; the message says which.
@@ -163,16 +163,16 @@ def backfill(
     aws_block: str | None = None,
     snowflake_block: str | None = None,
 ) -> tuple[DaySummary, ...]:
-    """Load the files of a range of days: one batch per day, in order, each with its own lease. dbt's freshness and the
-    Data Docs are made once, after the last day.
+    """Load the files of a range of days: one batch per day, in order, each with its own lease. dbt's freshness is run and the
+    Data Docs are built once, after the last day.
 
-    A repeated backfill skips days whose files are already published. If a day has bad data, it is
-    quarantined and the next days are still loaded, as in daily runs; any other error ends the backfill.
+    A repeated backfill skips days whose files are already published. If a day has bad data, it is quarantined and the next days
+    are still loaded, as in daily runs; any other error ends the backfill.
 
     Args:
         source: the contract of a source with daily files.
         from_day: the first day.
-        to_day: the last day, included.
+        to_day: the last day, inclusive.
         data: the folder with the source's files; by default `data/<source>` in the project.
         aws_block: the AwsCredentials block to log in with; by default CXM_AWS_BLOCK, or what the settings say.
         snowflake_block: the SnowflakeConnector block to log in with; by default CXM_SNOWFLAKE_BLOCK, or what the settings say.

@@ -1,6 +1,6 @@
-"""The flow `pipeline`, which reads as the data's path: files → S3 → RAW → validated → handed off to dbt; replay and provision.
+"""The flows `pipeline` (files → S3 → RAW → validated → handed off to dbt), `day`, `replay` and `provision`.
 
-A failed table fails the run, but the other tables still finish, because every future is awaited. Waiting, auditing and
+A failed table fails the run, but the other tables still finish, because every future is awaited. Waiting, validating and
 reporting are in `run`.
 """
 
@@ -33,7 +33,7 @@ from flows.work import Work, working
 
 
 def run_info(batch: str | None = None) -> RunInfo:
-    """The RunInfo of this flow run for `batch`; by default the batch is named by the run's expected start."""
+    """Return the RunInfo of this flow run for `batch`; by default the batch is named by the run's expected start."""
     return RunInfo(
         batch or make_batch_id(prefect_ui.expected_start()), str(flow_run.id or ""), str(flow_run.ui_url or "")
     )
@@ -104,7 +104,7 @@ def pipeline(
 def one_day(
     source: str, data: str, day: date, aws_block: str | None = None, snowflake_block: str | None = None
 ) -> RunSummary:
-    """Land, load, validate and publish one day of a backfill. Freshness and Data Docs are made once, after the last day.
+    """Land, load, validate and publish one day of a backfill, which checks freshness and builds Data Docs after the last day.
 
     Args:
         source: the contract's name.

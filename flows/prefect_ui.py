@@ -46,23 +46,24 @@ BAR_SECONDS = 2.0  # no progress bar for a table that lands faster
 
 
 def ended(message: str, result: R) -> R:
-    """The final state of a successful flow run, with the outcome as its message; a caller of the flow gets `result`."""
+    """Return the final state of a successful flow run, with the outcome as its message; a caller of the flow gets `result`."""
     return Completed(message=message, data=result)  # type: ignore[return-value]
 
 
 def failed(error: CxmError) -> Any:
-    """The final state of a failed flow run, with the error's message, without the Python class before it; a caller of the flow
-    gets the error raised."""
+    """Return the final state of a failed flow run. Its message is the error's, without the Python class before it; a caller of
+    the flow gets the error raised."""
     return Failed(message=str(error), data=error)
 
 
 def judged_bad(message: str, facts: R) -> R:
-    """The final state of a task that worked, but whose result counts as a failure (a broken rule); `facts_of` returns `facts`."""
+    """Return the final state of a task that worked but whose `facts` count as a failure (a broken rule); `facts_of` returns
+    them."""
     return Failed(message=message, data=facts)  # type: ignore[return-value]
 
 
 def facts_of(state: State[R]) -> R:
-    """A task's result, even if it counts as a failure.
+    """Return a task's result, even if it counts as a failure.
 
     Raises:
         Exception: the exception that the task raised, if it did.
@@ -81,7 +82,7 @@ FORM_WORDS = re.compile(
 
 
 def name_run(template: str | Callable[[], str]) -> Callable[[], str]:
-    """For `flow_run_name`: the template filled with the run's parameters, unless a user gave the run a name.
+    """Make a `flow_run_name`: the template filled with the run's parameters, unless a user gave the run a name.
 
     Prefect names every run and does not record whether a user chose the name, so a random name is recognized by its words.
     """
@@ -96,7 +97,7 @@ def name_run(template: str | Callable[[], str]) -> Callable[[], str]:
 
 
 def is_drawn(name: str) -> bool:
-    """Whether this is a random name of Prefect's: "nimble-trout", or "Handmade-bear" from the form in its UI."""
+    """Return whether this is a random name of Prefect's: "nimble-trout", or "Handmade-bear" from the form in its UI."""
     first, dash, second = name.partition("-")
     if not dash or not second.isalpha():
         return False
@@ -116,19 +117,19 @@ def _drawn_words() -> frozenset[str]:
 
 
 def expected_start() -> datetime:
-    """The expected start of this process's flow run, which a retry does not change; outside a flow run, the current time."""
+    """Return the expected start of this process's flow run, which a retry does not change; outside a flow run, now."""
     return flow_run.scheduled_start_time or datetime.now(UTC)
 
 
 def run_seconds() -> float:
-    """How long this process's flow run has been running; 0 outside a flow run."""
+    """Return how long this process's flow run has been running; 0 outside a flow run."""
     context = FlowRunContext.get()
     return (datetime.now(UTC) - context.start_time).total_seconds() if context else 0.0
 
 
 def newer_run(parameters: dict[str, Any]) -> str:
-    """The name of a successful run of this flow with these parameters that began after this run was requested;
-    empty if none did. Such a run has done this run's work already."""
+    """Return the name of a successful run of this flow with these parameters that began after this run was requested; empty if
+    none did. Such a run has done this run's work already."""
     if not flow_run.id:
         return ""
     with get_client(sync_client=True) as client:
@@ -182,13 +183,13 @@ def table_artifact(key: str, rows: Sequence[Any], description: str) -> None:
 
 
 def _cells(row: Any) -> dict[str, Any]:
-    """A row's cells, the most important ones first: table, rows, status."""
+    """Return a row's cells, the most important ones first: table, rows, status."""
     plain: dict[str, Any] = row if isinstance(row, dict) else asdict(row)
     return {**{name: plain[name] for name in ("table", "rows", "status") if name in plain}, **plain}
 
 
 def _readable(value: Any) -> Any:
-    """A value for a cell, escaped because the UI renders cells as Markdown."""
+    """Format a value for a cell, escaped because the UI renders cells as Markdown."""
     if isinstance(value, list | tuple):
         return [_readable(entry) for entry in value]
     if isinstance(value, str):
@@ -202,7 +203,7 @@ def markdown_artifact(key: str, text: str, description: str) -> None:
 
 
 def _artifact_key(text: str) -> str:
-    """The text as an artifact key, which may have only lower-case letters, digits and dashes."""
+    """Make an artifact key of the text; it may have only lower-case letters, digits and dashes."""
     return "".join(c if c.isalnum() else "-" for c in text.lower())
 
 

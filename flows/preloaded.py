@@ -4,7 +4,7 @@ request ──fork──▶ its keeper ──fork──▶ `cxm`, on the caller'
                       └─ forwards the caller's signals, kills the command when the caller is gone, answers with the exit code
 
 `flows.embedded.preloaded` is the other end; the supervisor starts this process and starts it again when the code has changed. It
-runs no command itself: its only thread is the main one, so that a child lacks nothing.
+runs no command itself, and it has only the main thread, because a forked child would lack the others.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from flows.embedded.preloaded import ACCEPTED, CODE_HAS_CHANGED, ENDED, FORWARDE
 from flows.project import PACKAGE, PROJECT
 
 _REQUEST_SECONDS = 2.0
-# Variables that Python and the packages read while they are imported: a command that sets one otherwise runs in its own process.
+# Variables that Python and the packages read while they are imported: a command with another value runs in its own process.
 _READ_AT_IMPORT = ("PREFECT_", "PYTHON", "DBT_", "GX_", "GREAT_EXPECTATIONS_", "COVERAGE_", "OTEL_")
 _READ_LATER = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
-_SAME = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")  # those must not be missing either
+_SAME = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")  # must be equal, or unset in both
 
 
 def serve(home: Path) -> None:
@@ -65,7 +65,7 @@ def serve(home: Path) -> None:
 
 
 def code_version() -> tuple[int, int, int]:
-    """A value that changes with the code: the number of its files, the newest change of one, the last change of a package."""
+    """Return a value that changes with the code: the number of its files, their newest change, the last change of a package."""
     count = newest = 0
     folders = [str(PACKAGE)]
     while folders:
@@ -111,10 +111,10 @@ def _reap(*_: object) -> None:
 
 
 def _accept(connection: socket.socket) -> list[int]:
-    """The caller's three files, which it gives when it still waits.
+    """Receive the caller's three files, which it sends if it still waits.
 
     Raises:
-        OSError: it does not.
+        OSError: it no longer waits.
     """
     connection.sendall(ACCEPTED)
     go, files, _, _ = socket.recv_fds(connection, 1, 3)
@@ -135,7 +135,7 @@ def _fork(connection: socket.socket, files: list[int]) -> bool:
 
 
 def _fits(request: dict[str, Any]) -> bool:
-    """Whether the command's own imports would have given the same."""
+    """Return whether the imports that were done are those that the command would have done itself."""
     theirs = request["environment"]
     return (
         (request["project"], request["python"]) == (str(PROJECT), sys.executable)
@@ -149,7 +149,7 @@ def _fits(request: dict[str, Any]) -> bool:
 
 
 def _keep(child: int, connection: socket.socket, files: list[int]) -> NoReturn:
-    """Wait for the command, meanwhile pass its caller's signals on; ends this process."""
+    """Wait for the command and meanwhile pass on its caller's signals; answers with the exit code and ends this process."""
     connection.settimeout(None)
     for file in files:
         os.close(file)

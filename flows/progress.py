@@ -53,7 +53,7 @@ def publish(event: Event) -> None:
 
 @contextmanager
 def listening(listener: Callable[[Event], None]) -> Iterator[None]:
-    """`listener` receives every event published inside the block; it must be quick and thread-safe."""
+    """Pass every event published inside the `with` block to `listener`, which must be quick and thread-safe."""
     _listeners.append(listener)
     try:
         yield

@@ -1,7 +1,7 @@
 """Finds the project: `CXM_PROJECT`, else a checkout of the repository, else the nearest parent folder made by `cxm init`.
 
 A project has the files that a team changes: contracts, the dbt and expectations projects, deployments. SQL templates are in the
-package. Besides `flows.settings`, only this module reads the environment, because contracts are read without settings.
+package. CXM_PROJECT is read here, not in `flows.settings`, because contracts are read without settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flows.errors import ConfigurationError
 PACKAGE = Path(__file__).resolve().parent
 MARKERS = ("prefect.yaml", "data_dictionary")
 
-# The files for new projects: in a wheel its copy, in a checkout the project itself.
+# The files for new projects: in a wheel the copy in the package, in a checkout the project itself.
 CHECKOUT = None if (PACKAGE / "shipped").is_dir() else PACKAGE.parent
 SHIPPED = CHECKOUT or PACKAGE / "shipped"
 SQL = SHIPPED / "sql"
@@ -26,7 +26,7 @@ PARTS = (
     "expectations",
     *(f"architecture/deployment/{pool}.json" for pool in ("docker", "ecs", "kubernetes", "process")),
 )
-_MADE = shutil.ignore_patterns("target", "logs", "dbt_packages", "uncommitted")  # by runs of the checkout's own
+_MADE = shutil.ignore_patterns("target", "logs", "dbt_packages", "uncommitted")  # made by runs in the checkout, so not copied
 _GITIGNORE = """\
 .cxm/
 /data/
@@ -43,7 +43,7 @@ def is_project(folder: Path) -> bool:
 
 
 def find(start: Path, named: str | None) -> Path:
-    """The project's folder; `start` if no project is found, so that `cxm init` can make one."""
+    """Find the project's folder; `start` if there is none, so that `cxm init` can make one."""
     if named:
         return Path(named).expanduser().resolve()
     if CHECKOUT:
@@ -55,7 +55,7 @@ def check(folder: Path) -> None:
     """Check that this is a project.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not a project.
     """
     if not is_project(folder):
         raise ConfigurationError(
@@ -96,7 +96,7 @@ def make(folder: Path) -> list[Path]:
 def _here() -> Path:
     try:
         return Path.cwd()
-    except FileNotFoundError:  # removed while the shell stood in it
+    except FileNotFoundError:  # the shell's folder was deleted
         return Path.home()
 
 

@@ -1,4 +1,4 @@
-"""The report of a run in markdown, and the tables beside it, for the Prefect UI. Pure functions of a run's facts.
+"""Renders the report of a run in Markdown, and the tables beside it, for the Prefect UI. Pure functions of a run's facts.
 
 Long because the report and each table are made of the same facts.
 """
@@ -54,7 +54,7 @@ class Report:
 
 
 def render(report: Report) -> str:
-    """The report: outcome and links, then a table of what was loaded and what changed, then findings."""
+    """Render the report: outcome and links, then a table of what was loaded and what changed, then findings."""
     notice = [
         "**Generated rows**: made by `cxm generate`; they describe no person, company or sale."
     ] * report.is_generated
@@ -73,7 +73,7 @@ def render(report: Report) -> str:
 
 
 def _facts(report: Report) -> str:
-    """One line each: what was loaded and how long it took, what changed, the verdict, links."""
+    """List the facts, one line each: what was loaded and how long it took, what changed, the verdict, links."""
     came = [r for r in report.loaded if r.came]
     sent = sum(table.bytes for table in report.landed.values() if table.status == "landed")
     tables = f"{len(came)} of {len(report.loaded) + len(report.failed)} tables"
@@ -104,7 +104,7 @@ def _facts(report: Report) -> str:
 
 
 def age(seconds: float) -> str:
-    """A duration in at most two units: `13 s`, `4 min`, `3 h 20 min`, `2 d 4 h`."""
+    """Format a duration in at most two units: `13 s`, `4 min`, `3 h 20 min`, `2 d 4 h`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -115,7 +115,7 @@ def age(seconds: float) -> str:
 
 
 def verdict_word(verdict: TableVerdict) -> str:
-    """A table's verdict in words: `passed`, `passed, 2 warnings`, `1 failed`."""
+    """Describe a table's verdict: `passed`, `passed, 2 warnings`, `1 failed`."""
     if verdict.error_failures:
         return f"{len(verdict.error_failures)} failed"
     count = len(verdict.warnings)
@@ -125,12 +125,12 @@ def verdict_word(verdict: TableVerdict) -> str:
 
 
 def _not_sent(result: LandResult | LoadResult) -> str:
-    """The status of a table that had nothing to load."""
+    """Describe the status of a table that had nothing to load."""
     return f"unchanged since {result.since}" if result.since else f"{result.status}, optional"
 
 
 def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
-    """The table of landed files, one row each."""
+    """Make the table of landed files, one row each."""
     return [
         {
             "table": result.table,
@@ -147,7 +147,7 @@ def land_rows(landed: Sequence[LandResult]) -> list[dict[str, Any]]:
 
 
 def load_rows(loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
-    """The table of what COPY loaded."""
+    """Make the table of what COPY loaded."""
     return [
         {
             "table": result.table,
@@ -162,7 +162,7 @@ def load_rows(loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
 
 
 def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict[str, Any]]:
-    """The table of the checkpoint's results."""
+    """Make the table of the checkpoint's results."""
     rows = {result.table: result.rows_in_file for result in loaded}
     return [
         {
@@ -177,13 +177,13 @@ def validation_rows(verdict: Verdict, loaded: Sequence[LoadResult]) -> list[dict
 
 
 def _failures(table: TableVerdict) -> list[tuple[str, RuleFailure]]:
-    """The rules that the table's rows broke, each with its consequence: a severity, or `set aside`."""
+    """Return the rules that the table's rows broke, each with its consequence: a severity, or `set aside`."""
     aside = [("set aside", f) for f in table.aside]
     return [*((f.severity, f) for f in table.error_failures), *aside, *((f.severity, f) for f in table.warnings)]
 
 
 def broken_rows(verdict: Verdict) -> list[dict[str, Any]]:
-    """The table of the first rows that broke each rule of severity error."""
+    """Make the table of the first rows that broke each rule of severity error."""
     return [
         {
             "table": table.table,
@@ -199,7 +199,7 @@ def broken_rows(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def freshness_rows(tables: Sequence[SourceFreshness]) -> list[dict[str, Any]]:
-    """The table of the age of each table's last delivery, and the limits of the contract."""
+    """Make the table of the age of each table's last delivery, and the limits of the contract."""
     return [
         {
             "table": one.table,
@@ -244,7 +244,7 @@ def _tables(report: Report) -> str:
 
 
 def _columns(profile: Compared | None) -> str:
-    """The number of columns, and how many are new: NULL in every row of the batch before, but not in this one."""
+    """Count the columns, and those that are new: NULL in every row of the batch before, but not in this one."""
     if not profile or not profile.now.rows:
         return ""
     before = profile.before.null_rates if profile.before else {}
@@ -264,7 +264,7 @@ def _shifts(compared: Sequence[Compared]) -> str:
 
 
 def _new_values(compared: Sequence[Compared]) -> str:
-    """New values of columns with few distinct values, compared with the batch before."""
+    """List new values of columns with few distinct values, compared with the batch before."""
     lines = [
         f"| {c.table} | {name} | {', '.join(code(value, in_table=True) for value in values[:_NAMED])}"
         f"{f' and {len(values) - _NAMED} more' if len(values) > _NAMED else ''} |"

@@ -1,8 +1,8 @@
-"""What a run does after submitting its tasks: wait for every table, audit, publish or quarantine, hand off to dbt, report.
+"""What a run does after submitting its tasks: wait for every table, validate, publish or quarantine, hand off to dbt, report.
 
 futures of land and load ──settle──▶ Run ──validate_and_publish──▶ Verdict ──hand_off──▶ RunSummary; each raises PipelineError
 
-Long because settling, auditing, handing off and reporting share the results of a run.
+Long because settling, validating, handing off and reporting share the results of a run.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from flows.steps.validate import Verdict, of_broken_lines
 
 @dataclass(frozen=True)
 class TableSummary:
-    """One line of the run's table. `rows_raw` counts this batch's rows, or for an unchanged table those of its batch; plus rows
-    set aside it is the number of rows in the file."""
+    """One line of the run's table. `rows_raw` counts this batch's rows, or for an unchanged table those of its batch; together
+    with the rows set aside, these are the rows of the file."""
 
     table: str
     files: int
@@ -108,8 +108,8 @@ class RunSummary:
 
 
 class PipelineError(CxmError):
-    """A run failed: the class of error (`exit_code`), what it did (`summary`), and whether its
-    batch has a verdict (`closed`) or must be recovered by the next run."""
+    """A run failed. It has the exit code of the class of error, the summary of what the run did, and whether the batch has a
+    verdict (`closed`) or must be recovered by the next run."""
 
     def __init__(self, message: str, summary: RunSummary, exit_code: int, closed: bool = True) -> None:
         super().__init__(message)
@@ -137,7 +137,7 @@ class Run:
         return [r for r in self.loaded.values() if r.came]
 
     def summary(self, verdict: Verdict | None = None, handed: HandoffResult | None = None) -> RunSummary:
-        """The summary that is reported to the user."""
+        """Summarize the run for the user."""
         source = self.batch.source
         judged = {t.table: t for t in verdict.tables} if verdict else {}
         fresh = {s.table: s.status for s in handed.sources} if handed else {}
@@ -245,7 +245,7 @@ def _tell(batch: tasks.Batch, status: str, **facts: Any) -> None:
 
 
 def _exit_code(errors: Any) -> int:
-    """The exit code of several errors: configuration before infrastructure before data."""
+    """Return the exit code of several errors: configuration before infrastructure before data."""
     for kind in (ConfigurationError, InfrastructureError):
         if any(isinstance(error, kind) for error in errors):
             return kind.exit_code
@@ -311,7 +311,7 @@ def _show(batch: tasks.Batch) -> str:
 
 
 def _clear_set_aside(verdict: Verdict, aside: Sequence[SetAside], landed: Mapping[str, LandedTable]) -> Verdict:
-    """Return the verdict with the rules counted as passed whose bad rows have all been set aside."""
+    """Return the verdict with the broken rules counted as passed, because all their bad rows have been set aside."""
     rows = {one.table: one.rows for one in aside}
     tables = [
         replace(
@@ -354,7 +354,7 @@ def _report(
     compared: tuple[Compared, ...] = ()
     try:
         compared = comparing.result() if comparing else ()
-    except CxmError as error:  # the verdict does not depend on its example rows
+    except CxmError as error:  # the verdict does not depend on the comparison
         get_run_logger().warning("batch %s is not compared with the one before: %s", batch.info.batch_id, error)
     history: Path | None = None
     try:
@@ -393,7 +393,7 @@ def _report(
 
 
 def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Links:
-    """Links to the run's pages, in the docs place or on this home's docs server."""
+    """Return links to the run's pages, in the docs place or on this home's docs server."""
     settings = run.batch.settings
     if place := DocsPlace.of(settings):
         try:
@@ -410,7 +410,7 @@ def _page_links(run: Run, verdict: Verdict | None, history: Path | None) -> Link
 
 
 def _served(settings: Settings, page: Path) -> str:
-    """The link to a page on the embedded stack's docs server; empty if it does not run."""
+    """Return the link to a page on the embedded stack's docs server; empty if it does not run."""
     url = settings.stack.get("docs", {}).get("url", "")
     return f"{url}/{page.relative_to(settings.home / 'docs')}" if url and page.exists() else ""
 

@@ -1,7 +1,8 @@
-"""The settings, read from `CXM_*` environment variables. No other module reads the environment.
+"""The settings, read from `CXM_*` environment variables. Only what runs before settings can be imported
+reads its variable itself: `flows.project` CXM_PROJECT, `flows.embedded.preloaded` CXM_HOME.
 
-Names of buckets, databases, roles and the like have defaults and can be changed; account, user and key have no default. On the
-embedded target the endpoints come from the running stack (`CXM_HOME/run/stack.json`), which `flows.embedded` writes.
+Names (bucket, database, roles …) have defaults and can be changed; account, user and key have no default. On the embedded
+target the endpoints come from the running stack (`CXM_HOME/run/stack.json`), which `flows.embedded` writes.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ class Settings(BaseSettings):
         return self.docs_place or ("" if self.target == "embedded" else f"s3://{self.bucket}/docs/")
 
     def env_suffix(self, separator: str) -> str:
-        """The suffix of names in this environment: empty for prod, else `<separator><env>`."""
+        """Return the suffix of names in this environment: empty for prod, else `<separator><env>`."""
         return "" if self.env == "prod" else f"{separator}{self.env}"
 
     @field_validator("source_places", mode="before")
@@ -273,11 +274,11 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys(text for text in (self.data, *self.source_places) if is_remote(text)))
 
     def inbox_queue(self, source: str) -> str:
-        """The SQS queue for events about a source's files."""
+        """Return the name of the SQS queue for events about a source's files."""
         return f"cxm-medtech-inbox-{source}{self.env_suffix('-')}"
 
     def inbox_place(self, source: str) -> tuple[str, str]:
-        """Bucket and prefix of a source's files.
+        """Return the bucket and prefix of a source's files.
 
         Raises:
             ConfigurationError: the files are not on S3, or the target is embedded.
@@ -322,7 +323,7 @@ class Settings(BaseSettings):
         """The key of the hashes in RAW.FORGOTTEN.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: the key does not exist.
         """
         if self.forget_key:
             return self.forget_key

@@ -14,7 +14,7 @@ _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 
 
 def encoding_of(data: bytes, whole: bool = False) -> str:
-    """The encoding, as `dialect.ENCODINGS` names it. Unless `data` is the `whole` file, it may end within a character."""
+    """Guess the encoding, as `dialect.ENCODINGS` names it. Unless `data` is the `whole` file, it may end within a character."""
     for mark, name in _MARKS.items():
         if data.startswith(mark):
             return name
@@ -30,7 +30,7 @@ def encoding_of(data: bytes, whole: bool = False) -> str:
 
 
 def delimiter_of(line: str, quote: str = '"') -> str:
-    """The delimiter of a header's fields; a comma if it has none."""
+    """Guess the delimiter of a header's fields; a comma if it has none."""
     outside = re.sub(f"{quote}[^{quote}]*{quote}", "", line) if quote else line
     counts = {mark: outside.count(mark) for mark in DELIMITERS}
     best = max(counts, key=lambda mark: counts[mark])
@@ -38,7 +38,7 @@ def delimiter_of(line: str, quote: str = '"') -> str:
 
 
 def quote_of(text: str, delimiter: str) -> str:
-    """The quote around fields: double, unless fields begin and end with single quotes and none begins with a double one."""
+    """Guess the quote around fields: double, unless fields begin and end with single quotes and none begins with a double one."""
     edge = re.escape(delimiter)
     enclosed = rf"(?:^|{edge})'(?:[^'\n]|'')*'(?=$|{edge}|\r)"
     doubled = re.search(rf'(?:^|{edge})"', text, re.M)

@@ -1,4 +1,4 @@
-"""The command `cxm`: `run` in a fork of the preloaded process of `cxm up` where there is one, everything else in this process."""
+"""The command `cxm`: `run` in a fork of the preloaded process of `cxm up` if one runs, everything else in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def start() -> None:
 
 
 def run_command() -> None:
-    """Run the command line and exit, without freeing what was imported one by one: 0.2 s after a run (2026-11-28)."""
+    """Run the command line and exit without freeing modules one by one, which takes 0.2 s after a run (2026-11-28)."""
     code: object = None
 
     def leave() -> None:
@@ -27,7 +27,7 @@ def run_command() -> None:
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
-    if "COVERAGE_PROCESS_CONFIG" not in os.environ:  # it writes what it measured afterwards
+    if "COVERAGE_PROCESS_CONFIG" not in os.environ:  # coverage writes its measurements after this
         atexit.register(leave)  # first, so that it is called last
     from flows.cli import main
 

@@ -1,4 +1,4 @@
-"""Byte streams of the project's own: how they seek; each kind of stream adds how it reads."""
+"""Base classes of the project's byte streams: they define how a stream seeks; each kind of stream adds how it reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Rewindable(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Seek to the start, or tell the position."""
+        """Seek to the start, or return the position."""
         if (offset, whence) == (0, os.SEEK_CUR):
             return self._position()
         if (offset, whence) != (0, os.SEEK_SET):
@@ -32,7 +32,7 @@ class Rewindable(io.RawIOBase):
 
 
 class Seekable(io.RawIOBase):
-    """A stream of `size` bytes that can be read from any of them; `_at` is the position of the next read."""
+    """A stream of `size` bytes that can be read from any position; `_at` is the position of the next read."""
 
     def __init__(self, size: int) -> None:
         self._size, self._at = size, 0

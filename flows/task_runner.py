@@ -1,4 +1,4 @@
-"""Where mapped tasks run: `CXM_TASK_RUNNER` → threads of the run's process, or the workers of a Dask cluster."""
+"""Chooses where tasks run: `CXM_TASK_RUNNER` → threads of the run's process, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class ConfiguredTaskRunner(ThreadPoolTaskRunner[Any]):
         super().__init__(max_workers=max_workers)
 
     def duplicate(self) -> Any:
-        """The runner of one run. Workers of a remote scheduler need this project installed and the same CXM_ variables."""
+        """Return the runner of one run. Workers of a remote scheduler need this project installed and the same CXM_ variables."""
         choice = Settings().task_runner
         if choice == "threads":
             return super().duplicate()
-        from prefect_dask.task_runners import DaskTaskRunner  # a second of imports that threads do without
+        from prefect_dask.task_runners import DaskTaskRunner  # takes a second to import
 
         if choice == "dask":
             return DaskTaskRunner(

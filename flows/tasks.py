@@ -87,11 +87,11 @@ class Batch:
         return located.place(self.settings, self.data)
 
     def of(self, tables: Sequence[Table]) -> Batch:
-        """The same batch with these tables only."""
+        """Return the same batch with these tables only."""
         return replace(self, source=replace(self.source, tables=tuple(tables)))
 
     def tag(self, step: str, table: str = "") -> dict[str, str]:
-        """The query tag of a connection: run, step, table."""
+        """Return the query tag of a connection: run, step, table."""
         tag = {"batch": self.info.batch_id, "flow_run": self.info.flow_run_id, "step": step, "table": table}
         return {name: value for name, value in tag.items() if value}
 
@@ -112,20 +112,20 @@ class Part:
 
 
 def parts(batch: Batch, listing: Inventory, table: Table) -> list[Part]:
-    """The files of a table to land."""
+    """List the files of a table to land."""
     names = batch_step.expected(listing, table, batch.day)
     spelt = {name: listing.entries.get(name, name) for name in names}
     return [Part(table, name, entry, len(names) == 1) for name, entry in spelt.items()]
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Prefect's retry condition: retry if a server was not reached; fail at once for bad data and wrong settings."""
+    """Decide for Prefect whether to retry: yes if a server was not reached, no for bad data and wrong settings."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, InfrastructureError | ConnectionError | TimeoutError)
 
 
 def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A task with the retries of a step, never cached, because steps have side effects."""
+    """Make a task with the retries of a step; it is never cached, because steps have side effects."""
     return task(
         name=name,
         task_run_name=run_name,
@@ -160,8 +160,8 @@ def open_batch(
     day: date | None = None,
     where: Blocks = Blocks(),
 ) -> tuple[Batch, Inventory]:
-    """Read the contract, list the files, recover batches of dead runs, and read what is published. The run
-    has the source's lease.
+    """Read the contract, list the files, recover batches of dead runs, and read what is published. The run holds the source's
+    lease.
 
     Raises:
         BusyError: this batch id is another run's, or another run took over.
@@ -190,7 +190,7 @@ def open_batch(
 
 @step("reopen batch", "reopen batch {info.batch_id}")
 def reopen_batch(source_name: str, info: RunInfo, left: Sequence[str], where: Blocks = Blocks()) -> Batch:
-    """Prepare a batch for loading again from S3. The run has the source's lease.
+    """Prepare a batch for loading again from S3. The run holds the source's lease.
 
     Raises:
         BusyError: another run took over.
@@ -216,7 +216,7 @@ def _cleared(gone: Sequence[undo_step.UndoneTable]) -> None:
 
 @step("find changed days", "find changed days of {source_name}")
 def changed_days(source_name: str, data: str, days: Sequence[date], where: Blocks = Blocks()) -> tuple[date, ...]:
-    """The days with a file that is missing or differs from the published one."""
+    """Find the days with a file that is missing or differs from the published one."""
     with blocks.ledger(where.settings, source_name, {"step": "backfill"}) as ledger:
         published = ledger.published()
     return land_step.changed_days(read_source(source_name), located.place(where.settings, data), days, published)
@@ -224,7 +224,7 @@ def changed_days(source_name: str, data: str, days: Sequence[date], where: Block
 
 @step("check", "check {part.label}")
 def check(batch: Batch, part: Part, published: Published) -> LandResult | None:
-    """The result for a file whose content is published; None if it differs."""
+    """Compare a file with its published load: return the result for an unchanged file; None if it differs."""
     with prefect_ui.Bar(f"{batch.source.name}-{part.label}", part.table.name) as bar:
         return land_step.unchanged(
             batch.source,
@@ -261,7 +261,7 @@ def land(batch: Batch, part: Part) -> LandResult:
 
 @step("load", "load {table.name}")
 def load(batch: Batch, table: Table, landed: Sequence[LandResult]) -> load_step.LoadResult:
-    """COPY a table's landed files into RAW, on a pooled connection."""
+    """Load a table's landed files into RAW by COPY, on a pooled connection; a table that was not sent is only reported."""
     settings = batch.settings
     files = LandedTable(tuple(landed))
     progress.publish(progress.Event("load", table.name, 0, files.records))
@@ -298,8 +298,7 @@ def write_down(batch: Batch, table: Table, landed: Sequence[LandResult]) -> None
 
 @step("show table", "table {key}")
 def show_table(key: str, rows: Sequence[Any], description: str) -> None:
-    """Show a step's table as an artifact of a task, because a run's page lists the run's own artifacts first, so that
-    its report stays on top."""
+    """Show a step's table as an artifact of a task: a run's page lists its own artifacts first, so the report stays on top."""
     prefect_ui.table_artifact(key, rows, description)
 
 
@@ -337,7 +336,7 @@ def validate(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> validate_s
 def find_bad_rows(
     batch: Batch, verdict: validate_step.Verdict, loaded: Sequence[load_step.LoadResult]
 ) -> publish_step.RowsToSetAside | None:
-    """The bad rows of a verdict and the broken lines, if the contract lets all of them be set aside."""
+    """Return the bad rows of a verdict and the broken lines, if the contract lets all of them be set aside."""
     lines = any(result.broken_lines for result in loaded)
     return publish_step.RowsToSetAside.from_counts(read_source(batch.source.name), verdict.counted, lines)
 
@@ -357,7 +356,7 @@ def build_batch_pages(batch: Batch, verdict: validate_step.Verdict) -> Path:
 
 @step("build pages", "Data Docs of {source_name}")
 def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Blocks()) -> Path:
-    """Build the Data Docs of several batches of a source."""
+    """Build the Data Docs of several batches of a source, and write them into the docs place, if one is set."""
     settings = where.settings
     index = validate_step.build_pages_of(
         batch_ids,
@@ -376,7 +375,7 @@ def build_pages(source_name: str, batch_ids: Sequence[str], where: Blocks = Bloc
 def publish(
     batch: Batch, loaded: Sequence[load_step.LoadResult], bad: publish_step.RowsToSetAside | None = None
 ) -> tuple[publish_step.SetAside, ...]:
-    """Publish the loaded tables of this batch in one statement, without the `bad` rows, which are set aside.
+    """Publish the loaded tables of this batch in one transaction, without the `bad` rows, which are set aside.
 
     Raises:
         BusyError: another run took over this source.
@@ -435,7 +434,7 @@ def compare(batch: Batch, loaded: Sequence[load_step.LoadResult]) -> tuple[profi
 
 @step("find landed", "find {batch.info.batch_id} in S3")
 def find_landed(batch: Batch) -> dict[str, LandedTable]:
-    """The landed files of a batch by table, from S3; archived objects are restored first."""
+    """Find the landed files of a batch by table, in S3; archived objects are restored first."""
     settings = batch.settings
     with blocks.ledger(settings, batch.source.name, batch.tag("replay"), pooled=True) as ledger:
         return replay_step.restore_landed(
@@ -479,8 +478,8 @@ def retention(
 
 @step("note deliveries", "deliveries of {batch.info.batch_id}")
 def note_not_sent(batch: Batch, landed: Sequence[LandResult]) -> None:
-    """Record the files that were not sent because they are published already: they count as delivered in dbt's freshness;
-    and the optional tables without a file.
+    """Record the files that were not sent because they are published already, which count as delivered in dbt's freshness, and
+    the optional tables without a file.
 
     Raises:
         BusyError: another run took over this source.
@@ -500,7 +499,7 @@ def write_history(where: Blocks = Blocks()) -> Path:
 def _data_docs(
     settings: Settings, source: Source, batch_id: str, verdict: validate_step.Verdict | None = None
 ) -> dict[str, bytes]:
-    """The Data Docs of a batch, by their path below the docs place."""
+    """Read the Data Docs of a batch, by their path below the docs place."""
     pages = validate_step.pages_of(source, batch_id, settings.home / "docs", verdict)
     return {docs_place.data_docs(source.name, batch_id, page): text for page, text in pages.items()}
 
@@ -535,7 +534,7 @@ def handoff(batch: Batch) -> dbt_step.HandoffResult:
 
 @step("ages", "freshness of {batch.source.name}, nothing new")
 def ages(batch: Batch) -> dbt_step.HandoffResult:
-    """The freshness of every table of the source if nothing new was loaded: one query on the ledger, without dbt."""
+    """Return the freshness of every table of the source if nothing new was loaded: one query on the ledger, without dbt."""
     source = read_source(batch.source.name)
     with blocks.ledger(batch.settings, source.name, batch.tag("ages"), pooled=True) as ledger:
         return _judged(dbt_step.ages(ledger, source))
@@ -556,7 +555,7 @@ def prepare_handoff(where: Blocks) -> None:
 
 
 def source_freshness(source_name: str, settings: Settings) -> dbt_step.HandoffResult:
-    """How long ago each table of a source was delivered, by dbt; no tables if the contract has no limits."""
+    """Ask dbt how long ago each table of a source was delivered; no tables if the contract has no limits."""
     source = read_source(source_name)
     if not any(source.limits(table) for table in source.tables):  # dbt would have no table to query
         return dbt_step.HandoffResult((), 0.0)

@@ -39,7 +39,8 @@ DEFAULT = Limits()
 
 
 def unpacked(path: str, packed: BinaryIO, size: int, limits: Limits, stack: ExitStack) -> tuple[BinaryIO, int]:
-    """The unpacked stream of a gzip, zstd, bzip2 or zip of one file, and its size; a file that is not packed as it is."""
+    """Open the unpacked stream of a gzip, zstd, bzip2 or zip of one file. Returns it with its size, which is a guess except for a
+    zip; a file that is not packed is returned as it is."""
     head = packed.read(16)
     packed.seek(0)
     with raising_data_errors(path):
@@ -66,7 +67,7 @@ def unpacked(path: str, packed: BinaryIO, size: int, limits: Limits, stack: Exit
 
 
 def packing(file: BinaryIO) -> str:
-    """How a file is packed, by its first bytes: gzip, zstd, bzip2, zip, or empty if it is not."""
+    """Return how a file is packed, by its first bytes: gzip, zstd, bzip2, zip, or empty if it is not."""
     head = file.read(16)
     file.seek(0)
     if head.startswith(_BZIP2) and head[4:10] == b"1AY&SY":

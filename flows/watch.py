@@ -50,7 +50,7 @@ class Watch:
             try:
                 self._servers[name]()
                 self._silent[name] = 0
-            except Exception:  # no answer, for whatever reason; the next poll may get one
+            except Exception:  # no answer; the next poll may get one
                 pass
             self._end.wait(_POLL_EVERY)
 
@@ -71,7 +71,7 @@ class Watch:
 
 
 def servers(settings: Settings) -> dict[str, Callable[[], None]]:
-    """Name of each server of a run → a function that polls it, and raises if it does not answer."""
+    """Return the name of each server of a run → a function that polls it, and raises if it does not answer."""
     from botocore.exceptions import ClientError
 
     def s3() -> None:
@@ -89,7 +89,7 @@ def servers(settings: Settings) -> dict[str, Callable[[], None]]:
 
 
 def prefect_api() -> dict[str, Callable[[], None]]:
-    """Only the Prefect server, which is needed until the flow's last state is reported, longer than S3 and the warehouse."""
+    """Return only the Prefect server: it is needed longer than S3 and the warehouse, until the flow's last state is reported."""
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()

@@ -38,7 +38,7 @@ ALL_SERVICES = ("s3", "warehouse", "prefect", "docs")
 
 
 class Group(click.Group):
-    """A command group that prints a `CxmError` as one message and exits with its code; other exceptions are bugs: traceback."""
+    """A command group that prints a `CxmError` as one message and exits with its code. Others are bugs and show a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         # Python collects garbage once more at exit, over everything imported: half a second after a run. What remains is freed
@@ -69,7 +69,7 @@ def fail(error: CxmError, as_json: bool) -> NoReturn:
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The option `--json`: standard output gets one JSON document and nothing else."""
+    """Add the option `--json`: standard output gets one JSON document and nothing else."""
 
     def remember(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
         ctx.meta["json"] = value
@@ -177,7 +177,7 @@ def session(
 
 
 def prefect_server() -> str | None:
-    """The URL of the Prefect API in use, from the environment or the user's Prefect profile."""
+    """Return the URL of the Prefect API in use, from the environment or the user's Prefect profile."""
     from prefect.settings import PREFECT_API_URL
 
     return cast("str | None", PREFECT_API_URL.value())
@@ -191,8 +191,8 @@ def _deliver() -> None:
 
 
 def looking(settings: Settings) -> Future[Plan | None]:
-    """Start the comparison of the embedded environment in a thread: it waits for the warehouse while Prefect is imported. The
-    result is None if nothing has changed since the last one."""
+    """Start comparing the embedded environment with contracts and settings in a thread, which waits for the warehouse while
+    Prefect is imported. The result is None if nothing has changed since the last comparison."""
     from concurrent.futures import ThreadPoolExecutor
 
     if settings.aws_block or settings.snowflake_block:
@@ -255,7 +255,7 @@ def without_collecting(work: Callable[[], object]) -> None:
 
 
 def run_flow(flow: Any, **parameters: Any) -> Any:
-    """Run a flow in this process and give its result, or raise its error as it was raised."""
+    """Run a flow in this process and return its result, or raise its error as it was raised."""
     from httpx import HTTPError
 
     from flows.watch import GOODBYE, Watch, end_process, prefect_api

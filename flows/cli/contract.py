@@ -164,7 +164,7 @@ def draft(files: Sequence[Path], source: str, only_print: bool, update: bool, as
 
 
 def _before(new: Source, ref: str | None) -> tuple[str, Source | None]:
-    """The version to compare with: its name, and the contract at that version."""
+    """Return the version to compare with: its name, and the contract at that version."""
     from flows.contract import history
     from flows.settings import PROJECT
 

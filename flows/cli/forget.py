@@ -49,7 +49,7 @@ def forget(source: str, column: str | None, value: str | None, file: TextIO | No
 
 
 def _named(column: str | None, value: str | None, file: TextIO | None) -> list[tuple[str, str]]:
-    """(column, value) of each person."""
+    """Read the (column, value) of each person from the options or the file."""
     if file is None:
         if not column or not value or not value.strip():
             raise ConfigurationError("expected --column and --value, or --file with a CSV of column,value")

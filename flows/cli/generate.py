@@ -80,7 +80,7 @@ def generate(
 def _days(
     out: Path, first: date, last: date, seed: int, scale: float, olist: Path | None, defects: float, as_json: bool
 ) -> list[dict[str, object]]:
-    """For each table the number of files, and their total rows and bytes."""
+    """Generate the files of each day; returns for each table the number of files, and their total rows and bytes."""
     from flows.cli.run import data_place
     from flows.generated import FIRST_RUN_SCALE
     from flows.places import Folder, is_remote, local, resolved

@@ -60,7 +60,7 @@ def create(user: str | None, replace: bool, as_json: bool) -> None:
 
 
 def key_pair(passphrase: str) -> tuple[str, str]:
-    """(private key as encrypted PKCS#8 PEM, public key as PEM)
+    """Create a key pair: private key as encrypted PKCS#8 PEM, public key as PEM
     (https://docs.snowflake.com/en/user-guide/key-pair-auth#generate-the-private-keys)."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa

@@ -36,7 +36,7 @@ def live_days(console: Console) -> Iterator[None]:
 
 @contextmanager
 def live_tables(console: Console) -> Iterator[None]:
-    """On a terminal, a table of the run that updates; elsewhere one plain line for each finished step."""
+    """Show a table of the run that updates, on a terminal; elsewhere print one plain line for each finished step."""
     from flows import progress
 
     if console.quiet:

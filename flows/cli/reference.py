@@ -19,7 +19,7 @@ DERIVED = "<!-- Derived from {} by `cxm docs sync`. -->"
 
 
 def pages(command: click.Group) -> dict[Path, str]:
-    """Each derived page by its path in the project."""
+    """Render each derived page, by its path in the project."""
     return {
         Path("architecture/settings.md"): wrap(settings_page()),
         Path("architecture/cli.md"): wrap(cli_page(command)),
@@ -27,7 +27,7 @@ def pages(command: click.Group) -> dict[Path, str]:
 
 
 def settings_page() -> str:
-    """The page of settings: variable, type, default and description of each."""
+    """Render the page of settings: variable, type, default and description of each."""
     rows = [
         f"| `CXM_{name.upper()}` | {_takes(field)} | {_default(field)} | {_cell(field.description or '')} |"
         for name, field in Settings.model_fields.items()
@@ -82,7 +82,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def cli_page(command: click.Group) -> str:
-    """The page of commands: arguments and options of each, as in its `--help`."""
+    """Render the page of commands: arguments and options of each, as in its `--help`."""
     parts = [
         "# The commands of cxm",
         DERIVED.format("the commands' own `--help`"),

@@ -157,7 +157,7 @@ def report(console: Console, summary: RunSummary, error: CxmError | None, as_jso
 
 
 def data_place(settings: Settings, source: str, data: str | None, scale: float, console: Console) -> str:
-    """The place to read. If it has no files, Olist-shaped ones are generated, if the target allows that.
+    """Return the place to read. If it has no files, Olist-shaped ones are generated, if the target allows that.
 
     A place that needs a login is listed later, by the run.
 
@@ -195,7 +195,7 @@ def data_place(settings: Settings, source: str, data: str | None, scale: float, 
 
 
 def generate_for(settings: Settings, console: Console, scale: float = FIRST_RUN_SCALE) -> Path:
-    """Generate Olist-shaped files for a user without files; the folder that contains `olist/`."""
+    """Generate Olist-shaped files for a user without files; returns the folder that contains `olist/`."""
     from flows.synthetic.olist import generate as make
 
     folder = generated_folder(settings, scale)

@@ -98,7 +98,7 @@ def _run(connection: SnowflakeConnection, statement: str, role: str) -> Rows:
 
 
 def _documents(rows: Rows) -> list[dict[str, Any]]:
-    """Each row as a dict by column name; repeated names get a number."""
+    """Return each row as a dict by column name; repeated names get a number."""
     seen: Counter[str] = Counter()
     names = []
     for name in rows.columns:
