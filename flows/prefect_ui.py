@@ -57,8 +57,7 @@ def failed(error: CxmError) -> Any:
 
 
 def judged_bad(message: str, facts: R) -> R:
-    """Return the final state of a task that worked but whose `facts` count as a failure (a broken rule); `facts_of` returns
-    them."""
+    """Return the final state of a task that worked but whose `facts` are a failure (a broken rule); `facts_of` returns them."""
     return Failed(message=message, data=facts)  # type: ignore[return-value]
 
 
