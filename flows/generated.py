@@ -1,4 +1,4 @@
-"""Tells generated files from the user's own by a folder's `.generated.json`, and finds the place of a source's files.
+"""Distinguishes generated files from the user's own by a folder's `.generated.json`, and finds the place of a source's files.
 
 Generated rows are loaded only on the embedded target, are marked in the ledger, and never replace real ones.
 """

@@ -1,4 +1,4 @@
-"""Polls a source's place once: starts a run for each complete set of files, and moves away files that were loaded.
+"""Polls a source's place once: starts a run for each complete set of files, and moves or deletes published ones if asked to.
 
 If S3 sends events (CXM_INBOX_EVENTS), a poll first reads the source's queue and lists the place only if an event came, if a set
 is incomplete, or once an hour: a lost event costs an hour, a duplicate one a listing. Events are deleted after the poll.

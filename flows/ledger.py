@@ -53,7 +53,7 @@ class RunInfo:
     batch_id: str
     flow_run_id: str = ""
     flow_run_url: str = ""
-    is_generated: bool = False  # its files were made by `cxm generate`
+    is_generated: bool = False  # its files were generated, not delivered
     holder: str = field(default_factory=this_process)  # passed to tasks, which may run in other processes
     limit: int = 0  # above 0: a trial of the first `limit` records of each file, never published
     token: int = 0  # the lease's token: fences this run's writes and orders its batch; 0 before it has the lease

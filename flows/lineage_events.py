@@ -3,7 +3,8 @@
     s3://<bucket> raw/<source>/<file stem> ──job <flow>.<source>──▶ snowflake://<account> <database>.RAW.<table>
 
 Off unless CXM_OPENLINEAGE_NAMESPACE names the jobs' namespace. The client library's own configuration says where events go
-(OPENLINEAGE_URL, OPENLINEAGE_API_KEY, openlineage.yml …). If the receiver does not answer, a run waits seconds and warns.
+(OPENLINEAGE_URL, OPENLINEAGE_API_KEY, openlineage.yml …). If the receiver does not answer, a run waits PATIENCE seconds
+for each event and warns.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def _lineage(batch: tasks.Batch, name: str) -> AbstractContextManager[Callable[[
 def _loaded(batch: tasks.Batch, listing: Inventory, work: Work) -> Run:
     """Land every file of the batch and load its tables.
 
-    A table of several files is sent as a whole or not at all, so they are first compared with the published ones.
+    A table of several files is sent as a whole or not at all, so its files are first compared with the published ones.
     """
     if batch.force or not batch.published:  # there will certainly be rows to validate
         validate.warm()

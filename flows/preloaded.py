@@ -124,7 +124,7 @@ def _accept(connection: socket.socket) -> list[int]:
 
 
 def _fork(connection: socket.socket, files: list[int]) -> bool:
-    """Fork the keeper, and from it the command; True in the command's process, False in this one."""
+    """Fork the keeper, and from it the command. Returns True in the command's process, False in this one."""
     if os.fork():
         return False
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

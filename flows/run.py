@@ -69,13 +69,13 @@ class RunSummary:
     data_docs: str = ""
     flow_run_url: str = ""
     published: bool = False
-    is_generated: bool = False  # the files were made by `cxm generate`
+    is_generated: bool = False  # its files were generated, not delivered
     ignored: str = ""  # files that belong to no table
     trial: int = 0  # the number of rows of a trial: nothing was published and its rows are deleted
 
     @property
     def unchanged(self) -> bool:
-        """Whether every file is the same as the published one."""
+        """Whether no file has new content: each is as published, or was not delivered."""
         return all(t.load.startswith(("unchanged", "not delivered")) for t in self.tables)
 
     @property

@@ -25,8 +25,8 @@ GOODBYE = 8  # seconds for clean-up, such as giving the lease back, before the p
 
 
 class Watch:
-    """Polls a run's servers until the block ends. Calls `gone` with an error for the first one that does not answer for SILENCE +
-    `later` seconds."""
+    """Polls a run's servers until the `with` block ends. Calls `gone` with an error for the first one that does not answer for
+    SILENCE + `later` seconds."""
 
     def __init__(
         self, servers: Mapping[str, Callable[[], None]], gone: Callable[[CxmError], None], later: int = 0
@@ -71,7 +71,8 @@ class Watch:
 
 
 def servers(settings: Settings) -> dict[str, Callable[[], None]]:
-    """Return the name of each server of a run → a function that polls it, and raises if it does not answer."""
+    """Return the name of each server of a run → a function that polls it, and raises if it does not answer, or S3 with a status
+    from 500 on."""
     from botocore.exceptions import ClientError
 
     def s3() -> None:
