@@ -7,6 +7,6 @@ from pathlib import Path
 
 from fakesnow.transforms.stage import LOCAL_BUCKET_PATH
 
-# fakesnow makes a temporary folder for PUT when it is imported, and leaves it; PUT is refused here.
+# Importing fakesnow creates a temporary folder for PUT, which is refused here, and leaves it behind.
 with contextlib.suppress(OSError):
     Path(LOCAL_BUCKET_PATH).rmdir()

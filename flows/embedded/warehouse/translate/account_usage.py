@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
 VIEW = ("SNOWFLAKE", "ACCOUNT_USAGE", "QUERY_ATTRIBUTION_HISTORY")
-CALL = "$QUERY_ATTRIBUTION_HISTORY"  # takes the view's place until its rows do; no name that a statement can call
+CALL = "$QUERY_ATTRIBUTION_HISTORY"  # stands in for the view until its rows do; a statement cannot call this name
 VIEWERS = ("SNOWFLAKE.USAGE_VIEWER", "SNOWFLAKE.GOVERNANCE_VIEWER")
 SHORTEST = timedelta(milliseconds=100)
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -34,10 +34,10 @@ _COLUMNS = pa.schema(
 
 
 def rewrite(conn: WarehouseConnection, tree: Expr) -> Expr:
-    """Put a call that `functions` answers in place of the view, for a role that may read it; `tree` is changed and returned.
+    """Replace the view with a call that `functions` answers, for a role that may read it; `tree` is changed and returned.
 
     Raises:
-        ProgrammingError: 002003, the role may not.
+        ProgrammingError: 002003, the role may not read the view.
     """
     for table in list(tree.find_all(exp.Table)):
         if tuple(folded(part) for part in table.parts) != VIEW:
@@ -50,7 +50,7 @@ def rewrite(conn: WarehouseConnection, tree: Expr) -> Expr:
 
 
 def rows(conn: WarehouseConnection) -> pa.Table:
-    """What the view has now."""
+    """Return the view's rows, from the server's history."""
     history = [
         {
             "QUERY_ID": r.query_id,

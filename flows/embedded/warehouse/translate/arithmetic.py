@@ -28,7 +28,7 @@ from flows.embedded.warehouse.translate.types import Type
 
 
 def arithmetic(node: Expr) -> Type | None:
-    """+, -, *, /, % and the sign; a text is a number here
+    """Infer the type of +, -, *, /, % and the sign; a text operand becomes a number
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     if isinstance(node, exp.Neg) and (type_ := type_of(node.this)) and type_.kind in ("VARIANT", "VARCHAR"):
         to = types.TEXT_AS_NUMBER if type_.kind == "VARCHAR" else types.FLOAT
@@ -78,7 +78,7 @@ def arithmetic(node: Expr) -> Type | None:
         return set_type(node, made)
     if (
         made.scale < a.scale + b.scale and a.precision + b.precision > types.DIGITS
-    ):  # the engine has not the digits between
+    ):  # the engine lacks the digits of the exact product
         texts = (exp.cast(part.copy(), "VARCHAR") for part in (node.this, node.expression))
         return replaced(node, decimal(call_of("_cxm_product", *texts, exp.Literal.number(made.scale)), made), made)
     if made.scale < a.scale + b.scale:
@@ -87,7 +87,7 @@ def arithmetic(node: Expr) -> Type | None:
 
 
 def _divide(node: Expr, above: Expr, a: Type, below: Expr, b: Type, made: Type | None = None) -> Type | None:
-    """`above` / `below` in the place of `node`: whole numbers of 128 bits are divided and rounded, the point is set afterwards.
+    """Replace `node` with `above` / `below`: whole numbers, of 64 or 128 bits, are divided and rounded, then scaled.
 
     2/7: 2 * 10**6 // 7, rounded half away from zero, times 0.000001.
     """
@@ -105,7 +105,7 @@ _NARROW = 18  # the digits of a decimal of 64 bits
 
 
 def _unscaled(node: Expr, type_: Type, shift: int) -> Expr:
-    """A decimal times 10 ** (its scale + `shift`): a whole number."""
+    """Multiply a decimal by 10 ** (its scale + `shift`), so that it is a whole number."""
     inner = node.copy()
     if isinstance(inner, (exp.Literal, exp.Placeholder)):
         inner = decimal(inner, type_)
@@ -121,8 +121,8 @@ def _unscaled(node: Expr, type_: Type, shift: int) -> Expr:
 
 
 def average(node: Expr) -> Type | None:
-    """AVG of a NUMBER is SUM / COUNT, with the digits of such a division; over a window both are, and have three digits more
-    (https://docs.snowflake.com/en/sql-reference/functions/avg#examples)."""
+    """Replace AVG of a NUMBER with SUM / COUNT, with the digits of such a division; over a window, three digits more than
+    the argument (https://docs.snowflake.com/en/sql-reference/functions/avg#examples)."""
     window = node if isinstance(node, exp.Window) and isinstance(node.this, exp.Avg) else None
     if window is None and (not isinstance(node, exp.Avg) or isinstance(node.parent, exp.Window)):
         return None
@@ -140,7 +140,7 @@ def average(node: Expr) -> Type | None:
 
 
 def share_of_total(node: Expr) -> Type | None:
-    """RATIO_TO_REPORT(x) OVER (…) is x / SUM(x) OVER (…)."""
+    """Replace RATIO_TO_REPORT(x) OVER (…) with x / SUM(x) OVER (…)."""
     if not isinstance(node, exp.Window):
         return None
     share = node.this
@@ -158,7 +158,7 @@ def share_of_total(node: Expr) -> Type | None:
 
 
 def events_counted(node: Expr) -> Type | None:
-    """CONDITIONAL_TRUE_EVENT(c) OVER (…): how many rows so far had a true c
+    """Replace CONDITIONAL_TRUE_EVENT(c) OVER (…) with a count of the rows so far in which c is true
     (https://docs.snowflake.com/en/sql-reference/functions/conditional_true_event)."""
     call = node.this if isinstance(node, exp.Window) else None
     if not isinstance(call, exp.Anonymous) or str(call.this).upper() != "CONDITIONAL_TRUE_EVENT":
@@ -186,7 +186,8 @@ def _with_call(window: Expr, call: Expr) -> Expr:
 
 
 def median(node: Expr) -> Type | None:
-    """MEDIAN and PERCENTILE_CONT of a NUMBER have three more digits (https://docs.snowflake.com/en/sql-reference/functions/median)."""
+    """Give MEDIAN and PERCENTILE_CONT of a NUMBER three more digits
+    (https://docs.snowflake.com/en/sql-reference/functions/median)."""
     if isinstance(node, exp.Median):
         argument = node.this
     elif isinstance(node, exp.WithinGroup) and isinstance(node.this, exp.PercentileCont):
@@ -205,7 +206,8 @@ def median(node: Expr) -> Type | None:
 
 
 def spread(node: Expr) -> Type | None:
-    """VARIANCE, VAR_POP and KURTOSIS of a NUMBER are NUMBERs (https://docs.snowflake.com/en/sql-reference/functions/variance)."""
+    """Cast VARIANCE, VAR_POP and KURTOSIS of a NUMBER to a NUMBER
+    (https://docs.snowflake.com/en/sql-reference/functions/variance)."""
     call = node.this if isinstance(node, exp.Window) else node
     if not isinstance(call, (exp.Variance, exp.VariancePop, exp.Kurtosis)) or isinstance(node.parent, exp.Window):
         return None
@@ -223,10 +225,10 @@ _NO_NUMBERS = ("BOOLEAN", *types.TIMES, "BINARY", "ARRAY", "OBJECT")
 
 
 def text_summed(node: Expr) -> Type | None:
-    """SUM and AVG of a text take it for a number, and fail where it is none; APPROX_PERCENTILE has the type FLOAT
-    (https://docs.snowflake.com/en/sql-reference/functions/approx_percentile)."""
+    """Convert the text that SUM, AVG, MEDIAN or a bit aggregate takes to a number, and refuse types that are not numbers;
+    compute APPROX_PERCENTILE as a FLOAT (https://docs.snowflake.com/en/sql-reference/functions/approx_percentile)."""
     if isinstance(node, exp.ApproxQuantile):
-        # the engine's own estimate is far off where there are few values
+        # the engine's own estimate is far off with few values
         number = exp.cast(node.this.copy(), exp.DataType.build("DOUBLE"))
         return replaced(node, call_of("quantile_cont", number, node.args["quantile"].copy()), types.FLOAT)
     bits = isinstance(node, (exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg))
@@ -246,7 +248,7 @@ def text_summed(node: Expr) -> Type | None:
 
 
 def rounded(node: Expr) -> Type | None:
-    """ROUND, TRUNC, CEIL, FLOOR of a NUMBER to a constant number of digits."""
+    """Infer the type of ROUND, TRUNC, CEIL and FLOOR, and compute them in decimal for a NUMBER."""
     if not isinstance(node, (exp.Round, exp.Trunc, exp.Ceil, exp.Floor)):
         return None
     mode = node.args.get("truncate")
@@ -282,7 +284,7 @@ def rounded(node: Expr) -> Type | None:
 
 
 def _rounded_by(node: Expr, type_: Type) -> Type | None:
-    """ROUND and TRUNC to a number of digits that is not a constant: as many digits as before."""
+    """Round or truncate to a number of digits that is not a constant: the result keeps the scale of the argument."""
     if not isinstance(node, (exp.Round, exp.Trunc)):
         raise errors.unsupported(f"{type(node).__name__.upper()} to a number of digits that is no constant")
     made = types.number(type_.precision + 1, type_.scale)
@@ -293,7 +295,7 @@ def _rounded_by(node: Expr, type_: Type) -> Type | None:
 
 
 def _moved(node: Expr, digits: int) -> Expr:
-    """node * 10 ** digits."""
+    """Return node * 10 ** digits."""
     if not digits:
         return node
     power = str(10**digits) if digits > 0 else f"0.{'0' * (-digits - 1)}1"

@@ -19,7 +19,7 @@ _OF_ENGINE = {
 
 
 def assign(expression: Expr, columns: Sequence[tuple[str, str]]) -> None:
-    """INSERT, UPDATE or MERGE, changed in place: what goes into a column of dates, times or BINARY is converted as by a cast.
+    """Cast what an INSERT, UPDATE or MERGE puts into a column of dates, times or BINARY; `expression` is changed in place.
     `columns`: name, engine's type. https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion"""
     kinds = {name.upper(): _T.TIMESTAMPTZ if "CXM_UTC" in type_ else _OF_ENGINE.get(type_) for name, type_ in columns}
     for change in expression.find_all(exp.Insert, exp.Update):
@@ -55,7 +55,7 @@ def _assign(value: Expr, kind: object) -> None:
 
 
 def _selects(query: object) -> list[exp.Select]:
-    """The queries that a UNION is made of."""
+    """Return the SELECTs of a query: itself, or those that a UNION is made of."""
     if isinstance(query, exp.Subquery):
         return _selects(query.this)
     if isinstance(query, exp.SetOperation):

@@ -1,4 +1,4 @@
-"""Functions of bits where DuckDB's differ: those of BINARY, and shifts, which have 128 bits on Snowflake.
+"""Bit functions that differ from DuckDB's: those of BINARY, and shifts, which have 128 bits on Snowflake.
 
 BITAND(X'1010', X'0101') ──rewritten──▶ _cxm_bits('AND', …); BITSHIFTLEFT(-1, 2) ──▶ CAST(_cxm_shifted(…) AS NUMBER(38, 0))
 
@@ -23,7 +23,7 @@ _OPERATIONS: dict[str, Callable[[int, int], int]] = {"AND": and_, "OR": or_, "XO
 
 
 def bits(name: str, a: bytes | None, b: bytes | None, side: str | None) -> bytes | None:
-    """BITAND, BITOR, BITXOR of bytes; a shorter value is filled up with zeros where `side` says
+    """Compute BITAND, BITOR or BITXOR of bytes; a shorter value is padded with zeros on `side`, refused without a side
     (https://docs.snowflake.com/en/sql-reference/functions/bitand#arguments)."""
     if a is None or b is None or side is None:
         return None
@@ -36,12 +36,12 @@ def bits(name: str, a: bytes | None, b: bytes | None, side: str | None) -> bytes
 
 
 def turned(value: bytes | None) -> bytes | None:
-    """BITNOT of bytes."""
+    """Compute BITNOT of bytes."""
     return None if value is None else bytes(~byte & 0xFF for byte in value)
 
 
 def shifted_bytes(value: bytes | None, places: str | None, left: bool) -> bytes | None:
-    """BITSHIFTLEFT and BITSHIFTRIGHT of bytes, which keep their number."""
+    """Compute BITSHIFTLEFT or BITSHIFTRIGHT of bytes; their number stays the same."""
     if value is None or (count := _whole(places)) is None:
         return None
     if count < 0:
@@ -52,7 +52,7 @@ def shifted_bytes(value: bytes | None, places: str | None, left: bool) -> bytes 
 
 
 def shifted(value: str | None, places: str | None, left: bool) -> str | None:
-    """BITSHIFTLEFT and BITSHIFTRIGHT of a whole number of 128 bits with a sign
+    """Compute BITSHIFTLEFT or BITSHIFTRIGHT of a signed whole number of 128 bits
     (https://docs.snowflake.com/en/sql-reference/functions/bitshiftleft#usage-notes)."""
     number, count = _whole(value), _whole(places)
     if number is None or count is None:

@@ -20,7 +20,7 @@ def is_text(node: Expr, binds: Any) -> bool:
 
 
 def _value(binds: Any, name: str) -> Any:
-    """The value bound to a placeholder; None if there is none."""
+    """Return the value bound to a placeholder, None if none is bound."""
     if isinstance(binds, dict):
         return binds.get(name)
     if isinstance(binds, (list, tuple)) and name.isdigit() and 0 < int(name) <= len(binds):
@@ -29,7 +29,7 @@ def _value(binds: Any, name: str) -> Any:
 
 
 def type_of_bound(binds: Any, name: str) -> Type | None:
-    """The type of a bound number, which decides a quotient's digits; None for other values, whose type the engine decides."""
+    """Return the type of a bound number, which decides a quotient's digits; None for other values: the engine types them."""
     value = _value(binds, name)
     if isinstance(value, float):
         return types.FLOAT

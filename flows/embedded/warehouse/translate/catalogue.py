@@ -1,4 +1,4 @@
-"""The views and macros that translated statements use in DuckDB: fakesnow's, and the macros that it lacks, as SQL.
+"""The SQL of the views and macros that translated statements use in DuckDB: fakesnow's, and the macros that it lacks.
 
 Engine ──at its start, and for each database──▶ CREATE OR REPLACE VIEW, MACRO …
 """
@@ -16,7 +16,7 @@ from flows.embedded.warehouse.translate import macros, native, types
 
 
 def catalogue() -> Catalogue:
-    """fakesnow's and ours. Views are remade at each start, so that a newer fakesnow's take the place of those in the file."""
+    """Collect fakesnow's and ours. Views are created again at each start: those of a newer fakesnow replace those in the file."""
     return Catalogue(
         account=(
             _remade(info_schema.fs_global_creation_sql()),
@@ -29,7 +29,7 @@ def catalogue() -> Catalogue:
 
 
 def _macros(catalog: str) -> str:
-    """fakesnow's macros, those of `times` and what `typing` puts in."""
+    """Return the SQL of a database's macros: fakesnow's, those of `macros`, and those that the inferred types call for."""
     home = quote_name(catalog)
     return f"""
         {fakesnow_macros.creation_sql(catalog)};
@@ -60,7 +60,7 @@ def _macros(catalog: str) -> str:
 
 
 def _division(name: str, whole: str, home: str) -> str:
-    """A macro that divides whole numbers, rounds half away from zero and multiplies with `unit` (see `translate.typing`)."""
+    """Return a macro that divides whole numbers, rounds half away from zero and multiplies by `unit` (see `arithmetic`)."""
     return f"""
         CREATE OR REPLACE MACRO {home}.{name}(above, below, unit) AS (
             CAST(
@@ -73,7 +73,7 @@ def _division(name: str, whole: str, home: str) -> str:
 
 
 def _remade(sql: str) -> str:
-    """fakesnow's views made anew, with this package's types of timestamps."""
+    """Make fakesnow's SQL replace its views, and show this package's types of timestamps, ARRAY and OBJECT."""
     zoned = "when columns.data_type='TIMESTAMP WITH TIME ZONE' then "
     made = sql.replace("create view if not exists", "create or replace view").replace(
         f"{zoned}'TIMESTAMP_TZ'",
@@ -82,12 +82,12 @@ def _remade(sql: str) -> str:
     kept = "ext_character_maximum_length"
     marks = " ".join(f"when {mark} then '{kind}'" for kind, mark in types.MARKS.items())
     made = made.replace("then 'VARIANT'", f"then case {kept} {marks} else 'VARIANT' end")
-    for column in (kept, "ext_character_octet_length"):  # a mark is no length
+    for column in (kept, "ext_character_octet_length"):  # a mark is not a length
         made = made.replace(f"{column} as", f"case when columns.data_type='VARCHAR' then {column} end as")
     return made
 
 
-# AUTOINCREMENT is a default of the engine's, and CURRENT_TIMESTAMP has another name there.
+# In the engine AUTOINCREMENT is a default, and CURRENT_TIMESTAMP has another name.
 _IS_IDENTITY = "starts_with(lower(column_default), 'nextval(''_fs_seq_')"
 _DEFAULT = (
     f"CASE WHEN {_IS_IDENTITY} THEN NULL WHEN column_default IN ('now()', 'get_current_timestamp()') "
@@ -105,7 +105,7 @@ def _empty(names: str, type_: str = "VARCHAR") -> str:
 
 
 # The columns of https://docs.snowflake.com/en/sql-reference/info-schema/columns in that order; those that it calls not applicable
-# are NULL. DATA_TYPE_ALIAS is not here: a column's type is not kept as it was written.
+# are NULL. DATA_TYPE_ALIAS is missing, since a column's type is not stored as it was written.
 _COLUMNS = f"""
     TABLE_CATALOG, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, {_DEFAULT} AS COLUMN_DEFAULT, IS_NULLABLE, DATA_TYPE,
     CHARACTER_MAXIMUM_LENGTH, CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_PRECISION_RADIX, NUMERIC_SCALE,
@@ -122,14 +122,14 @@ _COLUMNS = f"""
 
 
 def _defaults_worded(sql: str) -> str:
-    """INFORMATION_SCHEMA.COLUMNS, in which an identity is not a default
+    """Give INFORMATION_SCHEMA.COLUMNS the documented columns, with an identity that is not a default
     (https://docs.snowflake.com/en/sql-reference/info-schema/columns#columns)."""
     columns = "select * from _fs_global._fs_information_schema._fs_columns where"
     return sql.replace(columns, f"select {_COLUMNS} from _fs_global._fs_information_schema._fs_columns where")
 
 
 def _numbered(sql: str) -> str:
-    """SHOW COLUMNS with the numbers of AUTOINCREMENT (https://docs.snowflake.com/en/sql-reference/sql/show-columns#output)."""
+    """Add AUTOINCREMENT's numbers to SHOW COLUMNS (https://docs.snowflake.com/en/sql-reference/sql/show-columns#output)."""
     start, step = _of_sequence("start_value"), _of_sequence("increment_by")
     text = f"CASE WHEN {_IS_IDENTITY} THEN 'IDENTITY START ' || {start} || ' INCREMENT ' || {step} || ' NOORDER' ELSE '' END"
     return sql.replace("'' as \"autoincrement\"", f'{text} as "autoincrement"').replace(
@@ -138,6 +138,6 @@ def _numbered(sql: str) -> str:
 
 
 def _nullable(sql: str) -> str:
-    """SHOW COLUMNS, in which the type of a column says whether it may be NULL."""
+    """Make a column's type in SHOW COLUMNS say whether it may be NULL."""
     either = "CASE WHEN is_nullable = 'YES' THEN 'true' ELSE 'false' END"
     return sql.replace('"nullable":true', f"\"nullable\":' || {either} || '")

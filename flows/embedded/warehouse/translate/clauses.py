@@ -14,7 +14,7 @@ _LONGEST_NAME = 255
 _JOINS = ("SEMI", "ANTI")
 _METHODS = {"ROW": "BERNOULLI", "BLOCK": "SYSTEM"}  # the other names of SAMPLE's methods
 _ROW_CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
-# What those have beside Snowflake's own clauses: argument of the tree → the word of the text.
+# Clauses that sqlglot reads in those and Snowflake does not have: argument of the tree → the clause's keyword.
 _FOREIGN = {"returning": "RETURNING", "default": "DEFAULT", "conflict": "ON CONFLICT", "alternative": "OR", "with_": "WITH",
             "by_name": "BY NAME"}  # fmt: skip
 
@@ -66,7 +66,7 @@ def check_clauses(node: Expr) -> None:
 
 
 def _check_insert(insert: exp.Insert) -> None:
-    """The target has no other name, and the rows come from VALUES or a query
+    """Check that the target has no alias, and that the rows come from VALUES or a query
     (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
     if isinstance(insert.this, exp.Table) and insert.this.alias:
         raise errors.syntax(insert.this.alias)
@@ -75,7 +75,7 @@ def _check_insert(insert: exp.Insert) -> None:
 
 
 def _without_constants(order: exp.Order) -> None:
-    """A constant that is no position orders nothing; `order` is changed in place."""
+    """Remove constants that are not a position, since they order nothing; `order` is changed in place."""
     left = [
         part
         for part in order.expressions
@@ -89,13 +89,14 @@ def _without_constants(order: exp.Order) -> None:
 
 
 def check_length(name: str) -> None:
-    """A name has 255 characters at most (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
+    """Check that a name has 255 characters at most (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
     if len(name) > _LONGEST_NAME:
         raise errors.syntax(f"{name[:20]}… (a name of {len(name)} characters, {_LONGEST_NAME} at most)")
 
 
 def _check_select(select: exp.Select) -> None:
-    """https://docs.snowflake.com/en/sql-reference/sql/select#syntax, …/constructs/for-update (hybrid tables alone)."""
+    """Refuse clauses that Snowflake's SELECT lacks (https://docs.snowflake.com/en/sql-reference/sql/select#syntax), and
+    FOR UPDATE (…/constructs/for-update: only for hybrid tables)."""
     distinct = select.args.get("distinct")
     if distinct is not None and distinct.args.get("on") is not None:
         raise errors.syntax("ON")
@@ -110,7 +111,8 @@ def _check_select(select: exp.Select) -> None:
 
 
 def _check_limit(node: exp.Limit | exp.Fetch) -> None:
-    """Constants; '' and NULL mean no limit (https://docs.snowflake.com/en/sql-reference/constructs/limit#parameters)."""
+    """Check that a limit is a constant; '' and NULL mean none
+    (https://docs.snowflake.com/en/sql-reference/constructs/limit#parameters)."""
     options = node.args.get("limit_options")
     if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
         raise errors.syntax("PERCENT" if options.args.get("percent") else "WITH TIES")
@@ -126,7 +128,7 @@ def _check_limit(node: exp.Limit | exp.Fetch) -> None:
 
 
 def _check_set_operation(node: exp.SetOperation) -> None:
-    """ALL is UNION's alone, ORDER BY and LIMIT of a single query need parentheses
+    """Refuse ALL except with UNION, and ORDER BY and LIMIT of a single query without parentheses
     (https://docs.snowflake.com/en/sql-reference/operators-query)."""
     if isinstance(node.this, exp.Select) and any(node.this.args.get(key) for key in ("order", "limit", "offset")):
         raise errors.syntax(node.key.upper())
@@ -135,7 +137,8 @@ def _check_set_operation(node: exp.SetOperation) -> None:
 
 
 def _check_sample(sample: exp.TableSample) -> None:
-    """https://docs.snowflake.com/en/sql-reference/constructs/sample: blocks neither by number of rows nor of a subquery."""
+    """Refuse to sample blocks by a number of rows or of a subquery
+    (https://docs.snowflake.com/en/sql-reference/constructs/sample)."""
     method = sample.args.get("method")
     if method is not None and str(method).upper() in _METHODS:
         sample.set("method", exp.var(_METHODS[str(method).upper()]))
@@ -150,7 +153,8 @@ def _check_sample(sample: exp.TableSample) -> None:
 
 
 def _check_cte(cte: exp.CTE) -> None:
-    """As many columns as its query; a recursive one is a UNION ALL (https://docs.snowflake.com/en/sql-reference/constructs/with)."""
+    """Check that a CTE names each column of its query, and that a recursive one is a UNION ALL
+    (https://docs.snowflake.com/en/sql-reference/constructs/with)."""
     query = cte.this
     if cte.args.get("materialized") is not None:
         raise errors.syntax("MATERIALIZED")
@@ -167,7 +171,7 @@ def _check_cte(cte: exp.CTE) -> None:
 
 
 def _check_recursive(query: Expr) -> None:
-    """The recursive part joins and filters, no more: with an aggregate it would never end
+    """Check that the recursive part only joins and filters: with an aggregate it would never end
     (https://docs.snowflake.com/en/sql-reference/constructs/with#usage-notes)."""
     if not isinstance(query, exp.Select):
         return
@@ -180,7 +184,8 @@ def _check_recursive(query: Expr) -> None:
 
 
 def _check_values(values: exp.Values) -> None:
-    """A list of names has one for each column (https://docs.snowflake.com/en/sql-reference/constructs/values#parameters)."""
+    """Check that a list of names has one for each column
+    (https://docs.snowflake.com/en/sql-reference/constructs/values#parameters)."""
     alias = values.args.get("alias")
     names = alias.columns if isinstance(alias, exp.TableAlias) else []
     row = values.expressions[0] if values.expressions else None
@@ -190,7 +195,7 @@ def _check_values(values: exp.Values) -> None:
 
 
 def check_qualifiers(tree: Expr) -> None:
-    """A column's table has the name that the statement gives it, case included: 000904 for "x".A of a table X
+    """Check that a column's qualifier is the table's name in the statement, case included: 000904 for "x".A of a table X
     (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
     columns = [column for column in tree.find_all(exp.Column) if column.args.get("table") is not None]
     if not columns:
@@ -211,7 +216,7 @@ def check_qualifiers(tree: Expr) -> None:
 
 
 def outer_joins(tree: Expr) -> Expr:
-    """The tree, changed in place: `WHERE a.x = b.x (+)` as LEFT JOIN b
+    """Turn `WHERE a.x = b.x (+)` into LEFT JOIN b; the tree is changed in place
     (https://docs.snowflake.com/en/sql-reference/constructs/where#joins-in-the-where-clause)."""
     if not any(map(_is_marked, tree.find_all(exp.Column))):
         return tree

@@ -22,7 +22,8 @@ from flows.embedded.warehouse.translate.types import Type
 
 
 def shifted(node: Expr) -> Type | None:
-    """LAG and LEAD with a default: both have one type (https://docs.snowflake.com/en/sql-reference/functions/lead#arguments)."""
+    """Give the value and the default of LAG and LEAD one type
+    (https://docs.snowflake.com/en/sql-reference/functions/lead#arguments)."""
     if not isinstance(node, (exp.Lag, exp.Lead)) or (default := node.args.get("default")) is None:
         return None
     made = types.common([type_of(node.this), type_of(default)])
@@ -33,7 +34,7 @@ def shifted(node: Expr) -> Type | None:
 
 
 def from_last(node: Expr) -> None:
-    """NTH_VALUE(…) FROM LAST: the order the other way round, since the frame is the whole partition
+    """Rewrite NTH_VALUE(…) FROM LAST with the opposite order, which is the same since the frame is the whole partition
     (https://docs.snowflake.com/en/sql-reference/functions/nth_value#syntax)."""
     if not isinstance(node, exp.Window):
         return
@@ -51,10 +52,10 @@ def from_last(node: Expr) -> None:
 
 
 def refuse_times(node: Expr) -> None:
-    """What no date or time function takes: the year of a TIME, three arguments with a zone in the third
+    """Refuse what no date or time function takes: the year of a TIME, three arguments with a zone in the third
     (https://docs.snowflake.com/en/sql-reference/functions/year#arguments, …/convert_timezone#arguments)."""
     if isinstance(node, _OF_DATES):
-        for key in ("this", "expression"):  # a number is an instant where it is cast, and nowhere else
+        for key in ("this", "expression"):  # a number is an instant only in a cast
             type_ = type_of(value) if isinstance(value := node.args.get(key), Expr) else None
             counted = key == "expression" and isinstance(node, _COUNTING)
             if type_ is not None and type_.kind in ("NUMBER", "FLOAT", "BOOLEAN") and not counted:
@@ -89,7 +90,8 @@ _PARTS_OF_DATES = (
 
 
 def refuse_paths(node: Expr) -> None:
-    """A path into what is not a VARIANT, OBJECT or ARRAY (https://docs.snowflake.com/en/user-guide/querying-semistructured)."""
+    """Refuse a path into a value that is not a VARIANT, OBJECT or ARRAY
+    (https://docs.snowflake.com/en/user-guide/querying-semistructured)."""
     if isinstance(node, exp.JSONExtract) and node.args.get("variant_extract"):
         type_ = type_of(node.this)
         if type_ is not None and type_.kind in types.SCALAR:
@@ -97,7 +99,7 @@ def refuse_paths(node: Expr) -> None:
 
 
 def read_texts(node: Expr) -> None:
-    """A text where a function takes numbers: ABS('-3')
+    """Convert a text to a number where a function takes numbers: ABS('-3')
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     if isinstance(node, _OF_BITS):
         for value in (node.this, node.args.get("expression")):
@@ -126,11 +128,11 @@ _OF_NUMBERS = (
 
 
 _OF_VARIANTS = (*types.TIMES, "BINARY")
-_VALUE = "cxm_value"  # of a cast to VARIANT: what was cast
+_VALUE = "cxm_value"  # of a cast to VARIANT: the value that was cast
 FLOATS = "cxm_floats"  # of an object: the keys whose values are FLOATs
 
 
-_VALUE_AT = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2, "OBJECT_INSERT": 2}  # which argument is put in
+_VALUE_AT = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2, "OBJECT_INSERT": 2}  # position of the inserted value
 
 
 def _to_variant(node: Expr) -> bool:
@@ -138,7 +140,7 @@ def _to_variant(node: Expr) -> bool:
 
 
 def kind_in_variant(node: Expr) -> Type | None:
-    """TYPEOF of a date that has just become a VARIANT, where JSON has a text alone
+    """Answer TYPEOF of a date that has just become a VARIANT, which JSON holds only as a text
     (https://docs.snowflake.com/en/sql-reference/functions/typeof#examples)."""
     if not isinstance(node, exp.Typeof):
         return None
@@ -151,8 +153,9 @@ def kind_in_variant(node: Expr) -> Type | None:
 
 
 def put_in_variant(node: Expr) -> None:
-    """A value that becomes a VARIANT, an element or a field: FLOATs and timestamps as Snowflake shows them in one; COUNT does not
-    count JSON's null (https://docs.snowflake.com/en/sql-reference/data-types-semistructured, …/functions/count#usage-notes)."""
+    """Convert a value that becomes a VARIANT, an element or a field: FLOATs and timestamps to what Snowflake shows there; keep
+    COUNT from counting JSON's null
+    (https://docs.snowflake.com/en/sql-reference/data-types-semistructured, …/functions/count#usage-notes)."""
     if isinstance(node, exp.Count):
         counted = node.this.expressions if isinstance(node.this, exp.Distinct) else [node.this]
         for value in list(counted) if len(counted) == 1 and not node.expressions else []:

@@ -8,13 +8,13 @@ from flows.embedded.warehouse.text.dialect import WRITTEN
 
 
 def column_names(query: Expr) -> list[str | None]:
-    """The names that Snowflake gives a result's columns: their own text, `COUNT(*)`, or None for those that have a name."""
+    """Return the names that Snowflake gives a result's columns: their text, as in `COUNT(*)`; None for those that have a name."""
     top = _first_select(query)
     return [] if top is None else [column_name(column) for column in top.expressions]
 
 
 def column_name(column: Expr) -> str | None:
-    """The name that Snowflake gives a result's column, or None when the column has one of its own."""
+    """Return the name that Snowflake gives a result's column, or None when the column has a name."""
     if isinstance(column, exp.Paren) and isinstance(bare := column.unnest(), exp.Column) and not bare.is_star:
         return bare.name if bare.this.args.get("quoted") else bare.name.upper()
     has_name = isinstance(column, (exp.Column, exp.Alias, exp.Star, exp.Dot)) or column.is_star
@@ -24,7 +24,7 @@ def column_name(column: Expr) -> str | None:
 
 
 def named(value: Expr, name: str) -> exp.Alias:
-    """A value under a name; a subquery too, whose own alias would be a table's."""
+    """Return a value under a name, also a subquery, whose own alias would be a table's."""
     return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
 
 
@@ -39,7 +39,7 @@ def name_columns(query: Expr, names: list[str | None]) -> None:
 
 
 def _first_select(query: Expr) -> exp.Select | None:
-    """The query whose columns a result has: a UNION's is its first."""
+    """Return the SELECT that names a result's columns: a UNION's first."""
     while not isinstance(query, exp.Select):
         if not isinstance(query, exp.Query) or not isinstance(query.this, exp.Query):
             return None

@@ -28,7 +28,7 @@ _KINDS_AS_TYPES = {
 
 
 def compared(node: Expr) -> Type | None:
-    """A VARIANT, or a text, beside a value of another type is cast to it: V:name = 'x', A = '1.5'."""
+    """Cast a VARIANT or text that is compared with a value of another type to that type: V:name = 'x', A = '1.5'."""
     if (query := _queried(node)) is not None:
         _beside_query(node, query)
         return set_type(node, types.BOOLEAN)
@@ -69,7 +69,7 @@ def compared(node: Expr) -> Type | None:
 
 
 def _queried(node: Expr) -> Expr | None:
-    """The query of V IN (SELECT …), V = ANY (SELECT …)."""
+    """Return the query of V IN (SELECT …) or V = ANY (SELECT …)."""
     held = node.args.get("query") if isinstance(node, exp.In) else None
     if isinstance(node, _COMPARISONS) and isinstance(node.expression, (exp.Any, exp.All)):
         held = node.expression.this
@@ -77,7 +77,7 @@ def _queried(node: Expr) -> Expr | None:
 
 
 def _beside_query(node: Expr, query: Expr) -> None:
-    """A VARIANT or a text beside the rows of a query is cast as beside a single value; what is not done here is refused."""
+    """Cast a VARIANT or text that is compared with a query's rows, as with a single value; refuse what is not supported."""
     a, b = type_of(node.this), type_of(query)
     if a is None or b is None:
         return
@@ -94,7 +94,7 @@ def _beside_query(node: Expr, query: Expr) -> None:
 
 
 def _texts_beside(values: list[Expr]) -> None:
-    """A text compared with a value of another type is cast to it
+    """Cast a text that is compared with a value of another type to that type
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     known = [type_ for value in values if (type_ := type_of(value)) is not None]
     numbers = [type_ for type_ in known if type_.kind == "NUMBER"]
@@ -119,22 +119,22 @@ def _texts_beside(values: list[Expr]) -> None:
 
 
 _OF_TEXTS = ("BOOLEAN", *types.TIMES)
-_DIGITS_OF_TEXT = 12  # behind the point of a text that is compared with a number
-# What the engine reads as Snowflake does: it stays a constant, by which whole blocks of rows are passed over.
+_DIGITS_OF_TEXT = 12  # after the point of a text that is compared with a number
+# Texts that the engine reads as Snowflake does: they stay constants, by which the engine skips whole blocks of rows.
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?|\d\d:\d\d:\d\d")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*", re.I)
 _NO_CONDITIONS = (*types.TIMES, "BINARY", "ARRAY", "OBJECT")
 
 
 def refuse_zoned(where: str, types_: Iterable[Type | None]) -> None:
-    """Equal instants of two zones are one group, which the engine's struct of both does not know
+    """Refuse to group by a TIMESTAMP_TZ: equal instants of two zones are one group, but differ in the engine's structs
     (https://docs.snowflake.com/en/sql-reference/data-types-datetime#timestamp-ltz-timestamp-ntz-timestamp-tz)."""
     if any(type_ is not None and type_.kind == "TIMESTAMP_TZ" for type_ in types_):
         raise errors.unsupported(f"{where} of a TIMESTAMP_TZ (cast it to TIMESTAMP_LTZ or TIMESTAMP_NTZ)")
 
 
 def make_condition(value: Expr) -> None:
-    """An operand of AND, or of WHERE: a text is cast to BOOLEAN, a date is none
+    """Cast a text that is an operand of AND, or of WHERE, to BOOLEAN, and refuse a date
     (https://docs.snowflake.com/en/sql-reference/data-types-logical#boolean-conversion)."""
     type_ = type_of(value)
     if type_ is None:
@@ -158,7 +158,7 @@ _COMPARED = ("NUMBER", "FLOAT", "VARCHAR", "DATE", "TIME", "BOOLEAN", "TIMESTAMP
 
 
 def branches(node: Expr) -> Type | None:
-    """CASE, IFF, COALESCE, GREATEST: one type for all; a text beside numbers is a number."""
+    """Give the values of CASE, IFF, COALESCE and GREATEST one type; a text beside numbers becomes a number."""
     parts: list[object] = []
     if isinstance(node, exp.Case):
         if node.args.get("this") is None:
@@ -186,7 +186,7 @@ def branches(node: Expr) -> Type | None:
 
 
 def _variants(node: Expr, values: list[Expr]) -> Type | None:
-    """A VARIANT beside values of other types: all are VARIANT."""
+    """Make all values VARIANT, since one of them is."""
     if isinstance(node, (exp.Greatest, exp.Least)):
         raise errors.unsupported("GREATEST and LEAST of a VARIANT (cast it)")
     for value in values:

@@ -1,4 +1,4 @@
-"""Prepares what fakesnow's rewriting would get wrong: SUM, TRIM with characters.
+"""Corrects what fakesnow's rewriting gets wrong: SUM, TRIM with characters, NUMBER(38,0).
 
 syntax tree ──trims, sums──▶ the same tree, those calls as plain functions that fakesnow passes on to DuckDB
 fakesnow's tree ──whole_numbers──▶ the same tree, NUMBER(38,0) with 38 digits
@@ -17,8 +17,8 @@ _TRIMS = {"BOTH": "TRIM", "LEADING": "LTRIM", "TRAILING": "RTRIM"}
 
 
 def trims(expression: Expr) -> Expr:
-    """The tree, changed in place: TRIM, LTRIM and RTRIM with the characters to take away, spaces unless given; fakesnow 0.12.1
-    forgets them and the side.
+    """Rewrite TRIM, LTRIM and RTRIM as calls with the characters to remove, since fakesnow 0.12.1 drops these and the side. The
+    tree is changed in place.
 
     https://docs.snowflake.com/en/sql-reference/functions/trim
     """
@@ -46,8 +46,8 @@ def may_add_text(expression: Expr) -> bool:
 
 
 def sums(expression: Expr) -> Expr:
-    """The tree, changed in place: SUM of a NUMBER is a NUMBER; fakesnow 0.12.1 casts every argument to DOUBLE, so 0.1 + 0.2 was
-    not 0.3.
+    """Keep SUM of a NUMBER a NUMBER: fakesnow 0.12.1 casts every argument to DOUBLE, so 0.1 + 0.2 was not 0.3. The tree is
+    changed in place.
 
     The call becomes one that fakesnow does not know; for text, which DuckDB then refuses, the caller runs the original tree.
     https://docs.snowflake.com/en/sql-reference/functions/sum
@@ -66,7 +66,7 @@ def _sum(node: exp.Sum) -> Expr:
 
 
 def whole_numbers(transformed: Expr) -> Expr:
-    """INTEGER and NUMBER(38,0) hold 38 digits; fakesnow 0.12.1 makes 64 bits of them. `transformed` is changed and returned.
+    """Give INTEGER and NUMBER(38,0) 38 digits; fakesnow 0.12.1 gives them 64 bits. `transformed` is changed and returned.
 
     https://docs.snowflake.com/en/sql-reference/data-types-numeric#int-integer-bigint-smallint-tinyint-byteint
     """

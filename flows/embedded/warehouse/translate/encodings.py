@@ -1,4 +1,4 @@
-"""Hashes, hex, Base64 and BINARY as in Snowflake, where DuckDB's or sqlglot's differ: as calls of `text_values`."""
+"""Rewrites hashes, hex, Base64 and BINARY, where DuckDB's or sqlglot's differ from Snowflake's, as calls of `text_values`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _half_of_md5(upper: bool) -> Callable[[Expr], Expr]:
 
 
 def _decoded_binary(kind: str, attempt: bool) -> Callable[[Expr], Expr]:
-    """HEX_DECODE_BINARY, BASE64_DECODE_BINARY and their TRY_ forms
+    """Return the rewriting of HEX_DECODE_BINARY, BASE64_DECODE_BINARY and their TRY_ forms
     (https://docs.snowflake.com/en/sql-reference/functions/hex_decode_binary)."""
     return lambda node: native(
         "decoded_binary", as_text(node.this), exp.Literal.string(kind), exp.Boolean(this=attempt)
@@ -47,7 +47,8 @@ def _decoded(kind: str, attempt: bool) -> Callable[[Expr], Expr]:
 
 
 def _encoded(node: Expr) -> Expr:
-    """BASE64_ENCODE with a line's length and an alphabet (https://docs.snowflake.com/en/sql-reference/functions/base64_encode)."""
+    """Rewrite BASE64_ENCODE, which may have a line length and an alphabet
+    (https://docs.snowflake.com/en/sql-reference/functions/base64_encode)."""
     if not has_any(node, "max_line_length", "alphabet"):
         return native("base64", node.this)
     alphabet = node.args.get("alphabet") or exp.Literal.string("")
@@ -66,7 +67,7 @@ def _hex(node: Expr) -> Expr:
 
 
 def _binary(node: Expr) -> Expr:
-    """TO_BINARY and TRY_TO_BINARY (https://docs.snowflake.com/en/sql-reference/functions/to_binary)."""
+    """Rewrite TO_BINARY and TRY_TO_BINARY (https://docs.snowflake.com/en/sql-reference/functions/to_binary)."""
     how = node.args.get("format") or exp.Literal.string("HEX")
     name = {"HEX": "HEX", "BASE64": "BASE64", "UTF-8": "UTF-8", "UTF8": "UTF-8"}.get(how.name.upper())
     if not isinstance(how, exp.Literal) or name is None:

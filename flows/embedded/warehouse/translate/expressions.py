@@ -58,7 +58,7 @@ _TIMES = {
 # The digits that a decimal of 64 bits holds.
 _NARROW = 18
 
-# What the operand of a cast that is written twice may hold.
+# Nodes that the operand of a cast may have for the cast to be written twice.
 _PLAIN = (exp.Column, exp.Identifier, exp.Literal, exp.Nullif, exp.Trim, exp.Replace, exp.Paren)
 
 # Arguments that DuckDB expects as a whole number, where a NUMBER(38,0) is a decimal: (function, its arguments).
@@ -131,7 +131,7 @@ _TO_TEXT = (
 
 
 def typed(node: Expr) -> Type | None:
-    """The type of an expression, after those in it; where DuckDB would compute otherwise another node takes its place."""
+    """Infer the type of an expression after those in it; replace the expression where DuckDB would compute otherwise."""
     if isinstance(node, exp.Literal):
         return set_type(node, _literal(node))
     for name in _WHOLE.get(type(node), ()):
@@ -146,7 +146,7 @@ def typed(node: Expr) -> Type | None:
             node.set("expression", call_of(whole, exp.null()) if counted else exp.cast(exp.null(), "VARCHAR"))
     if isinstance(node, exp.Anonymous) and str(node.this).upper() == "TRUNC" and len(node.expressions) == 2:
         value, digits = node.expressions
-        if (type_ := type_of(value)) is not None and type_.kind in ("NUMBER", "FLOAT"):  # sqlglot could not know it
+        if (type_ := type_of(value)) is not None and type_.kind in ("NUMBER", "FLOAT"):  # sqlglot knows no types
             number = exp.Trunc(this=value.copy(), decimals=digits.copy())
             node.replace(number)
             node = number
@@ -191,7 +191,7 @@ _WRITTEN = ("NUMBER", "FLOAT", "BOOLEAN", *types.TIMES, "VARIANT")
 
 
 def _make_text(value: object) -> None:
-    """What is not a text where a function takes texts is written as one: UPPER(1), LEFT(CURRENT_DATE, 4)
+    """Convert a value to text where a function takes texts: UPPER(1), LEFT(CURRENT_DATE, 4)
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     type_ = type_of(value)
     if isinstance(value, Expr) and type_ is not None and type_.kind in _WRITTEN:
@@ -199,12 +199,12 @@ def _make_text(value: object) -> None:
 
 
 def _typeof(node: Expr) -> Type | None:
-    """SYSTEM$TYPEOF of what has a known type (https://docs.snowflake.com/en/sql-reference/functions/system_typeof)."""
+    """Answer SYSTEM$TYPEOF of a value of a known type (https://docs.snowflake.com/en/sql-reference/functions/system_typeof)."""
     if not isinstance(node, exp.Anonymous) or str(node.this).upper() != "SYSTEM$TYPEOF" or len(node.expressions) != 1:
         return None
     argument = node.expressions[0]
     type_ = type_of(argument)
-    # a NUMBER's size is that of the values, which are known of a constant alone, and otherwise of what was a text before
+    # a NUMBER's size depends on its values: known for a constant, and for a converted text the largest of the type
     most = int(argument.name.replace(".", "")) if isinstance(argument, exp.Literal) and not argument.is_string else -1
     if isinstance(argument, (exp.Cast, exp.Coalesce)) and type_ and "_CXM_DIGITS(" in argument.sql(dialect="snowflake"):
         most = 10**type_.precision - 1
@@ -225,7 +225,7 @@ _SIZES = {
 
 
 def declared(to: exp.DataType) -> Type | None:
-    """The type that CAST or a column's definition names."""
+    """Return the type that CAST or a column's definition names."""
     sizes = [int(p.name) for p in to.expressions if isinstance(p, exp.DataTypeParam) and p.name.isdigit()]
     if to.this in _INTEGERS:
         return types.INTEGER
@@ -255,14 +255,14 @@ def _cast(node: Expr) -> Type | None:
     if to == types.BOOLEAN and source is not None and source.kind == "VARCHAR":
         node.set("this", call_of("_cxm_truth", node.this.copy()))
     if to is not None and to.kind == "NUMBER" and source is not None and source.kind == "VARCHAR":
-        # 1_000 is a number for DuckDB alone
+        # only DuckDB reads 1_000 as a number
         node.set("this", call_of("_cxm_try_digits" if attempt else "_cxm_digits", node.this.copy()))
         if to.precision > _NARROW >= to.scale and _may_stand_twice(node.this):
             return replaced(node, _narrow_first(node.copy(), to), to)
     return set_type(node, to)
 
 
-_SAFE_SCALE = 12  # up to here the engine's cast of a FLOAT has the digits of the FLOAT
+_SAFE_SCALE = 12  # up to this scale the engine's cast of a FLOAT has the digits of the FLOAT
 
 
 def _may_stand_twice(operand: Expr) -> bool:
@@ -274,9 +274,9 @@ def _may_stand_twice(operand: Expr) -> bool:
 
 
 def _narrow_first(cast: Expr, to: Type) -> Expr:
-    """Text → NUMBER by way of a decimal of 64 bits where that holds it: DuckDB reads one of 128 bits forty times slower.
+    """Cast text to NUMBER by way of a 64-bit decimal where that fits: DuckDB reads a 128-bit one forty times slower.
 
-    A text with an exponent goes the long way, since the short one cuts off digits that the exponent moves back in.
+    A text with an exponent is cast directly: the 64-bit decimal would lose digits that the exponent moves before the point.
     """
     text = call_of("_cxm_no_exponent", cast.this.copy())
     narrow = exp.TryCast(this=text, to=exp.DataType.build(f"DECIMAL({_NARROW}, {to.scale})", dialect="snowflake"))
@@ -284,7 +284,7 @@ def _narrow_first(cast: Expr, to: Type) -> Expr:
 
 
 def _simple(node: Expr) -> Type | None:
-    """The type of an expression that DuckDB computes as Snowflake does."""
+    """Return the type of an expression that DuckDB computes as Snowflake does."""
     if isinstance(node, exp.Sum):
         type_ = type_of(node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this)
         return types.summed(type_) if type_ and type_.kind == "NUMBER" else None

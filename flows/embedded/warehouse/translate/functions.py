@@ -1,4 +1,4 @@
-"""Functions that depend on the session: CURRENT_ROLE(), LAST_QUERY_ID(), RESULT_SCAN, QUERY_HISTORY.
+"""Replaces functions that depend on the session: CURRENT_ROLE(), LAST_QUERY_ID(), RESULT_SCAN, QUERY_HISTORY.
 
 syntax tree ──rewrite──▶ the same tree with literals, and with names of Arrow tables that DuckDB reads
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 def rewrite(
     conn: WarehouseConnection, expression: Expr, query_id: str, sql: str, duck: duckdb.DuckDBPyConnection
 ) -> Expr:
-    """Put the session's answers in place of its functions; `expression` is changed and returned.
+    """Replace the session's functions with their values; `expression` is changed and returned.
 
-    `duck` is where the statement will run.
+    `duck` is the connection on which the statement will run.
     A top-level column keeps the name that Snowflake gives it: the call's own text in upper case.
     Raises ProgrammingError 000709 (02000) for RESULT_SCAN of an unknown id.
     """
@@ -69,7 +69,7 @@ def _name(node: exp.Func) -> str:
 
 
 def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, sql: str) -> Expr | None:
-    """The literal for a context function, or None when it is none."""
+    """Return the literal for a context function, or None for any other function."""
     text: str | None
     if name == "CURRENT_DATABASE":
         text = conn.database
@@ -131,7 +131,7 @@ def _value(conn: WarehouseConnection, name: str, node: exp.Func, query_id: str, 
 
 
 def _variable(conn: WarehouseConnection, node: exp.Func) -> str | None:
-    """GETVARIABLE('<name>'): a session variable's value as a text, NULL for one that is not set
+    """Answer GETVARIABLE('<name>'): a session variable's value as a text, NULL for one that is not set
     (https://docs.snowflake.com/en/sql-reference/session-variables#viewing-variables-for-the-session)."""
     name = node.expressions[0] if len(node.expressions) == 1 else None
     if not (isinstance(name, exp.Literal) and name.is_string):
@@ -146,9 +146,9 @@ def _variable(conn: WarehouseConnection, node: exp.Func) -> str | None:
 
 
 def _tag_value(conn: WarehouseConnection, node: exp.Func) -> str | None:
-    """SYSTEM$GET_TAG('<tag>', '<object>', 'TABLE' | 'COLUMN' | 'SCHEMA' | 'DATABASE'): the value set on the object or inherited.
+    """Answer SYSTEM$GET_TAG('<tag>', '<object>', 'TABLE' | 'COLUMN' | 'SCHEMA' | 'DATABASE'): the value, set or inherited.
 
-    For whoever may DESCRIBE the object and has USAGE on the tag's database and schema
+    The role must have the right to DESCRIBE the object, and USAGE on the tag's database and schema
     (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag#usage-notes).
     """
     texts = [argument.name for argument in node.expressions if isinstance(argument, exp.Literal)]
@@ -171,7 +171,7 @@ def _tag_value(conn: WarehouseConnection, node: exp.Func) -> str | None:
 
 
 def _last_query_id(conn: WarehouseConnection, node: exp.Func, query_id: str) -> Expr:
-    """LAST_QUERY_ID([n]): -1 is the one before this statement, 1 the session's first
+    """Answer LAST_QUERY_ID([n]): -1 is the statement before this one, 1 the session's first
     (https://docs.snowflake.com/en/sql-reference/functions/last_query_id)."""
     number = int(node.expressions[0].sql()) if node.expressions else -1
     ids = [i for i in conn.last_query_ids if i != query_id]
@@ -220,8 +220,8 @@ _HISTORY = pa.schema(
 
 
 def _query_history(conn: WarehouseConnection, name: str, call: exp.Anonymous) -> pa.Table:
-    """The newest statements first, at most RESULT_LIMIT (100 unless given, 10,000 at most), narrowed by END_TIME_RANGE_START and
-    _END, SESSION_ID, USER_NAME, WAREHOUSE_NAME; those of other users only for a role with MONITOR or OPERATE rights."""
+    """Return the newest statements first, at most RESULT_LIMIT (default 100, 10,000 at most), narrowed by END_TIME_RANGE_START
+    and _END, SESSION_ID, USER_NAME, WAREHOUSE_NAME; those of other users only for a role with MONITOR or OPERATE rights."""
     arguments = {str(a.this.name).upper(): a.expression for a in call.expressions if isinstance(a, exp.Kwarg)}
     known = {"RESULT_LIMIT", "END_TIME_RANGE_START", "END_TIME_RANGE_END", "SESSION_ID", "USER_NAME", "WAREHOUSE_NAME",
              "INCLUDE_CLIENT_GENERATED_STATEMENT"}  # fmt: skip
@@ -250,7 +250,7 @@ def _query_history(conn: WarehouseConnection, name: str, call: exp.Anonymous) ->
 
 
 def _instant(conn: WarehouseConnection, expression: Expr) -> float:
-    """Seconds since 1970 of a timestamp expression, asked of DuckDB beside the session's own connection."""
+    """Return the seconds since 1970 of a timestamp expression, which DuckDB computes on another connection than the session's."""
     select = exp.select(expression.copy())
     with conn.duck.cursor() as duck:
         row = duck.execute(translated(select, NameContext.of(conn, duck)).sql(dialect="duckdb")).fetchone()

@@ -1,4 +1,4 @@
-"""VARIANTs that are grouped or made distinct: equal ones are one, whatever text the engine has of them.
+"""Groups VARIANTs, and makes them distinct, by value: equal ones are one, whatever their text in the engine.
 
 GROUP BY V:a ──take_by_value──▶ GROUP BY _cxm_one_json(V:a), in the SELECT list and HAVING too: 1 is 1.0, keys have no order
 
@@ -25,20 +25,20 @@ def is_variant(type_: Type | None) -> bool:
 
 
 def as_one(value: Expr) -> Expr:
-    """A VARIANT in the form that equal ones share."""
+    """Return a VARIANT in the form that equal ones share."""
     made = call_of("_cxm_one_json", value.copy())
     set_type(made, type_of(value))
     return made
 
 
 def take_by_value(select: exp.Select, items: Sequence[Item] | None) -> None:
-    """The VARIANTs of a query's GROUP BY, DISTINCT and ORDER BY; `select` is changed in place."""
+    """Take the VARIANTs of a query's GROUP BY, DISTINCT and ORDER BY by value; `select` is changed in place."""
     _group_by_value(select, items)
     _order_by_value(select, items)
 
 
 def _group_by_value(select: exp.Select, items: Sequence[Item] | None) -> None:
-    """The VARIANTs of GROUP BY and SELECT DISTINCT; `select` is changed in place."""
+    """Take the VARIANTs of GROUP BY and SELECT DISTINCT by value; `select` is changed in place."""
     group = select.args.get("group")
     if select.args.get("distinct"):
         _refuse_stars(items, "SELECT DISTINCT *")
@@ -61,7 +61,7 @@ def _group_by_value(select: exp.Select, items: Sequence[Item] | None) -> None:
 
 
 def _replace_equal(select: exp.Select, key: Expr) -> None:
-    """A key of GROUP BY, wherever the query has it; the name of a result is that result's."""
+    """Replace a key of GROUP BY wherever the query has it; a key that is the alias of a result means that result."""
     for place, column in enumerate(select.expressions):
         alias = isinstance(column, exp.Alias) and isinstance(key, exp.Column) and not key.args.get("table")
         if alias and folded(column.args["alias"]) == folded(key.this) and column.this != key:
@@ -96,7 +96,7 @@ def _refuse_stars(items: Sequence[Item] | None, what: str) -> None:
 
 
 def _order_by_value(select: exp.Select, items: Sequence[Item] | None) -> None:
-    """ORDER BY 1, where that is a VARIANT: by its value, not by its text."""
+    """Order by value, not by text, where ORDER BY 1 means a VARIANT."""
     order = select.args.get("order")
     for ordered in order.expressions if isinstance(order, exp.Order) else []:
         place = int(key.name) - 1 if isinstance(key := ordered.this, exp.Literal) and key.name.isdigit() else -1
@@ -108,7 +108,7 @@ def _order_by_value(select: exp.Select, items: Sequence[Item] | None) -> None:
 
 
 def combine_by_value(query: exp.SetOperation, items: Sequence[Item]) -> None:
-    """UNION, INTERSECT and EXCEPT, which leave one of equal rows."""
+    """Compare VARIANTs by value in UNION, INTERSECT and EXCEPT, which keep one of equal rows."""
     if not any(is_variant(item.type) for item in items) or query.args.get("distinct") is False:
         return
     for half in (query.this, query.expression):
@@ -120,7 +120,7 @@ def combine_by_value(query: exp.SetOperation, items: Sequence[Item]) -> None:
 
 
 def distinct_by_value(node: Expr) -> None:
-    """COUNT(DISTINCT V), APPROX_COUNT_DISTINCT(V), MODE(V), and PARTITION BY V."""
+    """Compare VARIANTs by value in COUNT(DISTINCT V), APPROX_COUNT_DISTINCT(V), MODE(V) and PARTITION BY V."""
     if isinstance(node, exp.Distinct) and isinstance(node.parent, exp.AggFunc):
         values = list(node.expressions)
     elif isinstance(node, (exp.ApproxDistinct, exp.Mode)) and isinstance(node.this, Expr):
