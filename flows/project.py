@@ -26,7 +26,7 @@ PARTS = (
     "expectations",
     *(f"architecture/deployment/{pool}.json" for pool in ("docker", "ecs", "kubernetes", "process")),
 )
-_MADE = shutil.ignore_patterns("target", "logs", "dbt_packages", "uncommitted")  # made by runs in the checkout, so not copied
+_MADE = shutil.ignore_patterns("target", "logs", "dbt_packages", "uncommitted")  # made by runs: not copied
 _GITIGNORE = """\
 .cxm/
 /data/
