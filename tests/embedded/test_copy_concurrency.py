@@ -1,4 +1,4 @@
-"""COPY INTO in many sessions at once, and COPY that somebody stops."""
+"""COPY INTO in many sessions at once, and a COPY that is cancelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUCKET = "copy-at-once"
 
 
 def stage(warehouse: Warehouse, s3_server: ObjectStore, files: dict[str, bytes]) -> str:
-    """A database whose stage PUBLIC.ST holds these files; returns its name."""
+    """Create a database whose stage PUBLIC.ST holds these files; return its name."""
     s3, folder = s3_server.client(), uuid.uuid4().hex
     if BUCKET not in [b["Name"] for b in s3.list_buckets()["Buckets"]]:
         s3.create_bucket(Bucket=BUCKET)
@@ -86,7 +86,7 @@ def test_a_stop_that_meets_the_begin_of_a_transaction_leaves_none_behind(monkeyp
     """DuckDB keeps an interrupted BEGIN open and aborted: everything that the session runs next would fail."""
     monkeypatch.setattr(running, "PRESS_SECONDS", 0)
 
-    class Session(SimpleNamespace):  # the plain one takes no weak reference
+    class Session(SimpleNamespace):  # SimpleNamespace itself takes no weak reference
         pass
 
     with duckdb.connect() as duck:

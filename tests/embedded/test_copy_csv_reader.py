@@ -1,4 +1,4 @@
-"""The CSV reader behind COPY INTO against Python's csv module, and its two ways against each other."""
+"""Compare the CSV reader behind COPY INTO with Python's csv module, and its two ways with each other."""
 
 from __future__ import annotations
 
@@ -375,7 +375,7 @@ def test_options_that_are_unknown_or_do_not_fit_are_refused(options: dict[str, A
 
 
 def test_rows_of_a_large_file_keep_their_order_and_take_their_room_in_the_database_once(tmp_path: Path) -> None:
-    """A batch of more than a row group and less than two is where the engine compressed twice, and kept the room of both."""
+    """For a batch of between one and two row groups the engine compressed rows twice, and kept the space of both."""
     chance = random.Random(22)
     texts = [f"{chance.getrandbits(64):016x}" for _ in range(573_000)]
     columns = schema(1)

@@ -35,7 +35,7 @@ RESULT = [
 
 
 class Lab:
-    """A session with the project's stage and file format on a folder of its own in S3."""
+    """A session with the project's stage and file format on its own folder in S3."""
 
     def __init__(self, connection: Any, s3: Any) -> None:
         self.connection, self.s3 = connection, s3

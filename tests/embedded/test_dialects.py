@@ -1,4 +1,4 @@
-"""Dialect × packing, through landing, S3 and the real COPY: RAW is, cell by cell, what Python's csv module reads of the file."""
+"""In each dialect and packing a file goes through landing, S3 and the real COPY; RAW has the cells that Python's csv reads."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Lab:
         return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
     def loaded(self, of: Table, path: Path) -> list[tuple[Any, ...]]:
-        """The rows that a file of a table makes, through S3 and COPY."""
+        """Land a file of a table and COPY it; return its rows in RAW."""
         self.batches += 1
         batch, owner = f"20260101_{self.batches:06}", source(of)
         landed = landing.land(self.client, BUCKET, owner, of, path, batch, None)
@@ -110,7 +110,7 @@ def lab(
 
 
 def rows_for(dialect: Dialect, seed: int) -> list[list[str]]:
-    """Rows that a writer can write in this dialect: values that need quotes only if the dialect has quotes."""
+    """Return rows that a writer can write in this dialect, with values that need quotes only if the dialect has quotes."""
     pick = random.Random(seed)
     texts = []
     for text in TEXTS:
@@ -215,7 +215,7 @@ def test_a_rule_of_type_refuses_what_the_dialect_does_not_write(
 
 
 def test_a_number_is_read_from_its_text_to_its_last_digit_whatever_its_size(lab: Lab) -> None:
-    """Short texts are read another way than long ones and those with an exponent: both against Python's decimals."""
+    """Short texts are read in another way than long ones and those with an exponent; both are compared with Python's decimals."""
     chance = random.Random(22)
 
     def digits(most: int) -> str:

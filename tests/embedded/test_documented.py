@@ -23,7 +23,7 @@ from tests.embedded.conftest import ObjectStore, Warehouse, integration_for, mad
 
 CASES = Path(__file__).with_name("documented")
 KEYS = {"sql", "before", "files", "rows", "types", "names", "columns", "error", "message", "refused", "known", "page"}
-REFUSED = 2  # 000002: legal on Snowflake, and not here
+REFUSED = 2  # 000002: legal on Snowflake, not supported here
 # Their cases, two fifths of all (2026-11-28), make many objects each: the soak runs them.
 IN_SOAK = {
     "changes", "clients", "copy", "ddl", "definitions", "edges", "grants", "information", "listings", "masking", "privileges",
@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 @functools.cache
 def cases() -> list[dict[str, Any]]:
-    """Every case, with the area whose file it is in."""
+    """Return every case with its area, which is its file's name."""
     result = []
     for file in sorted(CASES.glob("*.yaml")):
         read = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
@@ -66,7 +66,7 @@ def shared(warehouse: Warehouse, database: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def bucket(loading_warehouse: Warehouse, s3_server: ObjectStore) -> Iterator[str]:
-    """The bucket that the cases with files load from, and a database of theirs."""
+    """The bucket that the cases with files load from; their database exists as long."""
     with loading_warehouse.connect() as connection, made_bucket(s3_server.client(), "documented") as name:
         connection.cursor().execute("CREATE DATABASE DOCUMENTED")
         integration_for(connection, name)
@@ -134,7 +134,7 @@ def _check(case: dict[str, Any], cursor: Any, unique: str) -> None:
 
 
 def _named(part: Any, name: str, place: str = "{unique}") -> Any:
-    """A case, or a part of it, with a name in place of {unique}, which is that of its schema, or of {url}."""
+    """Put a name into a case or a part of it, in place of {unique} (the name of its schema) or of {url}."""
     if isinstance(part, dict):
         return {key: _named(value, name, place) for key, value in part.items()}
     if isinstance(part, list):
@@ -143,7 +143,7 @@ def _named(part: Any, name: str, place: str = "{unique}") -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as YAML writes it: a NUMBER with a scale and a time as text, BINARY as hex."""
+    """Return a cell as YAML writes it: a NUMBER with a scale and a time as text, BINARY as hex."""
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, (datetime.date, datetime.time)):
@@ -154,7 +154,7 @@ def _plain(value: Any) -> Any:
 
 
 def _type(column: Any) -> str:
-    """The type that the connector describes a result's column with, as Snowflake writes it."""
+    """Return the type that the connector reports for a result's column, as Snowflake writes it."""
     name = FIELD_ID_TO_NAME[column.type_code]
     if name == "FIXED":
         return f"NUMBER({column.precision},{column.scale})"

@@ -1,7 +1,7 @@
 """dbt on the emulated warehouse, through dbt-snowflake: freshness, the staging layer, the five schemas.
 
 One server, one `dbt build` and one `dbt source freshness` serve all tests of this module. RAW holds the real sample rows; their
-load times lie back by hours in the data, so no test waits.
+load times are set hours back, so no test waits.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Raw:
     def insert(
         self, table: Table, batch: str, status: str, hours: float, rows: list[list[str]], day: date | None = None
     ) -> None:
-        """What COPY and the ledger's INSERT leave: `rows` of `batch`, loaded `hours` ago; `day` for a daily file."""
+        """Insert what COPY and the ledger's INSERT leave: `rows` of `batch`, loaded `hours` ago; `day` for a daily file."""
         loaded = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
         fields = ", ".join(f"r.value[{i}]::varchar" for i in range(len(table.columns)))
         source, file = table.raw_name.split("_")[0].lower(), table.file_on(day)
@@ -88,7 +88,7 @@ class Raw:
         )
 
     def arrive_unchanged(self, table: Table, batch: str, since: str, hours: float, day: date | None = None) -> None:
-        """What a run notes of a file that arrived `hours` ago and equals the batch `since`: nothing was sent or loaded."""
+        """Insert what a run records of a file that arrived `hours` ago and equals the batch `since`: nothing sent, nothing loaded."""
         source, file = table.raw_name.split("_")[0].lower(), table.file_on(day)
         self.sql(
             "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "
@@ -97,7 +97,7 @@ class Raw:
         )
 
     def mark(self, batch: str, table: Table, status: str) -> None:
-        """What a verdict or an undo writes into the ledger."""
+        """Change the ledger as a verdict or an undo does."""
         self.sql(
             "update RAW.LOAD_LEDGER set STATUS = ? where BATCH_ID = ? and TABLE_NAME = ?", status, batch, table.raw_name
         )
@@ -105,8 +105,8 @@ class Raw:
 
 @pytest.fixture(scope="module")
 def raw(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
-    """A server of this module's own: provisioning makes roles, and dbt runs as CXM_TRANSFORMER with its grants and no more."""
-    # Payments come a file for each day here, so that both modes are seen; the contract of olist has snapshots only.
+    """A server for this module alone: provisioning makes roles, and dbt runs as CXM_TRANSFORMER with only its grants."""
+    # Payments come as one file a day here, so that both load modes are tested; the contract of olist has snapshots only.
     contract = read_source("olist")
     payments = contract.table("order_payments")
     daily = replace(payments, load="append", file=f"{payments.stem}_{{date}}.csv", own_limits=Limits(40, 500))
@@ -143,7 +143,7 @@ def _fill(raw: Raw, sample: Path) -> None:
             raw.insert(table, OLD, "validated", 90, rows[:7])
         day = date(2026, 11, 2) if table.daily else None
         raw.insert(table, NEW, "validated", AGES.get(table.name, 1), rows, day)
-        # Fresher than all that may be seen, and must not be seen.
+        # Newer than every batch that dbt may read; dbt must not read it.
         raw.insert(table, NEWER, "quarantined", 0, [["bad"] * len(table.columns)] * 3, day)
 
 
@@ -169,9 +169,10 @@ def built(raw: Raw, project: Path, workdir: Path) -> BuildResult:
 
 @pytest.fixture(scope="module")
 def both(raw: Raw, project: Path, workdir: Path, built: BuildResult) -> tuple[HandoffResult, ...]:
-    """Freshness, the same of a project that was read ahead, and the same without dbt. The ledger cannot be asked for one table
-    (geolocation), one has no validated batch (products), one arrived unchanged (order_items), one equals a batch that was
-    undone since (order_reviews), one is never late (the category names), and of a daily one an old day came again (payments)."""
+    """Freshness from dbt, from dbt with a project that was parsed ahead, and from the ledger alone. The ledger cannot be queried
+    for one table (geolocation), one has no validated batch (products), one arrived unchanged (order_items), one equals a batch
+    that was undone since (order_reviews), one is never late (the category names), and an old day of a daily one came again
+    (payments)."""
     sources = project / "models" / "staging" / "olist" / "_olist__sources.yml"
     asked = "{{ last_delivery(''olist'', ''OLIST_GEOLOCATION'') }}"
     text = sources.read_text(encoding="utf-8")
@@ -210,7 +211,7 @@ def _of(handed: HandoffResult, table: str) -> SourceFreshness:
 
 
 def test_dbt_build_runs_clean_on_the_sample(built: BuildResult) -> None:
-    # What the contract calls a warning, and the real rows have: 111 devices without category, points outside Brazil.
+    # The real rows break two rules of severity warning: 111 devices without category, points outside Brazil.
     assert sorted(node.split(".")[2][:40] for node, _ in built.problems) == [
         "relationships_stg_olist__devices_device_",
         "within_limits_stg_olist__postal_area_loc",
@@ -282,7 +283,7 @@ CANCELLED = ("canceled", "unavailable")
 
 
 def _on_time(order: list[str]) -> bool | None:
-    """A day is compared with a day; None while not delivered. Columns 6 and 7: delivered, promised."""
+    """Return whether an order was on time, by the day; None while not delivered. Columns 6 and 7: delivered, promised."""
     return order[6][:10] <= order[7][:10] if order[6] else None
 
 
@@ -321,20 +322,20 @@ def test_average_review_by_state_is_that_of_the_files(raw: Raw, built: BuildResu
 
 
 def _newest_month(raw: Raw) -> str:
-    """Of an order that some account has a unit in."""
+    """Return the month of the newest order that has items."""
     with_units = {item[0] for item in raw.rows["order_items"]}
     return max(order[3][:7] for order in raw.rows["orders"] if order[0] in with_units)
 
 
 def _drawn(own: list[float], everyones: list[float], added: int) -> float:
-    """The mean of an account's values and `added` of the mean kind."""
+    """Return the mean of an account's values and of `added` more values that are everyone's mean."""
     return (sum(own) + added * mean(everyones)) / (len(own) + added)
 
 
 def _scores(raw: Raw, last: str) -> dict[str, tuple[float, str, str | None, int]]:
-    """Account → its score, band, main reason and delivered shipments, by the published formula, from the files.
+    """Return account → its score, band, main reason and delivered shipments, from the files by the published formula.
 
-    Of the twelve months that end with `last`; without complaints and NPS it is half on-time share, half reviews.
+    It covers the twelve months that end with `last`; without complaints and NPS it is half on-time share, half reviews.
     """
     first = f"{int(last[:4]) - 1}{last[4:]}"
     orders = {order[0]: order for order in raw.rows["orders"] if first < order[3][:7] <= last}
@@ -381,7 +382,7 @@ def test_health_scores_are_those_of_the_published_formula(raw: Raw, built: Build
     assert got.keys() == {seller[0] for seller in raw.rows["sellers"]}
     assert {values for account, values in got.items() if account not in expected} == {(None, "no data", None, 0)}
     assert [got[a][0] for a in expected] == pytest.approx([expected[a][0] for a in expected], abs=0.006)
-    # What lies on an edge by less than the score is rounded may fall to either side.
+    # A score that is nearer to a band's edge than its rounding may fall to either side.
     clear = [a for a in expected if min(abs(expected[a][0] - edge) for edge in (70, 80)) > 0.01]
     assert len(clear) > len(expected) - 5
     assert {a: got[a][1::2] for a in clear} == {a: expected[a][1::2] for a in clear}
@@ -389,7 +390,7 @@ def test_health_scores_are_those_of_the_published_formula(raw: Raw, built: Build
 
 
 def test_few_shipments_neither_condemn_an_account_nor_tie_with_others(raw: Raw, built: BuildResult) -> None:
-    """Without a base, of 431 accounts 279 were at risk with one shipment each and the twelve worst tied."""
+    """Without a base, 279 of 431 accounts were at risk with one shipment each, and the twelve worst tied."""
     [(judged,)] = raw.sql(
         "select count(*) from MARTS.FCT_ACCOUNT_CX_HEALTH where cx_health_band in ('healthy', 'watch', 'at risk') "
         "and delivered_shipment_count < 5"
@@ -439,7 +440,7 @@ def test_the_answers_on_the_analysts_page_are_those_of_the_marts(raw: Raw, built
 
 
 def _as_markdown(raw: Raw, statement: str) -> str:
-    """The answer of a query, as a page shows it."""
+    """Return the answer of a query as a page shows it."""
     with raw.connection.cursor() as cursor:
         rows = cursor.execute(statement).fetchall()
         names = [column.name.lower() for column in cursor.description]
@@ -459,7 +460,7 @@ def _cell(value: object) -> str:
 def test_marts_follow_quarantine_publication_and_undo(
     raw: Raw, project: Path, workdir: Path, built: BuildResult
 ) -> None:
-    """A snapshot table (orders) and an append table (complaints, through the incremental model), three builds."""
+    """This holds over three builds, for a snapshot table (orders) and an append table (complaints, by the incremental model)."""
     orders, complaints = raw.source.table("orders"), read_source("synthetic").table("device_complaints")
     account, hcp, device = raw.rows["sellers"][0][0], raw.rows["customers"][0][1], raw.rows["products"][0][0]
 
@@ -589,7 +590,7 @@ def test_a_project_that_was_read_ahead_gives_the_same_freshness(both: tuple[Hand
 
 
 def test_the_ledger_alone_gives_the_freshness_that_dbt_gives(both: tuple[HandoffResult, ...]) -> None:
-    """dbt could not ask for geolocation, since its file was changed here."""
+    """Only geolocation differs: dbt could not query its age, because the fixture changed its source file."""
     got, _, asked = both
     for dbts, ours in zip(got.sources, asked.sources, strict=True):
         if dbts.table == "geolocation":
@@ -611,7 +612,7 @@ def test_when_dbt_itself_fails_an_old_result_is_not_read_and_no_secret_is_writte
     old.write_text(json.dumps({"results": []}))
     secret = "not-a-key-but-as-secret"
     environment = {"CXM_TARGET": "snowflake", "CXM_SNOWFLAKE_PRIVATE_KEY": secret}
-    prepare(DBT, environment, tmp_path)  # says nothing of it: the command does
+    prepare(DBT, environment, tmp_path)  # reports nothing: the command does
     with pytest.raises(InfrastructureError, match="CXM_SNOWFLAKE_ACCOUNT") as raised:
         handoff(DBT, "olist", environment, tmp_path)
     assert not old.exists()

@@ -38,7 +38,7 @@ def client(s3_server: ObjectStore) -> Any:
 
 @pytest.fixture
 def bucket(client: Any) -> Iterator[str]:
-    """A bucket of the test's own."""
+    """A bucket for one test, which may leave no upload open."""
     with made_bucket(client, "t") as name:
         yield name
         assert not uploads(client, name), "an upload was left open"
@@ -53,13 +53,13 @@ def keys(client: Any, bucket: str) -> list[str]:
 
 
 def stored(client: Any, bucket: str, key: str) -> bytes:
-    """An object's content, unpacked as its key says."""
+    """Return an object's content, decompressed as its key says."""
     body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     return UNPACK.get(f".{key.rsplit('.', 1)[1]}", bytes)(body)  # type: ignore[operator,no-any-return]
 
 
 def write(path: Path, records: int, seed: int = 1) -> bytes:
-    """A file of quoted names with line breaks and separators in them."""
+    """Write a file of quoted names with line breaks and separators in them; return its bytes."""
     data = made(records, seed)
     path.write_bytes(data)
     return data
@@ -223,7 +223,7 @@ def test_an_unchanged_file_is_refused_when_the_contract_has_changed(client: Any,
 
 
 class Faulty:
-    """A client whose `name` call fails, or is answered and then said to have failed."""
+    """A client whose call `name` fails, or is sent twice as if its first answer had been lost."""
 
     def __init__(self, client: Any, name: str, after: int, lost_answer: bool = False) -> None:
         self._client, self._name, self._left, self._lost = client, name, after, lost_answer

@@ -1,4 +1,4 @@
-"""What dbt makes is masked from the statement that makes it: the marts' and snapshots' own macros, on a warehouse alone."""
+"""dbt's tables are masked by the statement that makes them: the macros of marts and snapshots, on a warehouse alone."""
 
 from __future__ import annotations
 

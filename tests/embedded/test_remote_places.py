@@ -1,4 +1,4 @@
-"""Files in a bucket and on an SFTP server are read as those of a folder; what goes wrong on the way is said, nothing landed."""
+"""Files in a bucket and on an SFTP server are read as those of a folder; if that fails, the cause is reported, nothing landed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
 
 @pytest.fixture
 def folder(server: SftpServer) -> Iterator[Path]:
-    """A folder of the server's, as the machine has it."""
+    """A folder of the server, as a local path."""
     path = server.root / secrets.token_hex(4)
     path.mkdir()
     yield path
@@ -66,7 +66,7 @@ def login(server: SftpServer, **other: Any) -> sftp_session.Login:
 
 
 def on_s3(client: Any, bucket: str, made: Path) -> Place:
-    """What a test made in a folder, in the bucket."""
+    """Upload what a test made in a folder; return the place in the bucket."""
     for path in made.parent.rglob("*") if made.is_file() else made.iterdir():
         if path.is_file():
             client.upload_file(str(path), bucket, f"in/olist/{path.name}")
@@ -172,7 +172,7 @@ def proxy(s3_server: ObjectStore) -> Iterator[Proxy]:
 
 @pytest.fixture
 def far(s3_server: ObjectStore, proxy: Proxy) -> Any:
-    """A client behind a bad network, with little patience."""
+    """A client behind a bad network, with short timeouts."""
     from flows.embedded.warehouse.storage.s3 import S3Access
 
     access = S3Access.from_identity_file(s3_server.endpoint, s3_server.identity)

@@ -1,4 +1,4 @@
-"""The embedded stack's life: real SeaweedFS and docs servers, started, leased, killed and stopped."""
+"""The embedded stack's life: real SeaweedFS and docs servers are started, held, killed and stopped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ with stack.hold_servers(Settings(home=Path(home), s3_port=int(s3), docs_port=int
 
 @pytest.fixture
 def make_home(tmp_path: Path) -> Iterator[MakeHome]:
-    """Settings of a new home; its stack is stopped at the end, whatever happened in the test."""
+    """`make_home()` → settings of a new home; its stack is stopped after the test, whatever happened in it."""
     made: list[Settings] = []
 
     def make(name: str = "home", **ports: int) -> Settings:
@@ -55,7 +55,7 @@ def make_home(tmp_path: Path) -> Iterator[MakeHome]:
 
 
 def holder(settings: Settings, services: str) -> subprocess.Popen[str]:
-    """Another process that holds the home; returns once its servers are healthy."""
+    """Start another process that holds the home's servers; return it once they are healthy."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(settings.home), str(settings.s3_port), str(settings.docs_port), services],
         stdout=subprocess.PIPE,
@@ -77,7 +77,7 @@ stack.up(Settings(home=Path(home), s3_port=int(s3), docs_port=int(docs)), servic
 
 
 def up_elsewhere(settings: Settings, services: str) -> dict[str, Any]:
-    """`cxm up` in a process of its own, which has ended; the endpoints and what is known of the processes."""
+    """Do `cxm up` in another process and wait for its end; return what is known of the stack's processes."""
     subprocess.run(
         [sys.executable, "-c", UP, str(settings.home), str(settings.s3_port), str(settings.docs_port), services],
         check=True,
@@ -89,7 +89,7 @@ def up_elsewhere(settings: Settings, services: str) -> dict[str, Any]:
 
 
 def kill_with_keeper(known: dict[str, Any]) -> None:
-    """Kill the supervisor and its keeper, so that nobody ends the servers."""
+    """Kill the supervisor and its keeper, so that nothing ends the servers."""
     os.kill(known["keeper"]["pid"], signal.SIGSTOP)  # else the supervisor would make a new one
     os.kill(known["supervisor"]["pid"], signal.SIGKILL)
     os.kill(known["keeper"]["pid"], signal.SIGKILL)
@@ -105,7 +105,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def processes(settings: Settings) -> list[psutil.Process]:
-    """Every process of this home, found by its command line and not by the files that the stack writes."""
+    """Find every process of this home by its command line or working folder, not by the files that the stack writes."""
     result = []
     for process in psutil.process_iter():
         try:
@@ -118,7 +118,7 @@ def processes(settings: Settings) -> list[psutil.Process]:
 
 
 def wait_until(claim: Callable[[], bool], seconds: float = 15.0) -> bool:
-    """Whether the claim came true in time."""
+    """Wait for the claim; return whether it came true in time."""
     deadline = time.monotonic() + seconds
     while not claim():
         if time.monotonic() > deadline:
@@ -128,7 +128,7 @@ def wait_until(claim: Callable[[], bool], seconds: float = 15.0) -> bool:
 
 
 def state(settings: Settings) -> dict[str, str]:
-    """Service → state, as `cxm status` shows it."""
+    """Return service → state, as `cxm status` shows it."""
     return {s.name: s.state for s in stack.status(settings)}
 
 
@@ -289,7 +289,7 @@ def test_a_busy_port_gives_the_next_free_one(make_home: MakeHome) -> None:
 
 
 def test_a_home_keeps_its_ports_and_a_link_of_another_home_is_refused(make_home: MakeHome) -> None:
-    """Two homes with the same settings; the one that got the next port is started alone, then the other one beside it."""
+    """Of two homes with the same settings, the one that got the next port keeps it when it is started alone."""
     one = make_home("one")
     two = make_home("two", s3_port=one.s3_port, docs_port=one.docs_port)
     with stack.hold_servers(one, ["docs"]) as first, stack.hold_servers(two, ["docs"]) as second:
@@ -353,7 +353,7 @@ def test_a_killed_supervisor_takes_its_servers_along_and_the_next_start_works(ma
     with stack.hold_servers(settings, ["s3", "docs"]) as again:
         assert again["docs"]["pid"] != known["docs"]["pid"]
         assert get(again["docs"]["url"])
-    assert processes(settings) == []  # `up` was asked of the supervisor that was killed
+    assert processes(settings) == []  # the killed supervisor was asked to stay up, the new one was not
 
 
 def test_a_start_ends_what_a_supervisor_killed_with_its_keeper_left(make_home: MakeHome) -> None:
@@ -362,7 +362,7 @@ def test_a_start_ends_what_a_supervisor_killed_with_its_keeper_left(make_home: M
     kill_with_keeper(known)
     assert supervisor.alive(known["docs"])
     with stack.hold_servers(settings, ["docs"]) as again:
-        # The left one no longer has the port.
+        # The server that was left no longer has the port.
         assert again["docs"]["url"].startswith(f"http://127.0.0.1:{settings.docs_port}/home-")
         assert supervisor.alive(known["docs"]) is None
     assert processes(settings) == []

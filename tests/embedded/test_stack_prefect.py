@@ -44,7 +44,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def ask(settings: Settings, path: str, body: dict[str, Any] | None = None) -> Any:
-    """What the server's API answers to this home's login; None: nothing."""
+    """Ask the server's API with this home's login; return its answer, None if it is empty."""
     method, url = "GET" if body is None else "POST", f"{settings.stack['prefect']['api_url']}/{path}"
     for _ in range(10):
         answer = httpx.request(method, url, json=body, auth=prefect_login(settings), timeout=20)
@@ -119,7 +119,7 @@ def test_the_environment_of_a_home_without_a_server_says_what_to_do(settings: Se
 
 
 def database(path: Path, flow_runs: int = 0, keys: int = 0) -> None:
-    """As much of Prefect's database as is looked at before it is copied."""
+    """Make the part of Prefect's database that is read before it is copied."""
     with closing(sqlite3.connect(path)) as connection:
         for table, rows in (("flow_run", flow_runs), ("block_document", 0), ("configuration", keys)):
             connection.execute(f"CREATE TABLE {table} (id INTEGER)")

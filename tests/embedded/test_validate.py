@@ -80,7 +80,7 @@ GOOD: dict[str, list[tuple[str | None, ...]]] = {
 
 @dataclass
 class Bench:
-    """A warehouse of its own for one source, and a committed project, a working copy and a place for pages."""
+    """One source's tables in a database, and a committed project, a working copy and a folder for pages."""
 
     connection: SnowflakeConnection
     port: int
@@ -92,7 +92,7 @@ class Bench:
             return [tuple(row) for row in cursor.execute(statement, tuple(values) or None).fetchall()]  # type: ignore[union-attr]
 
     def create(self) -> None:
-        """The tables and the ledger, empty."""
+        """Create the tables and the ledger, empty."""
         self.sql(
             "CREATE OR REPLACE TABLE RAW.LOAD_LEDGER (BATCH_ID VARCHAR, SOURCE VARCHAR, TABLE_NAME VARCHAR, "
             "FILE_NAME VARCHAR, STATUS VARCHAR, BATCH_SEQUENCE NUMBER(38, 0), FILE_RECORDS NUMBER(38, 0), "
@@ -104,7 +104,7 @@ class Bench:
             self.sql(f"CREATE OR REPLACE TABLE RAW.{table.raw_name} ({columns}, {audit})")
 
     def load(self, batch: str, rows: dict[str, list[tuple[str | None, ...]]], status: str = "loaded") -> None:
-        """Rows of one batch, as a COPY and its ledger row would leave them."""
+        """Insert rows of one batch and its ledger rows, as a COPY would leave them."""
         for table in self.source.tables:
             if table.name not in rows:
                 continue
@@ -158,7 +158,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def server(warehouse: Warehouse) -> Iterator[tuple[SnowflakeConnection, int]]:
-    """A database of its own, and a loader that may log in and read RAW, as provisioning grants it."""
+    """A database for this module, and a loader that may log in and read RAW, as provisioning grants it."""
     connection = warehouse.connect(paramstyle="qmark")
     for statement in (
         f"CREATE DATABASE {DATABASE}",
@@ -187,7 +187,7 @@ def bench(server: tuple[SnowflakeConnection, int], tmp_path: Path) -> Bench:
 
 
 def broken(verdict: Verdict) -> list[tuple[str, int, str]]:
-    """What failed: rule, count, severity."""
+    """Return what failed: rule, count, severity."""
     return sorted(
         (f.rule, f.unexpected_count, f.severity) for t in verdict.tables for f in (*t.error_failures, *t.warnings)
     )
@@ -271,8 +271,8 @@ def test_the_rules_of_a_table_are_answered_by_few_statements(bench: Bench) -> No
         )
     ]
     assert not [text for text in sent if text.startswith(("ROLLBACK", "COMMIT")) or text.endswith("LIMIT 0")]
-    # For each of the two: three to begin the session, the temporary table, two to learn its columns, one for most rules; then one
-    # or two for each unique key and each relationship.
+    # For each of the two tables: three to begin the session, the temporary table, two to learn its columns, one for most rules;
+    # then one or two for each unique key and each relationship.
     assert 14 <= len(sent) <= 22, "19 rules"
 
 
@@ -289,7 +289,7 @@ BREAKS: list[tuple[dict[str, str | None], str]] = [
     ({"PRICE": "9,9"}, "number(PRICE)"),
     ({"PRICE": "-0.01"}, "between(PRICE)"),
     ({"HOSPITAL_ID": "h3"}, "relationship(HOSPITAL_ID)"),
-    # What staging could not hold, would make NULL of, or could not add up.
+    # Values that staging could not hold, would turn into NULL, or could not add up.
     ({"CASE_ID": " \t"}, "not_null(CASE_ID)"),
     ({"PRICE": "1e400"}, "number(PRICE)"),
     ({"PRICE": "9" * 40}, "number(PRICE)"),
@@ -307,7 +307,7 @@ BREAKS: list[tuple[dict[str, str | None], str]] = [
 def broken_tables(
     server: tuple[SnowflakeConnection, int], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, TableVerdict]:
-    """Verdicts of one batch in which each table has one broken row, of its own kind."""
+    """Verdicts of one batch in which each table has one row that breaks a rule, each in another way."""
     tables = [replace(CASES, name=f"cases_{n}", raw_name=f"T_CASES_{n}") for n in range(len(BREAKS))]
     source = replace(CLINIC, tables=(HOSPITALS, *tables))
     bench = Bench(*server, tmp_path_factory.mktemp("broken"), source)
@@ -337,7 +337,7 @@ def test_a_row_that_breaks_a_rule_fails_that_rule_only(broken_tables: dict[str, 
         (f"cases_{number}.{rule}", count, "error")
     ]
     assert got.error_failures[0].observed.startswith(f"{count} ")
-    # The broken rows, with what they have in the rule's columns, as staging reads it.
+    # The broken rows, with their values in the rule's columns, as staging reads them.
     (failure,) = got.error_failures
     assert failure.column is not None
     names = [c.name for c in CASES.columns]
@@ -398,7 +398,7 @@ def test_a_warning_is_told_and_does_not_fail(bench: Bench) -> None:
 
 
 def remember(bench: Bench, table: Table, rows: Sequence[int], first: str = "2026-10-01") -> None:
-    """Published batches of a table, one a day, oldest first."""
+    """Insert published batches of a table, one a day, oldest first."""
     for n, count in enumerate(rows):
         day = (date.fromisoformat(first) + timedelta(days=n)).isoformat()
         bench.sql(
@@ -469,7 +469,7 @@ def test_new_values_and_the_share_of_empty_ones_are_held_against_the_batch_befor
     verdict = validate_step.with_examples(bench.connection, bench.source, bench.judge())
     got = {f.rule: f.observed for t in verdict.tables for f in (*t.error_failures, *t.warnings)}
     assert got == {"cases.new_values(STATUS)": '1 new value: "surgeon\'s hold"'}
-    # The report shows new values of columns with few of them without a rule.
+    # Without a rule, the report shows the new values of columns that have few.
     compared = compare(bench.connection, DATABASE, "RAW", replace(CASES, primary_key=("CASE_ID",)), NEW, OLD)
     assert compared.before
     assert compared.before.null_rates["PRICE"] == 0

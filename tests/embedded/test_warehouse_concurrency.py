@@ -34,7 +34,7 @@ def sessions(warehouse: Warehouse, database: str) -> Iterator[Sessions]:
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """A warehouse with the times of minutes shortened to a second."""
+    """A warehouse whose timeouts of minutes are shortened to a second."""
     times = ["--poll-seconds", "0.5", "--idle-transaction-seconds", "1"]
     server = Warehouse(tmp_path_factory.mktemp("impatient") / "state", times).start()
     yield server
@@ -141,7 +141,7 @@ def test_sessions_work_on_while_another_runs_a_long_query(warehouse: Warehouse, 
 
 
 def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """A thread that runs `work`, and the list that receives what it returns or raises."""
+    """Run `work` in a thread; return the thread, and the list that receives what it returns or raises."""
     outcome: list[Any] = []
 
     def run() -> None:
@@ -156,7 +156,7 @@ def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
 
 
 def status_at_the_end(connection: Any, query_id: str) -> QueryStatus:
-    """The status of a detached query once it runs no more; raises its error."""
+    """Wait for a detached query to end; return its status, or raise its error."""
     while connection.is_still_running(status := connection.get_query_status_throw_if_error(query_id)):
         time.sleep(0.05)
     return status

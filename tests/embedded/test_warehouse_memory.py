@@ -37,7 +37,7 @@ def connection(loading_warehouse: Warehouse, s3_server: ObjectStore) -> Iterator
 
 
 def fifty_statements(warehouse: Warehouse, number: int) -> None:
-    """Fifty statements of every kind, a session of their own for some, one that fails."""
+    """Send fifty statements of ten kinds in a new session; each tenth fails."""
     with warehouse.connect(database="GROWTH", schema="PUBLIC") as other:
         run = other.cursor().execute
         for i in range(number, number + 5):

@@ -1,4 +1,4 @@
-"""Account objects over the wire: create, alter, show, describe, drop, and saying it twice."""
+"""Account objects over the wire: create, alter, show, describe, drop, and the same set-up twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(warehouse: Warehouse, database: str) -> Iterator[Any]:
 
 
 def name(prefix: str) -> str:
-    """A name that no other test uses: account objects are shared by the whole server."""
+    """Return a name that no other test uses: account objects are shared by the whole server."""
     return f"{prefix}_{secrets.token_hex(3).upper()}"
 
 

@@ -21,7 +21,7 @@ _COUNTED = re.compile(r"^\| area \| cases \|.*?\n\n", re.M | re.S)
 
 
 def counted() -> str:
-    """The page's table of the documented cases, by area."""
+    """Return the page's table of the documented cases, by area."""
     result = cases()
     rows = ["| area | cases | as documented | refused | known to differ |", "|---|---:|---:|---:|---:|"]
     for area in [*sorted({case["area"] for case in result}), "all"]:
@@ -32,7 +32,7 @@ def counted() -> str:
 
 
 def statements(page: str) -> list[str]:
-    """The first cells of the page's table of statements and options, in order."""
+    """Return the first cells of the page's table of statements and options, in order."""
     text = (ROOT / "architecture" / page).read_text(encoding="utf-8")
     table = text.split("\n| statement or option | page | here |\n|---|---|---|\n")[1].split("\n\n")[0]
     return [line.removeprefix("| ").split(" | ")[0] for line in table.splitlines()]

@@ -1,4 +1,4 @@
-"""Who may do what: roles, grants, logins. The roles are those that the pipeline provisions."""
+"""Who may do what: roles, grants, logins. The roles are like those that the pipeline provisions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cast(warehouse: Warehouse, database: str) -> Cast:
 
 
 def refused(connection: Any, sql: str) -> str:
-    """The message of an access error; anything else fails the test."""
+    """Run a statement that has to be an access error; return its message."""
     with pytest.raises(ProgrammingError) as error:
         connection.cursor().execute(sql)
     assert (error.value.errno, error.value.sqlstate) == (3001, "42501")

@@ -271,7 +271,7 @@ def test_values_are_bound_by_the_client_and_by_the_server(warehouse: Warehouse, 
             "WHEN NOT MATCHED THEN INSERT (I, S) VALUES (N.I, N.S)"
         )
         assert qmark.cursor().execute(merge, (8, "merged")).fetchall() == [(1, 0)]
-        # The engine looks first which rows FROM or ON join: with the binds of that part alone.
+        # The engine first finds the rows that FROM or ON joins, with the binds of that part only.
         joined = "UPDATE T SET S = ? FROM (SELECT ? AS I, ? AS S) AS N WHERE T.I = N.I AND N.S = ?"
         assert qmark.cursor().execute(joined, ("joined", 8, "x", "x")).fetchall() == [(1, 0)]
         assert qmark.cursor().execute(

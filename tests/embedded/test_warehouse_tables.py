@@ -1,4 +1,4 @@
-"""Tables, views and transactions: DDL with comments and keys, DML, what INFORMATION_SCHEMA and SHOW tell of them."""
+"""Tables, views and transactions: DDL with comments and keys, DML, and what INFORMATION_SCHEMA and SHOW report."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_merge_counts_what_it_did_and_refuses_a_row_that_matches_twice(run: Any,
     run(merge.replace("%s", "'again'"))  # of the two rows one meets the condition
     assert run("SELECT V FROM T WHERE ID = 1") == [{"V": "again"}]
     assert refusal(run, merge.replace("%s", "'again'") + " WHEN MATCHED THEN DELETE") == (100090, "42P18")
-    run(f"MERGE INTO T USING {source} ON K = ID WHEN MATCHED THEN DELETE")  # both say the same
+    run(f"MERGE INTO T USING {source} ON K = ID WHEN MATCHED THEN DELETE")  # both rows ask for the same
     assert run("SELECT ID FROM T ORDER BY ID") == [{"ID": 2}]
 
 

@@ -17,7 +17,7 @@ Run = Callable[[str], list[dict[str, Any]]]
 
 @pytest.fixture
 def looker() -> str:
-    """A role of the test's own."""
+    """The name of a role for one test."""
     return f"LOOKER_{secrets.token_hex(3).upper()}"
 
 
