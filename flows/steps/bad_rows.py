@@ -66,7 +66,8 @@ def _broken_lines(
 
 
 def _parents(ledger: Ledger, source: Source, table: Table, batch_id: str, came: set[str]) -> dict[str, list[str]]:
-    """The batches of each parent that the rules looked into: this one, if the parent `came` with it, and the published ones."""
+    """Return the batches in which the rules looked up each parent, by query: the published ones, and this one if the parent
+    `came` with it; a snapshot that came replaces the published ones."""
     parents = {}
     for _, link in links(source, table):
         owner, parent = source.parent(link)

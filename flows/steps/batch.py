@@ -18,7 +18,7 @@ from flows.settings import Settings
 
 
 def of_files(settings: Settings, place: Place, listing: Inventory, info: RunInfo) -> RunInfo:
-    """The run's RunInfo, with a mark if its files are generated.
+    """Return the run's RunInfo, marked if its files are generated.
 
     Raises:
         ConfigurationError: the files are generated, and the target is an account.
@@ -45,7 +45,7 @@ def open_new(ledger: Ledger, info: RunInfo, place: Place, own: str) -> None:
 
 
 def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
-    """The RunInfo of a run that loads a batch again from S3, with a mark if the batch's rows are generated.
+    """Return the RunInfo of a run that loads a batch again from S3, marked if the batch's rows are generated.
 
     Raises:
         ConfigurationError: the rows are generated and the source has real ones; or the batch is a trial.
@@ -62,8 +62,8 @@ def open_again(ledger: Ledger, info: RunInfo, own: str) -> RunInfo:
 
 
 def expected(listing: Inventory, table: Table, day: date | None) -> tuple[str, ...]:
-    """The names of a table's files to land: those that exist; if none does, the contract's names, which
-    `land` then refuses with a message. Empty if no file exists and the table is optional."""
+    """Return the names of a table's files to land: those that exist; if none does, the contract's name, which `land` then refuses
+    with a message. Empty if the table is optional and no file's name matches, not even in another letter case."""
     missing = next((m for m in listing.missing if m.table.name == table.name), None)
     if missing is None:
         return listing.files[table.name]
@@ -71,7 +71,7 @@ def expected(listing: Inventory, table: Table, day: date | None) -> tuple[str, .
 
 
 def largest_first(source: Source, listing: Inventory, entries: Sequence[PlaceEntry]) -> list[Table]:
-    """The tables ordered by the size of their files, largest first, so that the longest work begins first."""
+    """Order the tables by the size of their files, largest first, so that the longest work begins first."""
     sizes = {entry.name: entry.size for entry in entries}
     of_table = {t.name: sum(sizes[listing.entries[file]] for file in listing.files[t.name]) for t in source.tables}
     return sorted(source.tables, key=lambda table: of_table[table.name], reverse=True)

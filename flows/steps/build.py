@@ -168,7 +168,7 @@ def retry(
 
 
 def selector(source: Source, others: Iterable[Source], seeds: Sequence[str], relations: set[str]) -> str | None:
-    """The selector after a batch of `source`: the nodes that read it, or None (all nodes) if a parent was never built.
+    """Return dbt's selector after a batch of `source`: the nodes that read it, or None (all nodes) if a parent was never built.
 
     Args:
         others: the project's other sources.

@@ -73,7 +73,7 @@ class HandoffResult:
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The variables that `profiles.yml` reads, from `settings`; secrets reach dbt in no other way.
+    """Return the variables that `profiles.yml` reads, from `settings`; secrets reach dbt only through them.
 
     Raises:
         ConfigurationError: the target is `snowflake` and the account, user or key is not set; or no embedded stack runs.
@@ -128,7 +128,7 @@ def handoff(
     logs; `timeout`: in seconds; `optional`: the tables whose files are optional.
 
     Raises:
-        InfrastructureError: dbt did not start, did not end in time, wrote no result, or could read not one table.
+        InfrastructureError: dbt did not start, did not end in time, wrote no result, or could read no table.
         ConfigurationError: the project has no source of that name with a freshness rule.
     """
     started = time.monotonic()
@@ -161,7 +161,7 @@ def handoff(
 
 
 def ages(ledger: Ledger, source: Source) -> HandoffResult:
-    """The result of `handoff` from one query on the ledger, with the contract's limits, from which dbt's are derived.
+    """Return the result of `handoff` from one query on the ledger, with the contract's limits, from which dbt's are derived.
 
     Raises:
         ConfigurationError, InfrastructureError: the ledger could not be read.
@@ -178,7 +178,7 @@ def ages(ledger: Ledger, source: Source) -> HandoffResult:
 
 
 def _age(table: Table, limits: Limits, row: Mapping[str, Any] | None) -> SourceFreshness:
-    """A table's freshness status by dbt's rule: stale above a limit, not at it."""
+    """Return a table's freshness by dbt's rule: it is late above a limit, not at it."""
     seconds = (row["asked_at"] - row["last_delivery"]).total_seconds() if row else None
     status: FreshnessStatus = "never loaded"
     if seconds is not None:
@@ -213,7 +213,7 @@ def document(
 
 
 def compiled(project: Path, workdir: Path, timeout: float = FRESHNESS_SECONDS) -> dict[str, Any]:
-    """dbt's manifest with the compiled SQL of every model and snapshot, as for a full refresh; sends no query.
+    """Run `dbt compile` and return its manifest, with the SQL of every model and snapshot as for a full refresh; sends no query.
 
     Raises:
         InfrastructureError: dbt did not start, did not end in time, or wrote no manifest.

@@ -40,7 +40,7 @@ _REFUSED: tuple[Status, ...] = ("landed", "undone", "quarantined", "loaded")
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """The result for one table: its rows in RAW (of the earlier batch, if unchanged), COPY's query id. `files` counts
+    """The result of a load for one table: its rows in RAW (of the earlier batch, if unchanged), COPY's query id. `files` counts
     objects."""
 
     table: str
@@ -87,11 +87,11 @@ def load(
     """COPY the landed objects of a table into RAW and mark their ledger rows `loaded`, in one transaction.
 
     If this batch has loaded the table before (a retry), it is not loaded again, except by a `replay`, which replaces the batch's
-    rows by those in S3. `stored` is called after COPY, to get the ETags of the objects that it read.
+    rows with those in S3. `stored` is called after COPY, to get the ETags of the objects that it read.
 
     Raises:
         DataError: COPY refused a file, loaded part of it, skipped it, found nothing, the rows in RAW differ from the
-            records, somebody wrote over an object, or an earlier try of the batch had other files; the table's ledger rows are
+            records, an object was overwritten, or an earlier try of the batch had other files; the table's ledger rows are
             quarantined with that message.
         BusyError: another run took over this source; nothing was written.
         ConfigurationError, InfrastructureError: as `flows.clients.snowflake.run`; the rows stay landed, for another try.
@@ -136,7 +136,7 @@ def write_down(ledger: Ledger, table: Table, landed: LandedTable, info: RunInfo)
 
 
 def _rows(landed: LandedTable, table: Table, known: Set[str | None]) -> list[dict[str, Any]]:
-    """The ledger rows to insert for objects that are not in the ledger."""
+    """Return the ledger rows to insert for objects that are not in the ledger."""
     return [
         {
             "table_name": table.raw_name,
@@ -166,8 +166,9 @@ def _copy(
     replay: bool,
     aside: bool,
 ) -> LoadResult:
-    """The transaction. `again`: an earlier try or an undone load left rows, or entries in COPY's load history. All rows of the
-    batch are deleted, those set `aside` too, and the files load with FORCE; the count before COMMIT excludes duplicates.
+    """Load the objects in one transaction. `again`: an earlier try or an undone load left rows, or entries in COPY's load
+    history; then all rows of the batch are deleted first, with `aside` also those that were set aside, and COPY loads with FORCE.
+    The count before COMMIT rules out duplicates.
 
     The lease and the ledger are locked only at the end, because the tables of all sources wait for those locks.
     """
@@ -225,7 +226,7 @@ def _refuse_other_files(landed: LandedTable, known: Set[str | None], info: RunIn
 
 
 def _columns(layout: Layout) -> dict[str, Any]:
-    """A layout's columns of the ledger."""
+    """Return the ledger's columns that describe a layout."""
     return {
         "file_columns": layout.text,
         "columns_ignored": len(layout.ignored),
@@ -256,8 +257,8 @@ def _add(ledger: Ledger, source: Source, table: Table, layout: Layout, info: Run
 
 
 def _refuse_overwritten(landed: LandedTable, stored: Mapping[str, str]) -> None:
-    """Refuse the load if an object was overwritten: an ETag changes with the bytes, so an equal one after COPY shows what it read
-    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
+    """Refuse the load if an object was overwritten: an ETag changes with the bytes, so the same one after COPY proves what it
+    read (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
     for landed_object in landed.objects:
         key = landed.folder + landed_object.name
         if landed_object.etag and stored.get(key, "") != landed_object.etag:
@@ -292,7 +293,7 @@ def _outcomes(
     columns: Mapping[str, Mapping[str, Any]],
     shows_values: bool,
 ) -> list[Mapping[str, Any]]:
-    """COPY's result for each object: s3_key, rows_parsed, rows_loaded, and its `columns`. A COPY without files returns one
+    """Return COPY's result for each object: s3_key, rows_parsed, rows_loaded, and its `columns`. A COPY without files returns one
     row with the one column `status`."""
     where = f"{landed.named} ({landed.folder})"
     answer = copied.dicts()

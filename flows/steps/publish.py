@@ -1,4 +1,4 @@
-"""Publishes a batch (marks its `loaded` ledger rows `validated`) or quarantines it, in one statement, so all of it or nothing.
+"""Publishes a batch (marks its `loaded` ledger rows `validated`) or quarantines it, in one transaction: all of it or nothing.
 
 If the contract allows it, rows that break a rule are first moved to `RAW.<TABLE>_REJECTED`, in the same transaction:
 
@@ -137,15 +137,15 @@ def publish(
 
 
 def _parents(ledger: Ledger, source: Source) -> dict[str, list[str]]:
-    """`current_parents` query of each relationship of severity error → the batches that it returns."""
+    """Run the `current_parents` query of each relationship of severity error: query → the batches that it returns."""
     asked = {current_parents(source, link) for table in source.tables for _, link in links(source, table)}
     return {sql: [str(batch) for (batch,) in run(ledger.connection, sql).rows] for sql in asked}
 
 
 def _others(ledger: Ledger, source: Source, entries: Sequence[Entry]) -> list[tuple[Table, str]]:
-    """The tables outside this batch that point at a table in it, each with the SELECT of its published rows that would point at
-    nothing once the batch is published. A parent with a newer published batch does not change (as when an old batch is loaded
-    again), so it is left out."""
+    """Return the tables outside this batch that point at a table in it, each with the SELECT of its published rows that would
+    point at nothing once the batch is published. A parent with a newer published batch does not change (as when an old batch is
+    loaded again), so it is left out."""
     came = {e.table for e in entries}
     newest: dict[str, int] = {}
     for (name, _), known in ledger.published().items():

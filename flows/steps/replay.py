@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def restore_landed(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str, info: RunInfo
 ) -> dict[str, LandedTable]:
-    """Contract name of each table of the batch → its landed files, all of whose objects exist under `raw/`, where COPY reads.
+    """Restore the landed files of each table of a batch, by contract name; all their objects exist under `raw/`, where COPY
+    reads.
 
     Archived objects are copied back under `raw/` first.
 
@@ -30,7 +31,7 @@ def restore_landed(
             now requires, an object is not in S3, or the batch's run ended before it recorded the number of a file's records.
             RAW was not changed.
         BusyError: another run took the lease.
-        DataError: somebody overwrote an archived object; it is left as it is.
+        DataError: an archived object was overwritten; it is left as it is.
         InfrastructureError: S3 or the warehouse did not answer.
     """
     of_batch = ledger.entries(batch_id)
@@ -71,7 +72,7 @@ def restore_landed(
 def _land_result(
     client: S3Client, bucket: str, table: Table, folder: str, entries: list[Entry], moved: Mapping[str, str]
 ) -> LandResult:
-    """The landing result of one file of a batch, from its ledger rows. `moved`: old key → ETag of each restored object."""
+    """Restore the landing result of one file of a batch from its ledger rows. `moved`: old key → ETag of each restored object."""
     file = entries[0].file
     objects = [
         LandedObject(str(e.key).rsplit("/", 1)[1], e.bytes, int(e.records or 0), moved.get(str(e.key), e.etag))

@@ -95,8 +95,8 @@ def expire(
 
 
 def _objects(entries: Sequence[Entry]) -> dict[str, Entry]:
-    """The entries that have an object, by its key without `raw/` or `archive/`: an object is in both places if an earlier run
-    died after copying it to the archive."""
+    """Return the entries that have an object, by its key without `raw/` or `archive/`: an object is in both places if an earlier
+    run died after copying it to the archive."""
     return {str(e.key).partition("/")[2]: e for e in entries if e.key}
 
 
@@ -105,7 +105,7 @@ def _deletions(batch_id: str, objects: Mapping[str, Entry]) -> list[MaintenanceA
 
 
 def _archived(key: str) -> str:
-    """The key in the archive of an object under `raw/`."""
+    """Return the key that an object under `raw/` has in the archive."""
     return "archive/" + key.removeprefix("raw/")
 
 

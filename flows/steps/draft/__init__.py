@@ -83,8 +83,8 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
     `prefix`: the common prefix of the source's file names, which is left out of the table's name.
 
     Raises:
-        DataError: a file is missing or empty, a header has an empty or repeated name, or a record has another number of fields
-            than the header; the message names file and line.
+        DataError: a file is missing or empty, a header has an empty or repeated name, or a record's number of fields differs
+            from the header's; the message names file and line.
     """
     with _database() as (duck, folder):
         profiles = [_profile(duck, path, f"f{number}", prefix, folder) for number, path in enumerate(paths)]
@@ -105,7 +105,7 @@ def profile_files(paths: Sequence[Path], prefix: str = "", parents: Sequence[Par
 
 @contextmanager
 def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB database on disk, so that memory stays bounded for any file size, and a folder for copies of files."""
+    """Open a DuckDB database on disk, so that memory stays bounded for any file size, and a folder for copies of files."""
     with tempfile.TemporaryDirectory(prefix="cxm-draft-") as folder:
         duck = duckdb.connect(str(Path(folder) / "draft.duckdb"))
         try:
@@ -220,7 +220,7 @@ def _profile(duck: duckdb.DuckDBPyConnection, path: Path, name: str, prefix: str
 
 
 def _formats(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> list[list[str]]:
-    """For each column, the date and timestamp formats (as Snowflake spells them) that its first value matches."""
+    """Return for each column the date and timestamp formats (as Snowflake spells them) that its first value matches."""
     firsts = ", ".join(f"any_value(c{n})" for n in range(1, columns + 1))
     row = duck.execute(f"SELECT {firsts} FROM {name}").fetchone() or ()
     known = [spelled for kind in FORMATS.values() for spelled in kind.values() if spelled != "YYYYMMDD"]
@@ -242,7 +242,8 @@ def _yes_and_no(values: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _names(path: Path, prefix: str) -> tuple[str, str]:
-    """`olist_orders_dataset.csv` → (orders_dataset, the same name); `visits_2018-03-01.csv` → (visits, visits_{date}.csv)."""
+    """Name the table and its file: `orders_dataset.csv` → (orders, orders_dataset.csv), `visits_2018-03-01.csv` → (visits,
+    visits_{date}.csv)."""
     called = next((path.name.removesuffix(s) for s in SUFFIXES if path.name.endswith(f".csv{s}")), path.name)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*(_[0-9]{4}-[0-9]{2}-[0-9]{2})?[.]csv", called):
         raise DataError(

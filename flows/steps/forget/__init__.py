@@ -5,9 +5,9 @@
             a note of RAW's rows and the objects' records
 
 If killed anywhere, a second call completes it: rows that lead to others (parents, and RAW) are deleted last, and a rewritten
-object's metadata names the one it replaces, so that the second call's note has its records. dbt's tables are noted before
-they are changed, because the loader's note and the transformer's DELETE cannot be one transaction. Values are bound, so they
-appear in no SQL text, message, log or note.
+object's metadata names the one it replaces, so that the second call's note counts its deleted records. dbt's tables are noted
+before they are changed, because the loader's note and the transformer's DELETE cannot be one transaction. Values are bound, so
+they appear in no SQL text, message, log or note.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def forget_objects(client: S3Client, bucket: str, person: Person, still: Callabl
     that name the person last, because they lead to the others. `still` raises if the lease of an object's source is lost.
 
     Raises:
-        DataError: somebody wrote over an object.
+        DataError: an object was overwritten.
         BusyError: another run took over.
         ConfigurationError, InfrastructureError: S3 refused or did not answer.
     """
@@ -220,7 +220,7 @@ def forget_rows(
     note: Callable[[Iterable[PlaceRows]], None],
 ) -> tuple[PlaceRows, ...]:
     """Delete the person's rows of one source from RAW, record its rewritten objects in the ledger, and call `note`, in one
-    transaction; nothing of it if the source has no rows of the person.
+    transaction. Do nothing if the source has no rows of the person.
 
     Raises:
         BusyError: another run took over; nothing is deleted.
@@ -301,5 +301,5 @@ def hashes(starts: Values, secret: str) -> list[dict[str, str]]:
 
 
 def places_text(places: Iterable[PlaceRows]) -> str:
-    """Places and their rows as JSON, for the note."""
+    """Format places and their rows as JSON, for the note."""
     return json.dumps({place.place: place.rows for place in places}, separators=(",", ":"))

@@ -27,7 +27,7 @@ from flows.landing import names_broken_lines
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-REPLACES = "forgot-from"  # metadata: the ETag, in the ledger, of the object that this one replaces
+REPLACES = "forgot-from"  # metadata: the ledger's ETag of the object that this one replaces
 RECORDS = "records"  # metadata: the number of remaining records
 NO_ETAG = "none"  # in REPLACES, for ledger rows without an ETag
 
@@ -52,7 +52,7 @@ class StoredObject:
 
     @property
     def place(self) -> str:
-        """`raw/olist/olist_customers_dataset/`."""
+        """The folder of the object: `raw/olist/olist_customers_dataset/`."""
         return "/".join(self.key.split("/")[:3]) + "/"
 
     @property
@@ -217,7 +217,7 @@ def _etag_of(entry: Mapping[str, Any]) -> str:
 def _hits(
     landed: StoredObject, matcher: PersonMatcher, record: Sequence[str], places: Sequence[_Pointing]
 ) -> list[bool]:
-    """For each of the person's values in a record, whether it was given to identify the person; never for a broken line."""
+    """Return for each of the person's values in a record whether it was given to identify the person; False for a broken line."""
     if landed.holds_broken_lines:
         return [False] if matcher.in_line(record[_TEXT]) else []
     return [named for at, known, named in places if _value(record, at) in known]

@@ -88,8 +88,8 @@ def land(
     `file`: a file of a place, by its name in the contract; it may be packed, within the place's limits.
 
     If the file was loaded before, its SHA-256 is computed first, and nothing else if it is unchanged. A key is
-    never overwritten: a retry of the batch finds its own objects, with the same bytes. `object_bytes`: the approximate
-    compressed size of each object if the file is split.
+    never overwritten: a retry of the batch finds the objects of its earlier try, with the same bytes. `object_bytes`: the
+    approximate compressed size of each object if the file is split.
 
     Raises:
         DataError: the file breaks the contract, changed while it was read, or its key holds other bytes.
@@ -122,8 +122,8 @@ def unchanged(
     published: Published,
     report: Report = lambda *_: None,
 ) -> LandResult | None:
-    """The result for a file whose content is published already; None if it differs, or cannot be read, which `land`
-    then reports."""
+    """Return the result for a file whose content is published already; None if it differs, or cannot be read, which `land` then
+    reports."""
     file = _file(file)
     try:
         with _open(file, table) as opened:
@@ -167,7 +167,7 @@ def inspect(
 
 
 def checksum(file: File | Path) -> str | None:
-    """SHA-256 in hex of the unpacked file; None if it cannot be read, which `land` then reports."""
+    """Compute the SHA-256, in hex, of the unpacked file; None if it cannot be read, which `land` then reports."""
     try:
         with _file(file).open() as opened:
             return _sha256(opened.file, lambda _: None)[0]
@@ -277,7 +277,7 @@ def _share_memory() -> None:
 
 
 def _sha256(file: BinaryIO, report: Callable[[int], None]) -> tuple[str, int]:
-    """The SHA-256, in hex, and the size of the rest of a file."""
+    """Compute the SHA-256, in hex, and the size of the rest of a file."""
     digest = hashlib.sha256()
     done = 0
     while data := file.read(BLOCK_BYTES):

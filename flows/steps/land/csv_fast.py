@@ -37,8 +37,8 @@ class UnusualError(Exception):
 @dataclass(frozen=True, slots=True)
 class Block:
     """Consecutive bytes of the file, ending where a record ends. The first block is the header line and counts 0 records (of a
-    file without one it is empty); it alone has a `header`, field by field. A line that is no record, where such are set aside, is
-    a block by itself: `broken`."""
+    file without one it is empty); it alone has a `header`, field by field. A broken line that is set
+    aside is a separate block, with `broken`."""
 
     data: bytes
     records: int
@@ -79,7 +79,7 @@ def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
 
 
 def layout_of(line: bytes, table: Table) -> Layout | None:
-    """The layout of a file with this first line (its line end included); None if the header does not fit. Without a header the
+    """Return the layout of a file with this first line (with its line end); None if the header does not fit. Without a header the
     fields are in the contract's order."""
     if not table.dialect.header:
         return fit(table, table.header)
@@ -92,7 +92,11 @@ def layout_of(line: bytes, table: Table) -> Layout | None:
 
 
 def whole_records(data: bytes, width: int, dialect: Dialect) -> tuple[int, int]:
-    """How many whole records of `width` fields `data` begins with, and where the last of them ends."""
+    """Return how many whole records of `width` fields `data` begins with, and where the last of them ends.
+
+    Raises:
+        UnusualError: the file must be read again with `exact`.
+    """
     if dialect.escape and dialect.escape.encode() in data:
         raise UnusualError
     text = np.frombuffer(data, np.uint8)
@@ -114,7 +118,7 @@ def whole_records(data: bytes, width: int, dialect: Dialect) -> tuple[int, int]:
         after = comma | end | _where(text, 13)
     else:
         after = comma | end
-    # Each opening quote begins a field and each closing quote ends one, but for the doubled quote, which closes and opens.
+    # Each opening quote begins a field and each closing quote ends one, except a doubled quote, which closes and opens.
     opening, closing = quote & inside, quote & ~inside
     stray = (opening & ~_right(comma | end | closing, 1)) | (closing & ~_left(after | opening))
     if _first(stray) < cut:
@@ -128,7 +132,7 @@ def whole_records(data: bytes, width: int, dialect: Dialect) -> tuple[int, int]:
 
 
 def _where(text: NDArray[np.uint8], mark: int) -> _Words:
-    """A bit for each byte that is `mark`, the first byte in the lowest bit; zeros up to a whole word."""
+    """Set a bit for each byte that equals `mark`, the first byte in the lowest bit; zeros fill the last word."""
     bits = np.packbits(text == mark, bitorder="little")
     words = np.zeros(-(-len(text) // 64), "<u8")
     words.view(np.uint8)[: len(bits)] = bits
@@ -136,7 +140,7 @@ def _where(text: NDArray[np.uint8], mark: int) -> _Words:
 
 
 def _parity(bits: _Words) -> _Words:
-    """Each bit: whether the number of set bits up to and including it is odd."""
+    """Set each bit for which the number of set bits up to and including it is odd."""
     bits = bits.copy()
     for shift in (1, 2, 4, 8, 16, 32):
         bits ^= bits << np.uint64(shift)
@@ -146,7 +150,7 @@ def _parity(bits: _Words) -> _Words:
 
 
 def _right(bits: _Words, into: int) -> _Words:
-    """Each bit moved to the next byte of the text; `into` comes in at the first."""
+    """Move each bit to the next byte of the text; the first byte gets `into`."""
     moved = bits << _ONE
     moved[1:] |= bits[:-1] >> _TOP
     moved[0] |= np.uint64(into)
@@ -154,14 +158,14 @@ def _right(bits: _Words, into: int) -> _Words:
 
 
 def _left(bits: _Words) -> _Words:
-    """Each bit moved to the byte before."""
+    """Move each bit to the previous byte of the text."""
     moved = bits >> _ONE
     moved[:-1] |= bits[1:] << _TOP
     return moved
 
 
 def _first(bits: _Words) -> int:
-    """The byte of the first bit that is set; past the end if none is."""
+    """Return the position of the first set bit; a position past the end if none is set."""
     words = np.flatnonzero(bits)
     if not len(words):
         return 64 * len(bits)

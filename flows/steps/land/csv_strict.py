@@ -21,13 +21,14 @@ RECORDS_AT_ONCE = 10_000
 
 
 def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) -> Iterator[Block]:
-    """The blocks of a file of `size` bytes; together they are its bytes, or those of its first records, with a `limit`. Ten times
-    slower than `scanned`.
+    """Yield the blocks of a file of `size` bytes; together they are its bytes, or with a `limit` those of its first `limit`
+    records. Ten times slower than `scanned`.
 
     Raises:
         DataError: empty, header only, not UTF-8, a header that differs from the contract, a record with too few or too many
-            fields, a NUL, a field over 16,777,216 characters, a quote that never ends, an escape character before what needs
-            none, a line end that is not the dialect's; the message names file and line and says what was expected.
+            fields, a NUL, a field over 16,777,216 characters, a quote that never closes, an escape character before a
+            character that needs none, a line end that is not the dialect's; the message names file and line and says what was
+            expected.
     """
     dialect = table.dialect
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
@@ -77,8 +78,8 @@ def exact(path: str, file: BinaryIO, size: int, table: Table, limit: int = 0) ->
 
 
 def _check_end(path: str, number: int, line: bytes, dialect: Dialect) -> None:
-    """The end of a record's last line: csv passes over every CR before LF and at the file's end, COPY over one before LF; where
-    a CR ends a line, csv passes over LF as well, which COPY takes for text."""
+    """Refuse a record whose last line ends unexpectedly. Before LF and at the file's end, csv skips any number of CRs, but COPY
+    only one before LF. Where CR ends a line, csv skips an LF too, which COPY reads as text."""
     if dialect.line_end == "cr":
         if line.rstrip(b"\r").endswith(b"\n"):
             raise DataError(
@@ -150,7 +151,7 @@ def text_of(path: str, number: int, line: bytes, before: int) -> str:
 
 
 def _say(key: str, value: str) -> str:
-    """The fix for a file that seems to have another dialect: what to set in the contract."""
+    """Return the fix for a file that seems to have another dialect: what to set in the contract."""
     shown_value = value if value.isalnum() or "-" in value else f"'{value}'"
     return f"it seems to be {value!r}: say `{key}: {shown_value}` in the `dialect` of the table's entry in the contract"
 
@@ -169,8 +170,8 @@ def _by_cr(file: BinaryIO) -> Iterator[bytes]:
 
 
 def odd_escapes(dialect: Dialect) -> re.Pattern[str] | None:
-    """Where an escape character precedes what needs none, as group `odd`; MySQL's \\N for NULL is known where the dialect
-    has that null word and no quotes."""
+    """Return a pattern that finds, as group `odd`, an escape character before a character that needs none; None if the dialect
+    has no escape character. MySQL's \\N for NULL is allowed if the dialect has that null word and no quotes."""
     if not dialect.escape:
         return None
     escape, end = re.escape(dialect.escape), r"\r?\n?\Z"
@@ -205,8 +206,8 @@ def _check_header(path: str, header: list[str], table: Table) -> None:
 
 
 def _may_be_a_record(fields: list[str], table: Table) -> bool:
-    """Whether the first line of a file has personal data for all that can be seen: none of its fields, parted by whatever mark,
-    is the name of a column. A word of a name says nothing: New York City is not a column `city`."""
+    """Return whether the first line may be a record with personal data: the table has personal columns, and no field, split at
+    any usual delimiter, is a column's name. Only whole fields count: New York City is not the column `city`."""
     parts = {
         part.strip(" '\"\u00ef\u00bb\u00bf\ufeff").lower() for field in fields for part in re.split(r"[,;|\t]", field)
     }

@@ -1,6 +1,6 @@
 """Splits a CSV file into blocks of records and single broken lines, which are set aside (badRows, brokenLines).
 
-    block of whole lines ──scan──▶ records alone; else, line by line with csv ──▶ records, and lines that are none
+    block of whole lines ──scan──▶ records alone; else, line by line with csv ──▶ records and broken lines
 
 Every record must be one line: a quote that never closes looks like the beginning of a field with line breaks, so otherwise a
 broken line would swallow the next ones. Reading continues with the line after it.
@@ -23,11 +23,11 @@ from flows.steps.land.csv_strict import MAX_LINE_BYTES, exact, field_too_long, o
 
 
 def by_line(path: str, file: BinaryIO, table: Table, allowed: BadRows) -> Iterator[Block]:
-    """The blocks of a file; together they are its bytes. One pass, and memory does not grow with the file.
+    """Yield the blocks of a file; together they are its bytes. One pass, and memory does not grow with the file.
 
     Raises:
-        DataError: more lines are no record than the contract sets aside, the file is cut off in its last line, or has no record;
-            what concerns more than a line, as `exact` says: the header, bytes that are not UTF-8, a NUL, what is too long.
+        DataError: more lines are broken than the contract sets aside, the file is cut off in its last line, or has no record; or,
+            as for `exact`, the header differs, bytes are not UTF-8, or there is a NUL or a field or line that is too long.
     """
     line = file.readline(MAX_LINE_BYTES) if table.dialect.header else b""
     header = next(exact(path, io.BytesIO(line), len(line), table))
@@ -73,7 +73,7 @@ class _Judge:
     """Decides which lines after the header are records of `width` fields, and which are broken."""
 
     def __init__(self, path: str, header: Block, dialect: Dialect, allowed: BadRows) -> None:
-        self.line = 2 if dialect.header else 1  # number of the next one
+        self.line = 2 if dialect.header else 1  # number of the next line
         self.records = self.broken = 0
         self._path, self._width, self._allowed = path, len(header.header), allowed
         self._done = len(header.data)
@@ -145,7 +145,7 @@ class _Judge:
         )
 
     def _reason(self, line: bytes) -> str:
-        """Why a line is broken; empty if it is a record."""
+        """Return why a line is broken; empty if it is a record."""
         text = text_of(self._path, self.line, line, self._done)
         if len(text) > MAX_FIELD_CHARACTERS:
             raise DataError(field_too_long(self._path, self.line))

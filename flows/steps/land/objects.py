@@ -1,6 +1,6 @@
 """Writes blocks of records to the objects of a file: one, or several of 100 to 250 MB, each with the header.
 
-No object becomes visible before the whole file was read, so a bad file leaves nothing in the bucket.
+No object becomes visible before the whole file has been read, so a bad file leaves nothing in the bucket.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Open:
 
 
 class Objects:
-    """The objects of the file `name` of `size` bytes, as a context that leaves nothing behind unless `finish` was reached."""
+    """The objects of the file `name` of `size` bytes, as a context: an exception discards what `publish` has not made visible."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Objects:
         self._read = self._sent = 0
 
     def write(self, block: Block) -> None:
-        """The next block of the file; the first is its header, empty where the objects have none."""
+        """Write the next block of the file; the first is the header, which is empty if the objects have none."""
         if block.broken:
             self._set_aside(block.broken, block.data)
             return
@@ -84,7 +84,7 @@ class Objects:
         self._write(block)
 
     def finish(self, report: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Wait until all was sent; `report` gets (bytes sent, bytes in all)."""
+        """Wait until everything is sent; `report` gets (bytes sent, bytes in total)."""
         self._close()
         if self._broken:
             self._end(self._broken)
@@ -95,7 +95,7 @@ class Objects:
             done += one.upload.bytes
 
     def publish(self, metadata: Mapping[str, str]) -> tuple[LandedObject, ...]:
-        """Make the objects visible; all were sent before. `metadata`: facts that are known only now."""
+        """Make the objects visible, after `finish`. `metadata`: facts that are known only now."""
         for one in self._all:
             one.upload.finish(metadata)
         return tuple(LandedObject(one.name, one.upload.bytes, one.records, one.upload.etag) for one in self._all)
@@ -146,7 +146,7 @@ class Objects:
 
 
 def quoted(fields: Sequence[str]) -> bytes:
-    """A record of CSV, every field in quotes."""
+    """Format a CSV record with every field in quotes."""
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(fields)
     return text.getvalue().encode()

@@ -7,7 +7,7 @@
                                     └─ tables.py ────────┘
 
 Safe to repeat and to interrupt: each run compares anew, makes what is missing and fixes what differs; nothing that holds data is
-replaced or dropped. Snowflake's trust in the bucket is made last, as CREATE INTEGRATION names the user that the role must trust.
+replaced or dropped. The storage role's trust is set last, because CREATE INTEGRATION returns the user that it must trust.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def make_plan(cloud: Cloud, connection: SnowflakeConnection, settings: Settings,
 
 
 def storage_role(names: aws.Names, settings: Settings) -> str:
-    """ARN of the role that the storage integration assumes: that of the settings, or the one provisioned here."""
+    """Return the ARN of the role that the storage integration assumes: the one in the settings, or the one provisioned here."""
     return settings.storage_role_arn or names.arn("role", names.storage_role)
 
 
@@ -143,7 +143,7 @@ def apply(
     """
     later = next((n for n, item in enumerate(plan.items) if any(_unknown(s) for s in item.steps)), len(plan.items))
     done = _do(plan.items[:later], cloud, connection, report)
-    if later < len(plan.items) and cloud:  # CREATE INTEGRATION has returned it by now
+    if later < len(plan.items) and cloud:  # CREATE INTEGRATION has returned the user to trust by now
         account = AccountReader(connection, settings)
         known = list(_storage_items(cloud, cloud.names(settings), account))
         shown = {(change.kind, change.name) for change in done}

@@ -55,7 +55,7 @@ class AccountReader:
         return run(self.connection, sql, shows_values=True).dicts()
 
     def seen(self, sql: str) -> list[dict[str, Any]] | None:
-        """Rows about an object that SHOW listed; None where the role may not see them."""
+        """Return the rows about an object that SHOW listed; None if the role may not see them."""
         if sql not in self.asked:
             try:
                 self.asked[sql] = self.rows(sql)
@@ -71,11 +71,12 @@ class AccountReader:
         return self._all(kind, place).get(last)
 
     def of_kind(self, kind: str, schema: str) -> list[str]:
-        """Full names of the objects of a kind in a schema, for ON ALL … IN SCHEMA."""
+        """Return the full names of the objects of a kind in a schema, for ON ALL … IN SCHEMA."""
         return [f"{schema}.{name}" for name in self._all(kind, schema)]
 
     def _all(self, kind: str, place: str) -> dict[str, dict[str, Any]]:
-        """Every object of a kind in a place (the account, a database, a schema), by name; nothing where the place is missing."""
+        """Return the objects of a kind in a place (the account, a database, a schema), by name; none if the place does not
+        exist."""
         if (kind, place) not in self.shown:
             above = "SCHEMA" if "." in place else "DATABASE"
             exists = not place or self.find(above, place) is not None
@@ -85,7 +86,7 @@ class AccountReader:
         return self.shown[kind, place]
 
     def described(self, kind: str, name: str) -> dict[str, str] | None:
-        """Property → value of DESC."""
+        """Return the values of DESC by property; None if the role may not see them."""
         rows = self.seen(f"DESC {kind} {name}")
         if rows is None:
             return None
@@ -93,21 +94,21 @@ class AccountReader:
         return {str(r["property"]): str(r["value"] if "value" in r else r["property_value"]) for r in rows}
 
     def parameters(self, kind: str, name: str) -> dict[str, str] | None:
-        """Parameter → value of SHOW PARAMETERS."""
+        """Return the values of SHOW PARAMETERS by parameter; None if the role may not see them."""
         rows = self.seen(f"SHOW PARAMETERS IN {kind} {name}")
         return None if rows is None else {str(r["key"]): str(r["value"]) for r in rows}
 
     def granted(self, role: str) -> Grants | None:
-        """(privilege, kind, name) of a role's own grants."""
+        """Return (privilege, kind, name) of each of a role's own grants."""
         return self._grants(role, "SHOW GRANTS TO ROLE", lambda r: (r["privilege"], r["granted_on"], r["name"]))
 
     def promised(self, role: str) -> Grants | None:
-        """(privilege, kind, schema) of a role's future grants."""
+        """Return (privilege, kind, schema) of each of a role's future grants."""
         what = "SHOW FUTURE GRANTS TO ROLE"
         return self._grants(role, what, lambda r: (r["privilege"], r["grant_on"], str(r["name"]).partition(".<")[0]))
 
     def holders(self, role: str) -> frozenset[tuple[str, str]] | None:
-        """(ROLE or USER, name) of the grantees of a role."""
+        """Return (ROLE or USER, name) of each grantee of a role."""
         rows = self._of_role("SHOW GRANTS OF ROLE", role)
         return None if rows is None else frozenset((str(r["granted_to"]), str(r["grantee_name"])) for r in rows)
 

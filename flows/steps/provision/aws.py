@@ -47,8 +47,8 @@ class Pages:
     days: int
 
     def rule(self, bucket: str) -> tuple[dict[str, Any], ...]:
-        """The lifecycle rule, if the pages are in this bucket; another bucket's rules are its owner's. A prefix has to exist:
-        without one the rule would delete what landed."""
+        """The lifecycle rule, if the pages are in this bucket; another bucket's rules are its owner's. Without a
+        prefix there is no rule, because it would delete landed objects."""
         of, _, prefix = self.place.partition("/")
         if of != bucket or not prefix:
             return ()
@@ -72,7 +72,7 @@ class Trust:
 
 
 def ask(call: Callable[..., Any], what: str, *absent: str, **arguments: Any) -> dict[str, Any] | None:
-    """The response to a read; None if AWS answers with the error `absent`.
+    """Send a read request and return its response; None if AWS answers with one of the errors `absent`.
 
     Raises:
         ConfigurationError, InfrastructureError: as `flows.clients.s3.translate_error`.
@@ -91,7 +91,7 @@ def ask(call: Callable[..., Any], what: str, *absent: str, **arguments: Any) -> 
 
 
 def explained(error: Exception, what: str) -> Exception:
-    """Like `flows.clients.s3.translate_error`, with the fix for an administrator."""
+    """Translate an error like `flows.clients.s3.translate_error`, but with the fix for an administrator."""
     response = getattr(error, "response", {})
     code = str(response.get("Error", {}).get("Code", ""))
     if code == "BucketAlreadyExists":
@@ -115,7 +115,8 @@ def account_id(sts: Any) -> str:
 def bucket_items(
     client: Any, bucket: str, region: str, guarded: bool, sources: Sequence[str], pages: Pages
 ) -> Iterator[Item]:
-    """The bucket, its protection (on AWS only; a server that has only S3 lacks it), and a folder for each source."""
+    """Yield the items of the bucket, its protection (on AWS only; a server that has only S3 lacks it), and a folder for each
+    source."""
     what = f"bucket {bucket}"
     try:
         exists = ask(client.head_bucket, what, "404", "NoSuchBucket", Bucket=bucket) is not None
@@ -183,8 +184,9 @@ def _guards(client: Any, bucket: str, exists: bool, pages: Pages) -> Iterator[It
 
 
 def _unencrypted(answer: Mapping[str, Any], bucket: str) -> str:
-    """Why the bucket is not encrypted as expected. A KMS key is refused: readers and writers would need rights on that key, which
-    the policies here do not grant (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html)."""
+    """Return why the bucket is not encrypted as expected; empty if it is. A KMS key is refused: readers and writers would need
+    rights on that key, which the policies here do not grant
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html)."""
     rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if rules else {}
     algorithm = default.get("SSEAlgorithm", "")
@@ -209,7 +211,7 @@ def _ownership(answer: Mapping[str, Any]) -> str:
 
 
 def _bucket_policy(client: Any, bucket: str, exists: bool) -> Item:
-    """Our statement in the bucket's policy; statements of others stay as they are."""
+    """Compare our statement in the bucket's policy; other statements stay as they are."""
     import json
 
     if client.meta.endpoint_url.startswith(
@@ -230,7 +232,7 @@ def _bucket_policy(client: Any, bucket: str, exists: bool) -> Item:
 
 
 def _lifecycle(client: Any, bucket: str, exists: bool, expected: Sequence[dict[str, Any]]) -> Item:
-    """Our rules; rules of others stay as they are."""
+    """Compare our lifecycle rules; other rules stay as they are."""
     absent = "NoSuchLifecycleConfiguration"
     answer = ask(client.get_bucket_lifecycle_configuration, "lifecycle", absent, Bucket=bucket) if exists else None
     rules = {rule["ID"]: rule for rule in (answer or {}).get("Rules", [])}
@@ -246,7 +248,7 @@ def _lifecycle(client: Any, bucket: str, exists: bool, expected: Sequence[dict[s
 
 
 def _same_rule(got: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> bool:
-    """Servers add defaults to a rule and may write the prefix beside the filter."""
+    """Compare a rule with the expected one. Servers add defaults to it and may write the prefix beside the filter."""
     if got is None:
         return False
     rule = dict(got)
@@ -286,7 +288,7 @@ class Names:
         return f"cxm-snowflake-landing{self.suffix}"
 
     def arn(self, kind: str, name: str) -> str:
-        """`arn:aws:iam::<account>:<kind>/<name>`."""
+        """Return `arn:aws:iam::<account>:<kind>/<name>`."""
         return f"arn:aws:iam::{self.account}:{kind}/{name}"
 
 
@@ -301,7 +303,7 @@ def ingestion_items(
     queues: Sequence[str] = (),
     docs: str = "",
 ) -> Iterator[Item]:
-    """The landing policy, the user with its key (none if there is a `principal`), and the role to assume.
+    """Yield the items of the landing policy, the user with its key (none if there is a `principal`), and the role to assume.
 
     Args:
         principal: an ARN or a service that assumes the role, instead of a user with a key.
@@ -320,7 +322,8 @@ def ingestion_items(
 
 
 def storage_items(iam: Any, names: Names, bucket: str, trust: Trust) -> Iterator[Item]:
-    """The role that the storage integration assumes, trusting the IAM user and external id of DESC INTEGRATION."""
+    """Yield the items of the role that the storage integration assumes; it trusts the IAM user and external id of DESC
+    INTEGRATION."""
     arn = names.arn("policy", names.storage_policy)
     yield _policy_item(iam, names.storage_policy, arn, policies.snowflake_read(bucket))
     document = policies.storage_trust(trust.user_arn, trust.external_id)
@@ -395,7 +398,7 @@ def _role_items(iam: Any, role: str, trust: policies.Document, policy_arn: str) 
 
 
 def attached(iam: Any, kind: str, name: str) -> frozenset[str]:
-    """ARNs of the managed policies of a user or role."""
+    """Return the ARNs of a user's or role's managed policies."""
     read = getattr(iam, f"list_attached_{kind}_policies")
     answer = ask(read, f"{kind} {name}", **{f"{kind.title()}Name": name}) or {}
     return frozenset(p["PolicyArn"] for p in answer["AttachedPolicies"])

@@ -17,7 +17,7 @@ from flows.steps.provision.plan import Call, Item, Plan
 
 
 def destroy_plan(s3: Any, iam: Any, names: aws.Names, account: AccountReader, settings: Settings) -> Plan:
-    """Everything of this environment that exists.
+    """Plan the removal of everything in this environment that exists.
 
     Raises:
         ConfigurationError: the environment is production.
@@ -37,7 +37,7 @@ def check_named(plan: Plan, named: Collection[str]) -> None:
     """Refuse a plan that would drop a database with rows or a bucket with objects that was not named.
 
     Raises:
-        DataError: naming each, with what it holds.
+        DataError: there is one that was not named; the message lists each with what it holds.
     """
     full = [item for item in plan.todo if item.kind in ("database", "bucket") and item.why and item.name not in named]
     if full:

@@ -1,6 +1,6 @@
 """Plans S3 events (CXM_INBOX_EVENTS): a queue for each source, its policy, and the bucket's notifications.
 
-The bucket is CXM_DATA's, so it may have notifications of others: a bucket has one configuration, each write replaces the
+The bucket is CXM_DATA's, which others may have configured too: a bucket has one configuration, each write replaces the
 whole (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html), so ours are merged into it.
 """
 
@@ -60,7 +60,8 @@ def watched(settings: Settings, names: aws.Names, sources: Sequence[str]) -> lis
 
 
 def items(s3: Any, sqs: Any, account: str, places: Sequence[Watched]) -> Iterator[Item]:
-    """The queues first: S3 refuses a notification whose queue does not take its messages."""
+    """Yield the items of the queues, then of the notifications, because S3 refuses one whose queue does not accept its
+    messages."""
     for one in places:
         yield _queue(sqs, account, one)
     for bucket in dict.fromkeys(one.bucket for one in places):
@@ -107,7 +108,11 @@ def _notifications(s3: Any, bucket: str, places: Sequence[Watched]) -> Item:
 
 
 def configuration(s3: Any, bucket: str) -> dict[str, Any]:
-    """The bucket's notifications, in the form in which they are written back."""
+    """Read the bucket's notifications, in the form in which they are written back.
+
+    Raises:
+        ConfigurationError: the bucket does not exist.
+    """
     what = f"bucket {bucket}: notifications"
     answer = aws.ask(s3.get_bucket_notification_configuration, what, "NoSuchBucket", Bucket=bucket)
     if answer is None:
@@ -118,13 +123,13 @@ def configuration(s3: Any, bucket: str) -> dict[str, Any]:
 
 
 def replacing(bucket: str, merged: Mapping[str, Any]) -> Call:
-    """The call that writes a bucket's whole configuration."""
+    """Return the call that writes a bucket's whole configuration."""
     arguments = {"Bucket": bucket, "NotificationConfiguration": merged}
     return Call("s3", "put_bucket_notification_configuration", arguments)
 
 
 def _same(got: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> bool:
-    """S3 may give a rule's name in another letter case, `Prefix`."""
+    """Compare a queue's entry with the expected one. S3 may return a rule's name in another letter case, `Prefix`."""
     return got is not None and _plain(got) == _plain(expected)
 
 
@@ -134,7 +139,7 @@ def _plain(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def removals(s3: Any, sqs: Any, places: Sequence[Watched]) -> Iterator[Item]:
-    """The items that delete the queues and our notifications; those of others stay."""
+    """Yield the items that delete the queues and our notifications; other notifications stay."""
     ours = {one.notification["Id"] for one in places}
     for bucket in dict.fromkeys(one.bucket for one in places):
         current = configuration(s3, bucket)

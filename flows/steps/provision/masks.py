@@ -26,11 +26,12 @@ CREATE MASKING POLICY IF NOT EXISTS {database}.PRIVACY.MASK_{type} AS (VAL {type
 
 
 def policies(settings: Settings) -> list[tuple[str, str]]:
-    """The statements that create the masking policies and set them on the tag, each with the role that runs it.
+    """Return the statements that create the masking policies, set them on the tag, and let dbt set the tag, each with its role.
 
-    One for each type that a tagged column may have, so that none is left plain. A value that names a person (direct) is NULL or,
-    a text, its hash: keyed, twice as HMAC does, and the same for the same value, so that rows still join. One that points at a
-    person (indirect) shows of a code at most half and three characters, of a time the year.
+    There is one policy for each type that a tagged column may have, so that no type stays unmasked. A direct value (it names a
+    person) becomes NULL, or for a text its keyed hash, nested twice as in HMAC; equal values have equal hashes, so that rows
+    still join. Of an indirect value (it points at a person), a text keeps the first half, at most three characters, and a time
+    its year; other types become NULL.
     """
     database = ident(settings.database)
     key = f"{database}.PRIVACY.MASK_KEY()"
@@ -66,7 +67,7 @@ _KEY = re.compile(r"MERGE INTO (?P<table>[\w.$]+\.MASKING_KEY) ")
 
 
 def item(account: AccountReader, role: str, sql: str, bare: str) -> Item | None:
-    """The item of one of these statements; None for any other."""
+    """Compare the object of a statement about masking with the account; None for any other statement."""
     if match := _FUNCTION.match(bare):
         return _function(account, role, sql, match["name"])
     if match := _POLICY.match(bare):

@@ -58,7 +58,7 @@ class Call:
 
 
 def kebab(name: str) -> str:
-    """`PublicAccessBlockConfiguration` → `public-access-block-configuration`, as the AWS CLI spells boto3's arguments."""
+    """Spell a boto3 argument as the AWS CLI does: `PublicAccessBlockConfiguration` → `public-access-block-configuration`."""
     from botocore import xform_name
 
     return str(xform_name(name, "-"))
@@ -118,11 +118,11 @@ class Plan:
         return ", ".join(f"{actions.count(a)} {word}" for a, word in words.items() if a in actions) or "nothing"
 
     def text(self) -> str:
-        """The plan as SQL for a worksheet, AWS calls as comments that a shell takes; grouped by who runs it."""
+        """Render the plan as SQL for a worksheet, with AWS calls as comments (`-- $ aws …`); grouped by who runs it."""
         return "\n".join([*self._head(), *_lines(self.todo)]) + f"\n-- Plan: {self.counts}.\n"
 
     def _head(self) -> Iterator[str]:
-        """The reading role, if it is not the administrator, and the objects that it may not see."""
+        """Yield the reading role, if it is not the administrator, and the objects that it may not see."""
         if self.role != ADMINISTRATOR:
             blind = "" if self.sees_all else "; an object that this role cannot see is listed as missing"
             yield f"-- Looked as {self.role}{blind}."
@@ -130,7 +130,7 @@ class Plan:
             yield f"-- not visible to {self.role}: {item.kind} {item.name}: {item.why}"
 
     def markdown(self) -> str:
-        """The plan as a Prefect artifact: a table of what differs, then the text."""
+        """Render the plan as a Prefect artifact: a table of the differences, then the text."""
         if not self.todo and not [*self._head()]:
             return f"Nothing to do: {self.counts}."
         rows = [f"| {i.action} | {i.kind} | {_cell(i.name)} | {_cell(i.why)} | {i.runs_as} |" for i in self.todo]
@@ -138,7 +138,7 @@ class Plan:
         return "\n".join([f"**{self.counts}**", "", *head, *rows, "", "```sql", self.text().rstrip(), "```"])
 
     def json(self) -> dict[str, Any]:
-        """The plan for programs."""
+        """Return the plan as JSON for programs."""
         items = [
             {
                 "runs_as": i.runs_as,

@@ -30,10 +30,10 @@ def policy(*statements: Document) -> Document:
 def landing(
     bucket: str, places: Sequence[str] = (), after: After = "left", queues: Sequence[str] = (), docs: str = ""
 ) -> Document:
-    """CXMMedTechLandingS3Access: list the bucket; get, put and delete objects under `raw/` and `archive/`; get and put pages
-    under `docs` (`bucket/prefix/`, by default `docs/` of this bucket); list and get what lies in `places` (`s3://bucket/prefix`),
-    where a source's files come from; nothing else. Where an inbox moves or deletes what was published, the role may do that:
-    `after`. `queues`: ARNs of the SQS queues that report new files.
+    """Return CXMMedTechLandingS3Access, which allows only this: list the bucket; get, put and delete objects under `raw/` and
+    `archive/`; get and put pages under `docs` (`bucket/prefix/`, by default `docs/` of this bucket); list and get objects in
+    `places` (`s3://bucket/prefix`), where a source's files come from, and move or delete them there if an inbox does so
+    (`after`). `queues`: ARNs of the SQS queues that report new files.
 
     The empty prefix lets `aws s3 ls s3://<bucket>/` show the folders.
     """
@@ -63,7 +63,8 @@ def landing(
 
 
 def _sources(places: Sequence[str], after: After) -> Iterator[Document]:
-    """A bucket's statements: a place is a prefix with what is below it, or an archive, the object of just that key."""
+    """Yield each bucket's statements. A place is a prefix with everything below it, or an archive: the object with exactly that
+    key."""
     prefixes: dict[str, list[str]] = {}
     for place in places:
         scheme, _, rest = place.partition("://")
@@ -112,7 +113,7 @@ def _receiving(queues: Sequence[str]) -> Iterator[Document]:
 
 
 def from_s3(queue: str, bucket: str, account: str) -> Document:
-    """The queue policy's one statement: S3 may send, for this bucket of this account
+    """Return the queue policy's only statement: S3 may send messages for this bucket of this account
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html).
     """
     return {
@@ -129,7 +130,7 @@ def from_s3(queue: str, bucket: str, account: str) -> Document:
 
 
 def _done(prefixes: Sequence[str]) -> list[str]:
-    """The keys that files are moved to: in a place, in a source's folder below it, or, of an archive, beside it."""
+    """Return the keys that files are moved to: in a place, in a source's folder below it, or beside an archive."""
     texts: dict[str, None] = {}
     for prefix in prefixes:
         inside, beside = f"{prefix}/" if prefix else "", prefix.rpartition("/")
@@ -140,7 +141,7 @@ def _done(prefixes: Sequence[str]) -> list[str]:
 
 
 def snowflake_read(bucket: str) -> Document:
-    """What the storage integration's role may: read `raw/`, write nothing
+    """Return the policy of the storage integration's role: it may read `raw/` and write nothing
     (https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration#step-1-configure-access-permissions-for-the-s3-bucket).
     """
     return policy(
@@ -167,7 +168,7 @@ def snowflake_read(bucket: str) -> Document:
 
 
 def tls_only(bucket: str) -> Document:
-    """The bucket policy's one statement: nobody, with whatever rights, without TLS."""
+    """Return our statement in the bucket policy: it denies every request without TLS."""
     return {
         "Sid": "TlsOnly",
         "Effect": "Deny",
@@ -179,13 +180,14 @@ def tls_only(bucket: str) -> Document:
 
 
 def trust(principal: str) -> Document:
-    """Who may assume the ingestion role: an ARN of this account, or a service such as `ecs-tasks.amazonaws.com`."""
+    """Return the ingestion role's trust policy. `principal`: an ARN of this account, or a service such as
+    `ecs-tasks.amazonaws.com`."""
     who = {"Service" if principal.endswith(".amazonaws.com") else "AWS": principal}
     return policy({"Sid": "Ingestion", "Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"})
 
 
 def storage_trust(snowflake_user_arn: str, external_id: str) -> Document:
-    """Who may assume the storage role: the IAM user that DESC INTEGRATION names, and only with its external id
+    """Return the storage role's trust policy: only the IAM user that DESC INTEGRATION names may assume it, with its external id
     (https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration#step-5-grant-the-iam-user-permissions-to-access-bucket-objects).
     """
     return policy(
@@ -230,15 +232,16 @@ READ_ROLE = ["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicie
 
 
 def provision_plan(bucket: str, account: str, watched: str = "") -> Document:
-    """What `cxm provision --plan` needs in AWS: to read these objects and nothing else. `watched`: the bucket of CXM_DATA, where
-    CXM_INBOX_EVENTS asks for its events."""
+    """Return the rights that `cxm provision --plan` needs in AWS: to read these objects and nothing else. `watched`: the bucket
+    of CXM_DATA, if CXM_INBOX_EVENTS is on."""
     return policy(*_reads(bucket, account), *_events(watched, account, "Read", READ_EVENTS, READ_QUEUE))
 
 
 def provision_apply(bucket: str, account: str, watched: str = "") -> Document:
-    """What `cxm provision --apply` needs in AWS: the plan's rights, and to make these objects; it can delete none of them.
+    """Return the rights that `cxm provision --apply` needs in AWS: the plan's rights, and to create and change these objects; it
+    can delete none of them.
 
-    The boundary of what it may attach is the two policies themselves: an applier cannot hand out other rights.
+    It can attach only policies whose names begin with CXMMedTech, and create policies only under such names.
     """
     ours = [f"arn:aws:iam::{account}:policy/CXMMedTech*"]
     user, role = f"arn:aws:iam::{account}:user/cxm-medtech-*", f"arn:aws:iam::{account}:role/cxm-*"

@@ -15,9 +15,9 @@ from flows.steps.provision.snowflake import pipeline_user, reporter_user
 
 
 def items(account: AccountReader, settings: Settings) -> Iterator[Item]:
-    """The items that set the public keys of `cxm keys create` on their service users.
+    """Yield the items that set the public keys of `cxm keys create` on their service users.
 
-    A user that has another key keeps it: the new one goes beside it, into the free one of the two slots, so that a rotation
+    A user that has another key keeps it: the new one goes into the free one of its two slots, so that a rotation
     interrupts nothing (https://docs.snowflake.com/en/user-guide/key-pair-auth#configuring-key-pair-rotation).
 
     Raises:
@@ -52,5 +52,5 @@ def items(account: AccountReader, settings: Settings) -> Iterator[Item]:
 
 
 def fingerprint(public_key: str) -> str:
-    """`SHA256:…` of a public key (base64 of its DER form), as DESC USER shows it."""
+    """Return `SHA256:…` of a public key (base64 of its DER form), as DESC USER shows it."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(public_key)).digest()).decode()

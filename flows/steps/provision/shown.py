@@ -27,7 +27,7 @@ def same(kind: str, shown: str, says: str) -> bool:
     if kind == "FILE FORMAT":
         parts = [_unescaped(part) for part in parts]
     if exact:
-        # DESC prints no member and one that is empty alike
+        # DESC prints a list without members like a list with one empty member
         # (https://registry.terraform.io/providers/snowflakedb/snowflake/latest/docs/resources/file_format).
         return parts == meant or (not parts and meant == [""])
     return [_number(part).casefold() for part in parts] == [_number(member).casefold() for member in meant]
@@ -51,5 +51,5 @@ def _unescaped(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    """`20.00` → `20`: SHOW RESOURCE MONITORS prints credits so."""
+    """Shorten `20.00` to `20`: SHOW RESOURCE MONITORS prints credits with decimals."""
     return str(int(float(text))) if re.fullmatch(r"\d+\.0+", text) else text

@@ -87,7 +87,7 @@ class PlanStatement:
 
 
 def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: str) -> list[PlanStatement]:
-    """Every statement of `sql/provision/` in order, names filled in."""
+    """Return every statement of `sql/provision/` in order, with names filled in; with CXM_MASKING those of `masks` too."""
     from snowflake.connector.util_text import split_statements
 
     values = {
@@ -126,7 +126,7 @@ def statements(settings: Settings, sources: Sequence[Source], storage_role_arn: 
 
 
 def pipeline_user(settings: Settings) -> str:
-    """The service user that runs the pipeline, with the loader's role, and for dbt the transformer's."""
+    """Return the service user that runs the pipeline, with the loader's role, and for dbt the transformer's."""
     return f"CXM_PIPELINE_SVC{settings.env_suffix('_').upper()}"
 
 
@@ -136,7 +136,7 @@ def reporter_user(settings: Settings) -> str:
 
 
 def items(account: AccountReader, expected: Sequence[PlanStatement]) -> Iterator[Item]:
-    """The item of each statement; unchanged if the account already matches it."""
+    """Yield the item of each statement; it is unchanged if the account already matches."""
     making: set[tuple[str, str]] = set()  # (kind, schema) in which an object will be created
     for statement in expected:
         if masked := masks.item(account, statement.role, statement.sql, statement.bare):
@@ -185,7 +185,7 @@ def items(account: AccountReader, expected: Sequence[PlanStatement]) -> Iterator
 def _lease(
     account: AccountReader, statement: PlanStatement, table: str, source: str, making: set[tuple[str, str]]
 ) -> Item:
-    """The row of a source in the lease table: created or unchanged."""
+    """Return the item of a source's row in the lease table: created or unchanged."""
     name = f"{table} of {source}"
     if ("TABLE", table.rpartition(".")[0]) in making:
         exists = False
@@ -201,7 +201,8 @@ def _lease(
 def granted_by(
     expected: Sequence[PlanStatement], role: str
 ) -> tuple[frozenset[tuple[str, str, str]], frozenset[tuple[str, str, str]]]:
-    """The grants of a role in the statements: (privilege, kind, name) on an object, (privilege, kind, schema) on a schema's."""
+    """Return a role's grants in the statements: (privilege, kind, name) on objects, (privilege, kind, schema) on all of a
+    schema."""
     on: set[tuple[str, str, str]] = set()
     inside: set[tuple[str, str, str]] = set()
     for statement in expected:
@@ -220,7 +221,7 @@ def _missing(privileges: Iterable[str]) -> str | None:
 
 
 def _grant(statement: PlanStatement, name: str, why: str | None) -> Item:
-    """A grant's item. `why` is empty if the grant exists, None if the reading role may not see the grants."""
+    """Return a grant's item. `why` is empty if the grant exists, None if the reading role may not see the grants."""
     if why is None:
         return Item(statement.role, "grant", name, "hidden", "SHOW GRANTS is refused")
     action = "created" if why else "unchanged"
@@ -246,7 +247,7 @@ def _granted_in(account: AccountReader, statement: PlanStatement, match: re.Matc
 
 
 def _created(account: AccountReader, statement: PlanStatement, kind: str, name: str, rest: str) -> Iterator[Item]:
-    """The object's item, then one for the properties that the reading role may not see."""
+    """Yield the object's item, then one for the properties that the reading role may not see."""
     shown = kind.lower()
     if kind == "TABLE":
         yield _own_table(account, statement, name, rest)
@@ -302,7 +303,7 @@ def _properties(
 
 
 def _own_table(account: AccountReader, statement: PlanStatement, name: str, rest: str) -> Item:
-    """One of the pipeline's own tables: created, or altered to add missing columns."""
+    """Return the item of one of the pipeline's own tables: created, or altered to add missing columns."""
     database, schema, table = name.split(".")
     if name not in account.of_kind("TABLE", f"{database}.{schema}"):
         return Item(statement.role, "table", name, "created", "does not exist", (statement.sql,))
@@ -324,7 +325,8 @@ def _own_table(account: AccountReader, statement: PlanStatement, name: str, rest
 
 
 def integration_trust(account: AccountReader, integration: str) -> tuple[str, str] | None:
-    """(Snowflake's IAM user, external id) of the storage integration; None if it does not exist or the role may not see it."""
+    """Read (Snowflake's IAM user, external id) of the storage integration; None if it does not exist or the role may not see
+    it."""
     if account.find("STORAGE INTEGRATION", integration) is None:
         return None
     described = account.described("STORAGE INTEGRATION", integration)

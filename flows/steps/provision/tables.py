@@ -20,7 +20,7 @@ _ORDER = ("none", "indirect", "direct")
 
 
 def items(account: AccountReader, settings: Settings, sources: Sequence[Source]) -> Iterator[Item]:
-    """Each contract table's item."""
+    """Yield an item for each RAW table of the contracts, and one for the tags if the role may not see their values."""
     comments = _columns(account, settings.database)
     tags = _tags(account, settings, sources, comments) if settings.pii_tags else None
     if settings.pii_tags and tags is None:
@@ -38,9 +38,12 @@ def items(account: AccountReader, settings: Settings, sources: Sequence[Source])
 
 
 def _with_owner(item: Item, table: Table, settings: Settings, granted: Grants | None) -> Item:
-    """The loader's role owns a table to which its contract allows adding columns, because ALTER TABLE requires OWNERSHIP
+    """Add a change of owner to a table's item, if it has the wrong one.
+
+    The loader's role owns a table to which its contract allows adding columns, because ALTER TABLE requires OWNERSHIP
     (https://docs.snowflake.com/en/user-guide/security-access-control-privileges#table-privileges); SYSADMIN owns the others and
-    keeps its rights on all through the role hierarchy."""
+    keeps its rights on all through the role hierarchy.
+    """
     loader = ident(settings.loader_role)
     is_owner = ("OWNERSHIP", "TABLE", item.name) in (granted or ())
     adds = table.on_new_column == "add"
@@ -59,7 +62,7 @@ def made(source: Source) -> list[Table]:
 
 
 def _columns(account: AccountReader, database: str) -> dict[str, dict[str, str]]:
-    """RAW table → column → comment."""
+    """Return the comments in RAW: table → column → comment."""
     if account.find("DATABASE", database) is None:
         return {}
     comments: dict[str, dict[str, str]] = {}
@@ -73,7 +76,7 @@ def _columns(account: AccountReader, database: str) -> dict[str, dict[str, str]]
 
 
 def pii(table: Table) -> dict[str, str]:
-    """Column (`""`: the table itself) → its PII class, if it has one."""
+    """Return the PII class of each column that has one; `""`: the strictest of them, for the table itself."""
     classes = {c.name: c.pii for c in table.columns if c.pii != "none"}
     highest = max((c.pii for c in table.columns), key=_ORDER.index)
     return {"": highest, **classes} if classes else {}
@@ -82,8 +85,8 @@ def pii(table: Table) -> dict[str, str]:
 def _tags(
     account: AccountReader, settings: Settings, sources: Sequence[Source], comments: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str] | None:
-    """`DB.RAW.TABLE[.COLUMN]` → the value of its PII tag, for those that should have one; one query for all; None: not visible
-    (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""
+    """Read the PII tags of the tables and columns that should have one, in one query: `DB.RAW.TABLE[.COLUMN]` → value; None: the
+    role may not see them (https://docs.snowflake.com/en/sql-reference/functions/system_get_tag)."""
     tag = f"{settings.database}.RAW.PII"
     if account.find("TAG", tag) is None:
         return {}

@@ -1,7 +1,8 @@
 """Validates the rows of a batch in RAW: Great Expectations runs the contract's suites on the warehouse → `Verdict`, Data Docs.
 
 `expectations/` (committed) → `CXM_HOME/expectations` (working copy) → `raw_<source>` over the loaded tables → `Verdict`, and
-`CXM_HOME/docs/data_docs/index.html`. The connection is set in memory only; of the rows only counts leave the warehouse.
+`CXM_HOME/docs/data_docs/index.html`. The connection is set in memory only. Great Expectations reads counts, not rows;
+`examples` then queries the first rows that broke a rule.
 
 `context` opens the project, `verdicts` reads the results, `pages` writes the Data Docs.
 """
@@ -133,7 +134,7 @@ def build_pages_of(batch_ids: Sequence[str], workdir: Path, connection: Warehous
 
 
 def pages_of(source: Source, batch_id: str, docs_dir: Path, verdict: Verdict | None = None) -> dict[str, bytes]:
-    """The Data Docs of one batch alone, by path: an index with the verdict, a page for each table and each suite."""
+    """Return the Data Docs of one batch alone, by path: an index with the verdict, a page for each table and each suite."""
     words = {}
     for table in verdict.tables if verdict else ():
         failed, warned = len(table.error_failures), len(table.warnings)
@@ -157,7 +158,7 @@ def _definition(context: Any, source: Source, table: Table, batch_id: str) -> An
 
 
 def _run(definition: Any, run_id: Any, checkpoint_id: str) -> dict[str, Any]:
-    """The result of a table's rules, in GX's JSON form."""
+    """Evaluate a table's rules and return the result in GX's JSON form."""
     try:
         result = definition.run(checkpoint_id=checkpoint_id, run_id=run_id, result_format=dict(RESULT_FORMAT))
     except Exception as error:

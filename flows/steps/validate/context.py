@@ -44,9 +44,9 @@ class WarehouseConnection:
 
 
 def connection_from(credentials: Any, settings: Settings, tag: Mapping[str, str] | None = None) -> WarehouseConnection:
-    """The login from a prefect-snowflake credentials block and the settings; `tag` becomes the session's query tag.
+    """Return the login from a credentials block of prefect-snowflake and the settings; `tag` becomes the session's query tag.
 
-    `host`, `port` and `protocol` are those of a block for an endpoint of its own, as the embedded warehouse's is.
+    `host`, `port` and `protocol` are set if the block has its own endpoint, such as the embedded warehouse.
     """
     return WarehouseConnection(
         account=credentials.account,
@@ -64,7 +64,7 @@ def connection_from(credentials: Any, settings: Settings, tag: Mapping[str, str]
 
 
 def opened(workdir: Path, connection: WarehouseConnection, docs: Path) -> Any:
-    """Open the working copy as a context with this `connection`, which publishes to `docs`; nothing is saved."""
+    """Open the working copy as a context with this `connection`; its Data Docs go to `docs`. Nothing is saved."""
     context = load().get_context(mode="file", project_root_dir=workdir, runtime_environment=_secrets(connection))
     _connect(context.data_sources.get(DATA_SOURCE), connection)
     _fetch_no_values()
@@ -76,7 +76,7 @@ def opened(workdir: Path, connection: WarehouseConnection, docs: Path) -> Any:
 
 
 def _secrets(connection: WarehouseConnection) -> dict[str, str]:
-    """Provide the secret as a variable that the data source refers to, so that GX could never save its value."""
+    """Return the secret as a variable that the data source refers to, so that GX cannot save its value."""
     if connection.private_key is not None:
         return {_SECRET: base64.standard_b64encode(connection.private_key).decode()}
     if connection.password is not None:
@@ -130,7 +130,7 @@ def share_engine(definitions: Sequence[Any]) -> Any:
 
 
 def _fetch_no_values() -> None:
-    """If results keep no values that broke a rule, do not query for them: GX would, with LIMIT 0, for every rule."""
+    """Skip the queries for values that broke a rule if results keep none: GX would send one, with LIMIT 0, for every rule."""
     from great_expectations.expectations.registry import _registered_metrics
 
     engine = "SqlAlchemyExecutionEngine"

@@ -22,7 +22,7 @@ MOST_RULES = 20  # of a batch, one query each; further rules show after the firs
 
 
 def with_examples(connection: SnowflakeConnection, source: Source, verdict: Verdict) -> Verdict:
-    """The verdict with example rows: the first rows that broke each of its first failures of error severity.
+    """Add example rows to the verdict: the first rows that broke each of its first rules of error severity.
 
     A query that fails leaves its rule without rows: the verdict does not depend on them.
     """

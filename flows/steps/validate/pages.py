@@ -71,7 +71,7 @@ def of_batch(docs: Path, batch_id: str, verdicts: Mapping[str, str]) -> dict[str
 
 
 def whole(page: bytes) -> bytes:
-    """The page without external resources, with inlined style and script."""
+    """Return the page without external resources, with inlined style and script."""
     return _FETCHED.sub(b"", page).replace(b"</head>", _own() + b"</head>", 1)
 
 
@@ -82,7 +82,7 @@ def _own() -> bytes:
 
 
 def _build(context: Any, results: Sequence[Any], docs: Path) -> None:
-    if not results:  # or Great Expectations would build all pages
+    if not results:  # without any, Great Expectations would build all pages
         return
     suites = {result.expectation_suite_identifier.name: result.expectation_suite_identifier for result in results}
     context.build_data_docs(site_names=[DOCS_SITE], resource_identifiers=[*suites.values(), *results])

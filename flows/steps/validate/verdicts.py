@@ -137,7 +137,7 @@ class ReadFile(Protocol):
 
 
 def of_broken_lines(table: str, file: ReadFile) -> list[RuleFailure]:
-    """A file's broken lines, as the failure of a rule."""
+    """Report a file's broken lines as the failure of a rule."""
     if not file.broken_lines:
         return []
     more = file.broken_lines - len(file.broken)
@@ -147,7 +147,7 @@ def of_broken_lines(table: str, file: ReadFile) -> list[RuleFailure]:
 
 
 def verdict_of(table: Table, result: Mapping[str, Any]) -> TableVerdict:
-    """The verdict on a table.
+    """Read the verdict on a table from GX's result.
 
     Raises:
         InfrastructureError: a rule could not be evaluated although the columns exist.
