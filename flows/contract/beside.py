@@ -18,7 +18,8 @@ MOST_SHOWN = 10
 
 
 def beside(source: Source, table: Table, rule: Rule) -> str:
-    """The SELECT of what breaks a rule: each new value, or (share of empty values, share before). `{batch}` is the batch."""
+    """Render the SELECT of what breaks a rule: each new value, or (share of empty values, share before), with the
+    placeholder `{batch}`."""
     assert rule.column
     column = ident(rule.column)
     before = _before(source, table)
@@ -37,7 +38,7 @@ def beside(source: Source, table: Table, rule: Rule) -> str:
 
 
 def sentence(rule: Rule) -> str:
-    """The rule in words."""
+    """Describe the rule in words."""
     if rule.kind == "new_values":
         return f"{rule.column} must have no value that the batch published before had not."
     return (
@@ -57,7 +58,7 @@ def summarize(rule: Rule, rows: Sequence[tuple[Any, ...]], shown: bool) -> str:
 
 
 def _before(source: Source, table: Table) -> str:
-    """The FROM clause for the rows `p` of the batch published before the one being validated."""
+    """Render the FROM clause for the rows `p` of the batch published before the one being validated."""
     batch = (
         f"SELECT l.BATCH_ID FROM {ident(source.schema)}.LOAD_LEDGER AS l WHERE l.SOURCE = {literal(source.name)}"
         f" AND l.TABLE_NAME = {literal(table.raw_name)} AND l.STATUS = 'validated'"

@@ -10,13 +10,13 @@ from flows.contract.sql import ident, literal
 
 
 def shown_columns(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
-    """Those of `columns` whose values may leave the warehouse: the ones with `pii: none` in the contract."""
+    """Return those of `columns` whose values may leave the warehouse: the ones with `pii: none` in the contract."""
     pii = {column.name: column.pii for column in table.columns}
     return tuple(name for name in columns if pii[name] == "none")
 
 
 def broken_rows(source: Source, table: Table, expectation: Expectation, batch_id: str) -> str | None:
-    """The SELECT of the rows that break a rule, in the files' order: _SOURCE_ROW_NUMBER, _SOURCE_FILENAME, values of
+    """Render the SELECT of the rows that break a rule, in the files' order: _SOURCE_ROW_NUMBER, _SOURCE_FILENAME, values of
     `shown_columns`. None if the rule is not about single rows."""
     names = ("_SOURCE_ROW_NUMBER", "_SOURCE_FILENAME", *shown_columns(table, expectation.columns))
     order = "ORDER BY r._SOURCE_FILENAME, r._SOURCE_ROW_NUMBER"
@@ -35,7 +35,7 @@ def broken_rows(source: Source, table: Table, expectation: Expectation, batch_id
 def orphans(
     source: Source, table: Table, expectation: Expectation, batch_ids: Sequence[str], columns: Sequence[str]
 ) -> str:
-    """The SELECT of `columns` of the rows of these batches whose parent does not exist."""
+    """Render the SELECT of `columns` of the rows of these batches whose parent does not exist."""
     query = str(expectation.kwargs["unexpected_rows_query"]).replace(
         "{batch}", f"({asset_query(source, table, *batch_ids)})"
     )
@@ -43,8 +43,8 @@ def orphans(
 
 
 def breaks(expectation: Expectation) -> str | None:
-    """The SQL condition for rows `r` of the asset that break the rule. NULL breaks only not_null. None if the rule is not about
-    single rows."""
+    """Render the SQL condition for rows `r` of the asset that break the rule. NULL breaks only not_null. None if the rule is not
+    about single rows."""
     kwargs = expectation.kwargs
     names = [f"r.{ident(c.upper())}" for c in _named(expectation)]
     match expectation.type:
@@ -70,7 +70,7 @@ def breaks(expectation: Expectation) -> str | None:
 
 
 def _named(expectation: Expectation) -> list[str]:
-    """The asset's columns that the expectation checks, as it names them; empty for one on the table."""
+    """Return the asset's columns that the expectation checks, as it names them; empty for an expectation on the table."""
     column, columns = expectation.kwargs.get("column"), expectation.kwargs.get("column_list")
     if expectation.columns and isinstance(columns, list):
         return [str(name) for name in columns]

@@ -41,7 +41,7 @@ class Change:
 
 
 def compare(old: Source, new: Source) -> tuple[Change, ...]:
-    """Every difference between two versions of one contract, breaking ones first."""
+    """List every difference between two versions of one contract, breaking ones first."""
     changes = [*_contract(old, new)]
     before, after = {t.name: t for t in old.tables}, {t.name: t for t in new.tables}
     changes += [Change("breaking", name, "", "table removed") for name in before.keys() - after.keys()]
@@ -54,7 +54,7 @@ def compare(old: Source, new: Source) -> tuple[Change, ...]:
 
 
 def version_for(old_version: str, changes: tuple[Change, ...]) -> str:
-    """The lowest version number that these changes allow: `1.4.2` with an addition → `1.5.0`.
+    """Return the lowest version number that these changes allow: `1.4.2` with an addition → `1.5.0`.
 
     Raises:
         ConfigurationError: the old version is not of the form major.minor.patch.
@@ -69,7 +69,7 @@ def version_for(old_version: str, changes: tuple[Change, ...]) -> str:
 
 
 def breaks_within_major(old: Source, new: Source, changes: tuple[Change, ...]) -> bool:
-    """Whether a change is breaking although the major version did not grow."""
+    """Return whether a change is breaking although the major version did not grow."""
     breaking = any(change.level == "breaking" for change in changes)
     return breaking and _parts(new.version)[0] <= _parts(old.version)[0]
 
@@ -96,7 +96,7 @@ def _contract(old: Source, new: Source) -> Iterator[Change]:
 
 
 def _own_limits(old: Table, new: Table) -> Iterator[Change]:
-    """Changes of a table's own freshness limits; `_contract` reports those of the source."""
+    """Yield changes of a table's own freshness limits; `_contract` yields those of the source."""
     before, after = old.own_limits, new.own_limits
     if before == after:
         return
@@ -112,7 +112,7 @@ def _own_limits(old: Table, new: Table) -> Iterator[Change]:
 
 
 def _retention(old: Table, new: Table) -> Iterator[Change]:
-    """A shorter retention deletes rows that a query found."""
+    """Yield a change of the retention; a shorter one is breaking, because it deletes rows that a query found."""
     before, after = old.retention, new.retention
     if before != after:
         shorter = after is not None and (before is None or after.days < before.days)
@@ -194,7 +194,7 @@ def _column(table: str, old: Column, new: Column) -> Iterator[Change]:
 
 
 def _rules(old: Table, new: Table, names: set[str], retyped: set[str]) -> Iterator[Change]:
-    """Changes of rules on the table and on columns that both versions have. The rules of an added or removed column are not
+    """Yield changes of rules on the table and on columns that both versions have. The rules of an added or removed column are not
     reported separately."""
     keys = {old.primary_key, new.primary_key} if old.primary_key != new.primary_key else set()
     before, after = (
@@ -243,8 +243,8 @@ def _rule(table: str, column: str, label: str, old: Rule, new: Rule) -> Iterator
 
 
 def _narrower(old: Rule, new: Rule) -> bool:
-    """Whether a value that satisfied the old rule may break the new one. A changed pattern or format always counts as narrower,
-    since the two cannot be compared."""
+    """Return whether a value that satisfied the old rule may break the new one. A changed pattern or format always counts as
+    narrower, since the two cannot be compared."""
     if new.kind == "in_set":
         return not set(old.argument("values")) <= set(new.argument("values"))
     if new.kind in ("between", "row_count"):
@@ -256,7 +256,7 @@ def _narrower(old: Rule, new: Rule) -> bool:
 
 
 def _or(bound: float | None, default: float) -> float:
-    """A bound, or `default` if there is none."""
+    """Return a bound, or `default` if there is none."""
     return default if bound is None else bound
 
 

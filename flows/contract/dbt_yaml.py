@@ -14,12 +14,12 @@ class Jinja(str):
 
 
 def dbt_yaml(derived_line: str, document: dict[str, Any]) -> str:
-    """The document as YAML, after a comment that says what it is derived from."""
+    """Write the document as YAML, after a comment that says what it is derived from."""
     return f"# {derived_line}\n" + yaml.safe_dump(_written(document), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _written(value: Any) -> Any:
-    """`value` with every text in it escaped, except for `Jinja`."""
+    """Return `value` with every text in it escaped, except for `Jinja`."""
     match value:
         case Jinja():
             return str(value)

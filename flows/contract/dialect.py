@@ -78,13 +78,14 @@ class Dialect:
         return json.dumps(differs, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if differs else ""
 
     def read_by(self, file_text: str) -> Dialect:
-        """This dialect, but with the parsing options under which a file was landed, maybe by another version of the contract."""
+        """Return this dialect with the parsing options of a landed file, perhaps from another version of the contract."""
         stored = json.loads(file_text) if file_text else {}
         said = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
         return replace(self, **{k: said.get(k, _DEFAULTS[k]) for k in _IN_THE_FILE})
 
     def file_format(self, name: str) -> str:
-        """The name of the Snowflake file format for COPY: `name` itself for default options, else `name` with a hash of them."""
+        """Return the name of the Snowflake file format for COPY: `name` itself, or if the options are not the default with a
+        hash of them."""
         options = [getattr(self, k) for k in _IN_THE_FORMAT]
         if options == [_DEFAULTS[k] for k in _IN_THE_FORMAT]:
             return name
@@ -114,7 +115,7 @@ class Dialect:
         return ", ".join(words[key] for key in words if key in said)
 
 
-PLAIN = Dialect()  # the dialect of a contract that says nothing about it
+PLAIN = Dialect()  # the dialect of a contract without one
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Dialect)}
 _IN_THE_FILE = ("delimiter", "quote", "escape", "encoding", "header", "line_end", "nulls")
 _IN_THE_FORMAT = tuple(k for k in _IN_THE_FILE if k != "encoding")  # landing sends UTF-8

@@ -40,7 +40,7 @@ def check_name(source: str) -> None:
 
 
 def parents(project: Path, source: str, data: Path) -> list[Parent]:
-    """The tables of the project's contracts that a link may point at: those with a single-column key and one file."""
+    """Return the tables of the project's contracts that a link may point at: those with a single-column key and one file."""
     candidates = []
     for name in sources(project):
         contract = read_source(project / DICTIONARY / f"{name}{SUFFIX}")
@@ -53,7 +53,7 @@ def parents(project: Path, source: str, data: Path) -> list[Parent]:
 
 
 def add_entries(project: Path, source: str, profiles: Sequence[FileProfile]) -> str:
-    """The contract's text with an entry for each file added at its end. The new text is parsed and rendered as a check.
+    """Return the contract's text with an entry for each file added at its end. The new text is parsed and rendered as a check.
 
     Raises:
         ConfigurationError: an entry of that name exists, `schema` is not the contract's last key, or (a bug of the draft) the

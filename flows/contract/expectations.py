@@ -19,7 +19,7 @@ from flows.contract.sql import ident, literal
 from flows.contract.volume import usual, volume
 from flows.errors import ConfigurationError
 
-# The statuses of a batch that is published, as `flows.steps.load` writes them into the ledger.
+# The statuses, in the ledger, of batches whose rows count: the one being validated, and published ones.
 _STANDING = ("loaded", "validated")
 
 
@@ -41,20 +41,21 @@ class Expectation:
 
 
 def named(rule: Rule) -> str:
-    """A rule's name in messages: `number(PRICE)`."""
+    """Return a rule's name in messages: `number(PRICE)`."""
     return rule.kind + (f"({', '.join(_columns(rule))})" if _columns(rule) else "")
 
 
 def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
-    """The SELECT of the rows that a suite checks: those of `batch_ids`, or of the newest published batch in the ledger.
+    """Render the SELECT of the rows that a suite checks: those of `batch_ids`, or by the ledger those of the batch that is being
+    validated, else of the newest published one.
 
-    `t.*` and not a list of columns: a list would make the rule on column set and order true by itself. It costs nothing on
-    the way, because GX copies the result into a temporary table in the warehouse, once per run; that needs no CREATE TABLE
+    It selects `t.*`, because a list of columns would always satisfy the rules on column set and order. That costs nothing extra,
+    because GX copies the result into a temporary table in the warehouse, once per run; that needs no CREATE TABLE
     privilege (https://docs.snowflake.com/en/sql-reference/sql/create-table#access-control-requirements). A constant batch id
     lets Snowflake skip the other batches' partitions, a subquery does not
     (https://docs.snowflake.com/en/user-guide/tables-clustering-micropartitions#query-pruning), so a run gives the id.
-    Columns that a rule checks are read as staging reads them (trimmed, NULL where nothing is left), and beside them, where a
-    rule asks for it, `…__VALUE`, what staging makes of the text, and `…__UNREAD`, the text that breaks the rule of type.
+    Columns that a rule checks are read as in staging: trimmed, and NULL if they are then empty. If a rule needs them, there are
+    also `…__VALUE`, the value that staging makes of the text, and `…__UNREAD`, the text if it breaks the rule on the type.
     """
     texts = {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}
     replaced = f" REPLACE ({', '.join(f'{sql} AS {name}' for name, sql in texts.items())})" if texts else ""
@@ -73,19 +74,21 @@ def asset_query(source: Source, table: Table, *batch_ids: str) -> str:
 
 
 def asset_columns(table: Table) -> tuple[dict[str, str], dict[str, str]]:
-    """The columns of the asset that differ from RAW: those that a rule checks, and the derived ones, each with its SQL
+    """Return the columns of the asset that differ from RAW: those that a rule checks, and the derived ones, each with its SQL
     over one column of `t`."""
     texts = {ident(c): values.text(f"t.{ident(c)}") for c in _judged(table)}
     return texts, {name: sql for twin in _twins(table) for name, sql in twin.flat.items()}
 
 
 def expectations(source: Source, table: Table) -> list[Expectation]:
-    """The expectations of a table, in the order in which Data Docs show them.
+    """Return the expectations of a table, in the order in which Data Docs show them.
 
-    Keys are not null and unique, and required columns not null, whether or not the contract repeats that as a rule.
+    Keys are unique and not null, required columns are not null, and a batch has a row (unless the table may be empty), whether or
+    not the contract has rules for that.
 
     Raises:
-        ConfigurationError: a rule has arguments that no expectation can be made of; the message names table and rule.
+        ConfigurationError: a rule names a column that the table does not have, or no expectation can be made from its arguments;
+            the message names table and rule.
     """
     rules = _with_implied(table)
     known = {c.name for c in table.columns}
@@ -109,7 +112,7 @@ def _shape(table: Table) -> list[Expectation]:
     names = [*(c.name for c in table.columns), *AUDIT_COLUMNS, *twins]
     columns = [n.lower() for n in names]  # SQLAlchemy gives unquoted names in lower case
     shape = [
-        # A column that the contract adds by itself (onNewColumn) exists in RAW before it exists in the contract.
+        # With `onNewColumn: add`, a file's new column exists in RAW before it exists in the contract.
         Expectation(
             "expect_table_columns_to_match_set",
             {"column_set": columns, **({"exact_match": False} if table.on_new_column == "add" else {})},
@@ -181,7 +184,7 @@ def _expectation(source: Source, table: Table, rule: Rule) -> Expectation:
 
 
 def _on_column(table: Table, rule: Rule, column: str) -> tuple[str, dict[str, object], str]:
-    """A rule on one column: GX's type, its keyword arguments, and the rule as a sentence."""
+    """Return a rule on one column: GX's type, its keyword arguments, and the rule as a sentence."""
     name, arguments = column.lower(), dict(rule.arguments)
     if rule.kind == "not_null":
         return "expect_column_values_to_not_be_null", {"column": name}, f"{column} must not be empty."
@@ -199,7 +202,7 @@ def _on_column(table: Table, rule: Rule, column: str) -> tuple[str, dict[str, ob
         kwargs = {"column": _value(column).lower(), **_bounds(rule)}
         return "expect_column_values_to_be_between", kwargs, f"{column} must be {_range(rule)}."
     if rule.kind == "regex":
-        # Anchored always: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
+        # Always anchored: on Snowflake GX counts matches anywhere in the value (REGEXP_COUNT).
         regex = str(arguments["pattern"])
         regex = regex if regex.startswith("^") and regex.endswith("$") else f"^({regex})$"
         return "expect_column_values_to_match_regex", {"column": name, "regex": regex}, f"{column} must match {regex}"
@@ -248,19 +251,19 @@ def _relationship(source: Source, table: Table, relationship: Relationship) -> E
 
 
 def current_parents(source: Source, relationship: Relationship) -> str:
-    """The SELECT of the batches whose rows a relationship may point at."""
+    """Render the SELECT of the batches whose rows a relationship may point at."""
     owner, parent = source.parent(relationship)
     # Rows of this batch are loaded but not yet validated; of another source only published rows count.
     return _current(owner, parent, _STANDING if owner.name == source.name else ("validated",))
 
 
 def published_batches(source: Source, table: Table) -> str:
-    """The SELECT of the batches whose rows are published for a table."""
+    """Render the SELECT of the batches whose rows are published for a table."""
     return _current(source, table, ("validated",))
 
 
 def _current(source: Source, table: Table, statuses: tuple[str, ...]) -> str:
-    """The ids of the batches whose rows make up a table: the newest; for a daily table the newest of each day."""
+    """Render the SELECT of the batches whose rows make up a table: the newest; for a daily table the newest of each day."""
     day = day_in("l.FILE_NAME") if table.has_parts else "l.FILE_NAME"
     return _newest(source, table, statuses, f"PARTITION BY {day} " if table.load == "append" else "")
 
@@ -281,19 +284,19 @@ def _columns(rule: Rule) -> tuple[str, ...]:
 
 
 def _link_kind(table: Table, parent: Table, ours: str, theirs: str) -> str:
-    """The type by which both ends of a relationship are compared: their common type, else text."""
+    """Return the type by which both ends of a relationship are compared: their common type, else text."""
     kind = values.kind_of(table, ours)
     return kind if kind == values.kind_of(parent, theirs) else "string"
 
 
 def _reading(table: Table, column: str, kind: str) -> dict[str, object]:
-    """The parse options for a column's text as a value of `kind`."""
+    """Return the parse options for a column's text as a value of `kind`."""
     definition = next(c for c in table.columns if c.name == column)
     return dict(definition.reading) if definition.logical_type == kind else {}
 
 
 def _judged(table: Table) -> list[str]:
-    """The columns that a rule checks."""
+    """Return the columns that a rule checks."""
     named = {c for rule in _with_implied(table) for c in _columns(rule)}
     named |= {c for link in table.relationships for c in link.columns}
     return [c.name for c in table.columns if c.name in named]
@@ -309,7 +312,7 @@ class _Twin:
 
 
 def _twins(table: Table) -> list[_Twin]:
-    """The columns derived from the table's columns."""
+    """Return the columns derived from the table's columns."""
     compared = {c for rule in _with_implied(table) if rule.kind in ("unique", "between") for c in _columns(rule)}
     compared |= {c for link in table.relationships for c in link.columns}
     twins = []
@@ -336,7 +339,7 @@ def _twins(table: Table) -> list[_Twin]:
 
 
 def _compared(table: Table, column: str) -> str:
-    """The asset's column with a column's value: the column itself if it is text."""
+    """Return the asset's column with a column's value: the column itself if it is text."""
     return ident(column) if values.kind_of(table, column) == "string" else _value(column)
 
 

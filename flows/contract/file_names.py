@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*(?:_\{date\})?\.csv")  # one file,
 
 
 def is_name(pattern: str) -> bool:
-    """Whether this is a valid `fileName`."""
+    """Return whether this is a valid `fileName`."""
     if not is_pattern(pattern):
         return _PLAIN.fullmatch(pattern) is not None
     day, part, wild = (pattern.find(each) for each in (DATE, PART, ANY))
@@ -40,31 +40,31 @@ def is_name(pattern: str) -> bool:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether several files of one day may match this name."""
+    """Return whether several files of one day may match this name."""
     return PART in name or ANY in name
 
 
 def matches(pattern: str, name: str, ignore_case: bool = False) -> bool:
-    """Whether a file name matches the pattern; both must be in the same Unicode form."""
+    """Return whether a file name matches the pattern; both must be in the same Unicode form."""
     match = _compiled(pattern, ignore_case).fullmatch(name)
     return match is not None and (DATE not in pattern or _is_day(match["day"]))
 
 
 def day_of(pattern: str, name: str) -> date | None:
-    """The day in a file name that matches a pattern with `{date}`; else None."""
+    """Return the day in a file name that matches a pattern with `{date}`; else None."""
     match = _compiled(pattern, False).fullmatch(name) if DATE in pattern else None
     return date.fromisoformat(match["day"]) if match and _is_day(match["day"]) else None
 
 
 def covers(general: str, special: str) -> bool:
-    """Whether every file name that matches `special` matches `general` too."""
+    """Return whether every file name that matches `special` matches `general` too."""
     # Wildcards are replaced by a character that no pattern contains as literal text.
     samples = [special.replace(DATE, "2026-11-27").replace(PART, "ſ").replace(ANY, any_) for any_ in ("", "ſ", "ſ.ſ")]
     return all(matches(general, sample) for sample in samples)
 
 
 def stem(name: str) -> str:
-    """A file name without `.csv`, day and wildcards, which names the folder of its objects; may be empty."""
+    """Return a file name without `.csv`, day and wildcards, which names the folder of its objects; may be empty."""
     bare = name.removesuffix(".csv")
     if not is_pattern(name):
         return bare.removesuffix("_" + DATE)
@@ -72,7 +72,7 @@ def stem(name: str) -> str:
 
 
 def day_in(column: str) -> str:
-    """SQL for the day in a file's name, as text: what `{date}` matched."""
+    """Render SQL for the day in a file's name, as text: what `{date}` matched."""
     return f"REGEXP_SUBSTR({column}, '{DAY}')"
 
 

@@ -65,17 +65,17 @@ class Layout:
 
 
 def header_of(text: str | None) -> tuple[str, ...]:
-    """The header in a layout's `text`; empty if the ledger has none."""
+    """Return the header in a layout's `text`; empty if the ledger has none."""
     return tuple(str(header) for header, _ in json.loads(text)) if text else ()
 
 
 def raw_columns(text: str | None) -> tuple[str, ...]:
-    """The RAW columns that a layout's `text` fills."""
+    """Return the RAW columns that a layout's `text` fills."""
     return tuple(str(name) for _, name in json.loads(text) if name) if text else ()
 
 
 def fit(table: Table, header: Sequence[str]) -> Layout:
-    """The layout of a file with this header.
+    """Return the layout of a file with this header.
 
     Raises:
         MisfitError: the header differs from the contract more than the table's policies allow.
@@ -119,8 +119,8 @@ def fit(table: Table, header: Sequence[str]) -> Layout:
 
 
 def fit_again(table: Table, header: Sequence[str]) -> Layout:
-    """The layout, by the current contract, of a file that was accepted before. Columns added to the contract since are NULL, and
-    columns removed from it are not loaded.
+    """Return the layout, by the current contract, of a file that was accepted before. Columns added to the contract since are
+    NULL, and columns removed from it are not loaded.
 
     Raises:
         MisfitError: the file lacks a column that is now required.
@@ -130,7 +130,7 @@ def fit_again(table: Table, header: Sequence[str]) -> Layout:
 
 
 def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
-    """Header → new RAW column. The name depends only on the header, so that later files are loaded into the same column."""
+    """Name the new RAW column of each header. The name depends only on the header, so that later files load into the same one."""
     taken = {**{c.name: c.header for c in table.columns}, **dict.fromkeys(OWN_COLUMNS, "an audit column")}
     added: dict[str, str] = {}
     for header in headers:
@@ -145,5 +145,5 @@ def _added(table: Table, headers: Sequence[str]) -> dict[str, str]:
 
 
 def shown(text: str) -> str:
-    """A column's name for messages; quoted and escaped if it contains invisible or ambiguous characters: 'v\\xa0', 'v '."""
+    """Format a column's name for messages, quoted and escaped if it has invisible or ambiguous characters: 'v\\xa0', 'v '."""
     return text if re.fullmatch(r"[!-~]+( [!-~]+)*", text) else ascii(text)

@@ -15,7 +15,7 @@ from flows.errors import ConfigurationError
 
 
 def read_at(project: Path, name: str, ref: str) -> Source | None:
-    """The contract of source `name` at a git ref of the project's repository; None if that commit has no such contract.
+    """Read the contract of source `name` at a git ref of the project's repository; None if that commit has no such contract.
 
     Raises:
         ConfigurationError: git is missing, the project is not a repository, the ref is unknown, or this version of the code
@@ -39,7 +39,7 @@ def read_at(project: Path, name: str, ref: str) -> Source | None:
 
 
 def read_file(path: Path) -> Source:
-    """The contract in a file of any name. Contracts that its relationships point into must be in the same folder."""
+    """Read the contract in a file of any name. Contracts that its relationships point into must be in the same folder."""
     if path.name.endswith(SUFFIX):
         return read_source(path)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def read_file(path: Path) -> Source:
 
 
 def commit_before_version(project: Path, source: Source) -> str | None:
-    """The commit that the contract is compared with by default; None if it has no history.
+    """Find the commit that the contract is compared with by default; None if it has no history.
 
     If the last commit has the same version, it is the commit that introduced this version. If the version was raised since, it is
     the last commit, which still has the old version.

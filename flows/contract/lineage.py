@@ -69,23 +69,23 @@ class Lineage:
         return origins
 
     def origins(self, ref: Ref) -> frozenset[Ref]:
-        """The columns of RAW and of seeds that `ref` is derived from, through all layers."""
+        """Return the columns of RAW and of seeds that `ref` is derived from, through all layers."""
         return self._origins[ref]
 
     def unchanged(self, ref: Ref) -> bool:
-        """Whether the value is that of the file, only typed and trimmed: nothing was computed."""
+        """Return whether the value is that of the file, only typed and trimmed: nothing was computed."""
         relation = self.relations[ref.relation]
         if relation.layer in GROUND:
             return True
         return ref.column in relation.unchanged and all(self.unchanged(r) for r in relation.columns[ref.column])
 
     def made_from(self, origin: Ref, layer: str) -> list[Ref]:
-        """The columns of `layer` that are derived from RAW's column `origin`."""
+        """Return the columns of `layer` that are derived from RAW's column `origin`."""
         inside = (ref for ref in self._origins if self.relations[ref.relation].layer == layer and ref.column != ROWS)
         return [ref for ref in inside if origin in self._origins[ref]]
 
     def chosen_by(self, origin: Ref) -> list[str]:
-        """The relations after staging that join, filter or sort by `origin`."""
+        """Return the relations after staging that join, filter or sort by `origin`."""
         after = (r for r in self.relations.values() if r.layer not in (*GROUND, "STG"))
         return [r.name for r in after if any(origin in self._origins[ref] for ref in r.choosing)]
 
@@ -131,7 +131,7 @@ def trace(manifest: Mapping[str, Any], sources: Iterable[Source]) -> Lineage:
 
 
 def _in_order(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Seeds, models and snapshots by layer and name, each after those that it reads."""
+    """Sort seeds, models and snapshots by kind and name, each after those that it reads."""
     kinds = ("seed", "model", "snapshot")
     waiting = {key: node for key, node in manifest["nodes"].items() if node["resource_type"] in kinds}
     waiting = dict(sorted(waiting.items(), key=lambda item: (kinds.index(item[1]["resource_type"]), item[0])))
@@ -177,7 +177,7 @@ class _Reader:
         )
 
     def _projections(self, scope: Scope, name: str) -> list[tuple[Scope, exp.Expr]]:
-        """The expressions of the column `name`: one, or one for each branch of a union."""
+        """Return the expressions of the column `name`: one, or one for each branch of a union."""
         if not scope.set_operation_scopes:
             return [(scope, next(e for e in _query(scope).selects if e.alias_or_name == name))]
         position = _query(scope).named_selects.index(name)
@@ -211,11 +211,11 @@ class _Reader:
         return origins
 
     def _table(self, table: exp.Table) -> Relation | None:
-        """The relation of a table in the SQL; None for a table function."""
+        """Return the relation of a table in the SQL; None for a table function."""
         return self.known.get(self.names.get(_sql_name(table), ""))
 
     def _looked_up_by(self, scope: Scope, alias: str) -> frozenset[Ref]:
-        """The columns that a joined table was joined by, on the other side."""
+        """Return the other side's columns in the join condition of a joined table."""
         origins: set[Ref] = set()
         for join in scope.expression.args.get("joins") or ():
             if join.alias_or_name == alias and join.args.get("on"):
@@ -225,7 +225,7 @@ class _Reader:
         return frozenset(origins)
 
     def _rows(self, scope: Scope) -> frozenset[Ref]:
-        """The relations that the scope's rows come from: FROM, and joins that can remove rows (not LEFT or CROSS)."""
+        """Return the relations that the scope's rows come from: FROM, and joins that can remove rows (not LEFT or CROSS)."""
         if scope.set_operation_scopes:
             return frozenset(ref for branch in scope.set_operation_scopes for ref in self._rows(branch))
         joins = scope.expression.args.get("joins") or ()
@@ -255,7 +255,7 @@ class _Reader:
         return all(self.known[ref.relation].layer != "SEEDS" for ref in self._origins(scope, name))
 
     def _choosing(self, scope: Scope) -> frozenset[Ref]:
-        """The columns used outside the select list: in joins, filters, groups, order."""
+        """Return the columns used outside the select list: in joins, filters, groups, order."""
         if scope.set_operation_scopes:
             return frozenset()
         shown = {id(c) for projection in _query(scope).selects for c in projection.find_all(exp.Column)}

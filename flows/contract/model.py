@@ -72,7 +72,7 @@ class Rule:
     description: str = ""
 
     def argument(self, name: str) -> Any:
-        """The argument called `name`; None if the rule does not have it."""
+        """Return the argument called `name`; None if the rule does not have it."""
         return dict(self.arguments).get(name)
 
 
@@ -138,7 +138,7 @@ class BadRows:
     broken_lines: bool = False  # set aside broken lines (not valid records) too; each record must then be one line
 
     def allows(self, rows: int, of: int) -> bool:
-        """Whether so many of a file's rows may be set aside."""
+        """Return whether `rows` of a file's `of` rows may be set aside."""
         return (self.max_rows is None or rows <= self.max_rows) and (
             self.max_share is None or rows <= self.max_share * of
         )
@@ -178,7 +178,7 @@ class Table:
     on_missing_column: OnMissingColumn = "refuse"
     on_reorder: OnReorder = "refuse"
     allow_empty: bool = False  # a file with a header and no record is a batch of 0 rows
-    optional: bool = False  # a batch is complete without its file; its published rows stay
+    optional: bool = False  # a batch is complete without its file; rows published before stay
     bad_rows: BadRows | None = None  # None: one row that breaks a rule quarantines the batch
     dialect: Dialect = PLAIN
     retention: Retention | None = None  # None: as long as `CXM_KEEP_BATCHES` says in RAW, and for ever in S3
@@ -213,7 +213,7 @@ class Table:
 
     @property
     def is_personal(self) -> bool:
-        """Whether a column is about people: then no message shows a line of its file, or a value of whatever column."""
+        """Whether a column is about people: then no message shows a line of its file or a value of any column."""
         return any(column.pii != "none" for column in self.columns)
 
     @property
@@ -232,7 +232,7 @@ class Table:
         return "{date}" in self.file
 
     def file_on(self, day: date | None) -> str:
-        """The file's name or pattern; for a daily table with `day` filled in (in ISO form).
+        """Return the file's name or pattern; for a daily table with `day` filled in (in ISO form).
 
         Raises:
             ValueError: the table is daily and `day` is None.
@@ -281,18 +281,18 @@ class Source:
         return formats | {t.dialect.file_format(self.file_format): t.dialect for t in self.tables}
 
     def limits(self, table: Table) -> Limits | None:
-        """A table's freshness limits: its own, or the source's; None if the contract says that it is never late."""
+        """Return a table's freshness limits: its own, or the source's; None if the contract says that it is never late."""
         if table.own_limits == "none":
             return None
         return table.own_limits or Limits(self.warn_after_hours, self.error_after_hours)
 
     def parent(self, link: Relationship) -> tuple[Source, Table]:
-        """The table that a relationship points at, and the source that owns it."""
+        """Return the table that a relationship points at, and the source that owns it."""
         owner = next(s for s in (self, *self.references) if s.name == (link.source or self.name))
         return owner, owner.table(link.parent)
 
     def table(self, name: str) -> Table:
-        """The table called `name` (contract name or RAW name).
+        """Return the table called `name` (contract name or RAW name).
 
         Raises:
             KeyError: no such table; the message lists the existing ones.

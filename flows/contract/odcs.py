@@ -69,7 +69,7 @@ def _refuse_unknown_keys(given: Any, parsed: Any, at: tuple[int | str, ...], raw
 
 
 def _path(raw: Any, location: Sequence[int | str]) -> str:
-    """A readable path: `("schema", 0, "properties", 2, "x")` → `schema[orders].properties[order_status].x`."""
+    """Return a readable path: `("schema", 0, "properties", 2, "x")` → `schema[orders].properties[order_status].x`."""
     text, here = "", raw
     for part in location:
         try:

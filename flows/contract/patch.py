@@ -25,7 +25,8 @@ from flows.errors import ConfigurationError
 def patch(
     project: Path, source: Source, layouts: Mapping[str, Layout], columns: Mapping[str, Sequence[ColumnProfile]]
 ) -> str:
-    """A unified diff of the contract. By table name, `layouts` has the positions of the new columns and `columns` their profiles.
+    """Render a unified diff that adds the new columns to the contract and raises its version. By table name, `layouts` has the
+    positions of the new columns and `columns` their profiles.
 
     Raises:
         ConfigurationError: the contract's text does not have the expected layout, or the result is not a valid contract.
@@ -52,7 +53,7 @@ def patch(
 
 
 def _insertions(document: Any, table: Table, layout: Layout, columns: Sequence[ColumnProfile]) -> list[tuple[int, str]]:
-    """(line, text) of each new property, to be inserted after the property of the preceding field in the file."""
+    """Return (line, text) of each new property, to be inserted after the property of the preceding field in the file."""
     entries = _value(document, "schema").value
     entry = next(e for e in entries if _value(e, "name").value == table.name)
     properties = _value(entry, "properties")
@@ -78,7 +79,7 @@ def _value(node: Any, key: str) -> Any:
 
 
 def _last_line(node: Any) -> int:
-    """The last line of a node, counted from 0. PyYAML ends a block where the next token begins, so its last child is used."""
+    """Find the last line of a node, counted from 0. PyYAML ends a block at the next token, so its last child is used."""
     if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
         mark = node.end_mark
         return int(mark.line if mark.column else mark.line - 1)

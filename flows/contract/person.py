@@ -29,7 +29,7 @@ class Key:
 
     @property
     def text(self) -> str:
-        """`OLIST_CUSTOMERS.CUSTOMER_ID`."""
+        """The key in text form: `OLIST_CUSTOMERS.CUSTOMER_ID`."""
         return f"{self.table}.{'+'.join(self.columns)}"
 
 
@@ -72,7 +72,7 @@ class Reach:
 
 
 def key_of(source: Source, column: str) -> Key:
-    """The key that `column` identifies: `customers.customer_id`, or `customer_id` if only one table has it.
+    """Find the key that `column` identifies: `customers.customer_id`, or `customer_id` if only one table has it.
 
     Raises:
         ConfigurationError: no table or several have such a column, or it is not personal data.
@@ -106,7 +106,7 @@ def key_of(source: Source, column: str) -> Key:
 
 
 def reach(sources: Sequence[Source], starts: Iterable[Key]) -> Reach:
-    """The tables of the project's `sources` whose rows `starts` may lead to."""
+    """Find the tables of the project's `sources` whose rows `starts` may lead to."""
     owners = {table.raw_name: (source, table) for source in sources for table in source.tables}
     links = [
         (table.raw_name, link.columns, Key(source.parent(link)[1].raw_name, link.parent_columns))
@@ -147,7 +147,7 @@ def reach(sources: Sequence[Source], starts: Iterable[Key]) -> Reach:
 
 
 def condition(found_by: Sequence[tuple[Key, tuple[str, ...]]], values: Values) -> tuple[str, list[str]]:
-    """The condition for rows with one of the `values`, and its binds: a JSON array of arrays for each key.
+    """Render the condition for rows with one of the `values`, and its binds: a JSON array of arrays for each key.
     `found_by`: each key with the columns that hold it. Blanks around a value are ignored, as in staging."""
     parts, bound = [], []
     for key, columns in found_by:
@@ -166,7 +166,7 @@ _MADE = re.compile(r"`(?P<relation>\w+)`: (?P<columns>\w+(?:, \w+)*)")
 
 
 def dbt_key_columns(project: Path, reached: Reach) -> dict[tuple[str, str], Key]:
-    """dbt's (relation, column), in upper case → the key whose values it holds, from the lineage page.
+    """Read from the lineage page which columns of dbt's tables hold keys: (relation, column), in upper case → key.
 
     A column derived from several columns is left out: equal values need not mean the same person.
 

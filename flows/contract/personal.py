@@ -25,7 +25,7 @@ def check_classes(project: Path) -> None:
     """Check that every column of a mart or snapshot that is derived from personal data declares its class.
 
     Raises:
-        ConfigurationError: a column does not; one line for each.
+        ConfigurationError: a column does not; the message has a line for each.
     """
     page = project / PATH
     if not page.exists():
@@ -43,7 +43,7 @@ def check_classes(project: Path) -> None:
 
 
 def _classes(project: Path) -> dict[tuple[str, str], Any]:
-    """(model, column) → the `pii` in its meta, from the YAML of marts and snapshots."""
+    """Read (model, column) → the `pii` in its meta, from the YAML of marts and snapshots."""
     classes: dict[tuple[str, str], Any] = {}
     for folder in ("models/marts", "snapshots"):
         for path in sorted((project / _PROJECT / folder).rglob("*.yml")):

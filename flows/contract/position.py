@@ -35,20 +35,20 @@ class Position:
         raise ConfigurationError(f"{', '.join(parts)}: {message}")
 
     def text(self, value: str | None, key: str, example: str) -> str:
-        """`value` without surrounding space; it must not be empty. `example` is shown in the fix."""
+        """Return `value` without surrounding space; it must not be empty. `example` is shown in the fix."""
         if value is None or not value.strip():
             self.fail(f"{key}: got nothing, expected a text; add `{key}: {example}`")
         return value.strip()
 
     def one_of(self, value: object, key: str, expected: Iterable[str]) -> str:
-        """`value`, which must be one of `expected`."""
+        """Return `value`, which must be one of `expected`."""
         expected = tuple(expected)
         if value not in expected:
             self.fail(f"{key}: got {show(value)}, expected {' or '.join(expected)}")
         return value
 
     def identifier(self, name: str, key: str) -> str:
-        """`name`, which must be a valid unquoted identifier in Snowflake."""
+        """Return `name`, which must be a valid unquoted identifier in Snowflake."""
         try:
             return ident(name)
         except ConfigurationError as error:
@@ -61,7 +61,7 @@ class Position:
             self.fail(f"{what}: got {', '.join(repeated)} more than once, expected each once; rename or remove one")
 
     def custom(self, properties: Sequence[CustomProperty] | None, known: Iterable[str]) -> dict[str, Any]:
-        """The custom properties by name; only `known` ones are allowed."""
+        """Return the custom properties' values by name; only `known` ones are allowed."""
         known = tuple(known)
         self.once((str(p.property) for p in properties or ()), "customProperties")
         for entry in properties or ():
@@ -75,13 +75,13 @@ class Position:
 
 
 def show(value: object) -> str:
-    """A value for messages: short, on one line."""
+    """Format a value for messages: short, on one line."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _line(text: str, entry: str, at: Sequence[str]) -> int | None:
-    """The line of a key in a custom property of the contract, or of a schema entry of it."""
+    """Find the line of a key in a custom property of the contract or of one of its schema entries."""
     node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     if entry:
         node = next((e for e in _items(_child(node, "schema")) if _value(e, "name") == entry), None)

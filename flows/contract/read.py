@@ -1,8 +1,8 @@
 """Reads a contract: `data_dictionary/<source>.odcs.yaml`, parsed as ODCS, → `Source`.
 
-Whatever this pipeline cannot do is refused by name and never ignored silently.
+A request for something that the pipeline cannot do is refused by name, never ignored.
 
-Long because each entry of a contract has errors of its own; the rules are in `read_rules`.
+Long because each entry of a contract has its own errors; the rules are in `read_rules`.
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ _NO_REFERENCE = ("", "", "")
 
 
 def sources(project: Path = PROJECT) -> tuple[str, ...]:
-    """The names of the project's contracts, in alphabetical order: `("olist", "synthetic")`."""
+    """Return the names of the project's contracts, in alphabetical order: `("olist", "synthetic")`."""
     return _names(project / DICTIONARY / "any")
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    """The names of the contracts in the folder of `path`."""
+    """Return the names of the contracts in the folder of `path`."""
     return tuple(sorted(p.name.removesuffix(SUFFIX) for p in path.parent.glob(f"*{SUFFIX}")))
 
 
 def read_source(path_or_name: Path | str) -> Source:
-    """The contract at a path, or of a source of this project by its name (`olist`).
+    """Read the contract at a path, or of a source of this project by its name (`olist`).
 
     Raises:
-        ConfigurationError: the file does not exist, is not YAML or ODCS, or asks for what the pipeline cannot do. The message
-            names file, schema entry, property, what was got and expected, and the fix.
+        ConfigurationError: the file does not exist, is not YAML or ODCS, or asks for something that the pipeline cannot do. The
+            message names file, schema entry, property, what was got and expected, and the fix.
     """
     return _read(_path(path_or_name), ())
 
@@ -84,7 +84,7 @@ def _path(path_or_name: Path | str) -> Path:
 
 
 def _read(path: Path, chain: tuple[str, ...]) -> Source:
-    """The contract at `path`; `chain` are the contracts whose references led to it."""
+    """Read the contract at `path`; `chain` are the contracts whose references led to it."""
     place = Position(f"{DICTIONARY}/{path.name}" if path.parent.name == DICTIONARY else str(path))
     try:
         text = path.read_text(encoding="utf-8")
@@ -113,7 +113,7 @@ def _read(path: Path, chain: tuple[str, ...]) -> Source:
 
 
 def _source(contract: OpenDataContractStandard, name: str, place: Position) -> Source:
-    """The contract, with its relationships not yet resolved."""
+    """Convert the contract, with its relationships not yet resolved."""
     place.one_of(contract.kind, "kind", ["DataContract"])
     place.one_of(contract.apiVersion, "apiVersion", ["v3.1.0"])
     place.one_of(contract.name, "name", [name])
@@ -269,7 +269,7 @@ def _flag(value: object, name: str, place: Position) -> bool:
 
 
 def _column(prop: SchemaProperty, position: int, written: Dialect, place: Position) -> tuple[Column, list[Rule]]:
-    """The column, and the rules that follow from its fields."""
+    """Convert a property into a column, and the rules that follow from its fields."""
     place = replace(place, property=prop.name or f"at position {position}")
     header = place.text(prop.name, "name", "order_id")
     if len(header.splitlines()) > 1 or header.endswith(("\n", "\r")):
@@ -329,7 +329,7 @@ def _primary_key(entry: SchemaObject, headers: dict[str, str], place: Position) 
 def _relationship(
     given: OdcsRelationship, owner: SchemaProperty | None, table: str, place: Position
 ) -> list[Relationship]:
-    """One relationship, with both ends as the contract names them; `_resolved` looks up the tables and columns."""
+    """Convert one relationship, with both ends as the contract names them; `_resolved` looks up the tables and columns."""
     if owner is not None:
         place = replace(place, property=str(owner.name))
     place.one_of(given.type or "foreignKey", "relationships, type", ["foreignKey"])
@@ -362,7 +362,7 @@ def _reference(text: str) -> tuple[str, str, str]:
 
 
 def _resolved(table: Table, tables: Mapping[str, Sequence[Table]], place: Position) -> Table:
-    """The table with RAW names at both ends of its relationships. `tables`: source ("" for the table's own) → its tables."""
+    """Return the table with RAW names at both ends of its relationships. `tables`: by source, "" for its own."""
     resolved = []
     for link in table.relationships:
         by_name = {t.name: t for t in tables[link.source]}

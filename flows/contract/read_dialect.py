@@ -34,7 +34,7 @@ _WORD = re.compile(r"[^\W_](?:[\w .+-]*[\w.+-])?|[+-]")
 
 
 def dialect(given: object, base: Dialect, place: Position) -> Dialect:
-    """`base`, overridden by the property's value `given`.
+    """Return `base`, overridden by the property's value `given`.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.

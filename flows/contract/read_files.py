@@ -11,7 +11,7 @@ from flows.contract.position import Position, show
 
 
 def file_name(given: object, load: Load, place: Position) -> str:
-    """The name of the table's file, or the pattern of its files.
+    """Read the name of the table's file, or the pattern of its files.
 
     Raises:
         ConfigurationError: it is not a valid name, or it has `{date}` although the table has no files by day, or vice versa.

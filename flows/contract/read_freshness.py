@@ -18,7 +18,7 @@ _ENDS = ("freshness_warning", "freshness_error")
 
 
 def source_limits(contract: OpenDataContractStandard, place: Position) -> Limits:
-    """The limits of the source, for every table that has none of its own.
+    """Read the limits of the source, for every table without its own.
 
     Raises:
         ConfigurationError: a limit is missing, repeated, or not a whole number of hours; or the warning is later than the error.
@@ -30,7 +30,7 @@ def source_limits(contract: OpenDataContractStandard, place: Position) -> Limits
 def table_limits(
     contract: OpenDataContractStandard, tables: Sequence[str], place: Position
 ) -> dict[str, Limits | Literal["none"]]:
-    """The limits of the tables that have their own, by table name; `none`: the table is never late.
+    """Read the limits of the tables that have their own, by table name; `none`: the table is never late.
 
     Raises:
         ConfigurationError: an entry names an unknown table, or a table's limits are invalid.

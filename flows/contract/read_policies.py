@@ -14,7 +14,7 @@ _WINDOW = re.compile(r"([1-9][0-9]{0,2}) (batches|weekdays)")
 
 
 def bad_rows(given: object, place: Position) -> BadRows | None:
-    """How many rows that break a rule a table sets aside; None: none, the batch is quarantined.
+    """Read how many rows that break a rule a table may set aside; None: it sets none aside, and the batch is quarantined.
 
     Raises:
         ConfigurationError: an unknown key or policy, or `set-aside` without a limit.
@@ -48,7 +48,7 @@ def bad_rows(given: object, place: Position) -> BadRows | None:
 
 
 def volume(given: object, place: Position) -> list[Rule]:
-    """The rule that compares a batch's number of rows with earlier batches.
+    """Read the rule that compares a batch's number of rows with earlier batches.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.
@@ -74,7 +74,7 @@ def volume(given: object, place: Position) -> list[Rule]:
 
 
 def beside_before(own: Mapping[str, Any], column: str, place: Position) -> list[Rule]:
-    """The rules that compare a column's values with those of the batch published before: `newValues`, `emptyShare`.
+    """Read the rules that compare a column's values with those of the batch published before: `newValues`, `emptyShare`.
 
     Raises:
         ConfigurationError: an unknown key, or a value that does not fit.

@@ -1,8 +1,8 @@
 """Reads how long data is kept from a contract's `slaProperties`: `property: retention`, for the source or for single tables.
 
 The standard has the property, its value and its unit, and names tables by `element`
-(https://bitol-io.github.io/open-data-contract-standard/latest/service-level-agreement/). Its own example names a column, whose
-dates would count; here the last delivery of a load counts, so that a load goes as a whole.
+(https://bitol-io.github.io/open-data-contract-standard/latest/service-level-agreement/). The standard's example names a
+column whose dates count; here the last delivery of a load counts, so that a load is deleted as a whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST: dict[RetentionUnit, int] = {"day": 36_500, "month": 1_200, "year": 100
 
 
 def retentions(contract: OpenDataContractStandard, tables: Sequence[str], place: Position) -> dict[str, Retention]:
-    """How long each table's data is kept, by table name; a table that is missing keeps its data.
+    """Read how long each table's data is kept, by table name; a table that is missing keeps its data.
 
     Raises:
         ConfigurationError: an entry names something that is not a table, a table has two, or a value or unit does not fit.

@@ -25,7 +25,7 @@ _BETWEEN = "expect_column_values_to_be_between"
 
 
 def typed_rules(column: Column, options: dict[str, Any], written: Dialect, place: Position) -> list[Rule]:
-    """The rules of logicalType and logicalTypeOptions, all of severity error, for values as the table's dialect writes them.
+    """Read the rules of logicalType and logicalTypeOptions, all of severity error, for values as the table's dialect writes them.
 
     Raises:
         ConfigurationError: an option that the pipeline does not check, or a value that does not fit.
@@ -81,7 +81,7 @@ def _range(options: dict[str, Any], low: str, high: str, place: Position) -> tup
 
 
 def quality_rules(quality: DataQuality, column: Column | None, headers: dict[str, str], place: Position) -> list[Rule]:
-    """The rule of one entry of `quality`, for a column or (None) the table. An entry of type text is documentation: no rule.
+    """Read the rule of one entry of `quality`, for a column or (None) the table. An entry of type text is documentation: no rule.
 
     Raises:
         ConfigurationError: no severity, or a check that the pipeline cannot carry out.

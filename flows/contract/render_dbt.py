@@ -48,7 +48,7 @@ _TYPES = {
 
 
 def render(source: Source) -> dict[str, str]:
-    """The derived dbt files of `source`: path relative to the repository's root → text. Deterministic.
+    """Render the derived dbt files of `source`: path relative to the project → text. Deterministic.
 
     Raises:
         ConfigurationError: two tables would be one staging model, or two columns of a table one staging column.
@@ -69,7 +69,7 @@ def render(source: Source) -> dict[str, str]:
 
 
 def staging_models(source: Source) -> dict[str, str]:
-    """RAW table name → name of its staging model: `OLIST_SELLERS` → `stg_olist__accounts`, from the business name "Account (…)".
+    """Name the staging model of each RAW table: `OLIST_SELLERS` → `stg_olist__accounts`, from the business name "Account (…)".
 
     Raises:
         ConfigurationError: two tables have the same business name.
@@ -87,7 +87,7 @@ def staging_models(source: Source) -> dict[str, str]:
 
 
 def staging_columns(source: Source, table: Table) -> dict[str, str]:
-    """RAW column name → staging column name, from the business name: `SELLER_ID` → `account_id`.
+    """Name the staging column of each RAW column, from the business name: `SELLER_ID` → `account_id`.
 
     Raises:
         ConfigurationError: two columns would have one name, or a name is a word of SQL or of an audit column.
@@ -153,7 +153,7 @@ def _table(source: Source, table: Table) -> dict[str, Any]:
 
 
 def _freshness(source: Source, table: Table) -> dict[str, Any]:
-    """dbt's freshness limits and its query for the last delivery; null if the contract says that the table is never late
+    """Render dbt's freshness limits and its query for the last delivery; null if the contract says that the table is never late
     (https://docs.getdbt.com/reference/resource-properties/freshness)."""
     limits = source.limits(table)
     if limits is None:
@@ -197,7 +197,7 @@ def _model(source: Source, table: Table, models: dict[str, str]) -> dict[str, An
 
 
 def _column_tests(source: Source, table: Table, column: Column) -> list[Any]:
-    """The contract's rules on one column as dbt's built-in tests; a rule of severity warning becomes a test that only warns."""
+    """Render the contract's rules on one column as dbt's built-in tests; a rule of severity warning only warns there too."""
     tests: list[Any] = []
     for rule in table.rules:
         if rule.column != column.name:
@@ -234,7 +234,7 @@ def _model_tests(source: Source, table: Table, names: dict[str, str]) -> list[An
 
 
 def _cast(column: Column) -> Any:
-    """A column's macro and its further arguments, as the test `casts_succeed` reads them."""
+    """Return a column's macro and its further arguments, as the test `casts_succeed` reads them."""
     macro = _TYPES[column.logical_type][0]
     return {"type": macro, "how": plain(dict(column.reading))} if column.reading else macro
 
@@ -247,7 +247,7 @@ def plain(value: Any) -> Any:
 
 
 def _limits(rules: Iterable[Rule], names: dict[str, str]) -> dict[str, dict[str, object]]:
-    """Staging column → its narrowest `min` and `max` over all rules."""
+    """Return the narrowest `min` and `max` over all rules, by staging column."""
     limits: dict[str, dict[str, object]] = {}
     for rule in rules:
         of_column = limits.setdefault(names[str(rule.column)], {})
@@ -259,14 +259,14 @@ def _limits(rules: Iterable[Rule], names: dict[str, str]) -> dict[str, dict[str,
 
 
 def _test(name: str, severity: str, **arguments: object) -> Any:
-    """A data test in dbt's YAML: only its name, unless it has arguments or only warns."""
+    """Render a data test in dbt's YAML: only its name, unless it has arguments or only warns."""
     config = {"config": {"severity": "warn"}} if severity == "warning" else {}
     body = {**({"arguments": arguments} if arguments else {}), **config}
     return {name: body} if body else name
 
 
 def _quoted(value: str) -> str:
-    """A value escaped for dbt's own tests, which put it between quotes without escaping it."""
+    """Escape a value for dbt's own tests, which put it between quotes without escaping it."""
     return literal(value)[1:-1]
 
 
@@ -298,13 +298,13 @@ def _arguments(column: Column) -> str:
 
 
 def is_staging_name(name: str) -> bool:
-    """Whether a staging column may have this name: lower case, beginning with a letter, no SQL keyword, no audit column."""
+    """Return whether a staging column may have this name: lower case, beginning with a letter, not a keyword or audit column."""
     taken = {audit for audit, _, _ in _AUDIT.values()} | {word.lower() for word in RESERVED}
     return re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and name not in taken
 
 
 def slug(text: str) -> str:
-    """A business name as an SQL name, without text in brackets: "Account (hospital)" → account."""
+    """Turn a business name into an SQL name, without text in brackets: "Account (hospital)" → account."""
     return "_".join(re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", " ", text).lower()))
 
 

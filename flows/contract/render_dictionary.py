@@ -22,7 +22,7 @@ _LOADS = {
 
 
 def render(*sources: Source) -> dict[str, str]:
-    """The dictionary of all sources: `{"data_dictionary/README.md": text}`."""
+    """Render the dictionary of all sources: `{"data_dictionary/README.md": text}`."""
     lines = [
         "# Data dictionary",
         "",
@@ -78,7 +78,7 @@ def _overview(source: Source) -> list[str]:
 
 
 def _diagram(source: Source) -> list[str]:
-    """The Mermaid ER diagram: the tables with their keys, and a line for each relationship from parent to child."""
+    """Render the Mermaid ER diagram: the tables with their keys, and a line for each relationship from parent to child."""
     lines = ["erDiagram"]
     for table in source.tables:
         references = {name for link in table.relationships for name in link.columns}
@@ -172,7 +172,7 @@ def _relationship(link: Relationship) -> str:
 
 
 def _rule(rule: Rule, in_table: bool = False) -> str:
-    """The rule in words; the severity is mentioned only for warnings."""
+    """Describe the rule in words; the severity is mentioned only for warnings."""
     match rule.kind:
         case "row_count":
             text = f"at least {rule.argument('min')} row" + "s" * (rule.argument("min") != 1)

@@ -77,7 +77,7 @@ class Parent:
 
 
 def render_contract(source: str, profiles: Sequence[FileProfile]) -> str:
-    """A complete contract for a source that has none."""
+    """Render a complete contract for a source that has none."""
     upper = source.upper()
     return f"""# Drafted from files by `cxm contract draft`. Read it, correct what is a guess, then run `cxm contract sync`.
 apiVersion: v3.1.0
@@ -107,12 +107,12 @@ schema:
 
 
 def render_entries(source: str, profiles: Sequence[FileProfile]) -> str:
-    """One entry of `schema:` for each file, to be appended to a contract."""
+    """Render one entry of `schema:` for each file, to be appended to a contract."""
     return "".join(line + "\n" for profile in profiles for line in _entry(source, profile))
 
 
 def render_properties(table: Table, columns: Sequence[ColumnProfile]) -> dict[str, list[str]]:
-    """Header → the lines, not indented, of a new column's property for an existing entry."""
+    """Render new columns' properties for an existing entry: header → lines, not indented."""
     profile = FileProfile(Path(table.file), table.name, table.file, 0, tuple(columns), ())
     names = _business_names(profile, (c.business_name for c in table.columns))
     return {
@@ -157,7 +157,7 @@ def _entry(source: str, profile: FileProfile) -> Iterator[str]:
 
 
 def _dialect(dialect: Dialect) -> dict[str, str]:
-    """A dialect's keys that differ from the default, as YAML values."""
+    """Render a dialect's keys that differ from the default, as YAML values."""
     said = {
         "delimiter": DELIMITERS[dialect.delimiter],
         "quote": _quoted(dialect.quote),
@@ -231,7 +231,7 @@ def _seen(column: ColumnProfile) -> str:
 
 
 def _raw_names(profile: FileProfile) -> dict[str, str]:
-    """Header → RAW name: upper case, valid without quotes, unique, and not that of an audit column."""
+    """Name the RAW column of each header: upper case, valid without quotes, unique, and not that of an audit column."""
     names: dict[str, str] = {}
     for column in profile.columns:
         names[column.header] = _once(raw_name(column.header, profile.table), {*names.values(), *OWN_COLUMNS}, "_")
@@ -239,7 +239,8 @@ def _raw_names(profile: FileProfile) -> dict[str, str]:
 
 
 def _business_names(profile: FileProfile, used: Iterable[str] = ()) -> dict[str, str]:
-    """Header → business name. The staging column is named after it, so it is unique, not reserved in SQL, and not `used`."""
+    """Make the business name of each header. The staging column is named after it, so it is unique, not reserved in SQL, and not
+    `used`."""
     names: dict[str, str] = {}
     in_use = {slug(name) for name in used}
     for column in profile.columns:
@@ -265,7 +266,7 @@ def _sentence(words: Sequence[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A double-quoted YAML text; JSON strings are valid YAML."""
+    """Write a double-quoted YAML text; JSON strings are valid YAML."""
     return json.dumps(text, ensure_ascii=False)
 
 

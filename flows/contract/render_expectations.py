@@ -46,13 +46,13 @@ _HEADER = """\
 
 
 def render(*sources: Source) -> dict[str, str]:
-    """Every derived file of the Great Expectations project: path from the project's root → text.
+    """Render every file of the Great Expectations project: path from the project's root → text.
 
     One suite and one validation definition per table, one checkpoint `raw_<source>` per source, and `great_expectations.yml` with
     one query asset per table. All sources are rendered together because they share `great_expectations.yml`.
 
     Raises:
-        ConfigurationError: a rule has arguments that no expectation can be made of; the message names table and rule.
+        ConfigurationError: as `flows.contract.expectations.expectations`.
     """
     files = {}
     for source in sources:
@@ -66,12 +66,12 @@ def render(*sources: Source) -> dict[str, str]:
 
 
 def asset_name(table: Table) -> str:
-    """The name of the table's asset, suite and validation definition: `olist_orders`."""
+    """Return the name of the table's asset, suite and validation definition: `olist_orders`."""
     return table.raw_name.lower()
 
 
 def checkpoint_name(source: Source) -> str:
-    """The name of the checkpoint over all tables of a source: `raw_olist`."""
+    """Return the name of the checkpoint over all tables of a source: `raw_olist`."""
     return f"raw_{source.name}"
 
 
@@ -96,14 +96,14 @@ def _suite(source: Source, table: Table) -> dict[str, Any]:
         if expectation.description:
             # Data Docs mark a broken warning as red as an error.
             warning = "Warning only: " if expectation.severity == "warning" else ""
-            entry["description"] = warning + html(expectation.description)  # Data Docs take it for HTML
+            entry["description"] = warning + html(expectation.description)  # Data Docs read it as HTML
         entries.append(entry)
     return {
         "expectations": entries,
         "id": _id("suite", name),
         "meta": {"derived": source.derived_line},
         "name": name,
-        "notes": markdown(f"{table.business_name}: {table.description}"),  # Data Docs take them for Markdown
+        "notes": markdown(f"{table.business_name}: {table.description}"),  # Data Docs read them as Markdown
     }
 
 

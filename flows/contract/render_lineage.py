@@ -35,7 +35,7 @@ what a measure means is in [business_definitions.md](business_definitions.md). C
 
 
 def render(lineage: Lineage, sources: Sequence[Source]) -> dict[str, str]:
-    """The page of all sources: `{"data_dictionary/lineage.md": text}`."""
+    """Render the page of all sources: `{"data_dictionary/lineage.md": text}`."""
     known = {
         Ref(table.raw_name, column.name): column
         for source in sources

@@ -23,7 +23,7 @@ _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
 
 def create_table(table: Table, database: str, schema: str) -> str:
-    """CREATE TABLE IF NOT EXISTS for a file's RAW table: VARCHAR data columns in file order, then the audit columns.
+    """Render CREATE TABLE IF NOT EXISTS for a file's RAW table: VARCHAR data columns in file order, then the audit columns.
 
     Raises:
         ConfigurationError: a name is not a valid unquoted identifier.
@@ -39,7 +39,7 @@ def create_table(table: Table, database: str, schema: str) -> str:
 
 
 def add_columns(table: Table, missing: Sequence[Column], database: str, schema: str) -> str:
-    """ALTER TABLE … ADD COLUMN IF NOT EXISTS for columns added to the contract; they follow the audit columns.
+    """Render ALTER TABLE … ADD COLUMN IF NOT EXISTS for columns added to the contract; they follow the audit columns.
 
     Raises:
         ConfigurationError: nothing is missing, or a name is not a valid unquoted identifier.
@@ -52,7 +52,7 @@ def add_columns(table: Table, missing: Sequence[Column], database: str, schema: 
 
 
 def add_new_columns(table: Table, new: Mapping[str, str], database: str, schema: str) -> str:
-    """The same for a file's columns that are not in the contract: RAW column → header. Their comment says where they came from.
+    """Render `add_columns` for a file's columns that are not in the contract: RAW column → header. Their comments name the file.
 
     Raises:
         ConfigurationError: a name is not a valid unquoted identifier.
@@ -71,7 +71,7 @@ def copy_into(
     layout: Layout | None = None,
     dialect: Dialect | None = None,
 ) -> str:
-    """COPY INTO for the `files` (names, not keys) of one batch of a table; it also fills the audit columns.
+    """Render COPY INTO for the `files` (names, not keys) of one batch of a table; it also fills the audit columns.
 
     Reads `@<stage>/<file stem>/<batch_id>/`; the stage's URL ends in `raw/<source>/`. `force`: load files even if COPY's load
     history has them. `layout` and `dialect`: the positions of the columns in these files, and how they are parsed; by default

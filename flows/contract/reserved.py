@@ -22,9 +22,9 @@ CONSTRAINT CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER LOCALTIME LO
 _NO_REFERENCE = "CASE CAST FALSE TRUE TRY_CAST WHEN"
 # "Cannot be used as table name or alias in a FROM clause".
 _NO_TABLE = "CROSS FULL INNER JOIN LATERAL LEFT NATURAL RIGHT USING"
-# "Cannot be used as an identifier in a SHOW command (SHOW … IN …)": no bar to a column or a table.
+# "Cannot be used as an identifier in a SHOW command (SHOW … IN …)": columns and tables may have these names.
 _IN_SHOW = "ACCOUNT CONNECTION DATABASE GSCLUSTER ISSUE ORGANIZATION SCHEMA VIEW"
-# Quoted by snowflake-sqlalchemy though Snowflake takes it bare.
+# Snowflake accepts it unquoted, but snowflake-sqlalchemy quotes it.
 _SQLALCHEMY = "COPY"
 
 RESERVED = frozenset(f"{_RESERVED} {_NO_COLUMN_NAME} {_NO_REFERENCE} {_SQLALCHEMY}".split())

@@ -19,25 +19,25 @@ _ROW = ("_SOURCE_FILENAME", "_SOURCE_ROW_NUMBER")
 
 
 def row_rules(source: Source, table: Table) -> list[tuple[Expectation, str]]:
-    """The rules of severity error on a row's own values, each with the condition for rows `r` that break it."""
+    """Return the rules of severity error on a row's own values, each with the condition for rows `r` that break it."""
     rules = [(e, breaks(e)) for e in expectations(source, table) if e.severity == "error"]
     return [(expectation, condition) for expectation, condition in rules if condition]
 
 
 def links(source: Source, table: Table) -> list[tuple[Expectation, Relationship]]:
-    """The relationships of severity error."""
+    """Return the relationships of severity error, each after its expectation."""
     asked = [e for e in expectations(source, table) if e.rule == "relationship"]
     return [pair for pair in zip(asked, table.relationships, strict=True) if pair[0].severity == "error"]
 
 
 def may_set_aside(source: Source, table: Table, names: Sequence[str]) -> bool:
-    """Whether the contract lets the rows that break these rules of a table be set aside."""
+    """Return whether the contract lets the rows that break these rules of a table be set aside."""
     able = {e.name for e, _ in row_rules(source, table)} | {e.name for e, _ in links(source, table)}
     return table.bad_rows is not None and set(names) <= able
 
 
 def broken_by_rules(source: Source, table: Table, batch_id: str) -> str | None:
-    """The SELECT of rows that break rules on their own values; None if the table has no such rule."""
+    """Render the SELECT of rows that break rules on their own values; None if the table has no such rule."""
     rules = row_rules(source, table)
     if not rules:
         return None
@@ -52,15 +52,15 @@ def broken_by_rules(source: Source, table: Table, batch_id: str) -> str | None:
 
 
 def broken_by_links(source: Source, table: Table, batch_id: str, parents: Mapping[str, Sequence[str]]) -> str | None:
-    """The SELECT of rows whose parent does not exist; None if the table has no relationships. `parents`: `current_parents` query
-    of each relationship → the batches that it returned, which stay the same while the lease is held."""
+    """Render the SELECT of rows whose parent does not exist; None if the table has no relationship of severity error. `parents`:
+    `current_parents` query of each relationship → the batches that it returned, which stay the same while the lease is held."""
     return _broken(source, table, links(source, table), [batch_id], parents)
 
 
 def stranded(
     source: Source, table: Table, batch_ids: Sequence[str], parents: Mapping[str, Sequence[str]]
 ) -> str | None:
-    """The same for several batches, but only for the relationships in `parents`."""
+    """Render `broken_by_links` for several batches, and only for the relationships in `parents`."""
     pairs = [pair for pair in links(source, table) if current_parents(source, pair[1]) in parents]
     return _broken(source, table, pairs, batch_ids, parents)
 
@@ -88,8 +88,8 @@ def _broken(
 
 
 def set_aside(table: Table, database: str, batch_id: str, broken: str, new_columns: Sequence[str] = ()) -> str:
-    """INSERT of the rows that the query `broken` selects, with all their columns. `new_columns`: RAW columns that are not in the
-    contract yet."""
+    """Render the INSERT of the rows that the query `broken` selects, with all their columns. `new_columns`: RAW columns that are
+    not in the contract yet."""
     return template(
         "raw/set_aside.sql",
         database=database,
@@ -102,7 +102,7 @@ def set_aside(table: Table, database: str, batch_id: str, broken: str, new_colum
 
 
 def all_broken(source: Source, table: Table, batch_id: str, parents: Mapping[str, Sequence[str]]) -> str | None:
-    """The SELECT of rows in RAW that break any rule of severity error: file, number, rules, then the columns that are not
+    """Render the SELECT of rows in RAW that break any rule of severity error: file, number, rules, then the columns that are not
     personal."""
     by_rules, by_links = broken_by_rules(source, table, batch_id), broken_by_links(source, table, batch_id, parents)
     queries = [query for query in (by_rules, by_links) if query]
@@ -123,7 +123,7 @@ def all_broken(source: Source, table: Table, batch_id: str, parents: Mapping[str
 
 
 def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
-    """The SELECT of a batch's rows that were set aside, with the same columns as `all_broken`."""
+    """Render the SELECT of a batch's rows that were set aside, with the same columns as `all_broken`."""
     return (
         f"SELECT t._SOURCE_FILENAME, t._SOURCE_ROW_NUMBER, t._RULES{_shown(table)}"
         f" FROM {ident(source.schema)}.{ident(table.rejected.raw_name)} AS t"
@@ -133,7 +133,7 @@ def all_set_aside(source: Source, table: Table, batch_id: str) -> str:
 
 
 def all_broken_lines(source: Source, table: Table, batch_id: str) -> str:
-    """The SELECT of a batch's broken lines (not valid records): object, number, reason, and, if no column of the table is
+    """Render the SELECT of a batch's broken lines (not valid records): object, number, reason, and, if no column of the table is
     personal, the line."""
     text = "NULL" if table.is_personal else "t._REJECTED_TEXT"
     return (

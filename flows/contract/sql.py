@@ -42,7 +42,7 @@ _ESCAPED = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\
 
 
 def literal(value: str) -> str:
-    """`value` as a single-quoted string constant. The quote and the backslash are escape characters in Snowflake
+    """Write `value` as a single-quoted string constant. The quote and the backslash are escape characters in Snowflake
     (https://docs.snowflake.com/en/sql-reference/data-types-text#single-quoted-string-constants)."""
     return f"'{value.translate(_ESCAPED)}'"
 

@@ -35,7 +35,7 @@ def check_standard(text: str, file: str) -> None:
 
 
 def find_mistakes(text: str) -> Iterator[tuple[int, str]]:
-    """(line, message) of each mistake, in the file's order; lines count from 1."""
+    """Yield (line, message) of each mistake, in the file's order; lines count from 1."""
     from jsonschema import Draft201909Validator
 
     try:
@@ -66,7 +66,7 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _known_keys() -> frozenset[str]:
-    """Every key that occurs anywhere in the schema."""
+    """List every key that occurs anywhere in the schema."""
 
     def walk(part: Any) -> Iterator[str]:
         if isinstance(part, dict):
@@ -82,7 +82,7 @@ def _known_keys() -> frozenset[str]:
 
 
 def _nearest(key: str, instance: Any) -> str:
-    """The key that was probably meant: similar in spelling, and not yet in the object."""
+    """Guess the key that was meant: similar in spelling, and not yet in the object."""
     free = sorted(_known_keys() - set(instance))
     return next(iter(difflib.get_close_matches(key, free, n=1, cutoff=0.7)), "")
 
@@ -111,7 +111,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _line(node: yaml.Node | None, path: Sequence[int | str]) -> int:
-    """The line of the last key or item of a path, counted from 1."""
+    """Find the line of the last key or item of a path, counted from 1."""
     line = node.start_mark.line + 1 if node else 1
     for part in path:
         if isinstance(node, yaml.MappingNode):

@@ -44,7 +44,7 @@ def check_standard(project: Path) -> None:
     """Check that every contract of the project follows the standard's JSON schema.
 
     Raises:
-        ConfigurationError: one does not; one line for each mistake in any of them.
+        ConfigurationError: a contract does not; the message has a line for each mistake in any of them.
     """
     mistakes = []
     for name in sources(project):
@@ -58,7 +58,7 @@ def check_standard(project: Path) -> None:
 
 
 def contracts_of(project: Path) -> list[Source]:
-    """Every contract of the project.
+    """Read every contract of the project.
 
     Raises:
         ConfigurationError: a contract is wrong, none exists, or two share a RAW table.
@@ -101,7 +101,7 @@ def derived(project: Path) -> dict[Path, str]:
 
 
 def check(project: Path) -> list[Difference]:
-    """What `sync` would change, ordered by path; an empty list if all files are up to date."""
+    """List what `sync` would change, ordered by path; an empty list if all files are up to date."""
     expected = derived(project)
     return sorted([*compare(project, expected), *_left_over(project, expected)], key=lambda difference: difference.path)
 
@@ -125,7 +125,7 @@ def write(project: Path, expected: Mapping[Path, str]) -> list[Path]:
 
 
 def compare(project: Path, expected: Mapping[Path, str]) -> list[Difference]:
-    """The files that are missing or differ from `expected`."""
+    """List the files that are missing or differ from `expected`."""
     differences = []
     for path, text in expected.items():
         actual = _read(project / path)
@@ -154,7 +154,7 @@ def _is_derived(text: str) -> bool:
 
 
 def _read(file: Path) -> str | None:
-    """The file's text with its original line ends; None if it does not exist."""
+    """Read the file's text with its original line ends; None if it does not exist."""
     try:
         return file.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:

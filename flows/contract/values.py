@@ -36,23 +36,23 @@ _PARTS = {"YYYY": "[0-9][0-9][0-9][0-9]", **dict.fromkeys(("HH24", "MM", "DD", "
 
 
 def text(column: str) -> str:
-    """SQL for the text of a column as staging reads it: trimmed, and NULL if it is then empty."""
+    """Render SQL for the text of a column as staging reads it: trimmed, and NULL if it is then empty."""
     return str(_casts().text(column)).strip()
 
 
 def value(kind: str, column: str, how: Mapping[str, object] = MappingProxyType({})) -> str:
-    """SQL for the value of a column of a logical type in staging; NULL if the cast fails. `how`: further macro arguments."""
+    """Render SQL for the value of a column of a logical type in staging; NULL if the cast fails. `how`: other arguments."""
     return text(column) if kind == "string" else str(_casts().typed(kind, column, dict(how))).strip()
 
 
 def reading(rule: Rule) -> dict[str, object]:
-    """How the text that a type rule checks is parsed, if not by default: arguments of the macro."""
+    """Return how the text that a type rule checks is parsed, if not by default: arguments of the macro."""
     arguments = {name: rule.argument(name) for name in ("decimal", "format", "words")}
     return {k: v for k, v in arguments.items() if v is not None and v != _FORMATS.get(rule.kind)}
 
 
 def unread(rule: Rule, column: str) -> str:
-    """SQL for the text of a column if it breaks its type rule, else NULL.
+    """Render SQL for the text of a column if it breaks its type rule, else NULL.
 
     It breaks the rule if staging cannot cast it, would change it (round a fraction to a whole number, complete a date), or if the
     number is too large to be summed.
@@ -64,24 +64,24 @@ def unread(rule: Rule, column: str) -> str:
 
 
 def read(rule: Rule, column: str) -> str:
-    """SQL for the value of a column if it satisfies its type rule, else NULL, so that a 1.5, which staging would round to 2, does
-    not count as a repeated 2."""
+    """Render SQL for the value of a column if it satisfies its type rule, else NULL, so that a 1.5, which staging would round to
+    2, does not count as a repeated 2."""
     return read_of(rule, text(column), *readings(rule, column))
 
 
 def readings(rule: Rule, column: str) -> tuple[str, str]:
-    """SQL for the value of a column with a type rule and, for whole numbers, for the number before it is rounded."""
+    """Render SQL for the value of a column with a type rule and, for whole numbers, for the number before it is rounded."""
     kind, how = type_of(rule), reading(rule)
     return value(kind, column, how), value("number", column, how) if kind == "integer" else ""
 
 
 def unread_of(rule: Rule, said: str, held: str, number: str) -> str:
-    """`unread`, from the text and its readings."""
+    """Render `unread` from the text and its readings."""
     return f"IFF({_wrong(rule, said, held, number)}, {said}, NULL)"
 
 
 def read_of(rule: Rule, said: str, held: str, number: str) -> str:
-    """`read`, from the text and its readings."""
+    """Render `read` from the text and its readings."""
     return f"IFF({_wrong(rule, said, held, number)}, NULL, {held})"
 
 
@@ -113,7 +113,7 @@ def _wrong(rule: Rule, said: str, held: str, number: str) -> str:
 
 
 def checked_format(rule: Rule) -> str:
-    """The format of a rule on a date or timestamp.
+    """Return the format of a rule on a date or timestamp.
 
     Raises:
         ValueError: the format is unknown.
@@ -125,12 +125,12 @@ def checked_format(rule: Rule) -> str:
 
 
 def shape(spelled: str) -> str:
-    """The regular expression, without backslashes, of texts in a format."""
+    """Return the regular expression, without backslashes, for texts in a format."""
     return re.sub("|".join([*_PARTS, "[.]"]), lambda part: _PARTS.get(part[0], "[.]"), spelled)
 
 
 def said(rule: Rule) -> str:
-    """What a type rule requires, in words that continue "… must be".
+    """Describe what a type rule requires, in words that continue "… must be".
 
     Raises:
         ValueError: a date or timestamp of an unknown format.
@@ -148,14 +148,14 @@ def said(rule: Rule) -> str:
 
 
 def type_of(rule: Rule) -> str:
-    """The logical type that a type rule requires; empty for other rules."""
+    """Return the logical type that a type rule requires; empty for other rules."""
     if rule.kind == "number":
         return "integer" if rule.argument("integer") else "number"
     return rule.kind if rule.kind in ("timestamp", "date", "boolean") else ""
 
 
 def kind_of(table: Table, column: str) -> str:
-    """The logical type by which a column's values are compared: the contract's, or for text the one that a rule requires."""
+    """Return the logical type by which a column's values are compared: the contract's, or for text that of a rule."""
     logical = next(c.logical_type for c in table.columns if c.name == column)
     rules = [rule for rule in table.rules if rule.column == column]
     asked = [type_of(rule) for rule in rules if type_of(rule)] + ["number"] * any(r.kind == "between" for r in rules)

@@ -8,13 +8,13 @@ from flows.contract.sql import ident, literal
 
 
 def usual(rule: Rule) -> str:
-    """What a volume rule compares with, in words."""
+    """Describe what a volume rule compares with."""
     days = " of the same weekday" if rule.argument("weekday") else ""
     return f"the median of the last {rule.argument('window')} published batches{days}"
 
 
 def volume(source: Source, table: Table, rule: Rule) -> str:
-    """The SELECT of (rows of the batch, median before, number of batches); it has no row until there are enough batches.
+    """Render the SELECT of (rows of the batch, median before, number of batches); it has no row until there are enough batches.
 
     Rows are those of the files, as counted in the ledger, so rows that were set aside count on both sides. The weekday of a daily
     table is that of the day in the file's name; otherwise it is the day on which the batch began.
