@@ -1,4 +1,4 @@
-"""Runs dbt commands in processes of their own, without importing dbt each time: `arguments, environment → output, exit code`.
+"""Runs dbt commands in separate processes, without importing dbt each time: `arguments, environment → output, exit code`.
 
 dbt runs in its own process because it keeps global state, and because a process can be killed after a time limit. But importing
 dbt takes longer than most of its commands. So one helper process (`dbt_helper`) imports it once, while Prefect is imported and
@@ -36,7 +36,7 @@ _one_command = threading.Lock()
 
 
 class _Fork:
-    """A helper that this process forked, with what is used of a `subprocess.Popen`."""
+    """A helper that this process forked, with the attributes of `subprocess.Popen` that are used here."""
 
     def __init__(self, pid: int, stdin: TextIO, stdout: TextIO) -> None:
         self.pid, self.stdin, self.stdout = pid, stdin, stdout
@@ -76,7 +76,7 @@ def fork() -> None:
     try:
         for ours, theirs in ((asks[0], 0), (answers[1], 1)):
             os.dup2(ours, theirs)
-        os.closerange(3, 64)  # the other ends among them: the helper ends when its caller's are closed
+        os.closerange(3, 64)  # also the pipes' other ends, so that the helper ends when its caller closes them
         inherited = {**_inherited(), **TELEMETRY_OFF}
         os.environ.clear()
         os.environ.update(inherited)
@@ -99,13 +99,13 @@ def warm() -> None:
 
 
 def prepare(project: Sequence[str], environment: Mapping[str, str], workdir: Path) -> None:
-    """Have the project read by the time that a command asks for its result, and for nothing else; returns at once. `project` are
-    dbt's options that name it; a command with the same ones, in the same environment, then reads no file of it.
+    """Have the helper read the project ahead of the next command with a `result`; returns at once. `project` are dbt's options
+    that name the project; if that command has the same ones, and the same environment, it reads no file of the project.
     """
     with _one_command:
         warm()
         request = {"project": list(project), "environment": _environment(environment), "workdir": str(workdir)}
-        with suppress(OSError):  # a helper that has ended: the command itself says so
+        with suppress(OSError):  # the helper has ended: the command reports that
             _send(json.dumps(request))
 
 
@@ -121,7 +121,8 @@ def run_dbt(
     """Run `dbt arguments project` in `workdir` within `timeout` seconds; returns its output and exit code.
 
     `on_line` gets each line soon after dbt wrote it, in the caller's thread. With `result`, dbt writes only its result, to that
-    path, and no manifest, which takes longer than its queries, twice; `<result>.asked` then maps each node's id to its name.
+    path, and no manifest, because writing it, twice, takes longer than the queries; `<result>.asked` then maps each node's id to
+    its name.
 
     dbt's environment is this process's (proxy, certificates, locale) without settings and logins, plus `environment`, which must
     name those that dbt needs. When this function returns or raises, dbt has ended.
@@ -175,7 +176,7 @@ def _environment(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def _inherited() -> dict[str, str]:
-    """This process's environment without variables that may hold a login; a request names those that dbt needs."""
+    """Return this process's environment without variables that may hold a login; a request names those that dbt needs."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -191,7 +192,7 @@ def _send(line: str) -> None:
 
 
 def _listener(written: TextIO, on_line: Callable[[str], None]) -> Callable[[], None]:
-    """A function that passes on the lines completed since its last call."""
+    """Return a function that passes on the lines completed since its last call."""
     begun = ""
 
     def listen() -> None:
@@ -215,7 +216,7 @@ def _answer(deadline: float, listen: Callable[[], None] | None = None) -> int:
         if time.monotonic() > deadline:
             raise TimeoutError
     line = b""
-    while not line.endswith(b"\n"):  # byte by byte: what a buffer took of the next line, `select` would not see
+    while not line.endswith(b"\n"):  # byte by byte, because `select` does not see what a buffer has read of the next line
         if not (byte := os.read(_helper.stdout.fileno(), 1)):
             raise EOFError(f"exit code {_helper.wait()}")
         line += byte
@@ -230,7 +231,7 @@ def _end(child: int) -> None:
             _answer(time.monotonic() + seconds)
             return
         except (ProcessLookupError, EOFError):
-            break  # it had ended: its exit code may be unread still, and the next command would take it for its own
+            break  # it has ended, but its exit code may still be unread, and the next command would read it as its own
         except TimeoutError:
             continue
     _stop_helper()

@@ -1,9 +1,9 @@
 """`python -m flows.clients.dbt_helper`: requests, one a line on standard input → dbt, each in a child that is forked for it.
 
-What `flows.clients.dbt` starts and talks to. It imports dbt once. A request without `arguments` has a child read the project
-ahead of the command, which is most of what a small command does; that child then runs the command, if it is for the same project
-and environment. This process itself never runs dbt: dbt's static parser (dbt_extractor) makes threads, which a child that is
-forked later does not have and would wait for (seen 2026-11-28).
+`flows.clients.dbt` starts it and sends the requests. It imports dbt once. For a request without `arguments`, a child reads the
+project ahead of the command, which is most of a small command's work; that child then runs the command, if it is for the same
+project and environment. This process itself never runs dbt: dbt's static parser (dbt_extractor) makes threads, which a child that
+is forked later does not have and would wait for (seen 2026-11-28).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Ahead:
     environment: dict[str, str]
 
     def take(self, line: str, request: Mapping[str, Any]) -> bool:
-        """Hand the command over; False if it is for something else, or the child has ended: then the child is gone."""
+        """Hand the command to the child. If it is for something else, or the child has ended, clean up and return False."""
         if request["result"] and (request["project"], request["environment"]) == (self.project, self.environment):
             with suppress(BrokenPipeError), os.fdopen(self.pipe, "w", encoding="utf-8") as pipe:
                 pipe.write(line)
@@ -89,7 +89,7 @@ def serve() -> None:
 
 
 def _read_ahead(request: Mapping[str, Any]) -> _Ahead:
-    """Have a child read the project. It says nothing: the command reports what is wrong with the project."""
+    """Fork a child that reads the project. It prints nothing: the command reports what is wrong with the project."""
     read, write = os.pipe()
     if child := os.fork():
         os.close(read)

@@ -25,7 +25,7 @@ class Command:
     errors: tuple[tuple[str, str], ...]
 
     def said(self, node_id: str = "") -> str:
-        """dbt's error messages about one node, or all of them."""
+        """Join dbt's error messages about one node, or all of them."""
         return " ".join(message for node, message in self.errors if node_id in ("", node))
 
 
@@ -85,7 +85,7 @@ def _options(project: Path, workdir: Path) -> list[str]:
 
 
 def _errors(output: str) -> Iterator[tuple[str, str]]:
-    """(node, message) of each error that dbt logged, and of each line outside its log, such as a traceback."""
+    """Yield (node, message) of each error that dbt logged, and of each line outside its log, such as a traceback."""
     for line in output.splitlines():
         try:
             event = json.loads(line)

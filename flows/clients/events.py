@@ -34,7 +34,8 @@ class Message:
     odd: bool = False
 
     def is_about(self, bucket: str, prefix: str) -> bool:
-        """Whether an object was created directly below the prefix. Objects in its folders, such as `done/`, do not count."""
+        """Return whether an object was created directly below the prefix, not in a folder such as `done/`, or the message is
+        odd."""
         return self.odd or any(
             b == bucket and k.startswith(prefix) and "/" not in k[len(prefix) :] for b, k in self.keys
         )

@@ -37,7 +37,7 @@ class Login:
     protocol: str | None = None
 
     def resolve_private_key(self) -> bytes | None:
-        """The key as the connector expects it: DER, unencrypted."""
+        """Convert the key to what the connector expects: DER, unencrypted."""
         from cryptography.hazmat.primitives import serialization
 
         if self.private_key is None:
@@ -66,7 +66,7 @@ class Login:
 
 
 def snowflake_login(settings: Settings) -> Login:
-    """The login for the embedded warehouse, or for Snowflake as a service user with a key pair.
+    """Return the login for the embedded warehouse, or for Snowflake as a service user with a key pair.
 
     Raises:
         ConfigurationError: account, user or key is missing; the message names the variable.
@@ -99,7 +99,8 @@ def snowflake_login(settings: Settings) -> Login:
 
 
 def aws_session(settings: Settings) -> Any:
-    """A boto3 session with the embedded object store's keys, or the AWS SDK's default chain (instance role, SSO, environment)."""
+    """Create a boto3 session with the embedded object store's keys, or the AWS SDK's default chain (instance role, SSO,
+    environment)."""
     import boto3
 
     if settings.target != "embedded":
@@ -109,7 +110,7 @@ def aws_session(settings: Settings) -> Any:
 
 
 def s3_parameters(settings: Settings) -> dict[str, Any]:
-    """The arguments of an S3 client besides its credentials."""
+    """Return the arguments of an S3 client besides its credentials."""
     endpoint = settings.stack["s3"]["endpoint"] if settings.target == "embedded" else None
     return {
         "endpoint_url": endpoint,
@@ -118,7 +119,7 @@ def s3_parameters(settings: Settings) -> dict[str, Any]:
 
 
 def s3_client(settings: Settings) -> Any:
-    """A new S3 client."""
+    """Create an S3 client."""
     from botocore.config import Config
 
     parameters = s3_parameters(settings)

@@ -57,7 +57,7 @@ def retry_truncated_headers(client: S3Client) -> S3Client:
 
 
 def _ask_again(response: Any, operation: Any, attempts: int, request_dict: Any, **_: Any) -> float | None:
-    """Seconds to wait before a retry; None if the response is complete, or if it is left to botocore's own retries
+    """Return the seconds to wait before a retry; None if the response is complete, or if it is left to botocore's own retries
     (https://botocore.amazonaws.com/v1/documentation/api/latest/topics/events.html)."""
     if response is None or response[0].status_code != 200 or attempts >= CLIENT_CONFIG["retries"]["total_max_attempts"]:
         return None
@@ -91,12 +91,12 @@ def translate_error(error: Exception, what: str) -> Exception:
 
 
 def plain_etag(answered: str) -> str:
-    """An ETag without its quotes."""
+    """Remove the quotes of an ETag."""
     return answered.strip('"')
 
 
 def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
-    """Key → size of every object below `prefix`, without folder markers.
+    """List key → size of every object below `prefix`, without folder markers.
 
     Raises:
         ConfigurationError, InfrastructureError: as `translate_error`.
@@ -105,7 +105,7 @@ def keys(client: S3Client, bucket: str, prefix: str) -> dict[str, int]:
 
 
 def etags(client: S3Client, bucket: str, prefix: str) -> dict[str, str]:
-    """Key → ETag of every object below `prefix`; listing a thousand keys costs as much as one HEAD.
+    """List key → ETag of every object below `prefix`; listing a thousand keys costs as much as one HEAD.
 
     Raises:
         ConfigurationError, InfrastructureError: as `translate_error`.
@@ -114,7 +114,7 @@ def etags(client: S3Client, bucket: str, prefix: str) -> dict[str, str]:
 
 
 def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
-    """The fields of the first line of a CSV object, packed or not. Only the beginning of the object is read.
+    """Read the fields of the first line of a CSV object, packed or not. Only the beginning of the object is read.
 
     Raises:
         DataError: the object does not begin with a line of CSV.
@@ -135,7 +135,7 @@ def header(client: S3Client, bucket: str, key: str) -> tuple[str, ...]:
 
 
 def unpacked(body: Any, key: str, buffer_bytes: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedReader:
-    """The content of an object from its `body`, unpacked as its key's ending says."""
+    """Return a stream of an object's content from its `body`, unpacked according to its key's suffix."""
     if key.endswith(".zst"):
         import zstandard
 
@@ -146,7 +146,7 @@ def unpacked(body: Any, key: str, buffer_bytes: int = io.DEFAULT_BUFFER_SIZE) ->
 
 
 def stored(client: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, str]]:
-    """Key → size and ETag of every object below `prefix`, without folder markers.
+    """List key → size and ETag of every object below `prefix`, without folder markers.
 
     Raises:
         ConfigurationError, InfrastructureError: as `translate_error`.
@@ -201,7 +201,7 @@ def move(client: S3Client, bucket: str, old: str, new: str, etag: str = "") -> s
 
 
 def overwritten(where: str, expected: str, got: str) -> str:
-    """The message for an object that was overwritten after it landed."""
+    """Return the message for an object that was overwritten after it landed."""
     return (
         f"{where}: somebody wrote over it after it landed: expected ETag {expected}, got {got or 'no object'}; restore that "
         "version (bucket versioning) and `cxm replay` the batch, or send the file again with `cxm run --force`"
@@ -216,7 +216,7 @@ def delete(client: S3Client, bucket: str, keys: Sequence[str]) -> None:
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for key in keys:  # one by one, so that each key gets an error of its own
+    for key in keys:  # one by one, so that the error names the key
         try:
             client.delete_object(Bucket=bucket, Key=key)
         except (ClientError, BotoCoreError) as error:

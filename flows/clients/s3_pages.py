@@ -26,7 +26,7 @@ def publish(client: S3Client, bucket: str, pages: Mapping[str, bytes]) -> None:
 
 
 def exists(client: S3Client, bucket: str, key: str) -> bool:
-    """Whether the object exists and may be read."""
+    """Return whether the object exists and may be read."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

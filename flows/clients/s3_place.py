@@ -60,7 +60,7 @@ class Prefix(Place):
         return Raw(entry.path, file, entry.size, lambda: self._state(entry.name))
 
     def dispose(self, entries: Sequence[PlaceEntry], folder: str = "") -> int:
-        """Copy the object, then delete it; both only if it still is the version that was listed."""
+        """Copy each object into `folder`, if given, and delete it, if it is still the listed version; returns how many."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         done = 0
@@ -82,7 +82,7 @@ class Prefix(Place):
         return done
 
     def get(self, entry: PlaceEntry, at: int) -> Any:
-        """The body of an object from byte `at` on, if it still is the version that was listed."""
+        """Request the body of an object from byte `at` on, if it is still the listed version."""
         from botocore.exceptions import ClientError
 
         # No Range at byte 0: botocore verifies the checksum of a whole object, but not of a range.
@@ -108,7 +108,7 @@ class Prefix(Place):
         return _words(entries[0]) if entries else "no object"
 
     def _listed(self, prefix: str, first: int = 0) -> tuple[list[PlaceEntry], bool]:
-        """The entries below a prefix, or only the `first` ones; and whether these are all."""
+        """List the entries below a prefix, or only the `first` ones; and whether these are all."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         entries: list[PlaceEntry] = []
@@ -207,7 +207,7 @@ class _Object(Seekable):
 
 
 def place(client: S3Client, address: str, limits: Limits = DEFAULT) -> Place:
-    """The place `s3://bucket/prefix`; if an object has exactly that key, it is read as an archive.
+    """Open the place `s3://bucket/prefix`; if an object has exactly that key, it is read as an archive.
 
     Raises:
         ConfigurationError, InfrastructureError: the bucket does not exist, may not be read, or S3 does not answer.
@@ -231,7 +231,7 @@ _CLEAR = "move or delete it; set CXM_INBOX_AFTER to what inbox is to do, name th
 
 
 def _explained(error: Exception, what: str, wish: str = _READ) -> Exception:
-    """Like `flows.clients.s3.translate_error`, for a bucket that may belong to others."""
+    """Translate an error like `flows.clients.s3.translate_error`, for a bucket that may belong to others."""
     code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
     if code == "NoSuchBucket":
         return ConfigurationError(f"{what}: there is no such bucket; correct its name in --data or CXM_DATA")

@@ -27,7 +27,7 @@ READ_BYTES = 4 * 1024 * 1024
 
 
 def place(login: Login, path: str, limits: Limits = DEFAULT) -> Place:
-    """The folder or archive at a path of the server.
+    """Open the folder or archive at a path of the server.
 
     Raises:
         ConfigurationError, InfrastructureError: the server's host key is unknown, it refuses the login, or does not answer.

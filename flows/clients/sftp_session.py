@@ -130,11 +130,11 @@ _lock = threading.Lock()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop, in a thread of its own, that serves all connections of the process."""
+    """Return the event loop that serves all connections of the process, in its own thread."""
     with _lock:
         if not _running:
             _running.append(asyncio.new_event_loop())
-            # When a connection breaks, the read that waits for it raises; asyncio would log the errors of the others too.
+            # When a connection breaks, the waiting read raises; asyncio would also log the errors of its other reads.
             _running[0].set_exception_handler(lambda *_: None)
             threading.Thread(target=_running[0].run_forever, name="sftp", daemon=True).start()
         return _running[0]

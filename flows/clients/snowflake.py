@@ -87,8 +87,8 @@ _STAGE = 91003
 _STAGE_REFUSED = re.compile(
     r"\b40[0134]\b|AccessDenied|Access Denied|NoSuchBucket|Invalid|SignatureDoesNotMatch|not allowed"
 )
-# What COPY says of a file's records and casts of a value: each number with where its message is printed. A number that was seen
-# nowhere is not the data's fault: the run fails and nothing is quarantined.
+# Errors of COPY about a file's records, and of casts: each number with the place where its message is published. No other number
+# is taken for the data's fault: the run fails and nothing is quarantined.
 _DATA = frozenset(
     (
         # Pages of https://docs.snowflake.com/en/sql-reference
@@ -126,13 +126,13 @@ class Rows:
     rows: tuple[tuple[Any, ...], ...]
 
     def dicts(self) -> list[dict[str, Any]]:
-        """The rows as dicts with lower-case keys."""
+        """Return the rows as dicts with lower-case keys."""
         names = [name.lower() for name in self.columns]
         return [dict(zip(names, row, strict=True)) for row in self.rows]
 
 
 def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
-    """The session parameters of every connection: AUTOCOMMIT, lock timeout, UTC, the JSON query tag, no telemetry.
+    """Return the session parameters of every connection: AUTOCOMMIT, lock timeout, UTC, the JSON query tag, no telemetry.
 
     AUTOCOMMIT is set because an account or a user may have turned it off: a statement outside BEGIN … COMMIT would then be rolled
     back at the end of the session (https://docs.snowflake.com/en/sql-reference/parameters#autocommit).
@@ -152,8 +152,8 @@ def session_parameters(tag: Mapping[str, str]) -> dict[str, Any]:
 def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = (), shows_values: bool = False) -> Rows:
     """Run one statement, with `:1`, `:2` … bound by the server to `values`, and read its whole result.
 
-    `shows_values`: errors may quote values of the data, as no column that the statement reads is about people, or who asked sees
-    them anyway.
+    `shows_values`: errors may quote values of the data, because no column that the statement reads is personal, or because the
+    caller may see them anyway.
 
     Raises:
         ConfigurationError, DataError, InfrastructureError: as `translate_error` classifies them.
@@ -165,7 +165,7 @@ def run(connection: SnowflakeConnection, sql: str, values: Sequence[Any] = (), s
             names = tuple(column.name for column in cursor.description or ())
             rows = tuple(tuple(row) for row in cursor.fetchall())
         except Exception as error:
-            # Without its cause: a traceback, which goes into logs, would print what Snowflake said after all.
+            # Without its cause, because a traceback in the log would print Snowflake's message with its values.
             raise translate_error(error, sql, shows_values) from (error if shows_values else None)
         return Rows(str(cursor.sfqid or ""), names, rows)
 
@@ -186,7 +186,7 @@ def transaction(connection: SnowflakeConnection) -> Iterator[None]:
 
 
 def _build_fix(text: str, sql: str) -> str:
-    """The fix if the missing object is one that dbt builds; else empty."""
+    """Return the fix if the missing object is one that dbt builds; else empty."""
     missing = re.search(r"'([\w$.\"]*)' does not exist", text)
     if not missing:
         return ""
@@ -198,7 +198,7 @@ def _build_fix(text: str, sql: str) -> str:
 
 def translate_error(error: Exception, sql: str, shows_values: bool = False) -> Exception:
     """Translate the connector's `error` into one of ours; other exceptions are returned unchanged. Values of the data that it
-    quotes are left out, unless it `shows_values`."""
+    quotes are left out, unless `shows_values`."""
     from snowflake.connector import errors
 
     head = _statement(sql)
@@ -235,6 +235,6 @@ def translate_error(error: Exception, sql: str, shows_values: bool = False) -> E
 
 
 def _statement(sql: str) -> str:
-    """The beginning of the statement for a message: on one line, without leading comments."""
+    """Return the beginning of the statement for a message: on one line, without leading comments."""
     bare = re.sub(r"\A(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+", "", sql, flags=re.S)
     return " ".join((bare or sql).split())[:120]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-NOT_RECOGNIZED = 100038  # the number of a value that its type does not read
+NOT_RECOGNIZED = 100038  # the error number of a value that is not valid for its type
 # Messages about data have the numbers 100000 to 100999; these of them quote names, delimiters and sizes, and no value:
 # https://docs.snowflake.com/en/sql-reference/functions/validate, …/data-load-considerations-load
 _QUOTE_NO_VALUE = frozenset((100016, 100068, 100072, 100080, 100082, 100088, 100089, 100112))
-# The place of the value, and COPY's advice: always at the end.
+# The value's place, and COPY's advice; they are always at the end.
 _PLACE = re.compile(
     r"\s+File '[^']*', line \d+, character \d+\s+Row \d+(?: starts at line \d+)?, column [^\n]*\s*(?:If you would like to.*)?\Z",
     re.S,
@@ -30,7 +30,7 @@ _ERROR = re.compile(r"\b(100\d{3})( \(\w{5}\): )(.*?)(?=\n\[SQL|\Z)", re.S)
 
 
 def without_values(number: int, said: str) -> str:
-    """What Snowflake said with error `number`, each value in it as `…`."""
+    """Replace each value in Snowflake's message `said` of error `number` by `…`."""
     if not 100000 <= number < 101000 or number in _QUOTE_NO_VALUE:
         return said
     place = _PLACE.search(said)

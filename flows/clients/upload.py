@@ -1,4 +1,7 @@
-"""Streams bytes into one S3 object, which is visible only when complete, never overwritten, and verified by its checksum."""
+"""Streams bytes into one S3 object, which is visible only when complete and verified by its checksum.
+
+An existing object is never overwritten, except one whose ETag `replaces` names.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ class Upload:
             self._send(PART_BYTES)
 
     def end(self) -> None:
-        """Send the rest: there are no more bytes."""
+        """Send the rest; no more bytes follow."""
         if self._parts:
             self._send(len(self._buffer))
 
@@ -176,7 +179,7 @@ class Upload:
                 raise translate_error(error, self._where) from error
 
     def _compare(self, checksum: str) -> str:
-        """The ETag of the existing object, after checking that it has the same bytes."""
+        """Check that the existing object has the same bytes, and return its ETag."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -196,6 +199,6 @@ def _checksum(data: bytes) -> str:
 
 
 def _composite(parts: list[CompletedPartTypeDef]) -> str:
-    """S3's composite checksum: the checksum of the parts' checksums, with the number of parts."""
+    """Compute S3's composite checksum: the checksum of the parts' checksums, with the number of parts."""
     digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
     return f"{_checksum(digests)}-{len(parts)}"
