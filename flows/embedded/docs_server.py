@@ -3,8 +3,8 @@
 A link to a page begins with `/home-HOME/`, so that another home's server that later gets the port refuses it instead of showing
 its own page.
 
-Over HTTP, since a page of the Prefect UI may not link to a file. The root lists the kinds of pages; no folder is listed, a name
-that begins with a dot is not served, and the pages answer to this machine's own address only. They hold no secret.
+It uses HTTP, because a page of the Prefect UI may not link to a file. The root lists the kinds of pages; no folder is listed, no
+name that begins with a dot is served, and only requests to this machine's own address are answered. The pages hold no secret.
 """
 
 from __future__ import annotations

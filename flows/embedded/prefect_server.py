@@ -1,6 +1,6 @@
 """Command lines and environments of the embedded Prefect server (SQLite in CXM_HOME/prefect) and its worker.
 
-Measured on two idle cores with Prefect 3.8, until /api/health answers: 11 s as it comes, of which 5 s are the import of
+Measured on two idle cores with Prefect 3.8, until /api/health answers: 11 s with default settings, of which 5 s are the import of
 prefect-aws and prefect-snowflake for the block catalogue, done at every start; 5 to 6 s with the settings below. A new database
 adds 12 s for its migrations (112, and 3.9 has 115), so an installation keeps one empty migrated database and later homes
 begin with its copy.
@@ -20,19 +20,19 @@ from flows.embedded.prefect_app import HOSTS
 
 
 def command(port: int) -> list[str]:
-    """The command line of a server on 127.0.0.1."""
+    """Return the command line of a server on 127.0.0.1."""
     return [sys.executable, "-m", "flows.embedded.prefect_app", str(port)]
 
 
 def environment(home: Path, port: int, auth: str) -> dict[str, str]:
-    """The server's environment; `home` is CXM_HOME/prefect, `auth` the home's user:password. Also prepares the
+    """Return the server's environment; `home` is CXM_HOME/prefect, `auth` the home's user:password. Also prepares the
     database file.
 
     Schedules, late runs and the other background services stay on, since deployments need them.
     """
     home.mkdir(parents=True, exist_ok=True)
     if not _marker(home).exists():
-        # Never been healthy: the database is from a first start that was cut short, perhaps inside a migration.
+        # The server was never healthy: the database is from a first start that was cut short, perhaps inside a migration.
         for leftover in home.glob("prefect.db*"):
             leftover.unlink()
         if _template().exists():
@@ -66,13 +66,13 @@ def environment(home: Path, port: int, auth: str) -> dict[str, str]:
 
 
 def worker_command() -> list[str]:
-    """The command line of a worker on the embedded server: each flow run is a process of its own."""
+    """Return the command line of a worker on the embedded server: each flow run is a separate process."""
     worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cxm-process", "--type", "process"]
     return [*worker, "--name", "cxm", "--with-healthcheck"]
 
 
 def worker_environment(home: Path, port: int, api_url: str, ui_url: str, auth: str) -> dict[str, str]:
-    """The environment of the worker and its runs; `home` is CXM_HOME, `auth` the Prefect server's user:password."""
+    """Return the environment of the worker and its runs; `home` is CXM_HOME, `auth` the Prefect server's user:password."""
     return {
         "CXM_HOME": str(home),
         "PREFECT_HOME": str(home / "prefect"),

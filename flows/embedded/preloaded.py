@@ -4,8 +4,8 @@ this process ──arguments, folder, environment, its three files──▶ `flo
              ──signals──────────────────────────────────────────▶
              ◀──exit code─────────────────────────────────────────
 
-Only the standard library and what names the project is imported here: this process waits, and does nothing else. If it is killed,
-the command is killed too.
+This module imports only the standard library and `flows.project`, because its process only waits. If it is killed, the command
+is killed too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Any
 SOCKET = "preloaded.sock"  # in CXM_HOME/run; only its owner may connect
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CODE_HAS_CHANGED = 75  # exit code of the preloaded process: the code on disk is not the one that it imported
-ACCEPTED, GO = b"+", b"!"  # a command is forked after both: a caller that waits no longer runs it itself
-ENDED = struct.Struct("!i")  # the exit code; of a command that a signal ended, the signal's number, negative
+ACCEPTED, GO = b"+", b"!"  # a command is forked only after both: a caller that gave up waiting runs it itself
+ENDED = struct.Struct("!i")  # the exit code; negative: the number of the signal that ended the command
 
 
 def run_preloaded(arguments: Sequence[str]) -> int | None:
-    """Run `cxm arguments` in a fork of the home's preloaded process; None if there is none, or it does not fit."""
+    """Run `cxm arguments` in a fork of the home's preloaded process; returns its exit code, or None if no process accepts it."""
     from flows.project import PROJECT
 
     home = Path(os.environ.get("CXM_HOME") or PROJECT / ".cxm").expanduser().resolve()
@@ -69,7 +69,7 @@ def _send(connection: socket.socket, request: Mapping[str, Any]) -> None:
 
 
 def receive(connection: socket.socket) -> dict[str, Any]:
-    """A request.
+    """Receive a request.
 
     Raises:
         OSError: it did not arrive whole.
@@ -92,7 +92,7 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def _wait(connection: socket.socket) -> int:
-    """Forward signals until the command has ended; its exit code. Ends by the signal that ended the command."""
+    """Forward signals until the command has ended, and return its exit code. If a signal ended it, end this process by it too."""
 
     def forward(number: int, _: object) -> None:
         with suppress(OSError):

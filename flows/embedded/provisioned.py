@@ -4,8 +4,8 @@ settings, contracts, sql/, public keys ──▶ fingerprint ─┐
 RAW's tables and their last DDL ──one query─────────────┼──▶ CXM_HOME/provisioned.json
 the bucket exists ──────────────────────────────────────┘
 
-A comparison sends 32 statements, which took 0.85 s of a run that finds nothing changed (2026-11-28). What is changed by hand and
-is neither a table nor a view of RAW, such as a grant or a stage, is found by `cxm provision`, which compares everything.
+A comparison sends 32 statements, which took 0.85 s of a run that finds nothing changed (2026-11-28). A change by hand to anything
+but RAW's tables and views, such as to a grant or a stage, is found by `cxm provision`, which compares everything.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_complete(
     s3_client: Callable[[], Any],
     connect: Callable[[], AbstractContextManager[SnowflakeConnection]],
 ) -> bool:
-    """Whether nothing has changed since `remember`, and the bucket exists. Connects only if the fingerprint is the same."""
+    """Return whether nothing has changed since `remember` and the bucket exists. Connects only if the fingerprint matches."""
     try:
         known = json.loads((settings.home / FILE).read_text())
     except (OSError, ValueError):
@@ -50,7 +50,7 @@ def is_complete(
         CxmError,
         BotoCoreError,
         ClientError,
-    ):  # the database does not exist, for example: the comparison says what is missing
+    ):  # for example, the database does not exist: the comparison reports what is missing
         return False
 
 
@@ -65,7 +65,7 @@ def remember(settings: Settings, schemas: Sequence[str], connection: SnowflakeCo
 
 
 def fingerprint(settings: Settings) -> str:
-    """A hash of what the expected state comes from: settings; contracts, SQL, code by time and size; public keys by content."""
+    """Hash what the expected state comes from: settings; contracts, SQL, code by time and size; public keys by content."""
     parts = [settings.model_dump_json()]  # secrets are written as asterisks; provisioning uses none
     files = [
         *(settings.project / DICTIONARY).glob(f"*{SUFFIX}"),

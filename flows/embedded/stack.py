@@ -115,7 +115,7 @@ def down(settings: Settings) -> bool:
 
 
 def status(settings: Settings) -> list[ServiceStatus]:
-    """Every server of the stack, running or not."""
+    """Return the status of every server of the stack, running or not."""
     run = settings.home / "run"
     up_now = alive(read_json(run / "supervisor.json")) is not None
     known, stack, failed = (
@@ -127,7 +127,7 @@ def status(settings: Settings) -> list[ServiceStatus]:
 
 
 def prefect_environment(settings: Settings) -> dict[str, str]:
-    """The environment in which a process uses this home's Prefect server.
+    """Return the environment in which a process uses this home's Prefect server.
 
     Raises:
         ConfigurationError: no stack runs in this home.
@@ -142,7 +142,7 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
 
 
 def starting_prefect_environment(settings: Settings) -> dict[str, str]:
-    """`prefect_environment` for a server that may still be starting, so that Prefect can be imported; `wait` waits for it.
+    """Return `prefect_environment` for a server that may still be starting, so that Prefect can be imported; `wait` waits for it.
 
     Raises:
         InfrastructureError: it did not start; the message has the end of its log.
@@ -166,7 +166,7 @@ def _prefect_environment(settings: Settings, url: str) -> dict[str, str]:
 
 
 def tool_environment(settings: Settings) -> dict[str, str]:
-    """The environment in which `prefect` and Great Expectations use this home's running servers.
+    """Return the environment in which `prefect` and Great Expectations use this home's running servers.
 
     Raises:
         ConfigurationError: no stack runs in this home.
@@ -217,7 +217,7 @@ def _directories(settings: Settings) -> Path:
 
 @contextmanager
 def _starting(run: Path) -> Iterator[None]:
-    """Lock: only one command of a home at a time may start or stop its supervisor."""
+    """Hold the lock of this home with which only one command at a time may start or stop the supervisor."""
     with (run / "start.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -250,7 +250,7 @@ def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -
 
 def _spawn_supervisor(settings: Settings) -> None:
     run = settings.home / "run"
-    # A killed supervisor's records are no longer true, and `up` asked that one to stay, not the next one.
+    # A killed supervisor's records no longer apply, nor does the `persistent` with which `up` asked it to stay.
     for name in ("supervisor.json", "stack.json", "persistent"):
         (run / name).unlink(missing_ok=True)
     for log in (settings.home / "logs").glob("*.log"):
@@ -308,7 +308,7 @@ def _failure(settings: Settings, name: str, reason: str) -> InfrastructureError:
 
 
 def _wait_until_gone(settings: Settings) -> None:
-    """Wait until the supervisor has ended; return at once if it stays: persistent, or leased by another command."""
+    """Wait until the supervisor has ended; return at once if it stays: `up` keeps it, or another command holds the home."""
     run = settings.home / "run"
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
@@ -323,7 +323,7 @@ def _wait_until_gone(settings: Settings) -> None:
 
 
 def _is_held(run: Path) -> bool:
-    """Whether a command holds the home."""
+    """Return whether a command holds the home."""
     with (run / "lease").open("a") as probe:
         try:
             fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)

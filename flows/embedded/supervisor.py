@@ -37,7 +37,7 @@ from flows.embedded import object_store, prefect_server
 from flows.embedded.preloaded import CODE_HAS_CHANGED
 from flows.errors import InfrastructureError
 
-SERVICES = ("s3", "warehouse", "prefect", "docs")  # the services that a command leases
+SERVICES = ("s3", "warehouse", "prefect", "docs")  # the services that a command can hold
 WORKER = "worker"  # `cxm up` starts it too: it runs the deployments
 # Creating a Prefect database takes 12 s of one core, and several times that on a busy machine.
 START_SECONDS = {"s3": 30.0, "warehouse": 60.0, "prefect": 240.0, "docs": 30.0, "worker": 120.0}
@@ -117,7 +117,7 @@ class Supervisor:
         log.info("stopped")
 
     def _is_needed(self, lock: int) -> bool:
-        """Whether a process holds the home, or `up` keeps the servers.
+        """Return whether a process holds the home, or `up` keeps the servers.
 
         If not, the lock is kept, so that the next command waits until this process has ended and starts a new one.
         """
@@ -157,7 +157,7 @@ class Supervisor:
                     log.info("%s: started, pid %d, port %d", name, process.pid, port)
 
     def _plan(self, name: str) -> tuple[int, list[str], dict[str, str], dict[str, Any]]:
-        """Port, command line, environment and endpoint of a service; makes its directory."""
+        """Reserve a service's port, create its directory, and return port, command line, environment and endpoint."""
         home = self.home / name
         home.mkdir(exist_ok=True)
         port = self._take_port(name)
@@ -194,8 +194,8 @@ class Supervisor:
         return port, command, {}, {"url": f"{url}/home-{mark}"}
 
     def _take_port(self, name: str) -> int:
-        """The service's previous port in this home, so that links of earlier runs work, if it is free and the setting
-        has not changed; else the first free one from the setting's on."""
+        """Take the service's previous port in this home, so that links of earlier runs work, if it is free and the setting has
+        not changed; else the first free one from the setting's on."""
         first, offset = self.first_ports[name], object_store.GRPC_OFFSET if name == "s3" else 0
         had = read_json(self.home / "ports.json") or {}
         before = had.get(name, {})
@@ -266,8 +266,8 @@ class Supervisor:
             self._record()
 
     def _tend_preloaded(self) -> None:
-        """Once the worker runs, and so the stack stays: start the process that commands are forked from; start it again only
-        when it ended because the code has changed."""
+        """Start the process that commands are forked from, once the worker runs, with which the stack stays. If the process ends,
+        start it again only if it ended because the code has changed."""
         if not (WORKER in self.services and self.services[WORKER].healthy):
             return
         if self.preloaded is None or self.preloaded.poll() == CODE_HAS_CHANGED:
@@ -302,7 +302,7 @@ class Ports:
         self._taken: set[int] = set()
 
     def take(self, first: int, offset: int = 0) -> int:
-        """The first free port from `first` on; with an `offset`, the port that much higher must be free too.
+        """Take the first free port from `first` on; with an `offset`, the port that much higher must be free too.
 
         Raises:
             InfrastructureError: every port is busy.
@@ -315,7 +315,7 @@ class Ports:
         )
 
     def try_take(self, port: int, offset: int = 0) -> int | None:
-        """This port, and with an `offset` the one that much higher; None if one is busy."""
+        """Take this port, and with an `offset` the one that much higher; None if one is busy."""
         needed = {port, port + offset}
         if needed & self._taken or not all(self._hold(p) and is_free(p) for p in needed):
             return None
@@ -331,7 +331,7 @@ class Ports:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:`port` now."""
+    """Return whether a server could listen on 127.0.0.1:`port` now."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             return False  # on macOS the address can be bound beside a server that listens on all of them
@@ -346,7 +346,7 @@ def is_free(port: int) -> bool:
 
 
 def answers(port: int, path: str) -> bool:
-    """Whether the server on 127.0.0.1:`port` answers 200 within 2 s. It uses no proxy of the environment."""
+    """Return whether the server on 127.0.0.1:`port` answers 200 within 2 s. It uses no proxy of the environment."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
@@ -367,7 +367,7 @@ def taken(lock: int) -> bool:
 
 
 def identity(pid: int) -> dict[str, Any]:
-    """The identity of this process, by which a later one with the same pid differs."""
+    """Return pid and create time, by which a process differs from a later one with the same pid."""
     try:
         return {"pid": pid, "created": psutil.Process(pid).create_time()}
     except psutil.NoSuchProcess:
@@ -375,7 +375,7 @@ def identity(pid: int) -> dict[str, Any]:
 
 
 def alive(known: dict[str, Any] | None) -> psutil.Process | None:
-    """The process with this `identity`, if it still runs; not another one that has its pid now."""
+    """Return the process with this `identity`, if it still runs; not another one that has its pid now."""
     if not known:
         return None
     try:
@@ -412,7 +412,7 @@ def end_leftovers(run: Path) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The document at `path`, or None if it does not exist."""
+    """Read the JSON document at `path`; None if the file does not exist or is not JSON."""
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
