@@ -44,7 +44,7 @@ class Draws:
         self.seed = seed
 
     def draw(self, label: str, index: Ints) -> Bits:
-        """64 random bits per row number; for one label no two rows get the same."""
+        """Draw 64 random bits per row number; for one label no two rows get the same."""
         z: Bits = index.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(draw_key(self.seed, label))
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -54,17 +54,17 @@ class Draws:
         return (self.draw(label, index) >> 48).astype(np.int64)
 
     def below(self, label: str, index: Ints, limit: int | Ints) -> Ints:
-        """A number from 0 to `limit` - 1, all equally likely; limit < 2^32."""
+        """Draw a number from 0 to `limit` - 1, all equally likely; limit < 2^32."""
         bound = np.asarray(limit, dtype=np.uint64)
         return (((self.draw(label, index) >> 32) * bound) >> 32).astype(np.int64)
 
     def chance(self, label: str, index: Ints, share: int | Ints) -> Flags:
-        """True for `share` in 100,000 rows."""
+        """Draw True for `share` in 100,000 rows."""
         return self.below(label, index, 100_000) < share
 
 
 def curve_table(*values: int) -> Ints:
-    """65,536 equally likely values whose quantiles at `SHARES` are `values`, interpolated linearly."""
+    """Make 65,536 equally likely values whose quantiles at `SHARES` are `values`, interpolated linearly."""
     x = np.arange(1 << 16, dtype=np.int64)
     at, value = np.array(SHARES, dtype=np.int64) * 0xFFFF // 1000, np.array(values, dtype=np.int64)
     left = np.minimum(np.searchsorted(at, x, side="right") - 1, len(at) - 2)
@@ -73,7 +73,7 @@ def curve_table(*values: int) -> Ints:
 
 
 def choice_table(weights: Sequence[int]) -> Ints:
-    """65,536 equally likely positions in `weights`, each with about its share; every positive weight occurs at least once."""
+    """Make 65,536 equally likely positions in `weights`, each with about its share; positive weights occur at least once."""
     total = sum(weights)
     counts = [max(min(w, 1), (w << 16) // total) for w in weights]
     counts[counts.index(max(counts))] += (1 << 16) - sum(counts)
@@ -92,7 +92,7 @@ def digit_tables() -> dict[str, Texts]:
         "hex": as_texts([f"{n:04x}" for n in range(1 << 16)]),
         "pairs": as_texts([f"{n:02}" for n in range(100)]),
         "cents": as_texts([f".{n // 10}" if n % 10 == 0 else f".{n:02}" for n in range(100)]),
-        "clock": as_texts([*clock, ""]),  # the last entry is what a missing time prints
+        "clock": as_texts([*clock, ""]),  # the last entry stands for a missing time
     }
 
 
@@ -101,7 +101,7 @@ def as_texts(words: Sequence[str]) -> Texts:
 
 
 def as_hex(high: Bits, low: Bits) -> Texts:
-    """32 hexadecimal digits for each pair of 64 bits."""
+    """Format each pair of 64 bits as 32 hexadecimal digits."""
     groups = np.empty((len(high), 8), dtype=np.int64)
     for half, bits in enumerate((high, low)):
         for k in range(4):
@@ -120,7 +120,7 @@ def as_quoted(pieces: Sequence[Texts], where: Flags) -> Column:
 
 
 def as_lines(columns: Sequence[Column]) -> bytes:
-    """The columns as CSV lines. Records are laid out at full width first, then the padding NULs are removed."""
+    """Join the columns into CSV lines. Records are laid out at full width first, then the padding NULs are removed."""
     pieces: list[Texts | bytes] = []
     for column in columns:
         pieces += [*(column if isinstance(column, tuple) else (column,)), b","]
@@ -145,7 +145,7 @@ class Words:
         self.first = np.cumsum(self.number) - self.number
 
     def pick(self, bits: Ints, mood: Ints, where: Flags) -> tuple[Texts, Flags]:
-        """A text for each row, chosen by 16 random bits, empty where `where` is false; and whether it must be quoted."""
+        """Pick a text for each row by 16 random bits, empty where `where` is false; also return whether it must be quoted."""
         mood = np.minimum(mood, len(self.number) - 1)
         chosen = np.where(where, self.first[mood] + (bits * self.number[mood] >> 16), -1)
         return self.texts[chosen], self.delicate[chosen]

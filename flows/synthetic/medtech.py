@@ -108,7 +108,7 @@ def generate(
 
 
 def _known(out: Path) -> dict[str, int]:
-    """File name → bytes, as recorded in the marker."""
+    """Read the size of each file in the marker, by name."""
     try:
         document = json.loads((out / MARKER).read_text(encoding="utf-8"))
         return {str(name): int(size) for name, size in document[SOURCE].items()}

@@ -65,7 +65,7 @@ _LUCK = (20, 60, 150, 250, 420, 600, 800, 1000, 1250, 1600, 2200, 3600, 5600, 11
 
 @cache
 def choices() -> dict[str, Ints]:
-    """Tables for weighted choices, by name: 65,536 positions, each with its share."""
+    """Make the tables for weighted choices, by name: 65,536 positions, each with its share."""
     return {
         "hour": choice_table(_HOURS),
         "luck": curve_table(*_LUCK),

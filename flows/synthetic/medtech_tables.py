@@ -63,7 +63,7 @@ class Day(Draws):
         self.days = as_texts([day.isoformat(), (day + timedelta(days=1)).isoformat(), ""])
 
     def rows(self, table: str) -> int:
-        """The number of records in a table's file: within 10 % of the table's rate on that weekday, at least 1."""
+        """Return the number of records in a table's file: within 10 % of the table's rate on that weekday, at least 1."""
         rate = ROWS[table] * self.scale * WEEK[table][self.day.weekday()] / 100
         if table == "support_tickets":
             rate *= (100 * len(self.in_time) + LATE_TICKETS * len(self.late)) / (
@@ -78,8 +78,8 @@ class Day(Draws):
         return rows
 
     def broken(self, table: str, index: Ints) -> tuple[Ints, Flags, Flags]:
-        """The defects: for each row, whose content it has (its own, or as a duplicate that of the row before), whether a value
-        has the wrong type, and whether its account is an orphan."""
+        """Return the defects of each row: the row whose content it has (itself, or for a duplicate the row before), whether a
+        value has the wrong type, and whether its account is an orphan."""
         if not self.share:
             none = np.zeros(len(index), dtype=np.bool_)
             return index, none, none
@@ -88,8 +88,8 @@ class Day(Draws):
         return index - ((kind == 2) & (index > 0)), kind == 0, kind == 1
 
     def lines(self, label: str, row: Ints, late_weight: int = 100) -> tuple[Ints, Flags]:
-        """A shipment line for each row, and which are late. If both kinds were equally frequent, there would be `late_weight`
-        late ones for 100 on time."""
+        """Draw a shipment line for each row, and return which are late. If both kinds were equally frequent, there would be
+        `late_weight` late ones for 100 on time."""
         on, late = len(self.in_time), len(self.late)
         is_late = self.chance(f"{label}.late", row, 100_000 * late_weight * late // (late_weight * late + 100 * on))
         start = np.where(is_late, self.late.start, self.in_time.start)
@@ -103,21 +103,21 @@ class Day(Draws):
         return text if missing is None else np.where(missing, b"", text)
 
     def keys(self, prefix: str, row: Ints) -> Column:
-        """Ids like `TKT-20180301-000000001`, counted from 1."""
+        """Make ids like `TKT-20180301-000000001`, counted from 1."""
         digits, number = digit_tables()["digits"], row + 1
         head = np.full(len(row), f"{prefix}-{self.day:%Y%m%d}-".encode())
         return head, _DIGIT[number // 10**8], digits[number // 10**4 % 10**4], digits[number % 10**4]
 
     def opened(self, label: str, row: Ints) -> Ints:
-        """Seconds from the beginning of the day."""
+        """Draw times as seconds from the beginning of the day."""
         return choices()["hour"][self.u16(f"{label}.hour", row)] * 3600 + self.below(f"{label}.second", row, 3600)
 
     def wait(self, label: str, row: Ints, median: Ints) -> Ints:
-        """Durations in seconds: mostly near `median` minutes, a few many times longer."""
+        """Draw durations in seconds: mostly near `median` minutes, a few many times longer."""
         return choices()["luck"][self.u16(label, row)] * median * 60 // 1000 + self.below(f"{label}.second", row, 60)
 
     def time(self, seconds: Ints) -> Column:
-        """Timestamps like `2018-03-01 23:59:59`; empty if later than the file."""
+        """Format timestamps like `2018-03-01 23:59:59`; empty if later than the file."""
         day = np.where(seconds < FILE_CLOSES, seconds // 86_400, -1)
         return self.days[day], digit_tables()["clock"][np.where(day < 0, -1, seconds % 86_400)]
 
@@ -145,7 +145,7 @@ def _words() -> dict[str, Words]:
 
 
 def _spoiled(column: Column, where: Flags, text: bytes) -> Column:
-    """The column with `text` in place of its value."""
+    """Replace the column's value by `text` where `where` is true."""
     head, *rest = column if isinstance(column, tuple) else (column,)
     return (np.where(where, text, head), *(np.where(where, b"", piece) for piece in rest))
 
@@ -234,7 +234,7 @@ def _complaints(world: Day, index: Ints) -> Sequence[Column]:
 
 
 def _of_troubled_devices(world: Day, row: Ints) -> Ints:
-    """A line for each row: several are drawn, and the first whose device has trouble is taken, else the last."""
+    """Draw a line for each row: several are drawn, and the first whose device has trouble is taken, else the last."""
     line, _ = world.lines("complaint", row)
     for again in range(1, TRIES):
         device = world.shipments.ids["device"][0][line].astype(np.int64)

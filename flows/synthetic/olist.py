@@ -88,7 +88,7 @@ class Marker:
 
 
 def row_counts(scale: float = 1.0) -> dict[str, int]:
-    """Records per table at `scale`: the real counts times scale, at least 1; the translation always has 71.
+    """Return the number of records per table at `scale`: the real counts times scale, at least 1; the translation always has 71.
 
     Raises:
         ConfigurationError: `scale` is not a number above 0 and at most 1,000.
@@ -102,7 +102,7 @@ def row_counts(scale: float = 1.0) -> dict[str, int]:
 
 
 def read_marker(directory: Path) -> Marker | None:
-    """The marker of a generated directory; None if there is none (the directory has real files, or nothing).
+    """Read the marker of a generated directory; None if there is none (the directory has real files, or nothing).
 
     Raises:
         ConfigurationError: the marker exists but is not valid.

@@ -82,13 +82,13 @@ _QUANTILES = {  # at SHARES; money in cents, the rest in the files' own units un
 
 @cache
 def curves() -> dict[str, Ints]:
-    """Tables of quantile curves, by name: 65,536 values in order."""
+    """Make the tables of quantile curves, by name: 65,536 values in order."""
     return {name: curve_table(*values) for name, values in _QUANTILES.items()}
 
 
 @cache
 def choices() -> dict[str, Ints]:
-    """Tables for weighted choices, by name: 65,536 positions, each with its share."""
+    """Make the tables for weighted choices, by name: 65,536 positions, each with its share."""
     states, cities = vocabulary.STATES, vocabulary.CITIES
     in_state = {s.code: sum(c.weight for c in cities if c.state == s.code) for s in states}
     state = {s.code: s for s in states}

@@ -43,13 +43,13 @@ def _money(cents: Ints) -> Column:
 
 
 def _time(seconds: Ints) -> Column:
-    """Seconds from the epoch as `2018-01-31 23:59:59`; empty if negative."""
+    """Format seconds from the epoch as `2018-01-31 23:59:59`; empty if negative."""
     day, clock = np.divmod(seconds, DAY)
     return _days()[np.where(seconds < 0, -1, day)], digit_tables()["clock"][np.where(seconds < 0, -1, clock)]
 
 
 def _degrees(value: Ints) -> Column:
-    """Degrees times 10^14, printed as the shortest decimal of a double mostly comes out: 14 places, the last not 0."""
+    """Format degrees, times 10^14, as a double's shortest decimal form mostly is: 14 places, the last not 0."""
     digits = digit_tables()["digits"]
     whole, part = np.divmod(np.abs(value), 10**14)
     part += part % 10 == 0
@@ -141,7 +141,7 @@ def _make_payments(world: World) -> _Made:
 
 
 def _sums(at: Ints, values: Ints, size: int) -> Ints:
-    """The sum of `values` at each position; exact, because cents stay far below the 2^53 that a double counts to."""
+    """Sum `values` at each position; exact, because cents stay far below the 2^53 that a double counts to."""
     return np.bincount(at, weights=values, minlength=size).astype(np.int64)
 
 
@@ -160,7 +160,7 @@ def _words() -> dict[str, Words]:
 
 
 def _text(world: World, review: Ints, mood: Ints, where: dict[str, Flags]) -> Column:
-    """One text column, joined of the kinds of words named in `where`, each where its flag is set; quoted where it must."""
+    """Join a text column from the kinds of words in `where`, each where its flag is set; quoted where necessary."""
     picked = [_words()[kind].pick(world.u16(f"review.{kind}", review), mood, flag) for kind, flag in where.items()]
     return as_quoted([texts for texts, _ in picked], np.logical_or.reduce([delicate for _, delicate in picked]))
 
@@ -173,7 +173,7 @@ def _make_reviews(world: World) -> _Made:
         at, number = children(world.review_spread.counts(world.shuffled("reviews", index, world.rows["orders"])))
         row = before + np.arange(len(at), dtype=np.int64)
         before += len(at)
-        # One review sometimes answers two orders: the whole of the row before comes again under this row's order.
+        # One review sometimes answers two orders: the review of the row before is repeated with this row's order.
         again = (number == 0) & (row > row[:1]) & world.chance("review.again", row, 830)
         review, about = row - again, at[np.arange(len(at)) - again]
 

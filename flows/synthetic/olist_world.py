@@ -39,7 +39,7 @@ class _Spread:
 
     @classmethod
     def exact(cls, parents: int, children: int, empty: int, many: dict[int, int], scale: float) -> _Spread:
-        """A spread that gives exactly `children`: `many` (size → parents at scale 1) is scaled, size 2 takes up the rest."""
+        """Make a spread that gives exactly `children`: `many` (size → parents at scale 1) is scaled, size 2 takes up the rest."""
         filled = min(parents - min(empty, parents - 1), children)
         counts = {size: int(number * scale) for size, number in many.items()}
         pairs = children - filled - sum((size - 1) * number for size, number in counts.items())
@@ -100,7 +100,7 @@ class World(Draws):
         self.review_spread = _Spread.exact(orders, rows["order_reviews"], silent, MANY_REVIEWS, scale)
 
     def popular(self, label: str, index: Ints, limit: int) -> Ints:
-        """A number below `limit`, small ones much more likely: few products and distributors make most of the sales."""
+        """Draw a number below `limit`, small ones much more likely: few products and distributors make most of the sales."""
         u = self.draw(label, index) >> 32
         return ((((u * u) >> 32) * limit) >> 32).astype(np.int64)
 
@@ -108,7 +108,7 @@ class World(Draws):
         return curves()[name][self.u16(name, index)]
 
     def shuffled(self, label: str, index: Ints, size: int) -> Ints:
-        """A permutation of 0 … size - 1, by an affine map, which needs no table."""
+        """Permute 0 … size - 1 by an affine map, which needs no table."""
         key = draw_key(self.seed, f"{label}.shuffle")
         step = 1 + key % size
         while math.gcd(step, size) != 1:
@@ -116,7 +116,7 @@ class World(Draws):
         return (index * (step % size) + key // size % size) % size
 
     def ids(self, table: str, index: Ints) -> Texts:
-        """A unique id of 32 hexadecimal digits per row number."""
+        """Make a unique id of 32 hexadecimal digits per row number."""
         return as_hex(self.draw(f"{table}.id", index), self.draw(f"{table}.id.low", index))
 
     # Places
@@ -158,7 +158,7 @@ class World(Draws):
         return as_texts([f"{prefix:05}" for prefix in self.zips[0]])
 
     def person(self, customer: Ints) -> Ints:
-        """The customer number under which the person behind `customer` first bought; 3.4 % bought before."""
+        """Return the customer number under which the person behind `customer` first bought; 3.4 % bought before."""
         again = self.chance("person.again", customer, 3_400)
         return np.where(again, self.below("person", customer, self.rows["customers"]), customer)
 
@@ -215,7 +215,7 @@ class World(Draws):
         )
 
     def items(self, orders: Orders, before: int) -> Items:
-        """The items of `orders`; `before` is how many items all earlier orders have."""
+        """Return the items of `orders`; `before` is how many items all earlier orders have."""
         spread = self.item_spread
         filled = self.rows["orders"] - spread.empty
         mixed = spread.empty + self.shuffled("items", np.maximum(orders.rank - spread.empty, 0), filled)
@@ -243,19 +243,19 @@ class World(Draws):
         return Items(at, number, product, seller, self.price(product), freight)
 
     def price(self, product: Ints) -> Ints:
-        """Prices in cents; most end like shelf prices (.90, .99, .00), some in any cent."""
+        """Return prices in cents; most end like shelf prices (.90, .99, .00), some in any cent."""
         price = curves()["price"][self.u16("product.price", product)]
         ending = np.array([90, 99, 0, 90, 99, 90, -1, -1], dtype=np.int64)[self.below("product.ending", product, 8)]
         return np.where((ending < 0) | (price < 500), price, price // 100 * 100 + ending)
 
     def weight_luck(self, product: Ints) -> Ints:
-        """The 16 bits that pick a product's weight; expensive products tend to be heavier."""
+        """Return the 16 bits that pick a product's weight; expensive products tend to be heavier."""
         like_price = self.chance("product.heavy", product, 35_000)
         return np.where(like_price, self.u16("product.price", product), self.u16("product.weight", product))
 
 
 def children(counts: Ints) -> tuple[Ints, Ints]:
-    """For parents with `counts` children: each child's parent position, and its number among its siblings from 0."""
+    """Return each child's parent position, and its number among its siblings from 0, for parents with `counts` children."""
     at = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     first = np.cumsum(counts) - counts
     return at, np.arange(len(at), dtype=np.int64) - first[at]

@@ -51,8 +51,8 @@ class Shipments:
     late: int
 
     def delivered(self, first: date, last: date) -> tuple[range, range]:
-        """The lines delivered from `first` to `last`, on time and late. If there is none, all lines, so that another year's
-        shipments are used instead."""
+        """Return the lines delivered from `first` to `last`, on time and late. If there is none, all lines, so that another
+        year's shipments are used instead."""
         low, high = (first - _EPOCH).days, (last - _EPOCH).days
         ranges = []
         for start, part in ((0, self.day[: self.late]), (self.late, self.day[self.late :])):
@@ -63,7 +63,7 @@ class Shipments:
 
 
 def read_shipments(olist: Path) -> Shipments:
-    """The shipment lines of the Olist files in `olist`, real or generated.
+    """Read the shipment lines of the Olist files in `olist`, real or generated.
 
     Raises:
         ConfigurationError: a file is missing or is not Olist's, or no shipment in them was delivered.
