@@ -125,6 +125,6 @@ def note_not_sent(ledger: Ledger, info: RunInfo, landed: Sequence[LandResult]) -
 
 
 def newest(published: Mapping[tuple[str, str], Published], raw_name: str) -> str | None:
-    """The batch of a table's newest published rows; None if none is published."""
+    """Find the batch of a table's newest published rows; None if none is published."""
     of_table = [p for (table, _), p in published.items() if table == raw_name]
     return max(of_table, key=lambda p: (p.sequence, p.batch_id)).batch_id if of_table else None

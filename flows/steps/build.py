@@ -72,7 +72,7 @@ class BuildResult:
     seconds: float
 
     def count(self, *outcomes: Outcome) -> int:
-        """The number of nodes with this outcome."""
+        """Return the number of nodes with this outcome."""
         return sum(node.outcome in outcomes for node in self.nodes)
 
     @property
@@ -106,7 +106,7 @@ class BuildResult:
         return self.passed > 0 and self.passed == len(self.nodes)
 
     def with_retried(self, again: BuildResult) -> BuildResult:
-        """The combined result after `again`, which reran the failed and skipped nodes."""
+        """Return the combined result after `again`, which reran the failed and skipped nodes."""
         retried = {node.id for node in again.nodes}
         others = tuple(node for node in self.nodes if node.id not in retried)
         return BuildResult((*others, *again.nodes), self.seconds + again.seconds)
@@ -221,7 +221,7 @@ def _node(result: Mapping[str, Any]) -> Node:
 
 
 def _short(kind: str, name: str) -> str:
-    """A test's name without the hash that dbt appends."""
+    """Return a test's name without the hash that dbt appends."""
     return re.sub(r"\.[0-9a-f]{10}$", "", name) if kind == "test" else name
 
 

@@ -66,7 +66,7 @@ class LoadResult:
 
 
 def not_sent(landed: LandedTable) -> LoadResult:
-    """The result for files that were not sent: either they are published, and the ledger has their number of rows, or
+    """Return the result for files that were not sent: either they are published, and the ledger has their number of rows, or
     the table is optional and has no file."""
     status: Literal["unchanged", "not delivered"] = "unchanged" if landed.status == "unchanged" else "not delivered"
     return LoadResult(

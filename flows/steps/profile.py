@@ -65,7 +65,7 @@ def compare(
 
 
 def _listed(table: Table) -> list[Column]:
-    """The columns whose values may be listed: not personal, not keys, not numbers."""
+    """Return the columns whose values may be listed: not personal, not keys, not numbers."""
     keys = {name for link in table.relationships for name in link.columns} | set(table.primary_key)
     keys |= {rule.column for rule in table.rules if rule.kind == "unique" and rule.column}
     return [

@@ -54,8 +54,8 @@ class RowsToSetAside:
     def from_counts(
         cls, source: Source, counted: Mapping[str, Mapping[str, int]], broken_lines: bool = False
     ) -> RowsToSetAside | None:
-        """The bad rows, if there are any (or broken lines, set aside before) and the contract lets all of them be set aside; else
-        None."""
+        """Return the bad rows, if there are any (or broken lines, set aside before) and the contract lets all of them be set
+        aside; else None."""
         if not any(counted.values()) and not broken_lines:
             return None
         allowed = all(
@@ -69,7 +69,7 @@ class RowsToSetAside:
         return [table for table in self.source.tables if table.bad_rows and table.name in self.tables]
 
     def within_limits(self, of: Mapping[str, int]) -> bool:
-        """Whether no single rule is broken by more rows than the contract allows; `of`: number of rows in each table."""
+        """Return whether no single rule is broken by more rows than the contract allows; `of`: number of rows in each table."""
         worst = {name: max(rules.values(), default=0) for name, rules in self.counted.items()}
         return all(
             table.bad_rows.allows(worst.get(table.name, 0), of.get(table.name, 0))

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 def restore_landed(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, batch_id: str, info: RunInfo
 ) -> dict[str, LandedTable]:
-    """Restore the landed files of each table of a batch, by contract name; all their objects exist under `raw/`, where COPY
-    reads.
+    """Restore the landed files of each table of a batch, by contract name; all their objects are then under `raw/`.
 
-    Archived objects are copied back under `raw/` first.
+    Archived objects are copied back under `raw/` first, where COPY reads.
 
     Raises:
         ConfigurationError: the batch has no files, a table is no longer in the contract, a file lacks a column that the contract

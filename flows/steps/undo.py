@@ -81,8 +81,7 @@ def _delete_batch(ledger: Ledger, batch_id: str, info: RunInfo, reason: str, sta
 def recover(
     ledger: Ledger, client: S3Client, bucket: str, source: Source, info: RunInfo, left: Sequence[str]
 ) -> tuple[UndoneTable, ...]:
-    """Undo the batches of runs that ended without a verdict: `left`, which the lease recorded, and those still open in the
-    ledger.
+    """Undo the batches of runs that ended without a verdict: `left`, recorded in the lease, and those still open in the ledger.
 
     Their rows are deleted from RAW. Objects of `left` that the run uploaded but did not record are added to the ledger as undone.
     A batch stays recorded in the lease until that is done, so that a retry recovers it again.

@@ -233,7 +233,7 @@ def _strptime(spelled: str) -> str:
 
 
 def _yes_and_no(values: Sequence[str]) -> tuple[str, str] | None:
-    """The column's words for yes and no, as spelled in the file, if its two values are such a pair."""
+    """Return the column's words for yes and no, as spelled in the file, if its two values are such a pair."""
     lower = {value.lower(): value for value in values}
     for yes, no in _YES_AND_NO:
         if len(values) == 2 and set(lower) == {yes, no}:
@@ -259,7 +259,7 @@ def _names(path: Path, prefix: str) -> tuple[str, str]:
 def _column(
     header: str, rows: int, facts: Sequence[Any], matched: dict[str, int], dates: Mapping[str, Sequence[int]]
 ) -> ColumnProfile:
-    """The profile of one column. `dates`: format → how many values look like it, and how many of those are valid dates."""
+    """Make the profile of one column. `dates`: format → how many values look like it, and how many of those are valid dates."""
     filled, distinct, codes, lowest, highest, numbers = facts
     kind: LogicalType = "string"
     pattern = note = ""
@@ -311,12 +311,12 @@ def _column(
 
 
 def _odcs(spelled: str) -> str:
-    """The contract's spelling of a format."""
+    """Return the contract's spelling of a format."""
     return next(ours for kind in FORMATS.values() for ours, theirs in kind.items() if theirs == spelled)
 
 
 def unread(header: str) -> ColumnProfile:
-    """The profile of a column of which only the header is known."""
+    """Make the profile of a column of which only the header is known."""
     pii, guess = _guess(header)
     note = "RAW holds text: `cxm contract draft --update` proposes a type"
     return ColumnProfile(header, 0, 0, 0, "string", pii=pii, guess=guess, note=note)  # type: ignore[arg-type]
@@ -341,7 +341,7 @@ def _is_value_set(column: ColumnProfile) -> bool:
 
 
 def _key(duck: duckdb.DuckDBPyConnection, name: str, rows: int, columns: Sequence[ColumnProfile]) -> tuple[str, ...]:
-    """The headers of the key: one column, or else two. Columns named like an id or a number are preferred."""
+    """Find the headers of the key: one column, or else two. Columns named like an id or a number are preferred."""
     if rows < 2:
         return ()
     able = [c for c in columns if not c.nulls and c.logical_type in ("string", "integer") and c.pii != "direct"]

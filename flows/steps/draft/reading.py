@@ -80,7 +80,7 @@ def readable(path: Path, folder: Path, name: str) -> Readable:
 
 
 def _first(path: Path) -> bytes:
-    """The first bytes of a file as stored on disk."""
+    """Return the first bytes of a file as stored on disk."""
     with path.open("rb") as file:
         return file.read(16)
 
@@ -107,8 +107,8 @@ def _encoding(file: BinaryIO) -> str:
 
 
 def _is_record(first: list[str], second: list[str]) -> bool:
-    """Whether a file's first line is a record, not a header: it holds a number or a date, and no word above a number or date in
-    the second line. A whole number of four digits does not count, since a year may be a column's name."""
+    """Return whether a file's first line is a record, not a header: it holds a number or a date, and no word above a number or
+    date in the second line. A whole number of four digits does not count, since a year may be a column's name."""
     above = [(one, below) for one, below in zip(first, second, strict=False) if one and one not in _NULL_WORDS]
     typed = any(re.fullmatch(TYPED, one) and not re.fullmatch("[0-9]{4}", one) for one in first)
     named = any(re.fullmatch(TYPED, below) and not re.fullmatch(TYPED, one) for one, below in above)
@@ -116,7 +116,7 @@ def _is_record(first: list[str], second: list[str]) -> bool:
 
 
 def null_words(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> tuple[str, ...]:
-    """The words for missing values: those in columns that otherwise hold only numbers or dates."""
+    """Find the words for missing values: those in columns that otherwise hold only numbers or dates."""
     words = ", ".join(f"'{word}'" for word in _NULL_WORDS)
     parts = []
     for c in (f"c{n}" for n in range(1, columns + 1)):
@@ -147,8 +147,8 @@ def _check(path: Path, header: list[str]) -> None:
 
 
 def decimal_of(duck: duckdb.DuckDBPyConnection, name: str, columns: int) -> Literal[".", ","]:
-    """The decimal mark: a comma if a column of only numbers has one that cannot separate thousands, and no column has a decimal
-    point; else a point."""
+    """Guess the decimal mark: a comma if a column of only numbers has one that cannot separate thousands, and no column has a
+    decimal point; else a point."""
     parts = []
     for c in (f"c{n}" for n in range(1, columns + 1)):
         all_are = f"count({c}) > 0 AND count(*) FILTER (NOT regexp_full_match({c}, '{{}}')) = 0"

@@ -77,7 +77,7 @@ class Person:
 
 
 def _folders(objects: Iterable[tuple[str, int]]) -> list[PlaceRows]:
-    """The folders that objects are in, by name. `objects`: the folder of each, and a number of records."""
+    """Sum up objects by folder, ordered by name. `objects`: the folder of each, and a number of records."""
     folders: dict[str, list[int]] = defaultdict(list)
     for folder, records in objects:
         folders[folder].append(records)
@@ -257,13 +257,13 @@ def _delete(ledger: Ledger, holder: Holder, table: str, person: Person) -> None:
 
 
 def _deleted_records(landed: StoredObject, of: Matches) -> int:
-    """The records deleted from an object since the ledger's row of it: by this call, and by one that was killed before."""
+    """Count the records deleted from an object since its ledger row was written: by this call, and by a killed one before it."""
     before = landed.entry["file_records"] if landed.entry and landed.replaced else None
     return of.records if before is None else int(before) - landed.left
 
 
 def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[StoredObject, Matches]]) -> list[dict[str, Any]]:
-    """The changes of ledger rows: for rewritten objects, and for others with deleted rows in RAW."""
+    """Return the changes of ledger rows: for rewritten objects, and for others with deleted rows in RAW."""
     changed: dict[str, dict[str, Any]] = {}
     # Read again, since the lease is locked by now: an object that maintenance moved after the search has another key.
     entries = {str(row["s3_key"]): row for row in ledger.objects()}
@@ -289,7 +289,7 @@ def _changed(ledger: Ledger, person: Person, objects: Sequence[tuple[StoredObjec
 
 
 def hashes(starts: Values, secret: str) -> list[dict[str, str]]:
-    """The column and keyed hash of each value that identifies a person."""
+    """Return the column and keyed hash of each value that identifies a person."""
     return [
         {
             "column_name": key.text,

@@ -97,11 +97,11 @@ class PersonMatcher:
         self._text = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(alone)))})(?!\w)") if alone else None
 
     def in_line(self, text: str) -> bool:
-        """Whether a broken line has one of the values as a word."""
+        """Return whether a broken line has one of the values as a word."""
         return bool(self._text and self._text.search(text))
 
     def at(self, positions: Mapping[str, int]) -> list[_Pointing]:
-        """The values to compare in a record whose columns are at `positions`."""
+        """Return the values to compare in a record whose columns are at `positions`."""
         return [
             (tuple(positions[c] for c in columns), known, key in self._starts)
             for columns, known, key in self.found_by
@@ -259,7 +259,7 @@ def _opened(client: S3Client, bucket: str, landed: StoredObject) -> Iterator[Bin
 
 
 def _holds(client: S3Client, bucket: str, landed: StoredObject, matcher: PersonMatcher) -> bool:
-    """Whether the object contains the bytes of one of the values."""
+    """Return whether the object contains the bytes of one of the values."""
     assert matcher.needles
     tail = b""
     with _opened(client, bucket, landed) as stream:
@@ -272,8 +272,8 @@ def _holds(client: S3Client, bucket: str, landed: StoredObject, matcher: PersonM
 
 
 def _records(stream: BinaryIO, landed: StoredObject) -> Iterator[tuple[bytes, list[str] | None, dict[str, int]]]:
-    """The records of an object, each with its bytes. The first item is the header (maybe empty bytes), with None as record and
-    the positions of the RAW columns."""
+    """Yield the records of an object, each with its bytes. The first item is the header (maybe empty bytes), with None as record
+    and the positions of the RAW columns."""
     dialect = landed.dialect
     taken: list[bytes] = []
 
@@ -302,7 +302,7 @@ def _records(stream: BinaryIO, landed: StoredObject) -> Iterator[tuple[bytes, li
 
 
 def _by_cr(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file with CR line ends."""
+    """Yield the lines of a file with CR line ends."""
     left = b""
     while more := stream.read(_CHUNK):
         *lines, left = (left + more).split(b"\r")

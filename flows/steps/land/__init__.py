@@ -122,8 +122,8 @@ def unchanged(
     published: Published,
     report: Report = lambda *_: None,
 ) -> LandResult | None:
-    """Return the result for a file whose content is published already; None if it differs, or cannot be read, which `land` then
-    reports."""
+    """Return the result for a file whose content is published already; None if it differs, or cannot be read (`land` reports
+    it)."""
     file = _file(file)
     try:
         with _open(file, table) as opened:
@@ -181,7 +181,7 @@ def changed_days(
     days: Sequence[date],
     published: Mapping[tuple[str, str], Published],
 ) -> tuple[date, ...]:
-    """The days with a file that is missing or differs from the published one."""
+    """Find the days with a file that is missing or differs from the published one."""
 
     listing = inventory(source, [entry.name for entry in place.entries() if not entry.is_folder])
     by_day: dict[tuple[str, date | None], set[str]] = defaultdict(set)
@@ -263,7 +263,7 @@ def read(
 
 
 def _first_lines(file: BinaryIO, table: Table, limit: int) -> BinaryIO:
-    """The header and the first `limit` lines of a file with one record per line; without a limit the whole file."""
+    """Return the header and the first `limit` lines of a file with one record per line; without a limit the whole file."""
     lines = islice(iter(file.readline, b""), limit + table.dialect.header)
     return io.BytesIO(b"".join(lines)) if limit else file
 
@@ -308,7 +308,7 @@ def _result(
 
 
 def _decoded(opened: Opened, table: Table) -> Decoded | None:
-    """A stream of the file's text in UTF-8; None if the file is UTF-8 already."""
+    """Return a stream of the file's text in UTF-8; None if the file is UTF-8 already."""
     return None if table.dialect.encoding == "utf-8" else Decoded(opened.path, opened.file, table.dialect)
 
 

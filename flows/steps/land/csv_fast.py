@@ -47,7 +47,7 @@ class Block:
 
 
 def scanned(file: BinaryIO, table: Table) -> Iterator[Block]:
-    """The blocks of a file; together they are its bytes.
+    """Yield the blocks of a file; together they are its bytes.
 
     Raises:
         UnusualError: the file must be read again with `exact`.

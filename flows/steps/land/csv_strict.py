@@ -157,7 +157,7 @@ def _say(key: str, value: str) -> str:
 
 
 def _by_cr(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file with CR line ends."""
+    """Yield the lines of a file with CR line ends."""
     left = b""
     while more := file.read(MAX_LINE_BYTES // 64):
         *lines, left = (left + more).split(b"\r")
@@ -215,8 +215,8 @@ def _may_be_a_record(fields: list[str], table: Table) -> bool:
 
 
 def _field_count(path: str, line: int, record: list[str], header: list[str], table: Table, whole: bool) -> str:
-    """The message for a record with too few or too many fields. Its beginning is shown if no column of the table is personal,
-    since its fields cannot be assigned to columns."""
+    """Return the message for a record with too few or too many fields. Its beginning is shown if no column of the table is
+    personal, since its fields cannot be assigned to columns."""
     dialect = table.dialect
     expected = len(header)
     if not record:
@@ -257,7 +257,7 @@ def _csv_error(path: str, begin: int, line: int, error: csv.Error, dialect: Dial
 
 
 def field_too_long(path: str, line: int) -> str:
-    """The message for a field that is too long."""
+    """Return the message for a field that is too long."""
     return (
         f"{path}, line {line}: a field is longer than {MAX_FIELD_CHARACTERS:,} characters, the most a Snowflake VARCHAR "
         "holds; shorten it"

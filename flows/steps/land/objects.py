@@ -128,7 +128,7 @@ class Objects:
         self._read += len(block.data)
 
     def _full(self) -> bool:
-        """Whether the object has reached its size, unless the rest of the file would make a small one."""
+        """Return whether the object has reached its size, unless the rest of the file would make a small one."""
         assert self._open is not None
         size = self._open.upload.bytes
         left = (self._size - self._read) * (self._sent + size) / self._read

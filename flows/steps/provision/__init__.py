@@ -61,7 +61,7 @@ class Cloud:
         return {"s3": self.s3, "iam": self.iam, "sqs": self.sqs}
 
     def names(self, settings: Settings) -> aws.Names:
-        """The environment's IAM names, in the account of the credentials."""
+        """Return the environment's IAM names, in the account of the credentials."""
         return aws.Names.of(settings, aws.account_id(self.sts) if self.sts else NO_ACCOUNT)
 
 
@@ -122,7 +122,7 @@ def _storage_items(cloud: Cloud, names: aws.Names, account: AccountReader) -> It
 
 
 def warehouse_plan(connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source]) -> Plan:
-    """The plan of the warehouse alone."""
+    """Compare the warehouse alone with its expected state."""
     names = aws.Names.of(settings, NO_ACCOUNT)
     account = AccountReader(connection, settings)
     items = tuple(_warehouse_items(account, settings, sources, storage_role(names, settings)))
@@ -254,7 +254,7 @@ def provision_warehouse(
 def make_destroy_plan(
     cloud: Cloud, connection: SnowflakeConnection, settings: Settings, sources: Sequence[Source] = ()
 ) -> Plan:
-    """The plan that destroys this environment, with the data that would be lost.
+    """Plan the destruction of this environment, with the data that would be lost.
 
     Raises:
         ConfigurationError: the environment is production.

@@ -66,7 +66,7 @@ class AccountReader:
         return self.asked[sql]
 
     def find(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The SHOW row of an object; None if it does not exist or the session may not see it."""
+        """Return the SHOW row of an object; None if it does not exist or the session may not see it."""
         place, _, last = name.rpartition(".")
         return self._all(kind, place).get(last)
 
@@ -75,8 +75,7 @@ class AccountReader:
         return [f"{schema}.{name}" for name in self._all(kind, schema)]
 
     def _all(self, kind: str, place: str) -> dict[str, dict[str, Any]]:
-        """Return the objects of a kind in a place (the account, a database, a schema), by name; none if the place does not
-        exist."""
+        """Return the objects of a kind in a place (the account, a database, a schema), by name; none without the place."""
         if (kind, place) not in self.shown:
             above = "SCHEMA" if "." in place else "DATABASE"
             exists = not place or self.find(above, place) is not None

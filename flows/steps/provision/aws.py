@@ -47,7 +47,7 @@ class Pages:
     days: int
 
     def rule(self, bucket: str) -> tuple[dict[str, Any], ...]:
-        """The lifecycle rule, if the pages are in this bucket; another bucket's rules are its owner's. Without a
+        """Return the lifecycle rule, if the pages are in this bucket; another bucket's rules are its owner's. Without a
         prefix there is no rule, because it would delete landed objects."""
         of, _, prefix = self.place.partition("/")
         if of != bucket or not prefix:
@@ -108,15 +108,14 @@ def explained(error: Exception, what: str) -> Exception:
 
 
 def account_id(sts: Any) -> str:
-    """The AWS account that the credentials belong to."""
+    """Return the AWS account that the credentials belong to."""
     return str((ask(sts.get_caller_identity, "sts:GetCallerIdentity") or {})["Account"])
 
 
 def bucket_items(
     client: Any, bucket: str, region: str, guarded: bool, sources: Sequence[str], pages: Pages
 ) -> Iterator[Item]:
-    """Yield the items of the bucket, its protection (on AWS only; a server that has only S3 lacks it), and a folder for each
-    source."""
+    """Yield the items of the bucket, its protection (on AWS only, not on a plain S3 server), and a folder for each source."""
     what = f"bucket {bucket}"
     try:
         exists = ask(client.head_bucket, what, "404", "NoSuchBucket", Bucket=bucket) is not None
@@ -322,8 +321,7 @@ def ingestion_items(
 
 
 def storage_items(iam: Any, names: Names, bucket: str, trust: Trust) -> Iterator[Item]:
-    """Yield the items of the role that the storage integration assumes; it trusts the IAM user and external id of DESC
-    INTEGRATION."""
+    """Yield the items of the role that the storage integration assumes; it trusts the user and external id in `trust`."""
     arn = names.arn("policy", names.storage_policy)
     yield _policy_item(iam, names.storage_policy, arn, policies.snowflake_read(bucket))
     document = policies.storage_trust(trust.user_arn, trust.external_id)

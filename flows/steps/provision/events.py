@@ -43,7 +43,7 @@ class Watched:
 
 
 def watched(settings: Settings, names: aws.Names, sources: Sequence[str]) -> list[Watched]:
-    """The queues and prefixes to watch; empty if CXM_INBOX_EVENTS is off.
+    """Return the queues and prefixes to watch; empty if CXM_INBOX_EVENTS is off.
 
     Raises:
         ConfigurationError: CXM_DATA is not on S3.
@@ -60,8 +60,7 @@ def watched(settings: Settings, names: aws.Names, sources: Sequence[str]) -> lis
 
 
 def items(s3: Any, sqs: Any, account: str, places: Sequence[Watched]) -> Iterator[Item]:
-    """Yield the items of the queues, then of the notifications, because S3 refuses one whose queue does not accept its
-    messages."""
+    """Yield the items of the queues, then of the notifications, because S3 tests that the queue accepts its messages."""
     for one in places:
         yield _queue(sqs, account, one)
     for bucket in dict.fromkeys(one.bucket for one in places):

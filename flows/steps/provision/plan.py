@@ -171,5 +171,5 @@ def _cell(text: str) -> str:
 
 
 def changes(items: Sequence[Item]) -> tuple[Change, ...]:
-    """The result for each item."""
+    """Return the result for each item."""
     return tuple(item.change for item in items)

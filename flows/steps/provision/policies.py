@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 def policy(*statements: Document) -> Document:
-    """A policy document with these statements."""
+    """Return a policy document with these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -63,8 +63,7 @@ def landing(
 
 
 def _sources(places: Sequence[str], after: After) -> Iterator[Document]:
-    """Yield each bucket's statements. A place is a prefix with everything below it, or an archive: the object with exactly that
-    key."""
+    """Yield each bucket's statements. A place is a prefix with everything below it, or an archive: the object of that key."""
     prefixes: dict[str, list[str]] = {}
     for place in places:
         scheme, _, rest = place.partition("://")

@@ -6,12 +6,12 @@ import re
 
 
 def members(says: str) -> list[str]:
-    """The members of a list in a statement, or the single value: `('', 'null')` → ["", "null"]."""
+    """Return the members of a list in a statement, or the single value: `('', 'null')` → ["", "null"]."""
     return _said(says)[0]
 
 
 def same(kind: str, shown: str, says: str) -> bool:
-    """Whether a property printed by SHOW or DESC equals its value in CREATE.
+    """Return whether a property printed by SHOW or DESC equals its value in CREATE.
 
     The forms are recorded in `tests/cloud/account_forms.yaml`: lists by their members, numbers by value, words in any case,
     strings letter by letter. DESC FILE FORMAT alone escapes what it prints.
@@ -34,7 +34,7 @@ def same(kind: str, shown: str, says: str) -> bool:
 
 
 def _said(says: str) -> tuple[list[str], bool]:
-    """The members of a list in a statement, or the single value; and whether it is text, which is compared exactly.
+    """Return the members of a list in a statement, or the single value; and whether it is text, which is compared exactly.
 
     `('', 'null')` → (["", "null"], True); `TRUE` → (["TRUE"], False).
     """

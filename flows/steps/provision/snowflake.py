@@ -131,7 +131,7 @@ def pipeline_user(settings: Settings) -> str:
 
 
 def reporter_user(settings: Settings) -> str:
-    """The service user that reports log in with."""
+    """Return the service user that reports log in with."""
     return f"CXM_REPORTER_SVC{settings.env_suffix('_').upper()}"
 
 
@@ -201,8 +201,7 @@ def _lease(
 def granted_by(
     expected: Sequence[PlanStatement], role: str
 ) -> tuple[frozenset[tuple[str, str, str]], frozenset[tuple[str, str, str]]]:
-    """Return a role's grants in the statements: (privilege, kind, name) on objects, (privilege, kind, schema) on all of a
-    schema."""
+    """Return a role's grants in the statements: (privilege, kind, name) on objects, (privilege, kind, schema) on schemas."""
     on: set[tuple[str, str, str]] = set()
     inside: set[tuple[str, str, str]] = set()
     for statement in expected:
@@ -285,7 +284,7 @@ def _without_comments(sql: str) -> str:
 def _properties(
     account: AccountReader, kind: str, name: str, row: dict[str, Any]
 ) -> tuple[dict[str, str], frozenset[str]]:
-    """An object's properties as text, by their name in CREATE; and the names of those that the role may not see."""
+    """Return an object's properties as text, by their name in CREATE; and the names of those that the role may not see."""
     # A column that an account does not have yet cannot be compared.
     properties = {key: str(row[column] or "") for key, column in _SHOWN.get(kind, {}).items() if column in row}
     if kind in _COMMENTED:
@@ -325,8 +324,7 @@ def _own_table(account: AccountReader, statement: PlanStatement, name: str, rest
 
 
 def integration_trust(account: AccountReader, integration: str) -> tuple[str, str] | None:
-    """Read (Snowflake's IAM user, external id) of the storage integration; None if it does not exist or the role may not see
-    it."""
+    """Read (Snowflake's IAM user, external id) of the storage integration; None if it is missing or not visible."""
     if account.find("STORAGE INTEGRATION", integration) is None:
         return None
     described = account.described("STORAGE INTEGRATION", integration)

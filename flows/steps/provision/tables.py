@@ -57,7 +57,7 @@ def _with_owner(item: Item, table: Table, settings: Settings, granted: Grants | 
 
 
 def made(source: Source) -> list[Table]:
-    """The RAW tables of a source: one for each contract table, and a rejected table if it sets bad rows aside."""
+    """Return the RAW tables of a source: one for each contract table, and a rejected table if it sets bad rows aside."""
     return [made for t in source.tables for made in ((t, t.rejected) if t.bad_rows else (t,))]
 
 

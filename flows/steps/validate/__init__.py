@@ -144,7 +144,7 @@ def pages_of(source: Source, batch_id: str, docs_dir: Path, verdict: Verdict | N
 
 
 def _definition(context: Any, source: Source, table: Table, batch_id: str) -> Any:
-    """The validation definition of a table, bound to the batch."""
+    """Return the validation definition of a table, bound to the batch."""
     from great_expectations.exceptions import DataContextError
 
     try:

@@ -65,14 +65,14 @@ def _shown(
 
 
 def is_beside_before(failure: RuleFailure) -> bool:
-    """Whether a rule compares a batch with earlier ones, so that its result comes from a query."""
+    """Return whether a rule compares a batch with earlier ones, so that its result comes from a query."""
     return failure.rule.partition(".")[2].partition("(")[0] in ("volume", *KINDS)
 
 
 def _beside_before(
     connection: SnowflakeConnection, source: Source, judged: TableVerdict, failure: RuleFailure, batch_id: str
 ) -> RuleFailure | None:
-    """The failure of a rule that compares batches, with the values of both; None for other rules."""
+    """Return the failure of a rule that compares batches, with the values of both; None for other rules."""
     if not is_beside_before(failure):
         return None
     table = source.table(judged.table)
@@ -97,7 +97,7 @@ def _beside_before(
 
 
 def _expectation(source: Source, table: Table, failure: RuleFailure) -> Expectation | None:
-    """The contract's expectation with the name and severity of the failure."""
+    """Return the contract's expectation with the name and severity of the failure."""
     for expectation in expectations(source, table):
         if failure.rule == f"{table.name}.{expectation.name}" and expectation.severity == failure.severity:
             return expectation

@@ -51,7 +51,7 @@ def build_of(context: Any, batch_ids: Sequence[str], docs: Path) -> None:
 
 
 def of_batch(docs: Path, batch_id: str, verdicts: Mapping[str, str]) -> dict[str, bytes]:
-    """The pages of one batch, by their path: an index, and a page for each suite and each of its results.
+    """Return the pages of one batch, by their path: an index, and a page for each suite and each of its results.
 
     Args:
         verdicts: suite name → a short verdict for the index.

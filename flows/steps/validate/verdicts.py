@@ -198,6 +198,6 @@ def _difference(expected: Sequence[str], got: Sequence[str]) -> str:
 
 
 def _raised(info: Mapping[str, Any]) -> str:
-    """The first exception in GX's report, which has one record for the expectation or one for each of its metrics."""
+    """Return the first exception in GX's report, which has one record for the expectation or one for each of its metrics."""
     records = [info] if "raised_exception" in info else list(info.values())
     return next((without_values_in(str(r["exception_message"])) for r in records if r["raised_exception"]), "")
