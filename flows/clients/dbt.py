@@ -216,7 +216,7 @@ def _answer(deadline: float, listen: Callable[[], None] | None = None) -> int:
         if time.monotonic() > deadline:
             raise TimeoutError
     line = b""
-    while not line.endswith(b"\n"):  # byte by byte, because `select` does not see what a buffer has read of the next line
+    while not line.endswith(b"\n"):  # byte by byte: `select` does not see what a buffer has read of the next line
         if not (byte := os.read(_helper.stdout.fileno(), 1)):
             raise EOFError(f"exit code {_helper.wait()}")
         line += byte
