@@ -88,7 +88,7 @@ class Raw:
         )
 
     def arrive_unchanged(self, table: Table, batch: str, since: str, hours: float, day: date | None = None) -> None:
-        """Insert what a run records of a file that arrived `hours` ago and equals the batch `since`: nothing sent, nothing loaded."""
+        """Insert what a run records of a file that arrived `hours` ago, the same as in batch `since`: nothing was loaded."""
         source, file = table.raw_name.split("_")[0].lower(), table.file_on(day)
         self.sql(
             "insert into RAW.LOAD_LEDGER (BATCH_ID, SOURCE, TABLE_NAME, FILE_NAME, BYTES, CONTENT_SHA256, FILE_RECORDS, STATUS, "

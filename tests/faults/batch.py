@@ -1,6 +1,6 @@
-"""One batch of the ward's three files, step by step as the flow takes them → what RAW has to hold afterwards.
+"""Runs a batch of the ward's three files step by step, as the flow does, and reads what RAW holds and has to hold.
 
-The steps and clients are the product's; what Prefect adds in a run, another try of a step after an infrastructure error, is
+The steps and clients are the product's. What Prefect adds in a run, another try of a step after an infrastructure error, is
 added here, without its waits.
 """
 
@@ -40,7 +40,7 @@ Row = tuple[str | None, ...]
 R = TypeVar("R")
 
 WARD = Path(__file__).parent / "ward.odcs.yaml"
-TRIES = 4  # as flows.tasks.step: one, and three more
+TRIES = 4  # as flows.tasks.step: one try, and three more
 
 _number = itertools.count(1)
 _start = datetime.now(UTC)
@@ -52,28 +52,28 @@ def ward() -> Source:
 
 
 def connect(settings: Settings, step: str = "test", table: str = "") -> Any:
-    """A connection as a task of this step opens it."""
+    """Open a connection as a task of this step does."""
     from flows import blocks  # not above: Prefect reads the running stack's address when it is imported
 
     return blocks.snowflake(settings, settings.loader_role, {"step": step, "table": table})
 
 
 def s3(settings: Settings) -> S3Client:
-    """The S3 client that every task gets."""
+    """Return the S3 client that every task gets."""
     from flows import blocks
 
     return blocks.s3_client(settings)
 
 
 def new_run() -> RunInfo:
-    """A run of its own: a later batch id, a flow run, and a holder that no longer lives when the next one asks."""
+    """Return a new run: a later batch id, a flow run, and a holder that is no longer alive when the next run asks."""
     n = next(_number)
     start = _start + timedelta(seconds=n)
     return RunInfo(f"{start:%Y%m%d_%H%M%S}", f"run-{start}", holder=f"{os.uname().nodename}/4194304/{n}.00")
 
 
 def write_files(folder: Path, source: Source, draw: random.Random) -> None:
-    """New content for every file: quotes, commas, line breaks, empty fields, letters beyond ASCII; some rows twice."""
+    """Write new content into every file: quotes, commas, line breaks, empty fields, letters beyond ASCII; two rows twice."""
     pieces = ["", "tray", 'a "quoted" word', "one, two", "line\nbreak", "Ärztin – ö", "0012", "NULL", " "]
     folder.mkdir(parents=True, exist_ok=True)
     for table in source.tables:
@@ -87,7 +87,7 @@ def write_files(folder: Path, source: Source, draw: random.Random) -> None:
 
 
 def read_files(folder: Path, source: Source) -> dict[str, Counter[Row]]:
-    """RAW table → the multiset of rows that Python's csv module reads from its file; an empty field is NULL in RAW."""
+    """Return RAW table → the multiset of rows that Python's csv module reads from its file; an empty field is NULL in RAW."""
     rows = {}
     for table in source.tables:
         with (folder / table.file).open(encoding="utf-8-sig", newline="") as file:
@@ -97,7 +97,7 @@ def read_files(folder: Path, source: Source) -> dict[str, Counter[Row]]:
 
 
 def in_raw(settings: Settings, source: Source, without: Sequence[str] = ()) -> dict[str, Counter[Row]]:
-    """RAW table → the multiset of all its rows, whatever their batch, but for the batches in `without`."""
+    """Return RAW table → the multiset of its rows of all batches, except those in `without`."""
     result: dict[str, Counter[Row]] = {}
     with connect(settings) as connection:
         for table in source.tables:
@@ -110,7 +110,7 @@ def in_raw(settings: Settings, source: Source, without: Sequence[str] = ()) -> d
 
 
 def published_rows(settings: Settings, source: Source, missing: bool = False) -> dict[str, Counter[Row]]:
-    """RAW table → the multiset of the rows that dbt reads of a table with one file. `missing`: a table may have none yet."""
+    """Return RAW table → the multiset of the rows that dbt reads, for tables of one file. `missing`: some may have none yet."""
     result = {}
     with connect(settings) as connection:
         newest = {
@@ -127,14 +127,14 @@ def published_rows(settings: Settings, source: Source, missing: bool = False) ->
 
 
 def batches_in_raw(settings: Settings, source: Source) -> list[str]:
-    """Ids of the batches that have rows in RAW."""
+    """Return the ids of the batches that have rows in RAW."""
     with connect(settings) as connection:
         names = " UNION ".join(f"SELECT _BATCH_ID FROM RAW.{t.raw_name}" for t in source.tables)
         return [str(row[0]) for row in run(connection, names).rows]
 
 
 def again(work: Callable[[], R]) -> R:
-    """Another try after what Prefect would retry (`flows.tasks.is_transient`), any other error at once."""
+    """Do the work; try again after what Prefect would retry (`flows.tasks.is_transient`), raise any other error at once."""
     for left in reversed(range(TRIES)):
         try:
             return work()
@@ -147,7 +147,7 @@ def again(work: Callable[[], R]) -> R:
 def run_batch(
     settings: Settings, source: Source, folder: Path, info: RunInfo, opened: Callable[[], None] = lambda: None
 ) -> None:
-    """The path of `flows.pipeline.pipeline` without the audit: open, land, load, publish, close.
+    """Go the way of `flows.pipeline.pipeline` without validation: open, land, load, publish, close.
 
     Raises:
         CxmError: the run gave up; its batch is left for the next run to clear.
@@ -203,7 +203,7 @@ def run_batch(
 
 
 def differences(settings: Settings, source: Source) -> Sequence[Any]:
-    """What `cxm reconcile` finds."""
+    """Return what `cxm reconcile` finds."""
     with connect(settings) as connection:
         ledger = Ledger(connection, settings.database, source.name)
         return reconcile(ledger, s3(settings), settings.bucket, source)

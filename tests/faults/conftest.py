@@ -1,4 +1,4 @@
-"""What the fault tests share: the running stack seen through two proxies, short waits between tries, three files."""
+"""Fixtures for the fault tests: the running stack seen through two proxies, short waits between tries, three small tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Proxied:
 
 @pytest.fixture
 def proxied(settings: Settings, tmp_path: Path) -> Iterator[Proxied]:
-    """A home that shares everything with the running stack's but the addresses of S3 and warehouse: those are the proxies'."""
+    """A home that shares everything with the running stack's except the addresses of S3 and warehouse, which are the proxies'."""
     s3 = Proxy(int(urlsplit(settings.stack["s3"]["endpoint"]).port or 0), whole=False)
     warehouse = Proxy(int(settings.stack["warehouse"]["port"]), whole=True)
     home = tmp_path / "proxied"
@@ -58,14 +58,14 @@ def proxied(settings: Settings, tmp_path: Path) -> Iterator[Proxied]:
 
 @dataclass
 class Waits:
-    """Waits that the clients asked for, in seconds; they get a fiftieth of it."""
+    """The waits that the clients asked for, in seconds; each lasts a fiftieth of that."""
 
     s3: list[float] = field(default_factory=list)
     warehouse: list[float] = field(default_factory=list)
 
 
 class _Hasty:
-    """The time module, but for `sleep`."""
+    """The time module with another `sleep`: fifty times as fast, and recorded."""
 
     def __init__(self, asked: list[float]) -> None:
         self._asked = asked
@@ -80,7 +80,7 @@ class _Hasty:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
-    """The clients' own back-off, fifty times as fast, written down."""
+    """The clients' own waits, recorded, and made fifty times as fast."""
     import botocore.endpoint
     import snowflake.connector.auth.by_plugin
     import snowflake.connector.network
@@ -94,7 +94,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 
 @pytest.fixture(scope="session")
 def source(settings: Settings) -> Source:
-    """The contract of three small tables, its RAW tables made."""
+    """The contract of three small tables; their RAW tables exist."""
     from flows import blocks
     from flows.steps.provision import provision_warehouse
     from tests.faults.batch import ward
@@ -106,7 +106,7 @@ def source(settings: Settings) -> Source:
 
 @pytest.fixture(scope="session")
 def processes(settings: Settings) -> ForkServerContext:
-    """Where processes come from that have everything imported."""
+    """A fork server, whose processes have everything imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["flows.pipeline", "tests.faults.batch", "great_expectations", "dbt.cli.main"])
     return context

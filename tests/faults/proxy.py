@@ -1,4 +1,4 @@
-"""Client → `Proxy` → server, with a fault in between wherever a rule asks for one: what a bad network and a tired server do.
+"""Client → `Proxy` → server, with a fault in between wherever a rule asks for one, as from a bad network or an overloaded server.
 
 HTTP/1.1 only. Each connection of a client has one connection to the server and ends with it, so a server sees a client die.
 """
@@ -30,7 +30,7 @@ Kind = Literal[
     "refuse",  # a reset, and new connections are refused for a moment
 ]
 
-# What a connection that another task left says first.
+# The first statement of a task on a connection that another task has used.
 NEW_TAG = "ALTER SESSION SET QUERY_TAG = "
 REFUSED_SECONDS = 0.3
 SLOW_SECONDS = 0.4
@@ -66,7 +66,7 @@ class Request:
 
     @property
     def begins(self) -> bool:
-        """Whether it is the first of a task: a login, or the new tag of a connection that another task left."""
+        """Whether it is the first request of a task: a login, or the new tag of a connection that another task has used."""
         return self.logs_in or self.sql.startswith(NEW_TAG)
 
 
@@ -74,7 +74,7 @@ Rule = Callable[[Request], Fault | None]
 
 
 def after_copy(start: str) -> Callable[[Request], bool]:
-    """The first statement that begins so after a table's COPY, in that table's session."""
+    """Return a condition: the first statement after a table's COPY, in that table's session, that begins with `start`."""
     copied: set[str] = set()
 
     def at(request: Request) -> bool:
@@ -92,7 +92,7 @@ def after_copy(start: str) -> Callable[[Request], bool]:
 
 
 def calm(_: Request) -> Fault | None:
-    """Nothing goes wrong."""
+    """Let every request pass."""
     return None
 
 
@@ -125,7 +125,7 @@ class Proxy:
         self._loop.close()
 
     def clear(self) -> None:
-        """No fault from here on, and nothing struck so far; it listens."""
+        """Stop all faults, wait until it listens again, and forget what it has seen and what struck."""
         self.rule = calm
         self._on_loop(self._wait_for_refusals())
         self.seen.clear()
@@ -181,7 +181,7 @@ class Proxy:
         up_reader: asyncio.StreamReader,
         up_writer: asyncio.StreamWriter,
     ) -> bool:
-        """One request and its answer; False where the connection has ended with it."""
+        """Pass on one request and its answer; return False if the connection has ended with it."""
         first, headers = _parse(head)
         method, target, _ = first.split(" ", 2)
         size = int(headers.get("content-length", 0))
@@ -305,7 +305,7 @@ def _head(first: str, headers: dict[str, str]) -> bytes:
 
 
 async def _answer(reader: asyncio.StreamReader, method: str) -> tuple[bytes, bytes]:
-    """Head and body, the body as it came (chunks and all)."""
+    """Read head and body, the body as it came (chunks and all)."""
     head = await reader.readuntil(b"\r\n\r\n")
     first, headers = _parse(head)
     status = int(first.split(" ")[1])
@@ -326,7 +326,7 @@ async def _answer(reader: asyncio.StreamReader, method: str) -> tuple[bytes, byt
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """RST instead of FIN: what a dead peer or a firewall sends."""
+    """Send RST instead of FIN, as a dead peer or a firewall does."""
     sock = writer.get_extra_info("socket")
     if sock is not None:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A run that is asked to end: its queries are cancelled, its uploads taken back, and the next run finds nothing in its way."""
+"""A run that is asked to end cancels its queries and aborts its uploads, and the next run finds nothing in its way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.faults.test_kills import Applies, put, run_until_struck, sql
 
 
 def run_command(home: str, folder: str) -> None:
-    """`cxm run`, as a user types it: in the foreground, where Ctrl-C is heard."""
+    """Do `cxm run` as a user does: in the foreground, where Ctrl-C interrupts it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["CXM_HOME"] = home
     from flows.cli import main
@@ -33,7 +33,7 @@ def run_command(home: str, folder: str) -> None:
 
 
 def run_worker(home: str, folder: str) -> None:
-    """The flow, as a worker's process runs it."""
+    """Run the flow as a worker's process does."""
     os.environ["CXM_HOME"] = home
     run_flow("pipeline", source="olist", data=folder)
 

@@ -1,4 +1,4 @@
-"""Whatever S3 and the warehouse answer, or do not: each row arrives once, and S3, ledger and RAW agree."""
+"""Whatever S3 and the warehouse answer, and if they do not: each row arrives once, and S3, ledger and RAW agree."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ CUTS: tuple[Kind, ...] = (
 
 
 def s3_error(status: int, code: str) -> Fault:
-    """https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+    """Answer as S3 does, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>try again</Message></Error>'
     return Fault("answer", status, {"Content-Type": "application/xml"}, body.encode())
 
 
 def gs_error(code: str, message: str) -> Fault:
-    """What Snowflake's front end answers with HTTP 200; codes as `snowflake.connector.network` names them."""
+    """Answer an error with HTTP 200, as Snowflake's front end does; codes as `snowflake.connector.network` names them."""
     body = json.dumps({"data": None, "code": code, "message": message, "success": False})
     return Fault("answer", 200, {"Content-Type": "application/json"}, body.encode())
 
@@ -63,8 +63,7 @@ WAREHOUSE_FAULTS: dict[str, Fault] = {
 
 
 def at_rate(rate: float, fault: Fault, draw: random.Random, within: int, applies: Callable[[Request], bool]) -> Rule:
-    """The fault strikes each request with this probability, and one of the first `within` (or 1 / rate, if that is less) in any
-    case."""
+    """Strike each request with this probability, and in any case one of the first `within` (or 1 / rate, if that is less)."""
     certain = draw.randint(1, min(within, int(1 / rate)))
     seen = 0
 
@@ -79,7 +78,7 @@ def at_rate(rate: float, fault: Fault, draw: random.Random, within: int, applies
 
 
 def statement(request: Request) -> bool:
-    """A statement; tokens are renewed and sessions end by other requests."""
+    """Return whether the request is a statement; tokens are renewed and sessions ended by other requests."""
     return bool(request.sql)
 
 
@@ -88,7 +87,7 @@ def anything(_: Request) -> bool:
 
 
 def go_round(proxied: Proxied, source: Source) -> None:
-    """Every published object to the archive and the newest batch's back again: HEAD, COPY, DELETE and LIST beside PUT."""
+    """Move every published object to the archive, and the newest batch's back: HEAD, COPY, DELETE and LIST beside PUT."""
     settings, info = proxied.settings, batch.new_run()
     with batch.connect(settings, "maintenance") as connection:
         ledger = Ledger(connection, settings.database, source.name)
@@ -100,14 +99,14 @@ def go_round(proxied: Proxied, source: Source) -> None:
 
 
 def settle(proxied: Proxied, source: Source, folder: Path, before: list[str], work: Callable[[], None]) -> bool:
-    """Do the work under faults and, if it gave up, once more without; then RAW has the files exactly once and all agree.
+    """Do the work under faults and, if it gave up, once more without; check that RAW has the files exactly once and all agree.
 
-    True where the work came through the faults.
+    Returns whether the work came through the faults.
     """
     survived = True
     try:
         work()
-    except InfrastructureError:  # it gave up with the right class: anything else fails the test
+    except InfrastructureError:  # it gave up with the right class of error: any other fails the test
         survived = False
     proxy = proxied.s3 if proxied.s3.struck else proxied.warehouse
     assert proxy.struck, "no fault struck: the case shows nothing"
@@ -125,7 +124,7 @@ def exactly_once(proxied: Proxied, source: Source, folder: Path, before: list[st
 
 
 def cases(faults: dict[str, Fault]) -> list[object]:
-    """Each fault at 10 % in every run of the tests, at 1 and 50 % in the soak."""
+    """Return each fault at 10 % for every run of the tests, at 1 and 50 % for the soak."""
     return [
         pytest.param(name, rate, id=f"{name} at {rate:.0%}", marks=[] if rate == 0.1 else [pytest.mark.soak])
         for rate in (0.01, 0.1, 0.5)

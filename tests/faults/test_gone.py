@@ -1,4 +1,4 @@
-"""A server that goes away in the middle of a run: it ends with exit code 5, and the next run is whole."""
+"""If a server goes away in the middle of a run, the run ends with exit code 5, and the next run loads everything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.conftest import Proxied
 from tests.faults.proxy import Fault, Proxy, Request
 from tests.faults.test_kills import SECONDS
 
-SILENCE = 10  # the whole of it is waited for in test_stack_killed.py
+SILENCE = 10  # test_stack_killed.py waits for the full time
 
 
 def run_pipeline(home: str, folder: str, api: str) -> None:

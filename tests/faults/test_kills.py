@@ -1,7 +1,7 @@
-"""`kill -9` of a run at every boundary, then a run as if nothing had been: each row once, S3, ledger and RAW agree.
+"""After `kill -9` of a run at any boundary and another run, each row is in RAW once, and S3, ledger and RAW agree.
 
 The proxy sees the request that marks the boundary and kills the process that sent it. Processes are forked from one that has
-imported what they need, which is all that sets them apart from a run that a worker starts.
+imported what they need; that is the only difference from a run that a worker starts.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def kill_at(
 ) -> None:
     """Do the work in a process that dies at the first request for which `at` holds.
 
-    The ledger has seen no run with this batch id; it is the time of now, as the flow's is.
+    Its batch id is new to the ledger, and is the current time, as the flow's is.
     """
     batch_id = batch.new_run().batch_id
     process = processes.Process(target=work, args=(str(proxied.settings.home), str(folder), batch_id))
@@ -84,7 +84,7 @@ def kill_at(
 
 
 def run_until_struck(process: Any, proxy: Proxy, rule: Callable[[Request], Fault | None]) -> None:
-    """Run the process under the proxy's rule; it has to end by itself, after the rule has struck."""
+    """Run the process under the proxy's rule; assert that it ends by itself, after the rule has struck."""
     proxy.rule = rule
     process.start()
     process.join(SECONDS)
@@ -238,7 +238,7 @@ FLOW_BOUNDARIES: dict[str, tuple[str, Kind, Applies]] = {
 
 @pytest.fixture(scope="module")
 def olist() -> Source:
-    """The contract of the nine tables, for which there are rules to validate and sources for dbt."""
+    """The contract of the nine tables, which has rules to validate, and sources for dbt."""
     return read_source("olist")
 
 

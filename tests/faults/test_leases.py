@@ -51,7 +51,7 @@ def folder(tmp_path: Path, source: Source, request: pytest.FixtureRequest) -> Pa
 
 
 def dead() -> RunInfo:
-    """A run whose process on this host has ended."""
+    """Return a run whose process on this host has ended."""
     info = batch.new_run()
     return RunInfo(info.batch_id, f"dead-{info.batch_id}", holder=f"{os.uname().nodename}/4194304/1.00")
 
@@ -198,7 +198,7 @@ def archive_sleepily(home: str, folder: str, batch_id: str) -> None:
 
 
 def run_beside(settings: Settings, source: Source, folder: Path) -> None:
-    """A whole run of another process, as soon as the lease has run out."""
+    """Run a whole batch here, beside the process that sleeps, as soon as its lease has expired."""
     until = time.monotonic() + 60
     while True:
         try:
@@ -212,8 +212,8 @@ def run_beside(settings: Settings, source: Source, folder: Path) -> None:
 def sleep_at(
     processes: ForkServerContext, work: Any, proxied: Proxied, folder: Path, where: str, at: Applies, meanwhile: Any
 ) -> tuple[str, int | None]:
-    """Do the work in a process that is stopped at the first request for which `at` holds, until `meanwhile` is done: its batch id
-    and what it ended with."""
+    """Do the work in a process that is stopped at the first request for which `at` holds, until `meanwhile` is done; return its
+    batch id and exit code."""
     batch_id = batch.new_run().batch_id
     process = processes.Process(target=work, args=(str(proxied.settings.home), str(folder), batch_id))
     proxy = getattr(proxied, where)
@@ -300,12 +300,12 @@ def test_undo_and_maintenance_that_slept_through_their_lease_change_nothing_more
 
 # A run that slept with the lease's lock in hand -----------------------------------------------------------------------
 
-IDLE = 3  # seconds after which this warehouse gives up an idle transaction in another's way; Snowflake: five minutes
+IDLE = 3  # seconds after which this warehouse aborts an idle transaction that blocks another; Snowflake: five minutes
 
 
 @pytest.fixture(scope="module")
 def impatient(settings: Settings, source: Source, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """A warehouse of its own beside the stack's, over the same bucket, seen through a proxy.
+    """A second warehouse beside the stack's, over the same bucket, seen through a proxy.
 
     Its objects are deleted with it, because the stack's ledger has no rows for them: a later reconcile would report them.
     """
@@ -381,7 +381,7 @@ def test_a_run_that_slept_between_update_and_commit_is_given_up_and_nothing_is_w
         assert batch.published_rows(settings, source) == newer
 
 
-# What the session of such a transaction gets is not documented, and a COMMIT without a transaction is ignored
+# What the session of an aborted transaction gets is not documented, and a COMMIT without a transaction is ignored
 # (https://docs.snowflake.com/en/sql-reference/sql/commit). So this server aborts it without an error.
 
 

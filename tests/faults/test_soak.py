@@ -1,4 +1,4 @@
-"""Thirty rounds of anything: faults of every kind on both servers, kills, undos, replays, archives; the truth after each."""
+"""Thirty random rounds: faults of every kind on both servers, kills, undos, archives; after each, every row is there once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROUNDS = 30
 
 
 def mixed(faults: dict[str, Fault], rate: float, draw: random.Random) -> Rule:
-    """Any of the faults, at this rate; answers of a session strike statements only."""
+    """Return a rule that strikes with any of the faults at this rate; errors of a session strike statements only."""
     kinds = list(faults.values())
 
     def rule(request: Request) -> Fault | None:
@@ -67,7 +67,7 @@ def test_thirty_random_rounds_leave_each_row_once(
             history.append(f"   {str(error)[:100]}")
         proxied.clear()
         if what.endswith("archive"):
-            go_round(proxied, source)  # the next maintenance ends what this one began
+            go_round(proxied, source)  # the next maintenance finishes what this one began
         batch.run_batch(proxied.direct, source, folder, batch.new_run())
         where = f"seed {seed}\n" + "\n".join(history)
         expected = batch.read_files(folder, source)
@@ -77,7 +77,7 @@ def test_thirty_random_rounds_leave_each_row_once(
 
 
 def killed(processes: ForkServerContext, work: Any, proxied: Proxied, folder: Path, draw: random.Random) -> None:
-    """A process that does the work and is killed at one of its requests, if it gets so far."""
+    """Do the work in a process that is killed at one of its first 50 requests to the warehouse, if it gets so far."""
     args = (str(proxied.settings.home), str(folder), batch.new_run().batch_id)
     process = processes.Process(target=work, args=args)
     inner, left = proxied.warehouse.rule, draw.randint(1, 50)

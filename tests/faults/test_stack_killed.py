@@ -1,4 +1,4 @@
-"""`kill -9` of the stack's supervisor and servers while `cxm run` works: exit code 5 within a minute, and the next run is whole.
+"""`kill -9` of the stack's supervisor and servers while `cxm run` works: exit code 5 in a minute; the next run is complete.
 
 A supervisor that is killed alone takes every server along: its keeper ends them. With the keeper killed too the servers go on,
 and are killed here one after the other.
@@ -25,7 +25,7 @@ from tests.faults import batch
 
 pytestmark = pytest.mark.soak
 
-# `cxm` as it is installed, but for how long it waits for a server that is silent.
+# `cxm` as it is installed, except for how long it waits for a silent server.
 CXM = """
 import sys
 from flows.cli.app import quiet_environment
@@ -41,7 +41,7 @@ UP = ("up", "--only", "s3", "--only", "warehouse", "--only", "prefect", "--only"
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Of a home of its own, whose stack runs and may be killed."""
+    """The environment of a new home, whose stack runs and may be killed."""
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("CXM_", "PREFECT_"))}
     ports = {f"CXM_{name}_PORT": str(free_port()) for name in ("S3", "WAREHOUSE", "PREFECT", "DOCS", "WORKER")}
     home = tmp_path_factory.mktemp("killed") / "home"
@@ -52,14 +52,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 def cxm(environment: dict[str, str], *arguments: str) -> str:
-    """A command that has to succeed; what it said."""
+    """Run a command that has to succeed; return its output."""
     command = [str(Path(sys.executable).parent / "cxm"), *arguments]
     done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (arguments, done.stdout, done.stderr)
     return done.stdout
 
 
-# when they are killed: so many lines that begin so have been said, and so many seconds after the last one
+# when they are killed: how a line begins, how many such lines have been printed, and how many seconds after the last one
 STEPS = {
     "land": ("land ", 1, 0.0),
     "validate": ("load ", TABLES, 1.0),

@@ -1,4 +1,4 @@
-"""Which sets of files are complete: ten arrivals in odd order, each to be started once and none too early."""
+"""When a set of files is complete: each of many odd arrivals is started once, and none too early."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 class Inbox:
-    """A place that is looked into each 30 s, and what is started; time and files are the test's."""
+    """A place that is looked into every 30 s, and the sets that were started; the test sets time and files."""
 
     def __init__(self, source: Source, **options: Any) -> None:
         self.source, self.options = source, {"marker": "", **options}
@@ -35,7 +35,7 @@ class Inbox:
             self.files[name] = PlaceEntry(name, size, self.now, f"/in/{name}", str(self.now.timestamp()))
 
     def look(self, seconds: float = 30) -> Look | None:
-        """The one set after a look, and whatever it started noted as started."""
+        """Look once, record what was started, and return the last set."""
         self.now += timedelta(seconds=seconds)
         result = looks(self.source, list(self.files.values()), self.memory, self.now, SETTLE, **self.options)
         for look in result:

@@ -1,4 +1,4 @@
-"""`cxm check`: what a run would say of files, said without a server, an account or Prefect."""
+"""`cxm check` reports what a run would say of files, without a server, an account or Prefect."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def report(*words: object) -> dict[str, Any]:
 
 
 def change(path: Path, row: int, **values: str) -> None:
-    """Other values in a row of a file, which counts from 1."""
+    """Put other values into a row of a file; rows count from 1."""
     with path.open(encoding="utf-8-sig", newline="") as opened:
         rows = list(csv.DictReader(opened))
     rows[row - 1] |= values
@@ -62,7 +62,7 @@ def test_good_files_are_good_and_nothing_is_written_or_started(files: Path, home
     assert "9 files" in done.output
     assert "good" in done.output
     assert "ignored: notes.txt" in done.output
-    assert "freshness" in done.output  # what it cannot judge is said
+    assert "freshness" in done.output  # it says what it cannot judge
     assert not home.exists()
 
 

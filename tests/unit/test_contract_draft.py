@@ -1,4 +1,4 @@
-"""`cxm contract draft`: files that nobody described → entries that read, sync and hold for these files."""
+"""`cxm contract draft` turns files that nobody described into entries that can be read and synced, and hold for these files."""
 
 from __future__ import annotations
 

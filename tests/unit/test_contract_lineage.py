@@ -46,7 +46,7 @@ def page(lineage: Lineage, sources: list[Source]) -> str:
 
 
 def section(page: str, heading: str) -> dict[str, list[str]]:
-    """First cell → the others, of each table under a heading and above the next of its level."""
+    """Return first cell → the others, of each table under a heading and above the next heading of its level."""
     level = heading.split(" ")[0]
     text = re.split(rf"^{level} ", page.split(f"\n{heading}\n")[1], flags=re.M)[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
@@ -83,7 +83,7 @@ def test_the_committed_page_is_what_the_contracts_and_models_give(page: str) -> 
             "OLIST_PRODUCTS.PRODUCT_LENGTH_CM OLIST_PRODUCTS.PRODUCT_HEIGHT_CM OLIST_PRODUCTS.PRODUCT_WIDTH_CM",
         ),
         ("dim_hcps.net_promoter_score", False, "SYNTHETIC_NPS_RESPONSES.SCORE"),
-        # Of an account the counts are NULL while no row of the kind was ever loaded, which the rows of the union say.
+        # An account's counts are NULL while no row of the kind was ever loaded; the rows of the union tell that.
         (
             "fct_account_cx_health.net_promoter_score",
             False,
@@ -97,14 +97,14 @@ def test_the_committed_page_is_what_the_contracts_and_models_give(page: str) -> 
             True,
             "SYNTHETIC_SUPPORT_TICKETS.CATEGORY SYNTHETIC_REP_VISITS.PURPOSE",
         ),
-        # A word that each part of the union puts in, which says of which table the row is.
+        # A constant of each part of the union, which says from which table the row comes.
         (
             "fct_touchpoints.touchpoint_type",
             False,
             "SYNTHETIC_SUPPORT_TICKETS.* SYNTHETIC_NPS_RESPONSES.* SYNTHETIC_REP_VISITS.* SYNTHETIC_DEVICE_COMPLAINTS.*",
         ),
         ("dim_dates.date_day", False, ""),
-        # `select *`, which a snapshot is.
+        # A snapshot is a `select *`.
         ("snap_accounts.source_row_number", True, "OLIST_SELLERS._SOURCE_ROW_NUMBER"),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_column_used_only_for_joins_is_marked(lineage: Lineage, page: str) -> 
 
 
 def test_sqlglots_own_tracing_finds_the_same_columns(manifest: dict[str, Any], lineage: Lineage) -> None:
-    """But for what ours adds: rows, and the column by which a seed was looked up."""
+    """They differ only in what ours adds: rows, and the column by which a seed was looked up."""
     schema = {
         "CXM_MEDTECH": {
             layer: {
@@ -217,7 +217,7 @@ def test_personal_data_that_reaches_a_mart_is_listed(lineage: Lineage, page: str
 
 
 def test_no_text_that_can_name_a_person_reaches_a_mart_as_it_is(page: str) -> None:
-    """What business_definitions.md and the marts' comments promise; a snapshot may not have it either."""
+    """business_definitions.md and the marts' comments promise this; it holds for snapshots too."""
     rows = section(page, "## Personal data in the marts")
     assert [name for name, (how, _, pii) in rows.items() if pii.startswith("direct") and how != "computed"] == []
 

@@ -28,7 +28,7 @@ def olist() -> Source:
 
 
 def changed(tmp_path: Path, old: str, new: str, count: int = 1) -> Path:
-    """The small contract with `old` replaced by `new`."""
+    """Write the small contract with `old` replaced by `new`; return its path."""
     text = CLINIC.read_text(encoding="utf-8")
     assert text.count(old) >= count, f"{old!r} is not in the contract any more"
     path = tmp_path / "clinic.odcs.yaml"

@@ -32,7 +32,7 @@ def rows(olist: Source, sample: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def broken(table: Table, rule: Rule) -> str:
-    """How many rows of a table break a rule, as one SELECT."""
+    """Return one SELECT that counts the rows of a table that break a rule."""
     column, all_rows = rule.column, f"SELECT COUNT(*) FROM {table.raw_name}"
     match rule.kind:
         case "row_count":

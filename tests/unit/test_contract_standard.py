@@ -1,4 +1,4 @@
-"""`cxm contract check` holds a contract to the standard's own JSON schema: each mistake with its line and what was meant."""
+"""`cxm contract check` checks a contract by the standard's JSON schema and reports each mistake with line and nearest key."""
 
 from __future__ import annotations
 

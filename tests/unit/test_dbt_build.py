@@ -1,4 +1,4 @@
-"""What dbt's log and results say of its nodes → what a build reports; what is built after a batch."""
+"""A build reports what dbt's log and results say of its nodes; what is built after a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEST = "test.cxm_medtech.unique_dim_accounts_account_id.0123456789"
 
 
 def line(name: str, node: str, message: str, **data: Any) -> str:
-    """A line of dbt's log in JSON, as dbt 1.12 writes it; `node_status` is of the node."""
+    """Return a line of dbt's log in JSON, as dbt 1.12 writes it; `node_status` is the node's."""
     status = data.pop("node_status", None)
     info = {"name": name, "level": "info", "msg": message}
     return json.dumps({"info": info, "data": {**data, "node_info": {"unique_id": node, "node_status": status}}}) + "\n"

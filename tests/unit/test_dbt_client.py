@@ -62,7 +62,7 @@ def test_a_cancelled_run_leaves_no_dbt_behind(frozen: list[psutil.Process], tmp_
     thread.start()
     while not frozen:
         time.sleep(0.01)
-    time.sleep(0.5)  # the number of the process has arrived
+    time.sleep(0.5)  # the process id has arrived
     # What Prefect does to a task in a thread: an exception is raised between two of its instructions.
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt))
     thread.join(20)

@@ -32,14 +32,14 @@ _ROWS = st.lists(st.lists(_TEXTS, min_size=3, max_size=3), min_size=1, max_size=
 
 @cache
 def options(dialect: Dialect) -> dict[str, Any]:
-    """The options of the file format as the warehouse reads them out of the statement that provisioning sends."""
+    """Return the file format's options as the warehouse reads them from the statement that provisioning sends."""
     statement = file_format(dialect)
     result = Words(statement[statement.index("TYPE") :]).options()
     return {k: v for k, v in result.items() if k != "COMMENT"}
 
 
 def copied(data: bytes, dialect: Dialect, width: int = 3) -> Rows:
-    """What COPY loads of bytes; an error is one of the test."""
+    """Return what COPY loads from bytes; an error of COPY fails the test."""
     rows: Rows = []
     for batch in read_csv(io.BytesIO(data), "x.csv", CsvFormat.from_options(options(dialect)), width, expect=width):
         assert not batch.errors, batch.errors
@@ -71,13 +71,13 @@ def test_what_a_writer_writes_in_a_dialect_is_landed_and_copied_as_the_csv_modul
         landed = sent(path, table(dialect))
     except DataError as error:
         refusal = str(error)
-    if landed is None:  # what the writer leaves without quotes, or escapes without need: refused, in words
+    if landed is None:  # the writer left something unquoted or escaped it without need: refused, with the reason
         assert re.search("ends a line|escape character|blank line|CR CR LF|is UTF-8", str(refusal)), refusal
         return
     assert copied(landed, dialect) == expected
 
 
-# Nearly CSV: three fields to a record, some in quotes, whose content is unchanged.
+# Nearly CSV: three fields to a record, some in quotes, whose content is not escaped.
 _RAW = st.tuples(st.booleans(), st.lists(st.sampled_from(_PIECES), max_size=3).map("".join))
 _RECORDS = st.lists(st.tuples(_RAW, _RAW, _RAW, st.sampled_from(["", "\r", "\n"])), max_size=4)
 
@@ -187,7 +187,7 @@ def test_what_is_not_of_its_dialect_is_refused_with_its_place(
 
 def test_the_default_dialect_keeps_the_contracts_file_format_and_leaves_the_ledger_empty() -> None:
     assert (PLAIN.file_format("CSV_FORMAT"), PLAIN.file_text) == ("CSV_FORMAT", "")
-    # Neither what landing changes nor what staging reads is COPY's affair.
+    # What landing converts and what staging reads does not change COPY's file format.
     assert Dialect(encoding="utf-16", decimal=",", booleans=(("Ja", "Nein"),)).file_format("CSV_FORMAT") == "CSV_FORMAT"
 
 

@@ -21,7 +21,7 @@ SUFFIXES = "py|sql|yaml|yml|json|toml|txt|md|tmdl|pbids|sh"
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that headings have in a rendered page."""
+    """Return the anchors that headings have in a rendered page."""
     result = set()
     for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.M):
         text = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)).strip().lower()

@@ -1,4 +1,4 @@
-"""What is data is never code: the writers of flows/escape.py against their readers, and a contract with every field hostile."""
+"""Data is never run as code: the writers of flows/escape.py against their readers, and a contract whose fields are hostile."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_is_written_for_jinja_holds_none_of_its_marks_but_those_around_it(t
 
 
 def _shown(page: str) -> str:
-    """The text of a rendered page, once its tags are away."""
+    """Return the text of a rendered page, without its tags."""
     return " ".join(
         standard.unescape(re.sub(r"</?(p|td|tr|table|tbody|thead|th|code|span)\b[^<>]*>", "", page)).split()
     )
@@ -101,7 +101,7 @@ def test_markdown_shows_the_text_and_no_markup(text: str) -> None:
     render = mistune.create_markdown(escape=False, plugins=["table", "strikethrough", "url"])
     for written in (markdown(text), code(text)):
         assert not re.search(r"<(?!/?(p|code|a)>|a href=\"https:)", str(render(written))), written
-    if "https:" not in text:  # which some readers make a link of itself
+    if "https:" not in text:  # some readers make a link of an address
         assert _shown(str(render(markdown(text)))) == one_line(text)
     row = f"| {markdown(text)} | {code(text, in_table=True)} | end |"
     table = str(render(f"| a | b | c |\n|---|---|---|\n{row}\n"))
@@ -147,7 +147,7 @@ def test_an_error_that_quotes_a_file_shows_what_cannot_be_seen(text: str) -> Non
 
 
 def _hostile(source: Source) -> Source:
-    """The contract with a payload in each of its texts; each is somewhere in each kind of text."""
+    """Return the contract with a payload in each of its texts; every payload occurs in every kind of text."""
     turn = count()
 
     def payload() -> str:
@@ -255,7 +255,7 @@ def test_the_pages_and_suites_of_a_hostile_contract_hold_no_markup(hostile: Sour
     [page], [plain] = (tuple(render_dictionary.render(s).values()) for s in (hostile, read_source("olist")))
     tags, expected = (
         Counter(re.findall(r"<(?!code|a |/)[\w!-]+", str(render(text)))) for text in (page, plain)
-    )  # but code spans and links, whose targets are below
+    )  # except code spans and links, whose targets are checked below
     assert tags == expected
     targets = re.findall(r'<a href="([^"]*)"', str(render(page)))
     assert not [

@@ -26,7 +26,7 @@ read = cache(lambda: read_source("olist"))
 
 
 def source(**files: str) -> Source:
-    """A source with a table for each file name."""
+    """Return a source with a table for each file name."""
     olist = read()
     tables = tuple(
         replace(

@@ -1,4 +1,4 @@
-"""What is taken for generated, and where a run finds files."""
+"""Which files count as generated, and where a run looks for files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_folder_is_generated_by_its_marker_also_after_an_edit(made: Path) -> N
 
 
 def test_real_files_that_were_put_over_generated_ones_are_real(made: Path) -> None:
-    """The category names are the same bytes in the real set: one file that is as it was made does not make the rest generated."""
+    """The category names are the same bytes in the real set, so one unchanged file does not make the others generated."""
     for name in FILES.values():
         if name != "product_category_name_translation.csv":
             (made / name).write_text("the user's own\n")

@@ -110,7 +110,7 @@ def test_charts_are_vega_lite(olist) -> None:
         charts.volume(orders, history.volumes(orders)),
         charts.cost(costs(olist)),
     ):
-        altair.Chart.from_dict(spec)  # raises where the schema does not hold
+        altair.Chart.from_dict(spec)  # raises if it does not satisfy the schema
 
 
 def test_costs_are_summed_by_what_the_query_tags_say(olist) -> None:

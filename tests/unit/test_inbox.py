@@ -1,4 +1,4 @@
-"""How a look handles the run that the look before started, with a fake Prefect server that only knows that run's state."""
+"""How a look handles the run that the previous look started, with a fake Prefect server that knows only that run's state."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_a_header_that_differs_is_refused_with_the_difference(path: Path, header
         (b"id,name,score\n1,a\0b,5\n", "line 2: NUL byte at byte 17"),
         (b"id,name,score\n1,a,5\n\n2,b,4\n", "line 3: blank line"),
         (b"id,name,score\r1,a,5\r2,b,4\r", "a bare CR ends a line"),
-        # csv passes over each CR before LF and at the end; COPY over one before LF, and the rest would be in RAW.
+        # csv ignores each CR before LF and at the end; COPY ignores one before LF, and the others would be in RAW.
         (b"id,name,score\n1,a,5\r\r\n2,b,4\n", "line 2: ends in CR CR LF"),
         (b'id,name,score\n1,"a\n",5\n2,b,"4"\r\r\n', "line 4: ends in CR CR LF"),
         (b"id,name,score\r\r\n1,a,5\n", "line 1: ends in CR CR LF"),
@@ -120,7 +120,7 @@ def test_an_unreadable_file_is_refused(path: Path) -> None:
     if os.geteuid() != 0:
         assert "permission denied" in refused(path)
         return
-    # root may read anything: ask as somebody who is not root, in a process of its own
+    # root may read anything: try as another user, in a child process
     path.parent.chmod(0o755)
     for parent in path.parents:
         if parent.stat().st_mode & 0o005 != 0o005:

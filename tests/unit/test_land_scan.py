@@ -1,4 +1,4 @@
-"""The fast reading of a file agrees with Python's csv module on every file, whatever is at a block's edge."""
+"""The fast reader agrees with Python's csv module on every file, whatever is at a block's edge."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def blocks(data: bytes) -> list[Block] | None:
-    """What the fast reading gives; None where it leaves the file to the csv module."""
+    """Return the blocks of the fast reader; None if it leaves the file to the csv module."""
     try:
         return list(scanned(io.BytesIO(data), table()))
     except UnusualError:
@@ -38,8 +38,8 @@ def blocks(data: bytes) -> list[Block] | None:
 
 
 def by_csv(data: bytes) -> list[list[str]] | None:
-    """The file's records as csv reads them; None where it is not CSV of three fields, or where csv passes over a CR at the end of
-    a record that COPY does not: more than one before LF, or one at the file's end."""
+    """Return the file's records as csv reads them; None if it is not CSV of three fields, or if csv ignores a CR at a record's end
+    that COPY does not: more than one before LF, or one at the file's end."""
     last = ""
 
     def lines() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a person sees while a batch runs: a moving line for each table on a terminal, plain lines elsewhere."""
+"""What a user sees while a batch runs: a moving line for each table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flows.cli.live import live_tables
 
 
 def printed(terminal: bool) -> str:
-    """What the view writes for one table's way through the steps."""
+    """Return what the view writes while one table goes through the steps."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=200, highlight=False, color_system=None)
     with live_tables(console):

@@ -1,6 +1,6 @@
-"""Whatever COPY answers but "all of it": rolled back, the table quarantined, and the error says what COPY answered.
+"""If COPY answers anything but "all of it", the load is rolled back, its table quarantined, and the error gives the answer.
 
-The answers are in Snowflake's form, from a stand-in that keeps what it was asked.
+The answers have Snowflake's form and come from a fake that records what it was asked.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """100,000 objects of one table in one batch, through the code that loads them: how many statements, of what size, in what time.
 
-Only the answers come from a stand-in: no server is asked. The figures are those of `architecture/scaling.md`.
+Only the answers come from a fake: no server is asked. The figures are those of `architecture/scaling.md`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INFO = RunInfo("20260101_000000", "run-1")
 
 
 class Warehouse:
-    """Answers as Snowflake would if every file loaded whole, and keeps what it was asked."""
+    """Answers as Snowflake would if every file loaded whole, and records what it was asked."""
 
     def __init__(self, records: int) -> None:
         self.asked: list[tuple[str, tuple[Any, ...]]] = []
@@ -66,7 +66,7 @@ class Warehouse:
         return self._rows
 
     def kinds(self) -> Counter[str]:
-        """How often each kind of statement was sent."""
+        """Count how often each kind of statement was sent."""
         texts = ("\n".join(line for line in sql.splitlines() if not line.startswith("--")) for sql, _ in self.asked)
         return Counter(text.split()[0] for text in texts)
 
@@ -97,7 +97,7 @@ def test_a_hundred_thousand_objects_load_in_a_hundred_copies_and_one_transaction
 
 
 def test_what_a_load_asks_does_not_depend_on_earlier_batches() -> None:
-    """Every statement names the batch, but those on the lease, which has one row for each source."""
+    """Every statement names the batch, except those on the lease, which has one row for each source."""
     landed = LandResult(
         "kits", "OLIST_KITS", "kits.csv", FOLDER, (LandedObject("kits.csv.zst", 9, 7, "e"),), 9, 7, "0" * 64, "landed"
     )

@@ -84,5 +84,5 @@ def test_dbts_columns_of_a_key_are_those_of_one_key_alone() -> None:
     assert found["INT_TOUCHPOINTS_MERGED", "HCP_ID"] == PERSON
     assert found["INT_TOUCHPOINTS_MERGED", "SHIPMENT_ID"] == ORDER
     assert found["FCT_CASE_SHIPMENTS", "SHIPMENT_ID"] == ORDER
-    # Ids of four systems in one column: equal ones need not be the same touch.
+    # Ids of four systems in one column: equal ones need not be the same touchpoint.
     assert ("INT_TOUCHPOINTS_MERGED", "SOURCE_ID") not in found

@@ -1,4 +1,4 @@
-"""Columns of marts that are made of personal data say their own class."""
+"""Columns of marts that are made of personal data have to state their own class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source's files read alike from a folder and from an archive, packed or not; what is damaged is refused in words."""
+"""A source's files read alike from a folder and from an archive, packed or not; damaged ones are refused with the reason."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ PLACES = {"folder": in_folder, "zip": in_zip, "tar": in_tar(""), "tar.gz": in_ta
 @pytest.mark.parametrize("where", PLACES)
 def test_a_file_is_the_same_wherever_it_is_and_however_it_is_packed(where: str, packing: str, tmp_path: Path) -> None:
     place = PLACES[where](tmp_path, "kits.csv" + packing, PACKINGS[packing](CONTENT))
-    if packing == ".zip" and where != "folder":  # a zip is read from its end, which a stream has not
+    if packing == ".zip" and where != "folder":  # a zip is read from its end, which a stream does not have
         with pytest.raises(DataError, match="a zip within an archive"):
             inspect(place / "kits.csv", table())
         return
@@ -105,7 +105,7 @@ def test_the_csv_module_judges_packed_files_too(packing: str, tmp_path: Path) ->
 
 
 def damaged(folder: Path) -> dict[str, tuple[bytes, str]]:
-    """File name → content and what is said of it."""
+    """Return file name → its content and words of its refusal."""
     secret = zip_of_one(CONTENT)
     # The flag of encryption, in the local header and in the central directory.
     at = secret.index(b"PK\x01\x02")

@@ -21,7 +21,7 @@ BEFORE = "      - {property: fileName, value: visits_list.csv}\n"
 
 
 def contract(folder: Path, *properties: str) -> Path:
-    """The clinic's contract with custom properties more of visits."""
+    """Write the clinic's contract with more custom properties of visits; return its path."""
     path = folder / "clinic.odcs.yaml"
     path.write_text(CLINIC.replace(BEFORE, BEFORE + "".join(f"      - {p}\n" for p in properties)), encoding="utf-8")
     return path

@@ -25,7 +25,7 @@ TYPES = {
 
 
 def _marts() -> dict[str, dict[str, str]]:
-    """Mart → its columns → type, upper case; dbt's enforced contracts make MARTS hold exactly these."""
+    """Return mart → its columns → type, names in upper case; dbt's enforced contracts make MARTS hold exactly these."""
     models = yaml.safe_load(MARTS.read_text(encoding="utf-8"))["models"]
     return {m["name"].upper(): {c["name"].upper(): c["data_type"] for c in m["columns"]} for m in models}
 
@@ -35,7 +35,7 @@ def _unquoted(name: str) -> str:
 
 
 def _columns(text: str) -> list[tuple[str, str, str]]:
-    """(name in the model, its type, source column) of each column of a table's TMDL."""
+    """Return (name in the model, its type, source column) of each column of a table's TMDL."""
     blocks = re.split(r"^\tcolumn ", text, flags=re.M)[1:]
     return [
         (

@@ -1,4 +1,4 @@
-"""The contract → Great Expectations' own files: what they say, and that its own stores read and write them unchanged."""
+"""A contract renders to Great Expectations' files: what they say, and that its own stores read and write them unchanged."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def suite(source: Source, name: str) -> dict[str, Any]:
 
 
 def pattern(rule: Rule) -> re.Pattern[str]:
-    """The regular expression that a rule on PRICE becomes."""
+    """Return the regular expression that a rule on PRICE becomes."""
     rules = expectations(SOURCE, replace(CASES, rules=(rule,), relationships=()))[-1]
     return re.compile(str(rules.kwargs["regex"]))
 
@@ -126,7 +126,7 @@ def test_a_suite_is_exactly_this() -> None:
 
 
 def read(column: str) -> str:
-    """What staging's macro `text` makes of a column."""
+    """Return what staging's macro `text` makes of a column."""
     return f"nullif(trim({column}, ' \\t\\r\\n'), '')"
 
 
