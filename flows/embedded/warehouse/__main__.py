@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         # a client keeps its sockets open while it lives, so a closed socket shows that it was killed
         timeout_keep_alive=int(IDLE.total_seconds()),
     )
-    # uvicorn shuts down at either signal and then raises it again for the handler before its own: this one, so a stop exits 0
+    # uvicorn shuts down at either signal, then raises it again for the handler set before its own: this one, so a stop exits 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server = Announcing(config)

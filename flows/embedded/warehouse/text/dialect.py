@@ -25,14 +25,15 @@ SPELLED = "spelled"
 WRITTEN = "cxm_written"
 _COMMENT = re.compile(r"--|//|/\*")
 _HEX_NUMBER = re.compile(r"\b0[xX][0-9A-Fa-f]+")
-# Calls with a grammar of their own. Those of other dialects (STRING_AGG, SAFE_CAST …) are left to the list of known names.
+# Calls with their own grammar. Those of other dialects (STRING_AGG, SAFE_CAST …) are left to the list of known names.
 _OWN_GRAMMAR = (
     "CAST", "TRY_CAST", "CEIL", "FLOOR", "CHAR", "CHR", "DATE_PART", "DECODE", "EXTRACT", "INITCAP", "LISTAGG", "MAX_BY",
     "MIN_BY", "OBJECT_CONSTRUCT_KEEP_NULL", "POSITION", "SUBSTR", "SUBSTRING",
 )  # fmt: skip
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
-# What ends a list; before FROM a comma may be left over (https://docs.snowflake.com/en/sql-reference/sql/select#usage-notes).
+# Tokens that end a list. FROM is not one of them, because a comma may come before it
+# (https://docs.snowflake.com/en/sql-reference/sql/select#usage-notes).
 _BEHIND_LISTS = (
     TokenType.R_PAREN, TokenType.WHERE, TokenType.GROUP_BY, TokenType.HAVING, TokenType.QUALIFY, TokenType.ORDER_BY,
     TokenType.LIMIT, TokenType.SEMICOLON,
@@ -54,7 +55,7 @@ _AS_WRITTEN = (
 )  # fmt: skip
 
 
-# Types of other systems, which sqlglot would take for the nearest of Snowflake's
+# Types of other systems, which sqlglot would replace by the nearest of Snowflake's
 # (https://docs.snowflake.com/en/sql-reference/data-types-unsupported, …/intro-summary-data-types).
 _FOREIGN_TYPES = frozenset({
     "BIGDECIMAL", "BIGNUMERIC", "BLOB", "BPCHAR", "BYTEA", "CLOB", "FIXED", "INT1", "INT2", "INT4", "INT8", "INT16", "INT32",
@@ -77,7 +78,7 @@ class _Parser(SnowflakeParser):
     BITWISE: ClassVar = {}
     EQUALITY: ClassVar = {k: v for k, v in SnowflakeParser.EQUALITY.items() if k != TokenType.NULLSAFE_EQ}
 
-    # a text is a number behind a + as behind a - (https://docs.snowflake.com/en/sql-reference/operators-arithmetic)
+    # a text after + becomes a number, as after - (https://docs.snowflake.com/en/sql-reference/operators-arithmetic)
     UNARY_PARSERS: ClassVar = {**SnowflakeParser.UNARY_PARSERS, TokenType.PLUS: lambda self: self._parse_plus()}
 
     def _parse_plus(self) -> Expr | None:
@@ -94,9 +95,9 @@ class _Parser(SnowflakeParser):
         return super()._parse_types(check_func, schema, allow_identifiers, with_collation)
 
     def _parse_function_call(self, *args: Any, **kwargs: Any) -> Expr | None:
-        """A call, whose arguments are counted as they are written."""
+        """Parse a call, and check the number of its arguments as they are written."""
         place, name = self._index, self._curr.text.upper() if self._curr else ""
-        of_value = self._prev is not None and self._prev.token_type == TokenType.DOT  # 'a'.UPPER(), which is no call
+        of_value = self._prev is not None and self._prev.token_type == TokenType.DOT  # 'a'.UPPER(), which is not checked
         made: Expr | None = super()._parse_function_call(*args, **kwargs)
         if (
             made is not None
@@ -108,7 +109,7 @@ class _Parser(SnowflakeParser):
         return made
 
     def _written_arguments(self, place: int) -> int | None:
-        """The number of arguments between the parenthesis at this place and its own end, None where there is none."""
+        """Count the arguments in the parentheses that open at this place; None if none open here."""
         tokens, depth, count = self._tokens, 0, 0
         if place >= len(tokens) or tokens[place].token_type != TokenType.L_PAREN:
             return None
@@ -155,8 +156,8 @@ class _Parser(SnowflakeParser):
         return self._parse_alter_table_alter()
 
     def validate_expression(self, expression: Any, args: list[Any] | None = None) -> Any:
-        """sqlglot's check, whose error knows the function when its arguments are too few or too many."""
-        if args and len(args) > 1 and isinstance(expression, exp.ArrayAgg):  # sqlglot passes over the others
+        """Check as sqlglot does; an error about too few or too many arguments also carries the function's name and the counts."""
+        if args and len(args) > 1 and isinstance(expression, exp.ArrayAgg):  # sqlglot ignores the others
             raise argument_count(self._called(), 1, len(args))
         try:
             return super().validate_expression(expression, args)
@@ -168,7 +169,7 @@ class _Parser(SnowflakeParser):
             raise
 
     def _called(self) -> str:
-        """The name in front of the parenthesis that closes here."""
+        """The name before the parentheses that close here."""
         depth = 0
         for place in range(self._index - 1, 0, -1):
             kind = self._tokens[place].token_type
@@ -181,7 +182,7 @@ class _Parser(SnowflakeParser):
         return self._parse_csv(self._parse_projection), None
 
     def _parse_projection(self) -> Expr | None:
-        """A column of a query remembers how it was written, which is its name where it has no other."""
+        """Parse a column of a query and keep its text, which is its name if it has no other."""
         first = self._curr
         node = self._parse_expression()
         if node is not None and first and self._prev and not isinstance(node, (exp.Alias, exp.Column, exp.Star)):
@@ -191,7 +192,7 @@ class _Parser(SnowflakeParser):
         return node
 
     def _parse_csv(self, parse_method: Callable[[], Any], sep: TokenType = TokenType.COMMA) -> list[Any]:
-        def part() -> Any:  # sqlglot passes over what is missing between two commas
+        def part() -> Any:  # sqlglot accepts two commas with nothing between them
             if self._curr and self._curr.token_type == sep:
                 self.raise_error("Expected an expression")
             ends = self._curr is None or self._curr.token_type in _BEHIND_LISTS
@@ -247,11 +248,11 @@ class EmbeddedSnowflake(Snowflake):
 
 
 def parse(sql: str) -> Expr:
-    """The tree of one statement. Raises sqlglot's errors."""
+    """Parse one statement. Raises sqlglot's errors, and ProgrammingError for what sqlglot accepts and Snowflake does not."""
     if match := _HEX_NUMBER.search(sql):
         _refuse_hex_numbers(sql, match[0])
     tree = parse_one(sql, dialect=EmbeddedSnowflake)
-    if isinstance(tree, exp.Block):  # a comment behind the semicolon
+    if isinstance(tree, exp.Block):  # a comment after the semicolon
         statements = [part for part in tree.expressions if not isinstance(part, exp.Semicolon)]
         tree = statements[0] if len(statements) == 1 else tree
     if "DUAL" in sql.upper():
@@ -271,7 +272,7 @@ def parse(sql: str) -> Expr:
 
 
 def _refuse_hex_numbers(sql: str, text: str) -> None:
-    """0x1F is not a constant (https://docs.snowflake.com/en/sql-reference/data-types-numeric#numeric-constants)."""
+    """Refuse 0x1F, which is not a constant (https://docs.snowflake.com/en/sql-reference/data-types-numeric#numeric-constants)."""
     for token in scan(sql):
         following = sql[token.end : token.end + 1]
         if token.kind == "number" and token.text in ("0", "-0") and following in ("x", "X"):
@@ -285,7 +286,7 @@ def _in_public(table: exp.Table) -> None:
 
 
 def _recursive(clause: exp.With) -> None:
-    """RECURSIVE may be left out (https://docs.snowflake.com/en/sql-reference/constructs/with#syntax)."""
+    """Set RECURSIVE, which may be left out (https://docs.snowflake.com/en/sql-reference/constructs/with#syntax)."""
     if clause.args.get("recursive"):
         return
     for cte in clause.expressions:
@@ -298,7 +299,7 @@ def _recursive(clause: exp.With) -> None:
 
 
 def _without_dual(from_: exp.From) -> None:
-    """FROM DUAL reads no table (https://docs.snowflake.com/en/sql-reference/constructs/from)."""
+    """Remove FROM DUAL, which reads no table (https://docs.snowflake.com/en/sql-reference/constructs/from)."""
     table, select = from_.this, from_.parent
     plain = isinstance(table, exp.Table) and len(table.parts) == 1 and table.name.upper() == "DUAL"
     if (
@@ -311,7 +312,7 @@ def _without_dual(from_: exp.From) -> None:
 
 
 def _by_all(order: exp.Order) -> None:
-    """ORDER BY ALL does not name a column (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
+    """Keep ORDER BY ALL from naming a column (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
     first = order.expressions[0].this if len(order.expressions) == 1 else None
     if (
         isinstance(first, exp.Column)
@@ -323,7 +324,7 @@ def _by_all(order: exp.Order) -> None:
 
 
 def spelled(call: exp.Func) -> str | None:
-    """How a function's name is written in the statement, upper case unless it is quoted; None for what is not a call by name."""
+    """How a function's name is written in the statement, upper case unless it is quoted; None if it is not a call by name."""
     if isinstance(call, exp.Anonymous):
         name = call.this
         if isinstance(name, Expr):

@@ -134,7 +134,7 @@ def _called(name: str) -> str:
 
 
 def _compiled(first: str, statement: str) -> ProgrammingError | None:
-    """The compiler's error for one that DuckDB's binder raised, or one of a value that it has other words for."""
+    """Translate the message of DuckDB's binder, or of a few conversions, into Snowflake's error; None for any other."""
     for pattern, text, errno, sqlstate in _COMPILED:
         if match := re.search(pattern, first):
             return compilation(text.format(match[1]), errno, sqlstate)
@@ -175,9 +175,10 @@ def _compiled(first: str, statement: str) -> ProgrammingError | None:
 
 
 def from_duckdb(error: Exception, statement: str) -> Error:
-    """The Snowflake error for one that DuckDB raised while `statement` ran. Never raises.
+    """Translate an error that DuckDB raised while `statement` ran into Snowflake's. Never raises.
 
-    What has no counterpart becomes 000603 (XX000), which is Snowflake's own for an internal error, with DuckDB's text.
+    An error without a counterpart becomes, by its class, 100039, 000625, 000603, 000002 or 002043; any other one 000603 (XX000),
+    Snowflake's internal error. Its text is DuckDB's, unless that names the engine's internals.
     """
     message = str(error.args[0]) if error.args else str(error)
     first = message.split("\n")[0]
@@ -252,7 +253,7 @@ def from_duckdb(error: Exception, statement: str) -> Error:
 
 
 def from_parser(error: Exception, statement: str) -> ProgrammingError:
-    """001003: what the SQL parser could not read, with its place."""
+    """Translate the SQL parser's error into 001003 with its place, or into 000938 or 000939 for an argument count."""
     if arguments := getattr(error, "arguments", None):
         return argument_count(*arguments)
     details = getattr(error, "errors", None) or [{}]

@@ -3,7 +3,6 @@
 what went wrong ──errno, SQL state, wording──▶ snowflake.connector.errors.ProgrammingError
 
 The numbers are those that a Snowflake account answers; the client compares `errno` and `sqlstate`, people read the text.
-
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def title(kind: str) -> str:
 
 
 def not_found(kind: str, name: str) -> ProgrammingError:
-    """002003: no such object, or none that the role may know of."""
+    """002003: an object that does not exist or that the role may not see."""
     state = "42S02" if kind in ("TABLE", "VIEW") else "02000"
     return compilation(f"{title(kind)} '{name}' does not exist or not authorized.", 2003, state)
 
@@ -33,7 +32,7 @@ def no_object(name: str) -> ProgrammingError:
 
 
 def wrong_kind(actual: str, named: str) -> ProgrammingError:
-    """002203: a table where a view is named, or the other way (recorded in arnoN7/dbt-incremental-stream, issue 8)."""
+    """002203: a table where a view is named, or the other way round (recorded in arnoN7/dbt-incremental-stream, issue 8)."""
     return compilation(
         f"Object found is of type '{actual.upper()}', not specified type '{named.upper()}'.", 2203, "02000"
     )
@@ -59,7 +58,7 @@ def insufficient(kind: str, name: str) -> ProgrammingError:
 
 
 def unsupported(feature: str) -> ProgrammingError:
-    """000002: legal on Snowflake perhaps, refused here; the message names the statement."""
+    """000002: a feature that is refused here, though Snowflake may have it; the message names the statement."""
     return ProgrammingError(
         msg=f"Unsupported feature '{feature}' in the embedded warehouse (see architecture/embedded_warehouse.md).",
         errno=2,
@@ -84,12 +83,12 @@ def unsupported_type(name: str) -> ProgrammingError:
 
 
 def invalid_identifier(name: str) -> ProgrammingError:
-    """000904: no such column; quoted names differ by case (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
+    """000904: a missing column; quoted names differ by case (https://docs.snowflake.com/en/sql-reference/identifiers-syntax)."""
     return compilation(f"error line 1 at position 0\ninvalid identifier '{name}'", 904, "42000")
 
 
 def duplicate_column(name: str) -> ProgrammingError:
-    """002025: two columns of one name."""
+    """002025: two columns with the same name."""
     return compilation(f"duplicate column name '{name}'", 2025, "42S21")
 
 
@@ -101,7 +100,7 @@ def not_positive(what: str, given: int) -> ProgrammingError:
 
 
 def not_numeric(text: str) -> ProgrammingError:
-    """100038: a text beside a number that is none
+    """100038: a text that is used as a number and is not one
     (https://docs.snowflake.com/en/sql-reference/data-type-conversion#implicit-casting-coercion)."""
     return ProgrammingError(msg=f"Numeric value '{text}' is not recognized", errno=100038, sqlstate="22018")
 
@@ -117,12 +116,12 @@ def too_long(text: str) -> ProgrammingError:
 
 
 def try_cast_of(source: str, target: str) -> ProgrammingError:
-    """001065: TRY_CAST takes texts alone (https://docs.snowflake.com/en/sql-reference/functions/try_cast#usage-notes)."""
+    """001065: TRY_CAST takes only texts (https://docs.snowflake.com/en/sql-reference/functions/try_cast#usage-notes)."""
     return compilation(f"Function TRY_CAST cannot be used with arguments of types {source} and {target}", 1065, "22023")
 
 
 def several_statements(count: int) -> ProgrammingError:
-    """000008: more statements in one request than MULTI_STATEMENT_COUNT says
+    """000008: more statements in one request than MULTI_STATEMENT_COUNT allows
     (https://docs.snowflake.com/en/sql-reference/parameters#multi-statement-count)."""
     return ProgrammingError(
         msg=f"Actual statement count {count} did not match the desired statement count 1.", errno=8, sqlstate="0A000"
@@ -202,7 +201,7 @@ def column_list_mismatch() -> ProgrammingError:
 
 
 def invalid_part(part: str, function: str) -> ProgrammingError:
-    """001045: no part of a date or a time
+    """001045: a name that is not a part of a date or time
     (https://docs.snowflake.com/en/sql-reference/functions-date-time#supported-date-and-time-parts)."""
     return compilation(
         f"error line 1 at position 7\n'{part}' is not a valid date/time component for function {function}.",
@@ -216,12 +215,12 @@ def unknown_time_zone(name: str) -> ProgrammingError:
     return ProgrammingError(msg=f"Unknown timezone: '{name}'", errno=100094, sqlstate="22000")
 
 
-# Before the number, state and words of an error that a macro of the engine raises.
+# The prefix of an error that a macro of the engine raises; number, state and text follow it.
 RAISED = "CXM:"
 
 
 def duplicate_row() -> ProgrammingError:
-    """A row of a MERGE's target that several source rows would change
+    """100090: a target row that several source rows would change
     (https://docs.snowflake.com/en/sql-reference/parameters#error-on-nondeterministic-merge)."""
     return ProgrammingError(msg="Duplicate row detected during DML action", errno=100090, sqlstate="42P18")
 
@@ -280,7 +279,7 @@ def location_not_allowed(url: str, integration: str) -> ProgrammingError:
 
 
 def storage_denied() -> ProgrammingError:
-    """091003: S3 read without a storage integration or keys; a private bucket's answer to a stranger."""
+    """091003: S3 read without a storage integration or keys, as a private bucket answers."""
     return ProgrammingError(
         msg="Failure using stage area. Cause: [Access Denied (Status Code: 403; Error Code: AccessDenied)]",
         errno=91003,
@@ -294,7 +293,7 @@ def no_object_store(url: str) -> ProgrammingError:
 
 
 def remote_failure(url: str, text: str) -> ProgrammingError:
-    """091003: the object store refused or did not answer, as COPY says it."""
+    """091003: the object store refused or did not answer, as COPY reports it."""
     return ProgrammingError(msg=f"Failure using stage area. Cause: [{text} ({url})]", errno=91003, sqlstate="55000")
 
 
@@ -304,7 +303,7 @@ def empty_statement() -> ProgrammingError:
 
 
 def unknown_variable(name: str) -> ProgrammingError:
-    """002211: $name that no SET has made."""
+    """002211: a $name that was never SET."""
     return compilation(f"Session variable '${name}' does not exist", 2211, "02000")
 
 
@@ -326,7 +325,7 @@ def canceled() -> ProgrammingError:
 
 
 def timed_out(seconds: object) -> ProgrammingError:
-    """000630 (https://docs.snowflake.com/en/sql-reference/parameters#statement-timeout-in-seconds)."""
+    """000630: timeout (https://docs.snowflake.com/en/sql-reference/parameters#statement-timeout-in-seconds)."""
     return ProgrammingError(
         msg=f"Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled.",
         errno=630,

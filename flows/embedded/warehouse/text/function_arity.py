@@ -1,8 +1,8 @@
-"""How many arguments a function takes: (least, most), by Snowflake's page of each function.
+"""How many arguments a function takes: (least, most), from Snowflake's page of each function.
 
-call as it is written ──check_count──▶ nothing; or 000938, 000939: in a syntax tree what is too many would be lost
+call as it is written ──check_count──▶ nothing; or 000938, 000939: the syntax tree would lose surplus arguments
 
-A function that is not listed takes any number, or has a grammar that says so itself.
+A function that is not listed takes any number, or the parser checks it.
 https://docs.snowflake.com/en/sql-reference/functions-all
 """
 
@@ -60,12 +60,12 @@ _COUNTS: dict[str, tuple[int, int]] = {
 
 
 def check_count(name: str, count: int) -> None:
-    """Raises 000938 or 000939 for a call with so many arguments."""
+    """Raise 000938 or 000939 if a call has too few or too many arguments."""
     if (counts := _COUNTS.get(name)) is None or counts[0] <= count <= counts[1]:
         return
     raise argument_count(name, counts[0] if count < counts[0] else counts[1], count)
 
 
 def is_counted(name: str) -> bool:
-    """Whether the number of its arguments is checked here."""
+    """Whether the number of a function's arguments is checked here."""
     return name in _COUNTS

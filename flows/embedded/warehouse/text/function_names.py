@@ -1,4 +1,6 @@
-"""The functions of Snowflake's reference that a statement may call here; any other name is unknown, the engine's own ones too.
+"""The functions of Snowflake's reference: known ones, and those that are refused by name because they are not emulated.
+
+Any other name is an unknown function, the engine's own functions included.
 
 https://docs.snowflake.com/en/sql-reference/functions-all
 """
@@ -69,7 +71,7 @@ _SEMI_STRUCTURED = """
     MAP_INSERT MAP_KEYS MAP_PICK MAP_SIZE OBJECT_CONSTRUCT OBJECT_CONSTRUCT_KEEP_NULL OBJECT_DELETE OBJECT_INSERT OBJECT_KEYS
     OBJECT_PICK PARSE_JSON PARSE_XML REDUCE STRIP_NULL_VALUE TRANSFORM TRY_PARSE_JSON TYPEOF XMLGET
 """
-# FLATTEN and the like are used in TABLE(…) or LATERAL; IDENTIFIER and TABLE themselves name objects, whose rights are checked.
+# FLATTEN and others are used in TABLE(…) or LATERAL; IDENTIFIER and TABLE themselves name objects, whose privileges are checked.
 _TABLE = """
     COPY_HISTORY FLATTEN GENERATOR IDENTIFIER POLICY_REFERENCES QUERY_HISTORY QUERY_HISTORY_BY_SESSION QUERY_HISTORY_BY_USER
     QUERY_HISTORY_BY_WAREHOUSE RESULT_SCAN TABLE
@@ -90,14 +92,14 @@ KNOWN_FUNCTIONS = frozenset(
     ).split()
 )
 
-# Of Snowflake's reference, and refused by name: DuckDB's answer would be another.
+# In Snowflake's reference, and refused by name because DuckDB would answer differently.
 _REFUSED = """
     APPROXIMATE_SIMILARITY APPROX_TOP_K PARSE_IP
     AS_BINARY AS_DATE AS_TIME COLLATE COLLATION CONDITIONAL_CHANGE_EVENT FILTER HASH HASH_AGG HLL
     IS_BINARY IS_DATE IS_DATE_VALUE IS_TIME MAP_CAT MAP_CONTAINS_KEY MAP_DELETE MAP_INSERT MAP_KEYS MAP_PICK MAP_SIZE
     NORMAL PARSE_XML RANDSTR REDUCE SOUNDEX_P123 TO_XML TRANSFORM UNIFORM XMLGET ZIPF
 """
-# Of Snowflake's reference, and nothing here computes them.
+# In Snowflake's reference, and not computed here.
 _ELSEWHERE = """
     ALERT_HISTORY APPROXIMATE_JACCARD_INDEX APPROX_PERCENTILE_ACCUMULATE APPROX_PERCENTILE_COMBINE
     APPROX_PERCENTILE_ESTIMATE APPROX_TOP_K_ACCUMULATE APPROX_TOP_K_COMBINE APPROX_TOP_K_ESTIMATE

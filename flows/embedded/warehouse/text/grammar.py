@@ -78,7 +78,7 @@ def split_name(text: str) -> tuple[str, ...]:
 
 
 def scan(sql: str) -> Iterator[Token]:
-    """The tokens of a text one after the other, without blanks and comments."""
+    """Yield the tokens of a text, without blanks and comments."""
     for match in _TOKEN.finditer(sql):
         kind = match.lastgroup or "mark"
         if kind != "skip":
@@ -86,7 +86,7 @@ def scan(sql: str) -> Iterator[Token]:
 
 
 def replaced(sql: str, kind: str, value: Callable[[str], str]) -> str:
-    """The text with every token of a kind as `value` makes it; strings, quoted names and comments stay as they are."""
+    """Replace every token of a kind by what `value` returns for it; strings, quoted names and comments stay as they are."""
     pieces, at = [], 0
     for token in scan(sql):
         if token.kind == kind:
@@ -117,7 +117,7 @@ class Words:
         return self._ahead[offset]
 
     def take(self) -> Token:
-        """The next token, and move on."""
+        """Return the next token and move past it."""
         token = self.peek()
         if token is None:
             raise syntax("<EOF>", len(self.sql))
@@ -268,7 +268,7 @@ class Words:
 
 
 def accept_create_prefix(words: Words) -> bool:
-    """Move past CREATE [OR REPLACE]; whether it replaces."""
+    """Move past CREATE [OR REPLACE]; returns whether OR REPLACE was there."""
     words.expect("CREATE")
     return words.accept("OR", "REPLACE")
 

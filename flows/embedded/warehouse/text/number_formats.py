@@ -30,7 +30,7 @@ class Model:
 
     parts: list[tuple[Kind, str]] = field(default_factory=list)
     before: str = ""  # the digits before the point, with their separators: "9,990"
-    after: str = ""  # those behind it
+    after: str = ""  # the digits after the point
     point: bool = False
     hexadecimal: str = ""  # X or x
     exponent: str = ""  # EE, EEE … as written
@@ -47,7 +47,7 @@ class Model:
 
 @lru_cache(maxsize=512)
 def models(format_: str) -> tuple[Model, ...]:
-    """The alternatives of a format, of which any may match a text. Raises 000002 for an element that is not here."""
+    """Parse the alternatives of a format, any of which may match a text. Raises 000002 for an unsupported element."""
     return tuple(_model(part, format_) for part in _alternatives(format_))
 
 
@@ -154,7 +154,7 @@ def _once(made: Model, kind: Kind, what: str, whole: str) -> None:
 
 
 def write(format_: str, number: str, floating: bool) -> str:
-    """A number, as its own text has it, in a format. Raises 000002 where the page does not say what comes out."""
+    """Write a number, given as text, in a format. Raises 000002 where Snowflake's page does not say what the result is."""
     model = models(format_)[0]
     with localcontext(EXACT):
         try:
@@ -211,7 +211,7 @@ def _fixed(model: Model, value: Decimal, format_: str) -> str:
 
 
 def _normalized(model: Model, value: Decimal, format_: str) -> tuple[Decimal, str]:
-    """A number with its first digit before the point, and the exponent behind it."""
+    """A number with one digit before the point, and its exponent as text."""
     if len(model.before.replace(",", "")) != 1:
         raise errors.unsupported(f"an exponent behind several digits in the format '{format_}'")
     exponent = value.adjusted() if value else 0
@@ -230,7 +230,7 @@ def _normalized(model: Model, value: Decimal, format_: str) -> tuple[Decimal, st
 
 
 def _grouped(places: str, digits: str) -> str:
-    """Digits in their places, from the right; a separator if it has digits on both sides."""
+    """Put digits in their places, from the right; a separator is written if it has digits on both sides."""
     made: list[str] = []
     left = list(digits)
     for place in reversed(places):
@@ -265,7 +265,7 @@ def _overflown(model: Model) -> str:
 
 
 def _assembled(model: Model, negative: bool, number: str, bare: bool = False) -> str:
-    """The number with its sign and currency; what is padded on the left comes before them."""
+    """The number with its sign and currency; padding on the left comes before them."""
     padding = " " * (len(number) - len(number.lstrip(" "))) if number.strip() else ""
     number = number[len(padding) :]
     kinds = [kind for kind, _ in model.parts]

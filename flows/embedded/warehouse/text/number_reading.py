@@ -13,7 +13,7 @@ from flows.embedded.warehouse.text.number_formats import EXACT, Kind, Model, mod
 
 
 def read(format_: str, text: str) -> Decimal | None:
-    """The number that a text in one of a format's alternatives says, or None when it is in none."""
+    """Read a text as a number by the first of a format's alternatives that matches it; None if none does."""
     for model in models(format_):
         match = re.fullmatch(_pattern(model), text, re.I)
         if match is None:

@@ -16,7 +16,7 @@ _AGGREGATES = (exp.Avg, exp.Count, exp.Max, exp.Min, exp.Sum)
 
 
 def grouped(tree: Expr) -> Expr:
-    """The tree, changed in place. Raises 000002 for what PIVOT has beyond a list of constants."""
+    """Rewrite every PIVOT of the tree, in place. Raises 000002 unless it is one aggregate of a column by a list of constants."""
     for pivot in list(tree.find_all(exp.Pivot)):
         source = pivot.parent
         if pivot.args.get("unpivot") or not isinstance(source, (exp.Table, exp.Subquery)):
@@ -60,7 +60,7 @@ def _query(source: exp.Table | exp.Subquery, pivot: exp.Pivot) -> exp.Subquery:
 
 
 def _named(value: Expr, aggregate: str) -> exp.Identifier:
-    """The name of a value's column: its alias, or the constant as it is written; behind it the aggregate's alias."""
+    """The name of a value's column: its alias, or the constant as it is written; then the aggregate's alias."""
     if isinstance(value, exp.PivotAlias):
         alias = value.args["alias"]
         name = alias.name if isinstance(alias, exp.Identifier) and alias.quoted else alias.name.upper()

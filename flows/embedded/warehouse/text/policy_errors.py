@@ -1,7 +1,7 @@
 """Snowflake's errors about masking policies.
 
-The texts: https://docs.snowflake.com/en/user-guide/security-column-ext-token-intro#error-messages. A number is documented for
-none of them; 003531 was seen on accounts.
+The texts: https://docs.snowflake.com/en/user-guide/security-column-ext-token-intro#error-messages. None of the numbers is
+documented; 003531 was seen on accounts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from flows.embedded.warehouse.text.errors import compilation
 
 
 def policy_in_use(name: str) -> ProgrammingError:
-    """003531: a policy that is set on a column or a tag is neither dropped nor replaced."""
+    """003531: a policy that is set on a column or a tag cannot be dropped or replaced."""
     return ProgrammingError(
         msg=f"SQL compilation error:\nPolicy {name} cannot be dropped/replaced as it is associated with one or more entities.",
         errno=3531,
@@ -31,12 +31,12 @@ def has_policy() -> ProgrammingError:
 
 
 def policy_types(type_: str, masks: str) -> ProgrammingError:
-    """003551: a policy of another type than the column's."""
+    """003551: a policy whose type is not the column's."""
     return compilation(f"COLUMN data type {type_} does not match with masking policy data type {masks}.", 3551, "42601")
 
 
 def policy_signature() -> ProgrammingError:
-    """003549: a policy gives what it masks."""
+    """003549: a policy whose return type is not that of its first argument."""
     return compilation("Masking policy function argument and return type mismatch.", 3549, "42601")
 
 
@@ -51,11 +51,11 @@ def lost_policy(name: str) -> ProgrammingError:
 
 
 def several_policies(column: str) -> ProgrammingError:
-    """003574: tags bring several policies for one column."""
+    """003574: tags give one column several policies."""
     return compilation(f"Column {column} is mapped to multiple masking policies by tags.", 3574, "23001")
 
 
 def tag_has_policy(tag: str, masks: str) -> ProgrammingError:
-    """003573: a tag has one masking policy for each data type
+    """003573: a second masking policy of a tag for the same data type
     (https://docs.snowflake.com/en/user-guide/tag-based-masking-policies#overview)."""
     return compilation(f"Tag {tag} already has a masking policy for data type {masks}.", 3573, "23001")

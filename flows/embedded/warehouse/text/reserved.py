@@ -1,6 +1,6 @@
 """Refuses a reserved word as an unquoted name (001003), where sqlglot's parser accepts it.
 
-https://docs.snowflake.com/en/sql-reference/reserved-keywords: reserved for every name, no name of a column, no name of a table.
+https://docs.snowflake.com/en/sql-reference/reserved-keywords: words reserved for every name, for columns and for tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NO_TABLE = frozenset(_TABLES.split())
 
 
 def refuse_reserved(expression: Expr) -> None:
-    """Nothing, when no column or table of the statement has a reserved word for its unquoted name. Raises 001003 (42000)."""
+    """Raise 001003 (42000) if a column, alias or table of the statement has a reserved word as its unquoted name."""
     for node in expression.find_all(exp.Column, exp.ColumnDef, exp.Table, exp.Alias):
         name = node.args.get("alias") if isinstance(node, exp.Alias) else node.this
         if isinstance(node, exp.ColumnDef) and isinstance(name, exp.Func):  # CURRENT_DATE VARCHAR

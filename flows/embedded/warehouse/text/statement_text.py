@@ -1,4 +1,4 @@
-"""Reads a statement's text before any parser: its kind, `$variables`, binds.
+"""Reads a statement's text before it is parsed: its kind, `$variables`, binds.
 
 "SELECT $day, ?" ──variables_inlined, with_literals──▶ "SELECT '2018-01-01', 7"; ──query_type──▶ SELECT
 """
@@ -17,7 +17,7 @@ from flows.embedded.warehouse.text.grammar import Words, quote, replaced
 
 
 def variables_inlined(sql: str, variables: Mapping[str, Any]) -> str:
-    """$name outside strings, quoted names and comments becomes its value
+    """Replace $name outside strings, quoted names and comments by its value
     (https://docs.snowflake.com/en/sql-reference/session-variables#using-variables-in-sql)."""
     if "$" not in sql:
         return sql
@@ -33,7 +33,7 @@ def variables_inlined(sql: str, variables: Mapping[str, Any]) -> str:
 
 
 def with_literals(command: str, bindings: Any) -> str:
-    """The statement with its server-side binds (`?`, `:1`, `:name`) as constants, for those that DuckDB never sees."""
+    """Replace server-side binds (`?`, `:1`, `:name`) by constants, in statements that DuckDB never sees."""
     if not bindings:
         return command
     left = list(bindings.values() if isinstance(bindings, dict) else bindings)
@@ -49,7 +49,7 @@ def with_literals(command: str, bindings: Any) -> str:
 
 
 def with_numbered_binds(command: str) -> str:
-    """The statement with `?` as `:1`, `:2` …, by which a query made of a part of it still names its own binds."""
+    """Replace each `?` by `:1`, `:2` …, so that a query made from a part of the statement still names its own binds."""
     if "?" not in command:
         return command
     number = itertools.count(1)
@@ -65,7 +65,7 @@ _VERBS = frozenset({
 
 
 def refused(command: str) -> ProgrammingError:
-    """The error for a statement that no parser knew: unknown to Snowflake too, or not emulated."""
+    """The error for a statement that could not be parsed: Snowflake does not know it either, or it is not emulated."""
     words = Words(command)
     verb = words.upper()
     if verb == "CALL":
@@ -82,8 +82,8 @@ _IN_BLOCKS = frozenset({
 
 
 def check_form(words: Words) -> None:
-    """Raise 000008 for several statements, 000002 for CREATE OR ALTER, 001003 for the engine's COPY without INTO and its SET of
-    anything but variables."""
+    """Refuse a statement by its words alone: 000008 for several statements, 000002 for blocks, UNDROP, CREATE OR ALTER and others
+    that are not emulated, 001003 for other systems' forms of COPY, INSERT and SET."""
     if words.upper() == "DECLARE" or (words.upper() == "BEGIN" and words.upper(1) in _IN_BLOCKS):
         raise errors.unsupported(f"a Snowflake Scripting block ({summary(words.sql)})")
     at = 3 if words.sees("CREATE", "OR", "REPLACE") else 1
@@ -113,7 +113,7 @@ def check_form(words: Words) -> None:
 
 
 def _has(words: Words, *wanted: str) -> bool:
-    """Whether these words stand in the statement, one behind the other."""
+    """Whether the statement has these words, one after the other."""
     texts: list[str] = []
     while words.peek(len(texts)) is not None:
         texts.append(words.upper(len(texts)) or words.peek(len(texts)).text)  # type: ignore[union-attr]
@@ -121,7 +121,7 @@ def _has(words: Words, *wanted: str) -> bool:
 
 
 def _check_replaces(words: Words) -> None:
-    """OR REPLACE and IF NOT EXISTS exclude each other (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes)."""
+    """Refuse OR REPLACE with IF NOT EXISTS (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes)."""
     at = 3
     while words.upper(at).isalpha() and words.upper(at) not in ("IF", "AS"):
         at += 1
@@ -130,7 +130,7 @@ def _check_replaces(words: Words) -> None:
 
 
 def _check_insert(words: Words) -> None:
-    """MySQL's INSERT INTO t SET a = 1 is not Snowflake SQL (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
+    """Refuse MySQL's INSERT INTO t SET a = 1 (https://docs.snowflake.com/en/sql-reference/sql/insert#syntax)."""
     if words.upper(1) not in ("INTO", "OVERWRITE", "ALL", "FIRST", "OR"):
         words.take()
         raise words.unexpected()
@@ -144,7 +144,7 @@ def _check_insert(words: Words) -> None:
 
 
 def refused_description(words: Words) -> ProgrammingError:
-    """The error for a DESCRIBE of what is not supported; DESCRIBE of a query or a file is not a statement
+    """The error for a DESCRIBE that is not supported; DESCRIBE of a query or a file is a syntax error
     (https://docs.snowflake.com/en/sql-reference/sql/desc)."""
     text = words.sql
     words.take()
@@ -167,7 +167,7 @@ def statement_count(command: str) -> int:
 
 
 def summary(command: str) -> str:
-    """The statement's first words, enough to know it by."""
+    """The statement's first six words, to name it in messages."""
     words = Words(command)
     shown: list[str] = []
     while len(shown) < 6 and words.peek():

@@ -15,7 +15,7 @@ _ELEMENTS = {
     "AM": "%p", "PM": "%p", "MI": "%M", "SS": "%S", "TZH": "\x01", "TZM": "\x02", "UUUU": "%Y",
 }  # fmt: skip
 _FRACTIONS = {"": "%n", "9": "%n", "6": "%f", "3": "%g", "0": ""}
-# A single letter, and what was added with it, is an element only where no letter is beside it: "hours" is text.
+# H24 to S, the last of the list, are elements only where no letter is beside them: "hours" is text.
 _TOKEN = re.compile(
     r'"([^"]*)"|(YYYY|YY|UUUU|MMMM|MON|MM|DD|DY|HH24|HH12|AM|PM|MI|SS|TZH|TZM'
     r"|(?<![A-Za-z])(?:H24|H12|HH|MO|ME|H|D|S)(?![A-Za-z]))|FF(\d?)|(.)",
@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 
 
 def written(format_: str) -> str:
-    """A format for writing; characters 1 and 2 mean the zone's hours and minutes. 000002 for an element that is not here."""
+    """Convert a format for writing; characters 1 and 2 mean the zone's hours and minutes. 000002 for an unsupported element."""
     made = []
     for text, element, fraction, other in _tokens(format_):
         if element:
@@ -39,7 +39,7 @@ def written(format_: str) -> str:
 
 
 def read(format_: str) -> tuple[str, bool]:
-    """A format for reading without its zone, and whether it has one."""
+    """Convert a format for reading; returns it without its zone, and whether it has one."""
     shown, zoned = [], False
     for text, element, fraction, other in _tokens(format_):
         name = element.upper()
@@ -65,7 +65,7 @@ def _tokens(format_: str) -> list[tuple[str, str, str | None, str]]:
 
 def _fraction(digits: str) -> str:
     if digits not in _FRACTIONS:
-        # six digits behind character 3 and their number, which are cut when all is written
+        # character 3, the number of digits, then six digits, which are cut to that number after writing
         return f"%f{'0' * (int(digits) - 6)}" if int(digits) > 6 else f"\x03{digits}%f"
     return _FRACTIONS[digits]
 

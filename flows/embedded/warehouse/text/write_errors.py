@@ -1,4 +1,4 @@
-"""What Snowflake answers where a value does not fit the column that it is written to."""
+"""Snowflake's errors for a value that does not fit the column that it is written to."""
 
 from __future__ import annotations
 
