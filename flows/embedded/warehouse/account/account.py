@@ -2,8 +2,8 @@
 
 CREATE / ALTER / DROP / GRANT / REVOKE ──Account──▶ _fs_global.account.{objects, grants} (DuckDB file) + the same in memory
 
-Reads come from memory; every change is written through before it is answered, in a transaction of its own, so that
-it survives kill -9. Access model: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
+Reads come from memory; every change is written to disk, in its own transaction, before memory changes, so that an answered
+statement survives kill -9. Access model: https://docs.snowflake.com/en/user-guide/security-access-control-overview.
 """
 
 from __future__ import annotations
@@ -108,9 +108,9 @@ class Account:
                 self._policies.add(item.name)
 
     def create(self, item: AccountObject) -> None:
-        """Put a new object, give its owner OWNERSHIP and everyone what future grants say about it.
+        """Register a new object, grant its owner OWNERSHIP, and apply the future grants for it.
 
-        Future grants of a schema hide those of its database for the same kind
+        Future grants of a schema replace those of its database for the same kind
         (https://docs.snowflake.com/en/sql-reference/sql/grant-privilege#considerations).
         """
         with self._lock:
@@ -134,7 +134,7 @@ class Account:
             )
 
     def drop(self, kind: str, name: str) -> None:
-        """Forget an object, everything inside it (database, schema) and all grants on and to it."""
+        """Delete an object, everything inside it (database, schema) and all grants on and to it."""
         with self._lock:
             inside = f"{name}." if kind in ("DATABASE", "SCHEMA") else None
             gone = [
@@ -180,7 +180,7 @@ class Account:
         return item.owner if item and item.owner else ACCOUNTADMIN
 
     def changed(self, names: Iterable[str]) -> None:
-        """Rows of these tables have changed now (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
+        """Record that rows of these tables have changed now (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
         with self._lock:
             self._write(
                 [
@@ -221,7 +221,7 @@ class Account:
                 self._grants[g.key] = g
 
     def revoke(self, grants: Iterable[Grant]) -> None:
-        """Take grants away; those that do not exist are ignored."""
+        """Delete grants; those that do not exist are ignored."""
         with self._lock:
             gone = [g for g in grants if g.key in self._grants]
             self._write([(_DELETE_GRANT, list(g.key)) for g in gone])

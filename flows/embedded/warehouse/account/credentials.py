@@ -1,6 +1,6 @@
 """A user's password and public key: stored hashed, so that the account's files do not reveal them, and compared at login.
 
-password ──scrypt──▶ `salt$hash`; RSA public key ──without PEM's frame──▶ base64, and its fingerprint
+password ──scrypt──▶ `salt$hash`; RSA public key ──without PEM's header and footer──▶ base64, and its fingerprint
 
 https://docs.snowflake.com/en/user-guide/key-pair-auth
 """
@@ -14,7 +14,7 @@ import secrets
 
 
 def plain_public_key(value: object) -> object:
-    """A user's RSA public key without PEM's frame (https://docs.snowflake.com/en/user-guide/key-pair-auth)."""
+    """A user's RSA public key without PEM's header and footer (https://docs.snowflake.com/en/user-guide/key-pair-auth)."""
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     text = re.sub(r"-----[A-Z ]+-----|\s", "", str(value))
@@ -23,7 +23,7 @@ def plain_public_key(value: object) -> object:
 
 
 def hashed_password(value: object) -> object:
-    """A salted hash: the account's files never hold a password."""
+    """Hash a password with a salt: the account's files never hold a password."""
     salt = secrets.token_hex(8)
     return f"{salt}${_scrypt(str(value), salt)}"
 

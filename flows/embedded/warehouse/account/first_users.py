@@ -15,7 +15,7 @@ class FirstUsers:
     its administrator.
 
     They are users of the account like others; their passwords are read from the file at each login, so a changed password
-    holds at once. A role that is made later is theirs from the next login on.
+    takes effect at once. A role of theirs that is created later is granted at their next login.
 
     Raises OSError or ValueError when the file cannot be read.
     """
@@ -40,11 +40,11 @@ class FirstUsers:
 
     @property
     def mark(self) -> str:
-        """What this home's passwords begin with, before a dot."""
+        """The text before the dot in this home's passwords."""
         return str(self._read().get("home", ""))
 
     def enter(self, name: str) -> str | None:
-        """The password of a first user, None for everyone else; the account knows the user and its roles from here on."""
+        """The password of a first user, None for everyone else; registers the user and grants its roles if they are missing."""
         entry = self._read()["users"].get(name)
         if entry is None:
             return None

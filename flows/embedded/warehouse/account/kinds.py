@@ -75,7 +75,7 @@ def _size(value: object) -> object:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of object is called, what creating one takes and which properties it has (name → check)."""
+    """A kind of object: its name, the privilege to create one, and its properties (name → check)."""
 
     name: str
     privilege: str
@@ -154,7 +154,7 @@ PLURALS = {
 
 
 def accept_kind(words: Words) -> Kind | None:
-    """Move past the kind that comes next, with an integration's category, if it is one of this module's."""
+    """Move past the kind that comes next, with an integration's category; None if it is not one of `KINDS`."""
     if words.sees("STORAGE", "INTEGRATION"):
         words.take()
     for name, kind in KINDS.items():
@@ -163,14 +163,14 @@ def accept_kind(words: Words) -> Kind | None:
     return None
 
 
-# What a user with TYPE = SERVICE has not (https://docs.snowflake.com/en/user-guide/admin-user-management#types-of-users).
+# Not for users with TYPE = SERVICE (https://docs.snowflake.com/en/user-guide/admin-user-management#types-of-users).
 _OF_PERSONS = ("PASSWORD", "FIRST_NAME", "LAST_NAME", "MUST_CHANGE_PASSWORD")
 
 
 def check_together(kind: Kind, properties: Mapping[str, object]) -> None:
-    """Properties that do not go together. Raises 001008 for a warehouse with fewer clusters at most than at least
-    (https://docs.snowflake.com/en/sql-reference/sql/create-warehouse#optional-properties-objectproperties), 001420 for what
-    only a person has."""
+    """Check properties that depend on each other. Raises 001008 for a warehouse whose MIN_CLUSTER_COUNT is above its maximum
+    (https://docs.snowflake.com/en/sql-reference/sql/create-warehouse#optional-properties-objectproperties), 001420 for a
+    property that only persons have."""
     most, least = properties.get("MAX_CLUSTER_COUNT"), properties.get("MIN_CLUSTER_COUNT")
     if kind.name == "WAREHOUSE" and isinstance(most, int) and isinstance(least, int) and least > most:
         raise errors.invalid_value(least, "MIN_CLUSTER_COUNT")
@@ -181,7 +181,7 @@ def check_together(kind: Kind, properties: Mapping[str, object]) -> None:
 
 
 def checked(kind: Kind, options: Mapping[str, object]) -> tuple[dict[str, object], str | None]:
-    """(properties, comment) with each value checked. Raises 001420 for an unknown property, 001008 for a bad value."""
+    """Check each value; returns (properties, comment). Raises 001420 for an unknown property, 001008 for a bad value."""
     properties: dict[str, object] = {}
     comment: str | None = None
     for key, value in options.items():

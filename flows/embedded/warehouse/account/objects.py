@@ -1,4 +1,4 @@
-"""What an account holds: objects, and grants on them. The roles that every account has
+"""What an account holds: objects, grants on them, and the roles that every account has
 (https://docs.snowflake.com/en/user-guide/security-access-control-overview#system-defined-roles)."""
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SYSTEM_ROLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-# What those roles may do on the account without a grant that SHOW GRANTS would list as anyone's.
+# What those roles may do on the account without a grant; SHOW GRANTS does not list it.
 SYSTEM_PRIVILEGES: Mapping[str, frozenset[str]] = {
     "SYSADMIN": frozenset({"CREATE DATABASE", "CREATE WAREHOUSE"}),
     "SECURITYADMIN": frozenset({"MANAGE GRANTS"}),

@@ -72,7 +72,7 @@ SESSION_DEFAULTS: dict[str, Parameter] = {
     "WEEK_START": Parameter("NUMBER", 0, "first day of the week"),
 }  # fmt: skip
 
-# Only the default of these is what the embedded warehouse does, so another value is refused.
+# The embedded warehouse does only what the default of these says, so another value is refused.
 FIXED = frozenset(
     {
         "ERROR_ON_NONDETERMINISTIC_MERGE",
@@ -105,10 +105,10 @@ _MOST = {"JSON_INDENT": 16, "STATEMENT_TIMEOUT_IN_SECONDS": 604800, "WEEK_OF_YEA
 
 
 def check_parameter(name: str, value: object) -> object:
-    """The value in the parameter's type; None means UNSET.
+    """Convert a value to its parameter's type; None means UNSET.
 
     Raises ProgrammingError 001420 for an unknown parameter, 001008 for a value of the wrong type,
-    000002 (0A000) for a value whose effect does not exist here.
+    000002 (0A000) for a value whose effect is not emulated.
     """
     known = SESSION_DEFAULTS.get(name)
     if known is None:

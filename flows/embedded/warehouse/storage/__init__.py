@@ -1,1 +1,1 @@
-"""The files: one DuckDB, a file for each database, the account's registry, the load history of tables."""
+"""The files of one DuckDB instance: a file for each database, the account's registry, the load history of tables."""

@@ -9,7 +9,7 @@ def columns(duck: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, str
     """The columns of a quoted name, or of a query in parentheses, in order, with DuckDB's types.
 
     Raises:
-        duckdb.Error: there is no such table, or the query is wrong.
+        duckdb.Error: the table does not exist, or the query is wrong.
     """
     described = duck.execute(f"SELECT * FROM {source} LIMIT 0").description
     return [(str(column[0]), str(column[1])) for column in described or []]

@@ -3,8 +3,8 @@
 DIR/_fs_global.db (account objects) + DIR/databases/*.db ──ATTACH──▶ one instance ──cursor──▶ sessions
 
 Each Snowflake database is a DuckDB file with its own write-ahead log, replayed at the next start, so a committed row
-survives kill -9. A DuckDB transaction writes to one file only; what the account remembers is therefore written on a
-connection of its own, and DDL, which commits by itself on Snowflake too, never shares a transaction with rows.
+survives kill -9. A DuckDB transaction writes to one file only; the account's registry is therefore written on its
+own connection, and DDL, which commits by itself on Snowflake too, never shares a transaction with rows.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from flows.embedded.warehouse.storage.s3 import S3Access
 from flows.embedded.warehouse.text.errors import already_exists, unsupported
 from flows.embedded.warehouse.text.grammar import quote, quote_name
 
-# Rows that DuckDB compresses and writes at once. It writes a full group into the file while a load runs, and the rest at COMMIT
-# into the log, from where a checkpoint writes it again: with its own 122,880, all rows of most tables went both ways. Files to
-# RAW, 1.55 million rows, took 5.5 and 6.3 s in turns, the second with a checkpoint; with this size 5.3 s (2026-11-28).
+# Rows that DuckDB compresses and writes together. It writes a full group into the file while a load runs, and the rest at COMMIT
+# into the log, from where a checkpoint writes it again: with its default of 122,880, all rows of most tables were written twice.
+# Files to RAW, 1.55 million rows, took 5.5 and 6.3 s in turns, the second with a checkpoint; with this size 5.3 s (2026-11-28).
 ROW_GROUP = 30_720
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The SQL of the views and macros that translated statements ask: once for the account, and for each database by its name."""
+    """The views and macros that translated statements use, as SQL: the account's, and a database's by its name; and functions."""
 
     account: Sequence[str]
     database: Callable[[str], str]
     macros: Callable[[str], str]
-    # in Python: name, itself, types of its parameters and of its result
+    # Python functions: name, function, types of its parameters and of its result
     functions: Sequence[tuple[str, Callable[..., Any], list[Any], str]]
 
 
@@ -77,7 +77,7 @@ class Engine:
                 "allow_community_extensions": "false",
                 "allow_persistent_secrets": "false",
                 "python_enable_replacements": "false",
-                # A checkpoint makes the COMMIT that it falls on wait for seconds; what is not in it is in the log.
+                # A checkpoint makes the COMMIT that triggers it wait for seconds; until then the rows are in the log.
                 "checkpoint_threshold": "256MB",
                 **({"memory_limit": memory_limit} if memory_limit else {}),
             },
@@ -87,14 +87,14 @@ class Engine:
         self.duck.execute("SET GLOBAL ieee_floating_point_ops = false")
         for name, function, parameters, returns in catalogue.functions:
             self.duck.create_function(name, function, parameters, returns, null_handling=SPECIAL)
-        # a statement that does not compile leaves its transaction usable; for what fails while it runs see `execute.beside`
+        # a statement that does not compile leaves its transaction usable; for what fails while it runs see `session.beside`
         self.duck.execute("SET GLOBAL default_transaction_invalidation_policy = 'SYNTACTIC_ERRORS_DO_NOT_INVALIDATE'")
         self.duck.execute(catalogue.macros("memory"))  # for sessions without a current database
         self.duck.execute(f"ATTACH {quote(str(directory / '_fs_global.db'))} AS _fs_global")
         for sql in catalogue.account:
             self.duck.execute(sql)
         self.account = Account(self.duck.cursor())
-        # Without them, only this process opens sessions.
+        # Without first users, only this process opens sessions.
         self.first_users = FirstUsers(users, self.account) if users else None
         self._lock_engine()
         self.parser = duckdb.connect(config={"lambda_syntax": "ENABLE_SINGLE_ARROW", "enable_external_access": "false"})
@@ -102,10 +102,10 @@ class Engine:
             self._attach(database.name, str(database.properties["file"]))
 
     def _lock_engine(self) -> None:
-        """Before the first statement, for good: no file but the account's own, no extension, no setting but those of a session.
+        """Restrict DuckDB for good, before the first statement: to the account's own files, a session's settings, no extension.
 
         https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview. Staged files are read by this package, not by
-        SQL. A session's database, schema and time zone stay settings.
+        SQL. A session's database, schema and time zone can still be set.
         """
         own = [str(self.directory / name) + "/" for name in ("databases", "tmp")]
         self.duck.execute(f"SET GLOBAL allowed_directories = [{', '.join(map(quote, own))}]")
@@ -114,8 +114,8 @@ class Engine:
         self.duck.execute("SET GLOBAL lock_configuration = true")
 
     def roles_for(self, user: str) -> frozenset[str]:
-        """The roles that a user may take on: every one for the administrator and for whom the account does not know, which is
-        this process itself."""
+        """The roles that a user may take on: every role for the administrator, and for a user that the account does not know,
+        which is this process itself."""
         if self.account.find("USER", user) and not (self.first_users and user == self.first_users.administrator):
             return self.account.roles_of_user(user)
         return frozenset(role.name for role in self.account.all("ROLE"))
@@ -127,7 +127,7 @@ class Engine:
         return [d.name for d in self.account.all("DATABASE")]
 
     def schemas(self, database: str) -> list[str]:
-        """The schemas of a database without those that DuckDB and fakesnow keep for themselves, sorted."""
+        """The schemas of a database without DuckDB's and fakesnow's internal ones, sorted."""
         with self.duck.cursor() as duck:
             rows = duck.execute(
                 "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal "
@@ -137,7 +137,7 @@ class Engine:
         return [name for (name,) in rows]
 
     def create_database(self, name: str, owner: str = ACCOUNTADMIN, comment: str = "", transient: bool = False) -> None:
-        """Make and attach an empty database with its PUBLIC schema
+        """Create and attach an empty database with its PUBLIC schema
         (https://docs.snowflake.com/en/sql-reference/sql/create-database#general-usage-notes)."""
         if not re.fullmatch(r"[A-Za-z_][\w$]*", name):
             raise unsupported(f"database name {name!r}")
@@ -153,7 +153,7 @@ class Engine:
         self.account.create(AccountObject("SCHEMA", f"{name}.PUBLIC", owner))
 
     def drop_database(self, name: str) -> None:
-        """Forget a database and remove its file."""
+        """Drop a database and delete its files."""
         item = self.account.find("DATABASE", name)
         if item is None:
             return

@@ -13,9 +13,9 @@ def _yes(prop: str) -> str:
 
 
 def information_schema_sql(database: str) -> str:
-    """INFORMATION_SCHEMA.TABLES, VIEWS and SCHEMATA of a database with owners, times and comments; fakesnow's have none.
+    """The SQL of a database's TABLES, VIEWS and SCHEMATA with owners, times and comments, which fakesnow's views lack.
 
-    Views read the account's tables in _fs_global, so they are right for every session and after a restart.
+    The views read the account's tables in _fs_global, so they are right for every session and after a restart.
     """
     name, home = quote(database), f"{quote_name(database)}._fs_information_schema"
     joined = f"""

@@ -2,7 +2,7 @@
 
 The rows are in the target table's own database file and are written in COPY's transaction, so they commit, roll back and
 survive a restart together with the data. A row belongs to a table by name; `after_statement` drops a table's rows when the table
-is made anew, dropped or truncated, as Snowflake does
+is replaced, dropped or truncated, as Snowflake does
 (https://docs.snowflake.com/en/user-guide/data-load-considerations-load#load-metadata,
 https://docs.snowflake.com/en/sql-reference/sql/truncate-table).
 """
@@ -68,7 +68,7 @@ def relation(database: str) -> str:
 
 
 def install(duck: duckdb.DuckDBPyConnection, database: str) -> None:
-    """Make the history table in `database` where it is missing. Call it when a database is created or attached."""
+    """Create the history table in `database` if it is missing. Call it when a database is created or attached."""
     duck.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_name(database)}.{SCHEMA}")
     duck.execute(f"CREATE TABLE IF NOT EXISTS {relation(database)} ({COLUMNS})")
 
@@ -145,7 +145,7 @@ SHOWN = timedelta(days=14)
 def rewrite(
     statement: Expr, database: str | None, schema: str | None, now: datetime, sees: Callable[[str], bool]
 ) -> Expr:
-    """INFORMATION_SCHEMA.LOAD_HISTORY and TABLE(INFORMATION_SCHEMA.COPY_HISTORY(…)) as queries over the history table.
+    """Replace INFORMATION_SCHEMA.LOAD_HISTORY and TABLE(INFORMATION_SCHEMA.COPY_HISTORY(…)) by queries over the history table.
 
     `statement` is a tree in the Snowflake dialect before any translation; it is changed in place and returned. Both show 14 days.
     https://docs.snowflake.com/en/sql-reference/info-schema/load_history
@@ -217,10 +217,10 @@ def _folded(part: Any) -> str:
 def after_statement(
     duck: duckdb.DuckDBPyConnection, statement: Expr, database: str | None, schema: str | None, *, existed: bool = False
 ) -> None:
-    """Keep the history true after DDL: call it after `statement` (Snowflake syntax tree) succeeded.
+    """Update the history after DDL: call it after `statement` (Snowflake syntax tree) succeeded.
 
-    CREATE [OR REPLACE] TABLE, DROP TABLE and TRUNCATE forget the table's loads, ALTER TABLE … RENAME TO takes them along,
-    DROP SCHEMA forgets its tables'. `existed` means that the table existed before, so CREATE … IF NOT EXISTS did nothing.
+    CREATE [OR REPLACE] TABLE, DROP TABLE and TRUNCATE delete the table's loads, ALTER TABLE … RENAME TO moves them,
+    DROP SCHEMA deletes those of its tables. `existed` means that the table existed before, so CREATE … IF NOT EXISTS did nothing.
     """
     from sqlglot import exp
 

@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class S3Access:
-    """The one object store that external stages of the embedded warehouse read.
+    """The address and key of the one object store that external stages of the embedded warehouse read.
 
     `endpoint` is a URL such as http://127.0.0.1:8333; path-style addressing is used.
     """
