@@ -1,6 +1,6 @@
-"""Tries a statement of a transaction that has written on a second connection first, so that its error ends the statement alone.
+"""Tries a statement on a second connection first if its transaction has written, so that an error ends only the statement.
 
-DuckDB gives a transaction up at the first error that a statement meets while it runs; on Snowflake the failed statement alone is
+DuckDB aborts a transaction at the first error that a statement meets while it runs; on Snowflake only the failed statement is
 rolled back (https://docs.snowflake.com/en/sql-reference/transactions#failed-statements-within-a-transaction).
 
 query ──over copies of what the transaction has written──▶ runs beside it; its rows are the answer
@@ -31,7 +31,7 @@ _HARMLESS = (
 
 
 def beside(conn: WarehouseConnection, part: Part) -> contextlib.AbstractContextManager[Beside]:
-    """A connection beside a part of the session's transaction, for one statement."""
+    """Open a second connection beside a part of the session's transaction, for one statement."""
     return _opened(Beside(conn, part))
 
 
@@ -47,7 +47,7 @@ def _opened(made: Beside) -> Iterator[Beside]:
 
 
 def cannot_fail(query: Expr, is_text: Callable[[Expr], bool]) -> bool:
-    """Whether no value can make a query fail: rows are counted, columns of text compared with text, literal or bound."""
+    """Whether no value can make a query fail: it selects or counts rows, and compares text columns with literals or binds."""
     for node in query.walk():
         counted = isinstance(node, exp.Cast) and isinstance(node.this, exp.Count)  # COUNT is a NUMBER(18, 0)
         if not (counted or isinstance(node, _HARMLESS)):
@@ -63,7 +63,7 @@ def cannot_fail(query: Expr, is_text: Callable[[Expr], bool]) -> bool:
 
 
 class Beside:
-    """A connection beside one part of a session's transaction; it has copies of the tables that only the transaction sees."""
+    """A second connection beside one part of a session's transaction, with copies of tables that only the transaction sees."""
 
     def __init__(self, conn: WarehouseConnection, part: Part) -> None:
         self.conn, self._part = conn, part
@@ -72,7 +72,7 @@ class Beside:
 
     @contextlib.contextmanager
     def rolled_back(self) -> Iterator[None]:
-        """A transaction around statements that only show whether they fail."""
+        """Roll back the statements in this block, which are run only to see whether they fail."""
         self.duck.execute("BEGIN TRANSACTION")
         try:
             yield
@@ -80,11 +80,11 @@ class Beside:
             self.duck.execute("ROLLBACK")
 
     def run(self, tree: Expr, bindings: Any = None, tail: str = "") -> list[Any]:
-        """Run a statement of the engine over the copies; its rows. Raises duckdb.Error."""
+        """Run a tree for the engine over the copies and return its rows. Raises duckdb.Error."""
         return self.duck.execute(self.over_copies(tree).sql(dialect="duckdb") + tail, bindings).fetchall()
 
     def over_copies(self, tree: Expr) -> Expr:
-        """The engine's tree with the copies' names."""
+        """A copy of the engine's tree that reads the copied tables."""
         tree = tree.copy()
         target = target_of(tree) if isinstance(tree, exp.Insert) else None
         for table in list(sources(tree)):
@@ -104,7 +104,7 @@ class Beside:
         return tree
 
     def sees(self, tree: Expr) -> bool:
-        """Whether what the statement reads can be had here: not through a view over tables that the transaction has written."""
+        """Whether a statement can run here: it reads no temporary view, and no view over tables that its transaction has written."""
         for table in sources(tree):
             parts = parts_of(table)
             if len(parts) == 1 and any(n[2] == parts[0] and k == "VIEW" for n, k in self.conn.temporary_tables.items()):
@@ -114,7 +114,7 @@ class Beside:
         return True
 
     def _views_reads(self, full: str) -> bool:
-        """Whether it is a view over tables that the transaction has written."""
+        """Whether this is a view over tables that the transaction has written."""
         if self.conn.account.find("VIEW", full) is None:
             return False
         database, schema, name = full.split(".", 2)
@@ -130,7 +130,7 @@ class Beside:
         return False
 
     def _relation(self, table: exp.Table) -> tuple[str, str]:
-        """What to copy for a table of the statement, "" for one that everyone sees; and its full name."""
+        """The table to copy for one of the statement's, "" if all connections see it; and its full name, "" if temporary."""
         parts = parts_of(table)
         own = {name[2] for name in self.conn.temporary_tables} | self.conn.registered.keys()
         if len(parts) == 1 and parts[0] in own:

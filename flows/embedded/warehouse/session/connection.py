@@ -27,7 +27,7 @@ from flows.embedded.warehouse.storage.engine import Engine
 from flows.embedded.warehouse.text import errors, time_formats
 from flows.embedded.warehouse.text.grammar import normalise, quote, quote_name
 
-# The parameter, and the engine's variable for it: an empty one follows TIMESTAMP_OUTPUT_FORMAT.
+# Parameter → the engine's variable for it; a parameter that is empty follows TIMESTAMP_OUTPUT_FORMAT.
 OUTPUT_FORMATS = {
     "DATE_OUTPUT_FORMAT": "cxm_date", "TIME_OUTPUT_FORMAT": "cxm_time", "TIMESTAMP_NTZ_OUTPUT_FORMAT": "cxm_ntz",
     "TIMESTAMP_LTZ_OUTPUT_FORMAT": "cxm_ltz", "TIMESTAMP_TZ_OUTPUT_FORMAT": "cxm_tz", "TIMESTAMP_OUTPUT_FORMAT": "",
@@ -35,7 +35,7 @@ OUTPUT_FORMATS = {
 
 
 class WarehouseConnection:
-    """A session: a user, a role, a warehouse, a place, parameters, a transaction, a connection of its own to the engine.
+    """A session: user, role, warehouse, current database and schema, parameters, a transaction, its own connection to the engine.
 
     `lock` is held while one of its statements runs: a session runs its statements one after the other.
     """
@@ -100,8 +100,8 @@ class WarehouseConnection:
         self.autocommit_on = mode
 
     def interrupt(self) -> None:
-        """Stop what the engine runs for the session at this moment; in a transaction that has written only what runs beside it,
-        since DuckDB would give up the rest too."""
+        """Stop what the engine runs for the session at this moment; if the transaction has written, only what runs beside it,
+        since DuckDB would abort the transaction."""
         if (beside := self.beside) is not None:
             beside.interrupt()
         if not (self.transaction.open and self.transaction.wrote):
@@ -151,7 +151,7 @@ class WarehouseConnection:
         self.duck.execute(f"SET schema = {quote(quote_name(self.database or 'memory') + '.main')}")
 
     def refresh_namespace(self) -> None:
-        """Let go of a current database or schema that another session has dropped, so that DuckDB can go on."""
+        """Leave a current database or schema that another session has dropped, so that DuckDB can run the next statement."""
         if self.database and self.account.find("DATABASE", self.database) is None:
             self.leave_database()
         elif self.database and self.schema and not self.has_schema(self.database, self.schema):
@@ -259,7 +259,7 @@ class WarehouseConnection:
             self.autocommit(bool(value))
 
     def _apply_formats(self) -> None:
-        """The session's formats of dates and times, where the macros look for them
+        """Set the session's formats of dates and times as variables, which the macros read
         (https://docs.snowflake.com/en/sql-reference/date-time-input-output#output-formats)."""
         for name, variable in OUTPUT_FORMATS.items():
             format_ = self.parameter(name) or self.parameter("TIMESTAMP_OUTPUT_FORMAT")

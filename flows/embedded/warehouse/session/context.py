@@ -1,6 +1,6 @@
-"""The interface of a session for statement handlers.
+"""What COPY and LIST get from a session: stages, access to S3, and for COPY the statement's surroundings.
 
-session (database, schema, role, binds) ──SessionContext──▶ copy_into(…), LIST @stage
+session (database, schema, role, binds) ──SessionContext──▶ copy_into(…); StageInfo, Storage ──▶ LIST @stage
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class StageInfo:
     `url` ends with "/" and starts with s3://.
     `file_format` holds the options of the stage's FILE_FORMAT = (…), the named format already resolved into its
     options; keys are upper case (`FIELD_DELIMITER`), values Python (str, int, bool, list of str, None for NONE).
-    An option that nobody wrote is absent: the reader applies Snowflake's default.
+    An option that was not written is absent: the reader applies Snowflake's default.
     """
 
     database: str
@@ -37,7 +37,7 @@ class StageInfo:
 
 @dataclass(frozen=True, slots=True)
 class UrlStorage:
-    """What COPY FROM 's3://…' says beside the URL; the name of the integration as the account has it."""
+    """What COPY FROM 's3://…' says besides the URL; the integration's name is the account's."""
 
     integration: str | None = None
     credentials: Mapping[str, str] | None = None
@@ -45,7 +45,7 @@ class UrlStorage:
 
 @dataclass(frozen=True)
 class Storage:
-    """How a statement reads S3: the key, and what raises ProgrammingError 003167 for a URL that it may not touch."""
+    """A statement's access to S3: the key, and a check that raises ProgrammingError 003167 for a URL that it may not read."""
 
     access: S3Access
     check: Callable[[str], None]
@@ -53,17 +53,17 @@ class Storage:
 
 @dataclass(frozen=True)
 class SessionContext:
-    """The running statement's surroundings, one per execution.
+    """What COPY may know of its session, made for each execution.
 
     `stage` and `file_format` take a name as written in SQL, without '@' and without quotes around the whole
     (`DB.SCHEMA.NAME`, `SCHEMA.NAME`, `NAME`, parts in double quotes allowed), resolve it against the session and raise
-    snowflake.connector.errors.ProgrammingError 002003 (02000) when there is no such object or it is not authorized.
+    snowflake.connector.errors.ProgrammingError 002003 (02000) when the object does not exist or is not authorized.
     `expression_sql` gives one expression of the statement as the engine's SQL, names completed with a database and schema.
-    `storage` takes a URL and the stage, or what is beside the URL in the statement, and returns how S3 is read.
+    `storage` takes a URL and the stage, or the statement's clauses besides the URL, and returns the access to S3.
     `bindings` are the values of server-side binds, in order (or the named ones, as a mapping).
     `now` is the statement's start, UTC with time zone. In autocommit the caller opens a transaction around a COPY and ends it.
-    `scratch` is the folder for files that the engine may read for a while.
-    `check` raises when the statement has been cancelled or ran out of time; what takes long calls it between two steps.
+    `scratch` is the folder for temporary files that the engine may read.
+    `check` raises when the statement has been cancelled or ran out of time; long operations call it between two steps.
     """
 
     database: str | None

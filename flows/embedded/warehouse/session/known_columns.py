@@ -1,7 +1,7 @@
 """A cache of the columns of tables and views, which DDL invalidates.
 
 table ──get──▶ its columns; the engine's answer ──keep──▶ for the next statement; DDL of any session ──changed──▶ cache emptied
-CREATE OR REPLACE of a table whose columns stay as they were ──restore──▶ those of the others, which depend on no more than these
+CREATE OR REPLACE of a table whose columns stay the same ──restore──▶ the other tables' columns, which depend on these only
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Commits:
         self.count = 0
 
     def add(self, tables: Iterable[str]) -> None:
-        """These tables have changed; called after DuckDB's COMMIT, before the locks are let go."""
+        """Note that these tables have changed; called after DuckDB's COMMIT, before the locks are released."""
         with self._lock:
             self.count += 1
             self._last.update(dict.fromkeys(tables, self.count))
@@ -52,7 +52,7 @@ class Part:
 
 
 def alike(duck: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Another connection with the database, schema, time zone and variables of this one."""
+    """Open another connection with the database, schema, time zone and variables of this one."""
     made = duck.cursor()
     for name in _LIKE_THE_SESSION:
         (value,) = duck.execute("SELECT current_setting(?)", [name]).fetchone() or ("",)
@@ -71,11 +71,12 @@ class LaterParts:
         self.later: list[Part] = []
 
     def begin(self) -> None:
-        """The first one begins with the next statement: note how many commits it sees at least."""
+        """Note how many commits the first one sees at least; it begins with the next statement."""
         self.first.seen, self.first.wrote = self._commits.count, set()
 
     def choose(self, tables: frozenset[str], adds_to: str = "") -> Part:
-        """Where a statement over these tables runs; a table that it only `adds_to` conflicts with no other part."""
+        """Choose where a statement over these tables runs. What others have committed to a table that it only `adds_to` does not
+        matter. Raises 000002 if its tables were written in several parts."""
         every = [self.first, *self.later]
         holding = [part for part in every if part.wrote & {*tables, adds_to}]
         if len(holding) > 1:
@@ -100,7 +101,7 @@ class LaterParts:
         return part
 
     def drop_broken(self) -> bool:
-        """After a failed statement, forget a later part that DuckDB has aborted. True if rows written in it are lost."""
+        """After a failed statement, close the later parts that DuckDB has aborted. True if rows written in them are lost."""
         lost = False
         for part in list(self.later):
             try:

@@ -1,4 +1,4 @@
-"""Table locks: UPDATE, DELETE, MERGE of one transaction at a time; INSERT and COPY need none.
+"""Table locks: one transaction at a time may UPDATE, DELETE, MERGE, TRUNCATE or INSERT OVERWRITE; INSERT and COPY need none.
 
 statement ──acquire──▶ goes on, or waits until the holder commits, rolls back or is abandoned
 
@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 
-LOOK_SECONDS = 0.25  # how often a waiting statement looks whether it is cancelled or the holder is abandoned
+LOOK_SECONDS = 0.25  # how often a waiting statement checks whether it is cancelled or the holder is abandoned
 
 
 class DeadlockError(Exception):
-    """The lock would never come: its holder waits, over others perhaps, for what the asking session holds."""
+    """Waiting would never end: the lock's holder waits, directly or through others, for a lock of the asking session."""
 
 
 class TableLocks:
-    """Who may change rows of which table. Sessions are named by their ids."""
+    """Which session, by its id, may change rows of which table."""
 
     def __init__(self) -> None:
         self._owners: dict[str, int] = {}
@@ -31,7 +31,7 @@ class TableLocks:
         """Take the lock for `owner`, waiting up to `timeout` seconds; None when taken, else the session that holds it.
 
         `look(holder)` is called a few times a second while waiting: it raises to give up, and may end the holder's transaction.
-        Raises DeadlockError at once when waiting would close a circle.
+        Raises DeadlockError at once when waiting would complete a deadlock.
         """
         deadline = time.monotonic() + timeout
         try:
@@ -66,7 +66,7 @@ class TableLocks:
         return False
 
     def release(self, owner: int) -> None:
-        """Give back everything that `owner` holds."""
+        """Release all locks of `owner`."""
         with self._changed:
             for table in [t for t, o in self._owners.items() if o == owner]:
                 del self._owners[table]

@@ -56,7 +56,7 @@ class Attached:
 
 
 def policy(conn: WarehouseConnection, name: str) -> Policy:
-    """The policy of that name. Raises 003548 for one that is attached and does not exist any more."""
+    """The policy of that name. Raises 003548 if it does not exist any more."""
     item = conn.account.find(MASKING_POLICY, name)
     if item is None:
         raise errors.lost_policy(name)
@@ -65,7 +65,7 @@ def policy(conn: WarehouseConnection, name: str) -> Policy:
 
 
 def tags_of(conn: WarehouseConnection, item: AccountObject, column: str = "") -> dict[str, str]:
-    """Tag → value of an object or a column of it; what is nearer goes before what is inherited."""
+    """Tag → value of an object or a column of it; its own values replace inherited ones."""
     places: list[tuple[AccountObject | None, str]] = []
     parts = item.name.split(".")
     if item.kind not in ("DATABASE", "SCHEMA"):
@@ -97,7 +97,7 @@ def candidates(conn: WarehouseConnection, item: AccountObject, column: str, type
 def effective(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> Attached | None:
     """The policy that holds for a column of this type: one set on the column goes before one of a tag.
 
-    Raises 003574 where tags bring several (POLICY_STATUS of https://docs.snowflake.com/en/sql-reference/functions/policy_references).
+    Raises 003574 for several tags' (POLICY_STATUS of https://docs.snowflake.com/en/sql-reference/functions/policy_references).
     """
     choices = candidates(conn, item, column, type_)
     if len(choices) > 1:
@@ -121,7 +121,7 @@ def is_used(conn: WarehouseConnection, name: str) -> bool:
 
 
 def may_mask(conn: WarehouseConnection, item: AccountObject) -> bool:
-    """Whether any column of a table or view can have a policy: a quick look, before its columns are asked for."""
+    """Whether any column of a table or view can have a policy: a quick check, before its columns are read."""
     if _property(item, "policies"):
         return True
     tags = {tag for key in _property(item, "tags") for tag in _property(item, "tags")[key]} | tags_of(conn, item).keys()

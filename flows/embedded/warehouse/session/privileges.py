@@ -1,4 +1,4 @@
-"""Checks the privileges for a statement: syntax tree + current role → nothing, or 003001 (42501).
+"""Checks the privileges for a statement: syntax tree + current role → nothing, or 002003, 003001 (42501).
 
 SELECT / INSERT / UPDATE / DELETE / MERGE / COPY / CREATE / ALTER / DROP ──authorize──▶ WarehouseConnection.require
 
@@ -36,7 +36,7 @@ def is_named(table: exp.Table) -> bool:
 
 
 def sources(expression: Expr, target: exp.Table | None = None) -> Iterator[exp.Table]:
-    """The tables and views that a statement reads; `target` is left out, and so are the names of WITH clauses where they hold."""
+    """The tables and views that a statement reads, without `target` and without names that mean a WITH clause's query."""
     for table in expression.find_all(exp.Table):
         if table is not target and is_named(table) and not _is_cte(table):
             yield table
@@ -45,7 +45,7 @@ def sources(expression: Expr, target: exp.Table | None = None) -> Iterator[exp.T
 def _is_cte(table: exp.Table) -> bool:
     """Whether a name means a query of a WITH clause around it: one before its own, or a recursive one in its second half.
 
-    https://docs.snowflake.com/en/user-guide/queries-cte. What is in doubt is a table, whose rights are then checked.
+    https://docs.snowflake.com/en/user-guide/queries-cte. In doubt it is a table, whose privileges are then checked.
     """
     if table.args.get("db"):
         return False
@@ -84,7 +84,7 @@ def target_of(expression: Expr) -> exp.Table | None:
 
 
 def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
-    """ "TABLE", "VIEW" or "" for what a name means, temporary tables of the session included."""
+    """What a name means: "TABLE", "VIEW" or "" for nothing; temporary tables of the session included."""
     if name in conn.temporary_tables:
         return conn.temporary_tables[name]
     database, schema, short = name
@@ -97,7 +97,7 @@ def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
 
 
 def look_in_public(conn: WarehouseConnection, expression: Expr) -> Expr:
-    """The statement, changed in place: what it reads by a name alone, and the current schema lacks, is in PUBLIC if that has it
+    """Put tables that a statement names without a schema, and the current schema lacks, in PUBLIC if they exist there; in place
     (https://docs.snowflake.com/en/sql-reference/name-resolution#unqualified-objects)."""
     if conn.database is None or conn.schema in (None, "PUBLIC"):
         return expression
@@ -112,7 +112,7 @@ def look_in_public(conn: WarehouseConnection, expression: Expr) -> Expr:
 
 
 def spelled_otherwise(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
-    """A table, view or sequence whose name differs by case alone, or "": two objects on Snowflake, one to DuckDB."""
+    """The table, view or sequence whose name differs only by case, or "": two objects on Snowflake, one to DuckDB."""
     full, home = ".".join(name), f"{name[0]}.{name[1]}."
     for kind in ("TABLE", "VIEW", "SEQUENCE"):
         for item in conn.account.all(kind):
@@ -129,9 +129,9 @@ def spelled_otherwise(conn: WarehouseConnection, name: tuple[str, str, str]) -> 
 
 
 def authorize(conn: WarehouseConnection, expression: Expr) -> None:
-    """Raise 002003 for the first name that is not an object of the account, 003001 (42501) for one that the role may not use so.
+    """Raise 002003 for a name that is not an object of the account, 003001 (42501) if the role lacks the privilege on one.
 
-    Names are those of the registry, letter for letter: what the engine alone knows, its catalogs and files, does not exist.
+    Names must match the registry exactly: catalogs and files that only the engine knows do not exist.
     """
     _sequences(conn, expression)
     target = target_of(expression)
@@ -181,7 +181,7 @@ def authorize(conn: WarehouseConnection, expression: Expr) -> None:
 
 
 def _sequences(conn: WarehouseConnection, expression: Expr) -> None:
-    """USAGE on each sequence whose NEXTVAL is taken (https://docs.snowflake.com/en/user-guide/querying-sequences)."""
+    """Require USAGE on each sequence whose NEXTVAL is read (https://docs.snowflake.com/en/user-guide/querying-sequences)."""
     for column in expression.find_all(exp.Column):
         if not column.args.get("table") or folded(column.this) != "NEXTVAL":
             continue
@@ -197,7 +197,7 @@ def _kind(conn: WarehouseConnection, full: str) -> str:
     return "VIEW" if conn.account.find("VIEW", full) else "TABLE"
 
 
-# The views of https://docs.snowflake.com/en/sql-reference/info-schema that are here, and those that are refused by name.
+# The views of https://docs.snowflake.com/en/sql-reference/info-schema that exist here, and those that are refused by name.
 INFORMATION_SCHEMA = ("COLUMNS", "DATABASES", "LOAD_HISTORY", "SCHEMATA", "TABLES", "VIEWS")
 _NOT_HERE = (
     "APPLICABLE_ROLES", "ENABLED_ROLES", "FILE_FORMATS", "FUNCTIONS", "OBJECT_PRIVILEGES", "PACKAGES", "PIPES", "PROCEDURES",
@@ -207,7 +207,7 @@ _NOT_HERE = (
 
 
 def place_of(conn: WarehouseConnection, table: exp.Table) -> tuple[str, str, str]:
-    """(database, schema, name) of a name whose database and schema exist, or 002003; 003001 without USAGE."""
+    """(database, schema, name) of a table. Raises 002003 if its database or schema does not exist, 003001 without USAGE."""
     database, schema, name = conn.qualify(parts_of(table))
     if conn.account.find("DATABASE", database) is None:
         if database == "SNOWFLAKE" and ACCOUNTADMIN in conn.active_roles():

@@ -22,12 +22,12 @@ from flows.embedded.warehouse.session.running import Running
 
 RESULT_BYTES = 64 * 1024 * 1024
 HISTORY_BYTES = 32 * 1024 * 1024
-# https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions: idle for 5 minutes and in another's way
+# https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions: idle for 5 minutes and blocking another
 IDLE_TRANSACTION_SECONDS = 300.0
 
 
 class Results:
-    """Results by query id for RESULT_SCAN and get_results_from_sfqid; the oldest go when they pass RESULT_BYTES.
+    """Results by query id for RESULT_SCAN and get_results_from_sfqid; the oldest are dropped above RESULT_BYTES.
 
     Snowflake keeps a result for 24 hours (https://docs.snowflake.com/en/user-guide/querying-persisted-results).
     """
@@ -38,7 +38,7 @@ class Results:
         self._guard = threading.Lock()
 
     def keep(self, query_id: str, table: pa.Table) -> None:
-        """Remember one, and let go of the oldest."""
+        """Add a result, and drop the oldest above RESULT_BYTES."""
         with self._guard:
             self._forget(query_id)
             self._tables[query_id] = table
@@ -90,7 +90,7 @@ class History:
         self._lock = threading.Lock()
 
     def add(self, record: QueryRecord) -> None:
-        """Append one, and let go of the oldest."""
+        """Add a record, and drop the oldest above HISTORY_BYTES."""
         with self._lock:
             self._records.append(record)
             self._bytes += len(record.query_text) + 512
@@ -98,7 +98,7 @@ class History:
                 self._bytes -= len(self._records.popleft().query_text) + 512
 
     def all(self) -> list[QueryRecord]:
-        """Oldest first."""
+        """All records, oldest first."""
         with self._lock:
             return list(self._records)
 
@@ -108,7 +108,7 @@ class Registry:
 
     def __init__(self, idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS) -> None:
         self.idle_transaction_seconds = idle_transaction_seconds
-        self.sessions: WeakValueDictionary[int, Any] = WeakValueDictionary()  # by id; a session, which knows this
+        self.sessions: WeakValueDictionary[int, Any] = WeakValueDictionary()  # by id; sessions refer to this
         self.results = Results()
         self.history = History()
         self.locks = TableLocks()

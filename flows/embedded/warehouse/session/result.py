@@ -52,6 +52,6 @@ def status(message: str = "Statement executed successfully.") -> Result:
 
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str | tuple[str, str]]) -> Result:
-    """Rows given as dicts; a column is VARCHAR unless said otherwise."""
+    """A result of rows given as dicts; a column is VARCHAR unless it has a type."""
     typed = [c if isinstance(c, tuple) else (c, "VARCHAR") for c in columns]
     return Result(typed, [tuple(row.get(name) for name, _ in typed) for row in rows])

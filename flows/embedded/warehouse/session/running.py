@@ -1,7 +1,7 @@
-"""The statements that run now: found by their ids, and stopped by those who may.
+"""The statements that run now: finds them by their ids, and stops them.
 
 SYSTEM$CANCEL_QUERY, SYSTEM$CANCEL_ALL_QUERIES, abort-request, STATEMENT_TIMEOUT_IN_SECONDS
-    ──Statement.stop──▶ DuckDB's interrupt; a COPY between two batches and a statement that waits for a lock look at `check`
+    ──Statement.stop──▶ DuckDB's interrupt; a COPY between two batches and a statement that waits for a lock call `check`
 
 https://docs.snowflake.com/en/user-guide/querying-cancel-statements
 """
@@ -26,7 +26,7 @@ def new_query_id() -> str:
 
 
 class Owner(Protocol):
-    """The session whose statement it is."""
+    """The session that a statement belongs to."""
 
     session_id: int
     user: str
@@ -42,7 +42,7 @@ class Owner(Protocol):
 class Statement:
     """One statement from its arrival to its end: queued behind others of its session, running, ended.
 
-    `stopped` is the error it ends with when somebody has stopped it.
+    `stopped` is the error that it ends with if it was stopped.
     """
 
     def __init__(self, conn: Owner, request_id: str = "") -> None:
@@ -55,13 +55,13 @@ class Statement:
         self._guard = threading.RLock()
 
     def start(self) -> None:
-        """It runs from now on. Raises the error it was stopped with while it was queued."""
+        """Mark it as running. Raises the error that it was stopped with while it was queued."""
         self.check()
         with self._guard:
             self._runs = True
 
     def end(self) -> None:
-        """It has ended; what its session runs next is not interrupted for its sake."""
+        """Mark it as ended, so that stopping it no longer interrupts its session."""
         with self._guard:
             self._runs = False
             self._ended.set()
@@ -73,13 +73,13 @@ class Statement:
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
-        """Around BEGIN, COMMIT and ROLLBACK, which are done or not done, never half."""
+        """Hold back interrupts during BEGIN, COMMIT and ROLLBACK, which must never be half done."""
         with self._guard:
             yield
 
     @contextmanager
     def unstoppable(self) -> Iterator[None]:
-        """Around work that has been tried already and must not fail: a stop that comes now has no effect."""
+        """Send no interrupts during work that has been tried already and must not fail."""
         with self._guard:
             runs, self._runs = self._runs, False
         try:
@@ -89,7 +89,7 @@ class Statement:
                 self._runs = runs and not self._ended.is_set()
 
     def stop(self, error: Error) -> None:
-        """End it with `error` as soon as it can be; returns at once."""
+        """End it with `error` as soon as possible; returns at once."""
         with self._guard:
             if self.stopped is not None or self._ended.is_set():
                 return
@@ -113,27 +113,27 @@ class Running:
         self._lock = threading.Lock()
 
     def add(self, statement: Statement) -> None:
-        """Make it known."""
+        """Register a statement."""
         with self._lock:
             self._statements[statement.query_id] = statement
 
     def remove(self, statement: Statement) -> None:
-        """It has ended."""
+        """End a statement and remove it."""
         statement.end()
         with self._lock:
             self._statements.pop(statement.query_id, None)
 
     def get(self, query_id: str) -> Statement | None:
-        """By its id."""
+        """The statement with this id, or None."""
         return self._statements.get(query_id)
 
     def asked_as(self, request_id: str, conn: Owner) -> Statement | None:
-        """By the id that its client gave the request."""
+        """The session's statement by the id that its client gave the request, or None."""
         with self._lock:
             statements = [s for s in self._statements.values() if s.request_id == request_id and s.conn is conn]
         return statements[0] if statements and request_id else None
 
     def of_session(self, session_id: int) -> list[Statement]:
-        """All of one session."""
+        """All statements of one session."""
         with self._lock:
             return [s for s in self._statements.values() if s.conn.session_id == session_id]

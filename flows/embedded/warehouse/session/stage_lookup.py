@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def find_file_format(conn: WarehouseConnection, name: str) -> AccountObject:
-    """A named file format. Raises 002003 (02000)."""
+    """Find a named file format. Raises 002003 (02000) if it does not exist, 003001 without USAGE."""
     parts = split_name(name)
     full = ".".join(conn.qualify(parts))
     item = conn.account.find("FILE FORMAT", full)
@@ -32,7 +32,7 @@ def file_format_options(conn: WarehouseConnection, name: str) -> Mapping[str, ob
 
 
 def stage_info(conn: WarehouseConnection, name: str) -> StageInfo:
-    """A stage as COPY needs it; the named file format on it is resolved and checked for USAGE. Raises 002003 (02000)."""
+    """Find a stage and resolve its named file format; USAGE is checked on both. Raises 002003 (02000), 003001."""
     if name.startswith(("~", "%")) or name.rpartition(".")[2].startswith("%"):
         raise errors.unsupported(f"the stage of a user or a table (@{name}); CREATE STAGE makes one")
     database, schema, stage = conn.qualify(split_name(name))

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def storage_of(conn: WarehouseConnection, url: str, of: StageInfo | UrlStorage) -> Storage:
-    """How to read `url`, a stage's own or the one in a COPY statement.
+    """The access to `url`, which is a stage's or is written in a COPY statement.
 
-    A stage's integration is used with the stage's right: a role that has USAGE on the stage needs none on the integration. COPY
+    A stage's integration is used through the stage: a role that has USAGE on the stage needs none on the integration. COPY
     from a URL needs USAGE on it (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#additional-cloud-provider-parameters).
 
     Raises:
         ProgrammingError: 091003 without an integration or keys, as a private bucket answers; 002003 or 003001 for an integration
-            that does not exist or is not the role's; 003167 for a location that it does not allow.
+            that does not exist or that the role may not use; 003167 for a location that it does not allow.
     """
     server = conn.engine.s3
     if server is None:
@@ -49,7 +49,7 @@ def storage_of(conn: WarehouseConnection, url: str, of: StageInfo | UrlStorage) 
 
 
 def locations(conn: WarehouseConnection, integration: str, *, usage: bool) -> Callable[[str], None]:
-    """What raises 003167 for a URL outside the integration's locations.
+    """A check that raises 003167 for a URL outside the integration's locations.
 
     Raises ProgrammingError 002003 if it does not exist, 003001 when the role lacks USAGE though `usage` asks for it, 001008 when
     it is not enabled.
@@ -69,7 +69,7 @@ def locations(conn: WarehouseConnection, integration: str, *, usage: bool) -> Ca
     allowed, blocked = places("STORAGE_ALLOWED_LOCATIONS"), places("STORAGE_BLOCKED_LOCATIONS")
 
     def check(url: str) -> None:
-        # A path with dots is resolved by the object store, behind this check.
+        # The object store would resolve the dots of a path after this check.
         dotted = any(part in (".", "..") for part in url.split("/"))
         if dotted or not any(_covers(p, url) for p in allowed) or any(_covers(p, url) for p in blocked):
             raise errors.location_not_allowed(url, integration)

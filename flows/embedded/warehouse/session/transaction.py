@@ -1,6 +1,6 @@
-"""A session's transaction: BEGIN, COMMIT, ROLLBACK as Snowflake has them, on DuckDB's.
+"""A session's transaction: Snowflake's BEGIN, COMMIT and ROLLBACK on DuckDB's.
 
-begin ──▶ DuckDB's BEGIN; end ──▶ COMMIT | ROLLBACK, the session's locks are let go, the account notes the changed tables
+begin ──▶ DuckDB's BEGIN; end ──▶ COMMIT | ROLLBACK, the session's locks are released, the account notes the changed tables
 
 https://docs.snowflake.com/en/sql-reference/transactions
 """
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Owner(Protocol):
-    """The session whose transaction it is."""
+    """The session that a transaction belongs to."""
 
     session_id: int
     account: Account
@@ -35,10 +35,10 @@ class Owner(Protocol):
 
 
 class Transaction:
-    """What one session has open, and what it has done in it."""
+    """The transaction of one session, open or not, and what it has changed."""
 
     def __init__(self, conn: Owner, duck: duckdb.DuckDBPyConnection) -> None:
-        # no cycle: a session that has ended is freed at once
+        # weak: without a reference cycle a session that has ended is freed at once
         self._conn: Owner = weakref.proxy(conn)
         self._duck = duck
         self.open = False
@@ -95,25 +95,25 @@ class Transaction:
             self._duck.execute("BEGIN TRANSACTION")
 
     def _uninterrupted(self) -> contextlib.AbstractContextManager[None]:
-        """Around BEGIN, COMMIT and ROLLBACK: DuckDB leaves the transaction of an interrupted BEGIN open and aborted, and each
-        statement that follows in the session would fail."""
+        """Hold back interrupts during BEGIN, COMMIT and ROLLBACK: DuckDB leaves the transaction of an interrupted BEGIN open and
+        aborted, and each statement that follows in the session would fail."""
         return self._conn.statement.uninterrupted() if self._conn.statement else contextlib.nullcontext()
 
     def refresh_snapshot(self) -> None:
         """Let the next statement of an open transaction see what others have committed: READ COMMITTED
         (https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation).
 
-        DuckDB keeps one snapshot for a whole transaction; while nothing was written in it, a new one is the same to the user.
-        Afterwards see `later_parts`.
+        DuckDB keeps one snapshot for a whole transaction; while nothing is written in it, a new one is the same to the user.
+        `later_parts` handles a transaction that has written.
         """
         if self.open and not self.wrote:
             self._start_anew()
 
     def revive(self) -> None:
-        """A failed statement leaves a Snowflake transaction open and usable; DuckDB may have given it up.
+        """Make the transaction usable again after a failed statement, as on Snowflake; DuckDB may have aborted it.
 
-        When nothing was written in it yet, a new one is the same transaction. Otherwise it stays given up, and all that
-        follows fails until ROLLBACK: rows that DuckDB has lost are never committed by half.
+        If nothing was written in it yet, a new one is the same to the user. Otherwise it stays aborted, and every statement
+        fails until ROLLBACK: rows that DuckDB has lost are never committed in part.
         """
         if not self.open:
             return
@@ -130,7 +130,7 @@ class Transaction:
             return
 
     def release_if_abandoned(self) -> None:
-        """Roll back the open transaction when another session waits for it and its own client is gone, or has been idle for long
+        """Roll back the open transaction, which another session waits for, if its client is gone or it has been idle for long
         (https://docs.snowflake.com/en/sql-reference/transactions#aborting-transactions)."""
         if not self._conn.lock.acquire(blocking=False):
             return  # a statement runs
@@ -149,7 +149,7 @@ class Transaction:
             self._conn.lock.release()
 
     def flush_changes(self) -> None:
-        """Tell the account which tables have committed new rows."""
+        """Record in the account which tables have changed rows that are committed."""
         if self.changed:
             self._conn.registry.commits.add(self.changed)
             self._conn.account.changed(self.changed)

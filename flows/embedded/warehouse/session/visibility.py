@@ -3,7 +3,7 @@
 SHOW … ──may_show──▶ each object; SHOW GRANTS ──may_show_grant──▶ each grant; SELECT … INFORMATION_SCHEMA ──filtered──▶ SELECT
 
 https://docs.snowflake.com/en/sql-reference/sql/show#general-usage-notes: any privilege on the object, one on its schema and one
-on its database; whoever has MANAGE GRANTS sees every object. So does whoever has RESOLVE ALL, in SHOW:
+on its database; a role with MANAGE GRANTS sees every object. So does one with RESOLVE ALL, in SHOW:
 https://docs.snowflake.com/en/user-guide/security-access-control-privileges#global-privileges-account-privileges.
 """
 
