@@ -19,19 +19,19 @@ _CANCEL = re.compile(
 
 
 def cancels(command: str) -> bool:
-    """Whether a statement begins as SYSTEM$CANCEL_… does; its argument may be a bind still."""
+    """Whether a statement begins as SYSTEM$CANCEL_… does; its argument may still be a bind."""
     return re.match(r"\s*(?:SELECT|CALL)\s+SYSTEM\$CANCEL_", command, re.IGNORECASE) is not None
 
 
 def cancellation(command: str) -> re.Match[str] | None:
-    """SELECT | CALL SYSTEM$CANCEL_…, which does not wait for the statement that its own session runs."""
+    """Match SELECT | CALL SYSTEM$CANCEL_…, which does not wait for the statement that its own session runs."""
     return _CANCEL.fullmatch(command)
 
 
 def cancel(conn: WarehouseConnection, call: re.Match[str], own: Statement | None) -> Result:
-    """SYSTEM$CANCEL_QUERY('<query id>'), SYSTEM$CANCEL_ALL_QUERIES(<session id>): what is named ends with 000604.
+    """SYSTEM$CANCEL_QUERY('<query id>'), SYSTEM$CANCEL_ALL_QUERIES(<session id>): end the named statements with 000604.
 
-    For the user's own statements, and with OWNERSHIP of the other user, OPERATE or OWNERSHIP on the warehouse, or ACCOUNTADMIN
+    For the user's own statements, or with OWNERSHIP of the other user, OPERATE or OWNERSHIP on the warehouse, or ACCOUNTADMIN
     (https://docs.snowflake.com/en/sql-reference/functions/system_cancel_query#usage-notes,
     https://docs.snowflake.com/en/sql-reference/functions/system_cancel_all_queries).
     """

@@ -17,16 +17,16 @@ from flows.embedded.warehouse.translate.scopes import Columns, folded
 
 
 def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table: exp.Table) -> Columns | None:
-    """The columns, None where the engine does not know them."""
+    """The columns of a table by name; None if the engine does not know the table."""
     parts = [folded(part) for part in table.parts]
-    if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has one of its own
+    if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has its own
         return None
     name, known = ".".join(map(quote_name, parts)), conn.registry.columns
     generation = known.generation
-    # what a function such as QUERY_HISTORY answers is not a table of a database
+    # the rows of a function such as QUERY_HISTORY are not a table of a database
     registered = parts[0].upper().startswith("_CXM_")
     full = "" if registered else ".".join(map(quote_name, conn.qualify(parts_of(table))))
-    # a transaction that has written sees the catalogue of its begin; a temporary table is the session's own
+    # a transaction that has written sees the catalogue as it was at BEGIN; a temporary table is the session's own
     older = conn.transaction.wrote and conn.transaction.catalogue != generation
     own = registered or older or any(t[2] == parts[-1] for t in conn.temporary_tables)
     if not own and (cached := known.get(full)) is not None:

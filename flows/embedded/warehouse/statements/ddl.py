@@ -1,6 +1,6 @@
 """CREATE, ALTER, DROP, TRUNCATE, COMMENT of tables, views and sequences: runs them on DuckDB and updates the registry.
 
-parsed DDL ──refused, answered, or taken apart (`tables`)──▶ fakesnow, DuckDB ──▶ owners, comments, keys in the account
+parsed DDL ──refused, answered, or taken apart (`table_specs`)──▶ fakesnow, DuckDB ──▶ owners, comments, keys in the account
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run_ddl(runner: Runner, expression: Expr, bindings: Any) -> None:
-    """Tables, views and sequences: what DuckDB runs, then what the account keeps of it."""
+    """Run DDL of a table, view or sequence on DuckDB, then record it in the account."""
     conn, known = runner.conn, runner.conn.registry.columns
     target = table.copy() if (table := target_of(expression)) is not None else None
     name = conn.qualify(parts_of(target)) if target is not None and is_named(target) else None
@@ -171,9 +171,9 @@ def _run_part(runner: Runner, part: Expr, bindings: Any) -> None:
 def _taken_rows(
     runner: Runner, table: Expr, name: tuple[str, str, str] | None, spec: TableSpec | None
 ) -> exp.Insert | None:
-    """The rows of CREATE TABLE with columns … AS SELECT, which are inserted into it: so the columns keep their lengths, NOT NULL
+    """Move the query out of CREATE TABLE with columns … AS SELECT into an INSERT, so the columns keep their lengths, NOT NULL
     and defaults (https://docs.snowflake.com/en/sql-reference/sql/create-table#create-table-as-select-also-referred-to-as-ctas).
-    `table` is changed in place."""
+    `table` is changed in place; None for other statements."""
     schema, query = table.this, table.args.get("expression")
     if not (isinstance(table, exp.Create) and isinstance(schema, exp.Schema) and isinstance(query, exp.Query)):
         return None
@@ -198,7 +198,7 @@ def _taken_rows(
 
 
 def _name_taken(runner: Runner, table: exp.Create, query: exp.Query) -> None:
-    """CREATE TABLE C (A, B) AS SELECT …: names alone; `table` is changed in place."""
+    """Give the query's columns the names of CREATE TABLE C (A, B) AS SELECT …; `table` is changed in place."""
     names = [part.this if isinstance(part, exp.ColumnDef) else part for part in table.this.expressions]
     sql = runner.translated(query.copy()).sql(dialect="duckdb")
     if len(described.columns(runner.duck, f"({sql})")) != len(names):
@@ -221,7 +221,7 @@ def _fill(runner: Runner, rows: exp.Insert, name: tuple[str, str, str], bindings
 
 
 def _check_referenced(conn: WarehouseConnection, gone: list[tuple[str, str, str]]) -> None:
-    """RESTRICT drops no table that foreign keys refer to (https://docs.snowflake.com/en/sql-reference/sql/drop-table#parameters)."""
+    """Refuse DROP … RESTRICT of a referenced table (https://docs.snowflake.com/en/sql-reference/sql/drop-table#parameters)."""
     for item in conn.account.all("TABLE"):
         keys = item.properties.get("keys") or []
         assert isinstance(keys, list)
@@ -235,8 +235,8 @@ def _check_referenced(conn: WarehouseConnection, gone: list[tuple[str, str, str]
 
 
 def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool, transient: bool) -> None:
-    """A clone is made by a query here, which takes no defaults and no NOT NULL along; a view has none, a temporary or transient
-    table no permanent one (https://docs.snowflake.com/en/sql-reference/sql/create-clone#general-usage-notes)."""
+    """Refuse to clone a view, a table with defaults or NOT NULL, which the query that makes a clone here would lose, and a temporary
+    or transient table as a permanent one (https://docs.snowflake.com/en/sql-reference/sql/create-clone#general-usage-notes)."""
     if not isinstance(clone.this, exp.Table):
         return
     name = runner.conn.qualify(parts_of(clone.this))
@@ -257,7 +257,7 @@ def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool, transient: b
 
 
 def _made(conn: WarehouseConnection, expression: Expr, name: tuple[str, str, str] | None) -> list[tuple[str, str, str]]:
-    """The names that a CREATE or a RENAME brings into a schema."""
+    """The names that a CREATE or a RENAME adds to a schema."""
     if isinstance(expression, exp.Create):
         return [name] if name else []
     renames = [a.this for a in expression.args.get("actions") or [] if isinstance(a, exp.AlterRename)]

@@ -1,6 +1,6 @@
 """Finds the handler of a statement by its first words.
 
-SQL text ──find_handler──▶ a handler of this package, or None: then fakesnow's way (queries, DML, tables, views) is taken
+SQL text ──find_handler──▶ a handler of this package, or None: then the executor parses it (queries, DML, tables, views)
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OBJECTS = ("WAREHOUSE", "ROLE", "USER", "STORAGE", "INTEGRATION", "TAG")
 
 
 def find_handler(words: Words) -> Handler | None:
-    """The handler for a statement; nothing of `words` is consumed. It may answer None: then fakesnow takes the statement."""
+    """The handler for a statement; nothing of `words` is consumed. It may answer None: then the executor parses the statement."""
     verb = words.upper()
     if verb == "USE":
         return namespaces.use

@@ -81,7 +81,7 @@ def grant(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def revoke(conn: WarehouseConnection, words: Words) -> Result:
-    """REVOKE privileges or a role; [CASCADE | RESTRICT] is read, dependent grants do not exist here."""
+    """REVOKE privileges or a role; [CASCADE | RESTRICT] changes nothing, as dependent grants do not exist here."""
     return _change(conn, words, give=False)
 
 
@@ -175,7 +175,7 @@ def _expand(privileges: list[str], kind: str) -> list[str]:
 
 
 def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, str]], bool]:
-    """What comes after ON: [(kind, name), …] and whether it is FUTURE (then the names are those of the scope)."""
+    """Parse what follows ON: [(kind, name), …] and whether it is FUTURE (then the name is the database's or schema's)."""
     if words.accept("ACCOUNT"):
         return [("ACCOUNT", "")], False
     scope = words.accept_any("ALL", "FUTURE")
@@ -186,7 +186,7 @@ def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, s
             raise errors.unsupported(f"grants on {kind} signatures")
         name = conn.full_name(kind, parts, "GRANT")
         if kind == "TABLE" and conn.account.find("TABLE", name) is None and conn.account.find("VIEW", name):
-            kind = "VIEW"  # Snowflake takes a view for a table here
+            kind = "VIEW"  # Snowflake accepts a view as a table here
         return [(kind, name)], False
     kind = accept_kind(words, plural=True)
     words.expect("IN")
@@ -202,7 +202,7 @@ def _targets(conn: WarehouseConnection, words: Words) -> tuple[list[tuple[str, s
 
 
 def grantee(conn: WarehouseConnection, words: Words) -> tuple[str, str]:
-    """ROLE or USER and its name, which must exist."""
+    """Parse [ROLE | USER] <name>; raises 002003 if it does not exist."""
     if words.accept("DATABASE", "ROLE") or words.accept("APPLICATION") or words.accept("SHARE"):
         raise errors.unsupported("grants to database roles, applications and shares")
     kind = words.accept_any("ROLE", "USER") or "ROLE"
@@ -220,7 +220,7 @@ def _owns_scope(conn: WarehouseConnection, name: str) -> bool:
 
 
 def _may_grant(conn: WarehouseConnection, privilege: str, kind: str, name: str) -> None:
-    """Owner (of the schema, where access is managed), MANAGE GRANTS, or the privilege WITH GRANT OPTION
+    """Require ownership (of the schema, if its access is managed), MANAGE GRANTS, or the privilege WITH GRANT OPTION
     (https://docs.snowflake.com/en/user-guide/security-access-control-configure#creating-managed-access-schemas)."""
     schema = conn.account.find("SCHEMA", ".".join(name.split(".", 2)[:2])) if name.count(".") > 1 else None
     managed = schema is not None and bool(schema.properties.get("managed"))
@@ -237,7 +237,7 @@ def _may_grant(conn: WarehouseConnection, privilege: str, kind: str, name: str) 
 
 
 def _change_viewer(conn: WarehouseConnection, words: Words, give: bool) -> Result:
-    """GRANT DATABASE ROLE SNOWFLAKE.<role> TO ROLE r: of the database roles those that read ACCOUNT_USAGE exist
+    """GRANT DATABASE ROLE SNOWFLAKE.<role> TO ROLE r: only the database roles that read ACCOUNT_USAGE exist
     (https://docs.snowflake.com/en/sql-reference/sql/grant-database-role, …/snowflake-db-roles)."""
     name = ".".join(words.name())
     if name not in VIEWERS:

@@ -138,7 +138,7 @@ def _leave(conn: WarehouseConnection, name: str) -> None:
 
 
 def _alter(conn: WarehouseConnection, words: Words, kind: Kind, name: str, if_exists: bool) -> Result:
-    """What follows the name: SET or UNSET of properties or tags."""
+    """Run what follows the name: SET or UNSET of properties or tags."""
     item = conn.account.find(kind.name, name)
     if item is None:
         if if_exists:

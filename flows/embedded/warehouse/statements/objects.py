@@ -1,4 +1,4 @@
-"""Account objects without rows: warehouses, roles, users, integrations, resource monitors, network policies, tags.
+"""Account objects without rows: warehouses, roles, users, integrations, resource monitors, tags.
 
 CREATE | ALTER | DROP <kind> ──spec of the kind (`kinds`)──▶ Account; SHOW is in `objects_shown`, DESCRIBE in `objects_described`
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _options(kind: Kind, words: Words) -> dict[str, object]:
-    """The options of CREATE or SET, with the two clauses that are not KEY = value."""
+    """Parse the options of CREATE or SET, with the two clauses that are not KEY = value."""
     if kind.name == "RESOURCE MONITOR":
         return _monitor_options(words)
     if kind.name == "TAG" and words.accept("ALLOWED_VALUES"):
@@ -33,7 +33,7 @@ def _options(kind: Kind, words: Words) -> dict[str, object]:
 
 
 def _monitor_options(words: Words) -> dict[str, object]:
-    """CREDIT_QUOTA = … TRIGGERS ON 90 PERCENT DO SUSPEND …
+    """Parse CREDIT_QUOTA = … TRIGGERS ON 90 PERCENT DO SUSPEND …
     (https://docs.snowflake.com/en/sql-reference/sql/create-resource-monitor)."""
     options: dict[str, object] = {}
     words.accept("WITH")
@@ -156,7 +156,7 @@ def alter(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def changed(kind: Kind, item: AccountObject, words: Words) -> AccountObject:
-    """The object after SET … or UNSET …, which end the statement."""
+    """Apply SET … or UNSET … to the statement's end; returns the changed object."""
     properties, comment = dict(item.properties), item.comment
     if words.accept("SET", "TAG"):
         tags = dict(properties.get("TAG") or {})  # type: ignore[call-overload]

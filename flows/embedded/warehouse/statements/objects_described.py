@@ -1,4 +1,4 @@
-"""DESCRIBE INTEGRATION | USER | WAREHOUSE: one account object ──▶ its properties, one a row."""
+"""DESCRIBE INTEGRATION | USER | WAREHOUSE: one account object ──▶ its properties, a row for each."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def describe(conn: WarehouseConnection, words: Words) -> Result:
     """DESC[RIBE] INTEGRATION | USER | WAREHOUSE <name>.
 
-    A user: one's own, or by OWNERSHIP (https://docs.snowflake.com/en/sql-reference/sql/desc-user), or with MONITOR on it
-    (https://docs.snowflake.com/en/developer-guide/streamlit/app-development/personalization).
+    A user: the session's own, one that the role owns (https://docs.snowflake.com/en/sql-reference/sql/desc-user), or one that it has
+    MONITOR on (https://docs.snowflake.com/en/developer-guide/streamlit/app-development/personalization).
     """
     words.accept_any("DESCRIBE", "DESC")
     kind = accept_kind(words)
@@ -47,7 +47,8 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def _describe_integration(item: AccountObject) -> Result:
-    """https://docs.snowflake.com/en/sql-reference/sql/desc-integration: what the bucket's trust policy needs."""
+    """List an integration's properties, also for the bucket's trust policy
+    (https://docs.snowflake.com/en/sql-reference/sql/desc-integration)."""
     p = item.properties
     rows = [
         ("ENABLED", "Boolean", str(p["ENABLED"]).lower(), "false"),
@@ -63,7 +64,7 @@ def _describe_integration(item: AccountObject) -> Result:
 
 
 def _describe_user(item: AccountObject) -> Result:
-    """https://docs.snowflake.com/en/sql-reference/sql/desc-user."""
+    """List a user's properties (https://docs.snowflake.com/en/sql-reference/sql/desc-user)."""
     p = dict(item.properties)
     rows: list[tuple[str, str | None, str | None, str]] = [("NAME", item.name, "null", "Name")]
     rows.append(("COMMENT", item.comment or "null", "null", "user comment associated to an object in the dictionary"))

@@ -60,8 +60,8 @@ def create(conn: WarehouseConnection, words: Words) -> Result:
 def may_create(
     conn: WarehouseConnection, kind: str, name: tuple[str, str, str], may_exist: bool
 ) -> AccountObject | None:
-    """The object of that name that exists already. Raises where the schema is missing or the role may not create in it, and for
-    an object that exists unless it `may_exist`."""
+    """Check that the role may create an object, and return the one that exists already. Raises if the schema is missing, if the
+    role may not create in it, and if the object exists unless it `may_exist`."""
     database, schema, short = name
     if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
         raise errors.not_found("SCHEMA", f"{database}.{schema}")
@@ -99,7 +99,7 @@ def _type(words: Words) -> str:
 
 
 def _body(words: Words) -> tuple[str, str, bool]:
-    """What follows `->`: the body's text, COMMENT and EXEMPT_OTHER_POLICIES."""
+    """Parse what follows `->`: the body's text, COMMENT and EXEMPT_OTHER_POLICIES."""
     words.expect("-", ">")
     first = words.peek()
     if first is None:
@@ -163,7 +163,7 @@ def _rename(conn: WarehouseConnection, policy: AccountObject, name: str) -> None
 
 
 def drop(conn: WarehouseConnection, words: Words) -> Result:
-    """DROP MASKING POLICY [IF EXISTS] <name>; not one that is set on a column or a tag."""
+    """DROP MASKING POLICY [IF EXISTS] <name>; refused if it is set on a column or a tag."""
     words.expect("DROP", "MASKING", "POLICY")
     if_exists = words.accept("IF", "EXISTS")
     policy = _find_policy(conn, words, if_exists)
@@ -236,7 +236,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
     return table([row], ["name", "signature", "return_type", "body"])
 
 
-# ---- setting and taking away
+# ---- SET and UNSET
 
 
 def may_apply(conn: WarehouseConnection, name: str) -> bool:
@@ -274,7 +274,7 @@ def alter_column(conn: WarehouseConnection, words: Words, item: AccountObject, c
 
 
 def required(conn: WarehouseConnection, name: str) -> str:
-    """The name of a policy that exists and that the role may set, else 002003."""
+    """Return the name of a policy. Raises 002003 if it does not exist or the role may not set it."""
     if conn.account.find(MASKING_POLICY, name) is None or not may_apply(conn, name):
         raise errors.not_found(MASKING_POLICY, name)
     return name
@@ -309,7 +309,7 @@ def _require_unset(conn: WarehouseConnection, item: AccountObject, column: str) 
 def alter_tag(conn: WarehouseConnection, words: Words) -> Result:
     """ALTER TAG [IF EXISTS] <name> {SET | UNSET} MASKING POLICY <name> [, MASKING POLICY …] [FORCE].
 
-    For APPLY MASKING POLICY on the account together with OWNERSHIP of the tag or APPLY TAG on the account
+    Needs the right to set each policy (`may_apply`), and OWNERSHIP of the tag or APPLY TAG on the account
     (https://docs.snowflake.com/en/user-guide/tag-based-masking-policies#privileges).
     """
     words.expect("ALTER", "TAG")

@@ -1,4 +1,4 @@
-"""The columns that a query gives a table or view made of it: each has a name, no two the same, a view keeps them.
+"""Checks the columns that a query gives a new table or view: each has a name, no two the same, and a view keeps them.
 
 query of CREATE … AS ──▶ 002022, 002025 or 002026, or nothing; the query of a view with its columns listed
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_named(made: exp.Create) -> None:
-    """Each column of a view, or of a table made of a query, has a name
+    """Raise 002022 if a column of a view, or of a table made of a query, has no name
     (https://docs.snowflake.com/en/sql-reference/sql/create-view#required-parameters)."""
     query = made.expression.unnest() if isinstance(made.expression, exp.Subquery) else made.expression
     if isinstance(made.this, exp.Schema) or not isinstance(query, exp.Select):
@@ -32,7 +32,7 @@ def check_named(made: exp.Create) -> None:
 
 
 def check_different(runner: Runner, query: object) -> None:
-    """No two columns of one name (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes); the engine would
+    """Refuse two columns of one name (https://docs.snowflake.com/en/sql-reference/sql/create-table#usage-notes); the engine would
     number them."""
     select = query.unnest() if isinstance(query, exp.Subquery) else query
     if not isinstance(select, exp.Select):
@@ -49,7 +49,7 @@ def check_different(runner: Runner, query: object) -> None:
             empty = runner.translated(select.copy()).limit(0).sql(dialect="duckdb")  # type: ignore[attr-defined]
             names = [str(c[0]) for c in runner.duck.execute(empty).description or []]
         except duckdb.Error:
-            return  # the statement itself will say why
+            return  # running the statement raises the error
     for name in names:
         if names.count(name) > 1:
             raise errors.duplicate_column(name)
@@ -81,7 +81,7 @@ def _shown(star: Expr, columns: list[str]) -> list[str]:
 
 
 def keep_columns(runner: Runner, view: exp.Create) -> None:
-    """A view keeps the columns that its query has when it is made: later changes to a table are not propagated
+    """Replace `*` in a view's query by the columns that it has now: later changes to a table are not propagated
     (https://docs.snowflake.com/en/sql-reference/sql/create-view#usage-notes). `view` is changed in place."""
     query = view.expression
     if not isinstance(query, exp.Query):

@@ -4,7 +4,6 @@ DuckDB's catalogue + owners, comments, times, keys of the account ──▶ Snow
 
 https://docs.snowflake.com/en/sql-reference/sql/show-tables, …/show-views, …/show-objects, …/show-primary-keys, …/desc-table,
 https://docs.snowflake.com/en/sql-reference/info-schema/tables.
-
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
 _AT = ("created_on", TIMESTAMP_LTZ)
-# What SHOW TABLES, VIEWS and OBJECTS say of each one here.
+# Values that SHOW TABLES, VIEWS and OBJECTS have for every one here.
 _OF_ALL = {
     "retention_time": "1", "change_tracking": "OFF", "search_optimization": "OFF", "is_external": "N",
     "enable_schema_evolution": "N", "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N",
@@ -264,14 +263,14 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
 
 
 def _of_temporary(shown: str, kept: int | None) -> str:
-    """The type of a temporary table's column, whose length or mark the session has."""
+    """The type of a temporary table's column, with the length or mark that the session keeps."""
     if kept is None or not (shown.startswith("VARCHAR") or shown == "VARIANT"):
         return shown
     return str(types.as_declared(types.Type("VARIANT") if shown == "VARIANT" else types.VARCHAR, kept))
 
 
 def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
-    """ALTER TABLE | VIEW <name> with SET TAG, UNSET TAG or columns' comments; None for every other ALTER.
+    """ALTER TABLE | VIEW <name> with SET | UNSET TAG, SET | UNSET MASKING POLICY or columns' comments; None for any other ALTER.
 
     https://docs.snowflake.com/en/sql-reference/sql/alter-table#set-tag (a tag must exist and admit the value),
     https://docs.snowflake.com/en/sql-reference/sql/alter-table-column (`ALTER [COLUMN] a COMMENT '…', [COLUMN] b COMMENT '…'`).
@@ -319,7 +318,7 @@ def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
 
 
 def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str], instead: str = "") -> AccountObject | None:
-    """The registered table or view, which the role must own, or have the privilege `instead` on the account."""
+    """The registered table or view. Raises 003001 unless the role owns it or has the privilege `instead` on the account."""
     actual = exists(conn, name)
     if not actual:
         raise errors.not_found(kind, ".".join(name))

@@ -34,7 +34,7 @@ DML = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Copy, exp.MultitableIn
 
 
 def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
-    """Run one INSERT, UPDATE, DELETE or MERGE; outside a transaction again after a conflict."""
+    """Run one INSERT, UPDATE, DELETE or MERGE; outside a transaction, repeat it after a conflict."""
     conn = runner.conn
     target = target_of(expression)
     written = conn.qualify(parts_of(target)) if target is not None and is_named(target) else None
@@ -76,7 +76,7 @@ def change_rows(runner: Runner, expression: Expr, bindings: Any) -> None:
 
 
 def _bare_targets(update: exp.Update) -> None:
-    """SET T.A = … of the target T is SET A = … (https://docs.snowflake.com/en/sql-reference/sql/update#examples)."""
+    """Write SET T.A = … of the target T as SET A = … (https://docs.snowflake.com/en/sql-reference/sql/update#examples)."""
     for pair in update.expressions:
         column = pair.this if isinstance(pair, exp.EQ) else None
         if isinstance(column, exp.Column) and column.table:
@@ -86,8 +86,8 @@ def _bare_targets(update: exp.Update) -> None:
 
 
 def _joined_rows(runner: Runner, update: exp.Update, bindings: Any) -> tuple[int, int] | None:
-    """How many rows an UPDATE … FROM changes, and how many of them its tables join several times; None without FROM.
-    Raises 100090 for the latter if the session's parameter says so
+    """Count the rows that an UPDATE … FROM changes, and those of them that its tables join several times; None without FROM.
+    Raises 100090 for the latter if ERROR_ON_NONDETERMINISTIC_UPDATE is set
     (https://docs.snowflake.com/en/sql-reference/sql/update#usage-notes)."""
     from_, target = update.args.get("from_"), update.this
     if not isinstance(from_, exp.From):
@@ -114,7 +114,7 @@ def _joined_rows(runner: Runner, update: exp.Update, bindings: Any) -> tuple[int
 
 
 def truncate(runner: Runner, expression: exp.TruncateTable) -> None:
-    """TRUNCATE [TABLE] [IF EXISTS]: rows and load metadata go, in the open transaction if there is one
+    """TRUNCATE [TABLE] [IF EXISTS]: delete rows and load metadata, in the open transaction if there is one
     (https://docs.snowflake.com/en/sql-reference/sql/truncate-table, …/transactions#terminology)."""
     conn, table = runner.conn, expression.expressions[0]
     others = [o for o in ("cluster", "identity", "option", "partition") if expression.args.get(o)]
@@ -148,8 +148,8 @@ def engine_columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tu
 
 
 def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
-    """MERGE by DuckDB's own, which is one statement; Snowflake's answer is a count for each operation it names
-    (https://docs.snowflake.com/en/sql-reference/sql/merge). A row that matches twice is error 100090, as on Snowflake; the
+    """Run MERGE as DuckDB's, which is one statement, and answer as Snowflake with a count for each operation it names
+    (https://docs.snowflake.com/en/sql-reference/sql/merge). Raises 100090 for a row that matches twice, as Snowflake does; the
     table is locked, so the rows that were checked are those that are merged."""
     named = merge_operations(expression)
     conn, looked = runner.conn, _several_matches(expression)
@@ -186,7 +186,7 @@ def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
 
 
 def _several_matches(merge: exp.Merge) -> exp.Select | None:
-    """A query for target rows that several source rows would change, one of them by UPDATE; None where nothing is changed so.
+    """A query for target rows that several source rows would change, one of them by UPDATE; None for a MERGE without UPDATE.
 
     Deletes alone may match several times: https://docs.snowflake.com/en/sql-reference/sql/merge#duplicate-join-behavior.
     DuckDB 2.0.1 updates such a row several times without an error, 2.0.0 refused it.
@@ -213,7 +213,7 @@ def _several_matches(merge: exp.Merge) -> exp.Select | None:
 
 
 def copy(runner: Runner, expression: exp.Copy, bindings: Any) -> None:
-    """COPY INTO <table>; its rows, history and the statement's other rows commit together."""
+    """COPY INTO <table>; its rows and its load history commit together."""
     conn = runner.conn
     if not expression.args.get("kind"):
         raise errors.unsupported("COPY INTO <location> (unloading)")
@@ -233,7 +233,7 @@ def copy(runner: Runner, expression: exp.Copy, bindings: Any) -> None:
 
 
 def copy_context(runner: Runner, bindings: Any = None) -> SessionContext:
-    """What a COPY may know of the session."""
+    """The session's data and functions that a COPY needs."""
     conn = runner.conn
     return SessionContext(
         database=conn.database,

@@ -28,27 +28,27 @@ class Runner(Protocol):
     trial: bool  # the statement is only tried and rolled back
 
     def answer(self, result: Result) -> None:
-        """Make a handler's result the statement's."""
+        """Set a handler's result as the statement's."""
 
     def run(self, tree: Expr, bindings: Any) -> None:
         """Translate a tree and run it; its rows or counts are the statement's answer."""
 
     def typed(self, tree: Expr) -> Expr:
-        """The tree, changed in place, with numbers and texts that are Snowflake's."""
+        """Give the tree's numbers and texts Snowflake's types, in place; returns the tree."""
 
     def translated(self, tree: Expr, bindings: Any = None) -> Expr:
-        """The tree for the engine, not run."""
+        """Translate a tree for the engine without running it."""
 
     def atomic(self) -> AbstractContextManager[None]:
-        """A transaction around what the engine needs several statements for; nothing when one is open already."""
+        """Open a transaction for work that takes several of the engine's statements; does nothing if one is open."""
 
     def seeing(
         self, tree: Expr, written: tuple[str, str, str] | None = None, adds: bool = False
     ) -> AbstractContextManager[None]:
-        """Around a statement: it sees what was committed before it began. `adds`: it adds rows, no more."""
+        """Let a statement see what was committed before it began. `adds`: it only adds rows."""
 
     def trying(self, several: bool = False) -> AbstractContextManager[Beside | None]:
-        """A connection on which to try statements whose failure would lose the open transaction; None if none is needed.
+        """Open a connection to try statements whose failure would abort the open transaction; None if none is needed.
         `several`: more than one statement follows."""
 
     def retried(self, run: Callable[[], None]) -> None:

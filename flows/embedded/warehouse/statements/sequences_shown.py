@@ -16,7 +16,7 @@ from flows.embedded.warehouse.text.grammar import Words
 if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
-OF_IDENTITY = "_fs_seq_"  # what fakesnow's names of sequences for AUTOINCREMENT begin with, in lower case
+OF_IDENTITY = "_fs_seq_"  # the prefix of fakesnow's sequences for AUTOINCREMENT, in lower case
 _COLUMNS: list[str | tuple[str, str]] = [
     "name", "database_name", "schema_name", ("next_value", "BIGINT"), ("interval", "BIGINT"), ("created_on", TIMESTAMP_LTZ),
     "owner", "comment", "owner_role_type", "ordered",

@@ -1,4 +1,4 @@
-"""Parameters and variables of a session: ALTER SESSION, SHOW PARAMETERS, UNSET.
+"""Parameters and variables of a session: ALTER SESSION, SHOW PARAMETERS, SET (which `execute.variables` runs), UNSET.
 
 ALTER SESSION SET … ──▶ the session
 
@@ -39,8 +39,8 @@ _LONGEST_VARIABLE = 256  # bytes of a text
 
 
 def assigned_variables(words: Words) -> tuple[list[str], str]:
-    """SET name = expression | (name, …) = (expression, …) | (name, …) = (SELECT …): the names, and the query of their values,
-    which is run once, now (https://docs.snowflake.com/en/sql-reference/sql/set)."""
+    """Parse SET name = expression | (name, …) = (expression, …) | (name, …) = (SELECT …) into the names and the query of their
+    values, which is run once (https://docs.snowflake.com/en/sql-reference/sql/set)."""
     words.expect("SET")
     names = []
     several = words.accept("(")
@@ -66,7 +66,7 @@ def assigned_variables(words: Words) -> tuple[list[str], str]:
 
 
 def variable_literal(name: str, value: object, type_: str) -> str:
-    """A variable's value as the constant that takes its place; a text has 256 bytes at most
+    """A variable's value as the SQL constant that replaces it; a text may have 256 bytes
     (https://docs.snowflake.com/en/sql-reference/session-variables#initializing-variables)."""
     if value is None:
         return "NULL"

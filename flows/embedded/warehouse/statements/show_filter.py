@@ -42,8 +42,8 @@ class ShowFilter:
 
 
 def show_filter(words: Words) -> ShowFilter:
-    """What follows the plural: [LIKE '…'] [IN …] [STARTS WITH '…'] [LIMIT n [FROM '…']]."""
-    if words.accept("HISTORY"):  # rows of dropped objects, which are not kept here
+    """Parse what follows the plural: [LIKE '…'] [IN …] [STARTS WITH '…'] [LIMIT n [FROM '…']]."""
+    if words.accept("HISTORY"):  # would list dropped objects, which are not kept here
         raise errors.unsupported("SHOW … HISTORY")
     pattern = words.string() if words.accept("LIKE") else None
     scope_kind = ""

@@ -1,4 +1,4 @@
-"""The options of stages and file formats: checks those of a statement, and stores them in the account.
+"""Checks the options of stages and file formats in a statement; `stages` stores them.
 
 https://docs.snowflake.com/en/sql-reference/sql/create-stage, …/create-file-format. A stage carries a file format's options.
 """
@@ -48,7 +48,7 @@ _OTHER_TYPES = ("JSON", "AVRO", "ORC", "PARQUET", "XML")
 
 
 def format_options(options: Mapping[str, object]) -> dict[str, object]:
-    """The written options of a file format, checked by name and type; only what was written.
+    """Check a file format's written options by name and type; returns those, and TYPE.
 
     Raises ProgrammingError 001420 for an unknown option, 001008 for a bad value, 000002 for two that exclude each other.
     """
@@ -97,14 +97,14 @@ _QUOTES = (None, "'", '"', "0x27", "0x22", "\\x27", "\\x22", "\\047", "\\042")
 
 
 def _check_delimiters(found: Mapping[str, object]) -> None:
-    """Neither delimiter is a part of the other (https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv)."""
+    """Refuse a delimiter in the other (https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv)."""
     field, record = (str(found.get(key) or "") for key in ("FIELD_DELIMITER", "RECORD_DELIMITER"))
     if field and record and (field in record or record in field):
         raise errors.invalid_value(record, "RECORD_DELIMITER")
 
 
 def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -> dict[str, object]:
-    """The options of CREATE and ALTER STAGE, checked. CREDENTIALS are accepted and not stored."""
+    """Check the options of CREATE and ALTER STAGE. Of CREDENTIALS only the fact that they were given is stored."""
     properties: dict[str, object] = {}
     for key, value in options.items():
         if key == "URL":
@@ -131,7 +131,7 @@ def stage_properties(conn: WarehouseConnection, options: Mapping[str, object]) -
 
 
 def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, object]:
-    """`FILE_FORMAT = (FORMAT_NAME = 'x')`, `= (TYPE = CSV …)` or `= x`, as a dict; a named format must exist."""
+    """Check `FILE_FORMAT = (FORMAT_NAME = 'x')`, `= (TYPE = CSV …)` or `= x`, as a dict; a named format must exist."""
     options = dict(value) if isinstance(value, Mapping) else {"FORMAT_NAME": str(value)}
     if named := options.pop("FORMAT_NAME", None):
         item = find_file_format(conn, str(named))
@@ -141,7 +141,7 @@ def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, ob
 
 
 def all_options(written: Mapping[str, object]) -> dict[str, object]:
-    """A file format's options with the defaults of those that nobody wrote."""
+    """A file format's options, with defaults for those that were not written."""
     return {key: default for key, (_, default) in CSV_OPTIONS.items()} | dict(written)
 
 

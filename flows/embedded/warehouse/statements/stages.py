@@ -1,6 +1,6 @@
 """Stages and file formats: CREATE | ALTER | DROP ──every option stored──▶ Account.
 
-SHOW and DESCRIBE are in `stages_shown`, LIST in `stage_files`, what the options may be in `stage_options`.
+SHOW and DESCRIBE are in `stages_shown`, LIST in `stage_files`, the checks of options in `stage_options`.
 https://docs.snowflake.com/en/sql-reference/sql/create-stage, …/create-file-format
 """
 
@@ -69,7 +69,7 @@ def _make(
     comment: str,
     properties: Mapping[str, object],
 ) -> Result | None:
-    """Register a stage or file format; a Result when that is the statement's whole answer."""
+    """Register a stage or file format; a Result if it exists already and IF NOT EXISTS was given."""
     database, schema, short = name
     if conn.account.find("DATABASE", database) is None or not conn.has_schema(database, schema):
         raise errors.not_found("SCHEMA", f"{database}.{schema}")

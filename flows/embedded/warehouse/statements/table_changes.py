@@ -1,4 +1,4 @@
-"""What ALTER TABLE may do to columns and properties, and the statements that the engine needs for it.
+"""Checks what ALTER TABLE does to columns and properties, and splits it into the engine's statements.
 
 parsed ALTER TABLE ──check_added, check_type_change, unset──▶ errors, a TableSpec; ──one_by_one──▶ a statement for each change
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def unset(action: exp.Set, spec: TableSpec) -> None:
-    """ALTER TABLE … UNSET <property>, …: its default again (https://docs.snowflake.com/en/sql-reference/sql/alter-table#parameters)."""
+    """Reset the properties of ALTER TABLE … UNSET (https://docs.snowflake.com/en/sql-reference/sql/alter-table#parameters)."""
     for prop in action.expressions:
         name = prop.name.upper()
         if name == "COMMENT":
@@ -32,7 +32,7 @@ def unset(action: exp.Set, spec: TableSpec) -> None:
 
 
 def check_added(column: exp.ColumnDef) -> None:
-    """A default of ADD COLUMN is a constant of the column's own kind
+    """Check that a default of ADD COLUMN is a constant of the column's own kind
     (https://docs.snowflake.com/en/sql-reference/sql/alter-table#table-column-actions-tablecolumnaction)."""
     made = column.find(exp.DefaultColumnConstraint, exp.AutoIncrementColumnConstraint, exp.PrimaryKeyColumnConstraint)
     if isinstance(made, exp.AutoIncrementColumnConstraint):
@@ -54,7 +54,7 @@ def check_added(column: exp.ColumnDef) -> None:
 
 
 def check_type_change(conn: WarehouseConnection, spec: TableSpec, action: exp.AlterColumn) -> None:
-    """Only a longer text: https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes."""
+    """Refuse all but a longer text: https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#usage-notes."""
     to = action.args["dtype"]
     length = next((int(p.name) for p in to.expressions if p.name.isdigit()), 16777216)
     with conn.engine.duck.cursor() as duck:
@@ -71,7 +71,7 @@ def check_type_change(conn: WarehouseConnection, spec: TableSpec, action: exp.Al
 
 
 def one_by_one(expression: Expr) -> list[Expr]:
-    """ALTER TABLE … DROP COLUMN A, B and ALTER COLUMN A …, B …, of which the engine takes one at a time
+    """Split ALTER TABLE … DROP COLUMN A, B and ALTER COLUMN A …, B …, of which the engine takes one at a time
     (https://docs.snowflake.com/en/sql-reference/sql/alter-table#syntax, …/alter-table-column#syntax)."""
     actions = expression.args.get("actions") or [] if isinstance(expression, exp.Alter) else []
     made: list[Expr] = []

@@ -1,4 +1,4 @@
-"""Keys and clustering of a table whose columns ALTER TABLE renames or drops."""
+"""Keys of a table: foreign keys at CREATE TABLE, keys and clustering when ALTER TABLE renames or drops columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rename_in_keys(conn: WarehouseConnection, kind: str, full: str, expression: exp.Alter) -> None:
-    """A renamed column is renamed in the keys that it is part of; a dropped one takes them along
+    """Rename a renamed column in the keys that it is part of; delete the keys of a dropped one
     (https://docs.snowflake.com/en/sql-reference/sql/alter-table#table-column-actions-tablecolumnaction)."""
     for action in expression.args.get("actions") or []:
         for old, new in table_masks.renamed(action):
@@ -37,8 +37,8 @@ def rename_in_keys(conn: WarehouseConnection, kind: str, full: str, expression: 
 
 
 def check_unclustered(conn: WarehouseConnection, full: str, action: Expr) -> None:
-    """A column of the clustering key is not dropped (https://docs.snowflake.com/en/sql-reference/sql/alter-table#usage-notes);
-    nor is it renamed here, where the key is kept as a text."""
+    """Refuse to drop a column of the clustering key (https://docs.snowflake.com/en/sql-reference/sql/alter-table#usage-notes);
+    and to rename it: the key is kept as a text here."""
     item = conn.account.find("TABLE", full)
     key = str(item.properties.get("cluster_by") or "") if item else ""
     for old, new in table_masks.renamed(action) if key else []:
@@ -53,7 +53,7 @@ def check_references(
     own: tuple[str, str, str],
     keys: Sequence[Sequence[object]],
 ) -> None:
-    """A foreign key refers to existing columns (https://docs.snowflake.com/en/sql-reference/sql/create-table-constraint)."""
+    """Check that foreign keys' columns exist (https://docs.snowflake.com/en/sql-reference/sql/create-table-constraint)."""
     for _, _, _, *reference in keys:
         if len(reference) < 2 or not isinstance(reference[0], list) or not isinstance(reference[1], list):
             continue
@@ -63,7 +63,7 @@ def check_references(
         try:
             existing = {column for column, _ in described.columns(duck, ".".join(map(quote_name, name)))}
         except duckdb.Error:
-            continue  # a missing table is refused where rights are looked at
+            continue  # a missing table is refused where privileges are checked
         for column in reference[1]:
             if column not in existing:
                 raise errors.invalid_identifier(str(column))

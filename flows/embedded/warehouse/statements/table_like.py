@@ -25,7 +25,7 @@ _CONSTANT = re.compile(r"-?\d+(?:\.\d+)?|'(?:[^']|'')*'|TRUE|FALSE|NULL|CURRENT_
 
 
 def with_columns_of(conn: WarehouseConnection, create: exp.Create) -> exp.Create:
-    """The statement with the other table's columns in place of LIKE; one without LIKE as it is."""
+    """Replace LIKE by the other table's columns; a statement without LIKE stays as it is."""
     like = create.find(exp.LikeProperty)
     target = target_of(create)
     if like is None or not isinstance(like.this, exp.Table) or target is None:
@@ -57,7 +57,7 @@ def with_columns_of(conn: WarehouseConnection, create: exp.Create) -> exp.Create
 
 
 def _column(described: dict[str, object], table: str) -> str:
-    """A column's definition, of what DESCRIBE TABLE says of it."""
+    """A column's definition, from its row of DESCRIBE TABLE."""
     if described["policy name"]:
         raise errors.unsupported(f"CREATE TABLE … LIKE {table}, which has masking policies")
     type_, default = str(described["type"]), described["default"]

@@ -1,6 +1,6 @@
 """Tags and masking policies that CREATE TABLE, CREATE VIEW and ALTER TABLE set or move.
 
-TableSpec ──complete──▶ full names, checked before the engine makes anything ──registered──▶ the object with them from the first
+TableSpec ──complete──▶ full names, checked before the engine makes anything ──registered──▶ the object, never without them
 
 https://docs.snowflake.com/en/sql-reference/sql/create-table, …/create-view: WITH TAG (…), WITH MASKING POLICY … [USING (…)].
 A clone has its source's (https://docs.snowflake.com/en/user-guide/security-column-intro), a replaced table none of the old one's.
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 def complete(conn: WarehouseConnection, spec: TableSpec, expression: Expr) -> None:
-    """Full names of tags and policies, which must exist and which the role may set; a view's text, a clone's source."""
+    """Complete the spec: full names of tags and policies, which must exist and which the role may set, a view's text, a clone's
+    source."""
     if spec.temporary and (spec.tags or spec.policies):
         raise errors.unsupported("tags and masking policies on a temporary table")
     for key, values in spec.tags.items():
@@ -43,7 +44,7 @@ def complete(conn: WarehouseConnection, spec: TableSpec, expression: Expr) -> No
 
 
 def registered(conn: WarehouseConnection, spec: TableSpec, made: AccountObject) -> AccountObject:
-    """The object with its tags and policies, which the account gets together. Raises where a policy is of another type."""
+    """Add tags and policies to an object before it is registered. Raises 003551 for a policy whose type is not the column's."""
     properties = dict(made.properties)
     if spec.kind == "VIEW":
         properties["statement"] = [*spec.statement]
@@ -58,7 +59,7 @@ def registered(conn: WarehouseConnection, spec: TableSpec, made: AccountObject) 
 
 
 def altered(conn: WarehouseConnection, spec: TableSpec, kind: str, expression: exp.Alter) -> None:
-    """After ALTER TABLE: those of added columns, and of columns that have another name or are gone."""
+    """Update tags and policies after ALTER TABLE, for columns that were added, renamed or dropped."""
     if spec.tags or spec.policies:
         complete(conn, spec, expression)
     for key, values in spec.tags.items():
@@ -74,7 +75,7 @@ def altered(conn: WarehouseConnection, spec: TableSpec, kind: str, expression: e
 
 
 def renamed(action: Expr) -> list[tuple[str, str | None]]:
-    """The columns that an action of ALTER TABLE renames, or drops: then the new name is None."""
+    """The columns that an action of ALTER TABLE renames, as (old, new), or drops, as (old, None)."""
     if isinstance(action, exp.RenameColumn):
         return [(folded(action.this.this), folded(action.args["to"].this))]
     if isinstance(action, exp.Drop) and str(action.args.get("kind")).upper() == "COLUMN":

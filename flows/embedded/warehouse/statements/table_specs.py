@@ -1,4 +1,4 @@
-"""Parses a table's DDL besides its columns' types: comments, clustering, keys.
+"""Parses the parts of a table's DDL besides its columns' types: comments, clustering, keys.
 
 CREATE TABLE … (COMMENT, CLUSTER BY, PRIMARY KEY …) ──take_apart──▶ DDL that DuckDB runs + TableSpec, which `tables` registers
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TableSpec:
-    """What CREATE TABLE or VIEW says beyond DuckDB: `keys` as (kind, constraint name, columns)."""
+    """What DuckDB does not know of a CREATE TABLE or VIEW. `keys`: kind, constraint name, columns, foreign table and columns."""
 
     kind: str
     name: tuple[str, str, str]
@@ -33,10 +33,10 @@ class TableSpec:
     comment: str = ""
     cluster_by: str = ""
     transient: bool = False
-    comments: bool = False  # ALTER … SET COMMENT: `comment` is meant even when it is empty
+    comments: bool = False  # ALTER … SET COMMENT: `comment` counts even when it is empty
     columns: dict[str, str] = field(default_factory=dict)
     keys: list[list[object]] = field(default_factory=list)
-    statement: tuple[str, str] = ("", "")  # a view's, as it was sent, and the place that its names are completed with
+    statement: tuple[str, str] = ("", "")  # a view's text as it was sent, and the schema that completes its names
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     policies: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # column → masking policy and USING
     cloned: str = ""
@@ -107,7 +107,7 @@ def take_apart(conn: WarehouseConnection, expression: exp.Create) -> TableSpec:
     if spec.temporary:
         if any(n[2] == spec.name[2] and n != spec.name for n in conn.temporary_tables):
             raise errors.unsupported(f"two temporary tables called {spec.name[2]} in one session")
-        # DuckDB keeps temporary tables in a place of their own
+        # DuckDB keeps temporary tables in its own `temp` database
         target.set("db", None)
         target.set("catalog", None)
     return spec
@@ -119,7 +119,7 @@ def clustering_text(keys: list[Expr]) -> str:
 
 
 def check_clustering(keys: list[Expr], columns: set[str]) -> None:
-    """A clustering key consists of the table's own columns (https://docs.snowflake.com/en/user-guide/tables-clustering-keys)."""
+    """Check that a clustering key has the table's columns (https://docs.snowflake.com/en/user-guide/tables-clustering-keys)."""
     for key in keys:
         for column in [key] if isinstance(key, exp.Identifier) else key.find_all(exp.Column):
             if folded(column if isinstance(column, exp.Identifier) else column.this) not in columns:
@@ -144,7 +144,7 @@ def _columns(schema: exp.Schema, spec: TableSpec) -> None:
 
 
 def _check_keys(columns: list[Expr], spec: TableSpec) -> None:
-    """A key consists of the table's own columns, and a table has one PRIMARY KEY."""
+    """Check that keys consist of the table's own columns, and that there is at most one PRIMARY KEY."""
     names = {folded(column.this) for column in columns if isinstance(column, exp.ColumnDef)}
     for _, _, keyed, *_ in spec.keys:
         for name in keyed if isinstance(keyed, list) else []:
@@ -155,7 +155,7 @@ def _check_keys(columns: list[Expr], spec: TableSpec) -> None:
 
 
 def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
-    """Move comment, key and policy out of one column's definition."""
+    """Move comment, tags, keys and policy out of one column's definition."""
     remaining: list[Expr] = []
     for constraint in column.args.get("constraints") or []:
         kind = constraint.args.get("kind")
@@ -185,7 +185,7 @@ def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
 
 
 def retention(prop: exp.Property, before: int | None) -> int | None:
-    """DATA_RETENTION_TIME_IN_DAYS, which SHOW TABLES shows; the other properties change nothing here."""
+    """The days of DATA_RETENTION_TIME_IN_DAYS, which SHOW TABLES shows; `before` for any other property."""
     if prop.name.upper() != "DATA_RETENTION_TIME_IN_DAYS":
         return before
     value = prop.args["value"]
@@ -195,14 +195,14 @@ def retention(prop: exp.Property, before: int | None) -> int | None:
 
 
 def tracks(prop: exp.Property, before: bool | None) -> bool | None:
-    """CHANGE_TRACKING, which SHOW TABLES shows."""
+    """The value of CHANGE_TRACKING, which SHOW TABLES shows; `before` for any other property."""
     if prop.name.upper() != "CHANGE_TRACKING":
         return before
     return prop.args["value"].name.upper() == "TRUE" or prop.args["value"].args.get("this") is True
 
 
 def _check_identity(column: exp.ColumnDef, kind: Expr, spec: TableSpec) -> None:
-    """AUTOINCREMENT is for numbers (https://docs.snowflake.com/en/sql-reference/sql/create-table#optional-parameters)."""
+    """Allow AUTOINCREMENT for numbers only (https://docs.snowflake.com/en/sql-reference/sql/create-table#optional-parameters)."""
     type_ = declared(column.args["kind"]) if column.args.get("kind") is not None else None
     if type_ is not None and type_.kind not in ("NUMBER", "FLOAT"):
         raise errors.default_type(folded(column.this))
@@ -213,7 +213,7 @@ def _check_identity(column: exp.ColumnDef, kind: Expr, spec: TableSpec) -> None:
 
 
 def _check_default(column: exp.ColumnDef, value: Expr) -> None:
-    """A constant as DEFAULT has the column's own type (https://docs.snowflake.com/en/sql-reference/sql/create-table#optional-parameters)."""
+    """Check the type of a DEFAULT (https://docs.snowflake.com/en/sql-reference/sql/create-table#optional-parameters)."""
     type_ = declared(column.args["kind"]) if column.args.get("kind") is not None else None
     if isinstance(value, (exp.Neg, exp.Paren)):
         value = value.this
@@ -250,7 +250,7 @@ def tag_values(clause: exp.Tags) -> dict[str, str]:
 
 
 def _name_columns(create: exp.Create, target: exp.Table) -> None:
-    """CREATE TABLE … (a WITH TAG (…), b) AS SELECT …: the names without types go into the query."""
+    """Move the names of CREATE TABLE … (a WITH TAG (…), b) AS SELECT …, which have no types, into the query."""
     columns = create.this.expressions
     if any(isinstance(column, exp.ColumnDef) and column.args.get("kind") for column in columns):
         return

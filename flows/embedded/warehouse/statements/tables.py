@@ -1,4 +1,4 @@
-"""Records a table's DDL besides its columns' types: comments, clustering, keys, owners.
+"""Records the parts of a table's DDL besides its columns' types: comments, clustering, keys, owners.
 
 CREATE TABLE … (COMMENT, CLUSTER BY, PRIMARY KEY …) ──take_apart──▶ DDL that DuckDB runs + TableSpec ──register──▶ the account
 
@@ -39,7 +39,7 @@ from flows.embedded.warehouse.statements.table_specs import (
 
 
 def resolve_temporary(conn: WarehouseConnection, expression: Expr, made: exp.Table | None = None) -> Expr:
-    """Names of the session's temporary tables and views as DuckDB knows them: without database and schema.
+    """Name the session's temporary tables and views as DuckDB knows them: without database and schema.
 
     `made`, the table that the statement makes, is left as it is.
 
@@ -66,7 +66,7 @@ def resolve_temporary(conn: WarehouseConnection, expression: Expr, made: exp.Tab
 
 
 def register(conn: WarehouseConnection, spec: TableSpec) -> None:
-    """Write what `take_apart` moved out, once DuckDB has made the table or view; future grants become grants."""
+    """Register a table or view that DuckDB has made, with what `take_apart` moved out; future grants become grants."""
     if spec.temporary:
         conn.temporary_tables[spec.name] = spec.kind
         conn.temporary_since[spec.name] = datetime.now(UTC)
@@ -106,7 +106,7 @@ def register(conn: WarehouseConnection, spec: TableSpec) -> None:
 
 
 def write_comment(conn: WarehouseConnection, name: tuple[str, str, str], comment: str) -> None:
-    """A table's or view's comment where fakesnow's INFORMATION_SCHEMA looks for it."""
+    """Write a table's or view's comment where fakesnow's INFORMATION_SCHEMA reads it."""
     with conn.engine.duck.cursor() as duck:
         duck.execute(
             "INSERT INTO _fs_global._fs_information_schema._fs_tables_ext VALUES (?, ?, ?, ?) "
@@ -116,7 +116,7 @@ def write_comment(conn: WarehouseConnection, name: tuple[str, str, str], comment
 
 
 def write_lengths(conn: WarehouseConnection, name: tuple[str, str, str], lengths: list[tuple[str, int]]) -> None:
-    """Lengths of VARCHAR columns, written apart from the session's transaction, which may have its rows elsewhere."""
+    """Write lengths of VARCHAR columns, outside the session's transaction, which may write to another file."""
     rows = [[*name, column, size, min(max(size, 0) * 4, 16777216)] for column, size in lengths]
     with conn.engine.duck.cursor() as duck:
         duck.executemany(
@@ -142,7 +142,7 @@ def lengths(conn: WarehouseConnection, name: tuple[str, str, str]) -> dict[str, 
 
 
 def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
-    """Move column comments out of ALTER TABLE … ADD COLUMN; None when there is nothing to register afterwards."""
+    """Check ALTER TABLE or VIEW (changed in place) and move out what DuckDB does not know; None if it names no table."""
     target = target_of(expression)
     if target is None or not is_named(target):
         return None
@@ -192,7 +192,7 @@ def alter(conn: WarehouseConnection, expression: exp.Alter) -> TableSpec | None:
 
 
 def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -> None:
-    """After ALTER TABLE: column comments, the new name, the time."""
+    """Record an ALTER TABLE or VIEW that has run: comments, tags, keys, properties, the new name, the time."""
     for column, text in spec.columns.items():
         comment_column(conn, spec.name, column, text)
     kind = "VIEW" if conn.account.find("VIEW", spec.full) else "TABLE"
@@ -219,7 +219,7 @@ def altered(conn: WarehouseConnection, spec: TableSpec, expression: exp.Alter) -
 
 
 def moved(conn: WarehouseConnection, old: tuple[str, str, str], new: tuple[str, str, str], kind: str) -> None:
-    """A table or view has a new name: its grants, comment and text lengths go along."""
+    """Rename a table or view in the account, with its grants, comment and text lengths."""
     if conn.account.find(kind, ".".join(old)):
         conn.account.rename(kind, ".".join(old), ".".join(new))
     with conn.engine.duck.cursor() as duck:
@@ -238,7 +238,7 @@ def moved(conn: WarehouseConnection, old: tuple[str, str, str], new: tuple[str, 
 
 
 def dropped(conn: WarehouseConnection, name: tuple[str, str, str], kind: str) -> None:
-    """Forget a dropped table, view or sequence."""
+    """Delete a dropped table, view or sequence from the account, with the foreign keys that refer to it."""
     if name in conn.temporary_tables:
         del conn.temporary_tables[name]
         conn.temporary_lengths.pop(name, None)
@@ -268,7 +268,7 @@ def refers_to(holder: str, key: list[object], name: tuple[str, str, str]) -> boo
 
 
 def touched(conn: WarehouseConnection, kind: str, full: str) -> None:
-    """Remember when an object was last altered (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
+    """Record when an object was last altered (INFORMATION_SCHEMA.TABLES.LAST_ALTERED)."""
     if item := conn.account.find(kind, full):
         conn.account.put(replace(item, properties={**item.properties, "altered": datetime.now(UTC).isoformat()}))
 

@@ -2,7 +2,7 @@
 
 ALTER … SET TAG <tag> = '<value>' [, …] ──▶ the object's `tags` in the account
 
-https://docs.snowflake.com/en/user-guide/object-tagging/work: a tag must exist and admit the value. Whoever sets one has
+https://docs.snowflake.com/en/user-guide/object-tagging/work: a tag must exist and admit the value. Setting one needs
 APPLY TAG on the account, or APPLY on the tag and OWNERSHIP of the object (…/object-tagging/introduction#required-privileges).
 """
 
@@ -26,7 +26,7 @@ def sees(words: Words) -> bool:
 
 
 def change(conn: WarehouseConnection, words: Words, item: AccountObject | None, key: str = "SELF") -> None:
-    """What follows SET or UNSET to the statement's end. `key`: `SELF` or `COLUMN <name>`; further columns after a comma."""
+    """Run SET TAG or UNSET TAG to the statement's end. `key`: `SELF` or `COLUMN <name>`; further columns after a comma."""
     made: dict[str, dict[str, str | None]] = {}
     give = words.take().text.upper() == "SET"
     words.expect("TAG")
@@ -50,7 +50,7 @@ def change(conn: WarehouseConnection, words: Words, item: AccountObject | None, 
 
 
 def check(conn: WarehouseConnection, tag: str, value: str | None) -> None:
-    """Raise 002003 for a tag that does not exist or that the role may not set, 001008 for a value that it does not admit."""
+    """Raise 002003 for a tag that does not exist, 003001 if the role may not set it, 001008 for a value it does not admit."""
     known = conn.account.find("TAG", tag)
     if known is None:
         raise errors.not_found("TAG", tag)
@@ -62,7 +62,7 @@ def check(conn: WarehouseConnection, tag: str, value: str | None) -> None:
 
 
 def put(conn: WarehouseConnection, item: AccountObject, made: Mapping[str, Mapping[str, str | None]]) -> None:
-    """Write tags, None where one is taken away."""
+    """Write tags; a value of None removes one."""
     every: dict[str, Any] = dict(item.properties.get("tags") or {})  # type: ignore[call-overload]
     for key, values in made.items():
         tags = {**(every.get(key) or {}), **values}
@@ -71,7 +71,7 @@ def put(conn: WarehouseConnection, item: AccountObject, made: Mapping[str, Mappi
 
 
 def taken(conn: WarehouseConnection, properties: dict[str, Any]) -> dict[str, Any]:
-    """The options of CREATE DATABASE or SCHEMA with WITH TAG (…) as the object keeps it."""
+    """Check WITH TAG (…) of CREATE SCHEMA, and return the options with the tags as the object keeps them."""
     given: Mapping[str, str] = properties.pop("TAG", None) or {}
     if not given:
         return properties
@@ -82,7 +82,7 @@ def taken(conn: WarehouseConnection, properties: dict[str, Any]) -> dict[str, An
 
 
 def moved(item: AccountObject, old: str, new: str | None) -> AccountObject:
-    """A table whose column has another name, or none any more: tags and policies follow it."""
+    """Move a renamed column's tags and policies to its new name, delete a dropped column's; returns the table."""
     properties = dict(item.properties)
     for what, before, after in (("tags", f"COLUMN {old}", f"COLUMN {new}"), ("policies", old, new)):
         values: dict[Any, Any] = dict(properties.get(what) or {})  # type: ignore[call-overload]
