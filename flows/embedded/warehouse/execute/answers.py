@@ -45,7 +45,7 @@ class Answer:
 
 
 def engine_sql(tree: Expr, place: NameContext) -> str:
-    """The engine's text of a translated tree."""
+    """The engine's SQL of a translated tree."""
     if isinstance(tree, exp.Describe) and str(tree.args.get("kind") or "").upper() in ("TABLE", "VIEW"):
         tree = described_relation(tree, place)
     sql = tree.sql(dialect="duckdb", copy=not isinstance(tree, exp.Query))
@@ -69,7 +69,7 @@ def run_tree(tree: Expr, sql: str, duck: duckdb.DuckDBPyConnection, bindings: An
 
 
 def _with_kinds(tree: Expr, rows: pa.Table, described: list[Any]) -> tuple[pa.Table, Described]:
-    """ARRAY and OBJECT under their own names, where the engine has JSON: a query's columns, or what DESCRIBE says of them."""
+    """Name ARRAY and OBJECT, which the engine calls JSON, in the types of a query's columns or in the rows of DESCRIBE."""
     query = tree.this if isinstance(tree, exp.Describe) else tree
     kinds = query.meta.get(KINDS) if isinstance(query, exp.Query) else None
     if not kinds or len(kinds) != (rows.num_rows if isinstance(tree, exp.Describe) else len(described)):

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Execution(Protocol):
-    """Who runs the statement, with its answer as it becomes."""
+    """The executor of a statement, which holds its answer."""
 
     conn: WarehouseConnection
     statement: Statement | None
@@ -42,7 +42,7 @@ class Execution(Protocol):
 
 @contextlib.contextmanager
 def executing(executor: Execution, command: str, alone: bool = True) -> Iterator[Statement]:
-    """Around one statement: lock, id, timeout, history, Snowflake's errors. `alone`: after those before it in its session."""
+    """Give one statement its lock, id, timeout, history and Snowflake's errors. `alone`: wait for earlier ones of its session."""
     conn = executor.conn
     statement, executor.statement = executor.statement or Statement(conn), None
     conn.registry.running.add(statement)
@@ -81,14 +81,15 @@ def executing(executor: Execution, command: str, alone: bool = True) -> Iterator
 
 
 def _raise_if_aborted(conn: WarehouseConnection, command: str) -> None:
-    """A session whose idle transaction was taken away learns it once, unless it gives the transaction up itself."""
+    """Raise 000625 once if the session's idle transaction was rolled back, unless the statement is ROLLBACK."""
     aborted, conn.transaction.aborted = conn.transaction.aborted, 0
     if aborted and not Words(command).sees("ROLLBACK"):
         raise errors.transaction_aborted(aborted)
 
 
 def _timeout(statement: Statement) -> threading.Timer | None:
-    """STATEMENT_TIMEOUT_IN_SECONDS (https://docs.snowflake.com/en/sql-reference/parameters#statement-timeout-in-seconds)."""
+    """Start the timer of STATEMENT_TIMEOUT_IN_SECONDS; None if it is 0 or not below the default
+    (https://docs.snowflake.com/en/sql-reference/parameters#statement-timeout-in-seconds)."""
     seconds = int(str(statement.conn.parameter("STATEMENT_TIMEOUT_IN_SECONDS")))
     if not 0 < seconds < 172800:
         return None

@@ -63,10 +63,10 @@ class Executor:
         self.rowcount: int | None = None
         self.trial = False  # whether a statement is only tried, see `session.beside`
         self._tried = False  # whether it has been tried
-        self._sure = False  # whether an error rolls back a transaction that the session has not begun
+        self._sure = False  # whether the open transaction is the statement's own, which an error may roll back
         self._part = conn.transaction.parts.first
         self._beside: Beside | None = None
-        self.binds = 0  # number of binds of the statement that was described last
+        self.binds = 0  # number of binds of the statement described last
         self.statement = statement  # the statement that the server has announced, for the next execution
 
     # ---- entry points
@@ -88,8 +88,8 @@ class Executor:
         return self
 
     def execute_batch(self, command: str, rows: Sequence[tuple[Any, ...]]) -> int:
-        """An array binding: one statement, all rows or none (https://docs.snowflake.com/en/developer-guide/python-connector/
-        python-connector-api#executemany); returns the rows affected."""
+        """Run a statement for each row of an array binding (https://docs.snowflake.com/en/developer-guide/python-connector/
+        python-connector-api#executemany), all or none; returns the rows affected."""
         total = 0
         with executing(self, command):
             tree, transaction = read(command, self.conn.variables), self.conn.transaction
@@ -154,7 +154,7 @@ class Executor:
         self.run_parsed(read(command, self.conn.variables), command, bindings)
 
     def run_parsed(self, tree: Expr, command: str, bindings: Any) -> None:
-        """Run a statement that was read; its rows are the executor's."""
+        """Run a parsed statement; its answer is then the executor's."""
         conn = self.conn
         if isinstance(tree, (exp.Transaction, exp.Commit, exp.Rollback)):
             self._end_or_begin(tree)
@@ -182,7 +182,7 @@ class Executor:
             change_rows(self, tree, bindings)
         else:
             with self.seeing(tree):
-                # what is registered for the engine would be gone with an older snapshot
+                # here, because Arrow tables registered earlier would be lost with the older snapshot
                 tree = functions.rewrite(conn, tree, self.query_id, command, self.duck)
                 tree = self.typed(tables.resolve_temporary(conn, tree), bindings)
                 with self._apart(tree, bindings):
@@ -209,7 +209,7 @@ class Executor:
 
     @contextlib.contextmanager
     def atomic(self) -> Iterator[None]:
-        """A transaction around what DuckDB needs several statements for; nothing when one is open already."""
+        """Open a transaction for work that takes several of DuckDB's statements; does nothing if one is open."""
         transaction = self.conn.transaction
         if transaction.open:
             yield
@@ -228,7 +228,7 @@ class Executor:
 
     @contextlib.contextmanager
     def trying(self, several: bool = False) -> Iterator[Beside | None]:
-        """A connection on which to try a statement whose failure would lose the open transaction; None if none is needed."""
+        """Open a connection to try a statement whose failure would abort the open transaction; None if none is needed."""
         transaction = self.conn.transaction
         if not transaction.open or self._sure or self._tried or not (transaction.wrote or several or self.trial):
             yield None
@@ -238,7 +238,7 @@ class Executor:
 
     @contextlib.contextmanager
     def _apart(self, tree: Expr, bindings: Any) -> Iterator[None]:
-        """Around a query: if the transaction has written, the query runs on a second connection, see `session.beside`."""
+        """Let a query run on a second connection if the transaction has written and the query may fail, see `session.beside`."""
         wrote = self.conn.transaction.open and self.conn.transaction.wrote
         if not (wrote and isinstance(tree, exp.Query)) or cannot_fail(tree, lambda node: is_text(node, bindings)):
             yield
@@ -252,7 +252,7 @@ class Executor:
 
     @contextlib.contextmanager
     def seeing(self, tree: Expr, written: tuple[str, str, str] | None = None, adds: bool = False) -> Iterator[None]:
-        """Around a statement: it sees what was committed before it began (see `later_parts`). `adds`: it adds rows, no more."""
+        """Let a statement see what was committed before it began (see `later_parts`). `adds`: it only adds rows."""
         transaction = self.conn.transaction
         transaction.refresh_snapshot()
         if not transaction.open:
@@ -277,11 +277,11 @@ class Executor:
         retried(self.conn, run)
 
     def typed(self, tree: Expr, bindings: Any = None) -> Expr:
-        """The tree, changed in place, with numbers and texts that are Snowflake's (see `translate.typing`)."""
+        """Give the tree's numbers and texts Snowflake's types, in place (see `translate.typing`); returns the tree."""
         return Typing(lambda table: columns_of(self.conn, self.duck, table), bindings).statement(tree)
 
     def run(self, tree: Expr, bindings: Any) -> None:
-        """Translate and run, what fakesnow's rewriting would change put right before it (see `corrections`)."""
+        """Translate a tree and run it, corrected for what fakesnow's rewriting would change (see `corrections`)."""
         tree = corrections.trims(tree)
         original = tree.copy() if corrections.may_add_text(tree) else None
         try:
@@ -310,7 +310,7 @@ class Executor:
                 self._run_translated(step, bound)
 
     def _ready(self, part: Expr, bindings: Any) -> tuple[Expr, Any]:
-        """The engine's tree; a statement split into several has its placeholders in one of the parts."""
+        """Translate a part; returns its binds too, as only one part of a split statement has placeholders."""
         ready = self.translated(part, bindings)
         return ready, bindings if ready.find(exp.Placeholder) else None
 
@@ -331,14 +331,14 @@ class Executor:
                 tables.write_lengths(self.conn, name, lengths)
 
     def translated(self, tree: Expr, bindings: Any = None) -> Expr:
-        """The tree for the engine, not run."""
+        """Translate a tree for the engine without running it."""
         return translated(tree, self._place(), bindings)
 
     def _place(self) -> NameContext:
         return NameContext.of(self.conn, self.duck)
 
     def answer(self, result: Result) -> None:
-        """Make a handler's result the statement's."""
+        """Set a handler's result as the statement's."""
         self._take(Answer.of(result))
 
     def _take(self, answer: Answer) -> None:

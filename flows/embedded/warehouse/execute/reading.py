@@ -31,7 +31,7 @@ _TAKEN = (
 
 
 def read(command: str, variables: Mapping[str, Any]) -> Expr:
-    """The tree of a statement, its session variables put in. Raises ProgrammingError for what is refused by its kind."""
+    """Parse a statement, with session variables replaced. Raises ProgrammingError if it is refused, sqlglot's errors."""
     words = Words(command)
     if words.accept("START", "TRANSACTION", "NAME"):  # https://docs.snowflake.com/en/sql-reference/sql/begin#syntax
         words.part()

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
     class Executor(Protocol):
-        """What runs the query of the values."""
+        """The executor that runs the query of the values."""
 
         conn: WarehouseConnection
         rows: pa.Table | None
         described: Sequence[tuple[object, ...]]
 
         def run_parsed(self, tree: Expr, command: str, bindings: Any) -> None:
-            """Run a statement that was read."""
+            """Run a parsed statement."""
 
 
 def change_variables(executor: Executor, words: Words, bindings: Any) -> Result:
-    """The answer to SET or UNSET."""
+    """Run SET or UNSET, and return its answer."""
     conn = executor.conn
     if words.sees("UNSET"):
         return unset_variables(conn, words)

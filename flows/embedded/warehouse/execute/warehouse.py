@@ -16,7 +16,7 @@ from flows.embedded.warehouse.translate.catalogue import catalogue
 
 
 class Warehouse:
-    """An engine on a folder, and its sessions.
+    """An engine on a folder, and the registry of its sessions.
 
     Raises duckdb.IOException when another process has the files open, OSError or ValueError for an unreadable `users` file.
     """
@@ -33,7 +33,7 @@ class Warehouse:
         self.registry = Registry(idle_transaction_seconds)
 
     def connect(self, database: str | None = None, schema: str | None = None, **options: Any) -> WarehouseConnection:
-        """A new session; `options` are those of `WarehouseConnection` (user, role, warehouse, autocommit, parameters)."""
+        """Open a session; `options` are those of `WarehouseConnection` (user, role, warehouse, autocommit, parameters)."""
         return WarehouseConnection(self.engine, self.registry, database, schema, **options)
 
     def close(self) -> None:

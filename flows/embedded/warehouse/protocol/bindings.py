@@ -1,6 +1,6 @@
 """Converts a statement's binds from a request into Python values.
 
-{"1": {"type": "FIXED", "value": "7"}} ──read──▶ [7]; a list of values for each is an array binding: a row for each place in it
+{"1": {"type": "FIXED", "value": "7"}} ──read──▶ [7]; if each value is a list, it is an array binding: a row for each position
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read(sent: dict[str, Any] | None) -> tuple[Any, list[tuple[Any, ...]] | None]:
-    """(values of one execution, or None; rows of an array binding, or None)."""
+    """Read binds as (values of one execution, or None; rows of an array binding, or None)."""
     if not sent:
         return None, None
     if not all(k.isdigit() for k in sent):

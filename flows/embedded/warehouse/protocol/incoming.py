@@ -2,8 +2,8 @@
 
 request ──Doorkeeper──▶ 400 for a foreign Host, 403 for a foreign Origin; body ──read_body──▶ a JSON object, or BadRequestError
 
-A page of another origin that is open in a browser on this machine can send requests here; it can neither hide its Origin nor,
-with a name of its own that leads here (DNS rebinding), its Host.
+A web page that is open in a browser on this machine can send requests here. It cannot hide its Origin; if its own host name
+resolves to this machine (DNS rebinding), it cannot hide that name in Host.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MIB = 1 << 20
-# A login has no use for more; who is logged in sends statements and batches of rows.
+# A login needs no more; a client that is logged in sends statements and array bindings.
 BEFORE_LOGIN, PACKED, UNPACKED = MIB, 64 * MIB, 256 * MIB
 # "Snowflake recommends 1 MB per statement; larger ones process normally": https://docs.snowflake.com/en/user-guide/query-size-limits
 STATEMENT = 32 * MIB
@@ -43,13 +43,13 @@ def refusal(message: str, status: int = 400) -> JSONResponse:
 
 
 class Doorkeeper:
-    """ASGI middleware: only for this machine's own names, and for no web page."""
+    """ASGI middleware that refuses requests to another host name than this machine's, and requests of web pages."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
+        """Pass the request on, or refuse it."""
         if scope["type"] == "http":
             headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
             if _host(f"//{headers.get('host', '')}") not in LOOPBACK:
@@ -69,7 +69,7 @@ def _host(address: str) -> str:
 
 
 async def read_body(request: Request, packed: int = PACKED, unpacked: int = UNPACKED) -> dict[str, Any]:
-    """The request's JSON object, never more of it in memory than the limits say. Raises BadRequestError."""
+    """Read the request's JSON object, with no more of it in memory than the limits allow. Raises BadRequestError."""
     declared = request.headers.get("Content-Length", "0")
     raw = bytearray()
     if not declared.isdigit() or int(declared) > packed:
@@ -102,7 +102,7 @@ def _unpacked(raw: bytes, limit: int) -> bytes:
 
 
 def as_object(value: Any, what: str) -> dict[str, Any]:
-    """A JSON object; None means an empty one. Raises BadRequestError."""
+    """Check that a value is a JSON object; None means an empty one. Raises BadRequestError."""
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -97,7 +97,7 @@ def _upper_list(value: object) -> list[str]:
 
 
 def _opens(user: AccountObject, first: str | None, given: str) -> bool:
-    """Whether the password is the user's: `first` of a first user, else the one that it was created with or got since."""
+    """Whether the password is the user's: `first` for a first user, else the one that is stored."""
     if first is not None:
         return hmac.compare_digest(first.encode(), given.encode())
     stored = user.properties.get("PASSWORD")

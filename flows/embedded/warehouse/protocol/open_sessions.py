@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # An idle session ends after 4 hours, https://docs.snowflake.com/en/user-guide/session-policies
 IDLE = timedelta(hours=4)
-SOCKETS = 64  # so many of one session are remembered before those that are closed are forgotten
+SOCKETS = 64  # remembered for one session before closed ones are removed
 
 # The parameters that clients get at login; https://docs.snowflake.com/en/sql-reference/parameters
 _CLIENT_PARAMETERS = (
@@ -56,7 +56,7 @@ class OpenSessions:
         )
 
     def open(self, data: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
-        """Start a session and answer as a login does. Raises LoginRefusedError."""
+        """Start a session and return the answer to its login. Raises LoginRefusedError."""
         self._close_idle()
         login = log_in(self._warehouse.engine, data, query)
         parameters = {k.upper(): v for k, v in (data.get("SESSION_PARAMETERS") or {}).items()}
@@ -126,7 +126,7 @@ class OpenSessions:
             conn.close()
 
     def close(self) -> None:
-        """Interrupt what runs, roll back what is open."""
+        """End all sessions: interrupt running statements, roll back open transactions."""
         with self._lock:
             sessions, self._by_token, self._masters = list(self._by_token.values()), {}, {}
         for conn in sessions:

@@ -29,7 +29,7 @@ _CHANGES_ROWS = frozenset({0x3100, 0x3200, 0x3300, 0x3400, MULTITABLE_INSERT})
 
 
 def type_id(sql: str) -> int:
-    """The type of a statement by its first words; 0 where clients need not know."""
+    """The type id of a statement by its first words; 0 for those whose type clients do not use."""
     words = Words(sql)
     if words.sees("INSERT") and words.upper(1) in ("ALL", "FIRST"):
         return MULTITABLE_INSERT

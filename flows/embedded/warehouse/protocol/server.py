@@ -1,7 +1,7 @@
 """Snowflake's wire protocol over one Warehouse: HTTP on loopback ──▶ WarehouseConnection, Executor.
 
 POST /session/v1/login-request, /queries/v1/query-request, /queries/v1/abort-request, /session (delete, heartbeat, token-request);
-GET /queries/<id>/result, /monitoring/queries/<id>, /health. Who is logged in is in `open_sessions`, what a query answers in
+GET /queries/<id>/result, /monitoring/queries/<id>, /health. Sessions are in `open_sessions`, answers to queries in
 `query_answers`.
 
 A statement that fails answers HTTP 200 with `success: false`, code and SQL state; never HTTP 500,
@@ -64,9 +64,9 @@ class Server:
         self.poll_seconds = poll_seconds
         self.sessions = OpenSessions(warehouse)
         self.registry.client_lives = self.sessions.client_lives
-        # By query id; running and detached ones.
+        # By query id: statements that run or are detached, and the last KEPT_ANSWERS that ended.
         self._answers: OrderedDict[str, asyncio.Task[dict[str, Any]]] = OrderedDict()
-        self._askers: dict[str, str] = {}  # whose they are
+        self._askers: dict[str, str] = {}  # query id → user who sent it
 
     def app(self) -> Starlette:
         """The ASGI application; shutting it down closes every session and the warehouse."""
@@ -100,18 +100,18 @@ class Server:
         )
 
     def close(self) -> None:
-        """Interrupt what runs, roll back what is open, write the files."""
+        """Interrupt running statements, roll back open transactions, write the files."""
         self.sessions.close()
         self.warehouse.close()
 
     # ---- sessions
 
     async def health(self, _: Request) -> JSONResponse:
-        """200 as soon as statements are taken."""
+        """Answer 200 as soon as statements are accepted."""
         return JSONResponse({"status": "ok", "sessions": len(self.sessions)})
 
     async def ignored(self, _: Request) -> JSONResponse:
-        """Telemetry that a client sends all the same goes nowhere."""
+        """Accept and discard the telemetry that a client sends although it is off."""
         return JSONResponse({"success": True, "data": None, "code": None, "message": None})
 
     async def login(self, request: Request) -> JSONResponse:
@@ -126,7 +126,7 @@ class Server:
             return JSONResponse({"data": {}, "code": e.code, "message": e.message, "success": False})
 
     async def renew(self, request: Request) -> JSONResponse:
-        """A client whose token has run out asks for another; tokens here live as long as the session."""
+        """Answer a client that renews its token with the same one: tokens here live as long as the session."""
         body = await read_body(request, BEFORE_LOGIN, BEFORE_LOGIN)
         token = str(body.get("oldSessionToken") or "")
         if not self.sessions.may_renew(token, token_of(request)):
@@ -140,7 +140,7 @@ class Server:
         return JSONResponse({"data": data, "code": None, "message": None, "success": True})
 
     async def session(self, request: Request) -> JSONResponse:
-        """Heartbeat, or the end of a session (`?delete=true`)."""
+        """Keep a session alive, or end it (`?delete=true`)."""
         conn = self.sessions.of(request)
         if conn is None:
             return _gone()
@@ -224,7 +224,7 @@ class Server:
         return JSONResponse(failure("000709", "02000", f"Statement {query_id} not found", query_id))
 
     async def _awaited(self, query_id: str, keep: bool = False) -> JSONResponse:
-        """The answer, or after POLL_SECONDS that it is in progress. `keep`: a client whose socket breaks may ask again."""
+        """The answer, or after `poll_seconds` that it is in progress. `keep`: a client whose socket breaks may ask again."""
         task = self._answers[query_id]
         done, _ = await asyncio.wait([task], timeout=self.poll_seconds)
         if not done:
@@ -239,7 +239,7 @@ class Server:
             conn.answered = statement.request_id, answer
             return answer
         except Exception as e:
-            # What fails outside the statement itself, such as a value that cannot be put on the wire, which the error quotes.
+            # A failure outside the statement, such as a value that cannot be encoded. The error may quote it: it is not logged.
             where = "".join(traceback.format_tb(e.__traceback__))
             logger.error("no answer for %r: %s\n%s", str(body.get("sqlText"))[:200], type(e).__name__, where)
             message = "The embedded warehouse ran the statement and could not send its result; its log says why."

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def describe(conn: WarehouseConnection, words: Words) -> Result:
     """DESC[RIBE] INTEGRATION | USER | WAREHOUSE <name>.
 
-    A user: the session's own, one that the role owns (https://docs.snowflake.com/en/sql-reference/sql/desc-user), or one that it has
-    MONITOR on (https://docs.snowflake.com/en/developer-guide/streamlit/app-development/personalization).
+    A user: the session's own, one that the role owns (https://docs.snowflake.com/en/sql-reference/sql/desc-user), or one with
+    MONITOR for it (https://docs.snowflake.com/en/developer-guide/streamlit/app-development/personalization).
     """
     words.accept_any("DESCRIBE", "DESC")
     kind = accept_kind(words)
