@@ -235,8 +235,9 @@ def _check_referenced(conn: WarehouseConnection, gone: list[tuple[str, str, str]
 
 
 def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool, transient: bool) -> None:
-    """Refuse to clone a view, a table with defaults or NOT NULL, which the query that makes a clone here would lose, and a
-    temporary or transient table as permanent (https://docs.snowflake.com/en/sql-reference/sql/create-clone#general-usage-notes)."""
+    """Refuse to clone a view, a table with defaults or NOT NULL, which the query that makes a clone here would lose, and to
+    make a permanent one of a temporary or transient table
+    (https://docs.snowflake.com/en/sql-reference/sql/create-clone#general-usage-notes)."""
     if not isinstance(clone.this, exp.Table):
         return
     name = runner.conn.qualify(parts_of(clone.this))

@@ -97,7 +97,7 @@ class _Parser(SnowflakeParser):
     def _parse_function_call(self, *args: Any, **kwargs: Any) -> Expr | None:
         """Parse a call, and check the number of its arguments as they are written."""
         place, name = self._index, self._curr.text.upper() if self._curr else ""
-        of_value = self._prev is not None and self._prev.token_type == TokenType.DOT  # 'a'.UPPER(), which is not checked
+        of_value = self._prev is not None and self._prev.token_type == TokenType.DOT  # 'a'.UPPER(): not checked
         made: Expr | None = super()._parse_function_call(*args, **kwargs)
         if (
             made is not None
