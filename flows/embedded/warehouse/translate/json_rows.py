@@ -24,7 +24,7 @@ _STEP = re.compile(r"""\[(?:(\d+)|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\]|\.?
 
 
 def grouped(value: str | None) -> str | None:
-    """A VARIANT as the text that a group of equal ones is shown with; that of a FLOAT beside a NUMBER is not documented."""
+    """Return the text that shows a group of equal VARIANTs. Refuses FLOATs: their text beside a NUMBER is not documented."""
     if value is None:
         return None
     if _has_float(loads(value)):
@@ -33,7 +33,7 @@ def grouped(value: str | None) -> str | None:
 
 
 def with_floats(text: str | None, keys: str | None) -> str | None:
-    """An array, or an object, whose numbers are FLOATs: all of them, or those of these keys
+    """Mark numbers of an array or object as FLOATs: all of them, or those of these keys
     (https://docs.snowflake.com/en/sql-reference/data-types-semistructured)."""
     if text is None or keys is None:
         return None
@@ -61,7 +61,7 @@ _PIECES = re.compile(r'("(?:[^"\\]|\\.)*")', re.S)
 
 
 def try_parsed(text: str | None) -> str | None:
-    """TRY_PARSE_JSON."""
+    """Compute TRY_PARSE_JSON: NULL for a text that is not JSON."""
     try:
         return parsed(text)
     except ValueError as e:
@@ -71,7 +71,7 @@ def try_parsed(text: str | None) -> str | None:
 
 
 def parsed(text: str | None) -> str | None:
-    """A text that strict JSON does not know, as JSON: keys without quotes. Raises 100069 for what is none.
+    """Parse a text as PARSE_JSON does, which also reads keys without quotes. Raises 100069 for a text that is not JSON.
 
     https://docs.snowflake.com/en/sql-reference/functions/parse_json
     """
@@ -88,7 +88,8 @@ def parsed(text: str | None) -> str | None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys differ (https://docs.snowflake.com/en/sql-reference/functions/parse_json#usage-notes)."""
+    """Make an object; raise ValueError if a key comes twice
+    (https://docs.snowflake.com/en/sql-reference/functions/parse_json#usage-notes)."""
     made = dict(pairs)
     if len(made) < len(pairs):
         raise ValueError("duplicate object attribute")
@@ -103,10 +104,10 @@ def _no_constant(name: str) -> Any:
 
 
 def flattened(text: str | None, path: str, outer: bool, recursive: bool, mode: str) -> list[dict[str, Any]]:
-    """The rows of FLATTEN for one value (https://docs.snowflake.com/en/sql-reference/functions/flatten).
+    """Return the rows of FLATTEN for one value (https://docs.snowflake.com/en/sql-reference/functions/flatten).
 
-    THIS is in them where it differs from row to row, with RECURSIVE; `holder` says it for all of them otherwise: a value of ten
-    thousand elements would be repeated ten thousand times.
+    With RECURSIVE the rows have THIS, which differs from row to row. Otherwise `holder` returns it once for all of them: a value
+    of ten thousand elements would be repeated ten thousand times.
     """
     value, exists = _at(loads(text), path) if text is not None else (None, False)
     rows = list(_expanded(value, path, recursive, mode)) if exists else []
@@ -117,7 +118,7 @@ def flattened(text: str | None, path: str, outer: bool, recursive: bool, mode: s
 
 
 def holder(text: str | None, path: str) -> str | None:
-    """THIS of FLATTEN without RECURSIVE: the value whose elements the rows are."""
+    """Return THIS of FLATTEN without RECURSIVE: the value whose elements the rows are."""
     value = _at(loads(text), path)[0] if text is not None else None
     return dumps(value) if isinstance(value, (list, dict)) else None
 

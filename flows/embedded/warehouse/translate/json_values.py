@@ -19,7 +19,7 @@ from flows.embedded.warehouse.text.errors import RAISED
 
 
 def fail(text: str, number: int = 2, state: str = "0A000") -> ValueError:
-    """An error that reaches the client with Snowflake's number."""
+    """Return an error that reaches the client with Snowflake's number."""
     if number == 2:
         text = f"Unsupported feature '{text}' in the embedded warehouse"
     return ValueError(f"{RAISED}{number:06d}:{state}:{text}")
@@ -30,17 +30,17 @@ class Exponent(Decimal):
 
 
 def number(text: str) -> Decimal:
-    """A number of a JSON text, with its digits."""
+    """Read a number of a JSON text with all of its digits."""
     return Exponent(text) if "e" in text.lower() else Decimal(text)
 
 
 def loads(text: str | None) -> Any:
-    """A value of a JSON text; numbers keep their digits."""
+    """Parse a JSON text; numbers keep their digits."""
     return None if text is None else json.loads(text, parse_float=number)
 
 
 def pretty(value: Any, indent: str = "\n") -> str:
-    """An array or object on lines of its own, as a client shows it."""
+    """Write an array or object over several lines, as a client shows it."""
     if not isinstance(value, (dict, list)) or not value:
         return dumps(value)
     deeper = indent + "  "
@@ -51,7 +51,7 @@ def pretty(value: Any, indent: str = "\n") -> str:
 
 
 def dumps(value: Any) -> str:
-    """A value as Snowflake writes it in one line: keys in order, 1.50 as 1.5."""
+    """Write a value as Snowflake does in one line: keys in order, 1.50 as 1.5."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{dumps(k)}:{dumps(value[k])}" for k in sorted(value)) + "}"
     if isinstance(value, list):
@@ -71,14 +71,14 @@ def _number(value: Decimal) -> str:
 
 
 def text_of(value: Any) -> str | None:
-    """A value as TO_VARCHAR writes it: a text without its quotes."""
+    """Write a value as TO_VARCHAR does: a text without its quotes."""
     if value is None or isinstance(value, str):
         return value
     return f"{float(value):.10g}" if isinstance(value, Exponent) else dumps(value)  # a FLOAT's text
 
 
 def kind_of(value: Any) -> str:
-    """The kind that decides whether two values may be equal."""
+    """Return the kind of a value: only values of one kind may be equal."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, (int, Decimal, float)):
@@ -113,7 +113,7 @@ def _index(value: Any) -> int:
     return int(Decimal(value).to_integral_value())
 
 
-# ---- functions of arrays: each gets values and gives one; no NULL reaches them unless it says so
+# ---- functions of arrays: each takes values and returns one; SQL's NULL never reaches them
 
 
 def _place(array: list[Any], value: Any) -> int:
@@ -121,7 +121,7 @@ def _place(array: list[Any], value: Any) -> int:
 
 
 def _without(array: list[Any], others: list[Any]) -> tuple[list[Any], list[Any]]:
-    """(what `others` leaves of an array, what it takes), each of `others` once."""
+    """Split an array into what `others` leaves and what it takes; each of `others` takes one element."""
     left, taken, rest = [], [], list(others)
     for item in array:
         if (at := _place(rest, item)) >= 0:
@@ -161,7 +161,7 @@ def _order(a: Any, b: Any) -> int:
 
 
 def _sorted(array: list[Any], ascending: Any = True, nulls_first: Any = None) -> list[Any]:
-    """JSON's null is the highest element; the third argument concerns only SQL's NULL, which no array has here
+    """Sort elements; JSON's null is the highest. The third argument concerns only SQL's NULL, which no array has here
     (https://docs.snowflake.com/en/sql-reference/functions/array_sort#arguments)."""
     nulls = [item for item in array if item is None]
     others = sorted((item for item in array if item is not None), key=cmp_to_key(_order), reverse=not ascending)
@@ -273,12 +273,12 @@ _OTHERS: dict[str, Callable[..., Any]] = {
 }
 
 
-# Where a NULL becomes an element of an array, which is not JSON.
+# The argument that becomes an element of an array: JSON has no element for SQL's NULL.
 _UNDEFINED = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2}
 
 
 def call(name: str, *texts: str | None) -> str | None:
-    """A function's result as JSON, its arguments too; NULL for NULL."""
+    """Call a function with arguments as JSON texts, and return its result as one; NULL for NULL."""
     if name in _UNDEFINED and texts[0] is not None and texts[_UNDEFINED[name]] is None:
         raise fail(f"a NULL in {name} (undefined)")
     if name == "OBJECT_INSERT" and len(texts) == 3 and None not in texts[:2] and texts[2] is None:
@@ -298,13 +298,13 @@ def call(name: str, *texts: str | None) -> str | None:
 
 
 def contains(value: str | None, array: str | None) -> bool | None:
-    """ARRAY_CONTAINS (https://docs.snowflake.com/en/sql-reference/functions/array_contains)."""
+    """Compute ARRAY_CONTAINS (https://docs.snowflake.com/en/sql-reference/functions/array_contains)."""
     place = position(value, array)
     return None if value is None or array is None else place is not None
 
 
 def position(value: str | None, array: str | None) -> int | None:
-    """ARRAY_POSITION: from 0, NULL if the value is missing."""
+    """Compute ARRAY_POSITION: from 0, NULL if the value is missing."""
     if value is None or array is None:
         return None
     at = _place(_array(loads(array), "ARRAY_POSITION"), loads(value))
@@ -312,24 +312,24 @@ def position(value: str | None, array: str | None) -> int | None:
 
 
 def joined(array: str | None, separator: str | None) -> str | None:
-    """ARRAY_TO_STRING; a NULL in the array is an empty text."""
+    """Compute ARRAY_TO_STRING; a null in the array is an empty text."""
     if array is None or separator is None:
         return None
     return separator.join(text_of(item) or "" for item in _array(loads(array), "ARRAY_TO_STRING"))
 
 
 def json_text(value: str | None) -> str | None:
-    """A VARIANT as TO_JSON writes it."""
+    """Write a VARIANT as TO_JSON does."""
     return None if value is None else dumps(loads(value))
 
 
 def compact_text(value: str | None) -> str | None:
-    """A VARIANT as TO_VARCHAR writes it."""
+    """Write a VARIANT as TO_VARCHAR does."""
     return None if value is None else text_of(loads(value))
 
 
 def comparable(value: str | None) -> str | None:
-    """A VARIANT as a text that equal ones share: 1, 1.0 and 1e0 are equal."""
+    """Return a VARIANT as a text that equal ones share: 1, 1.0 and 1e0 are equal."""
     return None if value is None else dumps(_plain(loads(value)))
 
 

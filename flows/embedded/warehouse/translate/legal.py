@@ -50,7 +50,7 @@ _NAMING = (exp.Create, exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.Describe)
 
 
 def check(expression: Expr, bindings: Any = None) -> Expr:
-    """The statement with its IDENTIFIER('…') and TABLE('…') as plain names.
+    """Check a statement; return it with its IDENTIFIER('…') and TABLE('…') as plain names.
 
     Raises ProgrammingError: 001003 for what is not Snowflake SQL, 002140 for an unknown function, 002040 for an unknown type.
     """
@@ -73,7 +73,7 @@ def check(expression: Expr, bindings: Any = None) -> Expr:
 
 
 def _identified(node: Expr, bindings: Any) -> Expr:
-    """IDENTIFIER('…') as the name it means, with its alias."""
+    """Return the name that IDENTIFIER('…') means, with its alias; any other node as it is."""
     named: Expr = identifier(node, bindings)
     if named is not node and isinstance(node, exp.Table) and isinstance(named, exp.Table) and node.args.get("alias"):
         named.set("alias", node.args["alias"].copy())
@@ -81,7 +81,7 @@ def _identified(node: Expr, bindings: Any) -> Expr:
 
 
 def _check_inserted(values: exp.Values) -> None:
-    """No queries, aggregates, window functions and no semi-structured values
+    """Refuse queries, aggregates, window functions and semi-structured values in VALUES
     (https://docs.snowflake.com/en/sql-reference/sql/insert#usage-notes)."""
     for row in values.expressions:
         for cell in row.expressions if isinstance(row, exp.Tuple) else [row]:
@@ -93,7 +93,7 @@ def _check_inserted(values: exp.Values) -> None:
 def _check_call(call: exp.Func) -> None:
     name = spelled(call)
     if isinstance(call, exp.DynamicIdentifier):
-        # its text would become SQL as it is
+        # its text would be put into the SQL as it is
         raise errors.unsupported("IDENTIFIER(…) for anything but a table, a view or a stage")
     if isinstance(call, exp.Unnest):
         raise errors.unknown_function("UNNEST")
@@ -128,14 +128,14 @@ def _count(call: exp.Func) -> int:
 
 
 def _check_arguments(name: str, count: int) -> None:
-    """COALESCE has two arguments at least, IFNULL and NVL have two
+    """Check that COALESCE has at least two arguments, and IFNULL and NVL have two
     (https://docs.snowflake.com/en/sql-reference/functions/coalesce, …/ifnull, …/nvl)."""
     if count < 2 or (count > 2 and name in ("IFNULL", "NVL")):
         raise errors.argument_count(name, 2, count)
 
 
 def _named(text: str, alias: Expr | None) -> exp.Table:
-    """The table that a text names (https://docs.snowflake.com/en/sql-reference/literals-table)."""
+    """Return the table that a text names (https://docs.snowflake.com/en/sql-reference/literals-table)."""
     parts = [exp.to_identifier(part, quoted=True) for part in split_name(text)][::-1]
     if not 1 <= len(parts) <= 3:
         raise errors.not_found("TABLE", text)
@@ -205,7 +205,7 @@ def drops_clustering(action: Expr) -> bool:
 
 
 def _check_type(node: exp.DataType) -> None:
-    """A type of Snowflake's, of a length or precision that it may have
+    """Check that a type is one of Snowflake's, with a length or precision that it may have
     (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar, …/data-types-numeric#number)."""
     sizes = [int(p.name) for p in node.expressions if isinstance(p, exp.DataTypeParam) and p.name.isdigit()]
     text = node.this in (_T.VARCHAR, _T.TEXT, _T.CHAR, _T.NCHAR, _T.NVARCHAR) and sizes
@@ -222,7 +222,7 @@ def _check_type(node: exp.DataType) -> None:
 
 
 def _check_once(node: Expr) -> None:
-    """No key of an object twice (https://docs.snowflake.com/en/sql-reference/functions/object_construct#usage-notes)."""
+    """Refuse a key that comes twice (https://docs.snowflake.com/en/sql-reference/functions/object_construct#usage-notes)."""
     keys = [part.this.name for part in node.expressions if isinstance(part.this, exp.Literal)]
     for key in keys:
         if keys.count(key) > 1:
@@ -230,7 +230,8 @@ def _check_once(node: Expr) -> None:
 
 
 def _check_distinct(select: exp.Select) -> None:
-    """SELECT DISTINCT is ordered by what it selects (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
+    """Check that SELECT DISTINCT is ordered by what it selects
+    (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
     if select.args["distinct"].args.get("on") is not None or any(column.is_star for column in select.expressions):
         return
     shown = {column.alias_or_name.upper() for column in select.expressions}
@@ -244,7 +245,8 @@ def _check_distinct(select: exp.Select) -> None:
 
 
 def _check_ordered(window: exp.Window) -> None:
-    """Ranks and what looks at other rows need an order (https://docs.snowflake.com/en/sql-reference/functions-window-syntax)."""
+    """Check that functions which rank, or look at other rows, have an order
+    (https://docs.snowflake.com/en/sql-reference/functions-window-syntax)."""
     call = window.this
     while isinstance(call, (exp.IgnoreNulls, exp.RespectNulls)):
         call = call.this
@@ -253,7 +255,7 @@ def _check_ordered(window: exp.Window) -> None:
 
 
 def _check_unordered(window: exp.Window) -> None:
-    """MEDIAN, MODE, LISTAGG and percentiles take the whole partition, so OVER has no ORDER BY
+    """Refuse ORDER BY in the OVER of MEDIAN, MODE, LISTAGG and percentiles, which take the whole partition
     (https://docs.snowflake.com/en/sql-reference/functions/median#syntax)."""
     call = window.this
     while isinstance(call, (exp.IgnoreNulls, exp.RespectNulls, exp.WithinGroup)):
@@ -280,7 +282,7 @@ def _check_table(table: exp.Table) -> None:
 
 
 def check_engine_sql(parser: duckdb.DuckDBPyConnection, tree: Expr, sql: str) -> None:
-    """Refuse a query in whose text DuckDB itself reads a table that the tree, whose rights were checked, does not have.
+    """Refuse a query if DuckDB reads a table in its text that is not in the tree, whose rights were checked.
 
     `parser` is an engine without any objects, so that a view is read as its name; `sql` is the tree's text.
     """

@@ -4,7 +4,7 @@ Snowflake's call ──translate/times──▶ _cxm_…(value) ──DuckDB, by
 
 TIMESTAMP_NTZ is DuckDB's TIMESTAMP, TIMESTAMP_LTZ its TIMESTAMP WITH TIME ZONE, TIMESTAMP_TZ a struct of an instant in UTC and an
 offset in minutes, which DuckDB's zoned type forgets (https://docs.snowflake.com/en/sql-reference/data-types-datetime).
-A macro has one body for each type of its argument. What cannot be said by a body fails: `_cxm_fail` carries Snowflake's number.
+A macro has one body for each type of its argument. For an invalid value a body calls `_cxm_fail`, with Snowflake's error number.
 """
 
 # ruff: noqa: E501 (SQL, one macro a line)
@@ -26,7 +26,7 @@ _AUTO = (
 _AUTO_TIMES = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M", "%I:%M:%S.%f %p", "%I:%M:%S %p", "%I:%M %p")
 _NUMBERS = "typeof(V) SIMILAR TO '(TINY|SMALL|BIG|HUGE|U|UBIG|UHUGE|USMALL|UTINY)?INT(EGER)?|INTEGER|DECIMAL.*|DOUBLE|FLOAT|BIGNUM'"
 
-# Behind a time of day: its zone (a date's own hyphens are none).
+# The zone after a time of day (a date's own hyphens do not start one).
 _ZONE = r"(:\d{2}(?:\.\d*)?(?:\s?[AaPp][Mm])?|[T ]\d{2})\s?(Z|[+-]\d{1,2}(?::?\d{2})?)$"
 _MIDDLE_ZONE = r"\s([+-]\d{4})(\s\d{4})$"
 
@@ -35,7 +35,7 @@ def _list(formats: tuple[str, ...]) -> str:
     return "[" + ", ".join(f"'{f}'" for f in formats) + "]"
 
 
-# (name and further parameters, [(type of V, body)]); a body without a type is for every other one.
+# (name and further parameters, [(type of V, body)]); a body without a type is for every other type.
 _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_fail", "NUMBER, STATE, TEXT", (("", f"error('{RAISED}' || NUMBER || ':' || STATE || ':' || TEXT)"),)),
     ("_cxm_no_part", "PART, NAME", (("", "_cxm_fail('001045', '22023', 'SQL compilation error:' || chr(10) || '''' || PART || "
@@ -52,7 +52,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("_cxm_order", "J", (("", """list_transform([CAST(J AS JSON)], lambda S: CASE WHEN S IS NULL OR json_type(S) = 'NULL' THEN NULL
         ELSE {'N': CASE WHEN json_type(S) IN ('VARCHAR', 'ARRAY', 'OBJECT', 'BOOLEAN') THEN NULL ELSE TRY_CAST(S AS DOUBLE) END,
               'T': json_extract_string(S, '$')} END)[1]"""),)),
-    # without a lambda: the engine takes the same call in SELECT and in GROUP BY for one
+    # without a lambda, so that the engine recognises the same call in SELECT and in GROUP BY
     ("_cxm_one_json", "J", (("", "CASE WHEN json_type(CAST(J AS JSON)) IN ('DOUBLE', 'OBJECT', 'ARRAY') "
         "THEN CAST(_cxm_grouped_json(CAST(J AS VARCHAR)) AS JSON) ELSE CAST(J AS JSON) END"),)),
     ("_cxm_as_json", "J", (("", "CAST(J AS JSON)"),)),
@@ -190,7 +190,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
                 THEN _cxm_compact_text(CAST(V AS VARCHAR)) ELSE json_extract_string(TRY_CAST(V AS JSON), '$') END
             WHEN typeof(V) LIKE '%]' OR typeof(V) LIKE 'STRUCT%' THEN _cxm_compact_text(_cxm_js(V)) ELSE CAST(V AS VARCHAR) END"""),
     )),
-    # Most texts need no trimming, and checking costs DuckDB a sixth of its TRIM.
+    # Most texts need no trimming, and checking costs DuckDB a sixth of what TRIM costs.
     ("_cxm_trim", "T, C", (("", "CASE WHEN strpos(C, left(T, 1)) = 0 AND strpos(C, right(T, 1)) = 0 THEN T ELSE trim(T, C) END"),)),
     # ---- semi-structured
     ("_cxm_typeof", "V", (("", f"""
@@ -252,7 +252,7 @@ _MACROS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         + CASE WHEN day(R.A) = day(R.B) OR (CAST(R.A AS DATE) = last_day(R.A) AND CAST(R.B AS DATE) = last_day(R.B)) THEN 0
         ELSE (day(R.A) - day(R.B) + (epoch_us(R.A - date_trunc('day', R.A)) - epoch_us(R.B - date_trunc('day', R.B))) / 86400e6) / 31e0 END)[1], 6)"""),)),
     ("_cxm_difference", "P, A, B", (("", "date_diff(P, date_trunc(P, A), date_trunc(P, B))"),)),
-    # what a part, or a difference, is taken of: the wall's clock, or the instant
+    # the value that a part or a difference is taken from: the wall clock, or the instant
     ("_cxm_clock", "V", (
         ("TIMESTAMP", "V"), ("DATE", "CAST(V AS TIMESTAMP)"), ("TIMESTAMP WITH TIME ZONE", "CAST(V AS TIMESTAMP)"),
         ("TIME", "DATE '1970-01-01' + V"), (ZONED, "_cxm_local(V)"), ("", "_cxm_ntz(V)"),
@@ -290,14 +290,15 @@ _TABLES = (
 
 
 def creation_sql(catalog: str) -> str:
-    """The statements that make the macros in a DuckDB catalog."""
+    """Return the statements that create the macros in a DuckDB catalog."""
     each = [_each(catalog, name, parameters) for name, parameters, _ in _MACROS if "V" in parameters.split(", ")]
     tables = [f"CREATE OR REPLACE MACRO {quote_name(catalog)}.{name}({p}) AS TABLE {body}" for name, p, body in _TABLES]
     return ";\n".join([*(_macro(catalog, *macro) for macro in _MACROS), *each, *tables]) + ";"
 
 
 def _each(catalog: str, name: str, parameters: str) -> str:
-    """The same for the value of an aggregate or a window function: DuckDB cannot tell its type in time to choose a body."""
+    """Return a macro's variant for the value of an aggregate or a window function, which binds it first: otherwise DuckDB does
+    not know its type in time to choose a body."""
     arguments = ", ".join("X" if p == "V" else p for p in parameters.split(", "))
     return (
         f"CREATE OR REPLACE MACRO {quote_name(catalog)}.{name.replace('_cxm_', '_cxm_each_')}({parameters}) AS "

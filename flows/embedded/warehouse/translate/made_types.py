@@ -1,4 +1,4 @@
-"""The types of calls that are told by the function's name alone: ARRAY_AGG(…) is an ARRAY, AS_INTEGER(…) a NUMBER(38,0).
+"""The types of calls that depend on the function's name alone: ARRAY_AGG(…) is an ARRAY, AS_INTEGER(…) a NUMBER(38,0).
 
 call ──made_type──▶ its type, None for every other function
 
@@ -40,7 +40,7 @@ for _type, _names in (
 
 
 def made_type(node: Expr) -> Type | None:
-    """The type of a call, or of the constants [1, 2] and {'a': 1}."""
+    """Return the type of a call, or of the constants [1, 2] and {'a': 1}."""
     if isinstance(node, exp.WithinGroup) and isinstance(node.this, exp.PercentileDisc):
         ordered = node.find(exp.Ordered)
         return type_of(ordered.this) if ordered is not None else None

@@ -3,11 +3,11 @@
 a query over T ──masked──▶ the same over (SELECT CASE WHEN … THEN A ELSE '***' END AS A, B FROM T) AS T
 
 "At runtime, Snowflake rewrites the query to apply the masking policy expression to the columns": in projections, predicates,
-joins, GROUP BY, ORDER BY (https://docs.snowflake.com/en/user-guide/security-column-intro#how-does-a-masking-policy-work). Of a
-view whose tables are masked its query is taken, since the engine would run it without; a view's own policies come on top.
-What a policy may do with a function of one's own: https://docs.snowflake.com/en/developer-guide/udf/sql/udf-sql-scalar-functions#memoizable-udfs.
+joins, GROUP BY, ORDER BY (https://docs.snowflake.com/en/user-guide/security-column-intro#how-does-a-masking-policy-work). A view
+over masked tables is replaced by its query, since the engine would run the view without masks; its own policies come on top.
+Functions in a policy: https://docs.snowflake.com/en/developer-guide/udf/sql/udf-sql-scalar-functions#memoizable-udfs.
 
-A statement costs nothing of this where the account has no policy.
+If the account has no policy, a statement costs nothing more.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TYPES = (*types.SCALAR, "VARIANT")
 
 
 def shown_type(name: str) -> str:
-    """A type's name as DESC MASKING POLICY shows it. Raises 002040, and 000002 for a type that no policy has here."""
+    """Return a type's name as DESC MASKING POLICY shows it. Raises 000002 for a type that policies do not support here."""
     shown = _SHOWN.get(name, name)
     if shown not in _TYPES:
         raise errors.unsupported(f"a masking policy for {name}")
@@ -54,12 +54,12 @@ def shown_type(name: str) -> str:
 
 
 def type_name(shown: str) -> str:
-    """A type's name as errors have it: TEXT, FIXED, REAL."""
+    """Return a type's name as errors have it: TEXT, FIXED, REAL."""
     return _NAMES.get(shown, shown)
 
 
 def columns_of(conn: WarehouseConnection, item: AccountObject) -> dict[str, str]:
-    """A table's or view's columns with their types as errors name them."""
+    """Return a table's or view's columns with their types as errors name them."""
     name = ".".join(map(quote_name, item.name.split(".", 2)))
     known = conn.registry.columns
     columns: Any = None if conn.transaction.wrote else known.get(name)
@@ -69,7 +69,7 @@ def columns_of(conn: WarehouseConnection, item: AccountObject) -> dict[str, str]
 
 
 def masked(conn: WarehouseConnection, tree: Expr) -> Expr:
-    """The statement with masks on what it reads; `tree` is changed and returned."""
+    """Mask what a statement reads; `tree` is changed and returned."""
     if not conn.account.masks or isinstance(tree, (exp.Alter, exp.Drop, exp.Comment, exp.Show, exp.TruncateTable)):
         return tree
     if isinstance(tree, exp.Create) and (str(tree.args.get("kind")).upper() == "VIEW" or tree.args.get("clone")):
@@ -82,7 +82,7 @@ def masked(conn: WarehouseConnection, tree: Expr) -> Expr:
 
 
 def _mask_sources(conn: WarehouseConnection, tree: Expr, target: exp.Table | None = None) -> bool:
-    """Put masked queries in place of the tables and views that a tree reads; True if it had any."""
+    """Replace the tables and views that a tree reads with masked queries; return True if any was replaced."""
     any_masked = False
     for table in list(sources(tree, target)):
         name = conn.qualify(parts_of(table))
@@ -108,7 +108,7 @@ def _replace(tree: Expr, table: exp.Table, query: exp.Query) -> None:
 
 
 def _query(conn: WarehouseConnection, full: str) -> exp.Query | None:
-    """What replaces a table or view; None if nothing of it is masked."""
+    """Return the query that replaces a table or view; None if nothing of it is masked."""
     item = conn.account.find("TABLE", full) or conn.account.find("VIEW", full)
     if item is None:
         return None
@@ -142,7 +142,7 @@ def _masks(conn: WarehouseConnection, item: AccountObject) -> dict[str, Attached
 
 
 def _view_query(conn: WarehouseConnection, view: AccountObject) -> exp.Subquery | None:
-    """A view's query over masked tables, with the names of its columns; None if none of its tables is masked."""
+    """Return a view's query over masked tables, with the names of its columns; None if none of its tables is masked."""
     statement: Any = view.properties.get("statement")
     if not statement:
         raise errors.unsupported(
@@ -180,7 +180,7 @@ def qualify(tree: Expr, place: str) -> None:
 
 
 def _expression(conn: WarehouseConnection, attached: Attached, item: AccountObject, column: str) -> Expr:
-    """The policy's body over a column of what is read under the name CXM_MASKED."""
+    """Return the policy's body over a column of the table or view, which is read under the name CXM_MASKED."""
     columns = dict(zip((a for a, _ in attached.policy.arguments), (column, *attached.using), strict=False))
     return _over(conn, attached, item, column, {a: exp.column(_id(c), table=_id(_SOURCE)) for a, c in columns.items()})
 
@@ -213,13 +213,13 @@ def _body(text: str) -> Expr:
 
 
 def _completed(name: str, place: str) -> list[str]:
-    """A tag's or function's name, completed with the policy's database and schema."""
+    """Complete a tag's or function's name with the policy's database and schema."""
     parts = name.split(".")
     return [*place.split(".")[: 3 - len(parts)], *parts]
 
 
 def _call_functions(conn: WarehouseConnection, select: Expr, place: str) -> None:
-    """Put the query of a memoizable function without arguments in place of its call."""
+    """Replace the call of a memoizable function without arguments with its query."""
     for call in list(select.find_all(exp.Anonymous)):
         parts: list[Expr] = [exp.to_identifier(str(call.this))]
         node: Expr = call
@@ -262,7 +262,7 @@ def check_body(conn: WarehouseConnection, body: str, arguments: tuple[str, ...],
 
 
 def _mask_target(conn: WarehouseConnection, tree: Expr, target: exp.Table) -> None:
-    """Masks on the changed table's own columns where their values are read: WHERE, ON, what SET takes.
+    """Mask the changed table's own columns where their values are read: WHERE, ON, the right side of SET.
 
     An unqualified name is the target's where no other table of the statement has such a column.
     """

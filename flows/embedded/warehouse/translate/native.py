@@ -1,4 +1,4 @@
-"""The functions that DuckDB calls in Python, where its SQL cannot compute what Snowflake documents: `_cxm_json` …
+"""The functions that DuckDB calls in Python, where its SQL cannot compute what Snowflake documents: `_cxm_json1` …
 
 Engine ──at its start──▶ DuckDB knows each by its name; the macros and the translated statements call them
 
@@ -23,7 +23,7 @@ _T = "VARCHAR"
 
 @dataclass(frozen=True)
 class Native:
-    """A function of DuckDB that is written in Python; NULL arguments reach it."""
+    """A DuckDB function that is written in Python; it also receives NULL arguments."""
 
     name: str
     run: Callable[..., Any]

@@ -1,4 +1,4 @@
-"""Calls of the functions that Python provides to the engine (see `text_values`), and their arguments."""
+"""Makes calls of this package's functions and macros in the engine (see `native` and `macros`), and their arguments."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from flows.embedded.warehouse.translate.typed_nodes import type_of
 
 
 def native(name: str, *arguments: Expr) -> exp.Anonymous:
-    """The call of a function by its name in `text_values`."""
+    """Return the call of the function or macro `_cxm_<name>`."""
     return exp.Anonymous(this=f"_cxm_{name}", expressions=list(arguments))
 
 
 def as_text(value: Expr) -> Expr:
-    """An expression as a text argument of a Python function; a constant is left alone."""
+    """Return an expression as a text argument of a Python function; a constant text is left alone."""
     return (
         value
         if isinstance(value, exp.Literal) and value.is_string
@@ -22,7 +22,7 @@ def as_text(value: Expr) -> Expr:
 
 
 def as_number(value: Expr | None, default: int) -> Expr:
-    """An expression as a whole number; a constant is left alone, a missing one is the default."""
+    """Return an expression as a whole number; a constant is left alone, a missing expression is the default."""
     if value is None:
         return exp.Literal.number(default)
     return value if isinstance(value, exp.Literal) else exp.Anonymous(this="_cxm_int64", expressions=[value])

@@ -18,7 +18,7 @@ _OF_BINARY = ("HEX", "BASE64", "UTF-8", "UTF8")
 
 
 def written(node: exp.ToChar) -> Expr:
-    """TO_CHAR with a format, of a number; `node` itself if it is not a number, or may not be one."""
+    """Rewrite TO_CHAR of a number with a format; return `node` itself if the value is not a number, or may not be one."""
     how, value = constant_text(node.args.get("format")), node.this
     if how is None or isinstance(value.unnest(), (exp.Null, exp.Placeholder)):
         return node
@@ -46,7 +46,7 @@ def _is_of_time(format_: str) -> bool:
 
 
 def read(node: exp.ToNumber | exp.ToDouble) -> Expr:
-    """TO_NUMBER, TO_DECIMAL, TO_DOUBLE and their TRY_ forms with a format; `node` itself without one."""
+    """Rewrite TO_NUMBER, TO_DECIMAL, TO_DOUBLE and their TRY_ forms with a format; return `node` itself without one."""
     how = node.args.get("format")
     if how is None:
         return node

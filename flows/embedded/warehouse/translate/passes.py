@@ -1,9 +1,9 @@
-"""fakesnow's transforms over one syntax tree, at a fraction of what sqlglot's `transform` costs.
+"""Applies fakesnow's transforms to one syntax tree, at a fraction of what sqlglot's `transform` costs.
 
 fakesnow's list of transforms ──noted──▶ passes ──those whose nodes the tree has, one after the other──▶ the tree
 
-fakesnow 0.12.1 walks the tree some eighty times for each statement, most times for nothing. Here a pass is left out where the
-tree has no node that it looks at, and those that look at a kind of statement see the root alone. A transform that is not
+fakesnow 0.12.1 walks the tree some eighty times for each statement, mostly for nothing. Here a pass is skipped if the tree has
+none of the nodes that it looks at, and a pass that looks at a kind of statement sees only the root. A transform that is not
 named here sees every node.
 """
 
@@ -57,7 +57,7 @@ _ONLY_WITH: dict[str, Kinds] = {
 
 
 class Passes:
-    """Stands in for a tree whose `transform` is called again and again: notes each call."""
+    """Stands in for a tree whose `transform` is called again and again, and notes each call."""
 
     def __init__(self) -> None:
         self.noted: list[tuple[str, Pass]] = []
@@ -68,7 +68,7 @@ class Passes:
         return self
 
     def applied(self, tree: Expr) -> Expr:
-        """The tree, changed in place, or what takes the place of its root."""
+        """Apply the noted passes; return the tree, changed in place, or what replaces its root."""
         present = {type(node) for node in tree.walk()}
         for name, function in self.noted:
             if name in OF_STATEMENTS:
@@ -83,7 +83,7 @@ class Passes:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """A transform's name, also where it is called in a lambda."""
+    """Return a transform's name, also if a lambda calls it."""
     code: CodeType | None = getattr(function, "__code__", None)
     if code is not None and code.co_name == "<lambda>":
         return next((name for name in code.co_names if name in OF_STATEMENTS or name in OF_NODES), "")
@@ -96,8 +96,8 @@ def _goes_along(name: str, present: set[type[Expr]]) -> bool:
 
 
 def changed(tree: Expr, function: Pass, kinds: Kinds = (Expr,), present: set[type[Expr]] | None = None) -> Expr:
-    """sqlglot's `transform` without its copy: the function sees each node of these kinds before those in it, and none of what it
-    puts in. The kinds of nodes that the tree has then are added to `present`."""
+    """Transform a tree as sqlglot does, without its copy: the function sees each node of these kinds before the nodes in it, and
+    none that it puts in. The kinds of nodes that the tree has afterwards are added to `present`."""
     stack, root = [tree], tree
     while stack:
         node = stack.pop()

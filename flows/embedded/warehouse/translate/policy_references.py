@@ -1,6 +1,6 @@
-"""INFORMATION_SCHEMA.POLICY_REFERENCES: a policy's name, or an object's ──▶ what is masked by what.
+"""INFORMATION_SCHEMA.POLICY_REFERENCES: the name of a policy, or of an object ──▶ the masked columns and their policies.
 
-https://docs.snowflake.com/en/sql-reference/functions/policy_references. Rows are for whoever owns or may apply the policy,
+https://docs.snowflake.com/en/sql-reference/functions/policy_references. A role sees the rows if it owns or may apply the policy,
 or has APPLY MASKING POLICY on the account.
 """
 
@@ -29,7 +29,7 @@ _KINDS = {"TABLE": ("TABLE", "VIEW"), "VIEW": ("VIEW",), "TAG": ("TAG",)}
 
 
 def rows(conn: WarehouseConnection, call: exp.Anonymous) -> pa.Table:
-    """The rows of one call."""
+    """Return the rows of one call."""
     given = {str(a.this.name).upper(): a.expression.name for a in call.expressions if isinstance(a, exp.Kwarg)}
     references: list[tuple[str | None, ...]] = []
     if set(given) == {"POLICY_NAME"}:

@@ -1,4 +1,4 @@
-"""Regular expressions as in Snowflake, where DuckDB's differ: from a position, the nth match, a group of it.
+"""Computes regular expressions as Snowflake does, where DuckDB's differ: from a position, the nth match, a group of it.
 
 DuckDB ──native function `_cxm_regexp_…`──▶ here: texts and numbers in, a text or a number out; NULL for NULL
 
@@ -23,7 +23,8 @@ _POSIX = {
 
 @lru_cache(maxsize=512)
 def pattern(text: str, parameters: str = "c") -> re.Pattern[str]:
-    """A POSIX pattern with its parameters (https://docs.snowflake.com/en/sql-reference/functions-regexp#label-regexp-parameters-argument)."""
+    """Compile a POSIX pattern with its parameters
+    (https://docs.snowflake.com/en/sql-reference/functions-regexp#label-regexp-parameters-argument)."""
     flags = re.ASCII
     for parameter in parameters:
         if parameter in "ims":
@@ -41,7 +42,8 @@ def pattern(text: str, parameters: str = "c") -> re.Pattern[str]:
 
 
 def check_place(position: int, occurrence: int, least: int = 1) -> None:
-    """Characters are counted from 1 (https://docs.snowflake.com/en/sql-reference/functions/regexp_substr#arguments)."""
+    """Check that a position is at least 1, an occurrence at least `least`
+    (https://docs.snowflake.com/en/sql-reference/functions/regexp_substr#arguments)."""
     if position < 1 or occurrence < least:
         what, given = ("position", position) if position < 1 else ("occurrence", occurrence)
         raise fail(f"Invalid {what}: {given} (a positive whole number is expected)", 100050, "22023")
@@ -55,7 +57,7 @@ def regexp_replace(
     occurrence: int | None,
     parameters: str | None,
 ) -> str | None:
-    """REGEXP_REPLACE: from a position, one occurrence or (0) all of them; \\1 is a group."""
+    """Compute REGEXP_REPLACE: from a position, one occurrence or (0) all of them; \\1 is a group."""
     if subject is None or text is None or by is None or position is None or occurrence is None or parameters is None:
         return None
     check_place(position, occurrence, 0)
@@ -77,7 +79,7 @@ def _matches(subject: str, text: str, position: int, parameters: str) -> list[re
 
 
 def _group_number(group: int, parameters: str, compiled: re.Pattern[str]) -> int:
-    """The group to return: the one that was named, the first where e asks for one, else the whole match."""
+    """Choose the group to return: the given one, the first if the parameter e asks for one, else 0, the whole match."""
     return group if group >= 0 else 1 if "e" in parameters and compiled.groups else 0
 
 
@@ -89,7 +91,7 @@ def _matches_from(
     parameters: str | None,
     group: int | None,
 ) -> tuple[list[re.Match[str]], int] | None:
-    """The matches from the `occurrence`-th on, and the number of the group to return; None if an argument is NULL."""
+    """Find the matches from the `occurrence`-th on, and the number of the group to return; None if an argument is NULL."""
     if subject is None or text is None or position is None or occurrence is None or parameters is None or group is None:
         return None
     check_place(position, occurrence)
@@ -105,7 +107,7 @@ def regexp_substr(
     parameters: str | None,
     group: int | None,
 ) -> str | None:
-    """REGEXP_SUBSTR; `group` is 0 for the whole match, -1 if neither e nor a group is given."""
+    """Compute REGEXP_SUBSTR; `group` is 0 for the whole match, -1 if neither e nor a group is given."""
     matches, number = _matches_from(subject, text, position, occurrence, parameters, group) or ([], 0)
     return matches[0][number] if matches and number <= matches[0].re.groups else None
 
@@ -118,7 +120,7 @@ def regexp_substr_all(
     parameters: str | None,
     group: int | None,
 ) -> str | None:
-    """REGEXP_SUBSTR_ALL, as JSON."""
+    """Compute REGEXP_SUBSTR_ALL, as JSON."""
     hits = _matches_from(subject, text, position, occurrence, parameters, group)
     if hits is None:
         return None
@@ -130,7 +132,7 @@ def regexp_instr(
     subject: str | None, text: str | None, position: int | None, occurrence: int | None, option: int | None,
     parameters: str | None, group: int | None,
 ) -> int | None:  # fmt: skip
-    """REGEXP_INSTR: where the match begins, or (option 1) the character behind it; 0 where there is none."""
+    """Compute REGEXP_INSTR: where the match begins, or (option 1) the character after it; 0 without a match."""
     if subject is None or text is None or position is None or occurrence is None or option is None:
         return None
     check_place(position, occurrence)
@@ -144,7 +146,7 @@ def regexp_instr(
 
 
 def regexp_count(subject: str | None, text: str | None, position: int | None, parameters: str | None) -> int | None:
-    """REGEXP_COUNT."""
+    """Compute REGEXP_COUNT."""
     if subject is None or text is None or position is None:
         return None
     check_place(position, 1)
@@ -152,7 +154,7 @@ def regexp_count(subject: str | None, text: str | None, position: int | None, pa
 
 
 def regexp_like(subject: str | None, text: str | None, parameters: str | None) -> bool | None:
-    """REGEXP_LIKE and RLIKE, which match the whole subject."""
+    """Compute REGEXP_LIKE and RLIKE, which match the whole subject."""
     if subject is None or text is None:
         return None
     return pattern(text, parameters or "c").fullmatch(subject) is not None

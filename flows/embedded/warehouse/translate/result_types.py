@@ -17,12 +17,12 @@ KINDS = "cxm_kinds"  # of a query: the kind of each column of its result, "" whe
 
 
 def shown_kind(name: str, kind: str) -> str:
-    """A column's type, ARRAY or OBJECT where Snowflake has these: the engine has JSON, a struct or a list."""
+    """Return a column's type, ARRAY or OBJECT if it is one on Snowflake, where the engine has JSON, a struct or a list."""
     return kind if kind in ("ARRAY", "OBJECT") else name
 
 
 def give_types(query: Expr, types_: Sequence[Type | None]) -> None:
-    """Each column of a query's result, and of the halves of a UNION, cast to its NUMBER; `query` is changed in place."""
+    """Cast each column of a query's result, and of the halves of a UNION, to its NUMBER; `query` is changed in place."""
     while isinstance(query, exp.Subquery):
         query = query.this
     if isinstance(query, exp.SetOperation):
@@ -53,7 +53,7 @@ def give_types(query: Expr, types_: Sequence[Type | None]) -> None:
 
 
 def name_nulls(items: Sequence[Item]) -> None:
-    """A column that is NULL alone is a VARCHAR in what CREATE … AS SELECT makes."""
+    """Make a column that is only NULL a VARCHAR, as CREATE … AS SELECT does."""
     for item in items:
         if item.type == types.NULL and item.node is not None and not isinstance(item.node, exp.SetOperation):
             inner = item.node.unalias()

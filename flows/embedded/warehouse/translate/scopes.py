@@ -20,14 +20,14 @@ class Scope:
     sources: list[tuple[str, Columns | None]] = field(default_factory=list)
     outer: Scope | None = None
     results: Columns = field(default_factory=dict)
-    made: dict[str, Expr] = field(default_factory=dict)  # what the results of a SELECT list are computed by
+    made: dict[str, Expr] = field(default_factory=dict)  # the expressions of the results of a SELECT list
     doubled: set[str] = field(default_factory=set)  # the names that two of its results have
     twice: set[tuple[str, str]] = field(default_factory=set)  # (source, column) that a subquery has several times
 
 
 @dataclass
 class Item:
-    """A column of a query's result; `node` is None for a column that a star means."""
+    """A column of a query's result; `node` is None for a column of a star."""
 
     name: str
     type: Type | None
@@ -35,14 +35,14 @@ class Item:
 
 
 def folded(identifier: Expr | str | None) -> str:
-    """An identifier as Snowflake keeps it."""
+    """Return an identifier's name as Snowflake stores it."""
     if isinstance(identifier, exp.Identifier):
         return str(identifier.this) if identifier.quoted else str(identifier.this).upper()
     return str(identifier.name if isinstance(identifier, Expr) else identifier or "").upper()
 
 
 def resolved(column: exp.Column, scope: Scope) -> Type | None:
-    """The type of the column that a name means. Raises 000904 where a column's name differs from it by case alone."""
+    """Return the type of the column that a name means. Raises 000904 if a column differs only by case, 002028 if two match."""
     name, table = folded(column.this), folded(column.args["table"]) if column.args.get("table") else ""
     here: Scope | None = scope
     while here is not None:
@@ -72,7 +72,10 @@ _SURE = ("_CXM_", "TO_", "TRY_TO_", "DATE", "TIME")  # functions that give the s
 
 
 def computed_again(column: exp.Column, scope: Scope) -> Expr | None:
-    """The expression of an alias in the same SELECT list: DuckDB refuses one whose expression may fail, such as a cast."""
+    """Return the expression of an alias in the same SELECT list, if it has to be written again, otherwise None.
+
+    DuckDB refuses an alias whose expression may fail, such as a cast.
+    """
     name = folded(column.this)
     made = scope.made.get(name)
     if made is None or column.args.get("table"):
@@ -96,7 +99,7 @@ def computed_again(column: exp.Column, scope: Scope) -> Expr | None:
 
 
 def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
-    """A source's columns, by the names that its alias gives them."""
+    """Return a source's columns, by the names that its alias gives them."""
     if items is None:
         return None
     names = [folded(c) for c in (alias.args.get("columns") or [] if alias else [])]
@@ -104,14 +107,14 @@ def renamed(items: list[Item] | None, alias: Expr | None) -> Columns | None:
 
 
 def several(items: list[Item]) -> set[str]:
-    """The names that more than one column of a result has; an expression without an alias has its own text as its name."""
+    """Return the names that more than one column of a result has; an expression without an alias has its text as its name."""
     named = (type(None), exp.Alias, exp.Column, exp.SetOperation)
     names = [item.name for item in items if isinstance(item.node, named)]
     return {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
 
 
 def merged(stars: list[Item], select: exp.Select) -> list[Item]:
-    """What a star means where joins USING columns, or NATURAL ones, have these columns once."""
+    """Return the columns of a star, with those of JOIN … USING or NATURAL JOIN only once."""
     joins = select.args.get("joins") or []
     once = {folded(column) for join in joins for column in join.args.get("using") or []}
     if any(str(join.args.get("method") or "").upper() == "NATURAL" for join in joins):
@@ -123,7 +126,7 @@ def merged(stars: list[Item], select: exp.Select) -> list[Item]:
 
 
 def check_order(order: Expr | None, items: list[Item] | None, union: bool = False) -> None:
-    """ORDER BY a name that two columns of the result have, or that a set operation has not
+    """Refuse ORDER BY a name that two columns of the result have, or that a set operation does not have
     (https://docs.snowflake.com/en/sql-reference/constructs/order-by)."""
     if order is None or not items:
         return
@@ -141,7 +144,7 @@ def check_order(order: Expr | None, items: list[Item] | None, union: bool = Fals
 
 
 def check_star(half: Expr, items: list[Item], made: list[Item]) -> None:
-    """The columns of a * cannot be cast one by one, so those of another kind than the set operation's are refused
+    """Refuse columns of a * of another kind than the set operation's, since they cannot be cast one by one
     (https://docs.snowflake.com/en/sql-reference/operators-query#general-usage-notes)."""
     if isinstance(half, exp.Select) and any(column.is_star for column in half.expressions):
         for item, to in zip(items, made, strict=True):
@@ -152,7 +155,7 @@ def check_star(half: Expr, items: list[Item], made: list[Item]) -> None:
 
 
 def star(projection: Expr, scope: Scope) -> list[Item] | None:
-    """What `*` or `t.*` means; None when a source's columns are not known.
+    """Return the columns that `*` or `t.*` means; None when a source's columns are not known.
 
     Raises 000904 for a name in EXCLUDE, RENAME or REPLACE that is not a column
     (https://docs.snowflake.com/en/sql-reference/sql/select#parameters).
@@ -184,7 +187,7 @@ def star(projection: Expr, scope: Scope) -> list[Item] | None:
 
 
 def replacements(projection: Expr) -> list[exp.Alias]:
-    """What `* REPLACE (a AS b, …)` says."""
+    """Return the expressions of `* REPLACE (a AS b, …)`."""
     all_ = projection if isinstance(projection, exp.Star) else projection.this
     replaced = all_.args.get("replace") or [] if isinstance(all_, exp.Star) else []
     return [made for made in replaced if isinstance(made, exp.Alias)]

@@ -1,4 +1,4 @@
-"""VARIANT, ARRAY and OBJECT, aggregates over NULL and rows of values as in Snowflake, before fakesnow's transforms.
+"""Rewrites VARIANT, ARRAY and OBJECT, aggregates over NULL and rows of values, before fakesnow's transforms.
 
 syntax tree ──rewrite──▶ the same tree: ARRAY_CAT(A, B) → _cxm_js2('ARRAY_CAT', A, B), (A, B) = (C, D) by columns
 
@@ -20,7 +20,7 @@ from flows.embedded.warehouse.translate.trees import change_from_leaves
 from flows.embedded.warehouse.translate.typed_nodes import set_type, type_of
 
 _BINARY = (exp.DataType.Type.BINARY, exp.DataType.Type.VARBINARY)
-# Functions of `json_values.call`: how many arguments they take.
+# Functions of `json_values.call`: the least and the most arguments that they take.
 _CALLS = {
     "ARRAYS_OVERLAP": (2, 2), "ARRAYS_TO_OBJECT": (2, 2), "ARRAY_APPEND": (2, 2), "ARRAY_CAT": (2, 2), "ARRAY_COMPACT": (1, 1),
     "ARRAY_DISTINCT": (1, 1), "ARRAY_EXCEPT": (2, 2), "ARRAY_FLATTEN": (1, 1), "ARRAY_GENERATE_RANGE": (2, 3),
@@ -51,7 +51,7 @@ _NOT_SOUGHT = ("VARCHAR", *types.TIMES, "BINARY")
 
 
 def rewrite(expression: Expr) -> Expr:
-    """The statement, changed in place, or what takes its place."""
+    """Rewrite a statement in place; return it, or what replaces it."""
     return change_from_leaves(expression, _rewritten)
 
 
@@ -114,7 +114,7 @@ def _rewritten(node: Expr) -> Expr:
 
 
 def _next(column: exp.Column) -> Expr:
-    """<sequence>.NEXTVAL in an expression; as a column of a result it is left, with its name
+    """Rewrite <sequence>.NEXTVAL in an expression; as a column of a result it stays, with its name
     (https://docs.snowflake.com/en/user-guide/querying-sequences#sequences-as-expressions)."""
     if column.find_ancestor(exp.ColumnDef) is not None:
         raise errors.unsupported("a sequence as a column's DEFAULT (AUTOINCREMENT is here)")
@@ -147,7 +147,7 @@ def _macro(name: str, *arguments: Expr) -> exp.Anonymous:
 
 
 def _called(node: exp.Anonymous, name: str) -> Expr:
-    """A function of arrays and objects as the call of a macro in `macros`."""
+    """Rewrite a function of arrays and objects as the call of a macro in `macros`."""
     arguments = node.expressions
     if name in _CALLS:
         least, most = _CALLS[name]
@@ -179,14 +179,14 @@ def _called(node: exp.Anonymous, name: str) -> Expr:
 
 
 def _json(value: Expr) -> Expr:
-    """A value as a text of JSON, NULL for NULL."""
+    """Return a value as a JSON text, NULL for NULL."""
     if _is_float(value):
         return _macro("digits_of", value)
     return exp.cast(exp.null(), "VARCHAR") if isinstance(value, exp.Null) else _macro("js", value)
 
 
 def _is_float(value: Expr) -> bool:
-    """Whether it is JSON's text of a FLOAT, whose exponent the engine's to_json would take away."""
+    """Whether a value is a FLOAT's JSON text, whose exponent the engine's to_json would remove."""
     return isinstance(value, exp.Anonymous) and value.this == "_cxm_float_in_json"
 
 
@@ -198,7 +198,7 @@ def _json_call(name: str, arguments: Sequence[Expr]) -> Expr:
 
 
 def _by_kind(name: str, arguments: Sequence[Expr]) -> Expr:
-    """IS_… and AS_…: https://docs.snowflake.com/en/sql-reference/functions/is, …/as."""
+    """Rewrite IS_… and AS_…: https://docs.snowflake.com/en/sql-reference/functions/is, …/as."""
     if not arguments or (len(arguments) > 1 and name not in ("AS_DECIMAL", "AS_NUMBER")):
         raise errors.argument_count(name, 1, len(arguments))
     kind = _macro("typeof", arguments[0])
@@ -222,7 +222,7 @@ def _by_kind(name: str, arguments: Sequence[Expr]) -> Expr:
 
 
 def _element(node: exp.Bracket) -> Expr:
-    """V['a'][0]: a step of a path; DuckDB would count from the end of an array for a negative one."""
+    """Rewrite a step of a path, V['a'][0]; DuckDB would count a negative one from the end of an array."""
     if len(node.expressions) != 1:
         return node
     step, inner = node.expressions[0], node.this
@@ -236,7 +236,7 @@ def _element(node: exp.Bracket) -> Expr:
     return _path(inner, part)
 
 
-_EXTRACT = "json_extract"  # not the arrow, which DuckDB takes for a lambda's where a macro has it for its argument
+_EXTRACT = "json_extract"  # not the arrow, which DuckDB reads as a lambda's in the argument of a macro
 
 
 def _path(value: Expr, steps: str) -> Expr:
@@ -262,7 +262,7 @@ def _steps(path: exp.JSONPath) -> str:
 
 
 def _whole(node: Expr) -> Expr:
-    """LISTAGG and ARRAY_AGG with what belongs to the call: an empty text, an empty array if every value is NULL."""
+    """Rewrite LISTAGG and ARRAY_AGG, with the clauses of the call: an empty text or array if every value is NULL. Mark FLOATs."""
     call = node
     while isinstance(call, (exp.WithinGroup, exp.Window, exp.Filter)):
         call = call.this
@@ -283,7 +283,7 @@ def _whole(node: Expr) -> Expr:
 
 
 def _aggregated(call: Expr) -> Expr:
-    """What ARRAY_AGG collects."""
+    """Return the expression that ARRAY_AGG collects."""
     value: Expr = call.this
     while isinstance(value, (exp.Order, exp.Distinct)):
         value = value.this if isinstance(value, exp.Order) else value.expressions[0]
@@ -291,7 +291,7 @@ def _aggregated(call: Expr) -> Expr:
 
 
 def _with_floats(value: Expr, *keys: str) -> Expr:
-    """An array or object whose numbers, or those of these keys, are FLOATs: 3.000000000000000e+00."""
+    """Make the numbers of an array or object, or those of these keys, FLOATs: 3.000000000000000e+00."""
     return _macro("as_json", _macro("with_floats", _macro("digits_of", value), exp.Literal.string(json.dumps(keys))))
 
 

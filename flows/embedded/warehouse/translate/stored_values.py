@@ -12,12 +12,12 @@ from flows.embedded.warehouse.translate.expressions import declared
 from flows.embedded.warehouse.translate.scopes import Columns, Item, folded
 from flows.embedded.warehouse.translate.typed_nodes import call_of, type_of
 
-# What makes a text of a known length (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar).
+# Expressions whose text has a known length (https://docs.snowflake.com/en/sql-reference/data-types-text#varchar).
 _OF_LENGTH = (exp.Column, exp.Literal, exp.Case, exp.If, exp.Coalesce, exp.SetOperation)
 
 
 def kept_lengths(tree: Expr, items: Sequence[Item]) -> dict[str, int]:
-    """What is kept of the columns that a CREATE or ALTER makes: lengths of a query's texts, `types.MARKS` of the others."""
+    """Return what is stored of the columns that a CREATE or ALTER makes: lengths of a query's texts, `types.MARKS` of others."""
     parts = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
     names = [folded(part.this if isinstance(part, exp.ColumnDef) else part) for part in parts]
     kept: dict[str, int] = {}
@@ -27,7 +27,7 @@ def kept_lengths(tree: Expr, items: Sequence[Item]) -> dict[str, int]:
         mark = types.MARKS.get(item.type.kind) if item.type is not None else None
         kept[name] = (
             (length or types.LONGEST_TEXT) if mark is None else mark
-        )  # nothing is left of what OR REPLACE replaces
+        )  # OR REPLACE leaves nothing of the table before
     for column in [*parts, *(tree.args.get("actions") or [])]:
         type_ = declared(column.kind) if isinstance(column, exp.ColumnDef) and column.kind is not None else None
         if type_ is not None and type_.kind in types.MARKS:
@@ -36,7 +36,7 @@ def kept_lengths(tree: Expr, items: Sequence[Item]) -> dict[str, int]:
 
 
 def name_columns(schema: Expr) -> None:
-    """The columns of CREATE TABLE: CHAR is VARCHAR(1), and no two have one name."""
+    """Make CHAR columns of CREATE TABLE VARCHAR(1), and refuse two columns of one name."""
     names: set[str] = set()
     for column in schema.expressions if isinstance(schema, exp.Schema) else []:
         if isinstance(column, exp.ColumnDef):
@@ -57,13 +57,13 @@ def name_columns(schema: Expr) -> None:
 
 
 def check_case(name: str, columns: Columns) -> None:
-    """Raises 000904 for the name of a column that is spelled in another case."""
+    """Raise 000904 for the name of a column that is spelled in another case."""
     if name not in columns and any(n.upper() == name.upper() for n in columns):
         raise errors.invalid_identifier(name if name.isupper() else f'"{name}"')
 
 
 def limit(cell: Expr, length: int) -> None:
-    """A value on its way into VARCHAR(length), checked; DEFAULT and what is short enough are left alone."""
+    """Check the length of a value on its way into VARCHAR(length); DEFAULT and what is short enough are left alone."""
     type_ = type_of(cell)
     keyword = isinstance(cell, exp.Null) or (isinstance(cell, (exp.Column, exp.Var)) and cell.name.upper() == "DEFAULT")
     if not length or keyword or (type_ and 0 < type_.length <= length):
@@ -73,7 +73,7 @@ def limit(cell: Expr, length: int) -> None:
 
 
 def limit_changes(tree: Expr, target: Columns) -> None:
-    """UPDATE … SET and MERGE: what goes into a VARCHAR(n) is not longer."""
+    """Check the length of what UPDATE … SET and MERGE put into a VARCHAR(n)."""
     for then in tree.find_all(exp.Update, exp.Insert):
         pairs: list[tuple[Expr, Expr]] = []
         if isinstance(then, exp.Update):

@@ -1,4 +1,4 @@
-"""FLATTEN, SPLIT_TO_TABLE and STRTOK_SPLIT_TO_TABLE: rows of a value, joined to the row that holds it.
+"""Rewrites FLATTEN, SPLIT_TO_TABLE and STRTOK_SPLIT_TO_TABLE: rows of a value, joined to the row that holds it.
 
 FROM T, LATERAL FLATTEN(INPUT => T.A, OUTER => TRUE) F ──rewritten──▶ FROM T, _cxm_flatten(T.A, 1, '', true, false, 'BOTH') F
 
@@ -17,7 +17,7 @@ _DEFAULTS = {"PATH": "", "OUTER": False, "RECURSIVE": False, "MODE": "BOTH"}
 
 
 def rewritten(node: Expr) -> Expr:
-    """TABLE(…) or LATERAL … as a table macro of DuckDB; `node` itself where it is another function's."""
+    """Rewrite TABLE(…) or LATERAL … as a table macro of DuckDB; return `node` itself if it has another function."""
     call = node.this
     made: exp.Anonymous
     if isinstance(call, exp.Explode):
@@ -71,9 +71,9 @@ def _flatten(call: exp.Explode) -> exp.Anonymous:
 
 
 def _sequence(node: Expr) -> Expr:
-    """SEQ: 1 for a value alone; beside rows, the number of the row, which they get under a hidden name.
+    """Return SEQ: 1 for a value alone; beside rows, the number of the row, which becomes a hidden column of theirs.
 
-    The rows get it only where the query shows SEQ, since a number for every row costs.
+    The rows get this column only if the query shows SEQ, since numbering every row costs time.
     """
     one = exp.Literal.number(1)
     select = node.find_ancestor(exp.Select)
@@ -115,7 +115,7 @@ def _refused_star(stars: list[Expr]) -> Expr:
 
 
 def _before(select: exp.Select, node: Expr) -> list[Expr]:
-    """The sources that come before a node in FROM."""
+    """Return the sources that come before a node in FROM."""
     from_ = select.args.get("from_")
     sources: list[Expr] = []
     holders = [from_.this] if isinstance(from_, exp.From) else []
@@ -133,7 +133,7 @@ def _before(select: exp.Select, node: Expr) -> list[Expr]:
 
 
 def joined(join: exp.Join) -> Expr:
-    """A ASOF JOIN B MATCH_CONDITION (…): every row of A, with the nearest of B or NULLs
+    """Rewrite A ASOF JOIN B MATCH_CONDITION (…): every row of A, with the nearest of B or NULLs
     (https://docs.snowflake.com/en/sql-reference/constructs/asof-join)."""
     match = join.args.get("match_condition")
     if match is None:
@@ -147,7 +147,7 @@ def joined(join: exp.Join) -> Expr:
 
 
 def named(values: exp.Values) -> Expr:
-    """VALUES (…) A has the columns COLUMN1, COLUMN2 …, under its alias too."""
+    """Give VALUES (…) A the columns COLUMN1, COLUMN2 …, under its alias too."""
     alias, rows = values.args.get("alias"), values.expressions
     if not isinstance(alias, exp.TableAlias) or not alias.this or alias.args.get("columns") or not rows:
         return values
@@ -157,7 +157,7 @@ def named(values: exp.Values) -> Expr:
 
 
 def positional(node: exp.Parameter) -> Expr:
-    """$1 of VALUES is COLUMN1 (https://docs.snowflake.com/en/sql-reference/constructs/values)."""
+    """Rewrite $1 of VALUES as COLUMN1 (https://docs.snowflake.com/en/sql-reference/constructs/values)."""
     number, select = node.this.name if isinstance(node.this, exp.Literal) else "", node.find_ancestor(exp.Select)
     from_ = select.args.get("from_") if select is not None else None
     source = from_.this if isinstance(from_, exp.From) else None

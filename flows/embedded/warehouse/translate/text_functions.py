@@ -1,8 +1,8 @@
-"""Functions of texts as in Snowflake, where DuckDB's or sqlglot's differ: as calls of `text_values`.
+"""Rewrites text functions, where DuckDB's or sqlglot's differ from Snowflake's, as calls of functions in `native` or of macros.
 
 call ──rewritten──▶ REGEXP_REPLACE(S, P, R, 2) → _cxm_regexp_replace(S, P, R, 2, 0, 'c')
 
-What DuckDB does as documented, such as REGEXP_REPLACE without a position, is left to it: that is many times faster.
+DuckDB computes what it does as documented, such as REGEXP_REPLACE without a position: that is many times faster.
 https://docs.snowflake.com/en/sql-reference/functions-string, …/functions-regexp
 """
 
@@ -47,7 +47,7 @@ def _replaced(node: Expr) -> Expr:
 def _all_matches(node: Expr) -> Expr:
     group = node.args.get("group")
     parameters = node.args.get("parameters")
-    given = isinstance(group, exp.Literal) and group.name != "0"  # with e and no group it is the first
+    given = isinstance(group, exp.Literal) and group.name != "0"  # with e and no group, the first group
     made = native(
         "regexp_substr_all", as_text(node.this), as_text(node.expression), as_number(node.args.get("position"), 1),
         as_number(node.args.get("occurrence"), 1), parameters or exp.Literal.string("c"),
@@ -70,7 +70,7 @@ def _of_binary(name: str, node: Expr, a: Expr | None = None, b: Expr | None = No
 
 
 def _side(name: str) -> Callable[[Expr], Expr]:
-    """LEFT and RIGHT, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/left#returns)."""
+    """Return the rewriting of LEFT and RIGHT of bytes (https://docs.snowflake.com/en/sql-reference/functions/left#returns)."""
     return lambda node: _of_binary(name, node, node.expression) if is_binary(node.this) else node
 
 
@@ -79,7 +79,8 @@ def _reversed(node: Expr) -> Expr:
 
 
 def _holds(name: str) -> Callable[[Expr], Expr]:
-    """CONTAINS, STARTSWITH and ENDSWITH, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/contains#arguments)."""
+    """Return the rewriting of CONTAINS, STARTSWITH and ENDSWITH of bytes
+    (https://docs.snowflake.com/en/sql-reference/functions/contains#arguments)."""
 
     def made(node: Expr) -> Expr:
         if not is_binary(node.this) or not is_binary(node.expression):
@@ -92,7 +93,7 @@ def _holds(name: str) -> Callable[[Expr], Expr]:
 
 
 def _position(node: Expr) -> Expr:
-    """POSITION and CHARINDEX, of bytes too (https://docs.snowflake.com/en/sql-reference/functions/position#arguments)."""
+    """Rewrite POSITION and CHARINDEX of bytes (https://docs.snowflake.com/en/sql-reference/functions/position#arguments)."""
     part = node.args["substr"]
     if not is_binary(node.this) or not is_binary(part):
         return node
@@ -101,7 +102,7 @@ def _position(node: Expr) -> Expr:
 
 
 def _upper(node: Expr) -> Expr:
-    """UPPER of ß is SS, as Unicode has it; the engine makes a capital ẞ of it."""
+    """Rewrite UPPER so that ß becomes SS, as in Unicode; the engine makes it a capital ẞ."""
     if isinstance(node.this, exp.Literal) and "ß" not in node.this.name:
         return node
     if isinstance(node.this, (exp.JSONExtract, exp.JSONExtractScalar, exp.Bracket)):
@@ -119,7 +120,8 @@ def _character(node: Expr) -> Expr:
 
 
 def _distance(node: Expr) -> Expr:
-    """EDITDISTANCE with a maximum below 0 is 0 (https://docs.snowflake.com/en/sql-reference/functions/editdistance#arguments)."""
+    """Replace a maximum below 0 in EDITDISTANCE with 0
+    (https://docs.snowflake.com/en/sql-reference/functions/editdistance#arguments)."""
     most = node.args.get("max_dist")
     if most is not None:
         node.set("max_dist", exp.func("greatest", most, exp.Literal.number(0)))
@@ -137,7 +139,8 @@ def _stuffed(node: Expr) -> Expr:
 
 
 def _place(node: Expr) -> Expr:
-    """REGEXP_INSTR of a group (https://docs.snowflake.com/en/sql-reference/functions/regexp_instr#arguments)."""
+    """Rewrite REGEXP_INSTR with parameters or a group
+    (https://docs.snowflake.com/en/sql-reference/functions/regexp_instr#arguments)."""
     if not has_any(node, "parameters", "group"):
         _check_place(node.args.get("position"))
         return node
@@ -153,7 +156,8 @@ def _translated(node: Expr) -> Expr:
 
 
 def _first_of(node: Expr) -> Expr:
-    """REGR_VALX and REGR_VALY are of type FLOAT (https://docs.snowflake.com/en/sql-reference/functions/regr_valy#returns)."""
+    """Rewrite REGR_VALX and REGR_VALY, whose type is FLOAT
+    (https://docs.snowflake.com/en/sql-reference/functions/regr_valy#returns)."""
     y, x = (exp.cast(part, "DOUBLE") for part in (node.this, node.expression))
     value, other = (y, x) if isinstance(node, exp.RegrValy) else (x, y)
     is_set = exp.Not(this=exp.Is(this=other, expression=exp.null()))
@@ -161,7 +165,7 @@ def _first_of(node: Expr) -> Expr:
 
 
 def _similar(node: Expr) -> Expr:
-    """JAROWINKLER_SIMILARITY: a whole number of hundredths, cut off, letters alike in both cases."""
+    """Rewrite JAROWINKLER_SIMILARITY: a whole number of hundredths, truncated; case is ignored."""
     both = [exp.Anonymous(this="upper", expressions=[part]) for part in (node.this, node.expression)]
     return native("hundredths", exp.Anonymous(this="jaro_winkler_similarity", expressions=both))
 
@@ -179,7 +183,7 @@ def _url(node: Expr) -> Expr:
 
 
 def _count(node: Expr) -> Expr:
-    """COUNT(A, B): the rows in which none of them is NULL (https://docs.snowflake.com/en/sql-reference/functions/count)."""
+    """Rewrite COUNT(A, B): the rows in which none is NULL (https://docs.snowflake.com/en/sql-reference/functions/count)."""
     if isinstance(node.this, exp.Column) and isinstance(node.this.this, exp.Star):
         raise errors.unsupported(f"COUNT({node.this.sql(dialect='snowflake')})")
     if not node.expressions:
@@ -193,7 +197,8 @@ def _count(node: Expr) -> Expr:
 
 
 def _substring(node: Expr) -> Expr:
-    """SUBSTR: a start before the first character is an empty text (https://docs.snowflake.com/en/sql-reference/functions/substr)."""
+    """Rewrite SUBSTR: a start before the first character gives an empty text
+    (https://docs.snowflake.com/en/sql-reference/functions/substr)."""
     start, length = node.args.get("start"), node.args.get("length")
     if is_binary(node.this):
         whole = exp.Literal.number(2**31)
@@ -204,14 +209,14 @@ def _substring(node: Expr) -> Expr:
 
 
 def _key(node: Expr) -> Expr:
-    """A key of {'a': 1} is a text, which keeps its case."""
+    """Make a key of {'a': 1} a text, so that it keeps its case."""
     if isinstance(node.parent, exp.Struct) and isinstance(node.this, exp.Identifier):
         node.set("this", exp.Literal.string(node.this.name))
     return node
 
 
 def _regexp_substr(node: Expr) -> Expr:
-    """REGEXP_SUBSTR: a constant position is checked here, any other one when the value is known."""
+    """Rewrite REGEXP_SUBSTR: a constant position is checked here, any other one when the statement runs."""
     places = [node.args.get(k) for k in ("position", "occurrence")]
     if all(p is None or isinstance(p, exp.Literal) for p in places) and isinstance(node.expression, exp.Literal):
         for what, place in zip(("position", "occurrence"), places, strict=True):

@@ -1,4 +1,4 @@
-"""Snowflake's functions of texts that DuckDB lacks or computes differently: SOUNDEX, PARSE_URL, TRANSLATE …
+"""Snowflake's functions of texts and numbers that DuckDB lacks or computes differently: SOUNDEX, PARSE_URL, TRANSLATE …
 
 DuckDB ──native function──▶ here: texts and numbers in, a text or a number out; NULL for NULL
 
@@ -21,7 +21,7 @@ from flows.embedded.warehouse.translate.json_values import dumps, fail
 
 
 def pad(text: str | None, size: int | None, by: str | None, left: bool) -> str | None:
-    """LPAD and RPAD: nothing is added of an empty text, nothing is left where the size is not positive."""
+    """Compute LPAD and RPAD: an empty `by` adds nothing; a size that is not positive leaves nothing."""
     if text is None or size is None or by is None:
         return None
     if size <= 0:
@@ -34,14 +34,14 @@ def pad(text: str | None, size: int | None, by: str | None, left: bool) -> str |
 
 
 def tokens(text: str | None, separators: str | None) -> list[str] | None:
-    """The pieces of STRTOK_SPLIT_TO_TABLE: each character separates, and nothing empty is left."""
+    """Split a text as STRTOK_SPLIT_TO_TABLE does: at each of the characters, without empty pieces."""
     if text is None or separators is None:
         return None
     return [t for t in re.split("[" + re.escape(separators) + "]", text) if t] if separators else [text]
 
 
 def soundex(text: str | None) -> str | None:
-    """SOUNDEX (https://docs.snowflake.com/en/sql-reference/functions/soundex)."""
+    """Compute SOUNDEX (https://docs.snowflake.com/en/sql-reference/functions/soundex)."""
     if text is None:
         return None
     codes = {c: str(n) for n, letters in enumerate(("BFPV", "CGJKQSXZ", "DT", "L", "MN", "R"), 1) for c in letters}
@@ -59,7 +59,7 @@ def soundex(text: str | None) -> str | None:
 
 
 def sha2(text: str | None, size: int | None) -> str | None:
-    """SHA2 of a text's UTF-8."""
+    """Compute SHA2 of a text's UTF-8."""
     if text is None or size is None:
         return None
     if size not in (224, 256, 384, 512):
@@ -68,7 +68,7 @@ def sha2(text: str | None, size: int | None) -> str | None:
 
 
 def decoded(text: str | None, kind: str, attempt: bool, alphabet: str | None) -> str | None:
-    """HEX_DECODE_STRING and BASE64_DECODE_STRING, with TRY_ NULL for what is none."""
+    """Compute HEX_DECODE_STRING and BASE64_DECODE_STRING; the TRY_ forms (`attempt`) return NULL for an invalid text."""
     if text is None or alphabet is None:
         return None
     text = text.translate({ord(a): b for a, b in zip(alphabet, "+/=", strict=False)}) if kind != "HEX" else text
@@ -82,7 +82,7 @@ def decoded(text: str | None, kind: str, attempt: bool, alphabet: str | None) ->
 
 
 def decoded_binary(text: str | None, kind: str, attempt: bool) -> bytes | None:
-    """HEX_DECODE_BINARY and BASE64_DECODE_BINARY, with TRY_ NULL for what is none."""
+    """Compute HEX_DECODE_BINARY and BASE64_DECODE_BINARY; the TRY_ forms (`attempt`) return NULL for an invalid text."""
     if text is None:
         return None
     value = try_binary(text, kind)
@@ -93,7 +93,7 @@ def decoded_binary(text: str | None, kind: str, attempt: bool) -> bytes | None:
 
 
 def translated(text: str | None, source: str | None, target: str | None) -> str | None:
-    """TRANSLATE (https://docs.snowflake.com/en/sql-reference/functions/translate)."""
+    """Compute TRANSLATE (https://docs.snowflake.com/en/sql-reference/functions/translate)."""
     if text is None or source is None or target is None:
         return None
     if len(target) > len(source):
@@ -105,7 +105,7 @@ def translated(text: str | None, source: str | None, target: str | None) -> str 
 
 
 def parsed_url(text: str | None, permissive: int | None) -> str | None:
-    """PARSE_URL (https://docs.snowflake.com/en/sql-reference/functions/parse_url)."""
+    """Compute PARSE_URL (https://docs.snowflake.com/en/sql-reference/functions/parse_url)."""
     if text is None or permissive is None:
         return None
     try:
@@ -132,7 +132,7 @@ def parsed_url(text: str | None, permissive: int | None) -> str | None:
 
 
 def version5(space: str | None, name: str | None) -> str | None:
-    """UUID_STRING(<uuid>, <name>)."""
+    """Compute UUID_STRING(<uuid>, <name>)."""
     if space is None or name is None:
         return None
     try:
@@ -142,7 +142,7 @@ def version5(space: str | None, name: str | None) -> str | None:
 
 
 def cube_root(value: float | None) -> float | None:
-    """CBRT, exact where the root is whole."""
+    """Compute CBRT, exact where the root is whole."""
     if value is None:
         return None
     root = math.cbrt(value)
@@ -150,7 +150,7 @@ def cube_root(value: float | None) -> float | None:
 
 
 def rounded(name: str | None, number: str | None, digits: int | None) -> str | None:
-    """ROUND or TRUNC of a decimal to digits that differ from row to row, or half to even."""
+    """Round a decimal (`name` is ROUND, TRUNC or HALF_TO_EVEN) to a number of digits that may differ from row to row."""
     if name is None or number is None or digits is None:
         return None
     how = {"ROUND": ROUND_HALF_UP, "HALF_TO_EVEN": ROUND_HALF_EVEN}.get(name, ROUND_DOWN)
@@ -160,14 +160,14 @@ def rounded(name: str | None, number: str | None, digits: int | None) -> str | N
 
 
 def rounded_float(name: str | None, number: float | None, digits: int | None) -> float | None:
-    """The same of a FLOAT; what has fewer digits is left as it is."""
+    """Round a FLOAT in the same way; one with fewer digits is left as it is."""
     if name is None or number is None or digits is None:
         return None
     return number if not math.isfinite(number) else float(rounded(name, repr(number), digits) or 0)
 
 
 def float_text(number: float | None, digits: int | None) -> str | None:
-    """A FLOAT's exact digits, as TO_DOUBLE(1.1)::NUMBER(38, 18) has them
+    """Write a FLOAT's exact digits, as TO_DOUBLE(1.1)::NUMBER(38, 18) has them
     (https://docs.snowflake.com/en/sql-reference/functions/to_double#examples)."""
     if number is None or digits is None:
         return None
@@ -177,7 +177,7 @@ def float_text(number: float | None, digits: int | None) -> str | None:
 
 
 def product(a: str | None, b: str | None, scale: int | None) -> str | None:
-    """The product of two NUMBERs of which not all digits fit into 38
+    """Multiply two NUMBERs whose exact product may have more than 38 digits
     (https://docs.snowflake.com/en/sql-reference/operators-arithmetic#multiplication)."""
     if a is None or b is None or scale is None:
         return None
@@ -189,7 +189,7 @@ def product(a: str | None, b: str | None, scale: int | None) -> str | None:
 
 
 def character(code: int | None) -> str | None:
-    """CHR (https://docs.snowflake.com/en/sql-reference/functions/chr#usage-notes)."""
+    """Compute CHR (https://docs.snowflake.com/en/sql-reference/functions/chr#usage-notes)."""
     if code is None:
         return None
     if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
@@ -198,7 +198,7 @@ def character(code: int | None) -> str | None:
 
 
 def half_of_md5(text: str | None, upper: bool) -> str | None:
-    """The digits of MD5_NUMBER_UPPER64 and MD5_NUMBER_LOWER64."""
+    """Compute the digits of MD5_NUMBER_UPPER64 and MD5_NUMBER_LOWER64."""
     if text is None:
         return None
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
@@ -206,7 +206,7 @@ def half_of_md5(text: str | None, upper: bool) -> str | None:
 
 
 def base64_text(value: bytes | None, line: int | None, alphabet: str | None) -> str | None:
-    """BASE64_ENCODE with a line's length and an alphabet: the characters for + and /, and the one that fills up
+    """Compute BASE64_ENCODE with a line length and an alphabet: the characters for + and /, and the padding character
     (https://docs.snowflake.com/en/sql-reference/functions/base64_encode#arguments)."""
     if value is None or line is None or alphabet is None:
         return None
@@ -215,7 +215,7 @@ def base64_text(value: bytes | None, line: int | None, alphabet: str | None) -> 
 
 
 def inserted(text: str | None, at: int | None, length: int | None, new: str | None) -> str | None:
-    """INSERT (https://docs.snowflake.com/en/sql-reference/functions/insert#arguments)."""
+    """Compute INSERT (https://docs.snowflake.com/en/sql-reference/functions/insert#arguments)."""
     if text is None or at is None or length is None or new is None:
         return None
     if not 1 <= at <= len(text) + 1 or length < 0:
@@ -224,7 +224,7 @@ def inserted(text: str | None, at: int | None, length: int | None, new: str | No
 
 
 def of_binary(name: str, value: bytes | None, a: int | None, b: int | None, other: bytes | None) -> bytes | None:
-    """LEFT, RIGHT, SUBSTR, REVERSE, LPAD and RPAD of bytes; what the call does not have is 0 or empty."""
+    """Compute LEFT, RIGHT, SUBSTR, REVERSE, LPAD and RPAD of bytes; arguments that the function does not have are 0 or empty."""
     if value is None or a is None or b is None or other is None:
         return None
     if name == "REVERSE":
@@ -242,7 +242,7 @@ def of_binary(name: str, value: bytes | None, a: int | None, b: int | None, othe
 
 
 def binary_place(name: str, value: bytes | None, part: bytes | None, start: int | None) -> int | None:
-    """POSITION of bytes in bytes, from 1, 0 where they are not; CONTAINS, STARTSWITH and ENDSWITH as 1 or 0."""
+    """Compute POSITION of bytes in bytes: from 1, or 0 if they are missing; CONTAINS, STARTSWITH and ENDSWITH give 1 or 0."""
     if value is None or part is None or start is None:
         return None
     if name == "POSITION":
@@ -251,7 +251,7 @@ def binary_place(name: str, value: bytes | None, part: bytes | None, start: int 
 
 
 def try_binary(text: str | None, format_: str | None) -> bytes | None:
-    """TRY_TO_BINARY."""
+    """Compute TRY_TO_BINARY."""
     if text is None or format_ is None:
         return None
     try:
@@ -263,7 +263,7 @@ def try_binary(text: str | None, format_: str | None) -> bytes | None:
 
 
 def bucket(value: float | None, least: float | None, most: float | None, count: int | None) -> int | None:
-    """WIDTH_BUCKET."""
+    """Compute WIDTH_BUCKET."""
     if value is None or least is None or most is None or count is None:
         return None
     if count < 1:

@@ -1,4 +1,4 @@
-"""Calls of the macros of dates and times, and the parts of a date by Snowflake's names.
+"""Makes calls of the macros of dates and times; the parts of a date by Snowflake's names.
 
 https://docs.snowflake.com/en/sql-reference/functions-date-time#supported-date-and-time-parts
 """
@@ -52,14 +52,14 @@ ZONES = {name.casefold() for name in zoneinfo.available_timezones()}
 
 
 def call(name: str, *arguments: Expr) -> exp.Anonymous:
-    """A call of a macro. DuckDB writes the argument into the body wherever the body names it, so that calls within calls would
-    grow by a power at each level: from the second level on the argument is bound once, as an aggregate's value is."""
+    """Return a call of a macro. DuckDB copies the argument to each place where the body names it, so that nested calls would
+    grow exponentially: from the second level on the argument is bound once, as an aggregate's value is."""
     each = "each_" if name not in _NOT_EACH and any(map(_is_bound_once, arguments)) else ""
     return exp.Anonymous(this=f"_cxm_{each}{name}", expressions=list(arguments))
 
 
 def _is_bound_once(node: Expr) -> bool:
-    """Whether a macro is called in it, or an aggregate or a window function is in it, one of the query around it."""
+    """Whether an expression has a call of a macro, an aggregate or a window function; subqueries do not count."""
     if isinstance(node, exp.Query):
         return False
     if isinstance(node, (exp.AggFunc, exp.Window)):
@@ -82,7 +82,8 @@ def part_name(node: Expr, function: str, known: tuple[str, ...] | None = None) -
 
 
 def moment(value: Expr) -> Expr:
-    """A text beside a date function is a timestamp (https://docs.snowflake.com/en/sql-reference/functions/dateadd#arguments)."""
+    """Convert a date function's argument, if it is a constant text, to a timestamp
+    (https://docs.snowflake.com/en/sql-reference/functions/dateadd#arguments)."""
     if isinstance(value, exp.Literal):
         return call("ntz", value)
     return exp.cast(value, "TIMESTAMP") if isinstance(value.unnest(), (exp.Null, exp.Placeholder)) else value

@@ -31,7 +31,7 @@ def _added(node: Expr) -> Expr:
 
 
 def interval_added(node: Expr) -> Expr:
-    """D + INTERVAL '1 day' (https://docs.snowflake.com/en/sql-reference/data-types-datetime#interval-constants)."""
+    """Rewrite D + INTERVAL '1 day' (https://docs.snowflake.com/en/sql-reference/data-types-datetime#interval-constants)."""
     interval = node.expression
     if isinstance(interval.this, exp.Literal) and interval.args.get("unit") is None:
         return interval_added(_in_steps(node, interval.this.name))
@@ -48,7 +48,7 @@ def interval_added(node: Expr) -> Expr:
 
 
 def _in_steps(node: Expr, text: str) -> Expr:
-    """D + INTERVAL '1 day, 2 hours' as D + INTERVAL '1 day' + INTERVAL '2 hours'; a number without a part means seconds."""
+    """Rewrite D + INTERVAL '1 day, 2 hours' as D + INTERVAL '1 day' + INTERVAL '2 hours'; a bare number means seconds."""
     parts = [re.fullmatch(r"\s*(-?\d+)\s*([A-Za-z]*)\s*", part) for part in text.split(",")]
     value: Expr = node.this
     for place, part in enumerate(parts):
@@ -120,7 +120,7 @@ def _part(node: Expr) -> Expr:
     return node
 
 
-# DuckDB has these, Snowflake's EXTRACT has not.
+# Parts that DuckDB has and Snowflake's EXTRACT does not.
 _NO_PARTS = ("millisecond", "microsecond", "decade", "century", "millennium", "era", "julian", "isoyear")
 
 
@@ -130,7 +130,8 @@ def _of_clock(node: Expr) -> Expr:
 
 
 def _between(node: Expr) -> Expr:
-    """MONTHS_BETWEEN has six digits behind the point (https://docs.snowflake.com/en/sql-reference/functions/months_between)."""
+    """Rewrite MONTHS_BETWEEN, with six digits after the point
+    (https://docs.snowflake.com/en/sql-reference/functions/months_between)."""
     both = [call("clock", moment(node.args[key])) for key in ("this", "expression")]
     return exp.Anonymous(this="_cxm_months_between", expressions=both)
 
@@ -141,7 +142,8 @@ def _next_day(node: Expr) -> Expr:
 
 
 def _now(node: Expr) -> Expr:
-    """https://docs.snowflake.com/en/sql-reference/functions/current_timestamp, …/sysdate: the latter is UTC without a zone."""
+    """Rewrite CURRENT_TIMESTAMP (https://docs.snowflake.com/en/sql-reference/functions/current_timestamp), CURRENT_DATE and
+    CURRENT_TIME, and SYSDATE (…/sysdate), which is UTC without a zone."""
     now = exp.Anonymous(this="now", expressions=[])
     if node.args.get("sysdate"):
         return exp.func("timezone", exp.Literal.string("UTC"), now)
@@ -169,7 +171,7 @@ def _slice(node: Expr) -> Expr:
 
 
 def _zoned_parts(node: Expr) -> Expr:
-    """TIMESTAMP_TZ_FROM_PARTS: in a zone by name, the session's without one
+    """Rewrite TIMESTAMP_TZ_FROM_PARTS: in the zone that it names, or in the session's
     (https://docs.snowflake.com/en/sql-reference/functions/timestamp_from_parts)."""
     zone = node.args.get("zone")
     wall = exp.TimestampFromParts(**{k: v for k, v in node.args.items() if k != "zone" and v is not None})
@@ -188,7 +190,7 @@ def _from_parts(node: Expr) -> Expr:
     parts = [node.args.get(key) for key in ("year", "month", "day", "hour", "min", "sec")[3 if of_time else 0 :]]
     if any(part is None for part in parts):
         return node
-    # a part may be below or above what a clock shows: the time moves on
+    # a part may be less or more than a clock shows: it is carried over to the others
     fine = node.args.get("nano")
     micros = exp.IntDiv(this=fine, expression=exp.Literal.number(1000)) if fine is not None else exp.Literal.number(0)
     if of_time:

@@ -69,7 +69,7 @@ def conversion(node: exp.Anonymous, name: str) -> Expr:
 
 
 def constant_text(how: Expr | None) -> Expr | None:
-    """A format, in one piece where it is joined of constants, as dbt writes it: 'yyyy-mm-dd HH24:MI'||'UTC'."""
+    """Return a format, in one piece if it is joined from constants, as dbt writes it: 'yyyy-mm-dd HH24:MI'||'UTC'."""
     if not isinstance(how, (exp.DPipe, exp.Concat)):
         return how
     parts = [how.this, how.expression] if isinstance(how, exp.DPipe) else how.expressions
@@ -80,7 +80,7 @@ def constant_text(how: Expr | None) -> Expr | None:
 
 
 def as_text(node: Expr) -> Expr:
-    """TO_CHAR and TO_VARCHAR; https://docs.snowflake.com/en/sql-reference/functions/to_char."""
+    """Rewrite TO_CHAR and TO_VARCHAR: https://docs.snowflake.com/en/sql-reference/functions/to_char."""
     how, value = constant_text(node.args.get("format")), node.this
     if isinstance(value.unnest(), (exp.Null, exp.Placeholder)):
         return node
@@ -102,7 +102,7 @@ def as_text(node: Expr) -> Expr:
 
 
 def joined_texts(node: Expr) -> Expr:
-    """A piece of a text that is none itself is written as TO_VARCHAR writes it."""
+    """Convert each operand of || or CONCAT that is not a text as TO_VARCHAR does."""
     if isinstance(node, exp.DPipe) and (is_binary(node.this) or is_binary(node.expression)):
         if not (is_binary(node.this) and is_binary(node.expression)):
             raise errors.unsupported("|| of a BINARY and another type")

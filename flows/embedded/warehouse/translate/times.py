@@ -1,4 +1,4 @@
-"""Dates, times and timestamps: Snowflake's casts and functions as calls of the macros in `macros`.
+"""Rewrites Snowflake's casts and functions of dates, times and timestamps as calls of the macros in `macros`.
 
 syntax tree ──rewrite──▶ the same tree: DATE_TRUNC('month', D) → _cxm_trunc('month', D), X::TIMESTAMP_TZ → _cxm_tz(X)
 
@@ -30,14 +30,14 @@ _ZONED_TYPE = Type("TIMESTAMP_TZ")
 
 
 def rewrite(expression: Expr) -> Expr:
-    """The statement, changed in place, with its dates and times as DuckDB computes them like Snowflake."""
+    """Rewrite a statement in place so that DuckDB computes its dates and times as Snowflake does."""
     zoned = any(_makes_zoned(node) or type_of(node) == _ZONED_TYPE for node in expression.walk())
     expression = change_from_leaves(expression, _rewritten)
     return change_from_leaves(expression, _compared) if zoned else expression
 
 
 def engine_type(node: exp.DataType) -> exp.DataType:
-    """A column's type in the engine: TIMESTAMP_LTZ is DuckDB's zoned timestamp, TIMESTAMP_TZ a struct that keeps the offset."""
+    """Return a column's type in the engine: a zoned timestamp for TIMESTAMP_LTZ, a struct with the offset for TIMESTAMP_TZ."""
     if (
         node.this in KINDS
         and node.expressions
@@ -68,7 +68,7 @@ def _makes_zoned(node: Expr) -> bool:
 
 
 def _compared(node: Expr) -> Expr:
-    """TIMESTAMP_TZ compares by its instant: "all operations are performed with a time zone offset specific to each record"
+    """Compare TIMESTAMP_TZ by its instant: "all operations are performed with a time zone offset specific to each record"
     (https://docs.snowflake.com/en/sql-reference/data-types-datetime#timestamp-ltz-timestamp-ntz-timestamp-tz)."""
     if isinstance(node, (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)):
         for key in ("this", "expression"):
@@ -127,8 +127,8 @@ def _cast(node: exp.Cast) -> Expr:
 
 
 def _is_text(node: Expr) -> bool:
-    """Whether it is a column of texts, or a cast to text: the macro would leave it as it is, and DuckDB binds
-    all of its bodies, three milliseconds a call."""
+    """Whether an expression is a text column or a cast to text: the macro would leave it as it is, but DuckDB would bind
+    all of the macro's bodies, three milliseconds a call."""
     node = node.unnest()
     if isinstance(node, exp.Cast):
         return node.to.this in TEXTS

@@ -1,9 +1,9 @@
-"""Snowflake's syntax tree → the tree that DuckDB's SQL is written from: fakesnow's transforms, called here and nowhere else.
+"""Translates Snowflake's syntax tree to the tree that DuckDB's SQL is written from, by fakesnow's list of transforms.
 
 tree ──translated(tree, place)──▶ tree; ──split──▶ several, where DuckDB needs more than one statement
 
-fakesnow's cursor holds its list of transforms in a method that reads its connection's database, schema and variables; a stand-in
-with just these is given to it, so that neither its cursor nor its connection is ours.
+fakesnow's cursor holds its list of transforms in a method that reads its connection's database, schema and variables. This module
+passes it a stand-in that has just these, so that fakesnow's cursor and connection are not needed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _SUCCESS: Expr = transforms.SUCCESS_NOP
 
 @dataclass(frozen=True)
 class NameContext:
-    """A statement's surroundings: what completes its names, and the connection that knows the types of a CREATE … AS."""
+    """What a statement's translation depends on: the database and schema that complete its names, the variables, and the
+    connection that knows the types of a CREATE … AS."""
 
     database: str | None
     schema: str | None
@@ -44,12 +45,12 @@ class NameContext:
 
     @classmethod
     def of(cls, conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection) -> NameContext:
-        """The session's, for a statement that runs on `duck`."""
+        """Return the session's context for a statement that runs on `duck`."""
         return cls(conn.database, conn.schema, duck, conn.variables)
 
 
 def translated(tree: Expr, place: NameContext, bindings: Any = None) -> Expr:
-    """The tree for DuckDB; `tree` is changed. Every name is quoted: DuckDB reserves words (AT, …) that Snowflake does not."""
+    """Translate a tree for DuckDB; `tree` is changed. Names are quoted: DuckDB reserves words (AT, …) that Snowflake does not."""
     names = column_names(tree)
     result = _passes(place, bindings).applied(_prepared(tree))
     if result is _SUCCESS:
@@ -64,24 +65,24 @@ def translated(tree: Expr, place: NameContext, bindings: Any = None) -> Expr:
 
 
 def _prepared(tree: Expr) -> Expr:
-    """What fakesnow's transforms would make something else of, in this package's own words."""
+    """Rewrite what fakesnow's transforms would translate differently."""
     return times.rewrite(semi_structured.rewrite(tree))
 
 
 def expression_sql(node: Expr, place: NameContext) -> str:
-    """One expression as DuckDB's SQL, so that it means the same in a COPY and in a query."""
+    """Translate one expression to DuckDB's SQL, so that it means the same in a COPY and in a query."""
     result = _passes(place, None).applied(trims(_prepared(exp.select(node))))
     return str(whole_numbers(result).expressions[0].sql(dialect="duckdb"))
 
 
 def _passes(place: NameContext, bindings: Any) -> Passes:
-    """fakesnow's transforms for a statement at this place."""
+    """Return fakesnow's transforms for a statement in this context."""
     used: Passes = FakeSnowflakeCursor._transform(_stand_in(place), Passes(), bindings)
     return used
 
 
 def split(tree: Expr) -> list[Expr]:
-    """The statements that DuckDB needs for one of Snowflake's, such as a sequence for AUTOINCREMENT."""
+    """Split a statement into those that DuckDB needs for it, such as a sequence for AUTOINCREMENT."""
     statements: list[Expr] = FakeSnowflakeCursor._transform_explode(None, tree)
     return statements
 
@@ -96,18 +97,18 @@ def require_place(tree: Expr, place: NameContext) -> None:
 
 
 def described_relation(tree: Expr, place: NameContext) -> Expr:
-    """DESCRIBE TABLE | VIEW, translated: the query that gives Snowflake's columns for it."""
+    """Translate DESCRIBE TABLE | VIEW to the query that returns its columns as Snowflake does."""
     rewritten: Expr = tree.transform(lambda e: transforms.describe_table(e, place.database, place.schema))
     return rewritten
 
 
 def strips_clustering(tree: Expr) -> bool:
-    """Whether a statement that sqlglot leaves unread is ALTER TABLE … CLUSTER BY, which changes nothing for DuckDB."""
+    """Whether a statement that sqlglot does not parse is ALTER TABLE … CLUSTER BY, which changes nothing for DuckDB."""
     return transforms.alter_table_strip_cluster_by(tree) is not tree
 
 
 def merge_operations(merge: exp.Merge) -> list[str]:
-    """What a MERGE counts in its answer: inserted, updated, deleted, each where a clause does it."""
+    """Return what a MERGE counts in its result: inserted, updated, deleted, each if one of its clauses does it."""
     return [operation for operation, clauses in operations(merge).items() if clauses]
 
 

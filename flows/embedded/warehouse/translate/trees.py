@@ -8,7 +8,7 @@ from sqlglot import Expr
 
 
 def change_from_leaves(expression: Expr, change: Callable[[Expr], Expr]) -> Expr:
-    """The tree, changed in place, or what takes the place of its root; `change` gives the node itself where it leaves it."""
+    """Change a tree in place; return it, or what replaces its root. `change` returns the node itself to leave it as it is."""
     for node in reversed(list(expression.dfs())):
         changed = change(node)
         if changed is not node:

@@ -19,7 +19,7 @@ def set_type(node: Expr, type_: Type | None) -> Type | None:
 
 
 def type_of(node: object) -> Type | None:
-    """The type that the walk gave an expression."""
+    """Return the type that `set_type` gave an expression, None if unknown."""
     return node.meta.get(_TYPE) if isinstance(node, Expr) else None
 
 
@@ -37,19 +37,19 @@ def decimal(node: Expr, type_: Type) -> Expr:
 
 
 def floating(node: Expr) -> Expr:
-    """A cast to FLOAT, whose type is known."""
+    """Return a cast to FLOAT, with its type set."""
     made = exp.cast(node, exp.DataType.build("DOUBLE"))
     set_type(made, types.FLOAT)
     return made
 
 
 def text_as_float(text: Expr) -> Expr:
-    """A text where a FLOAT is expected; one that is no number is an error."""
+    """Convert a text where a FLOAT is expected; a text that is not a number is an error when the statement runs."""
     return floating(call_of("_cxm_numeric_text", text.copy()))
 
 
 def text_as_number(text: Expr, to: Type) -> Expr:
-    """A text where a NUMBER is expected; one that is no number is an error."""
+    """Convert a text where a NUMBER is expected; a text that is not a number is an error when the statement runs."""
     return decimal(call_of("_cxm_digits", text.copy()), to)
 
 
@@ -62,7 +62,7 @@ def numeric(*types_: Type | None) -> bool:
 
 
 def make_whole(argument: object, function: str) -> None:
-    """A NUMBER where DuckDB takes whole numbers of 64 bits alone."""
+    """Convert a NUMBER by `function` where DuckDB takes only whole numbers of 32 or 64 bits."""
     for node in argument if isinstance(argument, list) else [argument]:
         bare = node.unnest() if isinstance(node, Expr) else None
         bare = bare.this if isinstance(bare, exp.Neg) else bare
@@ -77,7 +77,7 @@ def make_whole(argument: object, function: str) -> None:
 
 
 def make_exact(node: Expr) -> None:
-    """A constant as a decimal, so that arithmetic with it does not overflow at 32 bits."""
+    """Make a constant a decimal, so that arithmetic with it does not overflow at 32 bits."""
     type_ = type_of(node)
     constant = (isinstance(node, exp.Literal) and not node.is_string) or isinstance(node, exp.Placeholder)
     if constant and type_ is not None and numeric(type_):

@@ -16,7 +16,7 @@ SCALAR = ("NUMBER", "FLOAT", "VARCHAR", "BOOLEAN", *TIMES, "BINARY")
 SEMI_STRUCTURED = frozenset({"VARIANT", "ARRAY", "OBJECT"})
 LONGEST_TEXT = 16_777_216  # VARCHAR without a length
 LENGTHS = "cxm_lengths"  # of a CREATE or ALTER: the lengths of its VARCHAR(n) columns, and the marks
-# What is kept in place of a length for a column that the engine has as JSON.
+# Stored in place of a length for a column that the engine has as JSON.
 MARKS = {"VARIANT": 0, "ARRAY": -1, "OBJECT": -2}
 _MOST_DIGITS_AFTER_POINT = 12
 _MORE_DIGITS_OF_A_QUOTIENT = 6
@@ -43,17 +43,17 @@ class Type:
 
 
 def number(precision: int, scale: int = 0) -> Type:
-    """NUMBER(precision, scale), with no more than 38 digits."""
+    """Return NUMBER(precision, scale), with no more than 38 digits."""
     return Type("NUMBER", max(min(precision, DIGITS), scale, 1), scale)
 
 
 def text(length: int = 0) -> Type:
-    """VARCHAR(length); without one 0."""
+    """Return VARCHAR(length); 0 means no length."""
     return Type("VARCHAR", length=length)
 
 
 def as_declared(type_: Type | None, kept: int) -> Type | None:
-    """The type of a column that the engine has as `type_`, and for which this length or mark was kept."""
+    """Return the type of a column that the engine has as `type_`, and for which this length or mark is stored."""
     if type_ == Type("VARIANT"):
         return Type(next((kind for kind, mark in MARKS.items() if mark == kept), "VARIANT"))
     return text(kept) if type_ == Type("VARCHAR") and kept > 0 else type_
@@ -74,48 +74,48 @@ _ENGINE = {
 
 
 def of_engine(name: str) -> Type | None:
-    """The type of a column that DuckDB describes as `name`."""
+    """Return the type of a column that DuckDB describes as `name`, None if unknown."""
     if match := re.fullmatch(r"DECIMAL\((\d+),\s*(\d+)\)", name):
         return number(int(match[1]), int(match[2]))
     return Type("TIMESTAMP_TZ") if "CXM_UTC" in name else _ENGINE.get(name)
 
 
 def of_literal(text: str) -> Type:
-    """The type of a numeric constant without an exponent."""
+    """Return the type of a numeric constant without an exponent."""
     whole, _, fraction = text.partition(".")
     return number(len(whole.lstrip("0") or ("0" if whole or not fraction else "")) + len(fraction), len(fraction))
 
 
 def added(a: Type, b: Type) -> Type:
-    """a + b, a - b."""
+    """Return the type of a + b and a - b."""
     scale = max(a.scale, b.scale)
     return number(max(a.leading, b.leading) + 1 + scale, scale)
 
 
 def multiplied(a: Type, b: Type) -> Type:
-    """a * b."""
+    """Return the type of a * b."""
     scale = min(a.scale + b.scale, max(a.scale, b.scale, _MOST_DIGITS_AFTER_POINT))
     return number(a.leading + b.leading + scale, scale)
 
 
 def divided(a: Type, b: Type) -> Type:
-    """a / b."""
+    """Return the type of a / b."""
     scale = max(a.scale, min(a.scale + _MORE_DIGITS_OF_A_QUOTIENT, _MOST_DIGITS_AFTER_POINT))
     return number(a.leading + b.scale + scale, scale)
 
 
 def summed(a: Type) -> Type:
-    """SUM(a)."""
+    """Return the type of SUM(a)."""
     return number(a.precision + 12, a.scale)
 
 
 def rounded(a: Type, scale: int) -> Type:
-    """ROUND, TRUNC, CEIL, FLOOR of a to `scale` digits."""
+    """Return the type of ROUND, TRUNC, CEIL, FLOOR of a to `scale` digits."""
     return number(a.precision + 1, min(max(scale, 0), a.scale)) if scale < a.scale or scale < 0 else a
 
 
 def common(types: Iterable[Type | None]) -> Type | None:
-    """The type of several values in one place: CASE, COALESCE, UNION. None when one is not known or they have none."""
+    """Return the common type of values, as in CASE, COALESCE, UNION; None if a value's type is unknown, or there is none."""
     result: Type | None = NULL
     for type_ in types:
         result = None if result is None or type_ is None else _either(result, type_)

@@ -2,8 +2,8 @@
 
 syntax tree ──typed──▶ the same tree: a / b, AVG, ROUND … in decimal arithmetic, texts of a checked length, results in their types
 
-DuckDB divides and averages in binary, and adds 32-bit constants in 32 bits. The types of its operands decide over the digits of a
-result, so types are worked out, by Snowflake's rules (`expressions`), from those of the tables' columns, which DuckDB knows.
+DuckDB divides and averages in binary, and adds 32-bit constants in 32 bits. The digits of a result depend on the operands' types,
+so types are inferred by Snowflake's rules (`expressions`), starting with those of the tables' columns, which DuckDB knows.
 sqlglot's annotate_types has no precision and scale for most functions, and DuckDB's own typeof gives DuckDB's type of a result.
 An expression whose type is not known here is left to DuckDB.
 
@@ -58,7 +58,7 @@ _FLATTENED: Columns = {
 
 
 class Typing:
-    """The walk over one statement. `columns` gives the columns of a table, or None when they are not known."""
+    """Walks over one statement. `columns` returns the columns of a table, or None when they are not known."""
 
     def __init__(self, columns: Callable[[exp.Table], Columns | None], binds: Any = None) -> None:
         self._columns_of = columns
@@ -68,7 +68,7 @@ class Typing:
     # ---- statements
 
     def statement(self, tree: Expr) -> Expr:
-        """The tree, changed in place."""
+        """Type a statement; the tree is changed in place and returned."""
         if isinstance(tree, exp.Query):
             self._result(tree)
         elif isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Query):
@@ -85,7 +85,7 @@ class Typing:
         return tree
 
     def _insert(self, tree: exp.Insert) -> None:
-        """INSERT: what goes into a VARCHAR(n) is not longer."""
+        """Type an INSERT; check what goes into its columns: name, type, and the length of a VARCHAR(n)."""
         items = self.query(tree.expression, None, {})
         columns = self._table(tree.this.this if isinstance(tree.this, exp.Schema) else tree.this) or {}
         names = [folded(c) for c in tree.this.expressions] if isinstance(tree.this, exp.Schema) else list(columns)
@@ -122,7 +122,7 @@ class Typing:
         tree.set("expression", outer)
 
     def _result(self, query: Expr) -> list[Item]:
-        """A query whose result goes to the client: its columns get Snowflake's types."""
+        """Type a query whose result goes to the client or into a new table: its columns get Snowflake's types."""
         items = self.query(query, None, {})
         give_types(query, [i.type for i in items] if items else [])
         query.meta[KINDS] = [i.type.kind if i.type else "" for i in items or []]
@@ -150,7 +150,7 @@ class Typing:
     # ---- queries
 
     def query(self, query: Expr, outer: Scope | None, ctes: Mapping[str, Columns | None]) -> list[Item] | None:
-        """The columns of a query's result, None when they are not known; its expressions are made right."""
+        """Type a query's expressions; return the columns of its result, None when they are not known."""
         ctes = self._with(query, outer, ctes)
         if isinstance(query, exp.Subquery):
             return self.query(query.this, outer, ctes)
@@ -302,7 +302,7 @@ class Typing:
         scope.sources.append((folded(alias.this) if isinstance(alias, exp.TableAlias) and alias.this else "", columns))
 
     def _rows_of(self, source: Expr, scope: Scope, ctes: Mapping[str, Columns | None]) -> Columns | None:
-        """The columns of LATERAL (SELECT …), FLATTEN(…) and the like."""
+        """Return the columns of LATERAL (SELECT …) or FLATTEN(…), None for other table functions."""
         call = source.this
         if isinstance(call, exp.Query):
             return renamed(self.query(call, scope, ctes), source.args.get("alias"))
@@ -319,7 +319,7 @@ class Typing:
     # ---- expressions
 
     def _walk(self, node: Expr, scope: Scope, ctes: Mapping[str, Columns | None]) -> Type | None:
-        """The type of an expression, after those in it; where DuckDB would compute otherwise another node takes its place."""
+        """Infer the type of an expression after those in it; replace the expression where DuckDB would compute otherwise."""
         if isinstance(node, exp.Query):
             items = self.query(node, scope, ctes)
             return set_type(node, items[0].type if items and len(items) == 1 else None)
@@ -338,7 +338,7 @@ class Typing:
 
 
 def _key_type(key: Expr, items: list[Item] | None) -> Type | None:
-    """The type of a key of GROUP BY, which may be the place of a result."""
+    """Return the type of a key of GROUP BY, which may be the position of a column of the result."""
     if isinstance(key, exp.Literal) and key.name.isdigit() and items and 0 < int(key.name) <= len(items):
         return items[int(key.name) - 1].type
     return type_of(key)

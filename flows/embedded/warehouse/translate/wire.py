@@ -1,6 +1,6 @@
-"""DuckDB's result → the Arrow stream that Snowflake's clients read: (table, described columns) → (row type, base64 IPC bytes).
+"""Encodes DuckDB's result for Snowflake's clients: (table, described columns) → (row type, an Arrow IPC stream in base64).
 
-fakesnow's encoder is taken for the schema; here are the parts that it gets wrong or lacks: NULL timestamps stay NULL,
+fakesnow's encoder makes the schema; this module does what it gets wrong or lacks: NULL timestamps stay NULL,
 zoned ones are sent as UTC, and types without a Snowflake counterpart (lists, structs, small integers …) become the
 nearest that has one.
 """
@@ -27,7 +27,7 @@ _NEAREST = {
 
 
 def row_type(described: Sequence[Sequence[Any]]) -> list[ColumnInfo]:
-    """The protocol's column descriptions for DESCRIBE rows (name, DuckDB type, …)."""
+    """Return the protocol's column descriptions for DESCRIBE rows (name, DuckDB type, …)."""
     plain = [(name, _plain(str(type_)), *rest) for name, type_, *rest in described]
     infos = list(describe_as_rowtype(plain))
     for info, (_, type_, *_rest) in zip(infos, described, strict=True):
@@ -41,7 +41,7 @@ def row_type(described: Sequence[Sequence[Any]]) -> list[ColumnInfo]:
 
 
 def is_zoned(type_: str) -> bool:
-    """Whether DuckDB's type is what TIMESTAMP_TZ is here."""
+    """Whether DuckDB's type is the struct that represents TIMESTAMP_TZ here."""
     return type_.startswith("STRUCT") and "CXM_UTC" in type_
 
 
@@ -58,7 +58,7 @@ def _plain(type_: str) -> str:
 
 
 def encode(table: pa.Table, rowtype: list[ColumnInfo]) -> str:
-    """The rows as a base64 Arrow stream."""
+    """Encode the rows as a base64 Arrow stream."""
     columns = [_column(column.combine_chunks(), info) for column, info in zip(table.columns, rowtype, strict=True)]
     plain = pa.schema([
         pa.field(f.name, _logical(c.type, f.type, info)) for f, c, info in zip(table.schema, columns, rowtype, strict=True)
@@ -68,7 +68,7 @@ def encode(table: pa.Table, rowtype: list[ColumnInfo]) -> str:
 
 
 def _logical(sent: pa.DataType, engine_type: pa.DataType, info: ColumnInfo) -> pa.DataType:
-    """fakesnow's schema function expects the timestamp or time that it will describe, otherwise the array's own type."""
+    """Return the type that fakesnow's schema function expects: a timestamp's or time's own, otherwise that of the sent array."""
     if info["type"] == "timestamp_tz":
         return pa.timestamp("us", tz="UTC")
     if pa.types.is_timestamp(engine_type):
@@ -107,7 +107,7 @@ def _column(column: pa.Array, info: ColumnInfo) -> pa.Array:
 
 
 def _whole(column: pa.Array) -> pa.Array:
-    """Whole numbers in 64 bits where they fit, as Snowflake sends them."""
+    """Cast whole numbers to 64 bits where they fit, as Snowflake sends them."""
     try:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
@@ -115,7 +115,7 @@ def _whole(column: pa.Array) -> pa.Array:
 
 
 def _shown(value: Any) -> str | None:
-    """A VARIANT, ARRAY or OBJECT as Snowflake sends it: on lines of its own, keys in order
+    """Write a VARIANT, ARRAY or OBJECT as Snowflake sends it: over several lines, keys in order
     (https://docs.snowflake.com/en/sql-reference/data-types-semistructured)."""
     if value is None:
         return None
@@ -129,10 +129,10 @@ def _shown(value: Any) -> str | None:
 
 
 def _timestamps(column: pa.Array, offsets: pa.Array | None = None, nulls: pa.Array | None = None) -> pa.Array:
-    """Structs of epoch seconds, nanoseconds and, for TIMESTAMP_TZ, its offset in minutes + 1440."""
+    """Convert timestamps to structs of epoch seconds, nanoseconds and, for TIMESTAMP_TZ, its offset in minutes + 1440."""
     micros = column.cast(pa.timestamp("us", tz=column.type.tz)).cast(pa.int64())
     filled = pc.fill_null(micros, 0)
-    seconds = pc.divide(filled, 1_000_000)  # whole numbers, towards zero; before 1970 the second below is meant
+    seconds = pc.divide(filled, 1_000_000)  # rounds towards zero; before 1970 it has to be the second below
     rest = pc.subtract(filled, pc.multiply(seconds, 1_000_000))
     seconds = pc.subtract(seconds, pc.if_else(pc.less(rest, 0), 1, 0))
     fraction = pc.multiply(pc.subtract(filled, pc.multiply(seconds, 1_000_000)), 1000).cast(pa.int32())

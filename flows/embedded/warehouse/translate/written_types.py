@@ -1,9 +1,9 @@
-"""Which types a column takes: INSERT, UPDATE, MERGE and CREATE TABLE with columns … AS SELECT.
+"""Checks which types a column takes: INSERT, UPDATE, MERGE and CREATE TABLE with columns … AS SELECT.
 
 value of a known type ──check_written──▶ nothing; or 002023 before a row is read
 
-Text becomes numbers, dates and times, everything becomes text and most things a VARIANT; a number becomes no date, a BOOLEAN no
-number, a text no VARIANT: https://docs.snowflake.com/en/sql-reference/data-type-conversion#data-types-that-can-be-cast
+A text converts to a number, date or time, every type to text and most to VARIANT; a number does not convert to a date, a BOOLEAN
+to a number, a text to a VARIANT: https://docs.snowflake.com/en/sql-reference/data-type-conversion#data-types-that-can-be-cast
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TAKEN: dict[str, tuple[str, ...]] = {
     "VARCHAR": ("NUMBER", "FLOAT", "BOOLEAN", *types.TIMES),
     "DATE": ("VARCHAR", *types.TIMESTAMPS),
     "TIME": ("VARCHAR", *types.TIMESTAMPS),
-    # a TIMESTAMP_TZ is taken by its own kind alone
+    # of the timestamps, only TIMESTAMP_TZ takes a TIMESTAMP_TZ
     "TIMESTAMP_NTZ": ("VARCHAR", "DATE", "TIMESTAMP_LTZ"),
     "TIMESTAMP_LTZ": ("VARCHAR", "DATE", "TIMESTAMP_NTZ"),
     "TIMESTAMP_TZ": ("VARCHAR", "DATE", "TIMESTAMP_NTZ", "TIMESTAMP_LTZ"),
@@ -43,7 +43,7 @@ _TAKEN: dict[str, tuple[str, ...]] = {
 
 
 def check_written(value: Type | None, to: Type | None, column: str) -> None:
-    """Raises 002023 for a value of a type that its column does not take; what is not known is left to the engine."""
+    """Raise 002023 for a value of a type that its column does not take; an unknown type is left to the engine."""
     if value is None or to is None or value.kind in (to.kind, "NULL", "VARIANT") or to.kind not in _TAKEN:
         return
     if value.kind not in _TAKEN[to.kind]:
@@ -51,20 +51,20 @@ def check_written(value: Type | None, to: Type | None, column: str) -> None:
 
 
 def _shown(type_: Type) -> str:
-    """A type as Snowflake's messages write it."""
+    """Write a type as Snowflake's messages do."""
     if type_.kind == "TIME" or type_.kind in types.TIMESTAMPS:
         return f"{type_}(9)"
     return f"{type_}(8388608)" if type_.kind == "BINARY" else str(type_)
 
 
 def written(value: Expr) -> Type | None:
-    """The type of a value before `assignments` cast it to its column's."""
+    """Return the type of a value before `assignments` cast it to its column's."""
     bare = value.unalias()
     return type_of(bare.this if isinstance(bare, exp.Cast) and bare.meta.get(ASSIGNED) else bare)
 
 
 def check_items(items: Sequence[Item] | None, to: Sequence[tuple[str, Type | None]]) -> list[Type | None]:
-    """The columns of INSERT … SELECT against those of the table, in their order; their types."""
+    """Check the columns of INSERT … SELECT against those of the table, in order; return their types."""
     found = []
     for item, (column, type_) in zip(items or [], to, strict=False):
         own = item.node is not None and not isinstance(item.node, exp.SetOperation)
@@ -91,7 +91,7 @@ def converts(value: Type | None, to: Type | None) -> bool:
 
 
 def convert(cell: Expr, to: Type | None) -> None:
-    """A value on its way into a column, cast as by `cell::type` where the engine would not."""
+    """Cast a value on its way into a column, as `cell::type` does, where the engine would not."""
     if not converts(type_of(cell), to) or to is None or cell.find(exp.Placeholder):
         return
     if to.kind in ("ARRAY", "OBJECT"):  # a VARIANT that holds one
@@ -104,7 +104,7 @@ def convert(cell: Expr, to: Type | None) -> None:
 
 
 def check_changes(tree: Expr, target: Columns, walk: Callable[[Expr], object]) -> None:
-    """UPDATE, DELETE or MERGE: `walk` makes their expressions right; what is set is of a type that its column takes."""
+    """Check that UPDATE and MERGE set values of types that the columns take; `walk` types the expressions, also of DELETE."""
     for key in ("on", "where"):
         if isinstance(node := tree.args.get(key), Expr):
             walk(node)
@@ -121,7 +121,7 @@ def check_changes(tree: Expr, target: Columns, walk: Callable[[Expr], object]) -
 
 
 def _check_targets(change: exp.Update, target: Expr) -> None:
-    """SET names columns of the table that is changed, and of no other."""
+    """Check that SET names only columns of the table that is changed."""
     own = folded(target.args["alias"].this if target.args.get("alias") else target.this)
     for pair in change.expressions:
         column, value = (pair.this, pair.expression) if isinstance(pair, exp.EQ) else (None, None)
@@ -132,7 +132,7 @@ def _check_targets(change: exp.Update, target: Expr) -> None:
 
 
 def _set(change: object, target: Columns, walk: Callable[[Expr], object]) -> Iterator[tuple[str, Expr]]:
-    """The columns and values of SET a = …, … or of a MERGE's INSERT."""
+    """Yield the columns and values of SET a = …, … or of a MERGE's INSERT."""
     if isinstance(change, exp.Update):
         for pair in list(change.expressions):
             for child in list(pair.iter_expressions()):
@@ -152,8 +152,9 @@ def _name(column: Expr) -> str:
 
 
 def check_rows(values: exp.Values, to: Sequence[tuple[str, Type | None]]) -> None:
-    """The rows of INSERT … VALUES: the cells of a column have one type, so a text beside a number has to be one, and it is this
-    type that the column takes (https://docs.snowflake.com/en/sql-reference/sql/insert, …/sql-reference/constructs/values)."""
+    """Check the rows of INSERT … VALUES: the cells of a column have one type, so a text beside a number has to be a number, and
+    the table's column has to take this type
+    (https://docs.snowflake.com/en/sql-reference/sql/insert, …/sql-reference/constructs/values)."""
     rows = [row.expressions for row in values.expressions if isinstance(row, exp.Tuple)]
     width = len(rows[0]) if rows else 0
     targets = [*to, *[("", None)] * (width - len(to))]
@@ -172,7 +173,7 @@ def check_rows(values: exp.Values, to: Sequence[tuple[str, Type | None]]) -> Non
 
 
 def _one_type(cells: Sequence[Expr], kinds: set[str], to: Type | None) -> None:
-    """Cells of several kinds. What has no common type is 002014; what would be another value here is refused."""
+    """Convert cells of several kinds. Raises 002014 without a common type; refuses what would become another value here."""
     first = next(type_.kind for cell in cells if (type_ := written(cell)) is not None and type_.kind != "NULL")
     if "NUMBER" in kinds and "VARCHAR" in kinds and not kinds - {"NUMBER", "VARCHAR", "FLOAT"}:
         for cell in cells:
@@ -193,7 +194,7 @@ def _one_type(cells: Sequence[Expr], kinds: set[str], to: Type | None) -> None:
 
 
 def _as_number(cell: Expr) -> None:
-    """A text beside numbers: the number that it spells."""
+    """Convert a text beside numbers to the number that it spells."""
     if isinstance(cell, exp.Literal) and _PLAIN_NUMBER.fullmatch(cell.name):
         text = cell.name.strip()
         cell.replace(decimal(exp.Literal.string(text), types.of_literal(text.lstrip("+-"))))
@@ -202,7 +203,7 @@ def _as_number(cell: Expr) -> None:
 
 
 def _one_scale(cells: Sequence[Expr]) -> None:
-    """Numbers that are written as text have the digits of their common type: (1), (2.5) are 1.0 and 2.5."""
+    """Give numbers that are stored as text the digits of their common type: (1), (2.5) are 1.0 and 2.5."""
     made = types.common(type_ if (type_ := type_of(cell)) else types.NULL for cell in cells)
     if made is None or made.kind != "NUMBER" or not made.scale:
         return
