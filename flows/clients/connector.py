@@ -1,6 +1,6 @@
 """The Snowflake connector, imported without pandas, numpy and pyarrow, which saves every command most of a second of CPU time.
 
-The connector imports them if they are installed, for `fetch_pandas_all` and the like, which nothing here calls. Without them
+The connector imports them if they are installed, for methods such as `fetch_pandas_all`, which nothing here calls. Without them
 those methods raise MissingDependencyError and everything else works. None in `sys.modules` is Python's documented way to make an
 import fail (https://docs.python.org/3/reference/import.html#the-module-cache). Import this module at the top of a module and
 before anything else that imports the connector, so that no other thread is importing pandas meanwhile.

@@ -51,7 +51,7 @@ _REQUIRED = {
 
 def retry_truncated_headers(client: S3Client) -> S3Client:
     """Make the client retry, six times at most, when a response was truncated within its headers; returns the client."""
-    events: Any = client.meta.events  # Any: the stubs allow handlers no return value, which the documentation asks for
+    events: Any = client.meta.events  # Any: the stubs allow handlers no return value, but botocore uses it
     events.register("needs-retry.s3", _ask_again, unique_id="cxm-whole-answers")
     return client
 

@@ -50,7 +50,7 @@ class Dialect:
     line_end: LineEnd = "lf"
     nulls: tuple[str, ...] = ("null",)  # words that mean NULL; an empty field always does
     decimal: Literal[".", ","] = "."
-    dates: str = ""  # the format of date columns without one of their own; as Snowflake spells it
+    dates: str = ""  # the format of date columns without their own, as Snowflake spells it
     timestamps: str = ""
     booleans: tuple[tuple[str, str], ...] = ()  # (yes, no); empty: true and false
 

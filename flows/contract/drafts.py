@@ -94,7 +94,7 @@ def prove(project: Path, file: str, text: str) -> None:
 
 
 def propose(project: Path, source: str, profiles: Sequence[FileProfile]) -> list[Proposal]:
-    """Propose changes to the contract so that these files fit, or so that it says more about them.
+    """Propose changes to the contract so that these files fit it, or so that it describes them more precisely.
 
     Raises:
         ConfigurationError: the contract does not exist, or has no entry for a file.

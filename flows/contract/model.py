@@ -28,7 +28,7 @@ Load = Literal["snapshot", "append"]  # each file holds all rows, or adds rows t
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One quality rule. `kind` says which check; `arguments` are that check's own, as plain values, sorted by name.
+    """One quality rule. `kind` names the check; `arguments` are its arguments, as plain values, sorted by name.
 
     | kind | on | arguments |
     |---|---|---|
@@ -95,7 +95,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """A foreign key: `columns` of this table point at `parent_columns` of RAW table `parent`, maybe of another source."""
+    """A foreign key: `columns` of this table point at `parent_columns` of RAW table `parent`, perhaps of another source."""
 
     columns: tuple[str, ...]
     parent: str
@@ -181,7 +181,7 @@ class Table:
     optional: bool = False  # a batch is complete without its file; rows published before stay
     bad_rows: BadRows | None = None  # None: one row that breaks a rule quarantines the batch
     dialect: Dialect = PLAIN
-    retention: Retention | None = None  # None: as long as `CXM_KEEP_BATCHES` says in RAW, and for ever in S3
+    retention: Retention | None = None  # None: in RAW as `CXM_KEEP_BATCHES` sets, in S3 without limit
 
     @property
     def rejected(self) -> Table:

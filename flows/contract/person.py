@@ -171,7 +171,7 @@ def dbt_key_columns(project: Path, reached: Reach) -> dict[tuple[str, str], Key]
     A column derived from several columns is left out: equal values need not mean the same person.
 
     Raises:
-        ConfigurationError: there is no such page.
+        ConfigurationError: the page does not exist.
     """
     from flows.contract.render_lineage import PATH  # imports sqlglot
 

@@ -29,7 +29,7 @@ PROJECT_FOLDER = "dbt/cxm_medtech"
 # dbt renders this when it parses, so the same derived file works for every account.
 DATABASE = Jinja("{{ env_var('CXM_DATABASE', 'CXM_MEDTECH') }}")
 
-# Staging name of the column, its type, what it says.
+# Staging name of the column, its type, its description.
 _AUDIT = {
     "_LOAD_TIMESTAMP": ("loaded_at", "timestamp_ntz", "When COPY read the file, UTC."),
     "_BATCH_ID": ("batch_id", "varchar", "The batch that brought the row, YYYYMMDD_HHMMSS in UTC."),

@@ -225,7 +225,7 @@ def _options(column: ColumnProfile) -> str:
 
 
 def _seen(column: ColumnProfile) -> str:
-    if column.lowest is None or column.highest is None or column.pii != "none":  # the lowest is somebody's
+    if column.lowest is None or column.highest is None or column.pii != "none":  # these values may belong to a person
         return ""
     return f" # seen: {column.lowest:.15g} to {column.highest:.15g}"
 

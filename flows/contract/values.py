@@ -98,7 +98,7 @@ def _wrong(rule: Rule, said: str, held: str, number: str) -> str:
         case "integer":
             # Not compared with `held`: an integer may have more digits before the point than a NUMBER(38, 9) holds.
             wrong += [f"{number} IS NULL", f"{number} <> TRUNC({number})"]
-        case "boolean" if not how:  # with words of its own, the macro accepts only those
+        case "boolean" if not how:  # with `words`, the macro accepts only those
             wrong.append(f"{said} NOT IN ('true', 'false')")
         case "date" | "timestamp":
             spelled = checked_format(rule)

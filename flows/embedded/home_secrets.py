@@ -6,7 +6,7 @@
     forget.key       the key of the hashes in RAW.FORGOTTEN
     warehouse.json   the warehouse's users: its administrator, and one for each role that a tool logs in with by hand
 
-Files have mode 0600 and the home 0700 whatever the umask is. `flows.settings` reads them.
+Files have mode 0600 and the home 0700, regardless of the umask. `flows.settings` reads them.
 """
 
 from __future__ import annotations

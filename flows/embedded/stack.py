@@ -224,7 +224,7 @@ def _starting(run: Path) -> Iterator[None]:
 
 
 def _ensure(settings: Settings, services: Sequence[str], first: Sequence[str]) -> IO[str]:
-    """Hold the home, have the services started, and wait until `first` run."""
+    """Hold the home, request the services, and wait until those in `first` are healthy; returns the file whose lock holds it."""
     run = _directories(settings)
     needed = {*services, *(["s3"] if "warehouse" in services else [])}
     needed |= {"s3", "warehouse", "prefect"} if WORKER in services else set()

@@ -7,7 +7,7 @@ running. If it is killed, a keeper (a shell that waits for the end of a pipe) en
 the next start does.
 
 Files in `run/`: `supervisor.json` and `processes.json` (pid and create time, so that another process with a recycled pid is never
-taken for ours), `wanted.json` (requested services), `stack.json` (endpoints of healthy services), `failed.json`.
+taken for ours), `wanted.json` (requested services), `stack.json` (endpoints of services that have answered once), `failed.json`.
 
 Long because it is one program, and starting, watching and stopping each server use the same few files.
 """
@@ -209,7 +209,7 @@ class Supervisor:
         return (self.home / "secrets" / "prefect.auth").read_text(encoding="utf-8")
 
     def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        # Settings of runs, maybe with a private key, are passed only to the worker, which starts the runs.
+        # Settings of runs, which may hold a private key, are passed only to the worker, which starts the runs.
         inherited = {n: value for n, value in os.environ.items() if name == WORKER or not n.startswith("CXM_")}
         with (self.home / "logs" / f"{name}.log").open("ab") as out:
             return subprocess.Popen(
@@ -277,7 +277,7 @@ class Supervisor:
             self._record()
 
     def _record(self) -> None:
-        """Record the processes and, for healthy ones, their addresses."""
+        """Record the processes, and the endpoints of those that have answered once."""
         services = self.services.values()
         processes = {s.name: {**identity(s.process.pid), "port": s.port} for s in services}
         for name, process in (("preloaded", self.preloaded), ("keeper", self.keeper)):

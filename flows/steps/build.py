@@ -42,7 +42,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The result of a dbt node: a model, snapshot, seed or test. `fail`: rows broke a test; `error`: the node could not run."""
+    """The result of a dbt node: a model, snapshot, seed or test. `fail`: the test failed; `error`: the node could not run."""
 
     id: str  # model.cxm_medtech.dim_accounts
     kind: str  # model, snapshot, seed, test, unit_test
@@ -82,12 +82,12 @@ class BuildResult:
 
     @property
     def warned(self) -> int:
-        """Tests of severity warning that rows broke."""
+        """Tests of severity warning that failed."""
         return self.count("warn")
 
     @property
     def failed(self) -> int:
-        """Nodes that could not run, and tests of severity error that rows broke."""
+        """Nodes that could not run, and tests of severity error that failed."""
         return self.count("error", "fail")
 
     @property

@@ -126,7 +126,7 @@ class Day(Draws):
         return as_quoted([texts for texts, _ in picked], np.logical_or.reduce([delicate for _, delicate in picked]))
 
 
-_FIRST_DEFECTS = np.array([0, 1, -1, 2], dtype=np.int64)  # wrong type, orphan, none, the row before again
+_FIRST_DEFECTS = np.array([0, 1, -1, 2], dtype=np.int64)  # wrong type, orphan, none, a repeat of the row before
 _DIGIT = as_texts([str(n) for n in range(10)])
 
 

@@ -123,7 +123,7 @@ class World(Draws):
 
     @cached_property
     def zips(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """Post code prefixes: (prefix, city) of each, then (first, number) of each city's. Evenly spread over its range."""
+        """Post code prefixes, spread evenly over each city's range: (prefix, city) of each, then (first, number) of each city."""
         cities = vocabulary.CITIES
         share = np.bincount(choices()["customer_city"], minlength=len(cities))
         span = {s.code: s.zips for s in vocabulary.STATES}

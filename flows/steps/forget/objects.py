@@ -272,8 +272,8 @@ def _holds(client: S3Client, bucket: str, landed: StoredObject, matcher: PersonM
 
 
 def _records(stream: BinaryIO, landed: StoredObject) -> Iterator[tuple[bytes, list[str] | None, dict[str, int]]]:
-    """Yield the records of an object, each with its bytes. The first item is the header (maybe empty bytes), with None as record
-    and the positions of the RAW columns."""
+    """Yield the records of an object, each with its bytes. The first item is the header (empty bytes without one), with None as
+    record and the positions of the RAW columns."""
     dialect = landed.dialect
     taken: list[bytes] = []
 

@@ -213,7 +213,7 @@ def read(
     cannot read this file. Memory use does not grow with the file. With a `limit`, the file ends after `limit` records.
 
     Raises:
-        DataError: the file breaks the contract (as `exact` says), or changed meanwhile.
+        DataError: as `exact` or `by_line`, or the file changed while it was read.
     """
     text = _decoded(opened, table)
     file = (text or opened).file

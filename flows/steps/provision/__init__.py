@@ -38,7 +38,7 @@ __all__ = [
 # The placeholder in a plan for values that only CREATE INTEGRATION returns.
 UNKNOWN = aws.Trust("<STORAGE_AWS_IAM_USER_ARN of DESC INTEGRATION>", "<STORAGE_AWS_EXTERNAL_ID of DESC INTEGRATION>")
 
-# The account in the ARN of a storage role of a server without IAM, one that only speaks S3.
+# The account in the storage role's ARN, for a server that has only S3 and no IAM.
 NO_ACCOUNT = "000000000000"
 
 
