@@ -72,16 +72,16 @@ class Account:
     # ---- objects
 
     def find(self, kind: str, name: str) -> AccountObject | None:
-        """The object, or None."""
+        """Return the object, or None."""
         return self._objects.get((kind, name))
 
     def owned_by(self, role: str) -> list[AccountObject]:
-        """The objects that a role owns."""
+        """Return the objects that a role owns."""
         with self._lock:
             return [o for o in self._objects.values() if o.owner == role]
 
     def all(self, kind: str) -> list[AccountObject]:
-        """Every object of a kind, by name."""
+        """Return every object of a kind, by name."""
         with self._lock:
             return sorted((o for (k, _), o in self._objects.items() if k == kind), key=lambda o: o.name)
 
@@ -175,7 +175,7 @@ class Account:
                 self.grant([replace(g, on_name=target) for g in grants] + [replace(g, to_name=target) for g in to])
 
     def owner(self, kind: str, name: str) -> str:
-        """The role that owns an object; ACCOUNTADMIN if no owner is recorded."""
+        """Return the role that owns an object; ACCOUNTADMIN if no owner is recorded."""
         item = self.find(kind, name)
         return item.owner if item and item.owner else ACCOUNTADMIN
 
@@ -196,7 +196,7 @@ class Account:
     # ---- grants
 
     def grants(self) -> list[Grant]:
-        """All grants, oldest first."""
+        """Return all grants, oldest first."""
         with self._lock:
             return sorted(self._grants.values(), key=lambda g: (g.created_on, g.on_kind, g.on_name, g.privilege))
 
@@ -237,7 +237,7 @@ class Account:
             self.grant([Grant("OWNERSHIP", item.kind, item.name, "ROLE", role, False, True, role)])
 
     def roles_of(self, role: str) -> frozenset[str]:
-        """The role, every role granted to it, down the hierarchy, and PUBLIC."""
+        """Return the role, every role granted to it, down the hierarchy, and PUBLIC."""
         with self._lock:
             held, edges = (
                 {role, PUBLIC},
@@ -250,7 +250,7 @@ class Account:
                 held |= more
 
     def roles_of_user(self, user: str) -> frozenset[str]:
-        """The roles a registered user may take on: those granted to it, all that these hold, and PUBLIC."""
+        """Return the roles a registered user may take on: those granted to it, all that these hold, and PUBLIC."""
         with self._lock:
             direct = {
                 g.on_name for g in self._grants.values() if (g.to_kind, g.to_name, g.on_kind) == ("USER", user, "ROLE")

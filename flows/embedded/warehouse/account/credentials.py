@@ -14,7 +14,7 @@ import secrets
 
 
 def plain_public_key(value: object) -> object:
-    """A user's RSA public key without PEM's header and footer (https://docs.snowflake.com/en/user-guide/key-pair-auth)."""
+    """Return a user's RSA public key without PEM's header and footer (https://docs.snowflake.com/en/user-guide/key-pair-auth)."""
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     text = re.sub(r"-----[A-Z ]+-----|\s", "", str(value))
@@ -39,5 +39,6 @@ def _scrypt(password: str, salt: str) -> str:
 
 
 def fingerprint(public_key: str) -> str:
-    """`SHA256:…` of a public key as DESC USER and the JWT's issuer write it (https://docs.snowflake.com/en/user-guide/key-pair-auth)."""
+    """Return `SHA256:…` of a public key, as DESC USER and the JWT's issuer write it
+    (https://docs.snowflake.com/en/user-guide/key-pair-auth)."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(public_key)).digest()).decode()

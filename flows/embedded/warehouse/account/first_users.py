@@ -44,7 +44,7 @@ class FirstUsers:
         return str(self._read().get("home", ""))
 
     def enter(self, name: str) -> str | None:
-        """The password of a first user, None for everyone else; registers the user and grants its roles if they are missing."""
+        """Return a first user's password, None for everyone else; registers the user and grants its roles if they are missing."""
         entry = self._read()["users"].get(name)
         if entry is None:
             return None

@@ -135,5 +135,5 @@ def check_parameter(name: str, value: object) -> object:
 
 
 def shown(value: object) -> str:
-    """A parameter's value as SHOW PARAMETERS writes it."""
+    """Return a parameter's value as SHOW PARAMETERS writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -39,13 +39,13 @@ class Answer:
 
     @classmethod
     def of(cls, result: Result) -> Answer:
-        """A handler's result as an answer."""
+        """Return a handler's result as an answer."""
         count = result.affected if result.affected is not None else len(result.rows)
         return cls(result.arrow(), result.described(), count)
 
 
 def engine_sql(tree: Expr, place: NameContext) -> str:
-    """The engine's SQL of a translated tree."""
+    """Return the engine's SQL of a translated tree."""
     if isinstance(tree, exp.Describe) and str(tree.args.get("kind") or "").upper() in ("TABLE", "VIEW"):
         tree = described_relation(tree, place)
     sql = tree.sql(dialect="duckdb", copy=not isinstance(tree, exp.Query))
@@ -96,7 +96,7 @@ def _done(tree: Expr) -> str:
 
 
 def described_unrun(tree: Expr) -> Described | None:
-    """The columns of the answer to a statement other than a query; None where only running it can tell."""
+    """Return the columns of the answer to a statement other than a query; None where only running it can tell."""
     if type(tree) in _COUNTS:
         return _counted(tree, 0).described()
     if isinstance(tree, exp.Merge):

@@ -100,7 +100,7 @@ def _timeout(statement: Statement) -> threading.Timer | None:
 
 
 def _error(error: Exception, command: str) -> snowflake.connector.errors.Error:
-    """The Snowflake error for whatever a statement raised."""
+    """Translate any exception of a statement into a Snowflake error."""
     if isinstance(error, duckdb.Error):
         return from_duckdb(error, command)
     if isinstance(error, snowflake.connector.errors.Error):

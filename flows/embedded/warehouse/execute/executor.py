@@ -108,7 +108,7 @@ class Executor:
         return total
 
     def describe_only(self, command: str) -> Described | None:
-        """The result columns of a statement that is not run, or None when only running it can tell."""
+        """Return the result columns of a statement that is not run, or None when only running it can tell."""
         if find_handler(Words(command)) is not None:
             return None
         tree = read(command, self.conn.variables)

@@ -62,7 +62,7 @@ def _instant(nanoseconds: str) -> datetime:
 
 
 def _zoned(text: str) -> datetime:
-    """`<nanoseconds since 1970> <offset in minutes + 1440>`."""
+    """Parse `<nanoseconds since 1970> <offset in minutes + 1440>`."""
     nanoseconds, _, offset = text.partition(" ")
     at = _instant(nanoseconds)
     return at.astimezone(timezone(timedelta(minutes=int(offset) - 1440))) if offset else at

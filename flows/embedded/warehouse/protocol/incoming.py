@@ -38,7 +38,7 @@ class BadRequestError(Exception):
 
 
 def refusal(message: str, status: int = 400) -> JSONResponse:
-    """The protocol's answer to a request that is refused."""
+    """Return the protocol's answer to a request that is refused."""
     return JSONResponse({"data": None, "code": str(status), "message": message, "success": False}, status_code=status)
 
 

@@ -100,7 +100,7 @@ class OpenSessions:
         }
 
     def of(self, request: Request) -> WarehouseConnection | None:
-        """The session that a request names by its token; None if it has ended."""
+        """Return the session that a request names by its token; None if it has ended."""
         conn = self._by_token.get(token_of(request))
         if conn is not None and request.client is not None:
             socket = (request.client.host, request.client.port)
@@ -145,6 +145,6 @@ class OpenSessions:
 
 
 def token_of(request: Request) -> str:
-    """The token in `Authorization: Snowflake Token="…"`."""
+    """Return the token in `Authorization: Snowflake Token="…"`."""
     header = request.headers.get("Authorization", "")
     return header.partition('Token="')[2].rstrip('"')

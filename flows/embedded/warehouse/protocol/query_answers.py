@@ -29,7 +29,7 @@ _CHANGES_ROWS = frozenset({0x3100, 0x3200, 0x3300, 0x3400, MULTITABLE_INSERT})
 
 
 def type_id(sql: str) -> int:
-    """The type id of a statement by its first words; 0 for those whose type clients do not use."""
+    """Return the type id of a statement by its first words; 0 for those whose type clients do not use."""
     words = Words(sql)
     if words.sees("INSERT") and words.upper(1) in ("ALL", "FIRST"):
         return MULTITABLE_INSERT
@@ -93,13 +93,13 @@ def _described(conn: WarehouseConnection, executor: Executor, sql: str, kind: in
 
 
 def in_progress(query_id: str, code: str) -> dict[str, Any]:
-    """The answer that makes a client ask again; `code` is IN_PROGRESS or DETACHED."""
+    """Return the answer that makes a client ask again; `code` is IN_PROGRESS or DETACHED."""
     data = {"queryId": query_id, "getResultUrl": f"/queries/{query_id}/result", "queryAbortsAfterSecs": 300}
     message = "Query execution in progress."
     return {"data": data, "code": code, "message": message, "success": True}
 
 
 def failure(code: str, sqlstate: str, message: str, query_id: str | None) -> dict[str, Any]:
-    """The answer for a failed statement, sent with HTTP 200."""
+    """Return the answer for a failed statement, sent with HTTP 200."""
     data = {"errorCode": code, "sqlState": sqlstate, "queryId": query_id, "internalError": False, "line": -1, "pos": -1}
     return {"data": data, "code": code, "message": message, "success": False}

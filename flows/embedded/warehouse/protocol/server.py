@@ -69,7 +69,7 @@ class Server:
         self._askers: dict[str, str] = {}  # query id → user who sent it
 
     def app(self) -> Starlette:
-        """The ASGI application; shutting it down closes every session and the warehouse."""
+        """Build the ASGI application; shutting it down closes every session and the warehouse."""
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -151,7 +151,7 @@ class Server:
         return JSONResponse({"data": None, "code": None, "message": None, "success": True})
 
     async def monitoring(self, request: Request) -> JSONResponse:
-        """The state of one statement by its id; empty for an unknown id."""
+        """Answer the state of one statement by its id; empty for an unknown id."""
         conn = self.sessions.of(request)
         if conn is None:
             return _gone()
@@ -214,7 +214,7 @@ class Server:
         return await self._awaited(statement.query_id)
 
     async def result(self, request: Request) -> JSONResponse:
-        """The answer of a statement that was in progress when its client last asked."""
+        """Answer the result of a statement that was in progress when its client last asked."""
         conn = self.sessions.of(request)
         if conn is None:
             return _gone()
@@ -224,7 +224,7 @@ class Server:
         return JSONResponse(failure("000709", "02000", f"Statement {query_id} not found", query_id))
 
     async def _awaited(self, query_id: str, keep: bool = False) -> JSONResponse:
-        """The answer, or after `poll_seconds` that it is in progress. `keep`: a client whose socket breaks may ask again."""
+        """Wait for the answer, `poll_seconds` at most. `keep`: a client whose socket breaks may ask again."""
         task = self._answers[query_id]
         done, _ = await asyncio.wait([task], timeout=self.poll_seconds)
         if not done:

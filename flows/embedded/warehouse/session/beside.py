@@ -84,7 +84,7 @@ class Beside:
         return self.duck.execute(self.over_copies(tree).sql(dialect="duckdb") + tail, bindings).fetchall()
 
     def over_copies(self, tree: Expr) -> Expr:
-        """A copy of the engine's tree that reads the copied tables."""
+        """Return a copy of the engine's tree that reads the copied tables."""
         tree = tree.copy()
         target = target_of(tree) if isinstance(tree, exp.Insert) else None
         for table in list(sources(tree)):
@@ -130,7 +130,7 @@ class Beside:
         return False
 
     def _relation(self, table: exp.Table) -> tuple[str, str]:
-        """The table to copy for one of the statement's, "" if all connections see it; and its full name, "" if temporary."""
+        """Return the table to copy for a statement's, "" if all connections see it; and its full name, "" if temporary."""
         parts = parts_of(table)
         own = {name[2] for name in self.conn.temporary_tables} | self.conn.registered.keys()
         if len(parts) == 1 and parts[0] in own:

@@ -158,7 +158,7 @@ class WarehouseConnection:
             self.leave_schema()
 
     def qualify(self, parts: Sequence[str], command: str = "SELECT") -> tuple[str, str, str]:
-        """(database, schema, name) for a name of one to three parts.
+        """Return (database, schema, name) for a name of one to three parts.
 
         Raises ProgrammingError 090105 / 090106 (22000) when there is no current database / schema to complete it.
         """
@@ -173,7 +173,7 @@ class WarehouseConnection:
         return self.database, self.schema, parts[0]
 
     def qualify_schema(self, parts: Sequence[str], command: str = "SELECT") -> tuple[str, str]:
-        """(database, schema) for a schema's name of one or two parts."""
+        """Return (database, schema) for a schema's name of one or two parts."""
         if len(parts) == 2:
             return parts[0], parts[1]
         if self.database is None:
@@ -181,7 +181,7 @@ class WarehouseConnection:
         return self.database, parts[0]
 
     def full_name(self, kind: str, parts: Sequence[str], command: str = "SELECT") -> str:
-        """The registry's name for an object of `kind` called `parts` here."""
+        """Return the registry's name for an object of `kind` called `parts` here."""
         if kind in GLOBAL_KINDS or kind == "ACCOUNT":
             return ".".join(parts)
         if kind == "SCHEMA":
@@ -191,11 +191,11 @@ class WarehouseConnection:
     # ---- access
 
     def allowed_roles(self) -> frozenset[str]:
-        """The roles USE ROLE may name."""
+        """Return the roles USE ROLE may name."""
         return self.engine.roles_for(self.user)
 
     def active_roles(self) -> frozenset[str]:
-        """The current role and, with USE SECONDARY ROLES ALL, the user's other roles, each with what it holds."""
+        """Return the current role and, with USE SECONDARY ROLES ALL, the user's other roles, each with what it holds."""
         held = self.account.roles_of(self.role)
         return held | self.account.roles_of_user(self.user) if self.secondary_roles == "ALL" else held
 
@@ -223,7 +223,7 @@ class WarehouseConnection:
     # ---- parameters
 
     def parameter(self, name: str) -> object:
-        """A session parameter's value: the session's, else the user's, else Snowflake's default."""
+        """Return a session parameter's value: the session's, else the user's, else Snowflake's default."""
         name = name.upper()
         if name in self.parameters:
             return self.parameters[name]

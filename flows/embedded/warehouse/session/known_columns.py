@@ -19,7 +19,7 @@ class KnownColumns:
         self.generation = 0  # grows with each change; read it before asking the engine
 
     def get(self, name: str) -> Mapping[str, object] | None:
-        """The cached columns; None if the engine has to be asked."""
+        """Return the cached columns; None if the engine has to be asked."""
         return self._columns.get(name)
 
     def keep(self, name: str, columns: Mapping[str, object], generation: int) -> None:
@@ -29,7 +29,7 @@ class KnownColumns:
                 self._columns[name] = columns
 
     def all(self) -> tuple[dict[str, Mapping[str, object]], int]:
-        """The cached columns, and the generation of the catalogue they belong to."""
+        """Return the cached columns, and the generation of the catalogue they belong to."""
         with self._lock:
             return dict(self._columns), self.generation
 

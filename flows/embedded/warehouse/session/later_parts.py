@@ -101,7 +101,7 @@ class LaterParts:
         return part
 
     def drop_broken(self) -> bool:
-        """After a failed statement, close the later parts that DuckDB has aborted. True if rows written in them are lost."""
+        """Close the later parts that DuckDB has aborted after a failed statement; return whether rows in them are lost."""
         lost = False
         for part in list(self.later):
             try:

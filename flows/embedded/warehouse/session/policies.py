@@ -56,7 +56,7 @@ class Attached:
 
 
 def policy(conn: WarehouseConnection, name: str) -> Policy:
-    """The policy of that name. Raises 003548 if it does not exist any more."""
+    """Return the policy of that name. Raises 003548 if it does not exist any more."""
     item = conn.account.find(MASKING_POLICY, name)
     if item is None:
         raise errors.lost_policy(name)
@@ -65,7 +65,7 @@ def policy(conn: WarehouseConnection, name: str) -> Policy:
 
 
 def tags_of(conn: WarehouseConnection, item: AccountObject, column: str = "") -> dict[str, str]:
-    """Tag → value of an object or a column of it; its own values replace inherited ones."""
+    """Return tag → value of an object or a column of it; its own values replace inherited ones."""
     places: list[tuple[AccountObject | None, str]] = []
     parts = item.name.split(".")
     if item.kind not in ("DATABASE", "SCHEMA"):
@@ -83,7 +83,7 @@ def tags_of(conn: WarehouseConnection, item: AccountObject, column: str = "") ->
 
 
 def candidates(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> list[Attached]:
-    """The policies for a column of this type: the one set on it, else those of its tags."""
+    """Return the policies for a column of this type: the one set on it, else those of its tags."""
     if own := _property(item, "policies").get(column):
         return [Attached(policy(conn, own["policy"]), tuple(own["using"]))]
     attached: list[Attached] = []
@@ -95,7 +95,7 @@ def candidates(conn: WarehouseConnection, item: AccountObject, column: str, type
 
 
 def effective(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> Attached | None:
-    """The policy that holds for a column of this type: one set on the column goes before one of a tag.
+    """Return the policy that holds for a column of this type: one set on the column goes before one of a tag.
 
     Raises 003574 for several tags' (POLICY_STATUS of https://docs.snowflake.com/en/sql-reference/functions/policy_references).
     """
@@ -106,7 +106,7 @@ def effective(conn: WarehouseConnection, item: AccountObject, column: str, type_
 
 
 def attached_to_columns(conn: WarehouseConnection, name: str) -> Iterator[tuple[AccountObject, str, tuple[str, ...]]]:
-    """Each (table or view, column, further columns) on which a policy is set."""
+    """Yield each (table or view, column, further columns) on which a policy is set."""
     for kind in ("TABLE", "VIEW"):
         for item in conn.account.all(kind):
             for column, own in _property(item, "policies").items():

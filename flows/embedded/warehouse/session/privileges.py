@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def parts_of(table: exp.Table) -> tuple[str, ...]:
-    """The parts of a table's name, normalised."""
+    """Return the parts of a table's name, normalised."""
     return tuple(folded(p) for p in (table.args.get("catalog"), table.args.get("db"), table.this) if p)
 
 
 def folded(node: Expr) -> str:
-    """An identifier as Snowflake stores it."""
+    """Return an identifier as Snowflake stores it."""
     return node.name if node.args.get("quoted") else node.name.upper()
 
 
@@ -36,7 +36,7 @@ def is_named(table: exp.Table) -> bool:
 
 
 def sources(expression: Expr, target: exp.Table | None = None) -> Iterator[exp.Table]:
-    """The tables and views that a statement reads, without `target` and without names that mean a WITH clause's query."""
+    """Yield the tables and views that a statement reads, without `target` and without names that mean a WITH clause's query."""
     for table in expression.find_all(exp.Table):
         if table is not target and is_named(table) and not _is_cte(table):
             yield table
@@ -74,7 +74,7 @@ def _is_cte(table: exp.Table) -> bool:
 
 
 def target_of(expression: Expr) -> exp.Table | None:
-    """The table that a DML or DDL statement writes, alters or drops."""
+    """Return the table that a DML or DDL statement writes, alters or drops."""
     this = expression.args.get("this")
     if this is None and isinstance(expression, exp.Drop):
         this = next(iter(expression.args.get("tables") or []), None)
@@ -84,7 +84,7 @@ def target_of(expression: Expr) -> exp.Table | None:
 
 
 def exists(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
-    """What a name means: "TABLE", "VIEW" or "" for nothing; temporary tables of the session included."""
+    """Return what a name means: "TABLE", "VIEW" or "" for nothing; temporary tables of the session included."""
     if name in conn.temporary_tables:
         return conn.temporary_tables[name]
     database, schema, short = name
@@ -112,7 +112,7 @@ def look_in_public(conn: WarehouseConnection, expression: Expr) -> Expr:
 
 
 def spelled_otherwise(conn: WarehouseConnection, name: tuple[str, str, str]) -> str:
-    """The table, view or sequence whose name differs only by case, or "": two objects on Snowflake, one to DuckDB."""
+    """Return the table, view or sequence whose name differs only by case, or "": two objects on Snowflake, one to DuckDB."""
     full, home = ".".join(name), f"{name[0]}.{name[1]}."
     for kind in ("TABLE", "VIEW", "SEQUENCE"):
         for item in conn.account.all(kind):
@@ -207,7 +207,7 @@ _NOT_HERE = (
 
 
 def place_of(conn: WarehouseConnection, table: exp.Table) -> tuple[str, str, str]:
-    """(database, schema, name) of a table. Raises 002003 if its database or schema does not exist, 003001 without USAGE."""
+    """Return (database, schema, name). Raises 002003 if the database or schema does not exist, 003001 without USAGE."""
     database, schema, name = conn.qualify(parts_of(table))
     if conn.account.find("DATABASE", database) is None:
         if database == "SNOWFLAKE" and ACCOUNTADMIN in conn.active_roles():

@@ -47,7 +47,7 @@ class Results:
                 self._forget(next(iter(self._tables)))
 
     def get(self, query_id: str) -> pa.Table | None:
-        """The rows of one statement; None if they have been dropped."""
+        """Return the rows of one statement; None if they have been dropped."""
         return self._tables.get(query_id)
 
     def _forget(self, query_id: str) -> None:
@@ -98,7 +98,7 @@ class History:
                 self._bytes -= len(self._records.popleft().query_text) + 512
 
     def all(self) -> list[QueryRecord]:
-        """All records, oldest first."""
+        """Return all records, oldest first."""
         with self._lock:
             return list(self._records)
 

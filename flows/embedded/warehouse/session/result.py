@@ -32,7 +32,7 @@ class Result:
     affected: int | None = None
 
     def arrow(self) -> pa.Table:
-        """The rows as an Arrow table."""
+        """Return the rows as an Arrow table."""
         arrays = []
         for i, (_, type_) in enumerate(self.columns):
             decimal = re.fullmatch(r"DECIMAL\((\d+),\s*(\d+)\)", type_)
@@ -42,16 +42,16 @@ class Result:
         return pa.Table.from_arrays(arrays, names=[name for name, _ in self.columns])
 
     def described(self) -> list[tuple[object, ...]]:
-        """The rows that DuckDB's DESCRIBE would give, which fakesnow turns into the protocol's row type."""
+        """Return the rows that DuckDB's DESCRIBE would give, which fakesnow turns into the protocol's row type."""
         return [(name, type_, "YES", None, None, None) for name, type_ in self.columns]
 
 
 def status(message: str = "Statement executed successfully.") -> Result:
-    """The one-row answer of DDL and session statements."""
+    """Return the one-row answer of DDL and session statements."""
     return Result([("status", "VARCHAR")], [(message,)])
 
 
 def table(rows: Iterable[Mapping[str, object]], columns: Sequence[str | tuple[str, str]]) -> Result:
-    """A result of rows given as dicts; a column is VARCHAR unless it has a type."""
+    """Return a result of rows given as dicts; a column is VARCHAR unless it has a type."""
     typed = [c if isinstance(c, tuple) else (c, "VARCHAR") for c in columns]
     return Result(typed, [tuple(row.get(name) for name, _ in typed) for row in rows])

@@ -21,7 +21,7 @@ PRESS_SECONDS = 0.05
 
 
 def new_query_id() -> str:
-    """An id in Snowflake's shape."""
+    """Make an id in Snowflake's format."""
     return re.sub(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", r"\1-\2-\3-\4-\5", secrets.token_hex(16))
 
 
@@ -36,7 +36,7 @@ class Owner(Protocol):
         """Stop what the engine runs for it at this moment."""
 
     def parameter(self, name: str) -> object:
-        """A session parameter's value."""
+        """Return a session parameter's value."""
 
 
 class Statement:
@@ -124,16 +124,16 @@ class Running:
             self._statements.pop(statement.query_id, None)
 
     def get(self, query_id: str) -> Statement | None:
-        """The statement with this id, or None."""
+        """Return the statement with this id, or None."""
         return self._statements.get(query_id)
 
     def asked_as(self, request_id: str, conn: Owner) -> Statement | None:
-        """The session's statement by the id that its client gave the request, or None."""
+        """Return the session's statement by the id that its client gave the request, or None."""
         with self._lock:
             statements = [s for s in self._statements.values() if s.request_id == request_id and s.conn is conn]
         return statements[0] if statements and request_id else None
 
     def of_session(self, session_id: int) -> list[Statement]:
-        """All statements of one session."""
+        """Return all statements of one session."""
         with self._lock:
             return [s for s in self._statements.values() if s.conn.session_id == session_id]

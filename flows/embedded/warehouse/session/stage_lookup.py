@@ -27,7 +27,7 @@ def find_file_format(conn: WarehouseConnection, name: str) -> AccountObject:
 
 
 def file_format_options(conn: WarehouseConnection, name: str) -> Mapping[str, object]:
-    """The options written on a named file format, TYPE included."""
+    """Return the options written on a named file format, TYPE included."""
     return dict(find_file_format(conn, name).properties)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def storage_of(conn: WarehouseConnection, url: str, of: StageInfo | UrlStorage) -> Storage:
-    """The access to `url`, which is a stage's or is written in a COPY statement.
+    """Return the access to `url`, which is a stage's or is written in a COPY statement.
 
     A stage's integration is used through the stage: a role that has USAGE on the stage needs none on the integration. COPY
     from a URL needs USAGE on it (https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#additional-cloud-provider-parameters).
@@ -49,7 +49,7 @@ def storage_of(conn: WarehouseConnection, url: str, of: StageInfo | UrlStorage) 
 
 
 def locations(conn: WarehouseConnection, integration: str, *, usage: bool) -> Callable[[str], None]:
-    """A check that raises 003167 for a URL outside the integration's locations.
+    """Return a check that raises 003167 for a URL outside the integration's locations.
 
     Raises ProgrammingError 002003 if it does not exist, 003001 when the role lacks USAGE though `usage` asks for it, 001008 when
     it is not enabled.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def may_show(conn: WarehouseConnection, kind: str, name: str) -> bool:
-    """Whether SHOW lists an object to the current role. Names of users and roles are everyone's
+    """Whether SHOW lists an object to the current role. Every role sees the names of users and roles
     (https://docs.snowflake.com/en/sql-reference/sql/show-users#access-control-requirements, …/sql/show-roles)."""
     if kind in ("ROLE", "USER") or any(conn.may(p, "ACCOUNT", "") for p in ("RESOLVE ALL", "MANAGE GRANTS")):
         return True
@@ -52,7 +52,7 @@ def may_see_user(conn: WarehouseConnection, name: str) -> bool:
 
 
 def sees_table(conn: WarehouseConnection, full: str) -> bool:
-    """Whether a table exists and the current role may know of it; a session's own temporary tables are."""
+    """Whether a table exists and the current role may know of it; true for the session's temporary tables."""
     if any(".".join(name) == full for name in conn.temporary_tables):
         return True
     return conn.account.find("TABLE", full) is not None and conn.may_see("TABLE", full)
@@ -66,7 +66,7 @@ _TELL_OF = {
 
 
 def filtered(conn: WarehouseConnection, expression: Expr) -> Expr:
-    """A query in which INFORMATION_SCHEMA's views hold what the role has privileges on
+    """Restrict INFORMATION_SCHEMA's views in a query to the objects that the role has privileges on
     (https://docs.snowflake.com/en/sql-reference/info-schema#general-usage-notes)."""
     if isinstance(expression, exp.Show):
         check_shown(conn, expression)
@@ -118,8 +118,8 @@ def check_shown(conn: WarehouseConnection, tree: exp.Show) -> None:
 
 
 def shown_columns(conn: WarehouseConnection, rows: Any, tree: exp.Show) -> Any:
-    """SHOW COLUMNS without those that LIKE leaves out and those of tables and views that the role has no privilege on; whether a
-    column takes NULL and a view's own comments in Snowflake's words
+    """Filter the rows of SHOW COLUMNS by LIKE and by the role's privileges on tables and views; write NULL, a view's comments and
+    AUTOINCREMENT as Snowflake does
     (https://docs.snowflake.com/en/sql-reference/sql/show-columns)."""
     if rows.num_rows == 0 or "column_name" not in rows.schema.names:
         return rows
@@ -149,7 +149,7 @@ def shown_columns(conn: WarehouseConnection, rows: Any, tree: exp.Show) -> Any:
 
 
 def _autoincrement(conn: WarehouseConnection, table: str, row: dict[str, Any]) -> Any:
-    """How SHOW COLUMNS describes an AUTOINCREMENT: with ORDER if it was made with it
+    """Return how SHOW COLUMNS describes an AUTOINCREMENT: with ORDER if it was made with it
     (https://docs.snowflake.com/en/sql-reference/sql/show-columns#output)."""
     shown = row.get("autoincrement")
     item = conn.account.find("TABLE", table) if shown else None

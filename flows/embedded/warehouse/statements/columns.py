@@ -17,7 +17,7 @@ from flows.embedded.warehouse.translate.scopes import Columns, folded
 
 
 def columns_of(conn: WarehouseConnection, duck: duckdb.DuckDBPyConnection, table: exp.Table) -> Columns | None:
-    """The columns of a table by name; None if the engine does not know the table."""
+    """Return the columns of a table by name; None if the engine does not know the table."""
     parts = [folded(part) for part in table.parts]
     if any("INFORMATION_SCHEMA" in part.upper() for part in parts[:-1]):  # DuckDB has its own
         return None

@@ -258,7 +258,7 @@ def _check_clone(runner: Runner, clone: exp.Clone, temporary: bool, transient: b
 
 
 def _made(conn: WarehouseConnection, expression: Expr, name: tuple[str, str, str] | None) -> list[tuple[str, str, str]]:
-    """The names that a CREATE or a RENAME adds to a schema."""
+    """Return the names that a CREATE or a RENAME adds to a schema."""
     if isinstance(expression, exp.Create):
         return [name] if name else []
     renames = [a.this for a in expression.args.get("actions") or [] if isinstance(a, exp.AlterRename)]

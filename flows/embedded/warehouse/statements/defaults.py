@@ -24,7 +24,7 @@ _CLOCK = {
 
 
 def shown_default(conn: WarehouseConnection, default: str | None, ordered: bool = False) -> str | None:
-    """The text of a default; `ordered`: AUTOINCREMENT was made with ORDER."""
+    """Return the text of a default; `ordered`: AUTOINCREMENT was made with ORDER."""
     if default is None:
         return None
     if (made := identity(conn, default)) is None:
@@ -33,7 +33,7 @@ def shown_default(conn: WarehouseConnection, default: str | None, ordered: bool 
 
 
 def identity(conn: WarehouseConnection, default: str | None) -> tuple[int, int] | None:
-    """Start and increment of an AUTOINCREMENT column, by its default; None for any other."""
+    """Return start and increment of an AUTOINCREMENT column, from its default; None for any other column."""
     sequence = _SEQUENCE.search(default or "")
     name = sequence[1].rpartition(".")[2].strip('"') if sequence else ""
     if not name.lower().startswith(OF_IDENTITY):

@@ -40,7 +40,7 @@ _OBJECTS = ("WAREHOUSE", "ROLE", "USER", "STORAGE", "INTEGRATION", "TAG")
 
 
 def find_handler(words: Words) -> Handler | None:
-    """The handler for a statement; nothing of `words` is consumed. It may answer None: then the executor parses the statement."""
+    """Return the statement's handler; nothing of `words` is consumed. If the handler answers None, the executor parses it."""
     verb = words.upper()
     if verb == "USE":
         return namespaces.use

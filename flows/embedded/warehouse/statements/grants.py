@@ -148,7 +148,7 @@ def _change(conn: WarehouseConnection, words: Words, give: bool) -> Result:
 
 
 def _privilege(words: Words) -> str:
-    """One privilege of one or more words: `CREATE FILE FORMAT`, `ALL [PRIVILEGES]`."""
+    """Parse one privilege of one or more words: `CREATE FILE FORMAT`, `ALL [PRIVILEGES]`."""
     parts: list[str] = []
     while words.upper() not in (",", "ON", ""):
         parts.append(words.part())

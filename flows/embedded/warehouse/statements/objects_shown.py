@@ -104,7 +104,7 @@ def _user_row(conn: WarehouseConnection, item: AccountObject) -> dict[str, objec
 
 
 def list_text(value: object) -> str:
-    """`["a", "b"]`, as SHOW and DESC write a list."""
+    """Write `["a", "b"]`, as SHOW and DESC write a list."""
     return "[" + ", ".join(f'"{v}"' for v in value) + "]" if isinstance(value, list) else str(value or "")
 
 

@@ -74,7 +74,7 @@ def may_create(
 
 
 def _signature(words: Words) -> list[list[str]]:
-    """`(val VARCHAR, by NUMBER)` → [name, type as errors name it, type as it is shown], …"""
+    """Parse `(val VARCHAR, by NUMBER)` into [name, type as errors name it, type as it is shown], …"""
     words.expect("(")
     arguments: list[list[str]] = []
     while True:
@@ -88,7 +88,7 @@ def _signature(words: Words) -> list[list[str]]:
 
 
 def _type(words: Words) -> str:
-    """A type's name as DESC shows it, without its length."""
+    """Parse a type; return its name as DESC shows it, without its length."""
     text = words.part()
     if words.accept("PRECISION"):
         text = "FLOAT"
@@ -283,7 +283,7 @@ def required(conn: WarehouseConnection, name: str) -> str:
 def with_policy(
     conn: WarehouseConnection, item: AccountObject, column: str, name: str, using: list[str], force: bool = False
 ) -> AccountObject:
-    """The table with a policy on a column, whose type it must have; the first column of USING is the one that is masked."""
+    """Add a policy to a column of a table, whose type it must have; the first column of USING is the one that is masked."""
     policy = policies.policy(conn, name)
     columns = masking.columns_of(conn, item)
     for one in (column, *using):

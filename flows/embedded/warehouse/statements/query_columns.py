@@ -56,7 +56,7 @@ def check_different(runner: Runner, query: object) -> None:
 
 
 def _of_one_table(runner: Runner, select: exp.Select) -> list[str]:
-    """The columns of the only table that a query reads; none where it reads something else, or the engine knows no such table."""
+    """Return the columns of the only table that a query reads; none if it reads anything else or the engine lacks the table."""
     from_ = select.args.get("from_")
     table = from_.this if isinstance(from_, exp.From) else None
     if not isinstance(table, exp.Table) or not is_named(table):
@@ -69,7 +69,7 @@ def _of_one_table(runner: Runner, select: exp.Select) -> list[str]:
 
 
 def _shown(star: Expr, columns: list[str]) -> list[str]:
-    """The names that `*` or `T.*` with EXCLUDE, REPLACE and RENAME gives."""
+    """Return the names that `*` or `T.*` with EXCLUDE, REPLACE and RENAME gives."""
 
     def name(node: Expr) -> str:
         return folded(node.this if isinstance(node, exp.Column) else node)

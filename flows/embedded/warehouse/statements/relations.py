@@ -263,7 +263,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result | None:
 
 
 def _of_temporary(shown: str, kept: int | None) -> str:
-    """The type of a temporary table's column, with the length or mark that the session keeps."""
+    """Return the type of a temporary table's column, with the length or mark that the session keeps."""
     if kept is None or not (shown.startswith("VARCHAR") or shown == "VARIANT"):
         return shown
     return str(types.as_declared(types.Type("VARIANT") if shown == "VARIANT" else types.VARCHAR, kept))
@@ -318,7 +318,7 @@ def alter_details(conn: WarehouseConnection, words: Words) -> Result | None:
 
 
 def _owned(conn: WarehouseConnection, kind: str, name: tuple[str, str, str], instead: str = "") -> AccountObject | None:
-    """The registered table or view. Raises 003001 unless the role owns it or has the privilege `instead` on the account."""
+    """Return the table or view. Raises 003001 unless the role owns it or has the privilege `instead` on the account."""
     actual = exists(conn, name)
     if not actual:
         raise errors.not_found(kind, ".".join(name))

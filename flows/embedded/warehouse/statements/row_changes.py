@@ -132,13 +132,13 @@ def truncate(runner: Runner, expression: exp.TruncateTable) -> None:
 
 
 def _bound(query: Expr, bindings: Any) -> dict[str, Any] | None:
-    """The binds of a statement that a query made from part of it uses (the engine refuses others); None if it uses none."""
+    """Return the binds that a query made from part of a statement uses (the engine refuses others); None if it uses none."""
     places = [place.name for place in query.find_all(exp.Placeholder)]
     return {name: bindings[name if isinstance(bindings, dict) else int(name) - 1] for name in places} or None
 
 
 def engine_columns(runner: Runner, name: tuple[str, str, str] | None) -> list[tuple[str, str]]:
-    """The columns of the table that is written, with the engine's types."""
+    """Return the columns of the table that is written, with the engine's types."""
     if name is None:
         return []
     where = quote_name(name[2]) if name in runner.conn.temporary_tables else ".".join(map(quote_name, name))
@@ -186,7 +186,7 @@ def _merge(runner: Runner, expression: exp.Merge, bindings: Any) -> None:
 
 
 def _several_matches(merge: exp.Merge) -> exp.Select | None:
-    """A query for target rows that several source rows would change, one of them by UPDATE; None for a MERGE without UPDATE.
+    """Build a query for target rows that several source rows would change, one by UPDATE; None for a MERGE without UPDATE.
 
     Deletes alone may match several times: https://docs.snowflake.com/en/sql-reference/sql/merge#duplicate-join-behavior.
     DuckDB 2.0.1 updates such a row several times without an error, 2.0.0 refused it.
@@ -233,7 +233,7 @@ def copy(runner: Runner, expression: exp.Copy, bindings: Any) -> None:
 
 
 def copy_context(runner: Runner, bindings: Any = None) -> SessionContext:
-    """The session's data and functions that a COPY needs."""
+    """Return the session's data and functions that a COPY needs."""
     conn = runner.conn
     return SessionContext(
         database=conn.database,

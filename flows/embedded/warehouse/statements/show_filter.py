@@ -33,7 +33,7 @@ class ShowFilter:
         return self.starts is None or name.startswith(self.starts)
 
     def cut(self, rows: list[dict[str, object]]) -> list[dict[str, object]]:
-        """The rows that LIMIT leaves; FROM leaves out the names that sort before its text
+        """Apply LIMIT to the rows; FROM leaves out the names that sort before its text
         (https://docs.snowflake.com/en/sql-reference/sql/show-tables#parameters)."""
         if self.after is not None:
             at = next((i for i, row in enumerate(rows) if str(row["name"]) >= self.after), len(rows))

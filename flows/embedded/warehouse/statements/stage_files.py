@@ -59,7 +59,7 @@ def list_stage(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def _objects_under(conn: WarehouseConnection, stage: StageInfo, url: str) -> list[dict[str, Any]]:
-    """Every object whose key starts with the URL's, sorted by key, as boto3 describes it, with its Bucket."""
+    """List every object whose key starts with the URL's, sorted by key, as boto3 describes it, with its Bucket."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     storage = storage_of(conn, url, stage)

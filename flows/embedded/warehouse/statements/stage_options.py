@@ -141,7 +141,7 @@ def file_format_clause(conn: WarehouseConnection, value: object) -> dict[str, ob
 
 
 def all_options(written: Mapping[str, object]) -> dict[str, object]:
-    """A file format's options, with defaults for those that were not written."""
+    """Return a file format's options, with defaults for those that were not written."""
     return {key: default for key, (_, default) in CSV_OPTIONS.items()} | dict(written)
 
 

@@ -63,7 +63,7 @@ _CONTROLS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 def _shown(value: object) -> str:
-    """A value as accounts print it: strings with backslash and double quote escaped, lists without quotes around members
+    """Write a value as accounts do: strings with backslash and double quote escaped, lists without quotes around members
     (https://github.com/snowflakedb/terraform-provider-snowflake/blob/main/pkg/sdk/testint/file_formats_gen_integration_test.go).
     """
     if isinstance(value, bool):

@@ -57,7 +57,7 @@ def with_columns_of(conn: WarehouseConnection, create: exp.Create) -> exp.Create
 
 
 def _column(described: dict[str, object], table: str) -> str:
-    """A column's definition, from its row of DESCRIBE TABLE."""
+    """Return a column's definition, from its row of DESCRIBE TABLE."""
     if described["policy name"]:
         raise errors.unsupported(f"CREATE TABLE … LIKE {table}, which has masking policies")
     type_, default = str(described["type"]), described["default"]
@@ -72,7 +72,7 @@ def _column(described: dict[str, object], table: str) -> str:
 
 
 def _key(key: list[object]) -> str:
-    """A key as CREATE TABLE writes it."""
+    """Return a key as CREATE TABLE writes it."""
     kind, name, columns, *to = key
     assert isinstance(columns, list)
     text = f"CONSTRAINT {quote_name(str(name))} " if name else ""

@@ -75,7 +75,7 @@ def altered(conn: WarehouseConnection, spec: TableSpec, kind: str, expression: e
 
 
 def renamed(action: Expr) -> list[tuple[str, str | None]]:
-    """The columns that an action of ALTER TABLE renames, as (old, new), or drops, as (old, None)."""
+    """Return the columns that an action of ALTER TABLE renames, as (old, new), or drops, as (old, None)."""
     if isinstance(action, exp.RenameColumn):
         return [(folded(action.this.this), folded(action.args["to"].this))]
     if isinstance(action, exp.Drop) and str(action.args.get("kind")).upper() == "COLUMN":

@@ -185,7 +185,7 @@ def take_column_apart(column: exp.ColumnDef, spec: TableSpec) -> None:
 
 
 def retention(prop: exp.Property, before: int | None) -> int | None:
-    """The days of DATA_RETENTION_TIME_IN_DAYS, which SHOW TABLES shows; `before` for any other property."""
+    """Return the days of DATA_RETENTION_TIME_IN_DAYS, which SHOW TABLES shows; `before` for any other property."""
     if prop.name.upper() != "DATA_RETENTION_TIME_IN_DAYS":
         return before
     value = prop.args["value"]
@@ -195,7 +195,7 @@ def retention(prop: exp.Property, before: int | None) -> int | None:
 
 
 def tracks(prop: exp.Property, before: bool | None) -> bool | None:
-    """The value of CHANGE_TRACKING, which SHOW TABLES shows; `before` for any other property."""
+    """Return the value of CHANGE_TRACKING, which SHOW TABLES shows; `before` for any other property."""
     if prop.name.upper() != "CHANGE_TRACKING":
         return before
     return prop.args["value"].name.upper() == "TRUE" or prop.args["value"].args.get("this") is True
@@ -245,7 +245,7 @@ _NOT_MADE_OF: dict[str, tuple[type[Expr], ...]] = {
 
 
 def tag_values(clause: exp.Tags) -> dict[str, str]:
-    """`(name = 'value', …)`: names as they are written."""
+    """Return `(name = 'value', …)` as a dict, with the names as they are written."""
     return {p.this.sql(dialect="snowflake"): p.args["value"].name for p in clause.expressions}
 
 

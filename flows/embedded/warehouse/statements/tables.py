@@ -129,7 +129,7 @@ def write_lengths(conn: WarehouseConnection, name: tuple[str, str, str], lengths
 
 
 def lengths(conn: WarehouseConnection, name: tuple[str, str, str]) -> dict[str, int]:
-    """The lengths of a table's VARCHAR columns that have one, and the marks of its semi-structured ones (`types.MARKS`)."""
+    """Return the lengths of a table's VARCHAR columns, if any, and the marks of its semi-structured ones (`types.MARKS`)."""
     if name in conn.temporary_tables:
         return conn.temporary_lengths.get(name, {})
     with conn.engine.duck.cursor() as duck:

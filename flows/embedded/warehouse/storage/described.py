@@ -6,7 +6,7 @@ import duckdb
 
 
 def columns(duck: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, str]]:
-    """The columns of a quoted name, or of a query in parentheses, in order, with DuckDB's types.
+    """Return the columns of a quoted name, or of a query in parentheses, in order, with DuckDB's types.
 
     Raises:
         duckdb.Error: the table does not exist, or the query is wrong.

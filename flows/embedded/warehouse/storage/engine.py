@@ -114,8 +114,8 @@ class Engine:
         self.duck.execute("SET GLOBAL lock_configuration = true")
 
     def roles_for(self, user: str) -> frozenset[str]:
-        """The roles that a user may take on: every role for the administrator, and for a user that the account does not know,
-        which is this process itself."""
+        """Return the roles that a user may take on: every role for the administrator, and for a user that the account does not
+        know, which is this process itself."""
         if self.account.find("USER", user) and not (self.first_users and user == self.first_users.administrator):
             return self.account.roles_of_user(user)
         return frozenset(role.name for role in self.account.all("ROLE"))
@@ -123,11 +123,11 @@ class Engine:
     # ---- databases
 
     def databases(self) -> list[str]:
-        """The names of all databases, sorted."""
+        """Return the names of all databases, sorted."""
         return [d.name for d in self.account.all("DATABASE")]
 
     def schemas(self, database: str) -> list[str]:
-        """The schemas of a database without DuckDB's and fakesnow's internal ones, sorted."""
+        """Return the schemas of a database without DuckDB's and fakesnow's internal ones, sorted."""
         with self.duck.cursor() as duck:
             rows = duck.execute(
                 "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AND NOT internal "

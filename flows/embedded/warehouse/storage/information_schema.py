@@ -13,7 +13,7 @@ def _yes(prop: str) -> str:
 
 
 def information_schema_sql(database: str) -> str:
-    """The SQL of a database's TABLES, VIEWS and SCHEMATA with owners, times and comments, which fakesnow's views lack.
+    """Return the SQL of a database's TABLES, VIEWS and SCHEMATA with owners, times and comments, which fakesnow's views lack.
 
     The views read the account's tables in _fs_global, so they are right for every session and after a restart.
     """

@@ -63,7 +63,7 @@ class Loaded:
 
 
 def relation(database: str) -> str:
-    """The history table's qualified name in `database`."""
+    """Return the history table's qualified name in `database`."""
     return f"{quote_name(database)}.{SCHEMA}.{TABLE}"
 
 
@@ -85,7 +85,7 @@ def installed(duck: duckdb.DuckDBPyConnection, database: str) -> bool:
 def loaded_before(
     duck: duckdb.DuckDBPyConnection, database: str, schema: str, table: str, now: datetime
 ) -> set[tuple[str, str]]:
-    """(file name, ETag) of what `table` loaded, in part or whole, within the 64 days that load metadata lives."""
+    """Return (file name, ETag) of what `table` loaded, in part or whole, within the 64 days that load metadata lives."""
     rows = duck.execute(
         f"SELECT DISTINCT file_name, etag FROM {relation(database)} WHERE schema_name = ? AND table_name = ? "
         "AND status <> 'LOAD_FAILED' AND last_load_time > ?",
@@ -95,7 +95,7 @@ def loaded_before(
 
 
 def first_load(duck: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> datetime | None:
-    """When `table` was first loaded, None when it never was."""
+    """Return when `table` was first loaded, None if it never was."""
     row = duck.execute(
         f"SELECT min(last_load_time) FROM {relation(database)} WHERE schema_name = ? AND table_name = ?",
         [schema, table],
@@ -210,7 +210,7 @@ def rewrite(
 
 
 def _folded(part: Any) -> str:
-    """An identifier as Snowflake stores it."""
+    """Return an identifier as Snowflake stores it."""
     return str(part.name) if part.args.get("quoted") else str(part.name).upper()
 
 

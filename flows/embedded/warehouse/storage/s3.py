@@ -43,7 +43,7 @@ class S3Access:
 
 @lru_cache(maxsize=4)
 def s3_client(access: S3Access) -> Any:
-    """A boto3 client of the embedded object store."""
+    """Return a boto3 client of the embedded object store."""
     # Clients are thread-safe and making one takes a tenth of a second.
     import boto3
     from botocore.config import Config

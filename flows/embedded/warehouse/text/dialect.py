@@ -136,7 +136,8 @@ class _Parser(SnowflakeParser):
     }
 
     def _parse_column_changes(self) -> list[Expr] | None:
-        """`ALTER [(] [COLUMN] a …, [COLUMN] b … [)]` (https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#syntax)."""
+        """Parse `ALTER [(] [COLUMN] a …, [COLUMN] b … [)]`
+        (https://docs.snowflake.com/en/sql-reference/sql/alter-table-column#syntax)."""
         wrapped = self._match(TokenType.L_PAREN)
         changes = [self._parse_column_change()]
         while self._match(TokenType.COMMA):
@@ -169,7 +170,7 @@ class _Parser(SnowflakeParser):
             raise
 
     def _called(self) -> str:
-        """The name before the parentheses that close here."""
+        """Return the name before the parentheses that close here."""
         depth = 0
         for place in range(self._index - 1, 0, -1):
             kind = self._tokens[place].token_type
@@ -280,7 +281,8 @@ def _refuse_hex_numbers(sql: str, text: str) -> None:
 
 
 def _in_public(table: exp.Table) -> None:
-    """`db..table` is in PUBLIC (https://docs.snowflake.com/en/sql-reference/name-resolution#resolution-when-schema-omitted-double-dot-notation)."""
+    """Put `db..table` in PUBLIC
+    (https://docs.snowflake.com/en/sql-reference/name-resolution#resolution-when-schema-omitted-double-dot-notation)."""
     if table.args.get("db") == "" and table.args.get("catalog"):
         table.set("db", exp.to_identifier("PUBLIC", quoted=True))
 
@@ -324,7 +326,7 @@ def _by_all(order: exp.Order) -> None:
 
 
 def spelled(call: exp.Func) -> str | None:
-    """How a function's name is written in the statement, upper case unless it is quoted; None if it is not a call by name."""
+    """Return a function's name as the statement writes it, upper case unless quoted; None if it is not a call by name."""
     if isinstance(call, exp.Anonymous):
         name = call.this
         if isinstance(name, Expr):

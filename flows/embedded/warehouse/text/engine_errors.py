@@ -121,7 +121,7 @@ def _types(text: str) -> str:
 
 
 def _plain(first: str) -> str:
-    """The engine's sentence without its kind of error and its advice; a general sentence if it names the engine's internals."""
+    """Strip the engine's sentence of its kind and its advice; return a general one if it names the engine's internals."""
     text = (
         re.sub(r"^[A-Za-z][\w -]*? Error: ?", "", first).split(" You might need")[0].split(" Did you mean")[0].strip()
     )
@@ -129,7 +129,7 @@ def _plain(first: str) -> str:
 
 
 def _called(name: str) -> str:
-    """A function's name as Snowflake has it; names of the engine's and this package's own functions are hidden."""
+    """Return a function's name as Snowflake has it; names of the engine's and this package's own functions are hidden."""
     return "of these arguments" if name.startswith(("_cxm", "_fs", "json_", "list_")) else name.upper()
 
 

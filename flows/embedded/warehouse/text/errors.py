@@ -11,12 +11,12 @@ from snowflake.connector.errors import ProgrammingError
 
 
 def compilation(message: str, errno: int, sqlstate: str) -> ProgrammingError:
-    """An error of the compiler."""
+    """Return an error of the compiler."""
     return ProgrammingError(msg=f"SQL compilation error:\n{message}", errno=errno, sqlstate=sqlstate)
 
 
 def title(kind: str) -> str:
-    """`FILE FORMAT` as Snowflake writes it in a message: `File format`."""
+    """Write `FILE FORMAT` as Snowflake's messages do: `File format`."""
     return kind.capitalize()
 
 

@@ -43,7 +43,7 @@ class Token:
 
 
 def unescape(literal: str) -> str:
-    """The value of a string constant, quotes included: `'it''s\\n'` → `it's` and a line feed."""
+    """Return the value of a string constant with its quotes: `'it''s\\n'` → `it's` and a line feed."""
 
     def one(match: re.Match[str]) -> str:
         if match[0] == "''":
@@ -56,24 +56,24 @@ def unescape(literal: str) -> str:
 
 
 def quote(text: str) -> str:
-    """A SQL string constant that both DuckDB and the catalogue views read back as `text`."""
+    """Write a SQL string constant that both DuckDB and the catalogue views read back as `text`."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def quote_name(name: str) -> str:
-    """A quoted identifier that DuckDB reads as exactly `name`."""
+    """Write a quoted identifier that DuckDB reads as exactly `name`."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def normalise(part: str) -> str:
-    """One part of a name as Snowflake stores it: upper case unless it is in double quotes."""
+    """Return one part of a name as Snowflake stores it: upper case unless it is in double quotes."""
     if len(part) > 1 and part.startswith('"') and part.endswith('"'):
         return part[1:-1].replace('""', '"')
     return part.upper()
 
 
 def split_name(text: str) -> tuple[str, ...]:
-    """`db."Schema".name` → ("DB", "Schema", "NAME")."""
+    """Split `db."Schema".name` into ("DB", "Schema", "NAME")."""
     return tuple(normalise(part) for part in re.findall(r'"(?:[^"]|"")+"|[^."]+', text.strip()))
 
 
@@ -108,7 +108,7 @@ class Words:
         self._ahead: list[Token] = []
 
     def peek(self, offset: int = 0) -> Token | None:
-        """The token `offset` places ahead, None after the end."""
+        """Return the token `offset` places ahead, None after the end."""
         while len(self._ahead) <= offset:
             token = next(self._source, None)
             if token is None:
@@ -125,7 +125,7 @@ class Words:
         return token
 
     def upper(self, offset: int = 0) -> str:
-        """The word `offset` places ahead in upper case, or the mark; "" after the end and for strings."""
+        """Return the word `offset` places ahead in upper case, or the mark; "" after the end and for strings."""
         token = self.peek(offset)
         return token.text.upper() if token and token.kind in ("word", "mark") else ""
 
@@ -155,7 +155,7 @@ class Words:
                 raise self.unexpected()
 
     def unexpected(self) -> ProgrammingError:
-        """The syntax error for the next token."""
+        """Return the syntax error for the next token."""
         token = self.peek()
         return syntax(token.text if token else "<EOF>", token.start if token else len(self.sql))
 
@@ -170,7 +170,7 @@ class Words:
             raise self.unexpected()
 
     def part(self) -> str:
-        """One identifier, normalised; a string constant is taken too, as Snowflake does for account objects."""
+        """Read one identifier, normalised; a string constant is accepted too, as Snowflake does for account objects."""
         token = self.take()
         if token.kind == "quoted":
             return normalise(token.text)
@@ -181,7 +181,8 @@ class Words:
         raise syntax(token.text, token.start)
 
     def name(self) -> tuple[str, ...]:
-        """A name with one to three parts, IDENTIFIER('…') included (https://docs.snowflake.com/en/sql-reference/identifier-literal)."""
+        """Read a name of one to three parts, IDENTIFIER('…') included
+        (https://docs.snowflake.com/en/sql-reference/identifier-literal)."""
         if self.accept("IDENTIFIER", "("):
             text = self.string()
             self.expect(")")
@@ -195,7 +196,7 @@ class Words:
         return tuple(parts)
 
     def string(self) -> str:
-        """A string constant's value."""
+        """Read a string constant, and return its value."""
         token = self.take()
         if token.kind == "string":
             return unescape(token.text)
@@ -204,7 +205,7 @@ class Words:
         raise syntax(token.text, token.start)
 
     def value(self) -> object:
-        """An option's value: string, number, TRUE/FALSE, NULL and NONE (None), word, dotted name, list or nested options."""
+        """Read an option's value: string, number, TRUE/FALSE, NULL or NONE (None), word, dotted name, list or nested options."""
         token = self.peek()
         if token is None:
             raise self.unexpected()
@@ -239,7 +240,7 @@ class Words:
         return text if '"' in text else upper
 
     def options(self, end: str = "") -> dict[str, object]:
-        """`KEY = value …` up to the end (or the mark `end`), keys in upper case; commas between them are optional."""
+        """Read `KEY = value …` up to the end (or the mark `end`), keys in upper case; commas between them are optional."""
         options: dict[str, object] = {}
         while not self.at_end and not (end and self.sees(end)):
             if self.accept(","):
@@ -256,7 +257,7 @@ class Words:
         return options
 
     def tags(self) -> dict[str, str]:
-        """`(name = 'value', …)` of a WITH TAG clause."""
+        """Read `(name = 'value', …)` of a WITH TAG clause."""
         tags: dict[str, str] = {}
         self.expect("(")
         while not self.accept(")"):

@@ -211,7 +211,7 @@ def _fixed(model: Model, value: Decimal, format_: str) -> str:
 
 
 def _normalized(model: Model, value: Decimal, format_: str) -> tuple[Decimal, str]:
-    """A number with one digit before the point, and its exponent as text."""
+    """Return a number with one digit before the point, and its exponent as text."""
     if len(model.before.replace(",", "")) != 1:
         raise errors.unsupported(f"an exponent behind several digits in the format '{format_}'")
     exponent = value.adjusted() if value else 0
@@ -265,7 +265,7 @@ def _overflown(model: Model) -> str:
 
 
 def _assembled(model: Model, negative: bool, number: str, bare: bool = False) -> str:
-    """The number with its sign and currency; padding on the left comes before them."""
+    """Return the number with its sign and currency; padding on the left comes before them."""
     padding = " " * (len(number) - len(number.lstrip(" "))) if number.strip() else ""
     number = number[len(padding) :]
     kinds = [kind for kind, _ in model.parts]

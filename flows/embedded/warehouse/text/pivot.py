@@ -60,7 +60,7 @@ def _query(source: exp.Table | exp.Subquery, pivot: exp.Pivot) -> exp.Subquery:
 
 
 def _named(value: Expr, aggregate: str) -> exp.Identifier:
-    """The name of a value's column: its alias, or the constant as it is written; then the aggregate's alias."""
+    """Return the name of a value's column: its alias, or the constant as it is written; then the aggregate's alias."""
     if isinstance(value, exp.PivotAlias):
         alias = value.args["alias"]
         name = alias.name if isinstance(alias, exp.Identifier) and alias.quoted else alias.name.upper()

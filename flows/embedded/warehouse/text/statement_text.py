@@ -65,7 +65,7 @@ _VERBS = frozenset({
 
 
 def refused(command: str) -> ProgrammingError:
-    """The error for a statement that could not be parsed: Snowflake does not know it either, or it is not emulated."""
+    """Return the error for a statement that could not be parsed: Snowflake does not know it either, or it is not emulated."""
     words = Words(command)
     verb = words.upper()
     if verb == "CALL":
@@ -144,7 +144,7 @@ def _check_insert(words: Words) -> None:
 
 
 def refused_description(words: Words) -> ProgrammingError:
-    """The error for a DESCRIBE that is not supported; DESCRIBE of a query or a file is a syntax error
+    """Return the error for a DESCRIBE that is not supported; DESCRIBE of a query or a file is a syntax error
     (https://docs.snowflake.com/en/sql-reference/sql/desc)."""
     text = words.sql
     words.take()
@@ -155,7 +155,7 @@ def refused_description(words: Words) -> ProgrammingError:
 
 
 def statement_count(command: str) -> int:
-    """How many statements a text holds; those without a word in them do not count."""
+    """Count the statements of a text, without empty ones."""
     if ";" not in command.rstrip().rstrip(";"):
         return 1
     words, count, begun = Words(command), 0, False
@@ -167,7 +167,7 @@ def statement_count(command: str) -> int:
 
 
 def summary(command: str) -> str:
-    """The statement's first six words, to name it in messages."""
+    """Return the statement's first six words, to name it in messages."""
     words = Words(command)
     shown: list[str] = []
     while len(shown) < 6 and words.peek():
