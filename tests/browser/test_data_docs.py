@@ -1,4 +1,4 @@
-"""Data Docs in a real Chromium without a network: tables and filter work, and nothing is asked for."""
+"""Data Docs in a real Chromium without a network: tables and filter work, and nothing is requested."""
 
 from __future__ import annotations
 

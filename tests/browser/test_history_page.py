@@ -1,4 +1,4 @@
-"""What a person sees of a month on the history page, in a real Chromium without a network."""
+"""What a user sees of a month on the history page, in a real Chromium without a network."""
 
 from __future__ import annotations
 

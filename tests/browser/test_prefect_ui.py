@@ -1,4 +1,4 @@
-"""What a person sees: the run in the Prefect UI, in a real Chromium."""
+"""What a user sees of a run in the Prefect UI, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_the_deployments_page_shows_schedules_and_next_runs(page: Any, settings:
         "provision",
         "replay",
         "dbt-build",
-    ):  # of two pages the first
+    ):  # the first of two pages
         page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
     page.get_by_text("At 05:00 AM").first.wait_for(timeout=60_000)
     page.get_by_text("olist-freshness", exact=True).first.click()

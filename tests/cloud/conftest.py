@@ -17,7 +17,7 @@ from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 
 T = TypeVar("T")
 ACCOUNT = "123456789012"  # moto's
-# Calls whose right has another name, which moto does not know:
+# Calls whose permission has another name, which moto does not know:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _ACTIONS = {
     "s3:HeadBucket": "s3:ListBucket",
@@ -44,10 +44,10 @@ _prefix: ContextVar[str | None] = ContextVar("prefix", default=None)
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """moto as AWS, nobody's rights checked yet; `enforced()` checks them.
+    """moto in place of AWS; permissions are checked only within `enforced()`.
 
-    moto takes a condition that is not met for a refusal, where IAM takes the statement for one that says nothing, and it does
-    not know the keys s3:prefix, aws:SecureTransport and iam:PolicyARN: both are put right here
+    moto treats a condition that is not met as a refusal, where IAM ignores the statement, and it does not know the keys
+    s3:prefix, aws:SecureTransport and iam:PolicyARN: both are corrected here
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html).
     """
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
@@ -85,7 +85,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _arn(data: Mapping[str, Any]) -> str:
-    """What an IAM call is about: moto asks for `*`."""
+    """Return the ARN that an IAM call is about: moto asks for `*`."""
     data = {k: v[0] if isinstance(v, list) else v for k, v in data.items()}
     if "UserName" in data:
         return f"arn:aws:iam::{ACCOUNT}:user/{data['UserName']}"
@@ -95,7 +95,7 @@ def _arn(data: Mapping[str, Any]) -> str:
 
 
 def _queue(body: Any) -> str:
-    """Which queue a call of SQS is about: moto asks for `*`."""
+    """Return the ARN of the queue that a call of SQS is about: moto asks for `*`."""
     asked = json.loads(body)
     return f"arn:aws:sqs:us-east-1:{ACCOUNT}:{asked.get('QueueName') or asked['QueueUrl'].rpartition('/')[2]}"
 
@@ -115,12 +115,12 @@ def _met(operator: str, key: str, expected: Any) -> bool:
 
 
 def enforced(function: Callable[[], T]) -> T:
-    """`function()`, with IAM deciding on each of its calls."""
+    """Run `function()`, with IAM deciding on each of its calls."""
     return cast(T, set_initial_no_auth_action_count(0)(function)())
 
 
 def login(user: str, document: dict[str, Any] | None = None) -> dict[str, str]:
-    """boto3's login arguments of a user, made here if it does not exist; `document` becomes its inline policy."""
+    """Return boto3's login arguments of a user, created if missing; `document` becomes its inline policy."""
     iam = boto3.client("iam")
     if user not in {u["UserName"] for u in iam.list_users()["Users"]}:
         iam.create_user(UserName=user)

@@ -1,4 +1,4 @@
-"""What real accounts print (`account_forms.yaml`), held against the plan's comparison and against the emulated warehouse."""
+"""What real accounts print (`account_forms.yaml`), tried on the plan's comparison and on the emulated warehouse."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_property_that_is_something_else_is_noticed(form: dict[str, Any]) -> N
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """An administrator's connection to an account of this module's own."""
+    """An administrator's connection to an account for this module alone."""
     warehouse = Warehouse(tmp_path_factory.mktemp("forms") / "state").start()
     with warehouse.connect(role="ACCOUNTADMIN", paramstyle="numeric") as connection:
         run(connection, "CREATE DATABASE F")

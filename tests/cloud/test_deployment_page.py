@@ -31,7 +31,7 @@ PAGE = PROJECT / "architecture" / "deployment" / "README.md"
 
 
 def steps() -> list[tuple[int, str]]:
-    """(step of the page, command) in order; those after the last numbered step have step 0."""
+    """Return (step of the page, command) in order; those after the last numbered step have step 0."""
     numbered = [(re.match(r"(\d+)\.", c.heading), c.line) for c in commands(PAGE) if not c.inline]
     return [(int(number[1]) if number else 0, line) for number, line in numbered]
 
@@ -48,7 +48,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
     )  # where the emulated Snowflake finds what the stage points at
     for name in [n for n in os.environ if n.startswith("CXM_")]:
         monkeypatch.delenv(name)
-    # A block of the same name that an earlier test of this process registered counts for another five minutes.
+    # A block of the same name that an earlier test of this process registered stays cached for five minutes.
     monkeypatch.setattr(block_types, "_loaded", {})
     monkeypatch.setattr(blocks, "_s3_clients", {})
     monkeypatch.setenv("CXM_ENV", "page")
@@ -56,7 +56,7 @@ def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.
     real = blocks.snowflake_credentials
 
     def emulated(current: Settings) -> Any:
-        """The same login, at the emulator's address: JWT and key are checked by it too."""
+        """Return the same login at the emulator's address, which checks JWT and key too."""
         result = real(current)
         values = {n: getattr(result, n) for n in ("user", "private_key", "private_key_passphrase")}
         return Login("cxm-embedded", host=warehouse["host"], port=warehouse["port"], protocol="http", **values)
@@ -110,7 +110,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
             run(admin, re.findall(r"ALTER USER SETUP .*(?=;)", result.output)[0])
         if line.endswith("--plan"):
             plans.append(result.output)
-        if line.endswith("--plan-role"):  # what the page says to paste, and who looks here
+        if line.endswith("--plan-role"):  # what the page says to paste, and the user that looks here
             for sql, _ in split_statements(StringIO(result.output), remove_comments=True):
                 run(admin, sql or "SELECT 1")
             run(admin, "USE ROLE ACCOUNTADMIN")
@@ -150,7 +150,7 @@ def test_the_page_leads_from_two_fresh_accounts_to_a_run(
 
 
 def names(settings: Settings) -> dict[str, str]:
-    """The environment that dbt is given."""
+    """Return the names that dbt is given in its environment."""
     return {
         "CXM_DATABASE": settings.database,
         "CXM_WAREHOUSE": settings.warehouse,

@@ -34,7 +34,7 @@ OTHERS: dict[str, Any] = {
 
 
 def record(key: str, bucket: str = CLINIC, event: str = "ObjectCreated:Put") -> dict[str, Any]:
-    """As in https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html."""
+    """Return a record as in https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html."""
     about = {"bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"}, "object": {"key": key, "sequencer": "0055"}}
     return {"eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventName": event, "s3": about}
 
@@ -256,7 +256,7 @@ def test_every_message_is_read_and_only_a_forgotten_one_is_gone(aws: None) -> No
         ([read(TEST_EVENT), read(body(record("in/olist/done/b/a.csv")))], {}, 1, False),
         ([], {"": Seen("f", "2026-11-22T10:15:00+00:00")}, 1, True),  # settles, or waits for its other files
         ([], {"": Seen("f", "2026-11-22T10:15:00+00:00", run="r")}, 1, False),
-        ([], {}, 61, True),  # a lost event is made good
+        ([], {}, 61, True),  # in case an event was lost
         ([], {}, None, True),
     ],
 )

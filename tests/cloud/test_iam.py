@@ -47,7 +47,7 @@ DOCUMENTS = {
 
 
 def refused(call: Callable[..., Any], **arguments: Any) -> bool:
-    """Whether IAM says no."""
+    """Call it; return whether IAM refuses."""
     try:
         call(**arguments)
     except ClientError as error:
@@ -58,7 +58,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> bool:
 
 
 def items(holds: bool = True, principal: str | None = None) -> list[provision.Item]:
-    """Every change that provisioning would make on AWS now."""
+    """Return the plan's items for AWS as it is now."""
     client, iam = boto3.client("s3"), boto3.client("iam")
     return [
         *aws_items.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),
@@ -68,7 +68,7 @@ def items(holds: bool = True, principal: str | None = None) -> list[provision.It
 
 
 def make(principal: str | None = None, **login_: str) -> dict[str, str]:
-    """Provision the account as a user with these keys (moto's root without); the ingestion user's key."""
+    """Provision the account as a user with these keys (moto's root without); return the ingestion user's key."""
     saved: dict[str, str] = {}
     clients = {name: boto3.client(name, **login_) for name in ("s3", "iam", "sts")}  # type: ignore[call-overload]
     cloud = provision.Cloud(**clients, save_key=lambda i, s: saved.update(aws_access_key_id=i, aws_secret_access_key=s))
@@ -85,7 +85,7 @@ def make(principal: str | None = None, **login_: str) -> dict[str, str]:
 def test_a_policy_document_has_no_findings_of_the_linter(name: str) -> None:
     findings = parliament.analyze_policy_string(json.dumps(DOCUMENTS[name])).findings
 
-    # Whoever makes the bucket must write its policy, and could let himself in by it: that is what an administrator is.
+    # An identity that makes the bucket must write its policy, and could let itself in by it: it is an administrator.
     known = {"RESOURCE_POLICY_PRIVILEGE_ESCALATION"} if name.startswith("provision-apply") else set()
     assert [f"{f.issue}: {f.detail}" for f in findings if f.issue not in known] == []
 
@@ -104,7 +104,7 @@ def test_a_second_run_finds_nothing_to_do(aws: None) -> None:
 
 
 def assumed() -> dict[str, str]:
-    """boto3's login arguments of a run that assumes the ingestion role, which a task on ECS does; there is no user then."""
+    """Return boto3's login arguments of a run that assumes the ingestion role, as a task on ECS does; no user exists then."""
     assert make("arn:aws:iam::123456789012:role/runs") == {}
     users = {user["UserName"] for user in boto3.client("iam").list_users()["Users"]}
     assert NAMES.user not in users
@@ -229,7 +229,8 @@ def test_the_ingestion_identity_reads_source_places_and_nothing_beside_them(
 def test_an_inbox_may_clear_source_places_as_far_as_the_setting_asks_for(
     after: After, aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Moved within the place, an archive beside itself, of the place of all sources in each one's folder; nothing else."""
+    """Files are moved within their place, in a place of all sources within each source's folder, and an archive beside itself;
+    nothing else may be written or deleted."""
     from flows import blocks
     from flows.clients import s3_place
     from tests.unit.test_places import CONTENT, in_zip

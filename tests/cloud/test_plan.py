@@ -40,7 +40,7 @@ MORE = replace(SOURCE, tables=(replace(CASES, columns=(*CASES.columns, column("H
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """A warehouse of this module's own: an account in which nothing has been made yet."""
+    """A warehouse for this module alone: an account in which nothing has been made yet."""
     warehouse = Warehouse(tmp_path_factory.mktemp("account") / "state").start()
     yield warehouse
     warehouse.stop()
@@ -60,7 +60,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:  # not those
 
 @pytest.fixture(scope="module")
 def scenarios(account: Any, settings: Settings) -> dict[str, provision.Plan]:
-    """What each scenario's plan is; each is carried out before the next."""
+    """The plan of each scenario; each is applied before the next is made."""
     plans: dict[str, provision.Plan] = {}
 
     def scenario(name: str, *sources: Source) -> None:
@@ -246,7 +246,7 @@ MASKED = replace(
 
 @pytest.fixture(scope="module")
 def masked(scenarios: dict[str, provision.Plan], account: Any, settings: Settings) -> dict[str, provision.Plan]:
-    """The plans of the same account when it is to mask: on, again, after somebody changed it, and after that."""
+    """The plans of the same account with masking: turned on, again, after somebody changed it, and after the repair."""
     on = settings.model_copy(update={"masking": True})
     plans = {}
 
@@ -326,7 +326,7 @@ def test_each_role_sees_of_each_class_in_each_layer_what_the_page_says(people: N
     masked = seen_by(server, "CXM_REPORTER", "MARTS")
     assert (masked[0], masked[2], masked[3]) == ("c1", "01", "9")
     assert len(masked[1]) == 64
-    # an administrator is no privacy role: he sees the same pseudonym, in every layer
+    # an administrator does not have the privacy role, and sees the same pseudonym in every layer
     for schema, table in (("RAW", "T_CASES"), ("STG", "CASES"), ("MARTS", "CASES"), ("SNAPSHOTS", "CASES")):
         assert seen_by(server, "ACCOUNTADMIN", schema, table) == masked
     for schema, table in (("RAW", "T_CASES"), ("STG", "CASES"), ("SNAPSHOTS", "CASES")):

@@ -50,7 +50,7 @@ DRIFT = {  # what somebody did by hand → the item that shows it
 
 @dataclass(frozen=True)
 class Stage:
-    """A provisioned account, an administrator in it and somebody who has the role that `sql/plan_role.sql` makes and no other."""
+    """A provisioned account, an administrator in it and a user who has only the role that `sql/plan_role.sql` makes."""
 
     server: Warehouse
     admin: Any

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not os.environ.get("CXM_LIVE"), reason="a real a
 
 
 def cxm(*arguments: str, allow: tuple[int, ...] = (0,)) -> Any:
-    """A `cxm … --json` command; its document. Fails with what it said."""
+    """Run a `cxm … --json` command and return its document; fail with its output."""
     command = [str(Path(sys.executable).with_name("cxm")), *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode in allow, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -33,7 +33,7 @@ def cxm(*arguments: str, allow: tuple[int, ...] = (0,)) -> Any:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[str]:
-    """An environment of its own, provisioned, and deleted afterwards however the tests end."""
+    """A test environment, provisioned, and deleted afterwards however the tests end."""
     name = os.environ.get("CXM_ENV", "prod")
     assert name != "prod", "CXM_ENV: got prod, expected the name of a test environment, e.g. live"
     try:

@@ -1,4 +1,4 @@
-"""Who gets into the embedded warehouse: the users it began with and those that were made, each with its password or key."""
+"""Who may log in to the embedded warehouse: its first users and those made later, each with its password or key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOADER, TRANSFORMER, READER = "CXM_LOADER_SVC", "CXM_TRANSFORMER_SVC", "CXM_READ
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A home with its secrets, made with a umask that takes nothing away."""
+    """A home with its secrets, made with umask 0."""
     before = os.umask(0)
     try:
         settings = Settings(home=tmp_path_factory.mktemp("logins") / "home")

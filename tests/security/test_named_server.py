@@ -20,7 +20,7 @@ from tests.conftest import free_port, prefect_login
 def test_blocks_go_to_the_named_server_and_the_line_says_which(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A home of its own starts a store and a warehouse, and no second Prefect server."""
+    """Another home starts an object store and a warehouse, and no second Prefect server."""
     api, login = settings.stack["prefect"]["api_url"], prefect_login(settings)
     for name in ("S3", "WAREHOUSE", "PREFECT"):
         monkeypatch.setenv(f"CXM_{name}_PORT", str(free_port()))

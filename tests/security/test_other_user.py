@@ -79,7 +79,7 @@ print(json.dumps(got))
 
 @pytest.fixture(scope="module")
 def intrude() -> Callable[..., list[Any]]:
-    """Run `INTRUDER` as another user; skips where that cannot be done."""
+    """`intrude(**task)` runs `INTRUDER` as another user and returns what it got; skips if that cannot be done."""
     if os.getuid() or not shutil.which("setpriv"):
         pytest.skip("only root may become another user, with setpriv")
     become = ["setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups"]
@@ -105,7 +105,7 @@ def intrude() -> Callable[..., list[Any]]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The running servers of a home, without Prefect's (tests/security/test_prefect.py); made with a umask that hides nothing."""
+    """The running servers of a home, without Prefect's (tests/security/test_prefect.py); made with umask 0."""
     from flows.embedded import stack
 
     before = os.umask(0)
@@ -119,14 +119,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 def listening(settings: Settings, service: str) -> list[int]:
-    """Every port that a server of the stack listens on, also those that nobody is given."""
+    """Return every port that a server of the stack listens on, also those that no client is given."""
     process = psutil.Process(settings.stack[service]["pid"])
     return sorted({c.laddr.port for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN})
 
 
 @pytest.fixture(scope="module")
 def planted(own: Settings) -> str:
-    """The key of an object in the landing zone."""
+    """The filer's path of an object in the landing bucket."""
     from flows import blocks
 
     blocks.s3_client(own).create_bucket(Bucket=own.bucket)
@@ -159,7 +159,7 @@ def test_the_object_stores_parts_answer_nobody_without_the_homes_certificate(
 
 
 def test_with_the_homes_certificate_the_filer_would_have_answered(own: Settings, planted: str) -> None:
-    """That the ports and paths above are the right ones."""
+    """This shows that the ports and paths above are the right ones."""
     context = ssl.create_default_context(cafile=str(own.home / "secrets" / "s3.crt"))
     context.load_cert_chain(own.home / "secrets" / "s3.crt", own.home / "secrets" / "s3.key")
     answers = []
@@ -182,7 +182,7 @@ def test_the_other_servers_tell_another_user_nothing(own: Settings, intrude: Cal
     (own.home / "docs" / "shelf" / ".hidden").write_text("x")
     ports = [p for service in ("warehouse", "docs") for p in listening(own, service)]
     got = intrude(ports=ports, requests=[*requests, ("GET", "/shelf/"), ("GET", "/shelf/.hidden")])
-    # A refusal of the warehouse is an answer of 200, as Snowflake's is;
+    # A refusal of the warehouse has status 200, as Snowflake's has.
     answers = [
         g for g in got if '"success":false' not in g[-1].replace(" ", "") and "<!doctype html>" not in g[-1].lower()
     ]

@@ -1,4 +1,4 @@
-"""Two homes on one machine: what `cxm env` prints in one of them never means the warehouse of the other, also at its port."""
+"""Two homes on one machine: what `cxm env` prints in one of them never opens the warehouse of the other, even at its port."""
 
 from __future__ import annotations
 

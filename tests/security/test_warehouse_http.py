@@ -1,4 +1,4 @@
-"""What the embedded warehouse answers to requests that are none of its protocol's, or come from where they should not."""
+"""How the embedded warehouse answers requests that break its protocol or come from where they should not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGIN, QUERY = "/session/v1/login-request", "/queries/v1/query-request"
 
 
 def post(warehouse: Warehouse, path: str, body: bytes, **headers: str) -> tuple[int, Any]:
-    """Status and JSON of one request."""
+    """Send one request; return its status and JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", warehouse.port, timeout=30)
     try:
         connection.request("POST", path, body, {k.replace("_", "-"): v for k, v in headers.items()})
@@ -27,7 +27,7 @@ def post(warehouse: Warehouse, path: str, body: bytes, **headers: str) -> tuple[
 
 
 def logged_in(warehouse: Warehouse) -> tuple[str, str]:
-    """The session's token and its master token."""
+    """Log in; return the session's token and its master token."""
     data = {"data": {"LOGIN_NAME": "REPORTER_USER", "PASSWORD": PASSWORD}}
     status, answer = post(warehouse, LOGIN, json.dumps(data).encode())
     assert (status, answer["success"]) == (200, True)

@@ -1,4 +1,4 @@
-"""What no role reaches through SQL: files, the engine, its settings, another role's tables. The statements are data, beside."""
+"""What no role reaches through SQL: files, the engine, its settings, another role's tables. The cases: statements.yaml."""
 
 from __future__ import annotations
 

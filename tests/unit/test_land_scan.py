@@ -38,8 +38,8 @@ def blocks(data: bytes) -> list[Block] | None:
 
 
 def by_csv(data: bytes) -> list[list[str]] | None:
-    """Return the file's records as csv reads them; None if it is not CSV of three fields, or if csv ignores a CR at a record's end
-    that COPY does not: more than one before LF, or one at the file's end."""
+    """Return the file's records as csv reads them; None if it is not CSV of three fields, or if csv ignores a CR at the end of a
+    record that COPY does not: more than one before LF, or one at the file's end."""
     last = ""
 
     def lines() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""S3's answers → the class of the error; and what maintenance does about an object that no longer exists."""
+"""Which class of error S3's answers become, and what maintenance does about an object that no longer exists."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def stubbed() -> Any:
 
 
 def test_an_object_that_is_gone_is_called_gone_under_the_narrow_policy_too(stubbed: Any) -> None:
-    """Maintenance goes on after a DataError: `flows/steps/retention.py`."""
+    """Maintenance continues after a DataError: `flows/steps/retention.py`."""
     client, stub = stubbed
     stub.add_response("list_objects_v2", {"IsTruncated": False}, {"Bucket": "b", "Prefix": "raw/k"})
 

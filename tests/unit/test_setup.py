@@ -1,4 +1,4 @@
-"""Set-up: pip's own configuration is uv's too, and a .venv of another Python is not taken for good."""
+"""Set-up: uv follows pip's configuration, and a .venv of another Python is made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Snowflake answers → whose fault it is: a refused login, a lock, a time-out, bad data, a statement.
+"""Which class of error Snowflake's answers become: a refused login, a lock, a time-out, bad data, a statement.
 
 Logins go through the real connector to a server that answers as Snowflake does.
 """
@@ -45,7 +45,7 @@ def server() -> Iterator[ThreadingHTTPServer]:
 
 
 def login(port: int) -> Exception:
-    """The error of a login, translated."""
+    """Log in and return the error, translated."""
     with pytest.raises(errors.Error) as failed:
         snowflake.connector.connect(
             account="a-b", user="u", password="p", host="127.0.0.1", port=port, protocol="http",

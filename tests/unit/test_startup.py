@@ -41,7 +41,7 @@ def test_help_takes_less_than_three_tenths_of_a_second_of_one_core() -> None:
 
 
 def imported(code: str, *names: str) -> list[str]:
-    """Which of the modules a process of its own has imported after `code`."""
+    """Run `code` in a new process; return which of the modules it has imported."""
     code = f"import sys; {code}; print(*(name for name in {names!r} if name in sys.modules))"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 

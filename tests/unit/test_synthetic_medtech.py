@@ -1,4 +1,4 @@
-"""Generated files of the systems around the shipments: ids that Olist has, the spreads that are written down, the same bytes."""
+"""Generated files of the systems around the shipments: ids of Olist, the documented distributions, the same bytes for a seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flows.synthetic.medtech import DayFile, generate
 from flows.synthetic.shipments import Shipments, read_shipments
 
 DAY = date(2018, 3, 1)
-# Whoever changes these has changed every generated file: say so in the change's message.
+# If these change, every generated file has changed: say so in the commit's message.
 GOLDEN = {
     "support_tickets": "966923d91af37c44907d0fa401d479e03ae3b094cc565149d51259ddf1be594e",
     "nps_responses": "a7772cc6e68fc8d6c773cf2b7405c90c3bc367a4365a3f87df1830becd0d13be",

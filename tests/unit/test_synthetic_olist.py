@@ -1,4 +1,4 @@
-"""Generated Olist-shaped files: exact counts, the same bytes everywhere, closed references, real quirks; no harm to others."""
+"""Generated Olist-shaped files: exact counts, the same bytes everywhere, complete references, real quirks; other files stay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flows.synthetic import olist, vocabulary
 from flows.synthetic.olist import FILES, HEADERS, MARKER, ROWS, GeneratedFile, generate, read_marker, row_counts
 from flows.synthetic.olist_world import World
 
-# Whoever changes these has changed every generated file: raise olist.VERSION with them.
+# If these change, every generated file has changed: raise olist.VERSION too.
 GOLDEN = {
     "customers": "f733ab1a0fea573afb4be7dd3f66dcf17c83d5b1706aa734863dfe5d8e07d2d7",
     "geolocation": "157c1d3fb328946c0b13032cb85e1311b41ee5eb123832ec48d6440f979bae29",
@@ -43,7 +43,7 @@ ID, TIME, MIDNIGHT, MONEY, PREFIX = (
     r"\d{5}",
 )
 STATE, COUNT, DEGREES = r"[A-Z]{2}", r"\d+", r"-?\d+\.\d+"
-CELLS = {  # what a whole cell looks like, in the real files as in generated ones
+CELLS = {  # what a whole cell looks like, in real and in generated files
     "customers": (ID, ID, PREFIX, r"[a-z' -]+", STATE),
     "geolocation": (PREFIX, DEGREES, DEGREES, r".+", STATE),
     "order_items": (ID, COUNT, ID, ID, TIME, MONEY, MONEY),

@@ -25,7 +25,7 @@ def stays(sql: str, *bindings: Any) -> bool:
 def test_a_load_counts_its_rows_without_a_copy_of_the_table() -> None:
     sql = template("raw/count_batch.sql", database="D", table="OLIST_ORDERS")
     assert stays(sql, "20260101_000000")
-    assert not stays(sql, 20260101)  # a number: every row's text is converted, and one may be none
+    assert not stays(sql, 20260101)  # a number: every row's text is converted, and one may not be a number
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The emulated warehouse's layers, as `make lint` holds them."""
+"""The emulated warehouse's layers, as `make lint` checks them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from flows.settings import PROJECT
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second is enough."""
+    """Count one second without an answer as silence."""
     monkeypatch.setattr(watch, "SILENCE", 1)
     monkeypatch.setattr(watch, "_POLL_EVERY", 0.1)
 

@@ -1,4 +1,4 @@
-"""The base job templates fit what their collections' workers take, and lead a run to its settings."""
+"""The base job templates fit what their collections' workers accept, and give a run its settings."""
 
 from __future__ import annotations
 
