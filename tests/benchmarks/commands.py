@@ -1,11 +1,11 @@
-"""What a user waits for: whole commands on an embedded stack of the benchmark's own, timed from their start to their end.
+"""Times what a user waits for: whole commands, from start to end, on the benchmark's own embedded stack.
 
     python -m tests.benchmarks.commands [--rounds 7] [--only NAME]… [--data FOLDER] [--project CHECKOUT] [--json] [--page LABEL]
 
-First with nothing running, then on a stack that is up. There the automations are off: the build of the marts that follows each
-publication would be measured with the next command. `--data` is the sample (by default the one beside the project, or a
-generated one); `full` is generated at scale 1. `--project` times another checkout with an environment of its own, for before and
-after in one sitting; `--page` writes the medians into `architecture/benchmarks.md`, a column for each label.
+First with nothing running, then on a stack that is up. There the automations are off: otherwise the build of the marts that
+follows each publication would be measured with the next command. `--data` is the sample (by default the one beside the project,
+or a generated one); `full` is generated at scale 1. `--project` times another checkout with its own `.venv`, to compare two versions
+in one sitting; `--page` writes the medians into `architecture/benchmarks.md`, a column for each label.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ BEGIN, END = (
 
 @dataclass
 class Times:
-    """What one command took, round by round: seconds, seconds of a core of its own processes, and of the servers."""
+    """What one command took, round by round: seconds, CPU seconds of its processes, and CPU seconds of the servers."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Sitting:
-    """A checkout under measurement, with a home and ports of its own."""
+    """A checkout under measurement, with its own home and ports."""
 
     project: Path
     sample: Path
@@ -101,31 +101,31 @@ class Sitting:
         return self.cxm("run", "--data", str(data), *more, "--json")
 
     def timed(self, command: list[str]) -> tuple[float, float, float]:
-        """The command's seconds, its seconds of a core, and those of the servers. It has to end well."""
+        """Run a command; return its seconds, its CPU seconds, and those of the servers. Ends the benchmark if it fails."""
         before = self._servers()
         took, _ = measure_process(command, HOME / "took.json", self.project, self.environment)
         spent = sum(after - before.get(pid, 0.0) for pid, after in self._servers().items())
         return took["wall"], took["cpu"], spent
 
     def do(self, command: list[str]) -> None:
-        """The same, untimed."""
+        """Run a command without keeping its times."""
         self.timed(command)
 
     def _servers(self) -> dict[int, float]:
-        """Seconds of a core so far, of each process of the stack."""
+        """Return the CPU seconds of each process of the stack so far."""
         result: dict[int, float] = {}
         with contextlib.suppress(OSError, ValueError, psutil.Error):
             supervisor = psutil.Process(json.loads((self.home / "run" / "supervisor.json").read_text())["pid"])
             for process in supervisor.children(recursive=True):
                 with contextlib.suppress(
                     psutil.Error
-                ):  # with its children that have ended: runs, in forks of one of them
+                ):  # with those of its ended children: runs, which are forks of one of these processes
                     result[process.pid] = sum(process.cpu_times()[:4])
         return result
 
     @contextlib.contextmanager
     def prefect(self) -> Iterator[Callable[..., Any]]:
-        """Asks the stack's Prefect server: method, path → what it answers."""
+        """Yield a function that sends a request to the stack's Prefect server: method, path → the answer's JSON."""
         api = json.loads((self.home / "run" / "stack.json").read_text())["prefect"]["api_url"]
         secret = self.home / "secrets" / "prefect.auth"
         auth = None  # an older checkout's server asks for none
@@ -136,7 +136,7 @@ class Sitting:
 
             def answer(method: str, path: str, **more: Any) -> Any:
                 answered = client.request(method, api + path, **more)
-                while answered.status_code == 503:  # SQLite behind it has another writer
+                while answered.status_code == 503:  # its SQLite database has another writer
                     time.sleep(1)
                     answered = client.request(method, api + path, **more)
                 answered.raise_for_status()
@@ -151,7 +151,7 @@ class Sitting:
                 answer("PATCH", f"/automations/{one['id']}", json={"enabled": False})
 
     def scheduled(self) -> tuple[float, float, float]:
-        """A run of the deployment on the worker, from the time for which it is scheduled to its state Completed."""
+        """Time a run of the deployment on the worker, from the time for which it is scheduled to its state Completed."""
         before = self._servers()
         with self.prefect() as answer:
             deployment = answer("GET", "/deployments/name/pipeline/olist")["id"]
@@ -175,7 +175,7 @@ class Sitting:
 
 
 def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str, Times], None]) -> dict[str, Times]:
-    """Each command, round by round: first those that find nothing running, then those on a stack that is up."""
+    """Time each command, round by round: first those that find nothing running, then those on a stack that is up."""
     result: dict[str, Times] = {}
 
     def one(name: str, work: Callable[[], tuple[float, float, float]]) -> None:
@@ -220,7 +220,7 @@ def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str,
     try:
         sitting.do(["make", "up"])
         sitting.nothing_follows()
-        sitting.do(sitting.run(sitting.sample, "--force"))  # caches, the first of everything
+        sitting.do(sitting.run(sitting.sample, "--force"))  # fills the caches
         for _ in range(rounds):
             for name, (first, work) in chosen.items():
                 if first and "cxm run --force" + name.removeprefix("cxm run").removesuffix(" unchanged") not in chosen:
@@ -232,19 +232,19 @@ def measure(sitting: Sitting, rounds: int, only: list[str], tell: Callable[[str,
 
 
 def fresh(sitting: Sitting) -> None:
-    """A home that was never used."""
+    """Delete the home, so that the next command starts with a new one."""
     shutil.rmtree(sitting.home, ignore_errors=True)
 
 
 def prepared(project: Path, data: Path | None) -> Sitting:
-    """The files of both sizes, made where they are missing."""
+    """Generate the files of both sizes where they are missing; return the checkout to measure."""
     full, sample = HOME / "full", data or (SAMPLE if SAMPLE.is_dir() else HOME / "sample")
     for folder, scale in ((full, 1.0), (sample, SAMPLE_SCALE)):
         if not any(folder.glob("*.csv")):
             generate(folder, scale)
             (
                 folder / MARKER
-            ).unlink()  # taken for real: generated rows never replace real ones, and the sample may be real
+            ).unlink()  # count as real: generated rows never replace real ones, and the sample may be real
     own = HOME / "data" / "olist"
     shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(sample, own)
@@ -262,7 +262,7 @@ def shown(result: dict[str, Times]) -> Table:
 
 
 def section(results: dict[str, dict[str, dict[str, list[float]]]]) -> str:
-    """The page's table: a line for each command, a column for each label."""
+    """Return the page's table: a line for each command, a column for each label."""
     names = list(dict.fromkeys(name for one in results.values() for name in one))
     lines = ["| | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     for name in names:

@@ -1,9 +1,9 @@
-"""What a batch costs when RAW holds one batch, and when it holds a hundred: load, the count after it, validation.
+"""Measures what a batch costs when RAW holds one batch, and when it holds a hundred: load with the count after it, validation.
 
     python -m tests.benchmarks.history [--batches 100] [--scale 0.01]
 
-Starts a stack of its own in a temporary home. The same nine tables come in again and again, forced. Prints a table of medians in
-seconds over the first and the last batches (those that are validated; those between are published without validation).
+Starts its own stack in a temporary home. Every batch loads the same nine tables again. Prints a table of medians in seconds over
+the first and the last batches, which are validated; those between are published without validation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AT_EACH_END = 5
 
 
 class Batches:
-    """One batch after the other on a provisioned stack; `took` has the seconds of each step of each batch."""
+    """Loads one batch after the other on a provisioned stack; `took` has the seconds of each step of each batch."""
 
     def __init__(self, settings: Settings, data: Path) -> None:
         from flows.contract.read import read_source
@@ -107,7 +107,7 @@ def main() -> None:
 
             provision()
             batches = Batches(settings, data)
-            batches.next(validated=True)  # imports, caches, the first of everything
+            batches.next(validated=True)  # imports modules and fills caches
             for number in range(1, given.batches):
                 batches.next(number <= AT_EACH_END or number >= given.batches - AT_EACH_END)
             blocks.close_pool()

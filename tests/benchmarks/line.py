@@ -1,6 +1,6 @@
-"""A line of so many Mbit/s on loopback: `python -m tests.benchmarks.line PORT TARGET_PORT MBIT` → a TCP proxy.
+"""A TCP proxy on loopback with the speed of a line: `python -m tests.benchmarks.line PORT TARGET_PORT MBIT`, in Mbit/s.
 
-Only what goes towards the server is held back, over all connections together, with a bucket of 20 ms.
+It slows only what goes to the server, all connections together, with a token bucket of 20 ms.
 """
 
 from __future__ import annotations

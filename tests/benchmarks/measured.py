@@ -1,8 +1,8 @@
 """Runs a command and writes what it took: `python -I measured.py RESULT COMMAND…` → {"wall", "cpu", "memory", "status"}.
 
-Seconds, seconds of a core, MB at the peak, and the exit status.
+Seconds, CPU seconds, MB at the peak, and the exit status.
 
-A process of its own, since the kernel counts what the parent held at the fork into the child's peak, and this one holds little.
+A separate process, because the kernel counts the parent's memory at the fork into the child's peak, and this one holds little.
 """
 
 import json

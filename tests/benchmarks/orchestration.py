@@ -1,8 +1,8 @@
-"""What Prefect adds to a run: the same batch of nine tables as plain step functions and as the flow, turn by turn.
+"""Measures what Prefect adds to a run: the same batch of nine tables as plain step functions and as the flow, in turns.
 
     python -m tests.benchmarks.orchestration [--data DIR] [--scale 0.01] [--rounds 5]
 
-Starts a stack of its own in a temporary home; the server is warm. Prints a line of JSON: medians in seconds (wall clock, and CPU
+Starts its own stack in a temporary home; the server is warm. Prints a line of JSON: medians in seconds (wall clock, and CPU
 of this process), and their difference.
 """
 
@@ -26,7 +26,7 @@ from flows.settings import PROJECT, TELEMETRY_OFF, Settings
 
 
 def plain(settings: Settings, data: Path) -> None:
-    """One batch as the flow runs it, without Prefect: lease, land and load on eight threads, validate, publish, freshness."""
+    """Run one batch as the flow does, without Prefect: lease, land and load on eight threads, validate, publish, freshness."""
     from flows import blocks, lease
     from flows.clients import s3
     from flows.contract.model import Table
@@ -81,14 +81,14 @@ def plain(settings: Settings, data: Path) -> None:
 
 
 def as_flow(data: Path) -> None:
-    """The same batch as the flow `pipeline`."""
+    """Run the same batch as the flow `pipeline`."""
     from flows.pipeline import pipeline
 
     pipeline(source="olist", data=str(data), force=True)
 
 
 def timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds of wall clock and of this process's CPU."""
+    """Return the seconds of wall clock, and of this process's CPU, that `work` takes."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cpu
@@ -118,11 +118,11 @@ def main() -> None:
             from flows.pipeline import provision
 
             provision()
-            as_flow(data)  # imports, caches, the first of everything
+            as_flow(data)  # imports modules and fills caches
             plain(settings, data)
             result: dict[str, list[tuple[float, float]]] = {"plain": [], "flow": []}
             for _ in range(given.rounds):
-                time.sleep(1.1)  # a batch id is a second
+                time.sleep(1.1)  # a batch id has the resolution of a second
                 result["plain"].append(timed(lambda: plain(settings, data)))
                 time.sleep(1.1)
                 result["flow"].append(timed(lambda: as_flow(data)))

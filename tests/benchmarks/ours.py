@@ -1,5 +1,5 @@
-"""One measured process of ours: files → S3 (`land`), the objects that it left → RAW (`copy`), files → S3 → RAW (`load`), or a
-second look at files that are published (`again`).
+"""One measured process of this project: files → S3 (`land`), the objects that `land` left → RAW (`copy`), files → S3 → RAW
+(`load`), or a second run over files that are published (`again`).
 
     python -m tests.benchmarks.ours land|copy|load|again DATA BATCH_ID CODEC
 
@@ -22,7 +22,7 @@ WORKERS = 8
 
 
 class Soon:
-    """An object that is still being made: boto3 takes its time to import, and files can be read meanwhile."""
+    """Stands for an object that another thread still makes: importing boto3 takes time, and files can be read meanwhile."""
 
     def __init__(self, made: Future[Any]) -> None:
         self._made = made

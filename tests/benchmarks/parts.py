@@ -1,4 +1,4 @@
-"""What the parts of landing cost, in seconds of one core: imports once for each process, the rest for each byte.
+"""Measures what the parts of landing cost, in CPU seconds: imports once for each process, the rest for each byte.
 
 python -m tests.benchmarks.parts FOLDER_WITH_OLIST
 """
@@ -29,7 +29,7 @@ STARTS = {
 
 
 def start(code: str) -> float:
-    """Seconds of a core that a Python process takes that does this and no more."""
+    """Return the CPU seconds of a Python process that only runs `code`."""
     probe = "import time; print(time.process_time())"
     ended = subprocess.run([sys.executable, "-c", f"{code}\n{probe}"], capture_output=True, text=True, check=True)
     return float(ended.stdout)

@@ -1,4 +1,4 @@
-"""One measured process of a peer, run by the environment that `make bench` makes for them.
+"""One measured process of a peer, run in the environment that `make bench` creates for the peers.
 
 python peers.py boto3|awscrt DATA PREFIX        each file to S3, as it is
 python peers.py dlt DATA DATABASE               each file → dlt → a DuckDB file; S3 is left out
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def boto3_(data: Path, prefix: str) -> None:
-    """What a first script does."""
+    """Upload file after file with boto3, as a first script would."""
     import boto3
 
     client = boto3.client("s3", region_name="us-east-1", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
@@ -22,7 +22,7 @@ def boto3_(data: Path, prefix: str) -> None:
 
 
 def awscrt_(data: Path, prefix: str) -> None:
-    """The S3 client that AWS writes in C, all files at once."""
+    """Upload all files at once with the S3 client that AWS writes in C."""
     from urllib.parse import urlparse
 
     from awscrt.auth import AwsCredentialsProvider
@@ -52,7 +52,7 @@ def awscrt_(data: Path, prefix: str) -> None:
 
 
 def dlt_(data: Path, database: str) -> None:
-    """dlt's own CSV reader on DuckDB and its DuckDB destination, all columns text as in RAW."""
+    """Load with dlt's own CSV reader on DuckDB and its DuckDB destination; all columns are text as in RAW."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["DLT_DATA_DIR"] = str(Path(database).with_suffix(".dlt"))
     import dlt
@@ -72,7 +72,7 @@ def dlt_(data: Path, database: str) -> None:
 
 
 def duckdb_(folder: Path, database: str) -> None:
-    """The least that any load into a file has to do."""
+    """Load with DuckDB alone: the least that any load into a file has to do."""
     import duckdb
 
     with duckdb.connect(database) as connection:

@@ -1,4 +1,4 @@
-"""`architecture/benchmarks.json` → the tables between the markers of `architecture/benchmarks.md`, and `benchmarks.png`.
+"""Writes the tables between the markers of `architecture/benchmarks.md`, and `benchmarks.png`, from `benchmarks.json`.
 
 Runs in the peers' environment, which has matplotlib.
 """

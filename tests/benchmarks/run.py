@@ -1,10 +1,10 @@
-"""Ours and its peers, in turns, on the same data → `architecture/benchmarks.json`; `report.py` makes tables and a plot of it.
+"""Measures this project and its peers on the same data → `architecture/benchmarks.json`; `report.py` makes tables and a plot.
 
     python -m tests.benchmarks.run PEERS_ENVIRONMENT [--rounds 5] [--only land,line,load,ten]
 
 Every number is of a whole process, from its start to its end: wall time and peak resident memory as the kernel reports them. The
-peers of a group take turns, so that what else the machine does hits all of them. Each result is looked at in the bucket or the
-database before it counts: all rows, or the benchmark ends.
+peers of a group take turns, so that other load on the machine affects all of them. The benchmark ends if records are missing: it
+counts those of the first round's objects, of each peer's database, and those that each process of this project reports.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ HOME = PROJECT / ".cxm" / "bench"
 RESULTS = PROJECT / "architecture" / "benchmarks.json"
 MBIT = 100.0
 CSV = "all_varchar=true, header=true, delim=',', quote='\"', escape='\"'"
-# Ports of the benchmark's own: they do not meet a stack that is up.
+# The benchmark's own ports, which a stack that is up does not use.
 PORTS = {"CXM_S3_PORT": "21650", "CXM_WAREHOUSE_PORT": "21660", "LINE": 21670}
 
 
 def measure_process(
     command: list[str], result: Path, cwd: Path, environment: Mapping[str, str]
 ) -> tuple[dict[str, float], str]:
-    """What a command took, by way of `measured.py` and the file `result`, and what it printed. It has to end well."""
+    """Run a command with `measured.py`, which writes the file `result`; return what it took and what it printed.
+
+    Ends the benchmark if the command fails.
+    """
     ended = subprocess.run(
         [sys.executable, "-I", str(Path(__file__).with_name("measured.py")), str(result), *command],
         env=environment,
@@ -62,7 +65,7 @@ class Runs:
     """What one peer took, run by run."""
 
     wall: list[float] = field(default_factory=list)  # seconds
-    cpu: list[float] = field(default_factory=list)  # seconds of a core, servers not counted
+    cpu: list[float] = field(default_factory=list)  # CPU seconds, without the servers'
     memory: list[float] = field(default_factory=list)  # MB, peak
     inside: list[float] = field(default_factory=list)  # seconds after start-up, where the process says
     bytes: int = 0  # sent
@@ -70,7 +73,7 @@ class Runs:
 
 @dataclass
 class Bench:
-    peers: Path  # the environment
+    peers: Path  # the peers' environment
     environment: dict[str, str]
     client: Any
     bucket: str
@@ -90,7 +93,7 @@ class Bench:
         return self.clock.strftime("%Y%m%d_%H%M%S")
 
     def process(self, command: list[str], **more: str) -> tuple[dict[str, float], dict[str, Any]]:
-        """What it took (`measured.py`) and the JSON that it printed last, if any."""
+        """Run a command; return what it took (`measured.py`) and the JSON that it printed last, if any."""
         took, said = measure_process(command, HOME / "result.json", PROJECT, {**self.environment, **more})
         last = said.strip().rsplit("\n", 1)[-1]
         return took, json.loads(last) if last.startswith("{") else {}
@@ -117,13 +120,13 @@ class Bench:
         return self.process([str(self.peers / "bin" / "python"), script, name, *arguments], **more)
 
     def empty(self) -> None:
-        """Take every object out of the bucket."""
+        """Delete every object in the bucket."""
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
             for one in page.get("Contents", []):
                 self.client.delete_object(Bucket=self.bucket, Key=one["Key"])
 
     def sent(self, rows: bool) -> int:
-        """Bytes in the bucket; with `rows`, everything is read back and its records are counted."""
+        """Return the bytes in the bucket; with `rows`, read everything back and count its records."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         objects = [o for page in pages for o in page.get("Contents", []) if o["Size"]]
         if rows:
@@ -148,7 +151,7 @@ Peer = Callable[[int], tuple[dict[str, float], dict[str, Any]]]
 
 
 def turns(bench: Bench, peers: dict[str, Peer], rounds: int, check: Callable[[str, bool], int]) -> dict[str, Runs]:
-    """Each peer once in each round, in another order each time; `check(name, whole)` gives the bytes that were sent."""
+    """Run each peer once in each round, in another order each time; `check(name, whole)` returns the bytes that were sent."""
     result = {name: Runs() for name in peers}
     names = list(peers)
     for number in range(rounds):
@@ -210,7 +213,7 @@ def land(bench: Bench, rounds: int) -> dict[str, Runs]:
 
 
 def line(bench: Bench, rounds: int) -> dict[str, Runs]:
-    """Ours over a line of 100 Mbit/s, and the same bytes raw."""
+    """Measure uploads over a line of 100 Mbit/s: ours with zstd, ours without compression, and boto3."""
     port = str(PORTS["LINE"])
     target = bench.environment["AWS_ENDPOINT_URL"].rsplit(":", 1)[1]
     proxy = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.line", port, target, str(MBIT)], cwd=PROJECT)
@@ -235,7 +238,7 @@ def line(bench: Bench, rounds: int) -> dict[str, Runs]:
 
 
 def load(bench: Bench, rounds: int) -> dict[str, Runs]:
-    """Files → RAW: ours by way of S3 and over the warehouse's wire; dlt without S3; and the least, DuckDB on fetched objects."""
+    """Measure files → RAW: ours through S3 and the warehouse; dlt without S3; and the least, DuckDB on fetched objects."""
     scratch = HOME / "scratch"
 
     def database(name: str) -> str:
@@ -278,14 +281,14 @@ def load(bench: Bench, rounds: int) -> dict[str, Runs]:
         return 0
 
     result = turns(bench, peers, rounds, check)
-    # After the loads, the newest batch is published: the same files again.
+    # After the loads the files are published: landing them again finds them unchanged.
     result |= turns(bench, {"ours: files, again": lambda _: again(bench)}, rounds, lambda *_: 0)
     bench.empty()
     return result
 
 
 def loaded(bench: Bench) -> tuple[dict[str, float], dict[str, Any]]:
-    """COPY alone: what it loads was landed before, in a process that does not count."""
+    """Measure COPY alone: its files are landed before, in a process that is not measured."""
     batch_id = bench.batch_id()
     bench.ours("land", batch_id=batch_id)
     return bench.ours("copy", batch_id=batch_id)
@@ -300,7 +303,7 @@ def again(bench: Bench) -> tuple[dict[str, float], dict[str, Any]]:
 
 @contextmanager
 def running(peers: Path) -> Iterator[Bench]:
-    """A stack of the benchmark's own: S3 and warehouse, provisioned, and deleted at the end."""
+    """Run the benchmark's own S3 and warehouse in a new home, provisioned; stop them at the end."""
     shutil.rmtree(HOME / "home", ignore_errors=True)
     os.environ.update(TELEMETRY_OFF, CXM_HOME=str(HOME / "home"), CXM_TARGET="embedded")
     os.environ.update({name: str(port) for name, port in PORTS.items() if name.startswith("CXM_")})
@@ -334,7 +337,7 @@ def running(peers: Path) -> Iterator[Bench]:
 
 
 def made(scale: int) -> None:
-    """The data of a scale, made once."""
+    """Generate the data of a scale, unless it exists."""
     known = HOME / "data" / f"x{scale}.json"
     if not known.is_file():
         files = generate(HOME / "data" / f"x{scale}", float(scale))

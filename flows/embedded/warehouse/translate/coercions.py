@@ -132,7 +132,7 @@ _VALUE = "cxm_value"  # of a cast to VARIANT: the value that was cast
 FLOATS = "cxm_floats"  # of an object: the keys whose values are FLOATs
 
 
-_VALUE_AT = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2, "OBJECT_INSERT": 2}  # position of the inserted value
+_VALUE_AT = {"ARRAY_APPEND": 1, "ARRAY_PREPEND": 1, "ARRAY_INSERT": 2, "OBJECT_INSERT": 2}  # the inserted argument
 
 
 def _to_variant(node: Expr) -> bool:
