@@ -316,7 +316,7 @@ GLOBAL_KINDS = frozenset({"WAREHOUSE", "ROLE", "USER", "INTEGRATION", "RESOURCE 
 
 
 def objects_inside(account: Account, name: str, kind: str) -> Iterator[AccountObject]:
-    """Objects of a kind in a database or schema."""
+    """Return the objects of a kind in a database or schema."""
     return (o for o in account.all(kind) if o.name.startswith(f"{name}."))
 
 

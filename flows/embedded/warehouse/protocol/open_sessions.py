@@ -134,7 +134,7 @@ class OpenSessions:
             conn.close()
 
     def client_lives(self, conn: WarehouseConnection) -> bool:
-        """False when every socket that the session's requests came over is closed: its client has ended without logging out.
+        """Return False if every socket that the session's requests came over is closed: its client ended without logging out.
 
         This never notices a client that opens a socket for each request.
         """

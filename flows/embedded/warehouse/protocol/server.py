@@ -173,7 +173,7 @@ class Server:
     # ---- statements
 
     async def abort(self, request: Request) -> JSONResponse:
-        """Cancel a statement of this session, by the request id that its client gave it or by its query id
+        """Cancel a statement: one of this session by the client's request id, or one of this user by its query id
         (https://docs.snowflake.com/en/user-guide/querying-cancel-statements)."""
         conn = self.sessions.of(request)
         if conn is None:

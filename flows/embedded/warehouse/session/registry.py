@@ -108,7 +108,8 @@ class Registry:
 
     def __init__(self, idle_transaction_seconds: float = IDLE_TRANSACTION_SECONDS) -> None:
         self.idle_transaction_seconds = idle_transaction_seconds
-        self.sessions: WeakValueDictionary[int, Any] = WeakValueDictionary()  # by id; sessions refer to this
+        # by id; weak, because each session refers to this registry
+        self.sessions: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self.results = Results()
         self.history = History()
         self.locks = TableLocks()

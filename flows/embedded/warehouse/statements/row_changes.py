@@ -250,7 +250,7 @@ def copy_context(runner: Runner, bindings: Any = None) -> SessionContext:
 
 
 def _lock_rows(runner: Runner, name: tuple[str, str, str] | None) -> None:
-    """Wait for the transaction that changes rows of the same table (LOCK_TIMEOUT seconds at most)."""
+    """Wait for the transaction that changes rows of the same table. Raises 000625 after LOCK_TIMEOUT seconds or in a deadlock."""
     conn = runner.conn
     if name is None or name in conn.temporary_tables:
         return

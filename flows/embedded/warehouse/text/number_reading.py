@@ -72,7 +72,7 @@ def _number_pattern(model: Model) -> str:
 
 
 def _grouped_pattern(places: str) -> str:
-    """Digits with or without their separators; between two separators no digit may be missing."""
+    """Match digits with or without their separators; between two separators no digit may be missing."""
     groups = places.split(",")
     zero = places.find("0")
     pattern, at = "", 0
