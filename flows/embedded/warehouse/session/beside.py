@@ -104,7 +104,7 @@ class Beside:
         return tree
 
     def sees(self, tree: Expr) -> bool:
-        """Whether a statement can run here: it reads no temporary view, and no view over tables of the transaction's writes."""
+        """Whether a statement can run here: it reads no temporary view, and no view over tables written in its transaction."""
         for table in sources(tree):
             parts = parts_of(table)
             if len(parts) == 1 and any(n[2] == parts[0] and k == "VIEW" for n, k in self.conn.temporary_tables.items()):

@@ -97,7 +97,8 @@ def candidates(conn: WarehouseConnection, item: AccountObject, column: str, type
 def effective(conn: WarehouseConnection, item: AccountObject, column: str, type_: str) -> Attached | None:
     """Return the policy that holds for a column of this type: one set on the column goes before one of a tag.
 
-    Raises 003574 for several tags' (POLICY_STATUS of https://docs.snowflake.com/en/sql-reference/functions/policy_references).
+    Raises 003574 if tags give it several
+    (POLICY_STATUS of https://docs.snowflake.com/en/sql-reference/functions/policy_references).
     """
     choices = candidates(conn, item, column, type_)
     if len(choices) > 1:

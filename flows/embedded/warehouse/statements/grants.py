@@ -81,7 +81,7 @@ def grant(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def revoke(conn: WarehouseConnection, words: Words) -> Result:
-    """REVOKE privileges or a role; [CASCADE | RESTRICT] changes nothing, as dependent grants do not exist here."""
+    """REVOKE privileges or a role; [CASCADE | RESTRICT] has no effect, as dependent grants do not exist here."""
     return _change(conn, words, give=False)
 
 

@@ -47,7 +47,7 @@ def describe(conn: WarehouseConnection, words: Words) -> Result:
 
 
 def _describe_integration(item: AccountObject) -> Result:
-    """List an integration's properties, also for the bucket's trust policy
+    """List an integration's properties, which the bucket's trust policy needs
     (https://docs.snowflake.com/en/sql-reference/sql/desc-integration)."""
     p = item.properties
     rows = [

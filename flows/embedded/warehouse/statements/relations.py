@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flows.embedded.warehouse.session.connection import WarehouseConnection
 
 _AT = ("created_on", TIMESTAMP_LTZ)
-# Values that SHOW TABLES, VIEWS and OBJECTS have for every one here.
+# What SHOW TABLES, VIEWS and OBJECTS show for an object without its own value.
 _OF_ALL = {
     "retention_time": "1", "change_tracking": "OFF", "search_optimization": "OFF", "is_external": "N",
     "enable_schema_evolution": "N", "owner_role_type": "ROLE", "is_event": "N", "is_hybrid": "N", "is_iceberg": "N",

@@ -66,7 +66,7 @@ def assigned_variables(words: Words) -> tuple[list[str], str]:
 
 
 def variable_literal(name: str, value: object, type_: str) -> str:
-    """Return a variable's value as the SQL constant that replaces it; a text may have 256 bytes
+    """Return a variable's value as the SQL constant that replaces it; a text may have at most 256 bytes
     (https://docs.snowflake.com/en/sql-reference/session-variables#initializing-variables)."""
     if value is None:
         return "NULL"

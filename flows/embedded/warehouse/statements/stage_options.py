@@ -97,7 +97,7 @@ _QUOTES = (None, "'", '"', "0x27", "0x22", "\\x27", "\\x22", "\\047", "\\042")
 
 
 def _check_delimiters(found: Mapping[str, object]) -> None:
-    """Refuse a delimiter in the other (https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv)."""
+    """Refuse a delimiter within the other (https://docs.snowflake.com/en/sql-reference/sql/create-file-format#type-csv)."""
     field, record = (str(found.get(key) or "") for key in ("FIELD_DELIMITER", "RECORD_DELIMITER"))
     if field and record and (field in record or record in field):
         raise errors.invalid_value(record, "RECORD_DELIMITER")

@@ -119,7 +119,7 @@ def clustering_text(keys: list[Expr]) -> str:
 
 
 def check_clustering(keys: list[Expr], columns: set[str]) -> None:
-    """Check that a clustering key has the table's columns (https://docs.snowflake.com/en/user-guide/tables-clustering-keys)."""
+    """Check that a clustering key's columns exist (https://docs.snowflake.com/en/user-guide/tables-clustering-keys)."""
     for key in keys:
         for column in [key] if isinstance(key, exp.Identifier) else key.find_all(exp.Column):
             if folded(column if isinstance(column, exp.Identifier) else column.this) not in columns:
