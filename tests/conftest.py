@@ -82,7 +82,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 def prefect_login(settings: Settings) -> tuple[str, str]:
-    """User and password of the stack's Prefect server, for httpx's `auth`."""
+    """Return user and password of the stack's Prefect server, for httpx's `auth`."""
     user, _, password = settings.prefect_auth.get_secret_value().partition(":")
     return user, password
 

@@ -6,5 +6,5 @@ from flows.contract.model import Column
 
 
 def column(name: str, position: int, *, required: bool = False) -> Column:
-    """A text column without personal data."""
+    """Return a text column without personal data."""
     return Column(name, name.lower(), position, "string", name.title(), f"The {name}.", required, "internal", "none")

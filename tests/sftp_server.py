@@ -11,7 +11,7 @@ from typing import Any
 import asyncssh
 
 USER = "clinic"
-PASSWORD = "correct horse"  # a login of this server alone
+PASSWORD = "correct horse"  # valid for this server only
 
 
 class SftpServer:

@@ -101,7 +101,7 @@ def own_dialect(data: bytes) -> Dialect:
 
 
 def is_utf8(data: bytes) -> bool:
-    """Whether the bytes are text in UTF-8."""
+    """Return whether the bytes are text in UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:

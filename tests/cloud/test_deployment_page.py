@@ -38,7 +38,7 @@ def steps() -> list[tuple[int, str]]:
 
 @pytest.fixture
 def accounts(settings: Settings, aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """moto for AWS; the running stack's warehouse for Snowflake and its Prefect server; names of an environment of its own."""
+    """moto for AWS, the running stack's warehouse for Snowflake, and its Prefect server; names of a separate environment."""
     from flows import block_types, blocks  # Prefect reads its address at import: not before the stack runs
     from flows.clients.login import Login
 

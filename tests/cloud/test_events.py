@@ -86,7 +86,7 @@ def places(settings: Settings) -> list[events.Watched]:
 
 @pytest.fixture
 def bucket(aws: None) -> Any:
-    """The bucket of a clinic, which notifies somebody else of deletions."""
+    """The bucket of a clinic, which already sends another queue events of deletions."""
     client = boto3.client("s3")
     client.create_bucket(Bucket=CLINIC)
     boto3.client("sqs").create_queue(QueueName="theirs")

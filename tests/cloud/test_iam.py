@@ -58,7 +58,7 @@ def refused(call: Callable[..., Any], **arguments: Any) -> bool:
 
 
 def items(holds: bool = True, principal: str | None = None) -> list[provision.Item]:
-    """Return the plan's items for AWS as it is now."""
+    """Return the plan's items for AWS in its present state."""
     client, iam = boto3.client("s3"), boto3.client("iam")
     return [
         *aws_items.bucket_items(client, BUCKET, "us-east-1", True, ["olist", "synthetic"], PAGES),

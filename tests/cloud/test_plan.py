@@ -1,4 +1,4 @@
-"""The plan of a Snowflake account, scenario by scenario: its text, legal SQL, carried out where rights are enforced."""
+"""The plan of a Snowflake account in several scenarios: its text, legal SQL, applied where privileges are enforced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan as CXM_PLANNER, a read-only role: it finds what the administrator finds, says what it cannot see, changes nothing."""
+"""The plan as CXM_PLANNER, a read-only role, finds what the administrator finds, says what it cannot see, changes nothing."""
 
 from __future__ import annotations
 

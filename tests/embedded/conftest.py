@@ -145,7 +145,7 @@ class ObjectStore:
 
 @contextmanager
 def made_bucket(client: Any, prefix: str) -> Iterator[str]:
-    """A bucket for one test, deleted after it: SeaweedFS keeps a volume for each bucket and has a few dozen of them."""
+    """Make a bucket for one test and delete it afterwards: SeaweedFS needs a volume per bucket and has a few dozen of them."""
     name = f"{prefix}-{secrets.token_hex(6)}"
     client.create_bucket(Bucket=name)
     yield name

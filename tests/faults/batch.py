@@ -47,7 +47,7 @@ _start = datetime.now(UTC)
 
 
 def ward() -> Source:
-    """The contract of the three small tables."""
+    """Return the contract of the three small tables."""
     return read_source(WARD)
 
 

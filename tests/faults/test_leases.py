@@ -140,7 +140,7 @@ def test_a_lease_is_renewed_while_its_holder_works_and_free_soon_after_it_died(
         time.sleep(LEASE * 1.5)
         with pytest.raises(BusyError, match="is at work"):
             lease.take(ledger, batch.new_run(), 10)
-    time.sleep(LEASE + 0.5)  # it died: nobody renews
+    time.sleep(LEASE + 0.5)  # it died, so the lease is not renewed
     mine, left = lease.take(ledger, batch.new_run(), 10)
     assert (left, lost) == ((far.batch_id,), [])
     lease.recovered(ledger, mine, far.batch_id)

@@ -1,7 +1,7 @@
 """`kill -9` of the stack's supervisor and servers while `cxm run` works: exit code 5 in a minute; the next run is complete.
 
-A supervisor that is killed alone takes every server along: its keeper ends them. With the keeper killed too the servers go on,
-and are killed here one after the other.
+If only the supervisor is killed, its keeper ends every server. If the keeper is killed too, the servers go on, and are killed
+here one after the other.
 """
 
 from __future__ import annotations

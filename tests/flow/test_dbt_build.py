@@ -56,7 +56,7 @@ def worker(settings: Settings, api: httpx.Client) -> Iterator[None]:
 
 
 def builds(api: httpx.Client, only: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """The runs of dbt-build that a deployment started, the newest first."""
+    """Return the runs of dbt-build that a deployment started, the newest first."""
     where = {"flows": {"name": {"any_": ["dbt-build"]}}, "sort": "START_TIME_DESC", "flow_runs": only or {}}
     return [run for run in api.post("/flow_runs/filter", json=where).json() if run["deployment_id"]]
 
@@ -70,7 +70,7 @@ def wait_for_builds(api: httpx.Client, count: int) -> list[dict[str, Any]]:
 
 
 def task_runs(api: httpx.Client, name: str) -> dict[str, dict[str, Any]]:
-    """The task runs of the newest flow run of this name, by name."""
+    """Return the task runs of the newest flow run of this name, by name."""
     run = api.post("/flow_runs/filter", json={"flow_runs": {"name": {"any_": [name]}}}).json()[0]
     where = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
     return {one["name"]: one for one in api.post("/task_runs/filter", json=where).json()}

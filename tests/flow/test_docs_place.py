@@ -66,7 +66,7 @@ def site(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def container(settings: Settings, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own that reaches the running stack, and a docs place in the bucket."""
+    """A second home that reaches the running stack, and a docs place in the bucket."""
     home = tmp_path / "container"
     (home / "run").mkdir(parents=True)
     for shared in ("secrets", "prefect", "run/supervisor.json", "run/lease", "run/stack.json"):

@@ -1,4 +1,4 @@
-"""Ten awkward files that nobody described: drafted, synced, run and built by dbt, with no line of YAML touched by hand."""
+"""Ten awkward, undescribed files are drafted, synced, run and built by dbt, with no line of YAML touched by hand."""
 
 from __future__ import annotations
 

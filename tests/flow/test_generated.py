@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("flow")
 
 @pytest.fixture
 def data(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for files of olist, and an environment of its own, in which nothing was loaded yet."""
+    """An empty folder for files of olist, and a new environment, in which nothing was loaded yet."""
     monkeypatch.setenv("CXM_ENV", "made")
     monkeypatch.setenv("CXM_DATA", str(tmp_path))
     (tmp_path / "olist").mkdir()

@@ -1,4 +1,4 @@
-"""The built wheel, installed into an environment of its own: `cxm init` makes a project, `cxm run` publishes it."""
+"""The built wheel in its own environment: `cxm init` makes a project, `cxm run` publishes generated files."""
 
 from __future__ import annotations
 

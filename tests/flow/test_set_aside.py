@@ -67,7 +67,7 @@ def number(text: str) -> int | None:
 
 
 def is_day(text: str) -> bool:
-    """Whether a text is a day that staging can hold."""
+    """Return whether a text is a day that staging can hold."""
     try:
         return date.fromisoformat(text).year >= 1582
     except ValueError:

@@ -74,7 +74,7 @@ def test_a_run_from_a_terminal_has_in_the_ui_what_a_deployed_one_has(
     # Beside its report the run's page has only a table for each step; the log, with which the page opens, names the report.
     artifacts = {one["key"]: one for one in api.post("/artifacts/filter", json={"artifacts": of_run}).json()}
     assert set(artifacts) == {"olist-report", "olist-land", "olist-load", "olist-validation", "olist-broken-rows"}
-    # The page lists the run's own artifacts first, then those of its tasks: the report comes first, alone.
+    # The page lists the run's own artifacts first, then those of its tasks; the report is the only one of the run's own.
     assert [key for key, one in artifacts.items() if one["task_run_id"] is None] == ["olist-report"]
     assert artifacts["olist-report"]["description"].startswith("The report. Quarantined: 9 tables, ")
     assert "**Quarantined**" in artifacts["olist-report"]["data"]

@@ -183,7 +183,7 @@ with sync_playwright() as playwright:
     print(json.dumps(page.evaluate(attempts, [json.loads(addresses), ""])))
     browser.close()
 """
-    done = subprocess.run(  # a process of its own: Prefect turns asynchronous beside Playwright's loop
+    done = subprocess.run(  # a separate process, because Prefect turns asynchronous beside Playwright's loop
         [sys.executable, "-c", script, chromium, elsewhere, ATTEMPTS, json.dumps(addresses)],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip

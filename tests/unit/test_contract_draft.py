@@ -1,4 +1,4 @@
-"""`cxm contract draft` turns files that nobody described into entries that can be read and synced, and hold for these files."""
+"""`cxm contract draft` turns undescribed files into entries that can be read and synced, and that hold for these files."""
 
 from __future__ import annotations
 

@@ -431,7 +431,7 @@ def test_a_header_that_is_a_reserved_word_loads_under_another_raw_name(tmp_path:
     assert columns["order"] == "ORDER_"
 
 
-# The table of https://docs.snowflake.com/en/sql-reference/reserved-keywords, as it is there: by letter.
+# The table of https://docs.snowflake.com/en/sql-reference/reserved-keywords, in its order: by letter.
 KEYWORDS = """
 ACCOUNT ALL ALTER AND ANY AS
 BETWEEN BY

@@ -65,7 +65,7 @@ def by_csv(data: bytes) -> list[list[str]] | None:
 def test_a_file_that_the_csv_module_writes_is_read_fast_and_whole(
     records: list[tuple[str, str, str]], end: str, quoting: int, ended: bool
 ) -> None:
-    if end == "\n" and quoting == csv.QUOTE_MINIMAL:  # then the writer leaves a lone CR without quotes, which is no CSV
+    if end == "\n" and quoting == csv.QUOTE_MINIMAL:  # then the writer leaves a lone CR unquoted, which is not CSV
         records = [(a.replace("\r", ""), b.replace("\r", ""), c.replace("\r", "")) for a, b, c in records]
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=end, quoting=quoting).writerows([("id", "name", "score"), *records])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Which rows are a person's, by the contracts alone; and which of dbt's columns hold their keys."""
+"""Which rows are a person's, found by the contracts only, and which of dbt's columns hold a person's keys."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_row_is_found_by_a_persons_keys_and_gives_the_keys_of_other_rows() -> 
     customers, orders = found["OLIST_CUSTOMERS"], found["OLIST_ORDERS"]
     assert dict(customers.found_by) == {PERSON: PERSON.columns, ORDERED: ORDERED.columns}
     assert set(customers.gives) == {PERSON, ORDERED}
-    # A newer row of an order may be somebody else's: an order is found by its customer alone.
+    # A newer row of an order may be another person's, so an order is found by its customer only.
     assert orders.found_by == ((ORDERED, ("CUSTOMER_ID",)),)
     assert orders.gives == (ORDER,)
     assert found["OLIST_ORDER_ITEMS"].gives == ()

@@ -1,4 +1,4 @@
-"""What Prefect shows of a run: names of runs that somebody chose stay, bars show only while something takes long."""
+"""What Prefect shows of a run: names that a user chose stay, and progress bars show only while something takes long."""
 
 from __future__ import annotations
 

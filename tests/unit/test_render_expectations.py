@@ -310,8 +310,8 @@ def test_reading_and_saving_with_great_expectations_changes_nothing_but_its_stam
 
 
 def test_the_broken_rows_of_a_rule_are_asked_for_with_qualify_only_where_a_window_counts_them() -> None:
-    """QUALIFY needs a window function, https://docs.snowflake.com/en/sql-reference/constructs/qualify: a column or a value whose
-    name has the letters OVER is none."""
+    """QUALIFY needs a window function, https://docs.snowflake.com/en/sql-reference/constructs/qualify: a column or a value that
+    has the letters OVER in it is not one."""
     rule = Rule("in_set", "error", "TURNOVER", arguments=(("values", ("OVERDUE", "LEFTOVER")),))
     table = replace(CASES, columns=(*CASES.columns, column("TURNOVER", 5)), rules=(rule,))
     asked = {e.name: broken_rows(SOURCE, table, e, "20260101_000000") or "" for e in expectations(SOURCE, table)}
