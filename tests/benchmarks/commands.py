@@ -4,8 +4,8 @@
 
 First with nothing running, then on a stack that is up. There the automations are off: otherwise the build of the marts that
 follows each publication would be measured with the next command. `--data` is the sample (by default the one beside the project,
-or a generated one); `full` is generated at scale 1. `--project` times another checkout with its own `.venv`, to compare two versions
-in one sitting; `--page` writes the medians into `architecture/benchmarks.md`, a column for each label.
+or a generated one); `full` is generated at scale 1. `--project` times another checkout with its own `.venv`, to compare two
+versions in one sitting; `--page` writes the medians into `architecture/benchmarks.md`, a column for each label.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Runs:
     wall: list[float] = field(default_factory=list)  # seconds
     cpu: list[float] = field(default_factory=list)  # CPU seconds, without the servers'
     memory: list[float] = field(default_factory=list)  # MB, peak
-    inside: list[float] = field(default_factory=list)  # seconds after start-up, where the process says
+    inside: list[float] = field(default_factory=list)  # seconds after start-up, if the process reports them
     bytes: int = 0  # sent
 
 

@@ -17,7 +17,7 @@ def _delimiter_shown(delimiter: bytes | None) -> str:
 
 @dataclass(slots=True)
 class Field:
-    raw: bytes  # without the enclosing quotes, escapes still in it
+    raw: bytes  # without the enclosing quotes, with its escapes
     start: int
     enclosed: bool
 
@@ -109,7 +109,7 @@ class Tokenizer:
                     match = self.outside.search(data, scan)
                     if match is None or match["e"] is None:
                         break
-                    # The escaped character is passed over; an escaped \r\n counts as one (create-file-format,
+                    # The escaped character is skipped; an escaped \r\n counts as one (create-file-format,
                     # ESCAPE_UNENCLOSED_FIELD: a backslash at the end of a row joins it with the next).
                     scan = match.end() + (2 if self.newline and data.startswith(b"\r\n", match.end()) else 1)
                     if scan > len(data):

@@ -92,13 +92,13 @@ class _Load:
             first = load_history.first_load(self.duck, self.target.database, self.target.schema, self.target.table)
             edge = self.session.now - load_history.KEPT
             if first is not None and first < edge and not options.load_uncertain_files:
-                # Both the file and the table's first load are older than load metadata lives: the status is unknown and the
-                # file is skipped (data-load-considerations-load#loading-older-files).
+                # Both the file and the table's first load are older than load metadata is kept: the status is unknown, and
+                # the file is skipped (data-load-considerations-load#loading-older-files).
                 files = [f for f in files if f.modified >= edge or (f.url, f.etag) in before]
         fresh = [f for f in files if (f.url, f.etag) not in before]
         skipped = [f for f in files if (f.url, f.etag) in before] if options.files is not None else []
         if options.size_limit is not None:
-            # "When the threshold is exceeded, the COPY operation discontinues loading files", at least one is loaded.
+            # "When the threshold is exceeded, the COPY operation discontinues loading files"; at least one is loaded.
             total, within = 0, []
             for file in fresh:
                 within.append(file)

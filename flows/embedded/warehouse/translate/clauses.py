@@ -14,7 +14,7 @@ _LONGEST_NAME = 255
 _JOINS = ("SEMI", "ANTI")
 _METHODS = {"ROW": "BERNOULLI", "BLOCK": "SYSTEM"}  # the other names of SAMPLE's methods
 _ROW_CHANGES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
-# Clauses that sqlglot reads in those and Snowflake does not have: argument of the tree → the clause's keyword.
+# Clauses of these statements that sqlglot reads and Snowflake does not have: argument of the tree → the clause's keyword.
 _FOREIGN = {"returning": "RETURNING", "default": "DEFAULT", "conflict": "ON CONFLICT", "alternative": "OR", "with_": "WITH",
             "by_name": "BY NAME"}  # fmt: skip
 

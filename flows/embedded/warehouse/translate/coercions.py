@@ -171,7 +171,7 @@ def put_in_variant(node: Expr) -> None:
         if type_ is not None and type_.kind == "NUMBER" and not type_.scale and not isinstance(node.this, exp.Literal):
             node.this.replace(
                 decimal(node.this.copy(), types.INTEGER)
-            )  # a short one would be 42.0 in the engine's JSON
+            )  # one with fewer digits would be 42.0 in the engine's JSON
             return
     elif isinstance(node, (exp.Array, exp.ArrayConstructCompact)) or name == "ARRAY_CONSTRUCT_COMPACT":
         parts = list(node.expressions)

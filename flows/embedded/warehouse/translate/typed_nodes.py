@@ -29,7 +29,7 @@ def replaced(node: Expr, by: Expr, type_: Type | None) -> Type | None:
 
 
 def decimal(node: Expr, type_: Type) -> Expr:
-    # not exp.cast, which takes a cast to one NUMBER for a cast to every other
+    # not exp.cast, which leaves out a cast to a NUMBER if the node is a cast to another NUMBER
     to = exp.DataType.build(f"DECIMAL({type_.precision}, {type_.scale})", dialect="snowflake")
     made = exp.Cast(this=node, to=to)
     set_type(made, type_)

@@ -237,7 +237,7 @@ class Typing:
             if isinstance(projection, exp.Column) and not isinstance(made, exp.Column):
                 made.replace(named(made.copy(), shown))
                 made = select.expressions[place]
-            if name is not None and made.sql(dialect="snowflake") != before:  # its own text is its name
+            if name is not None and made.sql(dialect="snowflake") != before:  # the name is the text before
                 made.replace(named(made.copy(), name))
                 shown, made = name, select.expressions[place]
             if name is not None and isinstance(made, exp.Literal):
