@@ -37,7 +37,7 @@ def read_csv(
 ) -> Iterator[ParsedChunk]:
     """Read one staged file's bytes and yield its records in order.
 
-    `name` is the file's name (its extension chooses the compression under AUTO); `width` is how many fields to return:
+    `name` is the file's name (under AUTO its extension shows a deflated file); `width` is how many fields to return:
     a record with fewer gives NULLs, further fields are ignored. With `expect`, a record with another number of
     fields is an error (ERROR_ON_COLUMN_COUNT_MISMATCH). `n` counts records from 1, the header not counted.
 
